@@ -1,0 +1,109 @@
+# Every target is what people and CI run, nothing else. Paths with spaces go in quotes:
+#   make features DATA="my photos"
+# Variables left empty take the defaults of the commands themselves.
+
+PYTHON    ?= python3
+DATA      ?=
+WEIGHTS   ?=
+SIZE      ?=
+HEADS     ?=
+IMAGES    ?=
+SEED      ?=
+HEAD      ?=
+TOP       ?=
+FORMAT    ?=
+EPOCHS    ?=
+OVERWRITE ?=
+EXTRAS    ?=
+# The folder's name; without DATA, the run of the last `make features`.
+NAME      ?= $(if $(DATA),$(FOLDER),$(shell cat runs/.last 2>/dev/null))
+FOLDER     = $(shell (cd "$(DATA)" 2>/dev/null && basename "$$PWD") || basename "$(DATA)")
+
+RUN    = runs/$(NAME)
+PIP    = .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+READY  = .venv/.ready$(addprefix -,$(EXTRAS))
+# option(name, value): the option of a command, if the variable was set.
+option = $(if $(2),--$(1) "$(2)")
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo features heads report finetune predict test check format clean named
+
+help: ## this help
+	@echo "Cache a frozen network's embeddings once, then train and compare heads in seconds."
+	@awk -F ': .*## |: ## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo "Variables:"
+	@awk -F ' ## ' '/^#: / { print "  " substr($$0, 4) }' $(MAKEFILE_LIST)
+
+#: DATA       folder of images: a folder per class, train/ val/ test/, or Food-101's layout
+#: NAME       name of the run; everything goes to runs/NAME/ (the folder's name)
+#: WEIGHTS    imagenet, a path, or random (imagenet)
+#: SIZE       height and width of the network's input (224)
+#: HEADS      heads to train, such as HEADS="logreg mlp" (all)
+#: IMAGES     files and folders to predict, such as IMAGES="a.jpg folder/"
+#: HEAD       head to predict with: a trained one or finetuned (the best on val)
+#: TOP        classes to show for each file (3)
+#: FORMAT     of predictions: table, csv or json (table)
+#: SEED       of the split; of heads; of fine-tuning (0)
+#: EPOCHS     of fine-tuning (5)
+#: OVERWRITE  1: replace features that were made with other settings
+#: EXTRAS     gpu: install CUDA for TensorFlow too
+#: PYTHON     the Python to make .venv with: 3.11, 3.12 or 3.13 (python3)
+
+install: $(READY) ## make .venv and install; every other target does it too
+
+demo: $(READY) ## all three stages on handwritten digits: start here
+	@mkdir -p runs && echo demo > runs/.last
+	@.venv/bin/python -m classify demo runs/demo
+
+features: $(READY) named ## stage one: images in DATA to runs/NAME/features.h5
+	@test -n "$(DATA)" || { echo "error: which images? Say DATA=folder." >&2; exit 2; }
+	@.venv/bin/python -m extract "$(DATA)" --out "$(RUN)/features.h5" \
+	  $(call option,weights,$(WEIGHTS)) $(call option,size,$(SIZE)) $(call option,seed,$(SEED)) \
+	  $(if $(OVERWRITE),--overwrite)
+	@echo "$(NAME)" > runs/.last
+
+heads: $(READY) named ## stage two: train heads on the features
+	@.venv/bin/python -m classify train "$(RUN)/features.h5" \
+	  $(if $(HEADS),--heads $(HEADS)) $(call option,seed,$(SEED))
+
+report: $(READY) named ## measure the heads: a table, runs/NAME/report/
+	@.venv/bin/python -m classify report "$(RUN)"
+
+finetune: $(READY) named ## stage three: train the network's last block too
+	@.venv/bin/python -m classify finetune "$(RUN)" $(call option,weights,$(WEIGHTS)) \
+	  $(call option,data,$(DATA)) $(call option,seed,$(SEED)) $(call option,epochs,$(EPOCHS))
+
+predict: $(READY) named ## classes of new IMAGES
+	@.venv/bin/python -m classify predict "$(RUN)" --images $(IMAGES) \
+	  $(call option,weights,$(WEIGHTS)) $(call option,head,$(HEAD)) $(call option,top,$(TOP)) \
+	  $(call option,format,$(FORMAT))
+
+named:
+	@test -n "$(NAME)" || { \
+	  echo "error: which run? Say DATA=folder (make features) or NAME=run." >&2; exit 2; }
+
+test: .venv/.ready-dev ## run the tests
+	@.venv/bin/python -m pytest
+
+check: .venv/.ready-dev ## format, lint and types
+	@.venv/bin/ruff format --check .
+	@.venv/bin/ruff check .
+	@.venv/bin/mypy
+
+format: .venv/.ready-dev ## mend format and lint
+	@.venv/bin/ruff format .
+	@.venv/bin/ruff check --fix .
+
+clean: ## delete .venv and caches; runs/ stays
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache *.egg-info
+
+.venv/.ready: pyproject.toml constraints.txt
+	@test -d .venv || $(PYTHON) -m venv .venv
+	@echo "installing into .venv (a few minutes, once)"
+	@$(PIP) -e .
+	@touch $@
+
+.venv/.ready-%: .venv/.ready
+	@echo "installing extra: $*"
+	@$(PIP) -e ".[$*]"
+	@touch $@

@@ -1,0 +1,143 @@
+"""``python -m classify train|report|finetune|predict|demo``."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+
+from tqdm import tqdm
+
+from cache import cli
+from classify.demo import run_demo
+from classify.deploy import predict_files
+from classify.finetune import FinetuneSettings, finetune
+from classify.heads.registry import HEADS
+from classify.predictions import FORMATS
+from classify.report.table import as_text
+from classify.report.write import write_report
+from classify.run import Run
+from classify.train import train_heads
+
+SEED = 0
+N_TOP = 3
+UNUSABLE_FILES = 1
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of stages two and three."""
+    parser = argparse.ArgumentParser(
+        prog="python -m classify",
+        description="Train and compare heads on cached embeddings, fine-tune, predict.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for add in (_add_train, _add_report, _add_finetune, _add_predict, _add_demo):
+        add(commands)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    arguments = parser().parse_args(argv)
+    return int(arguments.command(arguments))
+
+
+def _add_train(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    command = commands.add_parser("train", help="fit heads on train, choose on val, save each")
+    _add_run(command, _train)
+    command.add_argument(
+        "--heads",
+        nargs="+",
+        default=list(HEADS),
+        help=f"of {', '.join(HEADS)}; by spaces or commas (default: all)",
+    )
+    command.add_argument("--seed", type=int, default=SEED, help=f"default {SEED}")
+
+
+def _add_report(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    command = commands.add_parser("report", help="measure what was trained, on val and on test")
+    _add_run(command, _report)
+
+
+def _add_finetune(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    default = FinetuneSettings()
+    command = commands.add_parser(
+        "finetune", help="train the last block of the network from the logistic regression on"
+    )
+    _add_run(command, _finetune)
+    _add_weights(command)
+    command.add_argument("--data", type=Path, help="folder of images, if it was moved")
+    for field in fields(default):
+        value = getattr(default, field.name)
+        option = f"--{field.name.replace('_', '-')}"
+        command.add_argument(option, type=type(value), default=value, help=f"default {value}")
+
+
+def _add_predict(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    command = commands.add_parser("predict", help="classes and probabilities for image files")
+    _add_run(command, _predict)
+    _add_weights(command)
+    command.add_argument("--images", type=Path, nargs="+", required=True, help="files, folders")
+    command.add_argument("--head", help="a trained head or 'finetuned' (default: the best on val)")
+    command.add_argument("--top", type=int, default=N_TOP, help=f"classes a file (default {N_TOP})")
+    command.add_argument("--format", choices=FORMATS, default="table", help="default table")
+
+
+def _add_demo(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    command = commands.add_parser("demo", help="all three stages on scikit-learn's digits")
+    command.add_argument("run", type=Path, help="a folder to make, such as runs/demo")
+    command.set_defaults(command=_demo)
+
+
+def _add_run(command: argparse.ArgumentParser, function: object) -> None:
+    command.add_argument("run", type=Path, help="runs/NAME, or the feature file in it")
+    command.set_defaults(command=function)
+
+
+def _add_weights(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--weights", help="the backbone's weights, if they were moved")
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    names = [name for each in arguments.heads for name in each.split(",") if name]
+    train_heads(Run(arguments.run), names, arguments.seed, tqdm.write)
+    return 0
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    run = Run(arguments.run)
+    print(as_text(write_report(run)))
+    print(f"\n{run.report_folder}: index.html, results.md, results.json")
+    return 0
+
+
+def _finetune(arguments: argparse.Namespace) -> int:
+    settings = FinetuneSettings(
+        **{field.name: getattr(arguments, field.name) for field in fields(FinetuneSettings)}
+    )
+    finetune(Run(arguments.run), settings, arguments.data, arguments.weights, tqdm.write)
+    return 0
+
+
+def _predict(arguments: argparse.Namespace) -> int:
+    predictions = predict_files(
+        Run(arguments.run),
+        arguments.images,
+        arguments.head,
+        arguments.weights,
+        arguments.top,
+        # Standard output holds nothing but the predictions, so that it can be piped on.
+        lambda line: print(line, file=sys.stderr),
+    )
+    print(FORMATS[arguments.format](predictions))
+    is_complete = all(prediction.reason is None for prediction in predictions)
+    return 0 if is_complete else UNUSABLE_FILES
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    run_demo(arguments.run, main, tqdm.write)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))

@@ -1,0 +1,74 @@
+"""The demo: all three stages on the handwritten digits that come with scikit-learn."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from cache.fingerprint import RANDOM_WEIGHTS
+from extract import __main__ as extract_command
+from extract.backbones import create_backbone
+from extract.errors import WeightsError
+from extract.stage import ExtractSettings
+from extract.weights import IMAGENET
+
+SIZE_PX = 64
+# The digits are 8 x 8 px; written larger, so that people can look at them.
+FILE_PX = 64
+EPOCHS = 2
+
+Command = Callable[[Sequence[str]], int]
+
+
+def run_demo(folder: Path, classify: Command, say: Callable[[str], None]) -> None:
+    """Write the digits as image files and run every stage on them, showing each command.
+
+    Parameters
+    ----------
+    folder : Path
+        The run, such as ``runs/demo``; the images go to ``images/`` in it.
+    classify : callable
+        The command line of stages two and three.
+    say : callable
+        Told what happens, a line at a time.
+    """
+    images, features = folder / "images", folder / "features.h5"
+    write_digits(images)
+    weights = _weights(say)
+    extract = ["--weights", weights, "--size", str(SIZE_PX), "--overwrite"]
+    steps: list[tuple[str, Command, list[str]]] = [
+        ("extract", extract_command.main, [str(images), "--out", str(features), *extract]),
+        ("classify", classify, ["train", str(features)]),
+        ("classify", classify, ["finetune", str(features), "--epochs", str(EPOCHS)]),
+        ("classify", classify, ["report", str(features)]),
+        ("classify", classify, ["predict", str(features), "--images", str(images / "7/0007.png")]),
+    ]
+    for package, command, arguments in steps:
+        say(f"\n$ python -m {package} {' '.join(arguments)}")
+        command(arguments)
+    say(f"\nThe page: {folder / 'report' / 'index.html'}. The embeddings: {features}.")
+    say("Now your own photographs: make features DATA=folder, then make heads, make report.")
+
+
+def write_digits(folder: Path) -> None:
+    """Write the 1 797 digits as PNG files, one folder per class; files that are there stay."""
+    digits = load_digits()
+    for number, (pixels, label) in enumerate(zip(digits.images, digits.target, strict=True)):
+        path = folder / str(label) / f"{number:04}.png"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            grey = Image.fromarray((pixels * (255 / 16)).astype(np.uint8))
+            grey.resize((FILE_PX, FILE_PX), Image.Resampling.BICUBIC).save(path)
+
+
+def _weights(say: Callable[[str], None]) -> str:
+    """ImageNet's if they are on disk or can be fetched, else random ones: in the demo alone."""
+    backbone = create_backbone(ExtractSettings().backbone, IMAGENET, SIZE_PX)
+    try:
+        say(f"ImageNet weights: {backbone.identity.weights_hash}")
+    except WeightsError as error:
+        say(f"{error}\nThe demo goes on with RANDOM weights: they show how it works, not how well.")
+        return RANDOM_WEIGHTS
+    return IMAGENET

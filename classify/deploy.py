@@ -1,0 +1,126 @@
+"""Classes and probabilities for new image files, with a trained head or the fine-tuned network."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cache.fingerprint import Identity
+from cache.reader import FeatureFile
+from classify.errors import RunError
+from classify.heads.registry import load_head
+from classify.run import FINETUNED, NETWORK_FILE, Run, Trained, best
+from classify.train import class_proba
+from classify.wording import describe_weights
+from extract.backbones import reopen_backbone
+from extract.dataset import image_files
+from extract.embedder import Embedded, NetworkEmbedder
+from extract.keras_runtime import load_keras
+from extract.stream import Batch, ImageFile, image_batches
+
+BATCH_SIZE = 32
+
+
+class Prediction(NamedTuple):
+    """What is seen in one file.
+
+    Attributes
+    ----------
+    path : Path
+    top : tuple of (str, float)
+        Class names and probabilities, the most probable first; empty if the file cannot be used.
+    reason : str or None
+        Why it cannot be used.
+    """
+
+    path: Path
+    top: tuple[tuple[str, float], ...]
+    reason: str | None
+
+
+def predict_files(
+    run: Run,
+    images: Sequence[Path],
+    head: str | None,
+    weights: str | None,
+    n_top: int,
+    say: Callable[[str], None],
+) -> list[Prediction]:
+    """Classify image files.
+
+    Parameters
+    ----------
+    run : Run
+    images : sequence of Path
+        Files, and folders whose JPEG and PNG files are taken at any depth.
+    head : str or None
+        A trained head or ``finetuned``; None for the best on val.
+    weights : str or None
+        The backbone's weights; None for those that the features were made with.
+    n_top : int
+        Classes given for each file.
+    say : callable
+        Told what happens, a line at a time.
+
+    Returns
+    -------
+    list of Prediction
+        One for each file, in the order given.
+
+    Raises
+    ------
+    RunError, WeightsError, FeatureFileError
+    """
+    paths = list(_expand(images))
+    with FeatureFile(run.features_path) as features:
+        y_val = features.labels("val")
+        trained = run.find(head, features) if head else best(run.trained(features), y_val)
+        config = features.config
+    weights = weights or config.weights
+    say(f"head {trained.record.name}, weights {describe_weights(config.identity, weights)}")
+    predictions: dict[int, Prediction] = {}
+
+    def leave_out(row: int, reason: str) -> None:
+        predictions[row] = Prediction(paths[row], (), reason)
+
+    files = (ImageFile(path) for path in paths)
+    batches = image_batches(files, config.identity.size_px, BATCH_SIZE, leave_out)
+    for rows, probas in _classify(trained, config.identity, weights, batches):
+        for row, proba in zip(rows, probas, strict=True):
+            top = _top(proba, trained.record.classes, n_top)
+            predictions[int(row)] = Prediction(paths[row], top, None)
+    return [predictions[row] for row in range(len(paths))]
+
+
+def _expand(images: Sequence[Path]) -> Iterator[Path]:
+    for path in images:
+        if not path.is_dir():
+            # A missing file is not an error of the whole call: it is reported like a damaged one.
+            yield path
+            continue
+        found = list(image_files(path))
+        if not found:
+            raise RunError(f"{path}: expected JPEG or PNG files in this folder, found none.")
+        yield from found
+
+
+def _classify(
+    trained: Trained, identity: Identity, weights: str, batches: Iterator[Batch]
+) -> Iterator[Embedded]:
+    """Rows and float32 (n, n_classes) probabilities of each batch."""
+    if trained.record.name == FINETUNED:
+        network = load_keras().saving.load_model(trained.folder / NETWORK_FILE, safe_mode=True)
+        yield from NetworkEmbedder(network)(batches)
+        return
+    head = load_head(trained.record.name, trained.folder, trained.record.dim)
+    for rows, embeddings in reopen_backbone(identity, weights).embed(batches):
+        yield Embedded(rows, class_proba(head, embeddings, len(trained.record.classes)))
+
+
+def _top(
+    proba: NDArray[np.float32], classes: Sequence[str], n_top: int
+) -> tuple[tuple[str, float], ...]:
+    order = np.argsort(-proba, kind="stable")[:n_top]
+    return tuple((classes[label], float(proba[label])) for label in order)

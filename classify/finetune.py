@@ -1,0 +1,256 @@
+"""Stage three: train the last block of the network, starting from the logistic regression."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cache.format import SPLITS
+from cache.reader import FeatureFile
+from classify.errors import RunError
+from classify.heads.head import Head
+from classify.heads.registry import load_head
+from classify.metrics import accuracy, log_losses
+from classify.run import FINETUNED, NETWORK_FILE, Record, Run, saving
+from classify.wording import percent
+from extract.backbones import KerasBackbone, reopen_backbone
+from extract.dataset import image_path
+from extract.embedder import NetworkEmbedder, as_dataset
+from extract.keras_runtime import describe_device, load_keras, load_tensorflow
+from extract.progress import progress_bar
+from extract.stream import Batch, ImageFile, image_batches
+
+START = "logreg"
+
+
+@dataclass(frozen=True)
+class FinetuneSettings:
+    """What a user may choose; the command line takes its defaults from here.
+
+    Attributes
+    ----------
+    epochs : int
+        Each pushes every training image through the whole network once.
+    learning_rate : float
+        Of Adam. Small: the head is trained already, and large steps undo the pretraining.
+    batch_size : int
+    seed : int
+        Of the order of images.
+    """
+
+    epochs: int = 5
+    learning_rate: float = 1e-5
+    batch_size: int = 32
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class LabelledFiles:
+    """The images of a split, decoded anew whenever they are asked for.
+
+    Attributes
+    ----------
+    files : list of ImageFile, length n_images
+    labels : int32 (n_images,)
+    size_px : int
+    batch_size : int
+    """
+
+    files: list[ImageFile]
+    labels: NDArray[np.int32]
+    size_px: int
+    batch_size: int
+
+    def batches(self, order: NDArray[np.intp] | None = None) -> Iterator[Batch]:
+        """Batches in the order given, by default as they stand; rows count in that order."""
+        files = self.files if order is None else [self.files[row] for row in order]
+
+        def refuse(row: int, reason: str) -> None:
+            raise RunError(f"{files[row].path}: {reason}. Run 'make features' and 'make heads'.")
+
+        return image_batches(files, self.size_px, self.batch_size, refuse)
+
+
+def finetune(
+    run: Run,
+    settings: FinetuneSettings,
+    data: Path | None,
+    weights: str | None,
+    say: Callable[[str], None],
+) -> Record:
+    """Train the last block and the head end to end; keep the epoch that is best on val.
+
+    Epoch 0 is the network with the trained logistic regression on top, so what is kept is never
+    worse on val than what it started from. BatchNormalization stays in inference mode throughout.
+
+    Parameters
+    ----------
+    run : Run
+        With a trained `logreg`.
+    settings : FinetuneSettings
+    data : Path or None
+        The folder of images; None for the one that the features were made from.
+    weights : str or None
+        The backbone's weights; None for those that the features were made with.
+    say : callable
+        Told what happens, a line at a time.
+
+    Raises
+    ------
+    RunError, WeightsError, DataError, FeatureFileError
+    """
+    with FeatureFile(run.features_path) as features:
+        start = run.find(START, features)
+        backbone = reopen_backbone(features.identity, weights or features.config.weights)
+        if not isinstance(backbone, KerasBackbone):
+            raise RunError(
+                f"{run.features_path}: {features.identity.backbone} has no layers to fine-tune."
+            )
+        root = data or Path(features.config.data["folder"])
+        if not root.is_dir():
+            raise RunError(
+                f"{root}: expected the folder of images that {run.features_path} was made from, "
+                "found nothing. Name it with --data (make: DATA=...)."
+            )
+        train, val, test = (
+            _labelled_files(features, split, root, settings.batch_size) for split in SPLITS
+        )
+        say(f"{backbone.name} from {backbone.last_block} on, on {describe_device()}")
+        model = build_model(backbone, load_head(start.record.name, start.folder, features.dim))
+        predictor = NetworkEmbedder(model)
+        started = time.perf_counter()
+        best_epoch, history = _train(model, predictor, train, val, settings, say)
+        record = Record(
+            name=FINETUNED,
+            chosen={"epoch": best_epoch},
+            settings={**asdict(settings), "start": START, "trained": backbone.last_block},
+            history=history,
+            fit_seconds=time.perf_counter() - started,
+            seed=settings.seed,
+            classes=features.classes,
+            dim=features.dim,
+            features_digest=features.table.digest(),
+        )
+        val_proba, test_proba = (_predict(predictor, split) for split in (val, test))
+    with saving(run.trained_folder(FINETUNED), record, val_proba, test_proba) as folder:
+        model.save(folder / NETWORK_FILE)
+    return record
+
+
+def build_model(backbone: KerasBackbone, head: Head) -> Any:
+    """Preprocessing, network and the logistic regression's softmax in one model.
+
+    Parameters
+    ----------
+    backbone : KerasBackbone
+    head : LogReg
+        Fitted; its standardisation is folded into its weights already.
+
+    Returns
+    -------
+    keras.Model
+        Takes uint8 (n, size_px, size_px, 3), RGB, 0-255; gives float32 (n, n_classes). Only the
+        last block and the softmax train, and in that block no BatchNormalization.
+
+    Raises
+    ------
+    RunError
+        If the head does not know all classes.
+    """
+    keras = load_keras()
+    network = backbone.network()
+    unfreeze(network, backbone.last_block)
+    softmax = keras.layers.Dense(head.bias_.size, activation="softmax", name="softmax")
+    model = keras.Model(network.input, softmax(network.output), name=FINETUNED)
+    softmax.set_weights([head.kernel_, head.bias_])
+    return model
+
+
+def unfreeze(network: Any, last_block: str) -> None:
+    """Let the layers of one block train, but never a BatchNormalization.
+
+    ``training=False`` at build time does not protect those: `fit` overrides it in Keras 3
+    (keras-team/keras#20285). Only ``trainable = False`` on each of them does.
+
+    Parameters
+    ----------
+    network : keras.Model
+        With the backbone as a model inside.
+    last_block : str
+        How the names of the layers to train begin.
+    """
+    keras = load_keras()
+    for base in network.layers:
+        if isinstance(base, keras.Model):
+            # A frozen container hides what trains inside it, and thawing it thaws all its layers.
+            base.trainable = True
+            for layer in base.layers:
+                is_norm = isinstance(layer, keras.layers.BatchNormalization)
+                layer.trainable = layer.name.startswith(last_block) and not is_norm
+
+
+def _labelled_files(
+    features: FeatureFile, split: str, root: Path, batch_size: int
+) -> LabelledFiles:
+    table, rows = features.table, features.rows(split)
+    contents = table.contents()
+    files = [ImageFile(image_path(root, table.paths[row]), contents[row]) for row in rows]
+    return LabelledFiles(files, table.labels[rows], features.identity.size_px, batch_size)
+
+
+def _train(
+    model: Any,
+    predictor: NetworkEmbedder,
+    train: LabelledFiles,
+    val: LabelledFiles,
+    settings: FinetuneSettings,
+    say: Callable[[str], None],
+) -> tuple[int, dict[str, list[float]]]:
+    """Train, and put the weights of the best epoch back; gives its number and the curves."""
+    keras = load_keras()
+    keras.utils.set_random_seed(settings.seed)
+    model.compile(keras.optimizers.Adam(settings.learning_rate), "sparse_categorical_crossentropy")
+    rng = np.random.default_rng(settings.seed)
+    history: dict[str, list[float]] = {"train_loss": [], "val_top1": [], "val_log_loss": []}
+    best: tuple[float, float, int] = (-1.0, 0.0, 0)
+    kept: list[Any] = []
+    for epoch in range(settings.epochs + 1):
+        if epoch > 0:
+            history["train_loss"].append(_train_epoch(model, train, rng, epoch))
+        proba = _predict(predictor, val)
+        top1 = accuracy(val.labels, proba)
+        loss = float(log_losses(val.labels, proba).mean())
+        history["val_top1"].append(top1.value)
+        history["val_log_loss"].append(loss)
+        say(f"epoch {epoch}: val top-1 {percent(top1)} (n={top1.n}), log loss {loss:.3f}")
+        if (top1.value, -loss) > best[:2]:
+            best = (top1.value, -loss, epoch)
+            kept = [variable.numpy() for variable in model.trainable_variables]
+    for variable, value in zip(model.trainable_variables, kept, strict=True):
+        variable.assign(value)
+    return best[2], history
+
+
+def _train_epoch(model: Any, train: LabelledFiles, rng: np.random.Generator, epoch: int) -> float:
+    tf = load_tensorflow()
+    order = rng.permutation(len(train.files))
+    labels = train.labels[order]
+    progress = progress_bar(f"epoch {epoch}", len(order))
+
+    def examples() -> Iterator[tuple[Any, Any]]:
+        for rows, images in train.batches(order):
+            yield images, labels[rows]
+            progress.update(len(rows))
+
+    signature = (tf.TensorSpec(model.input_shape, tf.uint8), tf.TensorSpec((None,), tf.int32))
+    with progress, as_dataset(examples(), signature) as dataset:
+        history = model.fit(dataset, verbose=0)
+    return float(history.history["loss"][0])
+
+
+def _predict(predictor: NetworkEmbedder, split: LabelledFiles) -> NDArray[np.float32]:
+    return np.concatenate([proba for _, proba in predictor(split.batches())])

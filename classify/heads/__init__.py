@@ -1,0 +1,5 @@
+"""Heads: small classifiers on cached embeddings. One file per kind, one contract, one registry.
+
+To add a head, write a class that keeps the contract of :mod:`classify.heads.head` and add a row
+to :mod:`classify.heads.registry`.
+"""

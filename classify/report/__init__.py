@@ -1,0 +1,1 @@
+"""What people look at: numbers for machines, a table, a page. Never imports TensorFlow."""

@@ -1,0 +1,183 @@
+"""The folder of one run: where things lie, and what was trained in it."""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cache.reader import FeatureFile
+from classify.errors import RunError
+from classify.metrics import log_losses
+
+RECORD_VERSION = 1
+RECORD_FILE = "record.json"
+PROBA_FILE = "proba.npz"
+FINETUNED = "finetuned"
+NETWORK_FILE = "network.keras"
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is known of a trained head or a fine-tuned network, kept as JSON beside it.
+
+    Attributes
+    ----------
+    name : str
+        A name of the registry, or ``finetuned``.
+    chosen : mapping
+        What was chosen on val.
+    settings : mapping
+        What was given.
+    history : mapping of str to list of float
+        Curves of the fit.
+    fit_seconds : float
+        The whole fit, the choice on val included.
+    seed : int
+    classes : tuple of str
+        The columns of its probabilities: those of the feature file.
+    dim : int
+        Length of an embedding.
+    features_digest : str
+        Of the feature file that it was trained on.
+    """
+
+    name: str
+    chosen: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    history: Mapping[str, list[float]]
+    fit_seconds: float
+    seed: int
+    classes: tuple[str, ...]
+    dim: int
+    features_digest: str
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A record, its folder, and its probabilities on val and test.
+
+    Attributes
+    ----------
+    folder : Path
+    record : Record
+    val, test : float32 (n_split, n_classes)
+        Columns in the order of the feature file's classes. Kept when it was trained, so that a
+        report needs neither the network nor TensorFlow.
+    """
+
+    folder: Path
+    record: Record
+    val: NDArray[np.float32]
+    test: NDArray[np.float32]
+
+
+class Run:
+    """A folder ``runs/NAME``.
+
+    Parameters
+    ----------
+    path : Path
+        The folder, or the feature file in it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        is_file = path.suffix == ".h5" or path.is_file()
+        self.features_path = path if is_file else path / "features.h5"
+        self.folder = self.features_path.parent
+
+    @property
+    def name(self) -> str:
+        """Name of the folder."""
+        return self.folder.resolve().name
+
+    @property
+    def report_folder(self) -> Path:
+        """Where the report goes."""
+        return self.folder / "report"
+
+    def trained_folder(self, name: str) -> Path:
+        """Where a head, or the fine-tuned network, is kept."""
+        return self.folder / FINETUNED if name == FINETUNED else self.folder / "heads" / name
+
+    def trained(self, features: FeatureFile) -> list[Trained]:
+        """All that was trained on these features, by name.
+
+        Raises
+        ------
+        RunError
+            If nothing was, or something was trained on other features.
+        """
+        folders = sorted(path.parent for path in self.folder.glob(f"heads/*/{RECORD_FILE}"))
+        if (self.folder / FINETUNED / RECORD_FILE).is_file():
+            folders.append(self.folder / FINETUNED)
+        if not folders:
+            raise RunError(f"{self.folder}: no trained heads. Run 'make heads' first.")
+        return [self._load(folder, features) for folder in folders]
+
+    def find(self, name: str, features: FeatureFile) -> Trained:
+        """One trained head, or the fine-tuned network, by its name."""
+        folder = self.trained_folder(name)
+        if not (folder / RECORD_FILE).is_file():
+            known = [path.parent.name for path in sorted(self.folder.glob(f"*/**/{RECORD_FILE}"))]
+            raise RunError(
+                f"{folder}: {name!r} is not trained here (there is: {', '.join(known) or 'nothing'}"
+                f"). Run 'make {'finetune' if name == FINETUNED else 'heads HEADS=' + name}'."
+            )
+        return self._load(folder, features)
+
+    def _load(self, folder: Path, features: FeatureFile) -> Trained:
+        record = _read_record(folder / RECORD_FILE)
+        if record.features_digest != features.table.digest():
+            raise RunError(
+                f"{folder}: was trained on another version of {features.path}. Run "
+                f"'make {'finetune' if record.name == FINETUNED else 'heads'}' again, or delete it."
+            )
+        with np.load(folder / PROBA_FILE, allow_pickle=False) as proba:
+            return Trained(folder, record, proba["val"], proba["test"])
+
+
+@contextmanager
+def saving(
+    folder: Path, record: Record, val: NDArray[np.float32], test: NDArray[np.float32]
+) -> Iterator[Path]:
+    """Save what was trained: give a new folder to put the model into, then swap it into place."""
+    temporary = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    text = json.dumps({"version": RECORD_VERSION, **asdict(record)}, indent=2, ensure_ascii=False)
+    (temporary / RECORD_FILE).write_text(text, "utf-8")
+    np.savez(temporary / PROBA_FILE, val=val, test=test)
+    yield temporary
+    shutil.rmtree(folder, ignore_errors=True)
+    temporary.rename(folder)
+
+
+def best(trained: list[Trained], y_val: NDArray[np.int32]) -> Trained:
+    """The one with the most right answers on val; of equals, that with the smallest log loss."""
+
+    def quality(candidate: Trained) -> tuple[int, float]:
+        n_right = int((candidate.val.argmax(axis=1) == y_val).sum())
+        return n_right, -float(log_losses(y_val, candidate.val).mean())
+
+    return max(trained, key=quality)
+
+
+def _read_record(path: Path) -> Record:
+    try:
+        raw = json.loads(path.read_text("utf-8"))
+        version = raw.pop("version")
+        if version != RECORD_VERSION:
+            raise RunError(
+                f"{path}: has version {version}, expected {RECORD_VERSION}. Train again."
+            )
+        return Record(**{**raw, "classes": tuple(raw["classes"])})
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(
+            f"{path}: damaged ({error!r}). Delete its folder and train again."
+        ) from error

@@ -1,0 +1,76 @@
+"""``python -m extract DATA --out runs/NAME/features.h5``."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from cache import cli
+from extract.backbones import BACKBONES
+from extract.stage import ExtractSettings, extract_features
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of stage one; its defaults are those of `ExtractSettings`."""
+    default = ExtractSettings()
+    parser = argparse.ArgumentParser(
+        prog="python -m extract",
+        description="Run a frozen network once over a folder of labelled images and keep the "
+        "embeddings in one HDF5 file. Run it again after a change: only new images are extracted.",
+    )
+    parser.add_argument(
+        "data",
+        type=Path,
+        help="one folder per class, or train/ val/ test/ with "
+        "class folders inside, or the layout of Food-101",
+    )
+    parser.add_argument("--out", type=Path, required=True, help="the HDF5 file to write")
+    parser.add_argument(
+        "--backbone",
+        default=default.backbone,
+        help=f"one of {', '.join(BACKBONES)} (default {default.backbone})",
+    )
+    parser.add_argument(
+        "--weights",
+        default=default.weights,
+        help=f"imagenet, random, or a path (default {default.weights})",
+    )
+    parser.add_argument(
+        "--size",
+        type=int,
+        default=default.size_px,
+        dest="size_px",
+        metavar="PX",
+        help=f"height and width of the network's input (default {default.size_px})",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=default.seed, help=f"of the split (default {default.seed})"
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=int,
+        default=default.batch_size,
+        help=f"images at once (default {default.batch_size})",
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace a file that was made with other settings"
+    )
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Extract; returns the exit code."""
+    arguments = vars(parser().parse_args(argv))
+    extract_features(
+        arguments.pop("data"),
+        arguments.pop("out"),
+        ExtractSettings(**arguments),
+        tqdm.write,
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))

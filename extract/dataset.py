@@ -1,0 +1,224 @@
+"""Labelled images on disk: which files, which class, which split the folder itself names."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from cache.format import Rejected
+from extract.errors import DataError
+
+IMAGE_EXTENSIONS = (".jpeg", ".jpg", ".png")
+# What file managers leave behind: not images, and nobody expects to read about them.
+SYSTEM_FILES = ("thumbs.db", "desktop.ini")
+SPLIT_FOLDERS = {
+    "train": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+}
+
+
+class LabelledImage(NamedTuple):
+    """One image file.
+
+    Attributes
+    ----------
+    path : str
+        POSIX, relative to the data folder.
+    class_name : str
+    given_split : str or None
+        ``train``, ``val`` or ``test`` where the folder says so; None where it is ours to decide.
+    """
+
+    path: str
+    class_name: str
+    given_split: str | None
+
+
+Found = LabelledImage | Rejected
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The images of a folder, sorted by path.
+
+    Attributes
+    ----------
+    root : Path
+    layout : str
+        ``class folders``, ``split folders`` or ``food101``.
+    images : tuple of LabelledImage
+    rejected : tuple of Rejected
+        Files that are in the folder, or listed by it, and are not used.
+    """
+
+    root: Path
+    layout: str
+    images: tuple[LabelledImage, ...]
+    rejected: tuple[Rejected, ...]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names, sorted: this order is the order of labels."""
+        return tuple(sorted({image.class_name for image in self.images}))
+
+
+def find_images(root: Path) -> Dataset:
+    """Find the labelled images of a folder.
+
+    Parameters
+    ----------
+    root : Path
+        One folder per class; or ``train/``, ``val/``, ``test/`` with class folders inside; or the
+        layout of Food-101: ``images/CLASS/ID.jpg`` with ``meta/train.txt`` and ``meta/test.txt``.
+
+    Returns
+    -------
+    Dataset
+
+    Raises
+    ------
+    DataError
+        If there is no such folder, it holds no images, or fewer than two classes.
+    """
+    if not root.is_dir():
+        found = "a file" if root.exists() else "nothing"
+        raise DataError(f"{root}: expected a folder of images, found {found}.")
+    layout = _layout(root)
+    found_files = list(_FINDERS[layout](root))
+    images = sorted(each for each in found_files if isinstance(each, LabelledImage))
+    rejected = sorted(each for each in found_files if isinstance(each, Rejected))
+    dataset = Dataset(root, layout, tuple(images), tuple(rejected))
+    if not dataset.images:
+        raise DataError(
+            f"{root}: expected one folder per class with files that end in "
+            f"{', '.join(IMAGE_EXTENSIONS)}; found {_describe(rejected)}."
+        )
+    if len(dataset.classes) == 1:
+        raise DataError(
+            f"{root}: found one class only, {dataset.classes[0]!r}; a classifier needs at least "
+            "two. Expected one folder per class."
+        )
+    return dataset
+
+
+def image_files(folder: Path) -> Iterator[Path]:
+    """The JPEG and PNG files at any depth below a folder, sorted."""
+    return (path for path in _files_below(folder) if _has_image_name(path))
+
+
+def image_path(root: Path, relative: str) -> Path:
+    """Where an image of a feature file lies; `DataError` if that would be outside the folder."""
+    if Path(relative).is_absolute() or ".." in Path(relative).parts:
+        raise DataError(f"{relative!r}: a path that leaves the data folder {root} is not opened.")
+    return root / relative
+
+
+def _layout(root: Path) -> str:
+    is_listed = all((root / "meta" / f"{split}.txt").is_file() for split in ("train", "test"))
+    if is_listed and (root / "images").is_dir():
+        return "food101"
+    splits = {folder.name: SPLIT_FOLDERS.get(folder.name.lower()) for folder in _folders(root)}
+    train = [name for name, split in splits.items() if split == "train"]
+    if train and all(splits.values()) and _folders(root / train[0]):
+        return "split folders"
+    return "class folders"
+
+
+def _find_class_folders(root: Path, given_split: str | None = None) -> Iterator[Found]:
+    for path in _files_below(root):
+        below_root = path.relative_to(root)
+        if len(below_root.parts) == 1:
+            yield Rejected(below_root.as_posix(), "not inside a class folder")
+        else:
+            yield _labelled(below_root, below_root.parts[0], given_split)
+
+
+def _find_split_folders(root: Path) -> Iterator[Found]:
+    for path in root.iterdir():
+        if path.is_file() and not _is_system_file(path.name):
+            yield Rejected(path.name, "not inside a class folder")
+    for folder in _folders(root):
+        for found in _find_class_folders(folder, SPLIT_FOLDERS[folder.name.lower()]):
+            yield found._replace(path=f"{folder.name}/{found.path}")
+
+
+def _find_food101(root: Path) -> Iterator[Found]:
+    listed = {
+        path: split for split in ("train", "test") for path in _listed(root, f"meta/{split}.txt")
+    }
+    for path in _files_below(root / "images"):
+        below_images = path.relative_to(root / "images")
+        stem = below_images.with_suffix("").as_posix()
+        below_root = path.relative_to(root)
+        if stem in listed:
+            yield _labelled(below_root, below_images.parts[0], listed.pop(stem))
+        else:
+            reason = "not listed in meta/train.txt or meta/test.txt"
+            yield Rejected(_printable(below_root.as_posix()), reason)
+    for stem, split in listed.items():
+        yield Rejected(f"images/{stem}.jpg", f"listed in meta/{split}.txt, no such file")
+
+
+_FINDERS = {
+    "class folders": _find_class_folders,
+    "split folders": _find_split_folders,
+    "food101": _find_food101,
+}
+
+
+def _listed(root: Path, name: str) -> list[str]:
+    return [line.strip() for line in (root / name).read_text("utf-8").splitlines() if line.strip()]
+
+
+def _labelled(path: Path, class_name: str, given_split: str | None) -> Found:
+    posix = path.as_posix()
+    if _printable(posix) != posix:
+        return Rejected(_printable(posix), "its name is not valid UTF-8: rename it")
+    if not _has_image_name(path):
+        return Rejected(posix, f"does not end in {', '.join(IMAGE_EXTENSIONS)}")
+    return LabelledImage(posix, class_name, given_split)
+
+
+def _files_below(root: Path) -> Iterator[Path]:
+    """Every file below a folder but hidden and system files; links are followed, each loop once."""
+    seen: set[str] = set()
+    for folder, subfolders, names in os.walk(root, followlinks=True, onerror=_raise):
+        seen.add(os.path.realpath(folder))
+        subfolders[:] = sorted(
+            name
+            for name in subfolders
+            if not name.startswith(".") and os.path.realpath(os.path.join(folder, name)) not in seen
+        )
+        yield from (Path(folder, name) for name in sorted(names) if not _is_system_file(name))
+
+
+def _raise(error: OSError) -> None:
+    # os.walk skips what it may not list; a class must not vanish because of its permissions.
+    raise DataError(f"{error.filename}: cannot be listed ({error.strerror}).")
+
+
+def _folders(root: Path) -> list[Path]:
+    return sorted(path for path in root.iterdir() if path.is_dir() and path.name[0] != ".")
+
+
+def _is_system_file(name: str) -> bool:
+    return name.startswith(".") or name.lower() in SYSTEM_FILES
+
+
+def _has_image_name(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_EXTENSIONS
+
+
+def _printable(name: str) -> str:
+    """The name itself, or with escapes where the file system's bytes are not UTF-8."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _describe(rejected: list[Rejected]) -> str:
+    if not rejected:
+        return "no files"
+    return f"{len(rejected)} other files, the first {rejected[0].path} ({rejected[0].reason})"

@@ -1,0 +1,15 @@
+"""Errors of stage one that a user can mend; the tree is drawn in :mod:`cache.errors`."""
+
+from cache.errors import HeadbenchError
+
+
+class DataError(HeadbenchError):
+    """A folder of images that cannot be worked with."""
+
+
+class WeightsError(HeadbenchError):
+    """Weights that cannot be had, or that belong to another network."""
+
+
+class UnusableImageError(HeadbenchError):
+    """An image that cannot be decoded; its message is the reason, without the path."""

@@ -1,0 +1,143 @@
+"""Who is train, val and test: decided per image, by its content and the seed alone."""
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cache.format import SPLITS
+from extract.errors import DataError
+
+# Share of the images that the folder leaves to us, by the splits that it does not name. Food-101
+# names train and test: its 75 750 training photos become 60 600 and 15 150.
+SHARES: dict[tuple[str, ...], dict[str, float]] = {
+    (): {},
+    ("val",): {"val": 0.20},
+    ("test",): {"test": 0.20},
+    ("val", "test"): {"val": 0.15, "test": 0.15},
+}
+FEWEST_PER_CLASS = 3
+
+
+def missing_splits(given: Sequence[str | None]) -> tuple[str, ...]:
+    """Of val and test, those that the folder itself names no image for."""
+    return tuple(split for split in ("val", "test") if split not in given)
+
+
+def describe_rule(missing: tuple[str, ...], seed: int) -> str:
+    """The rule of the split, in words, for the file and the report."""
+    if not missing:
+        return "as the folder names them"
+    carved = " and ".join(f"{split} {SHARES[missing][split]:.0%}" for split in missing)
+    whole = "of all images" if len(missing) == 2 else "of train, the rest as the folder names it"
+    return f"{carved} {whole}; by content hash, seed {seed}"
+
+
+def assign_splits(
+    given: Sequence[str | None], contents: Sequence[bytes], seed: int
+) -> NDArray[np.uint8]:
+    """Decide the split of each image.
+
+    Parameters
+    ----------
+    given : sequence of str or None, length n_images
+        The split that the folder names. ``train`` and None are carved for what is missing.
+    contents : sequence of bytes, length n_images
+        SHA-256 of each image. Copies of one image land in the same split, and adding images moves
+        nobody: each image's place depends on nothing but its own content and the seed. The price
+        is that shares hold on average, in each class, not to the image.
+    seed : int
+
+    Returns
+    -------
+    uint8 (n_images,)
+        Index into `cache.format.SPLITS`.
+    """
+    shares = SHARES[missing_splits(given)]
+    return np.array(
+        [
+            SPLITS.index(split if split in ("val", "test") else _draw(content, seed, shares))
+            for split, content in zip(given, contents, strict=True)
+        ],
+        dtype=np.uint8,
+    )
+
+
+def check_splits(
+    labels: NDArray[np.int32],
+    splits: NDArray[np.uint8],
+    contents: Sequence[bytes],
+    classes: Sequence[str],
+) -> list[str]:
+    """Refuse what cannot be learnt or measured; say what is thin.
+
+    Parameters
+    ----------
+    labels : int32 (n_images,)
+    splits : uint8 (n_images,)
+    contents : sequence of bytes, length n_images
+    classes : sequence of str, length n_classes
+
+    Returns
+    -------
+    list of str
+        Warnings: classes without val or test images, images that stand in two splits.
+
+    Raises
+    ------
+    DataError
+        If a class has fewer than three different images or none in train, or if a whole split is
+        empty.
+    """
+    counts = np.zeros((len(classes), len(SPLITS)), dtype=int)
+    np.add.at(counts, (labels, splits), 1)
+    for label, name in enumerate(classes):
+        different = {contents[row] for row in np.flatnonzero(labels == label).tolist()}
+        if len(different) < FEWEST_PER_CLASS or not counts[label, 0]:
+            found = ", ".join(
+                f"{n} {split}" for n, split in zip(counts[label], SPLITS, strict=True)
+            )
+            raise DataError(
+                f"class {name!r} has too few images to split: expected at least "
+                f"{FEWEST_PER_CLASS} different usable ones, one of them in train; found "
+                f"{len(different)} different ({found}). Add images, or move the class away."
+            )
+    for split, total in zip(SPLITS, counts.sum(axis=0), strict=True):
+        if total == 0:
+            raise DataError(
+                f"the {split} split is empty: too few images ({len(labels)}) to split. Add images "
+                "or take another seed."
+            )
+    return _thin_classes(counts, classes) + _straddling(contents, splits)
+
+
+def _draw(content: bytes, seed: int, shares: dict[str, float]) -> str:
+    digest = hashlib.sha256(b"split %d " % seed + content).digest()
+    position = int.from_bytes(digest[:8]) / 2**64
+    for split, share in shares.items():
+        if position < share:
+            return split
+        position -= share
+    return "train"
+
+
+def _thin_classes(counts: NDArray[np.int_], classes: Sequence[str]) -> list[str]:
+    return [
+        f"{len(names)} of {len(classes)} classes have no {SPLITS[column]} image: {', '.join(names)}"
+        for column in (1, 2)
+        if (names := [name for name, n in zip(classes, counts[:, column], strict=True) if n == 0])
+    ]
+
+
+def _straddling(contents: Sequence[bytes], splits: NDArray[np.uint8]) -> list[str]:
+    places: dict[bytes, set[int]] = {}
+    for content, split in zip(contents, splits, strict=True):
+        places.setdefault(content, set()).add(int(split))
+    n_straddling = sum(len(found) > 1 for found in places.values())
+    if not n_straddling:
+        return []
+    return [
+        f"{n_straddling} images have exact copies in another split, as the folder names them: "
+        "val or test accuracy is flattered"
+    ]
