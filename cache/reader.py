@@ -1,6 +1,7 @@
 """Open a feature file: what every later step starts from."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -141,7 +142,7 @@ def read_rows(dataset: h5py.Dataset, rows: NDArray[np.intp]) -> NDArray[np.float
     """
     out = np.empty((len(rows), dataset.shape[1]), dtype=np.float32)
     starts = np.flatnonzero(np.diff(rows, prepend=-2) != 1)
-    for start, stop in zip(starts, np.append(starts[1:], len(rows)), strict=True):
+    for start, stop in pairwise([*starts, len(rows)]):
         out[start:stop] = dataset[rows[start] : rows[stop - 1] + 1]
     return out
 

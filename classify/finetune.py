@@ -247,9 +247,13 @@ def _train_epoch(model: Any, train: LabelledFiles, rng: np.random.Generator, epo
             progress.update(len(rows))
 
     signature = (tf.TensorSpec(model.input_shape, tf.uint8), tf.TensorSpec((None,), tf.int32))
+    model.reset_metrics()
+    loss = float("nan")
     with progress, as_dataset(examples(), signature) as dataset:
-        history = model.fit(dataset, verbose=0)
-    return float(history.history["loss"][0])
+        for images, truth in dataset:
+            # The mean over the epoch so far.
+            loss = float(model.train_on_batch(images, truth))
+    return loss
 
 
 def _predict(predictor: NetworkEmbedder, split: LabelledFiles) -> NDArray[np.float32]:

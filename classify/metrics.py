@@ -92,7 +92,8 @@ def wilson(n_right: int, n: int) -> Estimate:
 def log_losses(y: NDArray[np.integer], proba: NDArray[np.floating]) -> NDArray[np.float64]:
     """-log of the probability of the true class, float64 (n_images,)."""
     of_truth = proba[np.arange(len(y)), y].astype(np.float64)
-    return -np.log(np.maximum(of_truth, SMALLEST_PROBA))
+    losses: NDArray[np.float64] = -np.log(np.maximum(of_truth, SMALLEST_PROBA))
+    return losses
 
 
 def macro_f1(confusion: NDArray[np.integer]) -> NDArray[np.float64]:

@@ -89,13 +89,14 @@ def extract_features(
     old = _read_old(out, identity, settings.overwrite)
     parts = Parts(out, identity.fingerprint)
     planned, files = plan_table(data, settings, identity)
+    _check(planned)  # before hours of extraction, not after
     cached = _locate(out, old) | parts.find(say)
     missing = {content: path for content, path in files.items() if content not in cached}
     say(f"{data}: {len(planned.paths)} images, {len(missing)} to extract")
     rejected = _extract(backbone, missing, parts, settings, say)
     table = planned.without(rejected)
     _say_rejected(table, say)
-    for warning in check_splits(table.labels, table.splits, table.contents(), table.classes):
+    for warning in _check(table):
         say(f"note: {warning}")
     if old is not None and table.equals(old):
         say(f"{out}: up to date, nothing to do")
@@ -146,6 +147,10 @@ def plan_table(
         for content, row in zip(reversed(contents), reversed(readable), strict=True)
     }
     return table, dict(reversed(files.items()))
+
+
+def _check(table: Table) -> list[str]:
+    return check_splits(table.labels, table.splits, table.contents(), table.classes)
 
 
 def _provenance(

@@ -1,0 +1,120 @@
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cache.reader import FeatureFile
+from classify.deploy import predict_files
+from classify.errors import RunError
+from classify.run import Run
+from classify.train import train_heads
+from extract.backbones import reopen_backbone
+from extract.errors import WeightsError
+from extract.stream import ImageFile, image_batches
+
+
+def quiet(_: str) -> None:
+    pass
+
+
+def predict(run: Run, *images: Path, head: str | None = None, n_top: int = 3):
+    return predict_files(run, images, head, None, n_top, quiet)
+
+
+@pytest.mark.parametrize("head", ["logreg", "mlp-128", "finetuned"])
+def test_predictions_are_the_probabilities_that_were_kept_at_training(
+    network_run: Run, network_photos: Path, head: str
+) -> None:
+    with FeatureFile(network_run.features_path) as features:
+        trained = network_run.find(head, features)
+        paths = [network_photos / features.table.paths[row] for row in features.rows("test")]
+        classes = features.classes
+    for prediction, kept in zip(predict(network_run, *paths, head=head), trained.test, strict=True):
+        given = dict(prediction.top)
+        np.testing.assert_allclose([given[name] for name in classes], kept, atol=1e-4)
+
+
+def test_the_cached_embedding_is_the_one_that_prediction_sees(
+    network_run: Run, network_photos: Path
+) -> None:
+    with FeatureFile(network_run.features_path) as features:
+        X, _ = features.load("test")
+        rows = features.rows("test")
+        files = [ImageFile(network_photos / features.table.paths[row]) for row in rows]
+        backbone = reopen_backbone(features.identity, features.config.weights)
+    for number, file in enumerate(files[:3]):
+        [embedded] = backbone.embed(image_batches([file], 32, 1, pytest.fail))
+        scale = np.abs(X).max()
+        np.testing.assert_allclose(embedded.embeddings[0], X[number], atol=1e-5 * scale)
+
+
+@pytest.fixture
+def trained_run(run: Run) -> Run:
+    train_heads(run, ["logreg", "lightgbm"], seed=0, say=quiet)
+    return run
+
+
+def test_classes_come_most_probable_first(trained_run: Run, photos: Path) -> None:
+    [prediction] = predict(trained_run, photos / "red/000.png", n_top=2)
+    assert prediction.top[0][0] == "red"
+    assert len(prediction.top) == 2
+    assert prediction.top[0][1] > prediction.top[1][1]
+    assert prediction.reason is None
+
+
+def test_folders_are_searched_and_files_stay_in_the_order_given(
+    trained_run: Run, photos: Path
+) -> None:
+    images = (photos / "red/003.png", photos / "blue", photos / "green/001.png")
+    predictions = predict(trained_run, *images)
+    assert [p.path for p in predictions] == [
+        photos / "red/003.png",
+        *sorted((photos / "blue").iterdir()),
+        photos / "green/001.png",
+    ]
+    assert [p.top[0][0] for p in predictions] == ["red", *["blue"] * 30, "green"]
+
+
+def test_unusable_files_are_reported_in_their_place(
+    trained_run: Run, photos: Path, tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(b"text")
+    predictions = predict(trained_run, tmp_path / "gone.jpg", photos / "red/000.png", bad)
+    assert [p.reason for p in predictions] == [
+        "cannot be read: No such file or directory",
+        None,
+        "not a JPEG or PNG file",
+    ]
+    assert predictions[0].top == ()
+
+
+def test_without_a_name_the_best_on_val_predicts(trained_run: Run, photos: Path) -> None:
+    said: list[str] = []
+    predict_files(trained_run, [photos / "red"], None, None, 1, said.append)
+    with FeatureFile(trained_run.features_path) as features:
+        y_val = features.labels("val")
+        names = {
+            each.record.name: (each.val.argmax(axis=1) == y_val).mean()
+            for each in trained_run.trained(features)
+        }
+    chosen = said[0].split()[1].rstrip(",")
+    assert names[chosen] == max(names.values())
+
+
+def test_an_empty_folder_is_an_error(trained_run: Run, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(RunError, match="expected JPEG or PNG files in this folder, found none"):
+        predict(trained_run, tmp_path / "empty")
+
+
+def test_other_weights_do_not_predict(network_run: Run, network_photos: Path) -> None:
+    with pytest.raises(WeightsError, match="no-such-weights"):
+        predict_files(network_run, [network_photos], "logreg", "no-such-weights.h5", 3, quiet)
+
+
+def test_a_run_can_be_moved(trained_run: Run, photos: Path, tmp_path: Path) -> None:
+    shutil.move(trained_run.folder, tmp_path / "elsewhere")
+    [prediction] = predict(Run(tmp_path / "elsewhere"), photos / "red/000.png")
+    assert prediction.top[0][0] == "red"

@@ -1,0 +1,215 @@
+"""The contract that every head keeps; nothing here knows what kind of head it has."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+
+from classify.errors import RunError
+from classify.heads.head import Head, load_arrays
+from classify.heads.registry import HEADS, check_names, create_head, load_head
+
+N_CLASSES = (2, 5)
+every_head = pytest.mark.parametrize("name", HEADS)
+
+Data = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+def separable(n_classes: int, n: int = 40, dim: int = 12, seed: int = 0) -> Data:
+    """Well separated blobs, as embeddings are: not negative, on unequal scales."""
+    rng = np.random.default_rng(seed)
+    centers = rng.uniform(0, 6, (n_classes, dim))
+    y = np.tile(np.arange(n_classes), 2 * n)
+    X = np.abs(centers[y] + rng.normal(0, 0.7, (len(y), dim))) * np.logspace(-1, 1, dim)
+    X = X.astype(np.float32)
+    half = n_classes * n
+    return X[:half], y[:half], X[half:], y[half:]
+
+
+@pytest.fixture(scope="module")
+def fitted() -> dict[tuple[str, int], Head]:
+    """Every head fitted once on blobs of 2 and of 5 classes."""
+    return {
+        (name, n_classes): create_head(name, seed=0).fit(*separable(n_classes))
+        for name in HEADS
+        for n_classes in N_CLASSES
+    }
+
+
+@every_head
+@pytest.mark.parametrize("n_classes", N_CLASSES)
+def test_separable_classes_are_told_apart(
+    fitted: dict[tuple[str, int], Head], name: str, n_classes: int
+) -> None:
+    _, _, X_val, y_val = separable(n_classes)
+    assert fitted[name, n_classes].score(X_val, y_val) > 0.9
+
+
+@every_head
+@pytest.mark.parametrize("n_classes", N_CLASSES)
+def test_probabilities_are_probabilities(
+    fitted: dict[tuple[str, int], Head], name: str, n_classes: int
+) -> None:
+    X = separable(n_classes)[2]
+    head = fitted[name, n_classes]
+    proba = head.predict_proba(X)
+    assert proba.shape == (len(X), n_classes)
+    assert proba.dtype == np.float32
+    assert (proba >= 0).all()
+    np.testing.assert_allclose(proba.sum(axis=1), 1, atol=1e-5)
+    np.testing.assert_array_equal(head.predict(X), head.classes_[proba.argmax(axis=1)])
+
+
+@every_head
+def test_text_labels_give_what_integers_give(
+    fitted: dict[tuple[str, int], Head], name: str
+) -> None:
+    X, y, X_val, y_val = separable(5)
+    names = np.array(["apple", "baklava", "crème brûlée", "z", "寿司"])
+    head = create_head(name, seed=0).fit(X, names[y], X_val, names[y_val])
+    np.testing.assert_array_equal(head.classes_, names)
+    np.testing.assert_array_equal(head.predict(X_val), names[fitted[name, 5].predict(X_val)])
+
+
+@every_head
+def test_columns_follow_classes_whatever_the_order_of_images(name: str) -> None:
+    X, y, X_val, y_val = separable(5)
+    labels = np.array([30, 10, 50, 20, 40])
+    head = create_head(name, seed=0).fit(X[::-1], labels[y][::-1], X_val, labels[y_val])
+    np.testing.assert_array_equal(head.classes_, [10, 20, 30, 40, 50])
+    proba = head.predict_proba(X_val)
+    column = np.searchsorted(head.classes_, labels[y_val])
+    assert (proba.argmax(axis=1) == column).mean() > 0.9
+
+
+@every_head
+def test_the_same_seed_gives_the_same_output(
+    fitted: dict[tuple[str, int], Head], name: str
+) -> None:
+    X_val = separable(5)[2]
+    again = create_head(name, seed=0).fit(*separable(5))
+    np.testing.assert_array_equal(again.predict_proba(X_val), fitted[name, 5].predict_proba(X_val))
+    assert again.chosen_ == fitted[name, 5].chosen_
+
+
+@every_head
+def test_input_is_not_modified(name: str) -> None:
+    data = separable(2)
+    before = [array.copy() for array in data]
+    head = create_head(name, seed=0).fit(*data)
+    head.predict_proba(data[2])
+    for array, copy in zip(data, before, strict=True):
+        np.testing.assert_array_equal(array, copy)
+
+
+@every_head
+@pytest.mark.parametrize("n_classes", N_CLASSES)
+def test_a_saved_head_equals_itself(
+    fitted: dict[tuple[str, int], Head], name: str, n_classes: int, tmp_path: Path
+) -> None:
+    head, X = fitted[name, n_classes], separable(n_classes)[2]
+    head.save(tmp_path)
+    loaded = load_head(name, tmp_path, X.shape[1])
+    np.testing.assert_allclose(loaded.predict_proba(X), head.predict_proba(X), atol=1e-6)
+    np.testing.assert_array_equal(loaded.classes_, head.classes_)
+
+
+@every_head
+def test_nothing_saved_is_a_pickle(
+    fitted: dict[tuple[str, int], Head], name: str, tmp_path: Path
+) -> None:
+    fitted[name, 5].save(tmp_path)
+    suffixes = {path.suffix for path in tmp_path.iterdir()}
+    assert suffixes <= {".npz", ".txt", ".keras"}
+    for path in tmp_path.glob("*.npz"):
+        assert all(array.dtype != object for array in load_arrays(path).values())
+
+
+@every_head
+def test_a_pickle_in_place_of_an_array_is_refused(
+    fitted: dict[tuple[str, int], Head], name: str, tmp_path: Path
+) -> None:
+    fitted[name, 5].save(tmp_path)
+    np.savez(tmp_path / "head.npz", classes=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(ValueError, match="allow_pickle=False"):
+        load_head(name, tmp_path, 12)
+
+
+@every_head
+def test_a_wrong_width_names_both_widths(fitted: dict[tuple[str, int], Head], name: str) -> None:
+    with pytest.raises(ValueError, match=r"11 .*12"):
+        fitted[name, 5].predict_proba(separable(5)[2][:, :11])
+
+
+@every_head
+def test_an_embedding_that_is_not_finite_is_refused(name: str) -> None:
+    X, y, X_val, y_val = separable(2)
+    X[3, 1] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        create_head(name, seed=0).fit(X, y, X_val, y_val)
+
+
+@every_head
+def test_one_class_and_unknown_val_classes_are_refused(name: str) -> None:
+    X, y, X_val, y_val = separable(2)
+    with pytest.raises(ValueError, match="at least 2 classes"):
+        create_head(name, seed=0).fit(X, np.zeros_like(y), X_val, y_val)
+    with pytest.raises(ValueError, match=r"val that train does not have: \[7\]"):
+        create_head(name, seed=0).fit(X, y, X_val, np.where(y_val == 1, 7, 0))
+
+
+@every_head
+def test_a_head_fits_without_val(name: str) -> None:
+    X, y, X_val, y_val = separable(5)
+    assert create_head(name, seed=0).fit(X, y).score(X_val, y_val) > 0.8
+
+
+@every_head
+def test_scikit_learn_can_clone_it(name: str) -> None:
+    head = create_head(name, seed=3)
+    assert clone(head).get_params() == head.get_params()
+    with pytest.raises(NotFittedError):
+        head.predict_proba(np.zeros((1, 12), dtype=np.float32))
+
+
+@every_head
+def test_shuffled_labels_give_chance(name: str) -> None:
+    X, y, X_val, y_val = separable(5, n=100)
+    rng = np.random.default_rng(0)
+    head = create_head(name, seed=0).fit(X, rng.permutation(y), X_val, rng.permutation(y_val))
+    # Chance is 0.2; 500 images of blobs that a head may name alike.
+    assert head.score(X_val, y_val) < 0.5
+
+
+def test_an_unknown_head_lists_the_known_ones() -> None:
+    with pytest.raises(RunError, match=r"unknown head 'svm': expected one of logreg, lightgbm"):
+        check_names(["logreg", "svm"])
+
+
+def layers_of(head: Head) -> list[str]:
+    names = []
+    for layer in head.model_.layers:
+        config = layer.get_config()
+        detail = config.get("rate") or (config.get("units"), config.get("activation"))
+        names.append(f"{type(layer).__name__} {detail}")
+    return names
+
+
+def test_the_presets_have_the_layers_that_they_are_named_for(
+    fitted: dict[tuple[str, int], Head],
+) -> None:
+    assert layers_of(fitted["mlp", 5]) == [
+        "BatchNormalization (None, None)",
+        "Dropout 0.2",
+        "Dense (512, 'relu')",
+        "Dropout 0.5",
+        "Dense (5, 'softmax')",
+    ]
+    assert layers_of(fitted["mlp-128", 5]) == [
+        "Dropout 0.2",
+        "Dense (128, 'relu')",
+        "Dropout 0.3",
+        "Dense (5, 'softmax')",
+    ]

@@ -1,0 +1,78 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cache.reader import FeatureFile
+from classify.errors import RunError
+from classify.run import Record, Run, Trained, best, saving
+
+RECORD = Record("logreg", {"C": 0.1}, {}, {}, 1.0, 0, ("a", "b"), 3, "digest")
+HALF = np.full((4, 2), 0.5, dtype=np.float32)
+
+
+def trained(name: str, n_right: int, confidence: float) -> Trained:
+    """Right on the first `n_right` of 4 images of class 0."""
+    of_truth = np.where(np.arange(4) < n_right, confidence, 1 - confidence)
+    proba = np.stack([of_truth, 1 - of_truth], axis=1).astype(np.float32)
+    record = Record(name, {}, {}, {}, 1.0, 0, ("a", "b"), 3, "digest")
+    return Trained(Path(name), record, proba, proba)
+
+
+def test_a_run_is_its_folder_or_the_file_in_it() -> None:
+    assert Run(Path("runs/food")).features_path == Path("runs/food/features.h5")
+    assert Run(Path("runs/food/features.h5")).folder == Path("runs/food")
+    assert Run(Path("runs/food")).name == "food"
+
+
+def test_the_best_has_most_right_on_val_then_the_smaller_log_loss() -> None:
+    y_val = np.zeros(4, dtype=np.int32)
+    timid, bold = trained("timid", 3, 0.55), trained("bold", 3, 0.7)
+    assert best([timid, bold, trained("worse", 2, 0.9)], y_val) is bold
+
+
+def test_an_interrupted_save_keeps_what_was_there(tmp_path: Path) -> None:
+    folder = tmp_path / "logreg"
+    with saving(folder, RECORD, HALF, HALF) as new:
+        (new / "model").write_text("first")
+
+    def save_and_stop() -> None:
+        with saving(folder, RECORD, HALF, HALF) as new:
+            (new / "model").write_text("second")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        save_and_stop()
+    assert (folder / "model").read_text() == "first"
+
+
+def test_nothing_trained_names_the_command(run: Run) -> None:
+    with FeatureFile(run.features_path) as features:
+        with pytest.raises(RunError, match="Run 'make heads' first"):
+            run.trained(features)
+        with pytest.raises(RunError, match="'knn' is not trained here"):
+            run.find("knn", features)
+        with pytest.raises(RunError, match="make finetune"):
+            run.find("finetuned", features)
+
+
+@pytest.mark.parametrize(
+    ("change", "phrase"),
+    [({"version": 99}, "has version 99"), ({"surprise": 1}, "damaged"), (None, "damaged")],
+)
+def test_a_record_that_cannot_be_read_is_named(
+    run: Run, change: dict[str, int] | None, phrase: str
+) -> None:
+    folder = run.trained_folder("logreg")
+    with saving(folder, RECORD, HALF, HALF):
+        pass
+    path = folder / "record.json"
+    text = "{" if change is None else json.dumps(json.loads(path.read_text()) | change)
+    path.write_text(text)
+    with (
+        FeatureFile(run.features_path) as features,
+        pytest.raises(RunError, match=phrase) as caught,
+    ):
+        run.find("logreg", features)
+    assert str(path) in str(caught.value)

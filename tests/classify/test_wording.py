@@ -1,0 +1,27 @@
+from dataclasses import replace
+
+from classify.metrics import Estimate
+from classify.wording import describe_choice, describe_weights, number, percent, seconds
+from tests.cache.tables import IDENTITY
+
+
+def test_numbers_have_no_more_digits_than_they_can_bear() -> None:
+    estimate = Estimate(0.54249, 0.4936, 0.5906, 400)
+    assert percent(estimate) == "54.2 % [49.4, 59.1]"
+    assert number(estimate) == "0.54 [0.49, 0.59]"
+    assert percent(None) == "-"
+    assert [seconds(value) for value in (0.04, 7.12, 203.6)] == ["0.0 s", "7.1 s", "204 s"]
+
+
+def test_choices_read_as_a_phrase() -> None:
+    chosen = {"C": 0.003, "epochs_run": 9, "is_converged": True}
+    assert describe_choice(chosen) == "C 0.003, epochs run 9, converged"
+    assert describe_choice({"is_converged": False}) == "not converged"
+
+
+def test_weights_are_named_without_their_folder_and_random_ones_loudly() -> None:
+    given = replace(IDENTITY, weights_hash="sha256:" + "3f" * 32)
+    assert describe_weights(given, "/home/me/w.h5") == "w.h5 (sha256:3f3f3f3f3f3f...)"
+    random = replace(IDENTITY, weights_hash="random:seed=0")
+    assert "RANDOM" in describe_weights(random, "random")
+    assert describe_weights(IDENTITY, "imagenet") == "none"

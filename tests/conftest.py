@@ -1,0 +1,108 @@
+"""What several test files share: small image folders, a small run, the real data."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from classify.finetune import FinetuneSettings, finetune
+from classify.run import Run
+from classify.train import train_heads
+from extract.stage import ExtractSettings, extract_features
+
+ROOT = Path(__file__).parent.parent
+SHARED = "HEADBENCH_SHARED"
+COLORS = {"green": (30, 200, 40), "red": (210, 30, 30), "blue": (20, 40, 220)}
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real photographs and weights; set and not there is a failure, not a skip."""
+    if SHARED not in os.environ:
+        pytest.skip(f"{SHARED} names no folder of real photographs and weights")
+    folder = Path(os.environ[SHARED])
+    for needed in ("data/food10/images", "weights/resnet50_notop.weights.h5"):
+        if not (folder / needed).exists():
+            pytest.fail(f"{SHARED}={folder}: {needed} is not there")
+    return folder
+
+
+def write_image(path: Path, seed: int, color: tuple[int, int, int] = (128, 128, 128)) -> None:
+    """A small noisy picture around one colour; each seed gives other bytes."""
+    rng = np.random.default_rng(seed)
+    noise = rng.integers(-25, 26, size=(24, 32, 3))
+    pixels = np.clip(np.array(color) + noise, 0, 255).astype(np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+def write_class_folders(root: Path, n_per_class: int = 30, first_seed: int = 0) -> Path:
+    """One folder per colour, with easily told pictures in it."""
+    for number, (name, color) in enumerate(COLORS.items()):
+        for image in range(n_per_class):
+            write_image(root / name / f"{image:03}.png", first_seed + 1000 * number + image, color)
+    return root
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder of three classes, 30 pictures each."""
+    return write_class_folders(tmp_path / "photos")
+
+
+@pytest.fixture
+def settings() -> ExtractSettings:
+    """Extraction without a network, in milliseconds."""
+    return ExtractSettings(backbone="mean-color", size_px=16, batch_size=8)
+
+
+@pytest.fixture
+def run(photos: Path, settings: ExtractSettings) -> Run:
+    """A run whose features are there, and nothing trained yet."""
+    features = photos.parent / "runs/colors/features.h5"
+    extract_features(photos, features, settings, lambda _: None)
+    return Run(features)
+
+
+@pytest.fixture(scope="session")
+def network_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """ResNet50 with random weights on three colours: features, two heads, fine-tuned for an epoch.
+
+    Not to be changed by a test.
+    """
+    folder = tmp_path_factory.mktemp("network")
+    photos = write_class_folders(folder / "photos", n_per_class=20)
+    run = Run(folder / "runs/colors")
+    settings = ExtractSettings(weights="random", size_px=32)
+    extract_features(photos, run.features_path, settings, lambda _: None)
+    train_heads(run, ["logreg", "mlp-128"], seed=0, say=lambda _: None)
+    finetune(run, FinetuneSettings(epochs=1), None, None, lambda _: None)
+    return run
+
+
+@pytest.fixture(scope="session")
+def network_photos(network_run: Run) -> Path:
+    """The photographs of `network_run`."""
+    return network_run.folder.parents[1] / "photos"
+
+
+@pytest.fixture
+def command() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run ``python -m ...`` as a user does, in a process of its own."""
+
+    def call(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", *map(str, arguments)],
+            cwd=ROOT,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return call

@@ -1,0 +1,105 @@
+import hashlib
+
+import numpy as np
+import pytest
+
+from extract.errors import DataError
+from extract.splits import assign_splits, check_splits, describe_rule, missing_splits
+
+TRAIN, VAL, TEST = 0, 1, 2
+
+
+def contents(n: int, start: int = 0) -> list[bytes]:
+    return [hashlib.sha256(b"%d" % number).digest() for number in range(start, start + n)]
+
+
+def test_shares_hold_within_chance() -> None:
+    splits = assign_splits([None] * 10_000, contents(10_000), seed=0)
+    counts = np.bincount(splits)
+    # Four standard deviations of a binomial with n = 10 000.
+    assert abs(counts - [7000, 1500, 1500]).max() < 4 * np.sqrt(10_000 * 0.7 * 0.3)
+
+
+def test_adding_images_moves_nobody() -> None:
+    few, many = contents(200), contents(500)
+    before = assign_splits([None] * 200, few, seed=3)
+    after = assign_splits([None] * 500, many[300:] + many[:300], seed=3)
+    np.testing.assert_array_equal(before, after[200:400])
+
+
+def test_copies_land_in_the_same_split() -> None:
+    twice = contents(300) * 2
+    splits = assign_splits([None] * 600, twice, seed=0)
+    np.testing.assert_array_equal(splits[:300], splits[300:])
+
+
+def test_another_seed_is_another_split() -> None:
+    first, second = (assign_splits([None] * 300, contents(300), seed) for seed in (0, 1))
+    assert 0.2 < (first != second).mean() < 0.8
+
+
+def test_what_the_folder_names_stays_and_val_is_carved_from_train() -> None:
+    given = ["train"] * 5000 + ["test"] * 100
+    splits = assign_splits(given, contents(5100), seed=0)
+    assert (splits[5000:] == TEST).all()
+    assert (splits[:5000] != TEST).all()
+    assert abs((splits[:5000] == VAL).mean() - 0.20) < 4 * np.sqrt(0.2 * 0.8 / 5000)
+
+
+def test_a_folder_that_names_all_three_is_taken_at_its_word() -> None:
+    given = ["train", "val", "test"] * 5
+    assert assign_splits(given, contents(15), seed=0).tolist() == [TRAIN, VAL, TEST] * 5
+
+
+@pytest.mark.parametrize(
+    ("given", "rule"),
+    [
+        ([None, None], "val 15% and test 15% of all images; by content hash, seed 7"),
+        (
+            ["train", "test"],
+            "val 20% of train, the rest as the folder names it; by content hash, seed 7",
+        ),
+        (["train", "val", "test"], "as the folder names them"),
+    ],
+)
+def test_the_rule_in_words(given: list[str | None], rule: str) -> None:
+    assert describe_rule(missing_splits(given), seed=7) == rule
+
+
+def check(labels: list[int], splits: list[int], hashes: list[bytes]) -> list[str]:
+    return check_splits(
+        np.array(labels, dtype=np.int32), np.array(splits, dtype=np.uint8), hashes, ["cat", "dog"]
+    )
+
+
+def test_a_whole_split_is_quietly_accepted() -> None:
+    assert check([0, 0, 0, 1, 1, 1], [0, 1, 2] * 2, contents(6)) == []
+
+
+def test_copies_do_not_count_as_images() -> None:
+    hashes = [*contents(3), *contents(2, start=10), *contents(1, start=10)]
+    with pytest.raises(
+        DataError, match=r"class 'dog' .*found 2 different \(1 train, 1 val, 1 test"
+    ):
+        check([0, 0, 0, 1, 1, 1], [0, 1, 2] * 2, hashes)
+
+
+def test_a_class_without_train_images_cannot_be_learnt() -> None:
+    with pytest.raises(DataError, match=r"class 'dog' .*0 train, 2 val, 1 test"):
+        check([0, 0, 0, 1, 1, 1], [0, 1, 2, 1, 1, 2], contents(6))
+
+
+def test_an_empty_split_is_refused() -> None:
+    with pytest.raises(DataError, match="the test split is empty"):
+        check([0, 0, 0, 1, 1, 1], [0, 0, 1, 0, 0, 1], contents(6))
+
+
+def test_a_class_without_val_images_is_said() -> None:
+    [warning] = check([0, 0, 0, 1, 1, 1], [0, 1, 2, 0, 0, 2], contents(6))
+    assert warning == "1 of 2 classes have no val image: dog"
+
+
+def test_copies_across_splits_are_said() -> None:
+    hashes = [*contents(7), contents(1)[0]]
+    [warning] = check([0, 0, 0, 1, 1, 1, 1, 1], [0, 1, 2, 0, 1, 2, 0, 2], hashes)
+    assert warning.startswith("1 images have exact copies in another split")

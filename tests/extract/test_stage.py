@@ -1,0 +1,269 @@
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cache.errors import FeatureFileError
+from cache.reader import FeatureFile
+from extract import backbones, stage
+from extract.decode import decode
+from extract.errors import DataError
+from extract.stage import ExtractSettings, extract_features
+from tests.conftest import ROOT, write_class_folders, write_image
+
+
+class Extraction:
+    """Runs stage one and counts the images that went through the backbone."""
+
+    def __init__(self, photos: Path, settings: ExtractSettings) -> None:
+        self.photos, self.settings = photos, settings
+        self.out = photos.parent / "runs/photos/features.h5"
+        self.embedded = 0
+        self.said: list[str] = []
+
+    def __call__(self, **changes: object) -> int:
+        """Images that went through the backbone in this run."""
+        before = self.embedded
+        self.said.clear()
+        settings = replace(self.settings, **changes)
+        extract_features(self.photos, self.out, settings, self.said.append)
+        self.check()
+        return self.embedded - before
+
+    def check(self) -> None:
+        """Row i is image i: every embedding is computed again by hand."""
+        with FeatureFile(self.out) as features:
+            X = np.concatenate([features.load(split)[0] for split in ("train", "val", "test")])
+            rows = np.concatenate([features.rows(split) for split in ("train", "val", "test")])
+            for row, embedding in zip(rows, X, strict=True):
+                path = self.photos / features.table.paths[row]
+                pixels = decode(path.read_bytes(), self.settings.size_px)
+                np.testing.assert_allclose(embedding, pixels.mean(axis=(0, 1)), rtol=1e-6)
+                assert features.classes[features.table.labels[row]] == path.parent.name
+
+
+@pytest.fixture
+def extract(photos: Path, settings: ExtractSettings, monkeypatch: pytest.MonkeyPatch) -> Extraction:
+    extraction = Extraction(photos, settings)
+    embed = backbones.embed_mean_color
+
+    def counting(batches) -> Iterator:
+        for batch in batches:
+            extraction.embedded += len(batch.rows)
+            yield from embed([batch])
+
+    monkeypatch.setattr(backbones, "embed_mean_color", counting)
+    return extraction
+
+
+def test_a_second_run_extracts_nothing_and_leaves_the_file_alone(extract: Extraction) -> None:
+    assert extract() == 90
+    before = extract.out.stat()
+    assert extract() == 0
+    assert (extract.out.stat().st_ino, extract.out.stat().st_mtime_ns) == (
+        before.st_ino,
+        before.st_mtime_ns,
+    )
+    assert extract.said[-1] == f"{extract.out}: up to date, nothing to do"
+    assert [path.name for path in extract.out.parent.iterdir()] == ["features.h5"]
+
+
+def test_touched_renamed_moved_and_relabelled_images_are_not_extracted_again(
+    extract: Extraction,
+) -> None:
+    extract()
+    os.utime(extract.photos / "red/000.png", (1, 1))
+    (extract.photos / "red/001.png").rename(extract.photos / "red/zzz.png")
+    (extract.photos / "blue/002.png").rename(extract.photos / "green/relabelled.png")
+    (extract.photos / "green").rename(extract.photos / "grün")
+    extract.photos = extract.photos.rename(extract.photos.with_name("moved"))
+    assert extract() == 0
+    with FeatureFile(extract.out) as features:
+        assert features.classes == ("blue", "grün", "red")
+        assert "grün/relabelled.png" in features.table.paths
+
+
+def test_another_seed_splits_anew_and_extracts_nothing(extract: Extraction) -> None:
+    extract()
+    with FeatureFile(extract.out) as features:
+        before = features.table
+    assert extract(seed=1) == 0
+    with FeatureFile(extract.out) as features:
+        assert features.table.paths == before.paths
+        assert not np.array_equal(features.table.splits, before.splits)
+        assert features.config.data["seed"] == 1
+
+
+def test_a_changed_image_is_extracted_again_and_no_other(extract: Extraction) -> None:
+    extract()
+    write_image(extract.photos / "red/005.png", seed=12345, color=(9, 200, 9))
+    assert extract() == 1
+
+
+def test_a_new_image_is_extracted_and_a_removed_one_forgotten(extract: Extraction) -> None:
+    extract()
+    write_image(extract.photos / "red/new.png", seed=777)
+    (extract.photos / "blue/000.png").unlink()
+    assert extract() == 1
+    with FeatureFile(extract.out) as features:
+        assert "red/new.png" in features.table.paths
+        assert "blue/000.png" not in features.table.paths
+
+
+def test_copies_cost_one_pass_and_stand_in_one_split(extract: Extraction) -> None:
+    shutil.copy(extract.photos / "red/000.png", extract.photos / "red/copy.png")
+    assert extract() == 90
+    with FeatureFile(extract.out) as features:
+        table = features.table
+        rows = [table.paths.index(name) for name in ("red/000.png", "red/copy.png")]
+        assert table.splits[rows[0]] == table.splits[rows[1]]
+
+
+def test_an_unusable_image_is_listed_and_its_neighbours_are_unharmed(extract: Extraction) -> None:
+    (extract.photos / "red/010.png").write_bytes(b"not an image")
+    (extract.photos / "red/011.png").write_bytes(b"")
+    whole = (extract.photos / "red/012.png").read_bytes()
+    (extract.photos / "red/012.png").write_bytes(whole[: len(whole) // 2])
+    (extract.photos / "red/notes.txt").write_bytes(b"hello")
+    assert extract() == 87
+    with FeatureFile(extract.out) as features:
+        reasons = dict(features.table.rejected)
+        assert features.n_images == 87
+    assert reasons["red/010.png"] == "not a JPEG or PNG file"
+    assert reasons["red/011.png"] == "empty file"
+    assert reasons["red/012.png"].startswith("cannot be decoded")
+    assert reasons["red/notes.txt"].startswith("does not end in")
+    assert any("4 files are left out" in line for line in extract.said)
+    # Nothing to do is nothing to do, bad images or not.
+    assert extract() == 0
+    assert extract.said[-1].endswith("nothing to do")
+
+
+def test_a_mended_image_comes_back(extract: Extraction) -> None:
+    path = extract.photos / "red/010.png"
+    whole = path.read_bytes()
+    path.write_bytes(b"")
+    extract()
+    path.write_bytes(whole)
+    assert extract() == 1
+    with FeatureFile(extract.out) as features:
+        assert features.table.rejected == ()
+
+
+def test_an_interrupted_run_goes_on_and_loses_at_most_the_part_in_flight(
+    extract: Extraction, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage, "PART_IMAGES", 16)
+    embed = backbones.embed_mean_color
+
+    def failing(batches) -> Iterator:
+        for number, embedded in enumerate(embed(batches)):
+            if number == 7:
+                raise KeyboardInterrupt
+            yield embedded
+
+    with monkeypatch.context() as patch:
+        patch.setattr(backbones, "embed_mean_color", failing)
+        with pytest.raises(KeyboardInterrupt):
+            extract()
+    assert not extract.out.exists()
+    assert extract() == 90 - 3 * 16
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from extract import backbones, stage
+embed = backbones.embed_mean_color
+def dying(batches):
+    for number, embedded in enumerate(embed(batches)):
+        if number == 7:
+            os._exit(9)
+        yield embedded
+backbones.embed_mean_color = dying
+stage.PART_IMAGES = 16
+settings = stage.ExtractSettings(backbone="mean-color", size_px=16, batch_size=8)
+stage.extract_features(Path(sys.argv[1]), Path(sys.argv[2]), settings, print)
+"""
+
+
+def test_a_killed_process_leaves_whole_parts_and_the_old_file(extract: Extraction) -> None:
+    extract()
+    before = extract.out.read_bytes()
+    for number in range(64):
+        write_image(extract.photos / f"red/new{number}.png", seed=5000 + number)
+    arguments = [sys.executable, "-c", KILLED, extract.photos, extract.out]
+    killed = subprocess.run(arguments, cwd=ROOT, check=False, capture_output=True)
+    assert killed.returncode == 9
+    assert extract.out.read_bytes() == before
+    assert extract() == 64 - 3 * 16
+
+
+def test_another_fingerprint_never_mixes_in(extract: Extraction) -> None:
+    extract()
+    before = extract.out.read_bytes()
+    with pytest.raises(FeatureFileError) as caught:
+        extract(size_px=20)
+    for phrase in (str(extract.out), "size_px 16 -> 20", "--out", "--overwrite"):
+        assert phrase in str(caught.value)
+    assert extract.out.read_bytes() == before
+    extract.settings = replace(extract.settings, size_px=20)
+    assert extract(overwrite=True) == 90
+    assert extract(overwrite=True) == 0
+
+
+def test_a_batch_of_another_size_changes_nothing(extract: Extraction) -> None:
+    extract(batch_size=7)
+    before = extract.out.read_bytes()
+    assert extract(batch_size=64) == 0
+    assert extract.out.read_bytes() == before
+
+
+def test_a_class_with_too_few_usable_images_stops_before_anything_is_written(
+    photos: Path, settings: ExtractSettings
+) -> None:
+    write_image(photos / "rare/1.png", seed=1)
+    write_image(photos / "rare/2.png", seed=2)
+    out = photos.parent / "features.h5"
+    with pytest.raises(DataError, match=r"class 'rare' has too few images to split"):
+        extract_features(photos, out, settings, lambda _: None)
+    assert not out.exists()
+
+
+def test_an_infinite_embedding_is_refused_with_its_image(
+    photos: Path, settings: ExtractSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embed = backbones.embed_mean_color
+
+    def broken(batches) -> Iterator:
+        for embedded in embed(batches):
+            embedded.embeddings[0, 1] = np.inf
+            yield embedded
+
+    monkeypatch.setattr(backbones, "embed_mean_color", broken)
+    with pytest.raises(DataError, match=r"blue/000\.png: its embedding is not finite"):
+        extract_features(photos, photos.parent / "features.h5", settings, lambda _: None)
+
+
+def test_a_file_of_another_program_is_not_replaced(photos: Path, settings: ExtractSettings) -> None:
+    out = photos.parent / "features.h5"
+    out.write_bytes(b"precious")
+    with pytest.raises(FeatureFileError, match="not a readable HDF5 file"):
+        extract_features(photos, out, settings, lambda _: None)
+    assert out.read_bytes() == b"precious"
+
+
+def test_split_folders_keep_their_splits(tmp_path: Path, settings: ExtractSettings) -> None:
+    for seed, split in enumerate(("train", "val", "test")):
+        write_class_folders(tmp_path / "photos" / split, n_per_class=4, first_seed=100 * seed)
+    table = extract_features(
+        tmp_path / "photos", tmp_path / "features.h5", settings, lambda _: None
+    )
+    for path, split in zip(table.paths, table.splits, strict=True):
+        assert path.split("/")[0] == ("train", "val", "test")[split]

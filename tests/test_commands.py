@@ -1,0 +1,188 @@
+"""The commands as a user types them: what they print, and how they end."""
+
+import csv
+import io
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import pytest
+
+from cache import cli
+from classify import __main__ as classify
+from classify.run import Run
+from extract import __main__ as extract
+from tests.conftest import write_class_folders, write_image
+
+
+def call(main: Callable[..., int], *arguments: object) -> int:
+    return cli.run(main, [str(argument) for argument in arguments])
+
+
+def extract_colors(photos: Path, out: Path, *more: object) -> int:
+    return call(extract.main, photos, "--out", out, "--backbone", "mean-color", "--size", 16, *more)
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "runs/colors/features.h5"
+
+
+def test_from_a_folder_to_predictions(
+    photos: Path, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert extract_colors(photos, out) == 0
+    assert "90 images, 90 to extract" in capsys.readouterr().out
+    assert call(classify.main, "train", out, "--heads", "logreg,lightgbm") == 0
+    assert "logreg     val top-1" in capsys.readouterr().out
+    assert call(classify.main, "report", out.parent) == 0
+    table = capsys.readouterr().out
+    assert "test top-1" in table
+    assert "mean-color" in (out.parent / "report/results.md").read_text("utf-8")
+    assert {path.name for path in (out.parent / "report").iterdir()} == {
+        "results.json",
+        "results.md",
+        "index.html",
+    }
+    assert call(classify.main, "predict", out, "--images", photos / "red", "--format", "json") == 0
+    predictions = json.loads(capsys.readouterr().out)
+    assert len(predictions) == 30
+    assert all(each["predictions"][0]["class"] == "red" for each in predictions)
+
+
+def test_predict_ends_with_1_when_a_file_is_unusable(
+    run: Run, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call(classify.main, "train", run.folder, "--heads", "logreg")
+    bad = photos / "bad.jpg"
+    bad.write_bytes(b"")
+    capsys.readouterr()
+    arguments = ("predict", run.folder, "--images", photos / "red/000.png", bad, "--format", "csv")
+    assert call(classify.main, *arguments) == 1
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [row["error"] for row in rows] == ["", "empty file"]
+
+
+def nowhere(folder: Path) -> Path:
+    return folder / "nowhere"
+
+
+def empty(folder: Path) -> Path:
+    (folder / "empty").mkdir()
+    return folder / "empty"
+
+
+def one_class(folder: Path) -> Path:
+    write_image(folder / "one/only/1.png", seed=1)
+    return folder / "one"
+
+
+def rare_class(folder: Path) -> Path:
+    write_class_folders(folder / "rare")
+    write_image(folder / "rare/few/1.png", seed=1)
+    return folder / "rare"
+
+
+@pytest.mark.parametrize(
+    ("make", "phrase"),
+    [
+        (nowhere, "expected a folder of images, found nothing"),
+        (empty, "found no files"),
+        (one_class, "found one class only, 'only'"),
+        (rare_class, "class 'few' has too few images to split"),
+    ],
+)
+def test_bad_folders_end_with_2_and_one_line(
+    tmp_path: Path,
+    out: Path,
+    make: Callable[[Path], Path],
+    phrase: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert extract_colors(make(tmp_path), out) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert phrase in error
+    assert error.count("\n") == 1
+    assert not out.exists()
+
+
+def test_weights_that_cannot_be_fetched_end_with_2_and_name_the_way_out(
+    photos: Path,
+    out: Path,
+    tmp_path: Path,
+    command: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    # A proxy where nobody listens stands for a machine without a network.
+    done = command(
+        *("extract", photos, "--out", out, "--size", 32),
+        KERAS_HOME=str(tmp_path / "keras"),
+        HTTPS_PROXY="http://127.0.0.1:9",
+        https_proxy="http://127.0.0.1:9",
+    )
+    assert done.returncode == 2
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("error: ImageNet weights cannot be fetched")
+    assert "WEIGHTS=path" in last
+    assert "Traceback" not in done.stderr
+
+
+def test_weights_of_another_network_end_with_2(
+    photos: Path, out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "other.weights.h5"
+    with h5py.File(path, "w") as file:
+        file["layers/dense/vars/0"] = [[1.0, 2.0]]
+    assert call(extract.main, photos, "--out", out, "--size", 32, "--weights", path) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert f"error: {path}: not weights of ResNet50" in error
+
+
+@pytest.mark.parametrize("command", ["train", "report", "finetune", "predict"])
+@pytest.mark.parametrize("content", [None, b"hello", "newer", "foreign"])
+def test_bad_feature_files_end_with_2_in_every_command(
+    run: Run, command: str, content: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = run.features_path
+    if content is None:
+        path.unlink()
+    elif isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        with h5py.File(path, "a") as file:
+            if content == "newer":
+                file.attrs["format_version"] = 99
+            else:
+                del file.attrs["format"]
+    more = ("--images", "x.jpg") if command == "predict" else ()
+    assert call(classify.main, command, path, *more) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {path}: ")
+    assert error.count("\n") == 1
+
+
+def test_an_unknown_head_ends_with_2_and_lists_the_known_ones(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(classify.main, "train", run.folder, "--heads", "svm") == 2
+    assert "expected one of logreg, lightgbm, mlp, mlp-128" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [("--size", "big"), ("--seed", "x"), ("--colour",)])
+def test_bad_options_end_with_2(photos: Path, out: Path, arguments: tuple[str, ...]) -> None:
+    with pytest.raises(SystemExit) as end:
+        extract_colors(photos, out, *arguments)
+    assert end.value.code == 2
+
+
+def test_random_weights_are_said_aloud(
+    network_run: Run, network_photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = network_run.folder.parent / "copy.h5"
+    shutil.copy(network_run.features_path, copy)
+    arguments = (network_photos, "--out", copy, "--size", 32, "--weights", "random")
+    assert call(extract.main, *arguments) == 0
+    assert capsys.readouterr().out.startswith("RANDOM WEIGHTS")

@@ -1,0 +1,87 @@
+"""The Makefile: its help, and what it makes of its variables; nothing is run."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """The Makefile in a folder whose environment counts as installed."""
+    folder = tmp_path / "checkout"
+    (folder / ".venv").mkdir(parents=True)
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, folder)
+    (folder / ".venv/.ready").touch()
+    (folder / ".venv/.ready-dev").touch()
+    return folder
+
+
+def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["make", "--no-print-directory", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_make_alone_prints_every_target_and_variable(checkout: Path) -> None:
+    done = make(checkout)
+    assert done.returncode == 0
+    for word in (
+        *("demo", "features", "heads", "report", "finetune", "predict", "test", "check"),
+        *("DATA", "NAME", "WEIGHTS", "SIZE", "HEADS", "IMAGES", "SEED"),
+    ):
+        assert f"{word} " in done.stdout
+
+
+def test_names_with_spaces_and_quotes_stay_whole(checkout: Path) -> None:
+    (checkout / "my photos 写真").mkdir()
+    done = make(checkout, "-n", "features", "DATA=my photos 写真", "WEIGHTS=w 1.h5", "SIZE=96")
+    assert (
+        '.venv/bin/python -m extract "my photos 写真" --out "runs/my photos 写真/features.h5"'
+        in done.stdout
+    )
+    assert '--weights "w 1.h5" --size "96"' in done.stdout
+
+
+@pytest.mark.parametrize("data", ["photos", "photos/", "./photos", "../checkout/photos/."])
+def test_a_run_is_named_after_its_folder(checkout: Path, data: str) -> None:
+    (checkout / "photos").mkdir()
+    assert "runs/photos/features.h5" in make(checkout, "-n", "features", f"DATA={data}").stdout
+
+
+def test_unset_variables_leave_the_commands_their_own_defaults(checkout: Path) -> None:
+    (checkout / "photos").mkdir()
+    done = make(checkout, "-n", "features", "DATA=photos")
+    for option in ("--weights", "--size", "--seed", "--overwrite"):
+        assert option not in done.stdout
+
+
+def test_the_last_run_goes_on_without_being_named(checkout: Path) -> None:
+    (checkout / "runs").mkdir()
+    (checkout / "runs/.last").write_text("food\n")
+    assert 'train "runs/food/features.h5"' in make(checkout, "-n", "heads").stdout
+    assert 'train "runs/other/features.h5"' in make(checkout, "-n", "heads", "NAME=other").stdout
+
+
+@pytest.mark.parametrize("target", ["features", "heads", "report", "finetune", "predict"])
+def test_no_run_and_no_data_is_one_clear_line(checkout: Path, target: str) -> None:
+    done = make(checkout, target)
+    assert done.returncode == 2
+    assert "DATA=folder" in done.stderr.splitlines()[0]
+    assert not (checkout / "runs").exists()
+
+
+def test_nothing_is_installed_again_when_nothing_changed(checkout: Path) -> None:
+    done = make(checkout, "-n", "install", ".venv/.ready-dev")
+    assert "pip" not in done.stdout
+    (checkout / "constraints.txt").touch()
+    (checkout / ".venv/.ready").touch()
+    assert "pip" in make(checkout, "-n", ".venv/.ready-dev").stdout
