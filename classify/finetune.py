@@ -232,7 +232,16 @@ def _train(
             kept = [variable.numpy() for variable in model.trainable_variables]
     for variable, value in zip(model.trainable_variables, kept, strict=True):
         variable.assign(value)
+    say(_verdict(best[2]))
     return best[2], history
+
+
+def _verdict(best_epoch: int) -> str:
+    if best_epoch == 0:
+        return (
+            f"Fine-tuning did not help on val: epoch 0 is kept, the {START} that it started from."
+        )
+    return f"Epoch {best_epoch} is kept, the best on val."
 
 
 def _train_epoch(model: Any, train: LabelledFiles, rng: np.random.Generator, epoch: int) -> float:

@@ -10,6 +10,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+CLASSES_FILE = "classes.npz"
+
 
 class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A scikit-learn classifier that chooses its settings on val and saves itself without pickle.
@@ -98,7 +100,7 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def save(self, folder: Path) -> None:
         """Write what `load` needs into an empty folder; never a pickle."""
         check_is_fitted(self)
-        save_arrays(folder / "head.npz", {"classes": self.classes_})
+        save_arrays(folder / CLASSES_FILE, {"classes": self.classes_})
         self._save(folder)
 
     @classmethod
@@ -112,7 +114,7 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             Width of the embeddings that it was fitted on.
         """
         head = cls()
-        head.classes_ = load_arrays(folder / "head.npz")["classes"]
+        head.classes_ = load_arrays(folder / CLASSES_FILE)["classes"]
         head.n_features_in_ = n_features
         head._load(folder)
         return head

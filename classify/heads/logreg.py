@@ -17,6 +17,7 @@ from classify.heads.head import Head, load_arrays, save_arrays
 C_PATH = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0)
 # The path runs from strong to weak regularisation; once val has lost this often it keeps losing.
 PATIENCE = 2
+SOFTMAX_FILE = "softmax.npz"
 
 
 class LogReg(Head):
@@ -91,8 +92,8 @@ class LogReg(Head):
         return proba / proba.sum(axis=1, keepdims=True)  # type: ignore[no-any-return]
 
     def _save(self, folder: Path) -> None:
-        save_arrays(folder / "softmax.npz", {"kernel": self.kernel_, "bias": self.bias_})
+        save_arrays(folder / SOFTMAX_FILE, {"kernel": self.kernel_, "bias": self.bias_})
 
     def _load(self, folder: Path) -> None:
-        arrays = load_arrays(folder / "softmax.npz")
+        arrays = load_arrays(folder / SOFTMAX_FILE)
         self.kernel_, self.bias_ = arrays["kernel"], arrays["bias"]

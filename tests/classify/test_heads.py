@@ -8,7 +8,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from classify.errors import RunError
-from classify.heads.head import Head, load_arrays
+from classify.heads.head import CLASSES_FILE, Head, load_arrays
 from classify.heads.registry import HEADS, check_names, create_head, load_head
 
 N_CLASSES = (2, 5)
@@ -45,6 +45,14 @@ def test_separable_classes_are_told_apart(
 ) -> None:
     _, _, X_val, y_val = separable(n_classes)
     assert fitted[name, n_classes].score(X_val, y_val) > 0.9
+
+
+@every_head
+def test_columns_that_vary_little_around_a_large_mean_are_told_apart_too(name: str) -> None:
+    """What pooled activations of a deep network look like; raw, they blind a Dropout."""
+    X, y, X_val, y_val = separable(5)
+    X, X_val = (3 + 0.01 * (array - X.mean(axis=0)) / X.std(axis=0) for array in (X, X_val))
+    assert create_head(name, seed=0).fit(X, y, X_val, y_val).score(X_val, y_val) > 0.9
 
 
 @every_head
@@ -132,7 +140,7 @@ def test_a_pickle_in_place_of_an_array_is_refused(
     fitted: dict[tuple[str, int], Head], name: str, tmp_path: Path
 ) -> None:
     fitted[name, 5].save(tmp_path)
-    np.savez(tmp_path / "head.npz", classes=np.array([{"a": 1}], dtype=object))
+    np.savez(tmp_path / CLASSES_FILE, classes=np.array([{"a": 1}], dtype=object))
     with pytest.raises(ValueError, match="allow_pickle=False"):
         load_head(name, tmp_path, 12)
 
