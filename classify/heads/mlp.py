@@ -46,7 +46,7 @@ class MLP(Head):
         batch_size: int = 64,
         max_epochs: int = 100,
         patience: int = 8,
-        n_epochs: int = 20,
+        n_epochs: int = 50,
         seed: int = 0,
     ) -> None:
         self.learning_rate = learning_rate
@@ -70,7 +70,7 @@ class MLP(Head):
         keras.utils.set_random_seed(self.seed)
         self.mean_ = X.mean(axis=0, dtype=np.float64).astype(np.float32)
         deviation = np.sqrt(X.var(axis=0, dtype=np.float64).mean())
-        self.scale_ = np.float32(DEVIATION / deviation if deviation > 0 else 1)
+        self.scale_ = float(DEVIATION / deviation if deviation > 0 else 1)
         if val is not None:
             val = (self._normalise(val[0]), val[1])
         softmax = keras.layers.Dense(len(self.classes_), activation="softmax")
@@ -105,12 +105,12 @@ class MLP(Head):
         return np.asarray(self.model_.predict(self._normalise(X), batch_size=1024, verbose=0))
 
     def _save(self, folder: Path) -> None:
-        save_arrays(folder / SCALER_FILE, {"mean": self.mean_, "scale": self.scale_})
+        save_arrays(folder / SCALER_FILE, {"mean": self.mean_, "scale": np.array(self.scale_)})
         self.model_.save(folder / MODEL_FILE)
 
     def _load(self, folder: Path) -> None:
         arrays = load_arrays(folder / SCALER_FILE)
-        self.mean_, self.scale_ = arrays["mean"], arrays["scale"]
+        self.mean_, self.scale_ = arrays["mean"], float(arrays["scale"])
         # safe_mode: a layer that would run code from the file is refused.
         self.model_ = load_keras().saving.load_model(folder / MODEL_FILE, safe_mode=True)
 
