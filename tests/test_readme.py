@@ -1,0 +1,70 @@
+"""What the README promises is what there is."""
+
+import re
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.special import softmax
+
+from cache.format import DATASETS, FORMAT, FORMAT_VERSION
+from classify.heads.head import Head, load_arrays, save_arrays
+from extract.backbones import KerasBackbone
+from tests.classify.test_heads import separable
+from tests.conftest import ROOT
+
+README = (ROOT / "README.md").read_text("utf-8")
+BLOCKS = re.findall(r"```\w*\n(.*?)```", README, flags=re.DOTALL)
+
+
+def block(beginning: str) -> str:
+    [found] = [each for each in BLOCKS if each.lstrip().startswith(beginning)]
+    return found
+
+
+def test_every_command_in_it_is_a_target_of_the_makefile() -> None:
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    targets = set(re.findall(r"^([a-z]+):", makefile, flags=re.MULTILINE))
+    named = re.findall(r"(?:^|`)make ([a-z]+)", README, flags=re.MULTILINE)
+    assert {"demo", "test", "features", "heads", "report", "finetune", "predict"} <= set(named)
+    assert set(named) <= targets
+
+
+def test_ci_runs_the_test_command_of_the_readme() -> None:
+    assert "make test" in BLOCKS[0]
+    assert "\nmake test\n" in (ROOT / ".ci/run").read_text("utf-8")
+
+
+def test_the_head_in_it_works(tmp_path: Path) -> None:
+    names = {"Head": Head, "np": np, "softmax": softmax}
+    names |= {"save_arrays": save_arrays, "load_arrays": load_arrays}
+    exec(block("class Centroid"), names)  # noqa: S102, our own text
+    X, y, X_val, y_val = separable(5)
+    head = names["Centroid"]().fit(X, y, X_val, y_val)
+    assert head.score(X_val, y_val) > 0.9
+    head.save(tmp_path)
+    loaded = names["Centroid"].load(tmp_path, X.shape[1])
+    np.testing.assert_array_equal(loaded.predict_proba(X_val), head.predict_proba(X_val))
+
+
+def test_the_backbone_in_it_works() -> None:
+    names = {"partial": partial, "KerasBackbone": KerasBackbone}
+    row = eval("{" + block('"resnet101"') + "}", names)  # noqa: S307, our own text
+    network = row["resnet101"]("random", 32).network()
+    assert network.output_shape == (None, row["resnet101"].keywords["dim"])
+
+
+def test_the_file_in_it_has_todays_layout() -> None:
+    shown = block(">>> import json, h5py")
+    for name in DATASETS:
+        assert f'"{name}"' in shown or name == "rejected/reason"
+    assert f"'format': '{FORMAT}'" in shown
+    assert f"'format_version': np.int64({FORMAT_VERSION})" in shown
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_links_lead_somewhere(name: str) -> None:
+    text = (ROOT / name).read_text("utf-8")
+    for target in re.findall(r"\]\(([^)#:]+)\)", text):
+        assert (ROOT / target).exists(), target
