@@ -1,5 +1,6 @@
 """How every headbench command ends: exit code 0, or one clear line and exit code 2."""
 
+import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -8,6 +9,19 @@ from cache.errors import HeadbenchError
 
 BAD_INPUT = 2
 INTERRUPTED = 130
+
+
+def at_least(smallest: int) -> Callable[[str], int]:
+    """Type of a command-line option: a whole number from `smallest` on."""
+
+    def parse(text: str) -> int:
+        if not text.isdecimal() or int(text) < smallest:
+            raise argparse.ArgumentTypeError(
+                f"expected a whole number from {smallest} on, found {text!r}"
+            )
+        return int(text)
+
+    return parse
 
 
 def run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None = None) -> int:

@@ -50,7 +50,7 @@ class Parts:
         """Make a part of embeddings, float32 (n_rows, dim), and the SHA-256 of their images."""
         self.directory.mkdir(parents=True, exist_ok=True)
         target = self.directory / f"{contents[0].hex()[:16]}.h5"
-        with _replacing(target) as temporary, h5py.File(temporary, "w") as file:
+        with _replacing(target) as temporary, h5py.File(temporary, "w", locking=False) as file:
             # HDF5 checks these sums whenever it reads the part.
             file.create_dataset("embeddings", data=embeddings, chunks=True, fletcher32=True)
             sha256 = np.frombuffer(b"".join(contents), dtype=np.uint8).reshape(-1, 32)
@@ -94,7 +94,7 @@ def write_features(path: Path, table: Table, source: Mapping[bytes, Location], d
         Length of one embedding.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _replacing(path) as temporary, h5py.File(temporary, "w") as file:
+    with _replacing(path) as temporary, h5py.File(temporary, "w", locking=False) as file:
         _write_table(file, table)
         n_images = len(table.paths)
         embeddings = file.create_dataset(

@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 
@@ -51,7 +51,7 @@ def _add_train(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         default=list(HEADS),
         help=f"of {', '.join(HEADS)}; by spaces or commas (default: all)",
     )
-    command.add_argument("--seed", type=int, default=SEED, help=f"default {SEED}")
+    command.add_argument("--seed", type=cli.at_least(0), default=SEED, help=f"default {SEED}")
 
 
 def _add_report(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -67,10 +67,14 @@ def _add_finetune(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     _add_run(command, _finetune)
     _add_weights(command)
     command.add_argument("--data", type=Path, help="folder of images, if it was moved")
-    for field in fields(default):
-        value = getattr(default, field.name)
-        option = f"--{field.name.replace('_', '-')}"
-        command.add_argument(option, type=type(value), default=value, help=f"default {value}")
+    options: list[tuple[str, Callable[[str], object], object]] = [
+        ("--epochs", cli.at_least(0), default.epochs),
+        ("--learning-rate", float, default.learning_rate),
+        ("--batch-size", cli.at_least(1), default.batch_size),
+        ("--seed", cli.at_least(0), default.seed),
+    ]
+    for name, kind, value in options:
+        command.add_argument(name, type=kind, default=value, help=f"default {value}")
 
 
 def _add_predict(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -79,7 +83,9 @@ def _add_predict(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     _add_weights(command)
     command.add_argument("--images", type=Path, nargs="+", required=True, help="files, folders")
     command.add_argument("--head", help="a trained head or 'finetuned' (default: the best on val)")
-    command.add_argument("--top", type=int, default=N_TOP, help=f"classes a file (default {N_TOP})")
+    command.add_argument(
+        "--top", type=cli.at_least(1), default=N_TOP, help=f"classes a file (default {N_TOP})"
+    )
     command.add_argument("--format", choices=FORMATS, default="table", help="default table")
 
 

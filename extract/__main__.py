@@ -39,18 +39,21 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--size",
-        type=int,
+        type=cli.at_least(1),
         default=default.size_px,
         dest="size_px",
         metavar="PX",
         help=f"height and width of the network's input (default {default.size_px})",
     )
     parser.add_argument(
-        "--seed", type=int, default=default.seed, help=f"of the split (default {default.seed})"
+        "--seed",
+        type=cli.at_least(0),
+        default=default.seed,
+        help=f"of the split (default {default.seed})",
     )
     parser.add_argument(
         "--batch-size",
-        type=int,
+        type=cli.at_least(1),
         default=default.batch_size,
         help=f"images at once (default {default.batch_size})",
     )

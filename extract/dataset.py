@@ -147,14 +147,14 @@ def _find_split_folders(root: Path) -> Iterator[Found]:
 
 
 def _find_food101(root: Path) -> Iterator[Found]:
-    listed = {
-        path: split for split in ("train", "test") for path in _listed(root, f"meta/{split}.txt")
-    }
+    listed = _listed_splits(root)
     for path in _files_below(root / "images"):
         below_images = path.relative_to(root / "images")
         stem = below_images.with_suffix("").as_posix()
         below_root = path.relative_to(root)
-        if stem in listed:
+        if len(below_images.parts) == 1:
+            yield Rejected(_printable(below_root.as_posix()), "not inside a class folder")
+        elif stem in listed:
             yield _labelled(below_root, below_images.parts[0], listed.pop(stem))
         else:
             reason = "not listed in meta/train.txt or meta/test.txt"
@@ -170,8 +170,19 @@ _FINDERS = {
 }
 
 
-def _listed(root: Path, name: str) -> list[str]:
-    return [line.strip() for line in (root / name).read_text("utf-8").splitlines() if line.strip()]
+def _listed_splits(root: Path) -> dict[str, str]:
+    """The split of each ``CLASS/ID`` that the lists of Food-101's layout name."""
+    listed: dict[str, str] = {}
+    for split in ("train", "test"):
+        path = root / "meta" / f"{split}.txt"
+        try:
+            lines = path.read_text("utf-8-sig").splitlines()
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path}: expected UTF-8 text, found something else.") from error
+        for line in filter(None, map(str.strip, lines)):
+            if listed.setdefault(line, split) != split:
+                raise DataError(f"{path}: {line} is listed in meta/{listed[line]}.txt too.")
+    return listed
 
 
 def _labelled(path: Path, class_name: str, given_split: str | None) -> Found:

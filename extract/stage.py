@@ -121,7 +121,7 @@ def plan_table(
     """
     dataset = find_images(data)
     paths = [data / image.path for image in dataset.images]
-    hashes = list(hash_files(paths))
+    hashes = _hash(paths)
     readable = [row for row, found in enumerate(hashes) if isinstance(found, bytes)]
     contents = [found for found in hashes if isinstance(found, bytes)]
     images = [dataset.images[row] for row in readable]
@@ -147,6 +147,15 @@ def plan_table(
         for content, row in zip(reversed(contents), reversed(readable), strict=True)
     }
     return table, dict(reversed(files.items()))
+
+
+def _hash(paths: list[Path]) -> list[bytes | UnusableImageError]:
+    found = []
+    with progress_bar("read", len(paths)) as progress:
+        for digest in hash_files(paths):
+            found.append(digest)
+            progress.update()
+    return found
 
 
 def _check(table: Table) -> list[str]:

@@ -171,7 +171,10 @@ def test_an_unknown_head_ends_with_2_and_lists_the_known_ones(
     assert "expected one of logreg, lightgbm, mlp, mlp-128" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [("--size", "big"), ("--seed", "x"), ("--colour",)])
+@pytest.mark.parametrize(
+    "arguments",
+    [("--size", "big"), ("--size", "-1"), ("--seed", "-1"), ("--batch-size", "0"), ("--colour",)],
+)
 def test_bad_options_end_with_2(photos: Path, out: Path, arguments: tuple[str, ...]) -> None:
     with pytest.raises(SystemExit) as end:
         extract_colors(photos, out, *arguments)

@@ -51,6 +51,20 @@ def provenance(results: dict[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
+def verdict(results: dict[str, Any]) -> str:
+    """Which head to use, how good it is, and whether the others are really worse."""
+    first, *others = results["heads"]
+    lowest = first["val"]["top1"]["low"]
+    close = [head["name"] for head in others if head["val"]["top1"]["high"] >= lowest]
+    sentence = (
+        f"Use {first['name']}, the best on val: "
+        f"{percent(_estimate(first['test']['top1']))} of the test images are classified right."
+    )
+    if not close:
+        return sentence
+    return f"{sentence} Its interval on val overlaps with {', '.join(close)}: that may be chance."
+
+
 def footnote(results: dict[str, Any]) -> str:
     """How to read the table."""
     splits = results["features"]["splits"]
@@ -68,7 +82,7 @@ def as_text(results: dict[str, Any]) -> str:
     table = [COLUMNS, *rows(results)]
     widths = [max(len(row[column]) for row in table) for column in range(len(COLUMNS))]
     lines += ["", *("  ".join(map(str.ljust, row, widths)).rstrip() for row in table), ""]
-    return "\n".join([*lines, footnote(results)])
+    return "\n".join([*lines, footnote(results), verdict(results)])
 
 
 def as_markdown(results: dict[str, Any]) -> str:
@@ -77,7 +91,7 @@ def as_markdown(results: dict[str, Any]) -> str:
     lines += [f"- {name}: {_escape(value)}" for name, value in provenance(results)]
     lines += ["", _markdown_row(COLUMNS), _markdown_row(["---"] * len(COLUMNS))]
     lines += [_markdown_row(map(_escape, row)) for row in rows(results)]
-    lines += ["", footnote(results), ""]
+    lines += ["", footnote(results), "", _escape(verdict(results)), ""]
     if results["features"]["rejected"]:
         lines += ["## Rejected", "", _markdown_row(("file", "reason")), _markdown_row(["---"] * 2)]
         lines += [

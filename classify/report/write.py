@@ -7,7 +7,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from classify.report.results import collect_results, identity_of
-from classify.report.table import COLUMNS, as_markdown, footnote, provenance, rows
+from classify.report.table import COLUMNS, as_markdown, footnote, provenance, rows, verdict
 from classify.run import Run
 
 
@@ -49,4 +49,5 @@ def as_page(results: dict[str, Any]) -> str:
         rows=rows(results),
         provenance=provenance(results),
         footnote=footnote(results),
+        verdict=verdict(results),
     )

@@ -77,6 +77,22 @@ def test_food101(tmp_path: Path) -> None:
     )
 
 
+def test_food101_lists_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
+    touch(tmp_path, "images/pie/1.jpg", "images/tart/2.jpg", "images/loose.jpg")
+    (tmp_path / "meta").mkdir()
+    (tmp_path / "meta/train.txt").write_text("\ufeffpie/1\r\ntart/2\r\n", "utf-8")
+    (tmp_path / "meta/test.txt").write_text("pie/1\n")
+    with pytest.raises(DataError, match=r"test\.txt: pie/1 is listed in meta/train\.txt too"):
+        find_images(tmp_path)
+    (tmp_path / "meta/test.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(DataError, match=r"test\.txt: expected UTF-8"):
+        find_images(tmp_path)
+    (tmp_path / "meta/test.txt").write_text("")
+    found = find_images(tmp_path)
+    assert len(found.images) == 2
+    assert found.rejected == (Rejected("images/loose.jpg", "not inside a class folder"),)
+
+
 def test_nothing_disappears_but_what_file_managers_leave_behind(tmp_path: Path) -> None:
     touch(tmp_path, "a/1.jpg", "b/1.jpg", "a/notes.txt", "a/2.webp", "loose.jpg", "b/noextension")
     touch(tmp_path, "a/.DS_Store", "b/Thumbs.db", ".git/x.jpg", "desktop.ini")

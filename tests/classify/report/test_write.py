@@ -1,10 +1,11 @@
+import copy
 import json
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
-from classify.report.table import as_markdown, as_text
+from classify.report.table import as_markdown, as_text, verdict
 from classify.report.write import as_page, write_report
 from classify.run import Run
 from classify.train import train_heads
@@ -80,6 +81,26 @@ def test_every_form_shows_the_same_numbers(hostile_run: Run) -> None:
     assert shown.replace("[", "\\[").replace("]", "\\]") in as_markdown(results)
     for form in (as_text, as_markdown, as_page):
         assert f"test {top1['n']} images" in form(results)
+
+
+@pytest.mark.parametrize(
+    ("best_on_val", "other_on_val", "may_be_chance"),
+    [((0.5, 0.6), (0.4, 0.51), True), ((0.5, 0.6), (0.4, 0.49), False)],
+)
+def test_a_lead_within_the_intervals_is_called_chance(
+    hostile_run: Run,
+    best_on_val: tuple[float, float],
+    other_on_val: tuple[float, float],
+    may_be_chance: bool,
+) -> None:
+    results = write_report(hostile_run)
+    [logreg] = results["heads"]
+    other = copy.deepcopy(logreg) | {"name": "other"}
+    for head, (low, high) in ((logreg, best_on_val), (other, other_on_val)):
+        head["val"]["top1"].update(low=low, high=high)
+    results["heads"].append(other)
+    assert verdict(results).startswith("Use logreg, the best on val")
+    assert ("overlaps with other: that may be chance" in verdict(results)) is may_be_chance
 
 
 @pytest.mark.parametrize(
