@@ -14,15 +14,14 @@ from cache.reader import FeatureFile
 from classify.errors import RunError
 from classify.heads.head import Head
 from classify.heads.registry import load_head
+from classify.labelled_files import LabelledFiles, open_split
 from classify.metrics import accuracy, log_losses
 from classify.run import FINETUNED, NETWORK_FILE, Record, Run, saving
 from classify.wording import percent
 from extract.backbones import KerasBackbone, reopen_backbone
-from extract.dataset import image_path
 from extract.embedder import NetworkEmbedder, as_dataset
 from extract.keras_runtime import describe_device, load_keras, load_tensorflow
 from extract.progress import progress_bar
-from extract.stream import Batch, ImageFile, image_batches
 
 START = "logreg"
 
@@ -46,33 +45,6 @@ class FinetuneSettings:
     learning_rate: float = 1e-5
     batch_size: int = 32
     seed: int = 0
-
-
-@dataclass(frozen=True)
-class LabelledFiles:
-    """The images of a split, decoded anew whenever they are asked for.
-
-    Attributes
-    ----------
-    files : list of ImageFile, length n_images
-    labels : int32 (n_images,)
-    size_px : int
-    batch_size : int
-    """
-
-    files: list[ImageFile]
-    labels: NDArray[np.int32]
-    size_px: int
-    batch_size: int
-
-    def batches(self, order: NDArray[np.intp] | None = None) -> Iterator[Batch]:
-        """Batches in the order given, by default as they stand; rows count in that order."""
-        files = self.files if order is None else [self.files[row] for row in order]
-
-        def refuse(row: int, reason: str) -> None:
-            raise RunError(f"{files[row].path}: {reason}. Run 'make features' and 'make heads'.")
-
-        return image_batches(files, self.size_px, self.batch_size, refuse)
 
 
 def finetune(
@@ -117,7 +89,7 @@ def finetune(
                 "found nothing. Name it with --data (make: DATA=...)."
             )
         train, val, test = (
-            _labelled_files(features, split, root, settings.batch_size) for split in SPLITS
+            open_split(features, split, root, settings.batch_size) for split in SPLITS
         )
         say(f"{backbone.name} from {backbone.last_block} on, on {describe_device()}")
         model = build_model(backbone, load_head(start.record.name, start.folder, features.dim))
@@ -191,15 +163,6 @@ def unfreeze(network: Any, last_block: str) -> None:
             for layer in base.layers:
                 is_norm = isinstance(layer, keras.layers.BatchNormalization)
                 layer.trainable = layer.name.startswith(last_block) and not is_norm
-
-
-def _labelled_files(
-    features: FeatureFile, split: str, root: Path, batch_size: int
-) -> LabelledFiles:
-    table, rows = features.table, features.rows(split)
-    contents = table.contents()
-    files = [ImageFile(image_path(root, table.paths[row]), contents[row]) for row in rows]
-    return LabelledFiles(files, table.labels[rows], features.identity.size_px, batch_size)
 
 
 def _train(

@@ -11,17 +11,17 @@ from numpy.typing import NDArray
 
 from cache.errors import FeatureFileError
 from cache.fingerprint import Identity
-from cache.format import SPLITS, Config, Rejected, Table
+from cache.format import SPLITS, Table
 from cache.reader import FeatureFile
 from cache.writer import Location, Parts, write_features
 from extract.backbones import Backbone, KerasBackbone, create_backbone
-from extract.dataset import Dataset, find_images
 from extract.embedder import Embedded
-from extract.errors import DataError, UnusableImageError
+from extract.errors import DataError
 from extract.keras_runtime import describe_device
+from extract.plan import plan_table
 from extract.progress import progress_bar
-from extract.splits import assign_splits, check_splits, describe_rule, missing_splits
-from extract.stream import Batch, ImageFile, hash_files, image_batches
+from extract.splits import check_splits
+from extract.stream import Batch, ImageFile, image_batches
 from extract.weights import IMAGENET
 
 # A killed run loses at most the part in flight.
@@ -88,7 +88,7 @@ def extract_features(
         say("RANDOM WEIGHTS: this network knows nothing. For demos and tests only.")
     old = _read_old(out, identity, settings.overwrite)
     parts = Parts(out, identity.fingerprint)
-    planned, files = plan_table(data, settings, identity)
+    planned, files = plan_table(data, identity, settings.weights, settings.seed)
     _check(planned)  # before hours of extraction, not after
     cached = _locate(out, old) | parts.find(say)
     missing = {content: path for content, path in files.items() if content not in cached}
@@ -107,70 +107,8 @@ def extract_features(
     return table
 
 
-def plan_table(
-    data: Path, settings: ExtractSettings, identity: Identity
-) -> tuple[Table, dict[bytes, Path]]:
-    """Hash the images of a folder and split them; nothing is decoded yet.
-
-    Returns
-    -------
-    table : Table
-        The file to be, as long as no image fails to decode.
-    files : dict of bytes to Path
-        By the SHA-256 of its content, one file for each different image.
-    """
-    dataset = find_images(data)
-    paths = [data / image.path for image in dataset.images]
-    hashes = _hash(paths)
-    readable = [row for row, found in enumerate(hashes) if isinstance(found, bytes)]
-    contents = [found for found in hashes if isinstance(found, bytes)]
-    images = [dataset.images[row] for row in readable]
-    given = [image.given_split for image in images]
-    label_of = {name: label for label, name in enumerate(dataset.classes)}
-    unreadable = [
-        Rejected(image.path, str(found))
-        for image, found in zip(dataset.images, hashes, strict=True)
-        if isinstance(found, UnusableImageError)
-    ]
-    table = Table(
-        paths=tuple(image.path for image in images),
-        labels=np.array([label_of[image.class_name] for image in images], dtype=np.int32),
-        splits=assign_splits(given, contents, settings.seed),
-        content_sha256=np.frombuffer(b"".join(contents), dtype=np.uint8).reshape(-1, 32),
-        classes=dataset.classes,
-        rejected=tuple(sorted((*dataset.rejected, *unreadable))),
-        config=Config(identity, settings.weights, _provenance(data, dataset, given, settings.seed)),
-    )
-    # Reversed, so that of several copies the first by path is the one that is read.
-    files = {
-        content: paths[row]
-        for content, row in zip(reversed(contents), reversed(readable), strict=True)
-    }
-    return table, dict(reversed(files.items()))
-
-
-def _hash(paths: list[Path]) -> list[bytes | UnusableImageError]:
-    found = []
-    with progress_bar("read", len(paths)) as progress:
-        for digest in hash_files(paths):
-            found.append(digest)
-            progress.update()
-    return found
-
-
 def _check(table: Table) -> list[str]:
     return check_splits(table.labels, table.splits, table.contents(), table.classes)
-
-
-def _provenance(
-    data: Path, dataset: Dataset, given: list[str | None], seed: int
-) -> dict[str, str | int]:
-    return {
-        "folder": str(data),
-        "layout": dataset.layout,
-        "split": describe_rule(missing_splits(given), seed),
-        "seed": seed,
-    }
 
 
 def _read_old(out: Path, identity: Identity, overwrite: bool) -> Table | None:

@@ -7,8 +7,9 @@ import pytest
 from cache.reader import FeatureFile
 from classify import finetune as module
 from classify.errors import RunError
-from classify.finetune import FinetuneSettings, LabelledFiles, build_model, finetune
+from classify.finetune import FinetuneSettings, build_model, finetune
 from classify.heads.registry import load_head
+from classify.labelled_files import LabelledFiles
 from classify.run import NETWORK_FILE, Run
 from classify.train import train_heads
 from extract.backbones import reopen_backbone

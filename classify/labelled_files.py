@@ -1,0 +1,57 @@
+"""The images behind a feature file, for what trains on pixels."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cache.reader import FeatureFile
+from classify.errors import RunError
+from extract.dataset import image_path
+from extract.stream import Batch, ImageFile, image_batches
+
+
+@dataclass(frozen=True)
+class LabelledFiles:
+    """The images of a split, decoded anew whenever they are asked for.
+
+    Attributes
+    ----------
+    files : list of ImageFile, length n_images
+    labels : int32 (n_images,)
+    size_px : int
+    batch_size : int
+    """
+
+    files: list[ImageFile]
+    labels: NDArray[np.int32]
+    size_px: int
+    batch_size: int
+
+    def batches(self, order: NDArray[np.intp] | None = None) -> Iterator[Batch]:
+        """Batches in the order given, by default as they stand; rows count in that order."""
+        files = self.files if order is None else [self.files[row] for row in order]
+
+        def refuse(row: int, reason: str) -> None:
+            raise RunError(f"{files[row].path}: {reason}. Run 'make features' and 'make heads'.")
+
+        return image_batches(files, self.size_px, self.batch_size, refuse)
+
+
+def open_split(features: FeatureFile, split: str, root: Path, batch_size: int) -> LabelledFiles:
+    """The images of a split, where they lie on disk.
+
+    Parameters
+    ----------
+    features : FeatureFile
+    split : {"train", "val", "test"}
+    root : Path
+        The folder of images.
+    batch_size : int
+    """
+    table, rows = features.table, features.rows(split)
+    contents = table.contents()
+    files = [ImageFile(image_path(root, table.paths[row]), contents[row]) for row in rows]
+    return LabelledFiles(files, table.labels[rows], features.identity.size_px, batch_size)
