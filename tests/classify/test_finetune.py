@@ -9,11 +9,12 @@ from classify import finetune as module
 from classify.errors import RunError
 from classify.finetune import FinetuneSettings, build_model, finetune
 from classify.heads.registry import load_head
-from classify.labelled_files import LabelledFiles
+from classify.labelled_files import LabelledFiles, open_split
 from classify.run import NETWORK_FILE, Run
 from classify.train import train_heads
 from extract.backbones import reopen_backbone
 from extract.decode import decode
+from extract.embedder import NetworkEmbedder
 from extract.keras_runtime import load_keras
 from extract.stream import ImageFile
 
@@ -98,6 +99,28 @@ def test_epoch_0_has_the_logistic_regressions_accuracy_and_the_best_epoch_is_kep
     kept = (tuned.val.argmax(axis=1) == y).mean()
     assert kept == pytest.approx(max(history["val_top1"]))
     assert history["val_top1"][tuned.record.chosen["epoch"]] == max(history["val_top1"])
+
+
+def test_an_epoch_that_harms_is_undone(
+    model, network_run: Run, network_photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def harm(model, *_: object) -> float:
+        for variable in model.trainable_variables:
+            variable.assign(variable * 0)
+        return 9.9
+
+    monkeypatch.setattr(module, "_train_epoch", harm)
+    with FeatureFile(network_run.features_path) as features:
+        train, val = (open_split(features, name, network_photos, 16) for name in ("train", "val"))
+        start = network_run.find("logreg", features).val
+    predictor = NetworkEmbedder(model)
+    said: list[str] = []
+    settings = FinetuneSettings(epochs=2)
+    best_epoch, history = module._train(model, predictor, train, val, settings, said.append)
+    assert best_epoch == 0
+    assert history["train_loss"] == [9.9, 9.9]
+    np.testing.assert_allclose(module._predict(predictor, val), start, atol=1e-4)
+    assert "did not help" in said[-1]
 
 
 def test_the_saved_network_gives_the_kept_probabilities(
