@@ -6,7 +6,7 @@ import numpy as np
 
 from cache.fingerprint import Identity
 from cache.format import Config, Rejected, Table
-from extract.dataset import Dataset, find_images
+from extract.dataset import Dataset
 from extract.errors import UnusableImageError
 from extract.progress import progress_bar
 from extract.splits import assign_splits, describe_rule, missing_splits
@@ -14,14 +14,13 @@ from extract.stream import hash_files
 
 
 def plan_table(
-    data: Path, identity: Identity, weights: str, seed: int
+    dataset: Dataset, identity: Identity, weights: str, seed: int
 ) -> tuple[Table, dict[bytes, Path]]:
-    """Find, hash and split the images of a folder; nothing is decoded yet.
+    """Hash and split the images of a folder; nothing is decoded yet.
 
     Parameters
     ----------
-    data : Path
-        The folder; see :func:`extract.dataset.find_images` for its layouts.
+    dataset : Dataset
     identity : Identity
         Of the embeddings to be.
     weights : str
@@ -36,8 +35,7 @@ def plan_table(
     files : dict of bytes to Path
         By the SHA-256 of its content, one file for each different image.
     """
-    dataset = find_images(data)
-    paths = [data / image.path for image in dataset.images]
+    paths = [dataset.root / image.path for image in dataset.images]
     hashes = _hash(paths)
     readable = [row for row, found in enumerate(hashes) if isinstance(found, bytes)]
     contents = [found for found in hashes if isinstance(found, bytes)]
@@ -56,7 +54,7 @@ def plan_table(
         content_sha256=np.frombuffer(b"".join(contents), dtype=np.uint8).reshape(-1, 32),
         classes=dataset.classes,
         rejected=tuple(sorted((*dataset.rejected, *unreadable))),
-        config=Config(identity, weights, _provenance(data, dataset, given, seed)),
+        config=Config(identity, weights, _provenance(dataset, given, seed)),
     )
     files: dict[bytes, Path] = {}
     for content, row in zip(contents, readable, strict=True):
@@ -73,11 +71,9 @@ def _hash(paths: list[Path]) -> list[bytes | UnusableImageError]:
     return found
 
 
-def _provenance(
-    data: Path, dataset: Dataset, given: list[str | None], seed: int
-) -> dict[str, str | int]:
+def _provenance(dataset: Dataset, given: list[str | None], seed: int) -> dict[str, str | int]:
     return {
-        "folder": str(data),
+        "folder": str(dataset.root),
         "layout": dataset.layout,
         "split": describe_rule(missing_splits(given), seed),
         "seed": seed,

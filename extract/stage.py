@@ -15,6 +15,7 @@ from cache.format import SPLITS, Table
 from cache.reader import FeatureFile
 from cache.writer import Location, Parts, write_features
 from extract.backbones import Backbone, KerasBackbone, create_backbone
+from extract.dataset import find_images
 from extract.embedder import Embedded
 from extract.errors import DataError
 from extract.keras_runtime import describe_device
@@ -83,12 +84,13 @@ def extract_features(
         For input that the user can mend. Parts finished until then are kept.
     """
     backbone = create_backbone(settings.backbone, settings.weights, settings.size_px)
+    dataset = find_images(data)  # before weights are fetched for a folder that is not there
     identity = backbone.identity
     if identity.has_random_weights:
         say("RANDOM WEIGHTS: this network knows nothing. For demos and tests only.")
     old = _read_old(out, identity, settings.overwrite)
     parts = Parts(out, identity.fingerprint)
-    planned, files = plan_table(data, identity, settings.weights, settings.seed)
+    planned, files = plan_table(dataset, identity, settings.weights, settings.seed)
     _check(planned)  # before hours of extraction, not after
     cached = _locate(out, old) | parts.find(say)
     missing = {content: path for content, path in files.items() if content not in cached}

@@ -15,6 +15,7 @@ from cache import cli
 from classify import __main__ as classify
 from classify.run import Run
 from extract import __main__ as extract
+from extract.backbones import KerasBackbone
 from tests.conftest import write_class_folders, write_image
 
 
@@ -108,6 +109,15 @@ def test_bad_folders_end_with_2_and_one_line(
     assert phrase in error
     assert error.count("\n") == 1
     assert not out.exists()
+
+
+def test_nothing_is_fetched_for_a_folder_that_is_not_there(
+    tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(KerasBackbone, "_fetch", lambda _: pytest.fail("fetched"))
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    assert call(extract.main, tmp_path / "nowhere", "--out", out) == 2
+    assert "found nothing" in capsys.readouterr().err
 
 
 def test_weights_that_cannot_be_fetched_end_with_2_and_name_the_way_out(
