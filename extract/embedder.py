@@ -43,12 +43,12 @@ def as_dataset(batches: Iterable[Any], signature: Any) -> Iterator[Any]:
         To be read once, inside the context. An error in `batches` leaves the context as itself:
         tf.data would bury it in one of its own.
     """
-    errors: list[BaseException] = []
+    errors: list[Exception] = []
 
     def until_error() -> Iterator[Any]:
         try:
             yield from batches
-        except BaseException as error:  # raised again below
+        except Exception as error:  # raised again below
             errors.append(error)
 
     dataset = load_tensorflow().data.Dataset.from_generator(until_error, output_signature=signature)

@@ -22,6 +22,22 @@ def test_an_error_while_decoding_arrives_as_itself() -> None:
         next(embedded)
 
 
+def test_stopping_half_way_is_no_error() -> None:
+    tf = load_tensorflow()
+
+    def batches():
+        while True:
+            yield (np.zeros(1, dtype=np.int32),)
+
+    def stop_half_way() -> None:
+        with as_dataset(batches(), (tf.TensorSpec((None,), tf.int32),)) as dataset:
+            next(iter(dataset))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stop_half_way()
+
+
 def test_an_error_before_the_first_batch_arrives_as_itself() -> None:
     tf = load_tensorflow()
 
