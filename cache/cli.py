@@ -54,5 +54,5 @@ def run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None 
         print(f"error: {where}{error.strerror or error}", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
-        print("\nstopped. What was finished is kept: the same command goes on.", file=sys.stderr)
+        print("\nstopped; what was finished is kept", file=sys.stderr)
         return INTERRUPTED

@@ -63,6 +63,25 @@ def test_the_file_in_it_has_todays_layout() -> None:
     assert f"'format_version': np.int64({FORMAT_VERSION})" in shown
 
 
+def test_the_tree_in_the_contributing_guide_is_the_tree() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    [tree] = [each for each in re.findall(r"```\n(.*?)```", text, re.DOTALL) if "cache/ " in each]
+    listed, room = set(), ""
+    for line in tree.splitlines():
+        name = line.split()[0]
+        if not line.startswith(" "):
+            room = name
+        else:
+            listed.add(room + name)
+    there = {
+        path.relative_to(ROOT).as_posix()
+        for room in ("cache", "extract", "classify")
+        for path in (ROOT / room).rglob("*.py")
+        if not path.name.startswith("__")
+    }
+    assert listed == there
+
+
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
 def test_links_lead_somewhere(name: str) -> None:
     text = (ROOT / name).read_text("utf-8")

@@ -28,7 +28,7 @@ def test_a_full_disk_names_the_file(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_ctrl_c_says_that_nothing_is_lost(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(raising(KeyboardInterrupt()), []) == 130
-    assert "goes on" in capsys.readouterr().err
+    assert "what was finished is kept" in capsys.readouterr().err
 
 
 def test_our_own_mistakes_are_not_hidden() -> None:
