@@ -98,7 +98,10 @@ clean: ## delete .venv and caches; runs/ stays
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache *.egg-info
 
 .venv/.ready: pyproject.toml constraints.txt
-	@test -d .venv || $(PYTHON) -m venv .venv
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
+	  echo "error: expected Python 3.11 to 3.13, found $$($(PYTHON) --version 2>&1);" \
+	    "say PYTHON=python3.12, or where yours is" >&2; exit 2; }
+	@test -x .venv/bin/pip || $(PYTHON) -m venv .venv
 	@echo "installing into .venv (a few minutes, once)"
 	@$(PIP) -e .
 	@touch $@

@@ -79,6 +79,17 @@ def test_no_run_and_no_data_is_one_clear_line(checkout: Path, target: str) -> No
     assert not (checkout / "runs").exists()
 
 
+def test_an_old_python_is_named_before_anything_is_made(checkout: Path) -> None:
+    shutil.rmtree(checkout / ".venv")
+    old = checkout / "old-python"
+    old.write_text('#!/bin/sh\ncase "$1" in --version) echo Python 3.9.1;; *) exit 1;; esac\n')
+    old.chmod(0o755)
+    done = make(checkout, "demo", "PYTHON=./old-python")
+    assert done.returncode == 2
+    assert "expected Python 3.11 to 3.13, found Python 3.9.1" in done.stderr
+    assert not (checkout / ".venv").exists()
+
+
 def test_nothing_is_installed_again_when_nothing_changed(checkout: Path) -> None:
     done = make(checkout, "-n", "install", ".venv/.ready-dev")
     assert "pip" not in done.stdout
