@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from cache.fingerprint import Identity
 from cache.reader import FeatureFile
-from classify.errors import RunError
+from classify.errors import RunError, loading
 from classify.heads.registry import load_head
 from classify.run import FINETUNED, NETWORK_FILE, Run, Trained, best
 from classify.train import class_proba
@@ -111,7 +111,10 @@ def _classify(
 ) -> Iterator[Embedded]:
     """Rows and float32 (n, n_classes) probabilities of each batch."""
     if trained.record.name == FINETUNED:
-        network = load_keras().saving.load_model(trained.folder / NETWORK_FILE, safe_mode=True)
+        path = trained.folder / NETWORK_FILE
+        with loading(path):
+            # safe_mode: a layer that would run code from the file is refused.
+            network = load_keras().saving.load_model(path, safe_mode=True)
         yield from NetworkEmbedder(network)(batches)
         return
     head = load_head(trained.record.name, trained.folder, trained.record.dim)

@@ -1,7 +1,28 @@
 """Errors of stages two and three that a user can mend; the tree is drawn in :mod:`cache.errors`."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 from cache.errors import HeadbenchError
 
 
 class RunError(HeadbenchError):
     """Heads, or a run of them, that cannot be worked with."""
+
+
+@contextmanager
+def loading(path: Path) -> Iterator[None]:
+    """Name the file when something that was trained cannot be loaded.
+
+    A damaged or a malicious file makes NumPy, LightGBM and Keras raise errors of many kinds.
+    """
+    try:
+        yield
+    except HeadbenchError:
+        raise
+    except Exception as error:
+        reason = str(error).strip().split("\n", maxsplit=1)[0]
+        raise RunError(
+            f"{path}: cannot be loaded ({reason}). Delete it and train again."
+        ) from error

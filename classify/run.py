@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.reader import FeatureFile
-from classify.errors import RunError
+from classify.arrays import load_arrays, save_arrays
+from classify.errors import RunError, loading
 from classify.metrics import log_losses
 
 RECORD_VERSION = 1
@@ -113,9 +114,7 @@ class Run:
         RunError
             If nothing was, or something was trained on other features.
         """
-        folders = sorted(path.parent for path in self.folder.glob(f"heads/*/{RECORD_FILE}"))
-        if (self.folder / FINETUNED / RECORD_FILE).is_file():
-            folders.append(self.folder / FINETUNED)
+        folders = self._folders()
         if not folders:
             raise RunError(f"{self.folder}: no trained heads. Run 'make heads' first.")
         return [self._load(folder, features) for folder in folders]
@@ -123,13 +122,20 @@ class Run:
     def find(self, name: str, features: FeatureFile) -> Trained:
         """One trained head, or the fine-tuned network, by its name."""
         folder = self.trained_folder(name)
-        if not (folder / RECORD_FILE).is_file():
-            known = [path.parent.name for path in sorted(self.folder.glob(f"*/**/{RECORD_FILE}"))]
+        folders = self._folders()
+        if folder not in folders:
+            known = ", ".join(each.name for each in folders) or "nothing"
             raise RunError(
-                f"{folder}: {name!r} is not trained here (there is: {', '.join(known) or 'nothing'}"
-                f"). Run 'make {'finetune' if name == FINETUNED else 'heads HEADS=' + name}'."
+                f"{folder}: {name!r} is not trained here (there is: {known}). Run "
+                f"'make {'finetune' if name == FINETUNED else 'heads HEADS=' + name}'."
             )
         return self._load(folder, features)
+
+    def _folders(self) -> list[Path]:
+        """Of all that was trained; hidden ones are what an interrupted save left behind."""
+        records = sorted(self.folder.glob(f"heads/*/{RECORD_FILE}"))
+        records += self.folder.glob(f"{FINETUNED}/{RECORD_FILE}")
+        return [path.parent for path in records if not path.parent.name.startswith(".")]
 
     def _load(self, folder: Path, features: FeatureFile) -> Trained:
         record = _read_record(folder / RECORD_FILE)
@@ -138,8 +144,9 @@ class Run:
                 f"{folder}: was trained on another version of {features.path}. Run "
                 f"'make {'finetune' if record.name == FINETUNED else 'heads'}' again, or delete it."
             )
-        with np.load(folder / PROBA_FILE, allow_pickle=False) as proba:
-            return Trained(folder, record, proba["val"], proba["test"])
+        path = folder / PROBA_FILE
+        with loading(path):
+            return Trained(folder, record, **load_arrays(path))
 
 
 @contextmanager
@@ -152,7 +159,7 @@ def saving(
     temporary.mkdir(parents=True)
     text = json.dumps({"version": RECORD_VERSION, **asdict(record)}, indent=2, ensure_ascii=False)
     (temporary / RECORD_FILE).write_text(text, "utf-8")
-    np.savez(temporary / PROBA_FILE, val=val, test=test)
+    save_arrays(temporary / PROBA_FILE, {"val": val, "test": test})
     yield temporary
     shutil.rmtree(folder, ignore_errors=True)
     temporary.rename(folder)
@@ -169,7 +176,7 @@ def best(trained: list[Trained], y_val: NDArray[np.int32]) -> Trained:
 
 
 def _read_record(path: Path) -> Record:
-    try:
+    with loading(path):
         raw = json.loads(path.read_text("utf-8"))
         version = raw.pop("version")
         if version != RECORD_VERSION:
@@ -177,7 +184,3 @@ def _read_record(path: Path) -> Record:
                 f"{path}: has version {version}, expected {RECORD_VERSION}. Train again."
             )
         return Record(**{**raw, "classes": tuple(raw["classes"])})
-    except (KeyError, TypeError, ValueError) as error:
-        raise RunError(
-            f"{path}: damaged ({error!r}). Delete its folder and train again."
-        ) from error

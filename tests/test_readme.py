@@ -9,7 +9,8 @@ import pytest
 from scipy.special import softmax
 
 from cache.format import DATASETS, FORMAT, FORMAT_VERSION
-from classify.heads.head import Head, load_arrays, save_arrays
+from classify.arrays import load_arrays, save_arrays
+from classify.heads.head import Head
 from extract.backbones import KerasBackbone
 from tests.classify.test_heads import separable
 from tests.conftest import ROOT

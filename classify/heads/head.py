@@ -1,6 +1,5 @@
 """The contract of every head, and what all of them share."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -9,6 +8,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
+
+from classify.arrays import load_arrays, save_arrays
 
 CLASSES_FILE = "classes.npz"
 
@@ -140,14 +141,3 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _load(self, folder: Path) -> None:
         raise NotImplementedError
-
-
-def save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write arrays as ``.npz``, refusing any that would need a pickle."""
-    np.savez(path, allow_pickle=False, **arrays)
-
-
-def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Read an ``.npz``; a pickle inside is refused."""
-    with np.load(path, allow_pickle=False) as file:
-        return dict(file)

@@ -13,7 +13,8 @@ from sklearn.metrics import log_loss
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from classify.heads.head import Head, load_arrays, save_arrays
+from classify.arrays import load_arrays, save_arrays
+from classify.heads.head import Head
 
 C_PATH = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0)
 # The path runs from strong to weak regularisation; once val has lost this often it keeps losing.

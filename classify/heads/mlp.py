@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from classify.heads.head import Head, load_arrays, save_arrays
+from classify.arrays import load_arrays, save_arrays
+from classify.heads.head import Head
 from extract.keras_runtime import load_keras
 
 MODEL_FILE = "model.keras"

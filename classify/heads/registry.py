@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from classify.errors import RunError
+from classify.errors import RunError, loading
 from classify.heads.boosting import LightGBM
 from classify.heads.head import Head
 from classify.heads.logreg import LogReg
@@ -32,4 +32,6 @@ def create_head(name: str, seed: int) -> Head:
 
 def load_head(name: str, folder: Path, dim: int) -> Head:
     """A fitted head from the folder that it was saved into; no code in there is run."""
-    return HEADS[name].load(folder, dim)
+    check_names([name])
+    with loading(folder):
+        return HEADS[name].load(folder, dim)

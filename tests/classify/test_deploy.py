@@ -7,10 +7,11 @@ import pytest
 from cache.reader import FeatureFile
 from classify.deploy import predict_files
 from classify.errors import RunError
-from classify.run import Run
+from classify.run import NETWORK_FILE, Run
 from classify.train import train_heads
 from extract.backbones import reopen_backbone
 from extract.errors import WeightsError
+from extract.keras_runtime import load_keras
 from extract.stream import ImageFile, image_batches
 
 
@@ -112,6 +113,21 @@ def test_an_empty_folder_is_an_error(trained_run: Run, tmp_path: Path) -> None:
 def test_other_weights_do_not_predict(network_run: Run, network_photos: Path) -> None:
     with pytest.raises(WeightsError, match="no-such-weights"):
         predict_files(network_run, [network_photos], "logreg", "no-such-weights.h5", 3, quiet)
+
+
+def test_a_damaged_or_unsafe_network_is_refused(
+    network_run: Run, network_photos: Path, tmp_path: Path
+) -> None:
+    run = Run(shutil.copytree(network_run.folder, tmp_path / "copy"))
+    path = run.trained_folder("finetuned") / NETWORK_FILE
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(RunError, match=f"{path}: cannot be loaded"):
+        predict(run, network_photos, head="finetuned")
+    keras = load_keras()
+    layer = keras.layers.Lambda(lambda pixels: pixels)
+    keras.Sequential([keras.Input((32, 32, 3)), layer]).save(path)
+    with pytest.raises(RunError, match=r"cannot be loaded .*unsafe"):
+        predict(run, network_photos, head="finetuned")
 
 
 def test_a_run_can_be_moved(trained_run: Run, photos: Path, tmp_path: Path) -> None:

@@ -7,8 +7,9 @@ import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
+from classify.arrays import load_arrays
 from classify.errors import RunError
-from classify.heads.head import CLASSES_FILE, Head, load_arrays
+from classify.heads.head import CLASSES_FILE, Head
 from classify.heads.registry import HEADS, check_names, create_head, load_head
 
 N_CLASSES = (2, 5)
@@ -141,8 +142,20 @@ def test_a_pickle_in_place_of_an_array_is_refused(
 ) -> None:
     fitted[name, 5].save(tmp_path)
     np.savez(tmp_path / CLASSES_FILE, classes=np.array([{"a": 1}], dtype=object))
-    with pytest.raises(ValueError, match="allow_pickle=False"):
+    with pytest.raises(RunError, match=r"cannot be loaded .*allow_pickle=False"):
         load_head(name, tmp_path, 12)
+
+
+@every_head
+def test_a_damaged_file_is_named_and_not_a_traceback(
+    fitted: dict[tuple[str, int], Head], name: str, tmp_path: Path
+) -> None:
+    for damaged in ("npz", "txt", "keras"):
+        fitted[name, 5].save(tmp_path)
+        for path in tmp_path.glob(f"*.{damaged}"):
+            path.write_bytes(path.read_bytes()[:40])
+            with pytest.raises(RunError, match=f"{tmp_path}: cannot be loaded"):
+                load_head(name, tmp_path, 12)
 
 
 @every_head

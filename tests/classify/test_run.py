@@ -7,6 +7,7 @@ import pytest
 from cache.reader import FeatureFile
 from classify.errors import RunError
 from classify.run import Record, Run, Trained, best, saving
+from classify.train import train_heads
 
 RECORD = Record("logreg", {"C": 0.1}, {}, {}, 1.0, 0, ("a", "b"), 3, "digest")
 HALF = np.full((4, 2), 0.5, dtype=np.float32)
@@ -47,6 +48,30 @@ def test_an_interrupted_save_keeps_what_was_there(tmp_path: Path) -> None:
     assert (folder / "model").read_text() == "first"
 
 
+def test_what_an_interrupted_save_leaves_behind_is_not_taken_for_trained(run: Run) -> None:
+    def save_and_stop() -> None:
+        with saving(run.trained_folder("logreg"), RECORD, HALF, HALF):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        save_and_stop()
+    assert list(run.folder.rglob("record.json"))
+    with (
+        FeatureFile(run.features_path) as features,
+        pytest.raises(RunError, match="no trained heads"),
+    ):
+        run.trained(features)
+
+
+def test_damaged_probabilities_are_named(run: Run) -> None:
+    train_heads(run, ["logreg"], seed=0, say=lambda _: None)
+    path = run.trained_folder("logreg") / "proba.npz"
+    path.write_bytes(path.read_bytes()[:100])
+    with FeatureFile(run.features_path) as features, pytest.raises(RunError) as caught:
+        run.trained(features)
+    assert str(path) in str(caught.value)
+
+
 def test_nothing_trained_names_the_command(run: Run) -> None:
     with FeatureFile(run.features_path) as features:
         with pytest.raises(RunError, match="Run 'make heads' first"):
@@ -59,7 +84,11 @@ def test_nothing_trained_names_the_command(run: Run) -> None:
 
 @pytest.mark.parametrize(
     ("change", "phrase"),
-    [({"version": 99}, "has version 99"), ({"surprise": 1}, "damaged"), (None, "damaged")],
+    [
+        ({"version": 99}, "has version 99"),
+        ({"surprise": 1}, "cannot be loaded"),
+        (None, "cannot be loaded"),
+    ],
 )
 def test_a_record_that_cannot_be_read_is_named(
     run: Run, change: dict[str, int] | None, phrase: str
