@@ -13,6 +13,7 @@ from extract.keras_runtime import load_keras
 MODEL_FILE = "model.keras"
 SCALER_FILE = "normalise.npz"
 DEVIATION = 0.1
+BLOCK_ROWS = 4096
 
 
 class MLP(Head):
@@ -103,7 +104,11 @@ class MLP(Head):
         return (X - self.mean_) * self.scale_
 
     def _predict_proba(self, X: Any) -> NDArray[Any]:
-        return np.asarray(self.model_.predict(self._normalise(X), batch_size=1024, verbose=0))
+        # Called as it is: `predict` would trace anew, and warn, for each length of a last batch.
+        blocks = (X[start : start + BLOCK_ROWS] for start in range(0, len(X), BLOCK_ROWS))
+        return np.concatenate(
+            [np.asarray(self.model_(self._normalise(block), training=False)) for block in blocks]
+        )
 
     def _save(self, folder: Path) -> None:
         save_arrays(folder / SCALER_FILE, {"mean": self.mean_, "scale": np.array(self.scale_)})
