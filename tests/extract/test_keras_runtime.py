@@ -1,0 +1,36 @@
+import os
+import subprocess
+import sys
+
+from tests.conftest import ROOT
+
+PROBE = """
+import os
+from extract.keras_runtime import load_keras
+keras = load_keras()
+print(os.environ["TF_ENABLE_ONEDNN_OPTS"], keras.config.backend(), keras.config.image_data_format())
+"""
+SET_BY_US = ("TF_ENABLE_ONEDNN_OPTS", "TF_CPP_MIN_LOG_LEVEL", "KERAS_BACKEND")
+
+
+def probe(**environment: str) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if name not in SET_BY_US}
+    return subprocess.run(
+        [sys.executable, "-c", PROBE],
+        cwd=ROOT,
+        env={**clean, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+
+def test_onednn_is_on_and_the_import_is_quiet() -> None:
+    done = probe()
+    assert done.stdout.split() == ["1", "tensorflow", "channels_last"]
+    assert done.stderr == ""
+
+
+def test_the_users_own_choice_of_onednn_stands_and_another_backend_does_not() -> None:
+    done = probe(TF_ENABLE_ONEDNN_OPTS="0", KERAS_BACKEND="jax")
+    assert done.stdout.split() == ["0", "tensorflow", "channels_last"]
