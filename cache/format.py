@@ -43,6 +43,17 @@ DATASETS = (
 CHUNK_BYTES = 1 << 20
 
 
+def count_splits(splits: NDArray[np.uint8]) -> dict[str, int]:
+    """How many of some images, uint8 (n,), are in each split."""
+    counts = np.bincount(splits, minlength=len(SPLITS))
+    return {split: int(n) for split, n in zip(SPLITS, counts, strict=True)}
+
+
+def describe_counts(counts: Mapping[str, int]) -> str:
+    """Counts of splits as a phrase, such as ``980 train, 220 val, 400 test``."""
+    return ", ".join(f"{n} {split}" for split, n in counts.items())
+
+
 class Rejected(NamedTuple):
     """An image that cannot be used, and why."""
 

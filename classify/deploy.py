@@ -11,7 +11,7 @@ from cache.fingerprint import Identity
 from cache.reader import FeatureFile
 from classify.errors import RunError, loading
 from classify.heads.registry import load_head
-from classify.run import FINETUNED, NETWORK_FILE, Run, Trained, best
+from classify.run import FINETUNED, NETWORK_FILE, Run, Trained, rank
 from classify.train import class_proba
 from classify.wording import describe_weights
 from extract.backbones import reopen_backbone
@@ -76,7 +76,7 @@ def predict_files(
     paths = list(_expand(images))
     with FeatureFile(run.features_path) as features:
         y_val = features.labels("val")
-        trained = run.find(head, features) if head else best(run.trained(features), y_val)
+        trained = run.find(head, features) if head else rank(run.trained(features), y_val)[0]
         config = features.config
     weights = weights or config.weights
     say(f"head {trained.record.name}, weights {describe_weights(config.identity, weights)}")

@@ -83,16 +83,12 @@ def finetune(
                 f"{run.features_path}: {features.identity.backbone} has no layers to fine-tune."
             )
         root = data or Path(features.config.data["folder"])
-        if not root.is_dir():
-            raise RunError(
-                f"{root}: expected the folder of images that {run.features_path} was made from, "
-                "found nothing. Name it with --data (make: DATA=...)."
-            )
         train, val, test = (
             open_split(features, split, root, settings.batch_size) for split in SPLITS
         )
         say(f"{backbone.name} from {backbone.last_block} on, on {describe_device()}")
-        model = build_model(backbone, load_head(start.record.name, start.folder, features.dim))
+        head = load_head(START, start.folder, features.dim)
+        model = build_model(backbone, head, len(features.classes))
         predictor = NetworkEmbedder(model)
         started = time.perf_counter()
         best_epoch, history = _train(model, predictor, train, val, settings, say)
@@ -113,7 +109,7 @@ def finetune(
     return record
 
 
-def build_model(backbone: KerasBackbone, head: Head) -> Any:
+def build_model(backbone: KerasBackbone, head: Head, n_classes: int) -> Any:
     """Preprocessing, network and the logistic regression's softmax in one model.
 
     Parameters
@@ -121,6 +117,7 @@ def build_model(backbone: KerasBackbone, head: Head) -> Any:
     backbone : KerasBackbone
     head : LogReg
         Fitted; its standardisation is folded into its weights already.
+    n_classes : int
 
     Returns
     -------
@@ -131,8 +128,13 @@ def build_model(backbone: KerasBackbone, head: Head) -> Any:
     Raises
     ------
     RunError
-        If the head does not know all classes.
+        If the head has not seen all classes: its columns would not be those of the file.
     """
+    if len(head.classes_) != n_classes:
+        raise RunError(
+            f"{START} knows {len(head.classes_)} of {n_classes} classes: expected images of every "
+            "class in train. Add some and run 'make features' and 'make heads' again."
+        )
     keras = load_keras()
     network = backbone.network()
     unfreeze(network, backbone.last_block)

@@ -50,7 +50,17 @@ def open_split(features: FeatureFile, split: str, root: Path, batch_size: int) -
     root : Path
         The folder of images.
     batch_size : int
+
+    Raises
+    ------
+    RunError, DataError
+        If the folder is not there, or a path of the file leads out of it.
     """
+    if not root.is_dir():
+        raise RunError(
+            f"{root}: expected the folder of images that {features.path} was made from, found "
+            "nothing. Name it with --data (make: DATA=...)."
+        )
     table, rows = features.table, features.rows(split)
     contents = table.contents()
     files = [ImageFile(image_path(root, table.paths[row]), contents[row]) for row in rows]

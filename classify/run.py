@@ -165,14 +165,14 @@ def saving(
     temporary.rename(folder)
 
 
-def best(trained: list[Trained], y_val: NDArray[np.int32]) -> Trained:
-    """The one with the most right answers on val; of equals, that with the smallest log loss."""
+def rank(trained: list[Trained], y_val: NDArray[np.int32]) -> list[Trained]:
+    """The one with the most right answers on val first; of equals, the smaller log loss."""
 
     def quality(candidate: Trained) -> tuple[int, float]:
         n_right = int((candidate.val.argmax(axis=1) == y_val).sum())
         return n_right, -float(log_losses(y_val, candidate.val).mean())
 
-    return max(trained, key=quality)
+    return sorted(trained, key=quality, reverse=True)
 
 
 def _read_record(path: Path) -> Record:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.format import SPLITS
+from cache.format import SPLITS, count_splits, describe_counts
 from cache.reader import FeatureFile
 from classify.errors import RunError
 from classify.heads.head import Head
@@ -40,7 +40,7 @@ def train_heads(run: Run, names: Sequence[str], seed: int, say: Callable[[str], 
     with FeatureFile(run.features_path) as features:
         data: Data = {split: features.load(split) for split in SPLITS}
         check_classes(features, data)
-        counts = ", ".join(f"{len(data[split][1])} {split}" for split in SPLITS)
+        counts = describe_counts(count_splits(features.table.splits))
         n_classes, dim = len(features.classes), features.dim
         say(f"{run.features_path}: {counts}; {n_classes} classes, {dim} columns")
         for name in names:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.format import SPLITS
+from cache.format import SPLITS, count_splits, describe_counts
 from extract.errors import DataError
 
 # Share of the images that the folder leaves to us, by the splits that it does not name. Food-101
@@ -95,9 +95,7 @@ def check_splits(
     for label, name in enumerate(classes):
         different = {contents[row] for row in np.flatnonzero(labels == label).tolist()}
         if len(different) < FEWEST_PER_CLASS or not counts[label, 0]:
-            found = ", ".join(
-                f"{n} {split}" for n, split in zip(counts[label], SPLITS, strict=True)
-            )
+            found = describe_counts(count_splits(splits[labels == label]))
             raise DataError(
                 f"class {name!r} has too few images to split: expected at least "
                 f"{FEWEST_PER_CLASS} different usable ones, one of them in train; found "

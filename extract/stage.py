@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cache.errors import FeatureFileError
 from cache.fingerprint import Identity
-from cache.format import SPLITS, Table
+from cache.format import Table, count_splits, describe_counts
 from cache.reader import FeatureFile
 from cache.writer import Location, Parts, write_features
 from extract.backbones import Backbone, KerasBackbone, create_backbone
@@ -217,8 +217,7 @@ def _say_rejected(table: Table, say: Callable[[str], None]) -> None:
 
 
 def _describe(table: Table, dim: int) -> str:
-    counts = np.bincount(table.splits, minlength=len(SPLITS))
-    in_splits = ", ".join(f"{n} {split}" for n, split in zip(counts, SPLITS, strict=True))
+    in_splits = describe_counts(count_splits(table.splits))
     return (
         f"{len(table.paths)} images ({in_splits}), {len(table.classes)} classes, "
         f"{dim} columns, {len(table.rejected)} rejected"

@@ -4,14 +4,12 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
-
 from cache.fingerprint import Identity
-from cache.format import SPLITS
+from cache.format import SPLITS, count_splits
 from cache.reader import FeatureFile
 from cache.versions import installed_version
 from classify.metrics import evaluate
-from classify.run import Run, Trained, best
+from classify.run import Run, Trained, rank
 
 SCHEMA_VERSION = 1
 LIBRARIES = ("headbench", "numpy", "scikit-learn", "lightgbm", "keras", "tensorflow")
@@ -38,12 +36,8 @@ def collect_results(run: Run) -> dict[str, Any]:
     RunError, FeatureFileError
     """
     with FeatureFile(run.features_path) as features:
-        trained = run.trained(features)
         y = {split: features.labels(split) for split in SPLITS[1:]}
-        ranked = []
-        while trained:
-            ranked.append(best(trained, y["val"]))
-            trained.remove(ranked[-1])
+        ranked = rank(run.trained(features), y["val"])
         return {
             "schema_version": SCHEMA_VERSION,
             "name": run.name,
@@ -65,18 +59,13 @@ def _describe_features(features: FeatureFile) -> dict[str, Any]:
         "data": dict(features.config.data),
         "dim": features.dim,
         "n_images": features.n_images,
-        "splits": {split: len(features.rows(split)) for split in SPLITS},
+        "splits": count_splits(table.splits),
         "classes": [
-            {"name": name, **_count(table.splits[table.labels == label])}
+            {"name": name, **count_splits(table.splits[table.labels == label])}
             for label, name in enumerate(features.classes)
         ],
         "rejected": [rejected._asdict() for rejected in table.rejected],
     }
-
-
-def _count(splits: np.ndarray[Any, Any]) -> dict[str, int]:
-    counts = np.bincount(splits, minlength=len(SPLITS))
-    return {split: int(n) for split, n in zip(SPLITS, counts, strict=True)}
 
 
 def _measure(trained: Trained, y: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from cache.format import describe_counts
 from classify.metrics import Estimate
 from classify.report.results import identity_of
 from classify.wording import describe_choice, describe_weights, number, percent, seconds
@@ -38,7 +39,7 @@ def rows(results: dict[str, Any]) -> list[tuple[str, ...]]:
 def provenance(results: dict[str, Any]) -> list[tuple[str, str]]:
     """What the numbers stand on: name and value of each fact, the weights and the data first."""
     features, identity = results["features"], identity_of(results)
-    splits = ", ".join(f"{n} {split}" for split, n in features["splits"].items())
+    splits = describe_counts(features["splits"])
     return [
         ("weights", describe_weights(identity, features["weights"])),
         ("backbone", f"{identity.backbone}, {identity.size_px} px, {features['dim']} columns"),

@@ -6,7 +6,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from classify.report.results import collect_results, identity_of
+from classify.report.results import collect_results
 from classify.report.table import COLUMNS, as_markdown, footnote, provenance, rows, verdict
 from classify.run import Run
 
@@ -44,7 +44,6 @@ def as_page(results: dict[str, Any]) -> str:
     )
     return environment.get_template("page.html").render(
         results=results,
-        identity=identity_of(results),
         columns=COLUMNS,
         rows=rows(results),
         provenance=provenance(results),

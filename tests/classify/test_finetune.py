@@ -24,7 +24,7 @@ def model(network_run: Run):
     """The network with the logistic regression on top, as fine-tuning starts it."""
     with FeatureFile(network_run.features_path) as features:
         head = load_head("logreg", network_run.trained_folder("logreg"), features.dim)
-        return build_model(reopen_backbone(features.identity, "random"), head)
+        return build_model(reopen_backbone(features.identity, "random"), head, 3)
 
 
 def weights_of(model) -> dict[str, np.ndarray]:
@@ -145,6 +145,14 @@ def test_a_backbone_without_layers_cannot_be_fine_tuned(run: Run) -> None:
     train_heads(run, ["logreg"], seed=0, say=lambda _: None)
     with pytest.raises(RunError, match="mean-color has no layers to fine-tune"):
         finetune(run, FinetuneSettings(), None, None, lambda _: None)
+
+
+def test_a_class_that_the_logistic_regression_has_not_seen_is_refused(network_run: Run) -> None:
+    with FeatureFile(network_run.features_path) as features:
+        head = load_head("logreg", network_run.trained_folder("logreg"), features.dim)
+        backbone = reopen_backbone(features.identity, "random")
+    with pytest.raises(RunError, match="logreg knows 3 of 4 classes"):
+        build_model(backbone, head, 4)
 
 
 def test_moved_images_are_asked_for(network_run: Run, tmp_path: Path) -> None:

@@ -32,5 +32,5 @@ def test_the_path_stops_when_val_no_longer_gains() -> None:
     tried = head.history_["C"]
     assert len(C_PATH) >= 6
     assert tried == list(C_PATH[: len(tried)])
-    if len(tried) < len(C_PATH):
-        assert len(tried) - 1 - tried.index(head.chosen_["C"]) == PATIENCE
+    assert len(tried) < len(C_PATH)
+    assert len(tried) - 1 - tried.index(head.chosen_["C"]) == PATIENCE

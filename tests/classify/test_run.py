@@ -6,7 +6,7 @@ import pytest
 
 from cache.reader import FeatureFile
 from classify.errors import RunError
-from classify.run import Record, Run, Trained, best, saving
+from classify.run import Record, Run, Trained, rank, saving
 from classify.train import train_heads
 
 RECORD = Record("logreg", {"C": 0.1}, {}, {}, 1.0, 0, ("a", "b"), 3, "digest")
@@ -30,7 +30,9 @@ def test_a_run_is_its_folder_or_the_file_in_it() -> None:
 def test_the_best_has_most_right_on_val_then_the_smaller_log_loss() -> None:
     y_val = np.zeros(4, dtype=np.int32)
     timid, bold = trained("timid", 3, 0.55), trained("bold", 3, 0.7)
-    assert best([timid, bold, trained("worse", 2, 0.9)], y_val) is bold
+    worse = trained("worse", 2, 0.9)
+    ranked = rank([worse, timid, bold], y_val)
+    assert [each.record.name for each in ranked] == ["bold", "timid", "worse"]
 
 
 def test_an_interrupted_save_keeps_what_was_there(tmp_path: Path) -> None:
