@@ -27,15 +27,12 @@ class Weights:
 
     Attributes
     ----------
-    source : str
-        As the user named them: ``imagenet``, ``random`` or a path.
     path : Path or None
         The file; None for random weights.
     hash : str
         ``sha256:`` and the digest of the file, or ``random:`` and what reproduces the weights.
     """
 
-    source: str
     path: Path | None
     hash: str
 
@@ -60,7 +57,7 @@ def resolve_weights(source: str, imagenet_file: str, fetch: Callable[[], object]
     if source == RANDOM_WEIGHTS:
         # The same seed gives other numbers in another release, hence the versions.
         versions = ",".join(f"{name}={installed_version(name)}" for name in ("keras", "tensorflow"))
-        return Weights(source, None, f"{RANDOM_WEIGHTS}:seed={RANDOM_SEED},{versions}")
+        return Weights(None, f"{RANDOM_WEIGHTS}:seed={RANDOM_SEED},{versions}")
     path = _imagenet_path(imagenet_file, fetch) if source == IMAGENET else Path(source)
     if not path.is_file():
         found = "a folder" if path.exists() else "nothing"
@@ -69,7 +66,7 @@ def resolve_weights(source: str, imagenet_file: str, fetch: Callable[[], object]
             f"{WAY_OUT}"
         )
     with path.open("rb") as file:
-        return Weights(source, path, f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}")
+        return Weights(path, f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}")
 
 
 def check_shapes(path: Path, expected: Iterable[tuple[int, ...]], network: str) -> None:
