@@ -14,6 +14,9 @@ TOP       ?=
 FORMAT    ?=
 EPOCHS    ?=
 OVERWRITE ?=
+STORE     ?=
+DRY_RUN   ?=
+REPAIR    ?=
 EXTRAS    ?=
 # The folder's name; without DATA, the run of the last `make features`.
 NAME      ?= $(if $(DATA),$(FOLDER),$(shell cat runs/.last 2>/dev/null))
@@ -26,7 +29,7 @@ READY  = .venv/.ready$(addprefix -,$(EXTRAS))
 option = $(if $(2),--$(1) "$(2)")
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo features heads report finetune predict test check format clean named
+.PHONY: help install demo features verify heads report finetune predict test check format clean named
 
 help: ## this help
 	@echo "Cache a frozen network's embeddings once, then train and compare heads in seconds."
@@ -46,6 +49,9 @@ help: ## this help
 #: SEED       of the split; of heads; of fine-tuning (0)
 #: EPOCHS     of fine-tuning (5)
 #: OVERWRITE  1: replace features that were made with other settings
+#: STORE      float16: keep embeddings in half the space (float32)
+#: DRY_RUN    1: say what `make features` would do, and write nothing
+#: REPAIR     1: make verify drops what is damaged
 #: EXTRAS     gpu: install CUDA for TensorFlow too
 #: PYTHON     the Python to make .venv with: 3.11, 3.12 or 3.13 (python3)
 
@@ -59,8 +65,11 @@ features: $(READY) named ## stage one: images in DATA to runs/NAME/features.h5
 	@test -n "$(DATA)" || { echo "error: which images? Say DATA=folder." >&2; exit 2; }
 	@.venv/bin/python -m extract "$(DATA)" --out "$(RUN)/features.h5" \
 	  $(call option,weights,$(WEIGHTS)) $(call option,size,$(SIZE)) $(call option,seed,$(SEED)) \
-	  $(if $(OVERWRITE),--overwrite)
-	@echo "$(NAME)" > runs/.last
+	  $(call option,store,$(STORE)) $(if $(OVERWRITE),--overwrite) $(if $(DRY_RUN),--dry-run)
+	@$(if $(DRY_RUN),,echo "$(NAME)" > runs/.last)
+
+verify: $(READY) named ## is runs/NAME/features.h5 whole?
+	@.venv/bin/python -m cache "$(RUN)/features.h5" $(if $(REPAIR),--repair)
 
 heads: $(READY) named ## stage two: train heads on the features
 	@.venv/bin/python -m classify train "$(RUN)/features.h5" \

@@ -4,6 +4,7 @@
 
     HeadbenchError
     ├── FeatureFileError      the file of embeddings           (here)
+    ├── StorageError          the disk that it is written to   (here)
     ├── DataError             the folder of images             (extract.errors)
     ├── WeightsError          the weights of the network       (extract.errors)
     ├── UnusableImageError    one image                        (extract.errors)
@@ -12,6 +13,8 @@
 Each message says what was expected, what was found, in which file, and what to do next.
 """
 
+WAY_OUT = "Move it away and run 'make features' again."
+
 
 class HeadbenchError(Exception):
     """Something that the user can mend; the command line prints it as one line, exit code 2."""
@@ -19,3 +22,7 @@ class HeadbenchError(Exception):
 
 class FeatureFileError(HeadbenchError):
     """A file of embeddings that cannot be read or written."""
+
+
+class StorageError(HeadbenchError):
+    """No room on the disk, no right to write there, or a device that fails."""

@@ -2,7 +2,7 @@
 
 First axis n_images everywhere; row i is image i in every dataset::
 
-    /embeddings        float32 (n_images, dim)
+    /embeddings        float32 (n_images, dim)  or float16, on request
     /labels            int32   (n_images,)      index into /classes
     /splits            uint8   (n_images,)      index into its attribute `names`: train, val, test
     /paths             utf-8   (n_images,)      POSIX, relative to the data
@@ -10,16 +10,28 @@ First axis n_images everywhere; row i is image i in every dataset::
     /classes           utf-8   (n_classes,)
     /rejected/path     utf-8   (n_rejected,)
     /rejected/reason   utf-8   (n_rejected,)
-    attributes         format, format_version, fingerprint, config (JSON), created_by
+    /rejected/content_sha256   uint8 (n_rejected, 32)   zeros for what was never read
+    /checksums/NAME    uint32  (n_blocks,)      CRC-32 of each chunk of each dataset above
+    attributes         format, format_version, fingerprint, config (JSON), created_by;
+                       the attribute `attributes` of /checksums is the CRC-32 of them all
 
-To bump the version: add 1 to `FORMAT_VERSION`, describe the new layout above, teach
-:mod:`cache.reader` to read the old one or to name the way out, keep a tiny file of the old version
-among the tests with the command that wrote it, and say so in CHANGELOG.md.
+To bump the version:
+
+1. Add 1 to `FORMAT_VERSION` and describe the new layout above and in README.md.
+2. Teach :mod:`cache.reader` to read the old layout too. Only if it cannot be read in any sensible
+   way, name the way out in `_check_version` instead.
+3. Write a tiny file of the new version next to those of the old ones: change the folder in
+   ``tests/data/formats/write.py`` and run it. Files of old versions are never written again.
+4. Say so in CHANGELOG.md.
 """
 
 import hashlib
-from collections.abc import Mapping
+import json
+import zlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import compress
+from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,17 +42,48 @@ from cache.fingerprint import Identity
 FORMAT = "headbench features"
 FORMAT_VERSION = 1
 SPLITS = ("train", "val", "test")
-DATASETS = (
-    "embeddings",
-    "labels",
-    "splits",
-    "paths",
-    "content_sha256",
-    "classes",
-    "rejected/path",
-    "rejected/reason",
-)
-CHUNK_BYTES = 1 << 20
+STORES = ("float32", "float16")
+# Of each dataset: what it may be, and the shape of a row.
+DATASETS: dict[str, tuple[tuple[str, ...], tuple[str | int, ...]]] = {
+    "embeddings": (STORES, ("dim",)),
+    "labels": (("int32",), ()),
+    "splits": (("uint8",), ()),
+    "paths": (("utf-8",), ()),
+    "content_sha256": (("uint8",), (32,)),
+    "classes": (("utf-8",), ()),
+    "rejected/path": (("utf-8",), ()),
+    "rejected/reason": (("utf-8",), ()),
+    "rejected/content_sha256": (("uint8",), (32,)),
+}
+# Those whose row i is image i.
+COLUMNS = ("embeddings", "labels", "splits", "paths", "content_sha256")
+# Those whose row i is rejected file i.
+REJECTED = ("rejected/path", "rejected/reason", "rejected/content_sha256")
+ATTRIBUTES = ("format", "format_version", "fingerprint", "config", "created_by")
+
+
+def leads_inside(path: str) -> bool:
+    """Whether a path of a file stays inside the data folder: the only ones that are opened."""
+    parts = PurePosixPath(path).parts
+    return bool(parts) and parts[0] != "/" and ".." not in parts
+
+
+def hash_rows(contents: Iterable[bytes]) -> NDArray[np.uint8]:
+    """SHA-256 digests as the rows of an array, uint8 (n, 32); zeros for an empty one."""
+    return np.frombuffer(
+        b"".join(content.ljust(32, b"\0") for content in contents), dtype=np.uint8
+    ).reshape(-1, 32)
+
+
+def row_hashes(rows: NDArray[np.uint8]) -> list[bytes]:
+    """The rows of an array of digests, uint8 (n, 32), one by one."""
+    whole = rows.tobytes()
+    return [whole[start : start + 32] for start in range(0, len(whole), 32)]
+
+
+def attributes_checksum(values: Iterable[Any]) -> int:
+    """CRC-32 of the attributes of a file, in the order of `ATTRIBUTES`."""
+    return zlib.crc32(json.dumps([str(value) for value in values]).encode())
 
 
 def count_splits(splits: NDArray[np.uint8]) -> dict[str, int]:
@@ -55,10 +98,20 @@ def describe_counts(counts: Mapping[str, int]) -> str:
 
 
 class Rejected(NamedTuple):
-    """An image that cannot be used, and why."""
+    """A file that cannot be used.
+
+    Attributes
+    ----------
+    path : str
+        POSIX, relative to the data folder.
+    reason : str
+    content : bytes
+        SHA-256 of its bytes; empty if they were never read.
+    """
 
     path: str
     reason: str
+    content: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -73,11 +126,14 @@ class Config:
         The weights as the user named them: ``imagenet``, ``random`` or a path.
     data : mapping
         The folder as the user named it, its layout, how it was split, and the seed of the split.
+    store : str
+        ``float32`` or ``float16``: how the embeddings are kept.
     """
 
     identity: Identity
     weights: str
     data: Mapping[str, Any]
+    store: str = STORES[0]
 
 
 @dataclass(frozen=True)
@@ -109,24 +165,29 @@ class Table:
 
     def contents(self) -> list[bytes]:
         """The SHA-256 of each image, length n_images."""
-        return [row.tobytes() for row in self.content_sha256]
+        return row_hashes(self.content_sha256)
 
-    def without(self, rejected: Mapping[bytes, str]) -> "Table":
-        """The same table with every image of a rejected content moved to the rejected list."""
-        is_kept = np.array([content not in rejected for content in self.contents()], dtype=bool)
-        moved = [
-            Rejected(path, rejected[content])
-            for path, content in zip(self.paths, self.contents(), strict=True)
-            if content in rejected
-        ]
+    def select(self, is_kept: NDArray[np.bool_]) -> "Table":
+        """The same table with some of its rows, bool (n_images,)."""
         return replace(
             self,
-            paths=tuple(path for path, kept in zip(self.paths, is_kept, strict=True) if kept),
+            paths=tuple(compress(self.paths, is_kept.tolist())),
             labels=self.labels[is_kept],
             splits=self.splits[is_kept],
             content_sha256=self.content_sha256[is_kept],
-            rejected=tuple(sorted((*self.rejected, *moved))),
         )
+
+    def without(self, rejected: Mapping[bytes, str]) -> "Table":
+        """The same table with every image of a rejected content moved to the rejected list."""
+        if not rejected:
+            return self
+        is_kept = np.array([content not in rejected for content in self.contents()], dtype=bool)
+        moved = [
+            Rejected(path, rejected[content], content)
+            for path, content in zip(self.paths, self.contents(), strict=True)
+            if content in rejected
+        ]
+        return replace(self.select(is_kept), rejected=tuple(sorted((*self.rejected, *moved))))
 
     def equals(self, other: "Table") -> bool:
         """Whether a file of `other` would hold the same as a file of this one."""
@@ -137,10 +198,11 @@ class Table:
     def digest(self) -> str:
         """SHA-256 over all that a head depends on, as 64 hexadecimal digits.
 
-        Images, labels, splits, classes and the fingerprint; not paths, so that a renamed folder
+        Images, labels, splits, classes, fingerprint and store; not paths, so that a renamed folder
         does not outdate a trained head.
         """
         digest = hashlib.sha256(self.config.identity.fingerprint.encode())
+        digest.update(self.config.store.encode())
         digest.update("\0".join(self.classes).encode())
         for array in (self.content_sha256, self.labels, self.splits):
             digest.update(np.ascontiguousarray(array).tobytes())

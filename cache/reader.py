@@ -1,7 +1,9 @@
 """Open a feature file: what every later step starts from."""
 
 import json
-from itertools import pairwise
+import os
+from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -10,13 +12,31 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.errors import FeatureFileError
+from cache.blocks import CheckedDataset
+from cache.errors import WAY_OUT, FeatureFileError, HeadbenchError
 from cache.fingerprint import Identity
-from cache.format import DATASETS, FORMAT, FORMAT_VERSION, SPLITS, Config, Rejected, Table
+from cache.format import (
+    ATTRIBUTES,
+    COLUMNS,
+    DATASETS,
+    FORMAT,
+    FORMAT_VERSION,
+    REJECTED,
+    SPLITS,
+    Config,
+    Rejected,
+    Table,
+    attributes_checksum,
+    row_hashes,
+)
+from cache.hdf5 import open_hdf5
 
 
 class FeatureFile:
-    """A feature file, opened for reading; embeddings stay on disk until asked for.
+    """A feature file, opened for reading.
+
+    Opening reads what is small: attributes, shapes, class names. All else stays on disk until it is
+    asked for, and is checked against its checksums when it is read.
 
     Parameters
     ----------
@@ -26,7 +46,8 @@ class FeatureFile:
     Raises
     ------
     FeatureFileError
-        If there is no such file, or it is not a whole feature file of this version.
+        If there is no such file, or it is not a whole feature file of this version. Reading raises
+        it too, for data that do not match their checksums.
 
     Examples
     --------
@@ -38,8 +59,10 @@ class FeatureFile:
         self.path = Path(path)
         self._file = _open(self.path)
         try:
-            _check_layout(self.path, self._file)
-            self.table = _read_table(self.path, self._file)
+            self.config = _read_attributes(self.path, self._file)
+            self._datasets = {name: CheckedDataset(self._file, name) for name in DATASETS}
+            _check_layout(self.path, self._file, self._datasets)
+            self.classes = tuple(self._datasets["classes"].strings())
         except BaseException:
             self._file.close()
             raise
@@ -56,33 +79,59 @@ class FeatureFile:
         self.close()
 
     def close(self) -> None:
-        """Close the file; the table stays in memory, embeddings are out of reach."""
+        """Close the file; what was read before stays in memory."""
         self._file.close()
 
     @property
     def n_images(self) -> int:
         """Number of images with an embedding."""
-        return len(self.table.paths)
+        return len(self._datasets["embeddings"])
 
     @property
     def dim(self) -> int:
         """Length of one embedding."""
-        return int(self._file["embeddings"].shape[1])
+        return self._datasets["embeddings"].shape[1]
 
     @property
-    def classes(self) -> tuple[str, ...]:
-        """Class names; label k is ``classes[k]``."""
-        return self.table.classes
-
-    @property
-    def config(self) -> Config:
-        """Where the embeddings came from."""
-        return self.table.config
+    def created_by(self) -> str:
+        """Name and version of the program that wrote the file."""
+        return str(self._file.attrs["created_by"])
 
     @property
     def identity(self) -> Identity:
         """What was computed."""
-        return self.table.config.identity
+        return self.config.identity
+
+    @cached_property
+    def rejected(self) -> tuple[Rejected, ...]:
+        """The files that could not be used, and why."""
+        contents = row_hashes(self._datasets["rejected/content_sha256"].read())
+        return tuple(
+            Rejected(path, reason, content if any(content) else b"")
+            for path, reason, content in zip(
+                self._datasets["rejected/path"].strings(),
+                self._datasets["rejected/reason"].strings(),
+                contents,
+                strict=True,
+            )
+        )
+
+    @cached_property
+    def table(self) -> Table:
+        """All of the file but the embeddings, in memory."""
+        return Table(
+            paths=tuple(self._datasets["paths"].strings()),
+            labels=self._labels,
+            splits=self._splits,
+            content_sha256=self._datasets["content_sha256"].read(),
+            classes=self.classes,
+            rejected=self.rejected,
+            config=self.config,
+        )
+
+    def dataset(self, name: str) -> CheckedDataset:
+        """One of `cache.format.DATASETS`, to be read block by block."""
+        return self._datasets[name]
 
     def rows(self, split: str) -> NDArray[np.intp]:
         """Rows of a split, ascending.
@@ -95,11 +144,11 @@ class FeatureFile:
         -------
         intp (n_split,)
         """
-        return np.flatnonzero(self.table.splits == SPLITS.index(split))
+        return np.flatnonzero(self._splits == SPLITS.index(split))
 
     def labels(self, split: str) -> NDArray[np.int32]:
         """Labels of a split, int32 (n_split,), index into `classes`."""
-        return self.table.labels[self.rows(split)]
+        return self._labels[self.rows(split)]
 
     def load(self, split: str) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
         """Embeddings and labels of a split, in memory.
@@ -113,124 +162,151 @@ class FeatureFile:
         Raises
         ------
         FeatureFileError
-            If an embedding is not finite: its row and path are named.
+            If an embedding is damaged or not finite: its rows are named.
         """
+        return self._load(self.rows(split))
+
+    def blocks(
+        self, split: str, n_rows: int = 4096
+    ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int32]]]:
+        """Embeddings and labels of a split, like `load`, at most `n_rows` at a time."""
         rows = self.rows(split)
-        X = read_rows(self._file["embeddings"], rows)
-        is_finite = np.isfinite(X).all(axis=1)
-        if not is_finite.all():
-            row = rows[np.flatnonzero(~is_finite)[0]]
-            raise FeatureFileError(
-                f"{self.path}: row {row} of /embeddings ({self.table.paths[row]}) is not finite. "
-                "Delete the file and run 'make features' again."
+        for start in range(0, len(rows), n_rows):
+            yield self._load(rows[start : start + n_rows])
+
+    def to_pandas(self) -> Any:
+        """The table without the embeddings.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns path, class, label, split, content_sha256 (64 hexadecimal digits); row i is
+            image i.
+
+        Raises
+        ------
+        HeadbenchError
+            If pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise HeadbenchError("to_pandas needs pandas: pip install pandas.") from error
+        table = self.table
+        return pd.DataFrame(
+            {
+                "path": table.paths,
+                "class": np.array(table.classes, dtype=object)[table.labels],
+                "label": table.labels,
+                "split": np.array(SPLITS, dtype=object)[table.splits],
+                "content_sha256": [content.hex() for content in table.contents()],
+            }
+        )
+
+    @cached_property
+    def _labels(self) -> NDArray[np.int32]:
+        labels: NDArray[np.int32] = self._datasets["labels"].read()
+        if labels.size and not 0 <= labels.min() <= labels.max() < len(self.classes):
+            raise damaged(self.path, "/labels points outside /classes")
+        return labels
+
+    @cached_property
+    def _splits(self) -> NDArray[np.uint8]:
+        splits: NDArray[np.uint8] = self._datasets["splits"].read()
+        if splits.size and splits.max() >= len(SPLITS):
+            raise damaged(self.path, f"/splits is not one of {', '.join(SPLITS)}")
+        return splits
+
+    def _load(self, rows: NDArray[np.intp]) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+        X = self._datasets["embeddings"].read(rows)
+        infinite = np.flatnonzero(~are_finite(X))
+        if infinite.size:
+            row = rows[infinite[0]]
+            raise damaged(
+                self.path, f"row {row} of /embeddings ({self.table.paths[row]}) is not finite"
             )
-        return X, self.table.labels[rows]
+        return X, self._labels[rows]
 
 
-def read_rows(dataset: h5py.Dataset, rows: NDArray[np.intp]) -> NDArray[np.float32]:
-    """Read some rows, run by run: HDF5 is slow at lists of single rows, fast at slices.
+def are_finite(embeddings: NDArray[Any]) -> NDArray[np.bool_]:
+    """Whether each embedding, float (n, dim), is finite throughout; bool (n,)."""
+    with np.errstate(all="ignore"):
+        # One matrix product, which every infinity or NaN comes out of as such: 5 times as fast as
+        # to look at each number.
+        sums = embeddings.astype(np.float32, copy=False) @ np.ones(embeddings.shape[1], np.float32)
+    suspects = np.flatnonzero(~np.isfinite(sums))
+    is_finite = np.ones(len(embeddings), dtype=bool)
+    is_finite[suspects] = np.isfinite(embeddings[suspects]).all(axis=1)
+    return is_finite
 
-    Parameters
-    ----------
-    dataset : h5py.Dataset (n_images, dim)
-    rows : intp (n_rows,)
 
-    Returns
-    -------
-    float32 (n_rows, dim)
-        In the order of `rows`.
-    """
-    out = np.empty((len(rows), dataset.shape[1]), dtype=np.float32)
-    starts = np.flatnonzero(np.diff(rows, prepend=-2) != 1)
-    for start, stop in pairwise([*starts, len(rows)]):
-        out[start:stop] = dataset[rows[start] : rows[stop - 1] + 1]
-    return out
+def damaged(path: Path, what: str) -> FeatureFileError:
+    """The error for a file that is not as it was written."""
+    return FeatureFileError(f"{path}: damaged: {what}. {WAY_OUT}")
 
 
 def _open(path: Path) -> h5py.File:
     if not path.exists():
         raise FeatureFileError(f"{path}: no such file. 'make features DATA=folder' makes it.")
-    if not path.is_file():
+    if path.is_dir():
         raise FeatureFileError(f"{path}: expected a feature file, found a folder.")
+    if not os.access(path, os.R_OK):
+        raise FeatureFileError(f"{path}: may not be read by you. Change its permissions.")
+    return open_hdf5(path)
+
+
+def _read_attributes(path: Path, file: h5py.File) -> Config:
+    values = {name: _attribute(path, file, name) for name in ATTRIBUTES}
+    _check_version(path, values)
+    noted = _attribute(path, file, "attributes", group="checksums")
+    if str(noted) != str(attributes_checksum(values.values())):
+        raise damaged(path, "the attributes do not match their checksum")
     try:
-        # No lock: a file is only ever replaced whole, so a reader never sees a half-written one.
-        return h5py.File(path, "r", locking=False)
-    except OSError as error:
-        raise FeatureFileError(
-            f"{path}: not a readable HDF5 file ({_first_line(error)}). Expected a file made by "
-            "'make features'; move this one away and run it again."
-        ) from error
-
-
-def _check_layout(path: Path, file: h5py.File) -> None:
-    found = file.attrs.get("format")
-    if found != FORMAT:
-        raise FeatureFileError(
-            f"{path}: expected a feature file (attribute format = {FORMAT!r}), found "
-            f"{found!r}: an HDF5 file of another program. Name the file made by 'make features'."
-        )
-    version = int(file.attrs.get("format_version", 0))
-    if version != FORMAT_VERSION:
-        remedy = (
-            "Upgrade headbench." if version > FORMAT_VERSION else "Run 'make features' on it again."
-        )
-        raise FeatureFileError(
-            f"{path}: has format version {version}, this headbench reads version "
-            f"{FORMAT_VERSION}. {remedy}"
-        )
-    missing = [name for name in DATASETS if name not in file]
-    if missing:
-        raise FeatureFileError(_damaged(path, f"/{missing[0]} is missing"))
-
-
-def _read_table(path: Path, file: h5py.File) -> Table:
-    table = Table(
-        paths=_read_strings(file["paths"]),
-        labels=file["labels"][:],
-        splits=file["splits"][:],
-        content_sha256=file["content_sha256"][:],
-        classes=_read_strings(file["classes"]),
-        rejected=tuple(
-            Rejected(*pair)
-            for pair in zip(
-                _read_strings(file["rejected/path"]),
-                _read_strings(file["rejected/reason"]),
-                strict=True,
-            )
-        ),
-        config=_read_config(path, file),
-    )
-    lengths = {name: len(file[name]) for name in DATASETS[:5]}
-    if len(set(lengths.values())) > 1:
-        raise FeatureFileError(_damaged(path, f"datasets differ in length: {lengths}"))
-    if table.labels.size and not 0 <= table.labels.min() <= table.labels.max() < len(table.classes):
-        raise FeatureFileError(_damaged(path, "/labels points outside /classes"))
-    if (
-        tuple(file["splits"].attrs.get("names", ())) != SPLITS
-        or (table.splits >= len(SPLITS)).any()
-    ):
-        raise FeatureFileError(_damaged(path, f"/splits does not name {', '.join(SPLITS)}"))
-    return table
-
-
-def _read_config(path: Path, file: h5py.File) -> Config:
-    try:
-        raw: dict[str, Any] = json.loads(file.attrs["config"])
-        config = Config(Identity(**raw["identity"]), raw["weights"], raw["data"])
+        raw: dict[str, Any] = json.loads(values["config"])
+        config = Config(**{**raw, "identity": Identity(**raw["identity"])})
     except (KeyError, TypeError, ValueError) as error:
-        raise FeatureFileError(_damaged(path, f"attribute config: {error!r}")) from error
-    if config.identity.fingerprint != file.attrs.get("fingerprint"):
-        raise FeatureFileError(_damaged(path, "attribute fingerprint is not that of config"))
+        raise damaged(path, f"attribute config: {error!r}") from error
+    if config.identity.fingerprint != values["fingerprint"]:
+        raise damaged(path, "attribute fingerprint is not that of config")
     return config
 
 
-def _read_strings(dataset: h5py.Dataset) -> tuple[str, ...]:
-    return tuple(dataset.asstr()[:])
+def _attribute(path: Path, file: h5py.File, name: str, group: str = "/") -> Any:
+    try:
+        return file[group].attrs.get(name)
+    except (KeyError, OSError, RuntimeError, ValueError) as error:
+        raise damaged(path, f"attribute {name} cannot be read") from error
 
 
-def _damaged(path: Path, what: str) -> str:
-    return f"{path}: damaged: {what}. Move it away and run 'make features' again."
+def _check_version(path: Path, values: dict[str, Any]) -> None:
+    if str(values["format"]) != FORMAT:
+        raise FeatureFileError(
+            f"{path}: expected a feature file (attribute format = {FORMAT!r}), found "
+            f"{values['format']!r}: an HDF5 file of another program. Name the file made by "
+            "'make features'."
+        )
+    version = values["format_version"]
+    if str(version) != str(FORMAT_VERSION):
+        raise FeatureFileError(
+            f"{path}: has format version {version}, this headbench reads version "
+            f"{FORMAT_VERSION}. Upgrade headbench, or write another file with it."
+        )
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).split("\n", maxsplit=1)[0]
+def _check_layout(path: Path, file: h5py.File, datasets: dict[str, CheckedDataset]) -> None:
+    for name, dataset in datasets.items():
+        expected, row_shape = DATASETS[name]
+        found = "utf-8" if dataset.dtype.kind == "S" else dataset.dtype.name
+        if found not in expected or len(dataset.shape) != 1 + len(row_shape):
+            raise damaged(
+                path,
+                f"/{name} is {found} {dataset.shape}, expected {' or '.join(expected)} "
+                f"(n, {', '.join(map(str, row_shape))})",
+            )
+    for names in (COLUMNS, REJECTED):
+        lengths = {name: len(datasets[name]) for name in names}
+        if len(set(lengths.values())) > 1:
+            raise damaged(path, f"datasets differ in length: {lengths}")
+    names = _attribute(path, file, "names", group="splits")
+    if names is None or tuple(names) != SPLITS:
+        raise damaged(path, f"attribute names of /splits is not {', '.join(SPLITS)}")

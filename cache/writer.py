@@ -1,82 +1,30 @@
-"""Write a feature file: finished parts beside it, then one atomic rename into place."""
+"""Write a feature file: whole, then one atomic rename into place."""
 
 import json
-import os
-import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.format import CHUNK_BYTES, FORMAT, FORMAT_VERSION, SPLITS, Table
-from cache.reader import read_rows
+from cache.blocks import CheckedDataset, rows_per_block, write_array, write_dataset, write_strings
+from cache.errors import HeadbenchError
+from cache.format import (
+    ATTRIBUTES,
+    FORMAT,
+    FORMAT_VERSION,
+    SPLITS,
+    Table,
+    attributes_checksum,
+    hash_rows,
+)
+from cache.hdf5 import create_hdf5, open_hdf5
+from cache.parts import Location
 from cache.versions import installed_version
-
-BLOCK_ROWS = 4096
-UTF8 = h5py.string_dtype("utf-8")
-
-
-class Location(NamedTuple):
-    """Where an embedding lies: the file, and the row of its /embeddings."""
-
-    path: Path
-    row: int
-
-
-class Parts:
-    """Embeddings finished so far, in files beside the feature file.
-
-    A part is written under another name and renamed, so it is there whole or not at all. Parts lie
-    in a folder named after the fingerprint: those of another network are never taken up.
-
-    Parameters
-    ----------
-    feature_path : Path
-        The feature file to be.
-    fingerprint : str
-        Of the embeddings in it.
-    """
-
-    def __init__(self, feature_path: Path, fingerprint: str) -> None:
-        self._all = feature_path.with_name(feature_path.name + ".parts")
-        self.directory = self._all / fingerprint[:16]
-
-    def add(self, contents: list[bytes], embeddings: NDArray[np.float32]) -> None:
-        """Make a part of embeddings, float32 (n_rows, dim), and the SHA-256 of their images."""
-        self.directory.mkdir(parents=True, exist_ok=True)
-        target = self.directory / f"{contents[0].hex()[:16]}.h5"
-        with _replacing(target) as temporary, h5py.File(temporary, "w", locking=False) as file:
-            # HDF5 checks these sums whenever it reads the part.
-            file.create_dataset("embeddings", data=embeddings, chunks=True, fletcher32=True)
-            sha256 = np.frombuffer(b"".join(contents), dtype=np.uint8).reshape(-1, 32)
-            file.create_dataset("content_sha256", data=sha256, chunks=True, fletcher32=True)
-
-    def find(self, on_damage: Callable[[str], None]) -> dict[bytes, Location]:
-        """Where each finished embedding lies, by the SHA-256 of its image.
-
-        A damaged part is deleted and reported to `on_damage`: its images are extracted again.
-        """
-        found: dict[bytes, Location] = {}
-        for path in sorted(self.directory.glob("*.h5")):
-            try:
-                with h5py.File(path, "r", locking=False) as file:
-                    file["embeddings"][:]
-                    contents = [row.tobytes() for row in file["content_sha256"][:]]
-            except (OSError, KeyError) as error:
-                on_damage(f"{path}: damaged part ({error}); its images are extracted again")
-                path.unlink()
-                continue
-            found.update((content, Location(path, row)) for row, content in enumerate(contents))
-        return found
-
-    def remove(self) -> None:
-        """Delete all parts: they are in the feature file now."""
-        shutil.rmtree(self._all, ignore_errors=True)
 
 
 def write_features(path: Path, table: Table, source: Mapping[bytes, Location], dim: int) -> None:
@@ -92,71 +40,92 @@ def write_features(path: Path, table: Table, source: Mapping[bytes, Location], d
         Where to copy the embedding of each content from. May point into the old file at `path`.
     dim : int
         Length of one embedding.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be written.
+    FeatureFileError
+        If an embedding to be copied is damaged.
+    HeadbenchError
+        If an embedding does not fit into float16.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _replacing(path) as temporary, h5py.File(temporary, "w", locking=False) as file:
+    locations = [source[content] for content in table.contents()]
+    with ExitStack() as stack:
+        sources = {
+            place: CheckedDataset(stack.enter_context(open_hdf5(place)), "embeddings")
+            for place in {location.path for location in locations}
+        }
+
+        def copy(rows: slice) -> NDArray[Any]:
+            embeddings = _gather(sources, locations[rows], dim)
+            return _as_stored(embeddings, table.config.store, table.paths[rows])
+
+        file = stack.enter_context(create_hdf5(path))
         _write_table(file, table)
-        n_images = len(table.paths)
-        embeddings = file.create_dataset(
-            "embeddings",
-            shape=(n_images, dim),
-            dtype=np.float32,
-            chunks=(min(n_images, max(1, CHUNK_BYTES // (4 * dim))), dim),
-        )
-        _copy_embeddings(embeddings, [source[content] for content in table.contents()])
+        write_dataset(file, "embeddings", (len(locations), dim), table.config.store, copy)
+
+
+def n_bytes(table: Table, dim: int) -> int:
+    """Size of a feature file, roughly and rather too high."""
+    n_images = len(table.paths)
+    longest_path = max((len(path.encode()) for path in table.paths), default=1)
+    embedding = np.dtype(table.config.store).itemsize * dim
+    rows = (embedding, 4, 1, 32, longest_path)
+    steps = [rows_per_block(n_images, row) for row in rows]
+    blocks = [-(-n_images // step) * step * row for step, row in zip(steps, rows, strict=True)]
+    return sum(blocks) + (1 << 16)
+
+
+def created_by() -> str:
+    """Name and version of this program, as it stands in the files that it writes."""
+    return f"headbench {installed_version('headbench')}"
 
 
 def _write_table(file: h5py.File, table: Table) -> None:
-    identity = table.config.identity
-    file.attrs["format"] = FORMAT
-    file.attrs["format_version"] = FORMAT_VERSION
-    file.attrs["fingerprint"] = identity.fingerprint
-    file.attrs["config"] = json.dumps(asdict(table.config), ensure_ascii=False)
-    file.attrs["created_by"] = f"headbench {installed_version('headbench')}"
-    file["labels"] = table.labels
-    file["splits"] = table.splits
+    values = (
+        FORMAT,
+        FORMAT_VERSION,
+        table.config.identity.fingerprint,
+        json.dumps(asdict(table.config), ensure_ascii=False),
+        created_by(),
+    )
+    file.attrs.update(zip(ATTRIBUTES, values, strict=True))
+    file.create_group("checksums").attrs["attributes"] = attributes_checksum(values)
+    write_array(file, "labels", table.labels)
+    write_array(file, "splits", table.splits)
     file["splits"].attrs["names"] = list(SPLITS)
-    file["content_sha256"] = table.content_sha256
-    file.create_dataset("paths", data=table.paths, dtype=UTF8)
-    file.create_dataset("classes", data=table.classes, dtype=UTF8)
-    for field in ("path", "reason"):
-        values = [getattr(rejected, field) for rejected in table.rejected]
-        file.create_dataset(f"rejected/{field}", shape=(len(values),), data=values, dtype=UTF8)
+    write_array(file, "content_sha256", table.content_sha256)
+    write_strings(file, "paths", table.paths)
+    write_strings(file, "classes", table.classes)
+    write_strings(file, "rejected/path", [each.path for each in table.rejected])
+    write_strings(file, "rejected/reason", [each.reason for each in table.rejected])
+    contents = hash_rows(each.content for each in table.rejected)
+    write_array(file, "rejected/content_sha256", contents)
 
 
-def _copy_embeddings(target: h5py.Dataset, locations: list[Location]) -> None:
-    """Copy block by block, so that memory stays the same however many images there are."""
-    with ExitStack() as stack:
-        files = {
-            path: stack.enter_context(h5py.File(path, "r", locking=False))
-            for path in {location.path for location in locations}
-        }
-        for start in range(0, len(locations), BLOCK_ROWS):
-            block = locations[start : start + BLOCK_ROWS]
-            out = np.empty((len(block), target.shape[1]), dtype=np.float32)
-            for path in {location.path for location in block}:
-                positions = np.array([i for i, place in enumerate(block) if place.path == path])
-                rows = np.array([block[i].row for i in positions], dtype=np.intp)
-                out[positions] = read_rows(files[path]["embeddings"], rows)
-            target[start : start + len(block)] = out
+def _gather(
+    sources: Mapping[Path, CheckedDataset], locations: list[Location], dim: int
+) -> NDArray[np.float32]:
+    out = np.empty((len(locations), dim), dtype=np.float32)
+    positions: dict[Path, list[int]] = {}
+    for position, location in enumerate(locations):
+        positions.setdefault(location.path, []).append(position)
+    for path, found in positions.items():
+        rows = np.array([locations[position].row for position in found], dtype=np.intp)
+        out[found] = sources[path].read(rows)
+    return out
 
 
-@contextmanager
-def _replacing(target: Path) -> Iterator[Path]:
-    """Give a temporary name beside `target`; on success flush it to disk and rename it."""
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        _flush(temporary)
-        temporary.replace(target)
-        _flush(target.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _as_stored(
+    embeddings: NDArray[np.float32], store: str, paths: tuple[str, ...]
+) -> NDArray[np.floating[Any]]:
+    if store == embeddings.dtype:
+        return embeddings
+    too_large = np.abs(embeddings).max(axis=1, initial=0) > np.finfo(store).max
+    if too_large.any():
+        raise HeadbenchError(
+            f"{paths[int(too_large.argmax())]}: its embedding holds numbers over "
+            f"{np.finfo(store).max:.0f}, which {store} cannot hold. Leave out --store {store}."
+        )
+    return embeddings.astype(store)

@@ -11,7 +11,7 @@ from cache.fingerprint import RANDOM_WEIGHTS
 from extract import __main__ as extract_command
 from extract.backbones import create_backbone
 from extract.errors import WeightsError
-from extract.stage import ExtractSettings
+from extract.settings import ExtractSettings
 from extract.weights import IMAGENET
 
 SIZE_PX = 64

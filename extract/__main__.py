@@ -8,8 +8,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from cache import cli
+from cache.format import STORES
 from extract.backbones import BACKBONES
-from extract.stage import ExtractSettings, extract_features
+from extract.settings import ExtractSettings
+from extract.stage import describe_plan, extract_features
 
 
 def parser() -> argparse.ArgumentParser:
@@ -58,6 +60,15 @@ def parser() -> argparse.ArgumentParser:
         help=f"images at once (default {default.batch_size})",
     )
     parser.add_argument(
+        "--store",
+        choices=STORES,
+        default=default.store,
+        help=f"how to keep the embeddings; float16 halves the file (default {default.store})",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say what would be done, and write nothing"
+    )
+    parser.add_argument(
         "--overwrite", action="store_true", help="replace a file that was made with other settings"
     )
     return parser
@@ -66,12 +77,9 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Extract; returns the exit code."""
     arguments = vars(parser().parse_args(argv))
-    extract_features(
-        arguments.pop("data"),
-        arguments.pop("out"),
-        ExtractSettings(**arguments),
-        tqdm.write,
-    )
+    data, out, is_dry = (arguments.pop(name) for name in ("data", "out", "dry_run"))
+    run = describe_plan if is_dry else extract_features
+    run(data, out, ExtractSettings(**arguments), tqdm.write)
     return 0
 
 

@@ -1,80 +1,185 @@
-"""What the feature file is to hold: which images, their hashes, labels and splits."""
+"""What the feature file is to hold, and what has to be done for it."""
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from cache.errors import FeatureFileError
 from cache.fingerprint import Identity
-from cache.format import Config, Rejected, Table
+from cache.format import STORES, Config, Rejected, Table, hash_rows
+from cache.parts import Location, Parts
+from cache.reader import FeatureFile
+from cache.writer import created_by
+from extract.changes import compare
 from extract.dataset import Dataset
 from extract.errors import UnusableImageError
-from extract.progress import progress_bar
-from extract.splits import assign_splits, describe_rule, missing_splits
-from extract.stream import hash_files
+from extract.hashes import Hashed, hash_images
+from extract.settings import ExtractSettings
+from extract.splits import assign_splits, check_splits, describe_rule, missing_splits
 
 
-def plan_table(
-    dataset: Dataset, identity: Identity, weights: str, seed: int
-) -> tuple[Table, dict[bytes, Path]]:
-    """Hash and split the images of a folder; nothing is decoded yet.
+@dataclass(frozen=True)
+class Plan:
+    """What a run is going to do.
+
+    Attributes
+    ----------
+    table : Table
+        The file to be, as long as no image fails to decode.
+    old : Table or None
+        Of the file that is there.
+    cached : dict of bytes to Location
+        Embeddings that are there, by the SHA-256 of their images. Grows as parts are finished.
+    missing : dict of bytes to Path
+        One file for each different image that is to go through the network.
+    """
+
+    table: Table
+    old: Table | None
+    cached: dict[bytes, Location]
+    missing: dict[bytes, Path]
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether the file that is there is the file to be."""
+        return not self.missing and self.old is not None and self.table.equals(self.old)
+
+    def __str__(self) -> str:
+        known = set() if self.old is None else set(self.old.contents())
+        n_finished = len(set(self.table.contents()) - known) - len(self.missing)
+        finished = f" ({n_finished} more are finished already)" if n_finished else ""
+        return f"{compare(self.old, self.table)}: {len(self.missing)} to extract{finished}"
+
+
+def make_plan(
+    dataset: Dataset,
+    out: Path,
+    identity: Identity,
+    parts: Parts,
+    settings: ExtractSettings,
+    say: Callable[[str], None],
+    keep_hashes: bool = True,
+) -> Plan:
+    """Look at what is there and at what is wanted.
 
     Parameters
     ----------
     dataset : Dataset
+    out : Path
+        The feature file.
     identity : Identity
         Of the embeddings to be.
-    weights : str
-        As the user named them.
-    seed : int
-        Of the split.
+    parts : Parts
+        Those of an interrupted run.
+    settings : ExtractSettings
+    say : callable
+        Told of damaged parts.
+    keep_hashes : bool
+        Whether to write down the hashes of the images for the next run.
+
+    Raises
+    ------
+    DataError
+        If the images cannot be split.
+    FeatureFileError
+        If the file that is there was made with other settings, or is damaged.
+    """
+    old, unusable = _read_old(out, identity, settings)
+    known = out.with_name(f"{out.name}.hashes")
+    hashes = hash_images(dataset.root, [each.path for each in dataset.images], known, keep_hashes)
+    table = plan_table(dataset, hashes, identity, settings).without(unusable)
+    check_table(table)  # before hours of extraction, not after
+    cached = parts.find(say)
+    if old is not None:
+        cached |= {content: Location(out, row) for row, content in enumerate(old.contents())}
+    missing: dict[bytes, Path] = {}
+    for path, content in zip(table.paths, table.contents(), strict=True):
+        if content not in cached and content not in missing:
+            missing[content] = dataset.root / path
+    return Plan(table, old, cached, missing)
+
+
+def plan_table(
+    dataset: Dataset, hashes: Sequence[Hashed], identity: Identity, settings: ExtractSettings
+) -> Table:
+    """Label and split the images of a folder; nothing is decoded yet.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    hashes : sequence of bytes or UnusableImageError, length n_images
+        SHA-256 of each image, or why it cannot be read.
+    identity : Identity
+        Of the embeddings to be.
+    settings : ExtractSettings
 
     Returns
     -------
-    table : Table
+    Table
         The file to be, as long as no image fails to decode.
-    files : dict of bytes to Path
-        By the SHA-256 of its content, one file for each different image.
     """
-    paths = [dataset.root / image.path for image in dataset.images]
-    hashes = _hash(paths)
-    readable = [row for row, found in enumerate(hashes) if isinstance(found, bytes)]
-    contents = [found for found in hashes if isinstance(found, bytes)]
-    images = [dataset.images[row] for row in readable]
-    given = [image.given_split for image in images]
-    label_of = {name: label for label, name in enumerate(dataset.classes)}
+    pairs = list(zip(dataset.images, hashes, strict=True))
+    readable = [(image, content) for image, content in pairs if isinstance(content, bytes)]
     unreadable = [
-        Rejected(image.path, str(found))
-        for image, found in zip(dataset.images, hashes, strict=True)
-        if isinstance(found, UnusableImageError)
+        Rejected(image.path, str(reason))
+        for image, reason in pairs
+        if isinstance(reason, UnusableImageError)
     ]
-    table = Table(
-        paths=tuple(image.path for image in images),
-        labels=np.array([label_of[image.class_name] for image in images], dtype=np.int32),
-        splits=assign_splits(given, contents, seed),
-        content_sha256=np.frombuffer(b"".join(contents), dtype=np.uint8).reshape(-1, 32),
-        classes=dataset.classes,
-        rejected=tuple(sorted((*dataset.rejected, *unreadable))),
-        config=Config(identity, weights, _provenance(dataset, given, seed)),
-    )
-    files: dict[bytes, Path] = {}
-    for content, row in zip(contents, readable, strict=True):
-        files.setdefault(content, paths[row])
-    return table, files
-
-
-def _hash(paths: list[Path]) -> list[bytes | UnusableImageError]:
-    found = []
-    with progress_bar("read", len(paths)) as progress:
-        for digest in hash_files(paths):
-            found.append(digest)
-            progress.update()
-    return found
-
-
-def _provenance(dataset: Dataset, given: list[str | None], seed: int) -> dict[str, str | int]:
-    return {
+    contents = [content for _, content in readable]
+    given = [image.given_split for image, _ in readable]
+    label_of = {name: label for label, name in enumerate(dataset.classes)}
+    data = {
         "folder": str(dataset.root),
         "layout": dataset.layout,
-        "split": describe_rule(missing_splits(given), seed),
-        "seed": seed,
+        "split": describe_rule(missing_splits(given), settings.seed),
+        "seed": settings.seed,
     }
+    return Table(
+        paths=tuple(image.path for image, _ in readable),
+        labels=np.array([label_of[image.class_name] for image, _ in readable], dtype=np.int32),
+        splits=assign_splits(given, contents, settings.seed),
+        content_sha256=hash_rows(contents),
+        classes=dataset.classes,
+        rejected=tuple(sorted((*dataset.rejected, *unreadable))),
+        config=Config(identity, settings.weights, data, settings.store),
+    )
+
+
+def check_table(table: Table) -> list[str]:
+    """Refuse splits that nothing can be learnt or measured on; say where they are thin."""
+    return check_splits(table.labels, table.splits, table.contents(), table.classes)
+
+
+def _read_old(
+    out: Path, identity: Identity, settings: ExtractSettings
+) -> tuple[Table | None, dict[bytes, str]]:
+    """The table of the file that is there, if its embeddings can be used again.
+
+    With it the contents that this version of headbench has found unusable, and why.
+    """
+    if not out.exists():
+        return None, {}
+    try:
+        with FeatureFile(out) as features:
+            table, writer = features.table, features.created_by
+        _refuse_other_settings(out, table.config, identity, settings.store)
+    except FeatureFileError:
+        if not settings.overwrite:
+            raise
+        return None, {}
+    # Another version may read what this one could not.
+    rejected = table.rejected if writer == created_by() else ()
+    return table, {each.content: each.reason for each in rejected if each.content}
+
+
+def _refuse_other_settings(out: Path, config: Config, identity: Identity, store: str) -> None:
+    differences = config.identity.differences(identity)
+    if STORES.index(store) < STORES.index(config.store):
+        differences.append(f"store {config.store!r} -> {store!r}")  # what is lost does not return
+    if differences:
+        raise FeatureFileError(
+            f"{out}: was made with other settings ({'; '.join(differences)}). Write another file "
+            "(--out PATH; make: NAME=...), or replace it (--overwrite; make: OVERWRITE=1)."
+        )

@@ -2,60 +2,31 @@
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.errors import FeatureFileError
-from cache.fingerprint import Identity
+from cache.disk import require_free, temporary_path
 from cache.format import Table, count_splits, describe_counts
-from cache.reader import FeatureFile
-from cache.writer import Location, Parts, write_features
+from cache.lock import one_writer
+from cache.parts import Parts
+from cache.writer import n_bytes, write_features
 from extract.backbones import Backbone, KerasBackbone, create_backbone
-from extract.dataset import find_images
+from extract.dataset import Dataset, find_images
 from extract.embedder import Embedded
 from extract.errors import DataError
 from extract.keras_runtime import describe_device
-from extract.plan import plan_table
+from extract.plan import Plan, check_table, make_plan
 from extract.progress import progress_bar
-from extract.splits import check_splits
+from extract.settings import ExtractSettings
 from extract.stream import Batch, ImageFile, image_batches
-from extract.weights import IMAGENET
 
 # A killed run loses at most the part in flight.
 PART_IMAGES = 512
 PART_SECONDS = 30.0
 MOST_SAID = 10
-
-
-@dataclass(frozen=True)
-class ExtractSettings:
-    """What a user may choose; the command line takes its defaults from here.
-
-    Attributes
-    ----------
-    backbone : str
-    weights : str
-        ``imagenet``, ``random`` or a path.
-    size_px : int
-        Height and width of the network's input.
-    seed : int
-        Of the split.
-    batch_size : int
-        Images pushed through the network at once; changes nothing but speed and memory.
-    overwrite : bool
-        Replace a feature file that was made with other settings.
-    """
-
-    backbone: str = "resnet50"
-    weights: str = IMAGENET
-    size_px: int = 224
-    seed: int = 0
-    batch_size: int = 32
-    overwrite: bool = False
 
 
 def extract_features(
@@ -80,73 +51,74 @@ def extract_features(
 
     Raises
     ------
-    DataError, WeightsError, FeatureFileError
-        For input that the user can mend. Parts finished until then are kept.
+    DataError, WeightsError, FeatureFileError, StorageError
+        For what the user can mend. Parts finished until then are kept.
     """
-    backbone = create_backbone(settings.backbone, settings.weights, settings.size_px)
-    dataset = find_images(data)  # before weights are fetched for a folder that is not there
-    identity = backbone.identity
-    if identity.has_random_weights:
+    backbone, dataset = _open(data, settings)
+    if backbone.identity.has_random_weights:
         say("RANDOM WEIGHTS: this network knows nothing. For demos and tests only.")
-    old = _read_old(out, identity, settings.overwrite)
-    parts = Parts(out, identity.fingerprint)
-    planned, files = plan_table(dataset, identity, settings.weights, settings.seed)
-    _check(planned)  # before hours of extraction, not after
-    cached = _locate(out, old) | parts.find(say)
-    missing = {content: path for content, path in files.items() if content not in cached}
-    say(f"{data}: {len(planned.paths)} images, {len(missing)} to extract")
-    rejected = _extract(backbone, missing, parts, settings, say)
-    table = planned.without(rejected)
-    _say_rejected(table, say)
-    for warning in _check(table):
-        say(f"note: {warning}")
-    if old is not None and table.equals(old):
-        say(f"{out}: up to date, nothing to do")
-    else:
-        write_features(out, table, cached | parts.find(say), backbone.dim)
-        say(f"{out}: {_describe(table, backbone.dim)}")
+    with one_writer(out):
+        parts = Parts(out, backbone.identity.fingerprint)
+        plan = make_plan(dataset, out, backbone.identity, parts, settings, say)
+        say(f"{data}: {plan}")
+        _require_room(out, plan, backbone.dim)
+        rejected = _extract(backbone, plan, parts, settings, say)
+        table = plan.table.without(rejected)
+        _say_rejected(table, say)
+        for warning in check_table(table):
+            say(f"note: {warning}")
+        if plan.old is not None and table.equals(plan.old):
+            say(f"{out}: up to date, nothing to do")
+        else:
+            write_features(out, table, plan.cached, backbone.dim)
+            say(f"{out}: {_describe(table, backbone.dim)}")
+        _clear_up(out, parts, say)
+    return table
+
+
+def describe_plan(
+    data: Path, out: Path, settings: ExtractSettings, say: Callable[[str], None]
+) -> None:
+    """Say what `extract_features` would do, and write nothing; takes and raises the same."""
+    backbone, dataset = _open(data, settings)
+    parts = Parts(out, backbone.identity.fingerprint)
+    plan = make_plan(dataset, out, backbone.identity, parts, settings, say, keep_hashes=False)
+    say(f"{data}: {plan}")
+
+
+def _open(data: Path, settings: ExtractSettings) -> tuple[Backbone, Dataset]:
+    backbone = create_backbone(settings.backbone, settings.weights, settings.size_px)
+    # Before weights are fetched for a folder that is not there.
+    return backbone, find_images(data)
+
+
+def _require_room(out: Path, plan: Plan, dim: int) -> None:
+    """Room for the parts, and for the new file while the old one is still there."""
+    if plan.changes_nothing:
+        return
+    parts = len(plan.missing) * 4 * dim
+    require_free(out.parent, parts + n_bytes(plan.table, dim))
+
+
+def _clear_up(out: Path, parts: Parts, say: Callable[[str], None]) -> None:
+    temporary_path(out).unlink(missing_ok=True)  # of a run that was killed
     parts.remove()
-    return table
-
-
-def _check(table: Table) -> list[str]:
-    return check_splits(table.labels, table.splits, table.contents(), table.classes)
-
-
-def _read_old(out: Path, identity: Identity, overwrite: bool) -> Table | None:
-    """The table of the file that is there, if its embeddings can be used again."""
-    if not out.exists():
-        return None
-    try:
-        with FeatureFile(out) as features:
-            table = features.table
-        differences = table.config.identity.differences(identity)
-        if differences:
-            raise FeatureFileError(
-                f"{out}: was made with other settings ({'; '.join(differences)}). Write another "
-                "file (--out PATH; make: NAME=...), or replace it (--overwrite; make: OVERWRITE=1)."
-            )
-    except FeatureFileError:
-        if not overwrite:
-            raise
-        return None
-    return table
-
-
-def _locate(out: Path, old: Table | None) -> dict[bytes, Location]:
-    contents = [] if old is None else old.contents()
-    return {content: Location(out, row) for row, content in enumerate(contents)}
+    for folder in parts.others():
+        say(
+            f"note: {folder}: finished embeddings of an interrupted run with other settings. That "
+            "run can go on from them; if it is not wanted any more, delete the folder."
+        )
 
 
 def _extract(
     backbone: Backbone,
-    missing: dict[bytes, Path],
+    plan: Plan,
     parts: Parts,
     settings: ExtractSettings,
     say: Callable[[str], None],
 ) -> dict[bytes, str]:
     """Embed the missing images into parts; gives the reason for each that cannot be used."""
-    contents = list(missing)
+    contents = list(plan.missing)
     rejected: dict[bytes, str] = {}
     progress = progress_bar("extract", len(contents))
 
@@ -154,12 +126,12 @@ def _extract(
         rejected[contents[row]] = reason
         progress.update()
 
-    files = [ImageFile(path, content) for content, path in missing.items()]
+    files = [ImageFile(path, content) for content, path in plan.missing.items()]
     batches = image_batches(files, settings.size_px, settings.batch_size, reject)
     with progress:
         for rows, embeddings in _in_parts(_embed(backbone, batches, say), progress.update):
             _refuse_infinite(embeddings, [files[row].path for row in rows])
-            parts.add([contents[row] for row in rows], embeddings)
+            plan.cached.update(parts.add([contents[row] for row in rows], embeddings))
     return rejected
 
 
@@ -210,7 +182,7 @@ def _refuse_infinite(embeddings: NDArray[np.float32], paths: list[Path]) -> None
 def _say_rejected(table: Table, say: Callable[[str], None]) -> None:
     if table.rejected:
         say(f"{len(table.rejected)} files are left out; all are listed in /rejected of the file:")
-    for path, reason in table.rejected[:MOST_SAID]:
+    for path, reason, _ in table.rejected[:MOST_SAID]:
         say(f"  {path}: {reason}")
     if len(table.rejected) > MOST_SAID:
         say(f"  ... and {len(table.rejected) - MOST_SAID} more")
@@ -220,5 +192,5 @@ def _describe(table: Table, dim: int) -> str:
     in_splits = describe_counts(count_splits(table.splits))
     return (
         f"{len(table.paths)} images ({in_splits}), {len(table.classes)} classes, "
-        f"{dim} columns, {len(table.rejected)} rejected"
+        f"{dim} columns in {table.config.store}, {len(table.rejected)} rejected"
     )

@@ -13,7 +13,8 @@ from PIL import Image
 from classify.finetune import FinetuneSettings, finetune
 from classify.run import Run
 from classify.train import train_heads
-from extract.stage import ExtractSettings, extract_features
+from extract.settings import ExtractSettings
+from extract.stage import extract_features
 
 ROOT = Path(__file__).parent.parent
 SHARED = "HEADBENCH_SHARED"

@@ -36,7 +36,10 @@ def test_from_a_folder_to_predictions(
     photos: Path, out: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert extract_colors(photos, out) == 0
-    assert "90 images, 90 to extract" in capsys.readouterr().out
+    assert (
+        "90 new, 0 changed, 0 removed, 0 moved or relabelled: 90 to extract"
+        in capsys.readouterr().out
+    )
     assert call(classify.main, "train", out, "--heads", "logreg,lightgbm") == 0
     assert "logreg     val top-1" in capsys.readouterr().out
     assert call(classify.main, "report", out.parent) == 0

@@ -17,7 +17,8 @@ from classify.heads.registry import HEADS
 from classify.report.write import write_report
 from classify.run import Run
 from classify.train import train_heads
-from extract.stage import ExtractSettings, extract_features
+from extract.settings import ExtractSettings
+from extract.stage import extract_features
 
 pytestmark = pytest.mark.real
 

@@ -64,7 +64,7 @@ def _describe_features(features: FeatureFile) -> dict[str, Any]:
             {"name": name, **count_splits(table.splits[table.labels == label])}
             for label, name in enumerate(features.classes)
         ],
-        "rejected": [rejected._asdict() for rejected in table.rejected],
+        "rejected": [{"path": each.path, "reason": each.reason} for each in table.rejected],
     }
 
 

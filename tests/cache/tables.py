@@ -1,11 +1,14 @@
-"""Small tables for the tests of the cache."""
+"""Small tables and files for the tests of the cache."""
 
 import hashlib
+from pathlib import Path
 
 import numpy as np
 
 from cache.fingerprint import Identity
-from cache.format import Config, Rejected, Table
+from cache.format import Config, Rejected, Table, hash_rows
+from cache.parts import Parts
+from cache.writer import write_features
 
 IDENTITY = Identity("mean-color", "none", "none", 16, "crop", "avg", "float32")
 CLASSES = ("crème brûlée", "寿司", "pie with spaces")
@@ -16,16 +19,38 @@ def content(number: int) -> bytes:
     return hashlib.sha256(b"%d" % number).digest()
 
 
-def make_table(n_images: int = 7, rejected: tuple[Rejected, ...] = ()) -> Table:
+def make_table(
+    n_images: int = 7, rejected: tuple[Rejected, ...] = (), store: str = "float32"
+) -> Table:
     """A table whose labels and splits go round."""
     numbers = np.arange(n_images)
-    hashes = b"".join(content(int(number)) for number in numbers)
     return Table(
         paths=tuple(f"{CLASSES[n % 3]}/{n}.jpg" for n in numbers),
         labels=(numbers % 3).astype(np.int32),
         splits=(numbers // 2 % 3).astype(np.uint8),
-        content_sha256=np.frombuffer(hashes, dtype=np.uint8).reshape(-1, 32),
+        content_sha256=hash_rows(content(int(number)) for number in numbers),
         classes=CLASSES,
         rejected=rejected,
-        config=Config(IDENTITY, "none", {"folder": "photos", "seed": 0}),
+        config=Config(IDENTITY, "none", {"folder": "photos", "seed": 0}, store),
     )
+
+
+def embeddings_of(numbers: list[int], dim: int = 3) -> np.ndarray:
+    """Embeddings that tell which image they are of."""
+    rng = [np.random.default_rng(number) for number in numbers]
+    return np.array([each.standard_normal(dim) for each in rng], dtype=np.float32).reshape(-1, dim)
+
+
+def add_part(parts: Parts, numbers: list[int], dim: int = 3) -> None:
+    """A part of the images of these numbers."""
+    parts.add([content(number) for number in numbers], embeddings_of(numbers, dim))
+
+
+def write_file(path: Path, table: Table, dim: int = 3) -> Path:
+    """A feature file of a table made by `make_table`."""
+    parts = Parts(path, table.config.identity.fingerprint)
+    numbers = list(range(len(table.paths)))
+    source = parts.add([content(number) for number in numbers], embeddings_of(numbers, dim))
+    write_features(path, table, source, dim)
+    parts.remove()
+    return path

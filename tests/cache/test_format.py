@@ -17,8 +17,8 @@ def test_rejected_contents_leave_with_every_copy_and_the_rows_stay_aligned() -> 
     assert kept.contents() == [content(number) for number in (0, 1, 3, 4, 5)]
     assert set(kept.rejected) == {
         Rejected("z.txt", "not an image"),
-        Rejected(table.paths[2], "broken"),
-        Rejected(table.paths[6], "broken"),
+        Rejected(table.paths[2], "broken", content(2)),
+        Rejected(table.paths[6], "broken", content(2)),
     }
 
 

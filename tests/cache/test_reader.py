@@ -1,3 +1,6 @@
+import subprocess
+import sys
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -5,20 +8,30 @@ import h5py
 import numpy as np
 import pytest
 
-from cache.errors import FeatureFileError
-from cache.reader import FeatureFile, read_rows
-from cache.writer import Parts, write_features
-from tests.cache.tables import IDENTITY, content, make_table
+from cache.blocks import CheckedDataset
+from cache.errors import FeatureFileError, HeadbenchError
+from cache.format import ATTRIBUTES, Rejected, attributes_checksum
+from cache.reader import FeatureFile
+from cache.verify import inspect_file
+from tests.cache.tables import CLASSES, content, embeddings_of, make_table, write_file
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    path = tmp_path / "features.h5"
-    parts = Parts(path, IDENTITY.fingerprint)
-    X = np.arange(21, dtype=np.float32).reshape(7, 3)
-    parts.add([content(number) for number in range(7)], X)
-    write_features(path, make_table(), parts.find(pytest.fail), dim=3)
-    return path
+    return write_file(tmp_path / "features.h5", make_table(7, (Rejected("a.txt", "no"),)))
+
+
+def rewrite(file: h5py.File, name: str, values: np.ndarray) -> None:
+    """Replace a dataset and its checksums: a file that someone else wrote wrongly."""
+    names = dict(file[name].attrs)
+    del file[name]
+    file.create_dataset(name, data=values, chunks=values.shape).attrs.update(names)
+    file[f"checksums/{name}"][:] = [zlib.crc32(np.ascontiguousarray(values).data)]
+
+
+def seal_attributes(file: h5py.File) -> None:
+    values = [file.attrs[name] for name in ATTRIBUTES]
+    file["checksums"].attrs["attributes"] = attributes_checksum(values)
 
 
 def refuse(path: Path, *phrases: str) -> None:
@@ -51,6 +64,7 @@ def test_a_file_of_another_program(path: Path) -> None:
 def test_another_version(path: Path) -> None:
     with h5py.File(path, "a") as file:
         file.attrs["format_version"] = 2
+        seal_attributes(file)
     refuse(path, "format version 2", "reads version 1", "Upgrade")
 
 
@@ -58,34 +72,55 @@ def _drop_labels(file: h5py.File) -> None:
     del file["labels"]
 
 
+def _drop_checksums(file: h5py.File) -> None:
+    del file["checksums/labels"]
+
+
 def _shorten_labels(file: h5py.File) -> None:
-    del file["labels"]
-    file["labels"] = np.zeros(6, dtype=np.int32)
+    rewrite(file, "labels", np.zeros(6, dtype=np.int32))
+
+
+def _wide_labels(file: h5py.File) -> None:
+    rewrite(file, "labels", np.zeros(7, dtype=np.int64))
 
 
 def _label_too_high(file: h5py.File) -> None:
-    file["labels"][3] = 3
+    rewrite(file, "labels", np.array([0, 1, 2, 3, 0, 1, 2], dtype=np.int32))
 
 
 def _split_too_high(file: h5py.File) -> None:
-    file["splits"][3] = 9
+    rewrite(file, "splits", np.array([0, 1, 2, 9, 0, 1, 2], dtype=np.uint8))
+
+
+def _other_names(file: h5py.File) -> None:
+    file["splits"].attrs["names"] = ["test", "val", "train"]
 
 
 def _other_fingerprint(file: h5py.File) -> None:
     file.attrs["fingerprint"] = "0" * 64
+    seal_attributes(file)
 
 
 def _no_config(file: h5py.File) -> None:
     file.attrs["config"] = "{}"
+    seal_attributes(file)
+
+
+def _config_without_its_checksum(file: h5py.File) -> None:
+    file.attrs["config"] = file.attrs["config"].replace("photos", "phatos")
 
 
 @pytest.mark.parametrize(
     ("damage", "phrase"),
     [
-        (_drop_labels, "/labels is missing"),
+        (_drop_labels, "/labels or its checksums cannot be opened. Move it away"),
+        (_drop_checksums, "/labels or its checksums cannot be opened"),
         (_shorten_labels, "differ in length"),
+        (_wide_labels, "/labels is int64"),
         (_label_too_high, "/labels points outside /classes"),
         (_split_too_high, "/splits"),
+        (_other_names, "names of /splits"),
+        (_config_without_its_checksum, "attributes do not match"),
         (_other_fingerprint, "fingerprint"),
         (_no_config, "config"),
     ],
@@ -93,24 +128,94 @@ def _no_config(file: h5py.File) -> None:
 def test_damage_is_named(path: Path, damage: Callable[[h5py.File], None], phrase: str) -> None:
     with h5py.File(path, "a") as file:
         damage(file)
-    refuse(path, "damaged", phrase)
+    with pytest.raises(FeatureFileError, match="damaged") as caught, FeatureFile(path) as features:
+        assert features.table
+    assert str(path) in str(caught.value)
+    assert phrase in str(caught.value)
 
 
 def test_a_nan_is_refused_with_its_row_and_path(path: Path) -> None:
+    X = embeddings_of(list(range(7)))
+    X[3, 1] = np.nan
     with h5py.File(path, "a") as file:
-        file["embeddings"][3, 1] = np.nan
+        rewrite(file, "embeddings", X)
     with FeatureFile(path) as features:
         features.load("train")
         with pytest.raises(FeatureFileError, match=r"row 3 .*3\.jpg"):
             features.load("val")
+    [damage] = inspect_file(path).damage
+    assert str(damage) == "/embeddings row 3: not finite"
 
 
 @pytest.mark.parametrize(
     "rows", [[], [0], [6], [0, 1, 2, 3, 4, 5, 6], [1, 2, 5], [5, 1, 2, 1], [3, 3, 3], [6, 5, 4]]
 )
-def test_rows_come_in_the_order_asked_for(path: Path, rows: list[int]) -> None:
-    with h5py.File(path) as file:
-        expected = file["embeddings"][:][rows]
-        np.testing.assert_array_equal(
-            read_rows(file["embeddings"], np.array(rows, dtype=np.intp)), expected
-        )
+@pytest.mark.parametrize("store", ["float32", "float16"])
+def test_rows_come_in_the_order_asked_for_as_float32(
+    tmp_path: Path, rows: list[int], store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cache.blocks.MOST_ROWS", 2)
+    path = write_file(tmp_path / "features.h5", make_table(store=store))
+    expected = embeddings_of(list(range(7))).astype(store).astype(np.float32)
+    with FeatureFile(path) as features:
+        found = features.dataset("embeddings").read(np.array(rows, dtype=np.intp))
+        assert found.dtype == np.float32
+        np.testing.assert_array_equal(found, expected[rows])
+        np.testing.assert_array_equal(features.dataset("embeddings").read(), expected)
+
+
+def test_blocks_are_the_split_in_pieces(path: Path) -> None:
+    with FeatureFile(path) as features:
+        X, y = features.load("train")
+        pieces = list(features.blocks("train", n_rows=2))
+    assert [len(piece) for piece, _ in pieces] == [2, 1]
+    np.testing.assert_array_equal(np.concatenate([piece for piece, _ in pieces]), X)
+    np.testing.assert_array_equal(np.concatenate([labels for _, labels in pieces]), y)
+
+
+def test_opening_reads_neither_embeddings_nor_columns(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    original = CheckedDataset.read
+
+    def noting(self: CheckedDataset, *arguments: object) -> np.ndarray:
+        read.append(self.name)
+        return original(self, *arguments)
+
+    monkeypatch.setattr(CheckedDataset, "read", noting)
+    with FeatureFile(path) as features:
+        assert read == ["classes"]
+        assert (features.n_images, features.dim) == (7, 3)
+        features.labels("train")
+        assert read == ["classes", "labels", "splits"]
+
+
+def test_the_table_as_pandas_sees_it(path: Path) -> None:
+    with FeatureFile(path) as features:
+        frame = features.to_pandas()
+    assert list(frame.columns) == ["path", "class", "label", "split", "content_sha256"]
+    row = frame.iloc[4]
+    assert (row["path"], row["class"], row["label"]) == (f"{CLASSES[1]}/4.jpg", CLASSES[1], 1)
+    assert (row["split"], row["content_sha256"]) == ("test", content(4).hex())
+
+
+def test_without_pandas_the_way_out_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with FeatureFile(path) as features, pytest.raises(HeadbenchError, match="pip install pandas"):
+        features.to_pandas()
+
+
+def test_a_reader_keeps_the_old_file_while_a_new_one_takes_its_place(path: Path) -> None:
+    with FeatureFile(path) as features:
+        write_file(path, make_table(5))
+        assert features.n_images == len(features.table.paths) == 7
+        np.testing.assert_array_equal(features.load("val")[0], embeddings_of([2, 3]))
+    with FeatureFile(path) as features:
+        assert features.n_images == 5
+
+
+def test_reading_is_light() -> None:
+    code = "import sys, cache.reader; print(sorted({'pandas', 'tensorflow'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

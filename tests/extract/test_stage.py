@@ -14,7 +14,8 @@ from cache.reader import FeatureFile
 from extract import backbones, stage
 from extract.decode import decode
 from extract.errors import DataError
-from extract.stage import ExtractSettings, extract_features
+from extract.settings import ExtractSettings
+from extract.stage import extract_features
 from tests.conftest import ROOT, write_class_folders, write_image
 
 
@@ -71,7 +72,10 @@ def test_a_second_run_extracts_nothing_and_leaves_the_file_alone(extract: Extrac
         before.st_mtime_ns,
     )
     assert extract.said[-1] == f"{extract.out}: up to date, nothing to do"
-    assert [path.name for path in extract.out.parent.iterdir()] == ["features.h5"]
+    assert {path.name for path in extract.out.parent.iterdir()} == {
+        "features.h5",
+        "features.h5.hashes",
+    }
 
 
 def test_touched_renamed_moved_and_relabelled_images_are_not_extracted_again(
@@ -133,7 +137,7 @@ def test_an_unusable_image_is_listed_and_its_neighbours_are_unharmed(extract: Ex
     (extract.photos / "red/notes.txt").write_bytes(b"hello")
     assert extract() == 87
     with FeatureFile(extract.out) as features:
-        reasons = dict(features.table.rejected)
+        reasons = {each.path: each.reason for each in features.rejected}
         assert features.n_images == 87
     assert reasons["red/010.png"] == "not a JPEG or PNG file"
     assert reasons["red/011.png"] == "empty file"

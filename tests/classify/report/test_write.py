@@ -9,7 +9,8 @@ from classify.report.table import as_markdown, as_text, verdict
 from classify.report.write import as_page, write_report
 from classify.run import Run
 from classify.train import train_heads
-from extract.stage import ExtractSettings, extract_features
+from extract.settings import ExtractSettings
+from extract.stage import extract_features
 from tests.conftest import COLORS, write_image
 
 HOSTILE = ("<script>alert(1)<", '"><img src=x onerror=alert(2)>', "a|b*c_d`e")

@@ -1,0 +1,205 @@
+"""Is this file whole? And if not: drop what is damaged, keep the rest."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import compress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cache.errors import WAY_OUT, FeatureFileError
+from cache.format import COLUMNS, REJECTED, SPLITS, Rejected, Table, leads_inside, row_hashes
+from cache.lock import one_writer
+from cache.parts import Location
+from cache.reader import FeatureFile, are_finite
+from cache.writer import write_features
+
+
+class Damage(NamedTuple):
+    """Rows of a dataset that are not as they must be.
+
+    Attributes
+    ----------
+    dataset : str
+    start, stop : int
+        The first row, and the one after the last.
+    what : str
+    """
+
+    dataset: str
+    start: int
+    stop: int
+    what: str
+
+    def __str__(self) -> str:
+        is_one = self.stop - self.start == 1
+        rows = f"row {self.start}" if is_one else f"rows {self.start} to {self.stop - 1}"
+        return f"/{self.dataset} {rows}: {self.what}"
+
+
+class RowCheck(NamedTuple):
+    """What each row of a dataset must be, besides matching its checksum."""
+
+    is_right: Callable[[NDArray[Any]], NDArray[np.bool_]]
+    what: str
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What `inspect_file` found.
+
+    Attributes
+    ----------
+    path : Path
+    table : Table
+        Rows are meaningful where they are whole.
+    dim : int
+    is_whole : bool (n_images,)
+        Whether nothing of an image is damaged, in no dataset.
+    is_rejected_whole : bool (n_rejected,)
+    damage : tuple of Damage
+    n_blocks : int
+        Blocks that were compared with their checksums.
+    """
+
+    path: Path
+    table: Table
+    dim: int
+    is_whole: NDArray[np.bool_]
+    is_rejected_whole: NDArray[np.bool_]
+    damage: tuple[Damage, ...]
+    n_blocks: int
+
+
+def inspect_file(path: Path) -> Inspection:
+    """Read all of a feature file and check it: layout, attributes, checksums, values.
+
+    Raises
+    ------
+    FeatureFileError
+        If it cannot be opened as a feature file. Nothing of it can be kept then.
+    """
+    with FeatureFile(path) as features:
+        checks = _row_checks(len(features.classes))
+        names = (*COLUMNS, *REJECTED)
+        damage = [each for name in names for each in _damage(features, name, checks.get(name))]
+        columns = {name: _salvage(features, name) for name in names if name != "embeddings"}
+        damage += _repeated(columns["paths"])
+        return Inspection(
+            path=path,
+            table=_table(features, columns),
+            dim=features.dim,
+            is_whole=_are_whole(damage, COLUMNS, features.n_images),
+            is_rejected_whole=_are_whole(damage, REJECTED, len(columns["rejected/path"])),
+            damage=tuple(damage),
+            n_blocks=sum(features.dataset(name).n_blocks for name in (*names, "classes")),
+        )
+
+
+def repair_file(path: Path) -> Inspection:
+    """Drop the damaged rows of a file; the next extraction computes just those.
+
+    Returns
+    -------
+    Inspection
+        Of the file as it was.
+
+    Raises
+    ------
+    FeatureFileError
+        If there is nothing to keep, or another process is writing the file.
+    StorageError
+        If the repaired file cannot be written.
+    """
+    with one_writer(path):
+        found = inspect_file(path)
+        if not found.damage:
+            return found
+        if not found.is_whole.any():
+            raise FeatureFileError(f"{path}: no image of it is whole. {WAY_OUT}")
+        rejected = tuple(compress(found.table.rejected, found.is_rejected_whole))
+        table = replace(found.table.select(found.is_whole), rejected=rejected)
+        rows = np.flatnonzero(found.is_whole).tolist()
+        source = {
+            content: Location(path, row)
+            for content, row in zip(table.contents(), rows, strict=True)
+        }
+        write_features(path, table, source, found.dim)
+    return found
+
+
+def _row_checks(n_classes: int) -> dict[str, RowCheck]:
+    return {
+        "embeddings": RowCheck(are_finite, "not finite"),
+        "labels": RowCheck(lambda rows: (rows >= 0) & (rows < n_classes), "outside /classes"),
+        "splits": RowCheck(lambda rows: rows < len(SPLITS), f"not one of {', '.join(SPLITS)}"),
+        "paths": RowCheck(_lead_inside, "does not lead to a place inside the data folder"),
+    }
+
+
+def _lead_inside(paths: NDArray[np.bytes_]) -> NDArray[np.bool_]:
+    return np.array([_leads_inside(path) for path in paths.tolist()], dtype=bool)
+
+
+def _leads_inside(path: bytes) -> bool:
+    try:
+        return leads_inside(path.decode())
+    except UnicodeDecodeError:
+        return False
+
+
+def _damage(features: FeatureFile, name: str, check: RowCheck | None) -> Iterator[Damage]:
+    for rows, content in features.dataset(name).whole_blocks():
+        if content is None:
+            yield Damage(name, rows.start, rows.stop, "damaged, not what its checksum says")
+        elif check is not None:
+            for row in np.flatnonzero(~check.is_right(content)).tolist():
+                yield Damage(name, rows.start + row, rows.start + row + 1, check.what)
+
+
+def _repeated(paths: NDArray[np.bytes_]) -> Iterator[Damage]:
+    first_rows = set(np.unique(paths, return_index=True)[1].tolist())
+    for row, path in enumerate(paths.tolist()):
+        if path and row not in first_rows:
+            yield Damage("paths", row, row + 1, "the path of an earlier row")
+
+
+def _salvage(features: FeatureFile, name: str) -> NDArray[Any]:
+    """A dataset with zeros in place of its damaged blocks."""
+    dataset = features.dataset(name)
+    out = np.zeros(dataset.shape, dtype=dataset.dtype)
+    for rows, content in dataset.whole_blocks():
+        if content is not None:
+            out[rows] = content
+    return out
+
+
+def _table(features: FeatureFile, columns: dict[str, NDArray[Any]]) -> Table:
+    texts = {
+        name: tuple(map(_text, columns[name].tolist()))
+        for name in ("paths", "rejected/path", "rejected/reason")
+    }
+    contents = row_hashes(columns["rejected/content_sha256"])
+    return Table(
+        paths=texts["paths"],
+        labels=columns["labels"],
+        splits=columns["splits"],
+        content_sha256=columns["content_sha256"],
+        classes=features.classes,
+        rejected=tuple(map(Rejected, texts["rejected/path"], texts["rejected/reason"], contents)),
+        config=features.config,
+    )
+
+
+def _text(encoded: bytes) -> str:
+    return encoded.decode("utf-8", "replace")
+
+
+def _are_whole(damage: list[Damage], names: tuple[str, ...], n_rows: int) -> NDArray[np.bool_]:
+    is_whole = np.ones(n_rows, dtype=bool)
+    for each in damage:
+        if each.dataset in names:
+            is_whole[each.start : each.stop] = False
+    return is_whole
