@@ -1,9 +1,10 @@
 """HDF5 files as headbench opens and creates them."""
 
-import re
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import h5py
 
@@ -12,6 +13,38 @@ from cache.errors import FeatureFileError
 
 # From this version on HDF5's own structures carry checksums; HDF5 1.10 and later read it.
 VERSION = ("v110", "v110")
+
+
+class PatientFile(io.FileIO):
+    """A file that keeps its first error to itself: HDF5 crashes when it cannot write.
+
+    Attributes
+    ----------
+    error : OSError or None
+        What went wrong; from then on nothing more is written.
+    """
+
+    error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """Write all of `data`, or note why not."""
+        rest = memoryview(data).cast("B")
+        n_bytes = len(rest)
+        try:
+            while self.error is None and len(rest):
+                rest = rest[super().write(rest) :]
+        except OSError as error:
+            self.error = error
+        return n_bytes
+
+    def truncate(self, size: int | None = None) -> int:
+        """Change the length, or note why not."""
+        try:
+            if self.error is None:
+                super().truncate(size)
+        except OSError as error:
+            self.error = error
+        return size or 0
 
 
 @contextmanager
@@ -23,12 +56,13 @@ def create_hdf5(path: Path) -> Iterator[h5py.File]:
     StorageError
         If it cannot be written.
     """
-    with replacing(path) as temporary:
+    with replacing(path) as temporary, PatientFile(temporary, "w+") as disk:
         try:
-            with h5py.File(temporary, "w", libver=VERSION, locking=False) as file:
+            with h5py.File(disk, "w", libver=VERSION) as file:
                 yield file
-        except (OSError, RuntimeError) as error:
-            raise _in_words(error) from error
+        finally:
+            if disk.error is not None:
+                raise disk.error
 
 
 def open_hdf5(path: Path) -> h5py.File:
@@ -49,9 +83,3 @@ def open_hdf5(path: Path) -> h5py.File:
             f"{path}: not a readable HDF5 file ({reason}). Expected a file made by 'make "
             "features'; move this one away and run it again."
         ) from error
-
-
-def _in_words(error: OSError | RuntimeError) -> OSError:
-    """An error of HDF5's as one of the operating system's: h5py leaves its number in the text."""
-    found = re.search(r"error message = '([^']*)'", str(error))
-    return OSError(found.group(1) if found else str(error).split("\n", maxsplit=1)[0])
