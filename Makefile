@@ -29,11 +29,11 @@ READY  = .venv/.ready$(addprefix -,$(EXTRAS))
 option = $(if $(2),--$(1) "$(2)")
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo features verify heads report finetune predict test check format clean named
+.PHONY: help install demo features verify heads report finetune predict test check format bench-cache clean named
 
 help: ## this help
 	@echo "Cache a frozen network's embeddings once, then train and compare heads in seconds."
-	@awk -F ': .*## |: ## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ': .*## |: ## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "Variables:"
 	@awk -F ' ## ' '/^#: / { print "  " substr($$0, 4) }' $(MAKEFILE_LIST)
 
@@ -102,6 +102,9 @@ check: .venv/.ready-dev ## format, lint and types
 format: .venv/.ready-dev ## mend format and lint
 	@.venv/bin/ruff format .
 	@.venv/bin/ruff check --fix .
+
+bench-cache: .venv/.ready-dev ## what reuse and checking cost: runs/bench/cache.json
+	@.venv/bin/python -m tests.benchmarks.cache
 
 clean: ## delete .venv and caches; runs/ stays
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache *.egg-info

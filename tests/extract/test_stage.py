@@ -1,3 +1,4 @@
+import hashlib
 import os
 import shutil
 import subprocess
@@ -9,13 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cache.errors import FeatureFileError
+from cache.errors import FeatureFileError, StorageError
+from cache.lock import one_writer
+from cache.parts import Parts
 from cache.reader import FeatureFile
+from cache.verify import repair_file
 from extract import backbones, stage
+from extract.backbones import create_backbone
 from extract.decode import decode
 from extract.errors import DataError
 from extract.settings import ExtractSettings
 from extract.stage import extract_features
+from tests.cache.test_verify import flip
 from tests.conftest import ROOT, write_class_folders, write_image
 
 
@@ -183,7 +189,9 @@ def test_an_interrupted_run_goes_on_and_loses_at_most_the_part_in_flight(
 KILLED = """
 import os, sys
 from pathlib import Path
+from cache.verify import repair_file
 from extract import backbones, stage
+from extract.backbones import create_backbone
 embed = backbones.embed_mean_color
 def dying(batches):
     for number, embedded in enumerate(embed(batches)):
@@ -271,3 +279,83 @@ def test_split_folders_keep_their_splits(tmp_path: Path, settings: ExtractSettin
     )
     for path, split in zip(table.paths, table.splits, strict=True):
         assert path.split("/")[0] == ("train", "val", "test")[split]
+
+
+def test_a_dry_run_says_what_would_be_done_and_writes_nothing(extract: Extraction) -> None:
+    extract()
+    before = {path: path.read_bytes() for path in extract.out.parent.iterdir()}
+    for number in range(3):
+        write_image(extract.photos / f"red/new{number}.png", seed=8000 + number)
+    write_image(extract.photos / "red/005.png", seed=9000)
+    (extract.photos / "blue/000.png").unlink()
+    (extract.photos / "blue/001.png").rename(extract.photos / "green/relabelled.png")
+    said: list[str] = []
+    stage.describe_plan(extract.photos, extract.out, extract.settings, said.append)
+    assert said == [
+        f"{extract.photos}: 3 new, 1 changed, 1 removed, 1 moved or relabelled: 4 to extract"
+    ]
+    assert {path: path.read_bytes() for path in extract.out.parent.iterdir()} == before
+    assert extract() == 4
+
+
+def test_a_first_dry_run_makes_no_folder(photos: Path, settings: ExtractSettings) -> None:
+    said: list[str] = []
+    stage.describe_plan(photos, photos.parent / "runs/x/features.h5", settings, said.append)
+    assert said[0].endswith("90 new, 0 changed, 0 removed, 0 moved or relabelled: 90 to extract")
+    assert not (photos.parent / "runs").exists()
+
+
+def test_float16_keeps_half_and_never_silently_replaces_float32(extract: Extraction) -> None:
+    extract()
+    extract.check = lambda: None  # type: ignore[method-assign]
+    assert extract(store="float16") == 0
+    assert "3 columns in float16" in extract.said[-1]
+    before = extract.out.read_bytes()
+    with pytest.raises(FeatureFileError, match="store 'float16' -> 'float32'"):
+        extract()
+    assert extract.out.read_bytes() == before
+    assert extract(overwrite=True) == 90
+
+
+def test_a_disk_too_small_is_said_before_anything_is_extracted(
+    extract: Extraction, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 7))
+    with pytest.raises(StorageError, match=r"expected [\d,]+ bytes of free space .* found 7"):
+        extract()
+    assert extract.embedded == 0
+
+
+def test_a_second_writer_is_told_and_a_reader_is_not_kept_waiting(extract: Extraction) -> None:
+    extract()
+    with one_writer(extract.out):
+        with pytest.raises(FeatureFileError, match="is being written by process"):
+            extract()
+        extract.check()
+
+
+def test_damage_in_the_old_file_is_repaired_and_costs_just_its_rows(
+    extract: Extraction, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cache.blocks.MOST_ROWS", 10)
+    extract()
+    flip(extract.out, "embeddings", row=25)
+    write_image(extract.photos / "red/new.png", seed=777)
+    with pytest.raises(FeatureFileError, match=r"/embeddings rows 20 to 29 .*make verify"):
+        extract()
+    repair_file(extract.out)
+    assert extract() == 10  # the new one was finished by the run that failed
+
+
+def test_parts_of_other_settings_are_kept_for_the_run_that_they_belong_to(
+    extract: Extraction,
+) -> None:
+    other = replace(extract.settings, size_px=20)
+    parts = Parts(extract.out, create_backbone("mean-color", "none", 20).identity.fingerprint)
+    content = hashlib.sha256((extract.photos / "red/000.png").read_bytes()).digest()
+    parts.add([content], np.zeros((1, 3), dtype=np.float32))
+    assert extract() == 90
+    assert any(line.startswith("note: ") and str(parts.directory) in line for line in extract.said)
+    extract_features(extract.photos, extract.out, replace(other, overwrite=True), lambda _: None)
+    assert extract.embedded == 90 + 89
+    assert not parts.directory.parent.exists()

@@ -1,0 +1,35 @@
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from cache.disk import replacing, require_free, temporary_path
+from cache.errors import StorageError
+
+
+def test_bytes_needed_and_bytes_free_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1_234_567))
+    require_free(tmp_path, 1_234_567)
+    with pytest.raises(StorageError) as caught:
+        require_free(tmp_path / "not/there/yet", 1_234_568)
+    for phrase in ("1,234,568 bytes", "1,234,567", str(tmp_path)):
+        assert phrase in str(caught.value)
+
+
+def test_what_a_killed_run_left_is_written_over(tmp_path: Path) -> None:
+    target = tmp_path / "a"
+    temporary_path(target).write_bytes(b"left over")
+    with replacing(target) as temporary:
+        temporary.write_bytes(b"new")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a": b"new"}
+
+
+def test_a_failure_leaves_the_old_content_and_no_litter(tmp_path: Path) -> None:
+    target = tmp_path / "a"
+    target.write_bytes(b"old")
+    with pytest.raises(ZeroDivisionError), replacing(target) as temporary:
+        temporary.write_bytes(b"ne" * (1 // 0))
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a": b"old"}
