@@ -70,11 +70,19 @@ def write_array(file: h5py.File, name: str, array: NDArray[Any]) -> None:
 
 
 def write_strings(file: h5py.File, name: str, strings: Sequence[str]) -> None:
-    """Write UTF-8 text of fixed length: HDF5 keeps text of any length where no checksum reaches."""
-    encoded = [string.encode() for string in strings]
-    longest = max(map(len, encoded), default=1)
-    dtype = h5py.string_dtype("utf-8", max(1, longest))
-    write_array(file, name, np.array(encoded, dtype=dtype))
+    """Write text, and its checksums."""
+    write_array(file, name, fixed_text(strings))
+
+
+def fixed_text(text: str | Sequence[str]) -> NDArray[np.bytes_]:
+    """Text as HDF5 keeps it safely: UTF-8 of fixed length.
+
+    Text of variable length lies on HDF5's global heap, which has no checksum: one flipped byte
+    there makes HDF5 1.14 look for the end of the heap for ever.
+    """
+    encoded = text.encode() if isinstance(text, str) else [each.encode() for each in text]
+    longest = len(encoded) if isinstance(encoded, bytes) else max(map(len, encoded), default=1)
+    return np.array(encoded, dtype=h5py.string_dtype("utf-8", max(1, longest)))
 
 
 class CheckedDataset:

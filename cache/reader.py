@@ -95,7 +95,7 @@ class FeatureFile:
     @property
     def created_by(self) -> str:
         """Name and version of the program that wrote the file."""
-        return str(self._file.attrs["created_by"])
+        return str(_attribute(self.path, self._file, "created_by"))
 
     @property
     def identity(self) -> Identity:
@@ -273,9 +273,16 @@ def _read_attributes(path: Path, file: h5py.File) -> Config:
 
 def _attribute(path: Path, file: h5py.File, name: str, group: str = "/") -> Any:
     try:
-        return file[group].attrs.get(name)
+        value = file[group].attrs.get(name)
+        if isinstance(value, np.ndarray):
+            return tuple(map(_decoded, value.tolist()))
+        return _decoded(value)
     except (KeyError, OSError, RuntimeError, ValueError) as error:
         raise damaged(path, f"attribute {name} cannot be read") from error
+
+
+def _decoded(value: Any) -> Any:
+    return value.decode() if isinstance(value, bytes) else value
 
 
 def _check_version(path: Path, values: dict[str, Any]) -> None:
@@ -307,6 +314,5 @@ def _check_layout(path: Path, file: h5py.File, datasets: dict[str, CheckedDatase
         lengths = {name: len(datasets[name]) for name in names}
         if len(set(lengths.values())) > 1:
             raise damaged(path, f"datasets differ in length: {lengths}")
-    names = _attribute(path, file, "names", group="splits")
-    if names is None or tuple(names) != SPLITS:
+    if _attribute(path, file, "names", group="splits") != SPLITS:
         raise damaged(path, f"attribute names of /splits is not {', '.join(SPLITS)}")

@@ -11,7 +11,14 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.blocks import CheckedDataset, rows_per_block, write_array, write_dataset, write_strings
+from cache.blocks import (
+    CheckedDataset,
+    fixed_text,
+    rows_per_block,
+    write_array,
+    write_dataset,
+    write_strings,
+)
 from cache.errors import HeadbenchError
 from cache.format import (
     ATTRIBUTES,
@@ -90,11 +97,12 @@ def _write_table(file: h5py.File, table: Table) -> None:
         json.dumps(asdict(table.config), ensure_ascii=False),
         created_by(),
     )
-    file.attrs.update(zip(ATTRIBUTES, values, strict=True))
+    for name, value in zip(ATTRIBUTES, values, strict=True):
+        file.attrs[name] = fixed_text(value) if isinstance(value, str) else value
     file.create_group("checksums").attrs["attributes"] = attributes_checksum(values)
     write_array(file, "labels", table.labels)
     write_array(file, "splits", table.splits)
-    file["splits"].attrs["names"] = list(SPLITS)
+    file["splits"].attrs["names"] = fixed_text(SPLITS)
     write_array(file, "content_sha256", table.content_sha256)
     write_strings(file, "paths", table.paths)
     write_strings(file, "classes", table.classes)

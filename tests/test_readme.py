@@ -60,8 +60,7 @@ def test_the_file_in_it_has_todays_layout() -> None:
     shown = block(">>> import json, h5py")
     for name in DATASETS:
         assert f'"{name}"' in shown or name == "rejected/reason"
-    assert f"'format': '{FORMAT}'" in shown
-    assert f"'format_version': np.int64({FORMAT_VERSION})" in shown
+    assert f"(np.bytes_(b'{FORMAT}'), np.int64({FORMAT_VERSION})," in shown
 
 
 def test_the_tree_in_the_contributing_guide_is_the_tree() -> None:

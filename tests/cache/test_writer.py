@@ -52,9 +52,9 @@ def test_the_file_is_what_plain_h5py_readers_expect(tmp_path: Path) -> None:
             "content_sha256": ("u", (7, 32)),
             "classes": ("S", (3,)),
         }
-        assert list(file["splits"].attrs["names"]) == ["train", "val", "test"]
+        assert list(file["splits"].attrs["names"]) == [b"train", b"val", b"test"]
         assert file["rejected/path"].shape == file["rejected/reason"].shape == (0,)
-        assert file.attrs["fingerprint"] == FINGERPRINT
+        assert file.attrs["fingerprint"].decode() == FINGERPRINT
 
 
 def test_the_old_file_may_be_the_source_of_the_new_one(tmp_path: Path) -> None:
