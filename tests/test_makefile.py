@@ -35,7 +35,8 @@ def test_make_alone_prints_every_target_and_variable(checkout: Path) -> None:
     done = make(checkout)
     assert done.returncode == 0
     for word in (
-        *("demo", "features", "heads", "report", "finetune", "predict", "test", "check"),
+        *("demo", "features", "verify", "heads", "report", "finetune", "predict"),
+        *("test", "check", "bench-cache", "STORE", "DRY_RUN", "REPAIR"),
         *("DATA", "NAME", "WEIGHTS", "SIZE", "HEADS", "IMAGES", "SEED"),
     ):
         assert f"{word} " in done.stdout
@@ -71,7 +72,21 @@ def test_the_last_run_goes_on_without_being_named(checkout: Path) -> None:
     assert 'train "runs/other/features.h5"' in make(checkout, "-n", "heads", "NAME=other").stdout
 
 
-@pytest.mark.parametrize("target", ["features", "heads", "report", "finetune", "predict"])
+def test_a_dry_run_is_not_the_last_run(checkout: Path) -> None:
+    (checkout / "photos").mkdir()
+    done = make(checkout, "-n", "features", "DATA=photos", "DRY_RUN=1", "STORE=float16")
+    assert '--store "float16"' in done.stdout
+    assert "--dry-run" in done.stdout
+    assert "runs/.last" not in done.stdout
+
+
+def test_verify_repairs_only_when_asked(checkout: Path) -> None:
+    assert "--repair" not in make(checkout, "-n", "verify", "NAME=food").stdout
+    done = make(checkout, "-n", "verify", "NAME=food", "REPAIR=1")
+    assert '-m cache "runs/food/features.h5" --repair' in done.stdout
+
+
+@pytest.mark.parametrize("target", ["features", "verify", "heads", "report", "finetune", "predict"])
 def test_no_run_and_no_data_is_one_clear_line(checkout: Path, target: str) -> None:
     done = make(checkout, target)
     assert done.returncode == 2
