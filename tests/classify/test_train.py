@@ -7,6 +7,7 @@ from classify.errors import RunError
 from classify.heads.registry import HEADS, load_head
 from classify.run import Run
 from classify.train import class_proba, train_heads
+from tests.cache.test_reader import rewrite
 
 
 def quiet(_: str) -> None:
@@ -61,7 +62,9 @@ def test_an_unknown_head_trains_nothing(run: Run) -> None:
 def test_a_head_of_other_features_is_not_taken_for_one_of_these(run: Run) -> None:
     train_heads(run, ["logreg"], seed=0, say=quiet)
     with h5py.File(run.features_path, "a") as file:
-        file["labels"][0] = 1 - file["labels"][0]
+        labels = file["labels"][:]
+        labels[0] = 1 - labels[0]
+        rewrite(file, "labels", labels)
     with (
         FeatureFile(run.features_path) as features,
         pytest.raises(RunError, match=r"another version of .*make heads"),
@@ -73,14 +76,15 @@ def test_a_head_of_other_features_is_not_taken_for_one_of_these(run: Run) -> Non
 def test_an_empty_split_is_refused(run: Run, split: int, phrase: str) -> None:
     with h5py.File(run.features_path, "a") as file:
         splits = file["splits"][:]
-        file["splits"][:] = np.where(splits == split, 0, splits)
+        rewrite(file, "splits", np.where(splits == split, 0, splits).astype(np.uint8))
     with pytest.raises(RunError, match=phrase):
         train_heads(run, ["logreg"], seed=0, say=quiet)
 
 
 def test_a_class_without_train_images_is_refused(run: Run) -> None:
     with h5py.File(run.features_path, "a") as file:
-        file["splits"][:] = np.where(file["labels"][:] == 2, 1, file["splits"][:])
+        splits = np.where(file["labels"][:] == 2, 1, file["splits"][:])
+        rewrite(file, "splits", splits.astype(np.uint8))
     with pytest.raises(RunError, match="class 'red' has val images and none in train"):
         train_heads(run, ["logreg"], seed=0, say=quiet)
 
