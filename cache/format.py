@@ -20,8 +20,8 @@ To bump the version:
 1. Add 1 to `FORMAT_VERSION` and describe the new layout above and in README.md.
 2. Teach :mod:`cache.reader` to read the old layout too. Only if it cannot be read in any sensible
    way, name the way out in `_check_version` instead.
-3. Write a tiny file of the new version next to those of the old ones: change the folder in
-   ``tests/data/formats/write.py`` and run it. Files of old versions are never written again.
+3. Write a tiny file of the new version N next to those of the old ones, which are never written
+   again: ``python -m tests.data.formats.write tests/data/formats/vN/features.h5``.
 4. Say so in CHANGELOG.md.
 """
 

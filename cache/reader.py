@@ -304,7 +304,11 @@ def _check_layout(path: Path, file: h5py.File, datasets: dict[str, CheckedDatase
     for name, dataset in datasets.items():
         expected, row_shape = DATASETS[name]
         found = "utf-8" if dataset.dtype.kind == "S" else dataset.dtype.name
-        if found not in expected or len(dataset.shape) != 1 + len(row_shape):
+        is_shaped = len(dataset.shape) == 1 + len(row_shape) and all(
+            wanted in ("dim", length)
+            for wanted, length in zip(row_shape, dataset.shape[1:], strict=True)
+        )
+        if found not in expected or not is_shaped:
             raise damaged(
                 path,
                 f"/{name} is {found} {dataset.shape}, expected {' or '.join(expected)} "

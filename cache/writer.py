@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -58,17 +57,12 @@ def write_features(path: Path, table: Table, source: Mapping[bytes, Location], d
         If an embedding does not fit into float16.
     """
     locations = [source[content] for content in table.contents()]
-    with ExitStack() as stack:
-        sources = {
-            place: CheckedDataset(stack.enter_context(open_hdf5(place)), "embeddings")
-            for place in {location.path for location in locations}
-        }
 
-        def copy(rows: slice) -> NDArray[Any]:
-            embeddings = _gather(sources, locations[rows], dim)
-            return _as_stored(embeddings, table.config.store, table.paths[rows])
+    def copy(rows: slice) -> NDArray[Any]:
+        embeddings = _gather(locations[rows], dim)
+        return _as_stored(embeddings, table.config.store, table.paths[rows])
 
-        file = stack.enter_context(create_hdf5(path))
+    with create_hdf5(path) as file:
         _write_table(file, table)
         write_dataset(file, "embeddings", (len(locations), dim), table.config.store, copy)
 
@@ -112,16 +106,20 @@ def _write_table(file: h5py.File, table: Table) -> None:
     write_array(file, "rejected/content_sha256", contents)
 
 
-def _gather(
-    sources: Mapping[Path, CheckedDataset], locations: list[Location], dim: int
-) -> NDArray[np.float32]:
+def _gather(locations: list[Location], dim: int) -> NDArray[np.float32]:
+    """Embeddings from wherever they lie, float32 (n_locations, dim).
+
+    Files are opened for one span at a time: a million images make more parts than a process may
+    hold open.
+    """
     out = np.empty((len(locations), dim), dtype=np.float32)
     positions: dict[Path, list[int]] = {}
     for position, location in enumerate(locations):
         positions.setdefault(location.path, []).append(position)
     for path, found in positions.items():
         rows = np.array([locations[position].row for position in found], dtype=np.intp)
-        out[found] = sources[path].read(rows)
+        with open_hdf5(path) as file:
+            out[found] = CheckedDataset(file, "embeddings").read(rows)
     return out
 
 

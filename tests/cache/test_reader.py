@@ -89,6 +89,10 @@ def _wide_labels(file: h5py.File) -> None:
     rewrite(file, "labels", np.zeros(7, dtype=np.int64))
 
 
+def _short_hashes(file: h5py.File) -> None:
+    rewrite(file, "content_sha256", np.zeros((7, 16), dtype=np.uint8))
+
+
 def _label_too_high(file: h5py.File) -> None:
     rewrite(file, "labels", np.array([0, 1, 2, 3, 0, 1, 2], dtype=np.int32))
 
@@ -122,6 +126,7 @@ def _config_without_its_checksum(file: h5py.File) -> None:
         (_drop_checksums, "/labels or its checksums cannot be opened"),
         (_shorten_labels, "differ in length"),
         (_wide_labels, "/labels is int64"),
+        (_short_hashes, "/content_sha256 is uint8 (7, 16), expected uint8 (n, 32)"),
         (_label_too_high, "/labels points outside /classes"),
         (_split_too_high, "/splits"),
         (_other_names, "names of /splits"),

@@ -179,3 +179,5 @@ def test_a_file_that_is_none_of_ours_ends_with_exit_code_2(
 
 def test_a_folder_or_nothing_in_its_place_ends_with_exit_code_2(tmp_path: Path) -> None:
     assert check(tmp_path) == check(tmp_path / "nothing.h5") == 2
+    assert check(tmp_path / "nowhere/nothing.h5", "--repair") == 2
+    assert not (tmp_path / "nowhere").exists()

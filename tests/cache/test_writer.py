@@ -1,3 +1,5 @@
+import os
+import resource
 from dataclasses import replace
 from pathlib import Path
 
@@ -83,6 +85,26 @@ def test_many_blocks_and_any_order_of_sources(
     write_features(path, make_table(50), parts.find(pytest.fail), dim=3)
     with h5py.File(path) as file:
         np.testing.assert_array_equal(file["embeddings"], embeddings_of(list(range(50))))
+
+
+def test_more_parts_than_a_process_may_hold_open(tmp_path: Path) -> None:
+    path = tmp_path / "features.h5"
+    parts = Parts(path, FINGERPRINT)
+    for number in range(40):
+        add_part(parts, [number])
+    source = parts.find(pytest.fail)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = set(map(int, os.listdir("/dev/fd")))
+    twentieth_free = [number for number in range(10_000) if number not in taken][20]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (twentieth_free, limits[1]))
+    try:
+        write_features(path, make_table(40), source, dim=3)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    with FeatureFile(path) as features:
+        np.testing.assert_array_equal(
+            features.dataset("embeddings").read(), embeddings_of(list(range(40)))
+        )
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
