@@ -6,6 +6,12 @@ PYTHON    ?= python3
 DATA      ?=
 WEIGHTS   ?=
 SIZE      ?=
+BACKBONE  ?=
+POOLING   ?=
+DEVICE    ?=
+ENGINE    ?=
+PRECISION ?=
+BATCH     ?=
 HEADS     ?=
 IMAGES    ?=
 SEED      ?=
@@ -24,12 +30,14 @@ FOLDER     = $(shell (cd "$(DATA)" 2>/dev/null && basename "$$PWD") || basename 
 
 RUN    = runs/$(NAME)
 PIP    = .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
-READY  = .venv/.ready$(addprefix -,$(EXTRAS))
+READY  = .venv/.ready $(addprefix .venv/.ready-,$(EXTRAS))
 # option(name, value): the option of a command, if the variable was set.
 option = $(if $(2),--$(1) "$(2)")
+runtime = $(call option,device,$(DEVICE)) $(call option,engine,$(ENGINE)) \
+	  $(call option,batch-size,$(BATCH))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo features verify heads report finetune predict test check format bench-cache clean named
+.PHONY: help install demo features verify heads report finetune predict test check format bench-cache bench-extract clean named
 
 help: ## this help
 	@echo "Cache a frozen network's embeddings once, then train and compare heads in seconds."
@@ -41,6 +49,12 @@ help: ## this help
 #: NAME       name of the run; everything goes to runs/NAME/ (the folder's name)
 #: WEIGHTS    imagenet, a path, or random (imagenet)
 #: SIZE       height and width of the network's input (224)
+#: BACKBONE   network, such as resnet101 (resnet50)
+#: POOLING    max: the largest activation, not the mean (avg)
+#: DEVICE     cpu or gpu (every GPU, else the CPU)
+#: ENGINE     tensorflow or openvino (OpenVINO on a CPU, if installed)
+#: PRECISION  float32 or mixed_float16 (mixed_float16 on GPUs that gain from it)
+#: BATCH      images pushed through the network at once (what suits the device)
 #: HEADS      heads to train, such as HEADS="logreg mlp" (all)
 #: IMAGES     files and folders to predict, such as IMAGES="a.jpg folder/"
 #: HEAD       head to predict with: a trained one or finetuned (the best on val)
@@ -52,7 +66,7 @@ help: ## this help
 #: STORE      float16: keep embeddings in half the space (float32)
 #: DRY_RUN    1: say what `make features` would do, and write nothing
 #: REPAIR     1: make verify drops what is damaged
-#: EXTRAS     gpu: install CUDA for TensorFlow too
+#: EXTRAS     cpu: OpenVINO, faster on CPUs; gpu: CUDA for TensorFlow; heic: photos of iPhones
 #: PYTHON     the Python to make .venv with: 3.11, 3.12 or 3.13 (python3)
 
 install: $(READY) ## make .venv and install; every other target does it too
@@ -65,7 +79,8 @@ features: $(READY) named ## stage one: images in DATA to runs/NAME/features.h5
 	@test -n "$(DATA)" || { echo "error: which images? Say DATA=folder." >&2; exit 2; }
 	@.venv/bin/python -m extract "$(DATA)" --out "$(RUN)/features.h5" \
 	  $(call option,weights,$(WEIGHTS)) $(call option,size,$(SIZE)) $(call option,seed,$(SEED)) \
-	  $(call option,store,$(STORE)) $(if $(OVERWRITE),--overwrite) $(if $(DRY_RUN),--dry-run)
+	  $(call option,backbone,$(BACKBONE)) $(call option,pooling,$(POOLING)) \
+	  $(call option,precision,$(PRECISION)) $(runtime) $(call option,store,$(STORE)) $(if $(OVERWRITE),--overwrite) $(if $(DRY_RUN),--dry-run)
 	@$(if $(DRY_RUN),,echo "$(NAME)" > runs/.last)
 
 verify: $(READY) named ## is runs/NAME/features.h5 whole?
@@ -85,7 +100,7 @@ finetune: $(READY) named ## stage three: train the network's last block too
 predict: $(READY) named ## classes of new IMAGES
 	@.venv/bin/python -m classify predict "$(RUN)" --images $(IMAGES) \
 	  $(call option,weights,$(WEIGHTS)) $(call option,head,$(HEAD)) $(call option,top,$(TOP)) \
-	  $(call option,format,$(FORMAT))
+	  $(call option,format,$(FORMAT)) $(runtime)
 
 named:
 	@test -n "$(NAME)" || { \
@@ -105,6 +120,9 @@ format: .venv/.ready-dev ## mend format and lint
 
 bench-cache: .venv/.ready-dev ## what reuse and checking cost: runs/bench/cache.json
 	@.venv/bin/python -m tests.benchmarks.cache
+
+bench-extract: .venv/.ready-dev .venv/.ready-bench ## extraction against three engines: runs/bench/extract.json
+	@.venv/bin/python -m tests.benchmarks.extract
 
 clean: ## delete .venv and caches; runs/ stays
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache *.egg-info

@@ -8,6 +8,7 @@
     ├── DataError             the folder of images             (extract.errors)
     ├── WeightsError          the weights of the network       (extract.errors)
     ├── UnusableImageError    one image                        (extract.errors)
+    ├── DeviceError           the GPU, or what runs networks   (extract.errors)
     └── RunError              heads and what is made of them   (classify.errors)
 
 Each message says what was expected, what was found, in which file, and what to do next.

@@ -18,6 +18,7 @@ from classify.report.table import as_text
 from classify.report.write import write_report
 from classify.run import Run
 from classify.train import train_heads
+from extract.options import add_runtime_options, runtime_of
 
 SEED = 0
 N_TOP = 3
@@ -87,6 +88,7 @@ def _add_predict(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--top", type=cli.at_least(1), default=N_TOP, help=f"classes a file (default {N_TOP})"
     )
     command.add_argument("--format", choices=FORMATS, default="table", help="default table")
+    add_runtime_options(command)
 
 
 def _add_demo(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -134,6 +136,7 @@ def _predict(arguments: argparse.Namespace) -> int:
         arguments.top,
         # Standard output holds nothing but the predictions, so that it can be piped on.
         lambda line: print(line, file=sys.stderr),
+        runtime_of(arguments),
     )
     print(FORMATS[arguments.format](predictions))
     is_complete = all(prediction.reason is None for prediction in predictions)

@@ -14,13 +14,15 @@ from classify.heads.registry import load_head
 from classify.run import FINETUNED, NETWORK_FILE, Run, Trained, rank
 from classify.train import class_proba
 from classify.wording import describe_weights
-from extract.backbones import reopen_backbone
+from extract.backbones import embed_images, reopen_backbone
 from extract.dataset import image_files
-from extract.embedder import Embedded, NetworkEmbedder
+from extract.embedder import Embedded, EngineEmbedder
+from extract.engines import tensorflow_engine
+from extract.errors import UnusableImageError
 from extract.keras_runtime import load_keras
-from extract.stream import Batch, ImageFile, image_batches
-
-BATCH_SIZE = 32
+from extract.settings import Runtime
+from extract.stopwatch import Stopwatch
+from extract.stream import DecodedImage, ImageFile, decoded_images, in_batches
 
 
 class Prediction(NamedTuple):
@@ -47,6 +49,7 @@ def predict_files(
     weights: str | None,
     n_top: int,
     say: Callable[[str], None],
+    runtime: Runtime = Runtime(),  # noqa: B008, it is frozen
 ) -> list[Prediction]:
     """Classify image files.
 
@@ -54,7 +57,7 @@ def predict_files(
     ----------
     run : Run
     images : sequence of Path
-        Files, and folders whose JPEG and PNG files are taken at any depth.
+        Files, and folders whose image files are taken at any depth.
     head : str or None
         A trained head or ``finetuned``; None for the best on val.
     weights : str or None
@@ -63,6 +66,8 @@ def predict_files(
         Classes given for each file.
     say : callable
         Told what happens, a line at a time.
+    runtime : Runtime
+        How the network is run.
 
     Returns
     -------
@@ -82,12 +87,12 @@ def predict_files(
     say(f"head {trained.record.name}, weights {describe_weights(config.identity, weights)}")
     predictions: dict[int, Prediction] = {}
 
-    def leave_out(row: int, reason: str) -> None:
-        predictions[row] = Prediction(paths[row], (), reason)
+    def leave_out(row: int, reason: UnusableImageError) -> None:
+        predictions[row] = Prediction(paths[row], (), str(reason))
 
     files = (ImageFile(path) for path in paths)
-    batches = image_batches(files, config.identity.size_px, BATCH_SIZE, leave_out)
-    for rows, probas in _classify(trained, config.identity, weights, batches):
+    decoded = decoded_images(files, config.identity.size_px, leave_out, Stopwatch())
+    for rows, probas in _classify(trained, config.identity, weights, decoded, runtime, say):
         for row, proba in zip(rows, probas, strict=True):
             top = _top(proba, trained.record.classes, n_top)
             predictions[int(row)] = Prediction(paths[row], top, None)
@@ -102,12 +107,17 @@ def _expand(images: Sequence[Path]) -> Iterator[Path]:
             continue
         found = list(image_files(path))
         if not found:
-            raise RunError(f"{path}: expected JPEG or PNG files in this folder, found none.")
+            raise RunError(f"{path}: expected image files in this folder, found none.")
         yield from found
 
 
 def _classify(
-    trained: Trained, identity: Identity, weights: str, batches: Iterator[Batch]
+    trained: Trained,
+    identity: Identity,
+    weights: str,
+    images: Iterator[DecodedImage],
+    runtime: Runtime,
+    say: Callable[[str], None],
 ) -> Iterator[Embedded]:
     """Rows and float32 (n, n_classes) probabilities of each batch."""
     if trained.record.name == FINETUNED:
@@ -115,10 +125,13 @@ def _classify(
         with loading(path):
             # safe_mode: a layer that would run code from the file is refused.
             network = load_keras().saving.load_model(path, safe_mode=True)
-        yield from NetworkEmbedder(network)(batches)
+        engine = tensorflow_engine(lambda: network)
+        embedder = EngineEmbedder(engine, engine.batch_size, Stopwatch())
+        yield from embedder(in_batches(images, embedder.batch_size))
         return
     head = load_head(trained.record.name, trained.folder, trained.record.dim)
-    for rows, embeddings in reopen_backbone(identity, weights).embed(batches):
+    backbone = reopen_backbone(identity, weights)
+    for rows, embeddings in embed_images(backbone, images, runtime, Stopwatch(), say):
         yield Embedded(rows, class_proba(head, embeddings, len(trained.record.classes)))
 
 

@@ -1,7 +1,7 @@
 """Stage three: train the last block of the network, starting from the logistic regression."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,14 @@ from classify.labelled_files import LabelledFiles, open_split
 from classify.metrics import accuracy, log_losses
 from classify.run import FINETUNED, NETWORK_FILE, Record, Run, saving
 from classify.wording import percent
-from extract.backbones import KerasBackbone, reopen_backbone
-from extract.embedder import NetworkEmbedder, as_dataset
-from extract.keras_runtime import describe_device, load_keras, load_tensorflow
-from extract.progress import progress_bar
+from extract.backbones import reopen_backbone
+from extract.devices import describe_devices, find_devices
+from extract.embedder import EngineEmbedder
+from extract.engines import tensorflow_engine
+from extract.keras_backbone import KerasBackbone
+from extract.keras_runtime import load_keras
+from extract.progress import Progress
+from extract.stopwatch import Stopwatch
 
 START = "logreg"
 
@@ -86,16 +90,19 @@ def finetune(
         train, val, test = (
             open_split(features, split, root, settings.batch_size) for split in SPLITS
         )
-        say(f"{backbone.name} from {backbone.last_block} on, on {describe_device()}")
+        last_block = backbone.facts.last_block
+        say(f"{backbone.name} from {last_block[0]} on, on {describe_devices(find_devices())}")
         head = load_head(START, start.folder, features.dim)
         model = build_model(backbone, head, len(features.classes))
-        predictor = NetworkEmbedder(model)
+        predictor = EngineEmbedder(
+            tensorflow_engine(lambda: model), settings.batch_size, Stopwatch()
+        )
         started = time.perf_counter()
         best_epoch, history = _train(model, predictor, train, val, settings, say)
         record = Record(
             name=FINETUNED,
             chosen={"epoch": best_epoch},
-            settings={**asdict(settings), "start": START, "trained": backbone.last_block},
+            settings={**asdict(settings), "start": START, "trained": list(last_block)},
             history=history,
             fit_seconds=time.perf_counter() - started,
             seed=settings.seed,
@@ -137,14 +144,14 @@ def build_model(backbone: KerasBackbone, head: Head, n_classes: int) -> Any:
         )
     keras = load_keras()
     network = backbone.network()
-    unfreeze(network, backbone.last_block)
+    unfreeze(network, backbone.facts.last_block)
     softmax = keras.layers.Dense(head.bias_.size, activation="softmax", name="softmax")
     model = keras.Model(network.input, softmax(network.output), name=FINETUNED)
     softmax.set_weights([head.kernel_, head.bias_])
     return model
 
 
-def unfreeze(network: Any, last_block: str) -> None:
+def unfreeze(network: Any, last_block: tuple[str, ...]) -> None:
     """Let the layers of one block train, but never a BatchNormalization.
 
     ``training=False`` at build time does not protect those: `fit` overrides it in Keras 3
@@ -154,7 +161,7 @@ def unfreeze(network: Any, last_block: str) -> None:
     ----------
     network : keras.Model
         With the backbone as a model inside.
-    last_block : str
+    last_block : tuple of str
         How the names of the layers to train begin.
     """
     keras = load_keras()
@@ -169,7 +176,7 @@ def unfreeze(network: Any, last_block: str) -> None:
 
 def _train(
     model: Any,
-    predictor: NetworkEmbedder,
+    predictor: EngineEmbedder,
     train: LabelledFiles,
     val: LabelledFiles,
     settings: FinetuneSettings,
@@ -210,25 +217,17 @@ def _verdict(best_epoch: int) -> str:
 
 
 def _train_epoch(model: Any, train: LabelledFiles, rng: np.random.Generator, epoch: int) -> float:
-    tf = load_tensorflow()
     order = rng.permutation(len(train.files))
     labels = train.labels[order]
-    progress = progress_bar(f"epoch {epoch}", len(order))
-
-    def examples() -> Iterator[tuple[Any, Any]]:
-        for rows, images in train.batches(order):
-            yield images, labels[rows]
-            progress.update(len(rows))
-
-    signature = (tf.TensorSpec(model.input_shape, tf.uint8), tf.TensorSpec((None,), tf.int32))
     model.reset_metrics()
     loss = float("nan")
-    with progress, as_dataset(examples(), signature) as dataset:
-        for images, truth in dataset:
+    with Progress(f"epoch {epoch}", len(order)) as progress:
+        for rows, images in train.batches(order):
             # The mean over the epoch so far.
-            loss = float(model.train_on_batch(images, truth))
+            loss = float(model.train_on_batch(images, labels[rows]))
+            progress.update(len(rows))
     return loss
 
 
-def _predict(predictor: NetworkEmbedder, split: LabelledFiles) -> NDArray[np.float32]:
+def _predict(predictor: EngineEmbedder, split: LabelledFiles) -> NDArray[np.float32]:
     return np.concatenate([proba for _, proba in predictor(split.batches())])

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from cache.reader import FeatureFile
 from classify.errors import RunError
 from extract.dataset import image_path
+from extract.errors import UnusableImageError
 from extract.stream import Batch, ImageFile, image_batches
 
 
@@ -34,7 +35,7 @@ class LabelledFiles:
         """Batches in the order given, by default as they stand; rows count in that order."""
         files = self.files if order is None else [self.files[row] for row in order]
 
-        def refuse(row: int, reason: str) -> None:
+        def refuse(row: int, reason: UnusableImageError) -> None:
             raise RunError(f"{files[row].path}: {reason}. Run 'make features' and 'make heads'.")
 
         return image_batches(files, self.size_px, self.batch_size, refuse)

@@ -10,7 +10,8 @@ from tqdm import tqdm
 from cache import cli
 from cache.format import STORES
 from extract.backbones import BACKBONES
-from extract.settings import ExtractSettings
+from extract.options import add_runtime_options
+from extract.settings import POOLINGS, PRECISIONS, ExtractSettings
 from extract.stage import describe_plan, extract_features
 
 
@@ -54,11 +55,19 @@ def parser() -> argparse.ArgumentParser:
         help=f"of the split (default {default.seed})",
     )
     parser.add_argument(
-        "--batch-size",
-        type=cli.at_least(1),
-        default=default.batch_size,
-        help=f"images at once (default {default.batch_size})",
+        "--pooling",
+        choices=POOLINGS,
+        default=default.pooling,
+        help=f"from the last feature map to the embedding (default {default.pooling})",
     )
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default=default.precision,
+        help="arithmetic of the network (default auto: that of the file that is there; for a new "
+        "one mixed_float16 on GPUs that gain from it, else float32)",
+    )
+    add_runtime_options(parser)
     parser.add_argument(
         "--store",
         choices=STORES,

@@ -1,32 +1,28 @@
-"""A backbone: a frozen network together with its own preprocessing, and the identity of both.
+"""The backbones by name, and what extraction and prediction need of each."""
 
-To add a network of keras.applications, add a row to `BACKBONES`.
-"""
-
-import importlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property, partial
-from typing import Any, Protocol
+from itertools import chain, islice
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from cache.fingerprint import Identity
 from extract.decode import resize_rule
-from extract.embedder import Embedded, NetworkEmbedder, embed_mean_color
+from extract.embedder import Embedded, Embedder, embed_mean_color
 from extract.errors import DataError, WeightsError
-from extract.keras_runtime import load_keras
-from extract.stream import Batch
-from extract.weights import (
-    IMAGENET,
-    RANDOM_SEED,
-    WAY_OUT,
-    Weights,
-    check_shapes,
-    resolve_weights,
-)
+from extract.keras_backbone import KerasBackbone
+from extract.networks import NETWORKS
+from extract.settings import FLOAT32, POOLINGS, Runtime
+from extract.stopwatch import Stopwatch
+from extract.stream import Batch, DecodedImage, in_batches
 
-POOLING = "avg"
-PRECISION = "float32"
-LARGEST_PX = 2048
+MEAN_COLOR = "mean-color"
+BACKBONES = (*NETWORKS, MEAN_COLOR)
+SMALLEST_PX, LARGEST_PX = 32, 2048
+# Images that a network is checked on, the first of those to be embedded.
+N_SAMPLE = 4
 
 
 class Backbone(Protocol):
@@ -37,121 +33,17 @@ class Backbone(Protocol):
         """Length of an embedding."""
 
     @property
-    def smallest_px(self) -> int:
-        """Height and width of the smallest image that it takes."""
-
-    @property
     def identity(self) -> Identity:
         """What decides its embeddings. Never imports TensorFlow, unless weights must be fetched."""
 
-    def embed(self, batches: Iterable[Batch]) -> Iterator[Embedded]:
-        """Embeddings of batches of images, in order."""
-
-
-@dataclass(frozen=True)
-class KerasBackbone:
-    """A network of keras.applications without its top, pooled, in inference mode.
-
-    Attributes
-    ----------
-    weights_source : str
-        ``imagenet``, ``random`` or a path.
-    size_px : int
-        Height and width of the input.
-    name : str
-        Name in the fingerprint.
-    application : str
-        Name of the function in keras.applications.
-    module : str
-        Module of keras.applications that holds its `preprocess_input`.
-    preprocessing : str
-        What that function does, in words: part of the fingerprint.
-    imagenet_file : str
-        Name that Keras gives the file of its ImageNet weights.
-    dim : int
-        Length of an embedding.
-    smallest_px : int
-        Smallest input that the network takes.
-    last_block : str
-        How the names of the layers of its last block begin: what fine-tuning trains.
-    """
-
-    weights_source: str
-    size_px: int
-    name: str
-    application: str
-    module: str
-    preprocessing: str
-    imagenet_file: str
-    dim: int
-    smallest_px: int
-    last_block: str
-
-    @cached_property
-    def weights(self) -> Weights:
-        """The weights, found or fetched."""
-        return resolve_weights(self.weights_source, self.imagenet_file, self._fetch)
-
-    @cached_property
-    def identity(self) -> Identity:
-        """What decides its embeddings."""
-        return _identity(self.name, self.weights.hash, self.preprocessing, self.size_px)
-
-    def network(self) -> Any:
-        """Build the network and load its weights; every layer is frozen.
-
-        Returns
-        -------
-        keras.Model
-            Takes uint8 (n, size_px, size_px, 3), RGB, 0-255, with the preprocessing inside; gives
-            float32 (n, dim).
-
-        Raises
-        ------
-        WeightsError
-            If the weights are those of another network.
-        """
-        keras = load_keras()
-        inputs = keras.Input((self.size_px, self.size_px, 3), dtype="uint8", name="rgb")
-        preprocess_input = self._module().preprocess_input
-        pixels = preprocess_input(keras.ops.cast(inputs, "float32"), data_format="channels_last")
-        base = self._base()
-        base.trainable = False
-        return keras.Model(
-            inputs, base(pixels, training=False), name=f"{self.name}_with_preprocessing"
-        )
-
-    def embed(self, batches: Iterable[Batch]) -> Iterator[Embedded]:
-        """Embeddings of batches of images, in order."""
-        return NetworkEmbedder(self.network())(batches)
-
-    def _base(self) -> Any:
-        path = self.weights.path
-        if path is None:
-            load_keras().utils.set_random_seed(RANDOM_SEED)
-        base = getattr(self._module(), self.application)(
-            include_top=False,
-            weights=None,
-            pooling=POOLING,
-            input_shape=(self.size_px, self.size_px, 3),
-        )
-        if path is not None:
-            check_shapes(path, [tuple(w.shape) for w in base.weights], self.application)
-            try:
-                base.load_weights(path)
-            except (ValueError, KeyError, TypeError) as error:
-                reason = str(error).splitlines()[0]
-                raise WeightsError(
-                    f"{path}: not weights of {self.application} ({reason}). {WAY_OUT}"
-                ) from error
-        return base
-
-    def _module(self) -> Any:
-        load_keras()
-        return importlib.import_module(f"keras.applications.{self.module}")
-
-    def _fetch(self) -> None:
-        getattr(self._module(), self.application)(include_top=False, weights=IMAGENET)
+    def open(
+        self,
+        runtime: Runtime,
+        sample: NDArray[np.uint8],
+        stopwatch: Stopwatch,
+        say: Callable[[str], None],
+    ) -> Embedder:
+        """Load the network; `sample` are some of the images to come."""
 
 
 @dataclass(frozen=True)
@@ -160,43 +52,54 @@ class MeanColor:
 
     Attributes
     ----------
-    weights_source : str
-        Not used.
     size_px : int
     """
 
-    weights_source: str
     size_px: int
     dim: int = 3
-    smallest_px: int = 1
 
     @property
     def identity(self) -> Identity:
         """What decides its embeddings."""
-        return _identity("mean-color", "none", "none: RGB 0-255", self.size_px)
+        return Identity(
+            backbone=MEAN_COLOR,
+            weights_hash="none",
+            preprocessing="none: RGB 0-255",
+            size_px=self.size_px,
+            resize=resize_rule(self.size_px),
+            pooling=POOLINGS[0],
+            precision=FLOAT32,
+        )
 
-    def embed(self, batches: Iterable[Batch]) -> Iterator[Embedded]:
+    def open(
+        self,
+        runtime: Runtime,
+        sample: NDArray[np.uint8],  # noqa: ARG002, there is nothing to check
+        stopwatch: Stopwatch,  # noqa: ARG002
+        say: Callable[[str], None],  # noqa: ARG002
+    ) -> Embedder:
+        """What computes the means."""
+        return MeanColorEmbedder(runtime.batch_size or 32)
+
+
+@dataclass(frozen=True)
+class MeanColorEmbedder:
+    """Computes the means, batch by batch."""
+
+    batch_size: int
+
+    def __call__(self, batches: Iterable[Batch]) -> Iterator[Embedded]:
         """Embeddings of batches of images, in order."""
         return embed_mean_color(batches)
 
 
-BACKBONES: dict[str, Callable[[str, int], Backbone]] = {
-    "resnet50": partial(
-        KerasBackbone,
-        name="resnet50",
-        application="ResNet50",
-        module="resnet50",
-        preprocessing="caffe: RGB to BGR, minus mean (103.939, 116.779, 123.68), not scaled",
-        imagenet_file="resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        dim=2048,
-        smallest_px=32,
-        last_block="conv5_",
-    ),
-    "mean-color": MeanColor,
-}
-
-
-def create_backbone(name: str, weights_source: str, size_px: int) -> Backbone:
+def create_backbone(
+    name: str,
+    weights_source: str,
+    size_px: int,
+    pooling: str = POOLINGS[0],
+    precision: str = FLOAT32,
+) -> Backbone:
     """A backbone by its name; nothing is loaded yet.
 
     Raises
@@ -206,12 +109,12 @@ def create_backbone(name: str, weights_source: str, size_px: int) -> Backbone:
     """
     if name not in BACKBONES:
         raise DataError(f"unknown backbone {name!r}: expected one of {', '.join(BACKBONES)}.")
-    backbone = BACKBONES[name](weights_source, size_px)
-    if not backbone.smallest_px <= size_px <= LARGEST_PX:
-        raise DataError(
-            f"size {size_px}: {name} takes {backbone.smallest_px} to {LARGEST_PX} px (--size)."
-        )
-    return backbone
+    smallest_px = 1 if name == MEAN_COLOR else SMALLEST_PX
+    if not smallest_px <= size_px <= LARGEST_PX:
+        raise DataError(f"size {size_px}: {name} takes {smallest_px} to {LARGEST_PX} px (--size).")
+    if name == MEAN_COLOR:
+        return MeanColor(size_px)
+    return KerasBackbone(name, weights_source, size_px, pooling, precision)
 
 
 def reopen_backbone(identity: Identity, weights_source: str) -> Backbone:
@@ -229,7 +132,9 @@ def reopen_backbone(identity: Identity, weights_source: str) -> Backbone:
     WeightsError
         If the weights, or this version's preprocessing, differ from those of the embeddings.
     """
-    backbone = create_backbone(identity.backbone, weights_source, identity.size_px)
+    backbone = create_backbone(
+        identity.backbone, weights_source, identity.size_px, identity.pooling, identity.precision
+    )
     differences = identity.differences(backbone.identity)
     if differences:
         raise WeightsError(
@@ -239,13 +144,27 @@ def reopen_backbone(identity: Identity, weights_source: str) -> Backbone:
     return backbone
 
 
-def _identity(name: str, weights_hash: str, preprocessing: str, size_px: int) -> Identity:
-    return Identity(
-        backbone=name,
-        weights_hash=weights_hash,
-        preprocessing=preprocessing,
-        size_px=size_px,
-        resize=resize_rule(size_px),
-        pooling=POOLING,
-        precision=PRECISION,
-    )
+def embed_images(
+    backbone: Backbone,
+    images: Iterator[DecodedImage],
+    runtime: Runtime,
+    stopwatch: Stopwatch,
+    say: Callable[[str], None],
+) -> Iterator[Embedded]:
+    """Embed decoded images, in order; without any the network is not even loaded.
+
+    Parameters
+    ----------
+    backbone : Backbone
+    images : iterator of DecodedImage
+    runtime : Runtime
+    stopwatch : Stopwatch
+    say : callable
+        Told of the device, and of what does not work there.
+    """
+    first = list(islice(images, N_SAMPLE))
+    if first:
+        sample = np.stack([image for _, image in first])
+        with stopwatch.measure("load"):
+            embedder = backbone.open(runtime, sample, stopwatch, say)
+        yield from embedder(in_batches(chain(first, images), embedder.batch_size))

@@ -9,7 +9,10 @@ from typing import NamedTuple
 from cache.format import Rejected, leads_inside
 from extract.errors import DataError
 
-IMAGE_EXTENSIONS = (".jpeg", ".jpg", ".png")
+IMAGE_EXTENSIONS = (
+    ".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif",
+    ".tiff", ".webp",
+)  # fmt: skip
 # What file managers leave behind: not images, and nobody expects to read about them.
 SYSTEM_FILES = ("thumbs.db", "desktop.ini")
 SPLIT_FOLDERS = {
@@ -106,7 +109,7 @@ def find_images(root: Path) -> Dataset:
 
 
 def image_files(folder: Path) -> Iterator[Path]:
-    """The JPEG and PNG files at any depth below a folder, sorted."""
+    """The image files, by name, at any depth below a folder, sorted."""
     return (folder / path for path in _files_below(folder) if _has_image_name(path))
 
 
@@ -154,6 +157,9 @@ def _find_food101(root: Path) -> Iterator[Found]:
         stem = os.path.splitext(below_images)[0]
         if not is_inside:
             yield Rejected(_printable(path), "not inside a class folder")
+        elif path.endswith("/"):
+            listed.pop(os.path.splitext(below_images[:-1])[0], None)
+            yield _folder(path)
         elif stem in listed:
             yield _labelled(path, class_name, listed.pop(stem))
         else:
@@ -185,6 +191,8 @@ def _listed_splits(root: Path) -> dict[str, str]:
 
 
 def _labelled(path: str, class_name: str, given_split: str | None) -> Found:
+    if path.endswith("/"):
+        return _folder(path)
     if _printable(path) != path:
         return Rejected(_printable(path), "its name is not valid UTF-8: rename it")
     if not _has_image_name(path):
@@ -192,21 +200,27 @@ def _labelled(path: str, class_name: str, given_split: str | None) -> Found:
     return LabelledImage(path, class_name, given_split)
 
 
+def _folder(path: str) -> Rejected:
+    return Rejected(_printable(path.rstrip("/")), "a folder, not a file")
+
+
 def _files_below(root: Path) -> Iterator[str]:
     """Every file below a folder but hidden and system files, relative to it, POSIX.
 
-    Links are followed, each loop once. Text and not `Path`, which takes a hundred times as long.
+    Folders inside a class that are called like images come too, ending in a slash. Links are
+    followed, each loop once. Text and not `Path`, which takes a hundred times as long.
     """
     seen: set[str] = set()
     for folder, subfolders, names in os.walk(root, followlinks=True, onerror=_raise):
         seen.add(os.path.realpath(folder))
-        subfolders[:] = sorted(
-            name
-            for name in subfolders
-            if not name.startswith(".") and os.path.realpath(os.path.join(folder, name)) not in seen
-        )
         below_root = os.path.relpath(folder, root)
         prefix = "" if below_root == "." else f"{below_root}/"
+        shown = sorted(name for name in subfolders if not name.startswith("."))
+        if prefix:
+            yield from (f"{prefix}{name}/" for name in shown if _has_image_name(name))
+        subfolders[:] = (
+            name for name in shown if os.path.realpath(os.path.join(folder, name)) not in seen
+        )
         yield from (f"{prefix}{name}" for name in sorted(names) if not _is_system_file(name))
 
 

@@ -1,17 +1,16 @@
-"""Batches of pixels to embeddings, through a frozen network in inference mode."""
+"""Batches of pixels to embeddings: an engine that was checked, fed by several threads, in order."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from extract.keras_runtime import load_tensorflow
+from extract.engines import Engine
+from extract.stopwatch import Stopwatch
 from extract.stream import Batch
-
-# Batches decoded while the network is busy with the one before.
-N_PREFETCHED = 2
+from extract.threads import map_ahead
 
 
 class Embedded(NamedTuple):
@@ -28,71 +27,102 @@ class Embedded(NamedTuple):
     embeddings: NDArray[np.float32]
 
 
-@contextmanager
-def as_dataset(batches: Iterable[Any], signature: Any) -> Iterator[Any]:
-    """Feed batches to TensorFlow, the next ones made ready while it works on one.
+class Embedder(Protocol):
+    """What turns batches into embeddings."""
 
-    Parameters
-    ----------
-    batches : iterable of tuple of array
-    signature : tuple of tf.TensorSpec
-
-    Yields
-    ------
-    tf.data.Dataset
-        To be read once, inside the context. An error in `batches` leaves the context as itself:
-        tf.data would bury it in one of its own.
-    """
-    errors: list[Exception] = []
-
-    def until_error() -> Iterator[Any]:
-        try:
-            yield from batches
-        except Exception as error:  # raised again below
-            errors.append(error)
-
-    dataset = load_tensorflow().data.Dataset.from_generator(until_error, output_signature=signature)
-    try:
-        yield dataset.prefetch(N_PREFETCHED)
-    finally:
-        if errors:
-            raise errors[0]
-
-
-class NetworkEmbedder:
-    """A Keras network in inference mode: no output depends on the others of its batch.
-
-    Parameters
-    ----------
-    network : keras.Model
-        Takes uint8 (n, size_px, size_px, 3), RGB, 0-255; gives float32 (n, dim).
-    """
-
-    def __init__(self, network: Any) -> None:
-        tf = load_tensorflow()
-        pixels = tf.TensorSpec(network.input_shape, tf.uint8)
-        self._signature = (tf.TensorSpec((None,), tf.int64), pixels)
-        self._infer = tf.function(
-            lambda images: network(images, training=False), input_signature=[pixels]
-        )
+    @property
+    def batch_size(self) -> int:
+        """Images in a batch that suit it."""
 
     def __call__(self, batches: Iterable[Batch]) -> Iterator[Embedded]:
-        """Push batches through the network, in order, decoding ahead.
+        """Embeddings of batches of images, in order."""
 
-        Parameters
-        ----------
-        batches : iterable of Batch
 
-        Yields
-        ------
-        Embedded
-        """
-        with as_dataset(batches, self._signature) as dataset:
-            for rows, images in dataset:
-                yield Embedded(rows.numpy(), self._infer(images).numpy())
+@dataclass(frozen=True)
+class EngineEmbedder:
+    """Pushes batches through an engine, `n_streams` at the same time.
+
+    Attributes
+    ----------
+    engine : Engine
+    batch_size : int
+    stopwatch : Stopwatch
+        Counts the stage ``network``.
+    """
+
+    engine: Engine
+    batch_size: int
+    stopwatch: Stopwatch
+
+    def __call__(self, batches: Iterable[Batch]) -> Iterator[Embedded]:
+        """Embeddings of batches of images, in order."""
+
+        def embed(batch: Batch) -> Embedded:
+            with self.stopwatch.measure("network"):
+                return Embedded(batch.rows, self.engine.infer(batch.images))
+
+        n_streams = self.engine.n_streams
+        # As many wait as run, so that no stream stands still while results are written.
+        return map_ahead(embed, batches, n_streams, 2 * n_streams)
 
 
 def embed_mean_color(batches: Iterable[Batch]) -> Iterator[Embedded]:
     """Mean red, green and blue of each image, float32 (n, 3), 0-255: a stand-in for a network."""
     for rows, images in batches:
         yield Embedded(rows, images.mean(axis=(1, 2), dtype=np.float64).astype(np.float32))
+
+
+class Candidate(NamedTuple):
+    """An engine that may be used.
+
+    Attributes
+    ----------
+    name : str
+    build : callable
+        Makes the engine.
+    tolerance : float
+        How far its embeddings may lie from the untouched network's, relative.
+    """
+
+    name: str
+    build: Callable[[], Engine]
+    tolerance: float
+
+
+def first_that_agrees(
+    candidates: Sequence[Candidate],
+    reference: NDArray[np.float32],
+    sample: NDArray[np.uint8],
+    say: Callable[[str], None],
+) -> Engine:
+    """The first engine whose embeddings are those of the untouched network.
+
+    Parameters
+    ----------
+    candidates : sequence of Candidate
+        From the fastest on; the last one is the untouched network itself, and not checked.
+    reference : float32 (n, dim)
+        Embeddings of `sample` by the untouched network.
+    sample : uint8 (n, size_px, size_px, 3)
+        Real images.
+    say : callable
+        Told of an engine that disagrees.
+    """
+    for name, build, tolerance in candidates[:-1]:
+        engine = build()
+        difference = relative_difference(engine.infer(sample), reference)
+        if difference <= tolerance:
+            return engine
+        say(
+            f"note: {name} is not used: on the first images its embeddings differ by "
+            f"{difference:.1e} from the untouched network's, more than {tolerance:.0e}."
+        )
+    return candidates[-1].build()
+
+
+def relative_difference(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+    """Largest distance of two embeddings of an image, over the length of the expected one."""
+    distances = np.linalg.norm(found.astype(np.float64) - expected, axis=1)
+    lengths = np.linalg.norm(expected.astype(np.float64), axis=1)
+    # NaN fails every comparison, so it is found to differ.
+    return float((distances / np.maximum(lengths, np.finfo(np.float32).tiny)).max())

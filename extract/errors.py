@@ -13,3 +13,7 @@ class WeightsError(HeadbenchError):
 
 class UnusableImageError(HeadbenchError):
     """An image that cannot be decoded; its message is the reason, without the path."""
+
+
+class DeviceError(HeadbenchError):
+    """A device or an engine that is not there, or too small."""

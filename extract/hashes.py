@@ -18,7 +18,7 @@ from cache.errors import FeatureFileError
 from cache.format import hash_rows
 from cache.hdf5 import create_hdf5, open_hdf5
 from extract.errors import UnusableImageError
-from extract.progress import progress_bar
+from extract.progress import Progress
 from extract.stream import hash_files
 
 # A file that was hashed within the tick of the file system's clock in which it was changed could be
@@ -97,7 +97,7 @@ def hash_images(root: Path, paths: Sequence[str], known: Path, keep: bool) -> li
     found = read_hashes(known).look_up(paths, stamps)
     unknown = [row for row, content in enumerate(found) if content is None]
     hashes: list[Hashed] = [content or b"" for content in found]
-    with progress_bar("read", len(unknown)) as progress:
+    with Progress("read", len(unknown)) as progress:
         digests = hash_files(root / paths[row] for row in unknown)
         for row, digest in zip(unknown, digests, strict=True):
             hashes[row] = digest

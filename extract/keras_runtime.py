@@ -1,7 +1,6 @@
 """The one place that imports TensorFlow and Keras: set up, quiet, and only when needed."""
 
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,19 +43,6 @@ def load_tensorflow() -> Any:
     return tf
 
 
-def describe_device() -> str:
-    """Where networks run, in words; says so when a GPU is there and cannot be used."""
-    gpus = load_tensorflow().config.list_physical_devices("GPU")
-    if gpus:
-        return f"{len(gpus)} GPU" + ("s" if len(gpus) > 1 else "")
-    if shutil.which("nvidia-smi"):
-        return (
-            "CPU: nvidia-smi is here, but TensorFlow sees no GPU. 'make install EXTRAS=gpu' brings "
-            "CUDA; TF_CPP_MIN_LOG_LEVEL=0 shows what TensorFlow says"
-        )
-    return f"CPU, {os.cpu_count()} cores"
-
-
 @contextmanager
 def _quiet_import() -> Iterator[None]:
     """Hold back what TensorFlow's C++ side writes to stderr on import, unless the import fails.
@@ -80,3 +66,24 @@ def _quiet_import() -> Iterator[None]:
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
+
+
+def freeze(network: Any) -> Any:
+    """A Keras network as a graph whose weights are constants.
+
+    Parameters
+    ----------
+    network : keras.Model
+        Takes uint8 of its `input_shape`.
+
+    Returns
+    -------
+    tf.ConcreteFunction
+        In inference mode; takes one tensor, gives a list of one.
+    """
+    tf = load_tensorflow()
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    infer = tf.function(lambda images: network(images, training=False))
+    pixels = tf.TensorSpec(network.input_shape, tf.uint8)
+    return convert_variables_to_constants_v2(infer.get_concrete_function(pixels))

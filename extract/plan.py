@@ -14,10 +14,13 @@ from cache.reader import FeatureFile
 from cache.writer import created_by
 from extract.changes import compare
 from extract.dataset import Dataset
-from extract.errors import UnusableImageError
+from extract.errors import DataError, UnusableImageError
 from extract.hashes import Hashed, hash_images
+from extract.kinds import may_be_read_now
 from extract.settings import ExtractSettings
 from extract.splits import assign_splits, check_splits, describe_rule, missing_splits
+
+MOST_REASONS = 5
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ def make_plan(
     Raises
     ------
     DataError
-        If the images cannot be split.
+        If the images cannot be split, or most of them cannot be used.
     FeatureFileError
         If the file that is there was made with other settings, or is damaged.
     """
@@ -90,6 +93,7 @@ def make_plan(
     known = out.with_name(f"{out.name}.hashes")
     hashes = hash_images(dataset.root, [each.path for each in dataset.images], known, keep_hashes)
     table = plan_table(dataset, hashes, identity, settings).without(unusable)
+    require_usable(table, dataset)
     check_table(table)  # before hours of extraction, not after
     cached = parts.find(say)
     if old is not None:
@@ -147,6 +151,36 @@ def plan_table(
     )
 
 
+def require_usable(table: Table, dataset: Dataset) -> None:
+    """Refuse to go on without most of the images: something else is wrong then.
+
+    Raises
+    ------
+    DataError
+        If more than half of them cannot be used; with the first reasons.
+    """
+    n_images = len(dataset.images)
+    n_unusable = n_images - len(table.paths)
+    if 2 * n_unusable <= n_images:
+        return
+    not_images = set(dataset.rejected)
+    unusable = [each for each in table.rejected if each not in not_images]
+    first = "; ".join(f"{each.path}: {each.reason}" for each in unusable[:MOST_REASONS])
+    raise DataError(
+        f"{dataset.root}: {n_unusable} of {n_images} images cannot be used, which is more than "
+        f"half. The first: {first}. Mend or remove them, and run this again."
+    )
+
+
+def previous_precision(out: Path) -> str | None:
+    """Precision of the embeddings that are there; None where there are none that can be read."""
+    try:
+        with FeatureFile(out) as features:
+            return features.identity.precision
+    except FeatureFileError:
+        return None
+
+
 def check_table(table: Table) -> list[str]:
     """Refuse splits that nothing can be learnt or measured on; say where they are thin."""
     return check_splits(table.labels, table.splits, table.contents(), table.classes)
@@ -171,7 +205,11 @@ def _read_old(
         return None, {}
     # Another version may read what this one could not.
     rejected = table.rejected if writer == created_by() else ()
-    return table, {each.content: each.reason for each in rejected if each.content}
+    return table, {
+        each.content: each.reason
+        for each in rejected
+        if each.content and not may_be_read_now(each.reason)
+    }
 
 
 def _refuse_other_settings(out: Path, config: Config, identity: Identity, store: str) -> None:

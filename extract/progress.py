@@ -1,6 +1,8 @@
-"""Progress bars: a moving one in a terminal, now and then a line elsewhere."""
+"""Progress on stderr: a moving bar in a terminal, a plain line now and then elsewhere."""
 
 import sys
+import time
+from types import TracebackType
 
 from tqdm import tqdm
 
@@ -8,15 +10,83 @@ SECONDS_BETWEEN_LINES = 10.0
 BRIEF_SECONDS = 1.0
 
 
-def progress_bar(what: str, n_images: int) -> "tqdm[None]":
-    """A bar on stderr that counts images; none at all for what is over in a second."""
-    is_terminal = sys.stderr.isatty()
-    return tqdm(
-        total=n_images,
-        desc=what,
-        unit=" images",
-        mininterval=0.1 if is_terminal else SECONDS_BETWEEN_LINES,
-        delay=BRIEF_SECONDS,
-        leave=is_terminal,
-        disable=n_images == 0,
-    )
+class Progress:
+    """Images done and total, images per second, time left, rejected so far.
+
+    Nothing at all is shown of what is over in a second.
+
+    Parameters
+    ----------
+    what : str
+        What is being done.
+    n_images : int
+        How often, if all goes well.
+    """
+
+    def __init__(self, what: str, n_images: int) -> None:
+        self._is_terminal = sys.stderr.isatty()
+        self._bar = tqdm(
+            total=n_images,
+            desc=what,
+            unit=" images",
+            delay=BRIEF_SECONDS,
+            disable=n_images == 0 or not self._is_terminal,
+        )
+        self._what, self._n_images = what, n_images
+        self._n_done = self._n_rejected = 0
+        self._started = self._last_line = time.monotonic()
+        self._first = (self._started, 0)
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._bar.close()
+
+    def update(self, n: int = 1) -> None:
+        """Count images that are done."""
+        if self._n_done == 0:
+            # A network is loaded before its first images are done: not a matter of speed.
+            self._first = (time.monotonic(), n)
+        self._n_done += n
+        self._bar.update(n)
+        self._print_line_if_due()
+
+    def reject(self) -> None:
+        """Count an image that is done with because it cannot be used."""
+        self._n_rejected += 1
+        self._bar.set_postfix_str(f"{self._n_rejected} rejected", refresh=False)
+        self.update()
+
+    def summary(self) -> str:
+        """How many images took how long."""
+        seconds = time.monotonic() - self._started
+        return (
+            f"{self._what}: {self._n_done} images in {seconds:.1f} s, {self._rate():.1f} images/s"
+        )
+
+    def _rate(self) -> float:
+        """Images per second since the first were done; 0 as long as no others are."""
+        since, n_first = self._first
+        return (self._n_done - n_first) / max(time.monotonic() - since, 1e-9)
+
+    def _print_line_if_due(self) -> None:
+        now = time.monotonic()
+        if not self._is_terminal and now - self._last_line > SECONDS_BETWEEN_LINES:
+            self._last_line = now
+            sys.stderr.write(f"{self}\n")
+            sys.stderr.flush()
+
+    def __str__(self) -> str:
+        rate = self._rate()
+        left = tqdm.format_interval((self._n_images - self._n_done) / rate) if rate else "?"
+        rejected = f", {self._n_rejected} rejected" if self._n_rejected else ""
+        return (
+            f"{self._what}: {self._n_done} of {self._n_images} images, {rate:.1f} images/s, "
+            f"{left} left{rejected}"
+        )

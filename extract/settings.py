@@ -5,6 +5,33 @@ from dataclasses import dataclass
 from cache.format import STORES
 from extract.weights import IMAGENET
 
+AUTO = "auto"
+DEVICES = (AUTO, "cpu", "gpu")
+TENSORFLOW, OPENVINO = "tensorflow", "openvino"
+ENGINES = (AUTO, TENSORFLOW, OPENVINO)
+POOLINGS = ("avg", "max")
+FLOAT32, MIXED_FLOAT16 = "float32", "mixed_float16"
+PRECISIONS = (AUTO, FLOAT32, MIXED_FLOAT16)
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """How a network is run: what decides speed and memory, and no embedding.
+
+    Attributes
+    ----------
+    device : {"auto", "cpu", "gpu"}
+        ``auto``: every GPU that TensorFlow sees, else the CPU.
+    engine : {"auto", "tensorflow", "openvino"}
+        ``auto``: OpenVINO if it is installed and the network runs on a CPU, else TensorFlow.
+    batch_size : int or None
+        Images pushed through the network at once; None for what suits the device.
+    """
+
+    device: str = AUTO
+    engine: str = AUTO
+    batch_size: int | None = None
+
 
 @dataclass(frozen=True)
 class ExtractSettings:
@@ -17,10 +44,15 @@ class ExtractSettings:
         ``imagenet``, ``random`` or a path.
     size_px : int
         Height and width of the network's input.
+    pooling : {"avg", "max"}
+        From the last feature map to the embedding.
+    precision : {"auto", "float32", "mixed_float16"}
+        Arithmetic of the network. ``auto``: that of the file that is there; for a new file
+        mixed_float16 (float16 inside, float32 embeddings) on GPUs that gain from it, else float32.
     seed : int
         Of the split.
-    batch_size : int
-        Images pushed through the network at once; changes nothing but speed and memory.
+    device, engine, batch_size
+        See `Runtime`.
     store : str
         ``float32`` or ``float16``: how the embeddings are kept.
     overwrite : bool
@@ -30,7 +62,16 @@ class ExtractSettings:
     backbone: str = "resnet50"
     weights: str = IMAGENET
     size_px: int = 224
+    pooling: str = POOLINGS[0]
+    precision: str = AUTO
     seed: int = 0
-    batch_size: int = 32
+    device: str = AUTO
+    engine: str = AUTO
+    batch_size: int | None = None
     store: str = STORES[0]
     overwrite: bool = False
+
+    @property
+    def runtime(self) -> Runtime:
+        """How the network is run."""
+        return Runtime(self.device, self.engine, self.batch_size)

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterator
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +12,16 @@ from cache.format import Table, count_splits, describe_counts
 from cache.lock import one_writer
 from cache.parts import Parts
 from cache.writer import n_bytes, write_features
-from extract.backbones import Backbone, KerasBackbone, create_backbone
+from extract.backbones import MEAN_COLOR, Backbone, create_backbone, embed_images
 from extract.dataset import Dataset, find_images
+from extract.devices import GPU, find_devices, has_nvidia_gpu
 from extract.embedder import Embedded
-from extract.errors import DataError
-from extract.keras_runtime import describe_device
-from extract.plan import Plan, check_table, make_plan
-from extract.progress import progress_bar
-from extract.settings import ExtractSettings
-from extract.stream import Batch, ImageFile, image_batches
+from extract.errors import DataError, UnusableImageError
+from extract.plan import Plan, check_table, make_plan, previous_precision, require_usable
+from extract.progress import Progress
+from extract.settings import AUTO, FLOAT32, MIXED_FLOAT16, ExtractSettings
+from extract.stopwatch import Stopwatch
+from extract.stream import ImageFile, decoded_images
 
 # A killed run loses at most the part in flight.
 PART_IMAGES = 512
@@ -54,7 +54,7 @@ def extract_features(
     DataError, WeightsError, FeatureFileError, StorageError
         For what the user can mend. Parts finished until then are kept.
     """
-    backbone, dataset = _open(data, settings)
+    backbone, dataset = _open(data, out, settings)
     if backbone.identity.has_random_weights:
         say("RANDOM WEIGHTS: this network knows nothing. For demos and tests only.")
     with one_writer(out):
@@ -62,8 +62,9 @@ def extract_features(
         plan = make_plan(dataset, out, backbone.identity, parts, settings, say)
         say(f"{data}: {plan}")
         _require_room(out, plan, backbone.dim)
-        rejected = _extract(backbone, plan, parts, settings, say)
+        rejected = _extract(backbone, dataset, plan, parts, settings, say)
         table = plan.table.without(rejected)
+        require_usable(table, dataset)
         _say_rejected(table, say)
         for warning in check_table(table):
             say(f"note: {warning}")
@@ -80,16 +81,36 @@ def describe_plan(
     data: Path, out: Path, settings: ExtractSettings, say: Callable[[str], None]
 ) -> None:
     """Say what `extract_features` would do, and write nothing; takes and raises the same."""
-    backbone, dataset = _open(data, settings)
+    backbone, dataset = _open(data, out, settings)
     parts = Parts(out, backbone.identity.fingerprint)
     plan = make_plan(dataset, out, backbone.identity, parts, settings, say, keep_hashes=False)
     say(f"{data}: {plan}")
 
 
-def _open(data: Path, settings: ExtractSettings) -> tuple[Backbone, Dataset]:
-    backbone = create_backbone(settings.backbone, settings.weights, settings.size_px)
-    # Before weights are fetched for a folder that is not there.
-    return backbone, find_images(data)
+def _open(data: Path, out: Path, settings: ExtractSettings) -> tuple[Backbone, Dataset]:
+    # Before weights are fetched, or GPUs looked for, for a folder that is not there.
+    dataset = find_images(data)
+    backbone = create_backbone(
+        settings.backbone,
+        settings.weights,
+        settings.size_px,
+        settings.pooling,
+        _choose_precision(out, settings),
+    )
+    return backbone, dataset
+
+
+def _choose_precision(out: Path, settings: ExtractSettings) -> str:
+    """What `auto` means here; TensorFlow is imported only where there may be a GPU to ask."""
+    if settings.precision != AUTO:
+        return settings.precision
+    previous = previous_precision(out)
+    if previous is not None:
+        return previous
+    if settings.backbone == MEAN_COLOR or not (settings.device == GPU or has_nvidia_gpu()):
+        return FLOAT32
+    gains = find_devices(settings.device).gain_from_float16
+    return MIXED_FLOAT16 if gains else FLOAT32
 
 
 def _require_room(out: Path, plan: Plan, dim: int) -> None:
@@ -112,6 +133,7 @@ def _clear_up(out: Path, parts: Parts, say: Callable[[str], None]) -> None:
 
 def _extract(
     backbone: Backbone,
+    dataset: Dataset,
     plan: Plan,
     parts: Parts,
     settings: ExtractSettings,
@@ -119,32 +141,28 @@ def _extract(
 ) -> dict[bytes, str]:
     """Embed the missing images into parts; gives the reason for each that cannot be used."""
     contents = list(plan.missing)
-    rejected: dict[bytes, str] = {}
-    progress = progress_bar("extract", len(contents))
-
-    def reject(row: int, reason: str) -> None:
-        rejected[contents[row]] = reason
-        progress.update()
-
     files = [ImageFile(path, content) for content, path in plan.missing.items()]
-    batches = image_batches(files, settings.size_px, settings.batch_size, reject)
+    rejected: dict[bytes, str] = {}
+    stopwatch = Stopwatch()
+    progress = Progress("extract", len(contents))
+    most = len(plan.table.paths) - len(dataset.images) / 2
+
+    def reject(row: int, reason: UnusableImageError) -> None:
+        rejected[contents[row]] = str(reason)
+        progress.reject()
+        if len(rejected) > most:
+            require_usable(plan.table.without(rejected), dataset)
+
+    images = decoded_images(files, settings.size_px, reject, stopwatch)
     with progress:
-        for rows, embeddings in _in_parts(_embed(backbone, batches, say), progress.update):
+        embedded = embed_images(backbone, images, settings.runtime, stopwatch, say)
+        for rows, embeddings in _in_parts(embedded, progress.update):
             _refuse_infinite(embeddings, [files[row].path for row in rows])
-            plan.cached.update(parts.add([contents[row] for row in rows], embeddings))
+            with stopwatch.measure("write"):
+                plan.cached.update(parts.add([contents[row] for row in rows], embeddings))
+    if contents:
+        say(f"{progress.summary()}: {stopwatch}")
     return rejected
-
-
-def _embed(
-    backbone: Backbone, batches: Iterator[Batch], say: Callable[[str], None]
-) -> Iterator[Embedded]:
-    first = next(batches, None)
-    if first is None:
-        # Nothing to embed: the network is not even loaded.
-        return
-    if isinstance(backbone, KerasBackbone):
-        say(f"{backbone.name} on {describe_device()}")
-    yield from backbone.embed(chain([first], batches))
 
 
 def _in_parts(embedded: Iterator[Embedded], on_done: Callable[[int], object]) -> Iterator[Embedded]:
@@ -175,7 +193,8 @@ def _refuse_infinite(embeddings: NDArray[np.float32], paths: list[Path]) -> None
         first = paths[int(np.flatnonzero(~is_finite)[0])]
         raise DataError(
             f"{first}: its embedding is not finite, nor are those of {(~is_finite).sum() - 1} "
-            "more images. The weights are damaged or of another network: give others, --weights."
+            "more images. The weights are damaged or of another network (give others, --weights), "
+            "or too large for float16 (--precision float32)."
         )
 
 

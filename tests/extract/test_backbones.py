@@ -1,12 +1,24 @@
+import os
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from extract.backbones import BACKBONES, KerasBackbone, create_backbone, reopen_backbone
+from extract import keras_backbone
+from extract.backbones import BACKBONES, Backbone, create_backbone, reopen_backbone
+from extract.embedder import Embedder, relative_difference
+from extract.engines import openvino_engine, tensorflow_engine
 from extract.errors import DataError, WeightsError
+from extract.folding import fold_batch_norms
+from extract.keras_backbone import KerasBackbone
 from extract.keras_runtime import load_keras
+from extract.networks import NETWORKS
+from extract.settings import Runtime
+from extract.stopwatch import Stopwatch
 from extract.stream import Batch
 
 SIZE_PX = 32
@@ -20,62 +32,175 @@ def in_batches(images: np.ndarray, batch_size: int) -> Iterator[Batch]:
         yield Batch(np.arange(start, start + len(batch)), batch)
 
 
-def embed(backbone: KerasBackbone, images: np.ndarray, batch_size: int) -> np.ndarray:
-    embedded = list(backbone.embed(in_batches(images, batch_size)))
+def open_embedder(backbone: Backbone, images: np.ndarray, engine: str = "tensorflow") -> Embedder:
+    return backbone.open(Runtime(engine=engine), images[:4], Stopwatch(), lambda _: None)
+
+
+def embed(embedder: Embedder, images: np.ndarray, batch_size: int) -> np.ndarray:
+    embedded = list(embedder(in_batches(images, batch_size)))
     assert np.concatenate([each.rows for each in embedded]).tolist() == list(range(len(images)))
     return np.concatenate([each.embeddings for each in embedded])
 
 
-@pytest.fixture(scope="module")
-def resnet50(tmp_path_factory: pytest.TempPathFactory) -> KerasBackbone:
-    """ResNet50 whose BatchNormalization statistics are not those that it is born with."""
+def keras_embeddings(backbone: KerasBackbone, images: np.ndarray) -> np.ndarray:
+    """By the network and the preprocessing of Keras, with nothing of ours but the weights."""
+    applications = load_keras().applications
+    network = getattr(applications, backbone.facts.application)(
+        include_top=False, weights=None, pooling=backbone.pooling, input_shape=images.shape[1:]
+    )
+    network.load_weights(backbone.weights_source)
+    preprocess_input = getattr(applications, backbone.facts.module).preprocess_input
+    return network.predict(preprocess_input(images.astype(np.float32)), verbose=0)
+
+
+def write_weights(folder: Path, name: str) -> str:
+    """Weights whose BatchNormalization statistics are not those that a network is born with."""
     keras = load_keras()
     keras.utils.set_random_seed(1)
-    base = keras.applications.ResNet50(include_top=False, weights=None, input_shape=(32, 32, 3))
+    build = getattr(keras.applications, NETWORKS[name].application)
+    base = build(include_top=False, weights=None, input_shape=(SIZE_PX, SIZE_PX, 3))
     rng = np.random.default_rng(1)
     for layer in base.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             gamma, beta, mean, variance = layer.get_weights()
+            gamma, beta = rng.uniform(0.8, 1.2, gamma.shape), rng.normal(0, 0.1, beta.shape)
             mean = rng.normal(0, 0.1, mean.shape)
             layer.set_weights([gamma, beta, mean, rng.uniform(0.5, 2, variance.shape)])
-    path = tmp_path_factory.mktemp("weights") / "resnet50.weights.h5"
+    path = folder / f"{name}.weights.h5"
     base.save_weights(path)
-    return create_backbone("resnet50", str(path), SIZE_PX)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def resnet50(tmp_path_factory: pytest.TempPathFactory) -> KerasBackbone:
+    folder = tmp_path_factory.mktemp("weights")
+    return create_backbone("resnet50", write_weights(folder, "resnet50"), SIZE_PX)
 
 
 def test_mean_color_is_the_mean_computed_by_hand() -> None:
     image = np.zeros((1, 2, 2, 3), dtype=np.uint8)
     image[0, 0, 0] = (10, 20, 30)
     image[0, 1, 1] = (30, 0, 250)
-    [embedded] = create_backbone("mean-color", "none", 2).embed([Batch(np.array([5]), image)])
+    embedder = create_backbone("mean-color", "none", 2).open(
+        Runtime(), image, Stopwatch(), lambda _: None
+    )
+    [embedded] = embedder([Batch(np.array([5]), image)])
     np.testing.assert_array_equal(embedded.embeddings, [[10, 5, 70]])
     assert embedded.embeddings.dtype == np.float32
     assert embedded.rows.tolist() == [5]
 
 
-def test_an_embedding_is_the_same_alone_and_among_others(resnet50: KerasBackbone) -> None:
-    together = embed(resnet50, IMAGES, 9)
-    assert together.shape == (9, 2048)
-    assert together.dtype == np.float32
-    scale = np.abs(together).max()
-    for batch_size in (1, 4):
-        np.testing.assert_allclose(embed(resnet50, IMAGES, batch_size), together, atol=1e-5 * scale)
-    other_neighbours = embed(resnet50, IMAGES[::-1], 9)[::-1]
-    np.testing.assert_allclose(other_neighbours, together, atol=1e-5 * scale)
-
-
-def test_embeddings_are_those_of_keras_own_network_and_preprocessing(
-    resnet50: KerasBackbone,
+@pytest.mark.parametrize("engine", ["tensorflow", "openvino"])
+def test_an_embedding_is_the_same_alone_among_others_and_in_every_run(
+    resnet50: KerasBackbone, engine: str
 ) -> None:
-    keras = load_keras()
-    network = keras.applications.ResNet50(
-        include_top=False, weights=None, pooling="avg", input_shape=(SIZE_PX, SIZE_PX, 3)
-    )
-    network.load_weights(resnet50.weights_source)
-    pixels = keras.applications.resnet50.preprocess_input(IMAGES.astype(np.float32))
-    expected = network.predict(pixels, verbose=0)
-    scale = np.abs(expected).max()
-    np.testing.assert_allclose(embed(resnet50, IMAGES, 4), expected, atol=1e-5 * scale)
+    images = RNG.integers(0, 256, (70, SIZE_PX, SIZE_PX, 3), dtype=np.uint8)
+    embedder = open_embedder(resnet50, images, engine)
+    together = embed(embedder, images, 64)
+    assert together.shape == (70, 2048)
+    assert together.dtype == np.float32
+    for batch_size in (1, 7):
+        assert relative_difference(embed(embedder, images, batch_size), together) < 1e-5
+    opened_again = open_embedder(resnet50, images, engine)
+    other_neighbours = embed(opened_again, images[::-1], 7)[::-1]
+    assert relative_difference(other_neighbours, together) < 1e-5
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_embeddings_are_those_of_keras_own_network_and_preprocessing(
+    name: str, tmp_path: Path
+) -> None:
+    backbone = create_backbone(name, write_weights(tmp_path, name), SIZE_PX)
+    expected = keras_embeddings(backbone, IMAGES)
+    assert expected.shape[1] == backbone.dim
+    folded = backbone.folded_network()
+    for make in (tensorflow_engine, openvino_engine):
+        found = make(lambda: folded).infer(IMAGES)
+        assert relative_difference(found, expected) < 1e-5, make
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_last_block_is_there_and_is_not_everything(name: str) -> None:
+    backbone = create_backbone(name, "random", SIZE_PX)
+    [base] = [each for each in backbone.network().layers if hasattr(each, "layers")]
+    in_block = [each for each in base.layers if each.name.startswith(backbone.facts.last_block)]
+    assert 0 < len(in_block) < len(base.layers) / 2
+    for prefix in backbone.facts.last_block:
+        assert any(each.name.startswith(prefix) for each in base.layers), prefix
+    # What follows a block that trains is part of it, but for pooling and the norm after that.
+    with_weights = [each for each in base.layers if each.weights]
+    assert with_weights[-1] in in_block or "layer_normalization" in with_weights[-1].name
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_file_of_imagenet_weights_is_the_one_that_keras_fetches(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from keras.src.utils import file_utils
+
+    class AskedForError(Exception):
+        pass
+
+    def get_file(fname: str, *_: object, **__: object) -> None:
+        raise AskedForError(fname)
+
+    monkeypatch.setattr(file_utils, "get_file", get_file)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    expected = NETWORKS[name].imagenet_file
+    with pytest.raises(WeightsError, match=re.escape(f"cannot be fetched ({expected})")):
+        create_backbone(name, "imagenet", SIZE_PX).identity  # noqa: B018
+
+
+def test_pooling_max_is_that_of_keras_and_another_fingerprint(resnet50: KerasBackbone) -> None:
+    mean = replace(resnet50, size_px=64)  # at 32 px the last map is 1x1
+    largest = replace(mean, pooling="max")
+    assert largest.identity.fingerprint != mean.identity.fingerprint
+    images = RNG.integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    found = embed(open_embedder(largest, images), images, 2)
+    assert relative_difference(found, keras_embeddings(largest, images)) < 1e-5
+    assert relative_difference(found, keras_embeddings(mean, images)) > 0.1
+
+
+@pytest.mark.parametrize("name", ["resnet50", "efficientnetv2b0"])
+def test_mixed_precision_computes_in_float16_and_gives_float32(name: str, tmp_path: Path) -> None:
+    backbone = create_backbone(name, write_weights(tmp_path, name), SIZE_PX)
+    mixed = replace(backbone, precision="mixed_float16")
+    assert mixed.identity.fingerprint != backbone.identity.fingerprint
+    [base] = [each for each in mixed.folded_network().layers if hasattr(each, "layers")]
+    convs = [each for each in base.layers if "Conv" in type(each).__name__]
+    assert {each.compute_dtype for each in convs} == {"float16"}
+    assert {each.variable_dtype for each in convs} == {"float32"}
+    assert base.layers[-1].compute_dtype == "float32"
+    found = embed(open_embedder(mixed, IMAGES), IMAGES, 4)
+    assert found.dtype == np.float32
+    assert 1e-5 < relative_difference(found, keras_embeddings(backbone, IMAGES)) < 5e-2
+
+
+def test_a_folded_network_that_disagrees_is_not_used_and_that_is_said(
+    resnet50: KerasBackbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(base: Any) -> Any:
+        folded = fold_batch_norms(base)
+        layer = folded.get_layer("conv1_conv")
+        layer.set_weights([weight * 1.001 for weight in layer.get_weights()])
+        return folded
+
+    monkeypatch.setattr(keras_backbone, "fold_batch_norms", wrong)
+    said: list[str] = []
+    embedder = resnet50.open(Runtime(), IMAGES[:4], Stopwatch(), said.append)
+    [(_, found)] = embedder([Batch(np.arange(9), IMAGES)])
+    assert relative_difference(found, keras_embeddings(resnet50, IMAGES)) < 1e-5
+    assert [line.split(" is not used")[0] for line in said[:2]] == [
+        "note: OpenVINO",
+        "note: BatchNormalization folded away",
+    ]
+    assert said[2] == f"resnet50 on CPU, {os.cpu_count()} cores, TensorFlow"
+
+
+def test_openvino_is_chosen_where_it_is_installed(resnet50: KerasBackbone) -> None:
+    said: list[str] = []
+    resnet50.open(Runtime(), IMAGES[:4], Stopwatch(), said.append)
+    assert said == [f"resnet50 on CPU, {os.cpu_count()} cores, OpenVINO"]
 
 
 def test_preprocessing_is_what_the_fingerprint_says(resnet50: KerasBackbone) -> None:
@@ -91,7 +216,7 @@ def test_preprocessing_is_what_the_fingerprint_says(resnet50: KerasBackbone) -> 
 
 def test_images_are_not_modified(resnet50: KerasBackbone) -> None:
     images = IMAGES.copy()
-    embed(resnet50, images, 4)
+    embed(open_embedder(resnet50, images), images, 4)
     np.testing.assert_array_equal(images, IMAGES)
 
 
@@ -101,7 +226,8 @@ def test_everything_is_frozen(resnet50: KerasBackbone) -> None:
 
 def test_random_weights_are_the_same_every_time() -> None:
     first, second = (
-        embed(create_backbone("resnet50", "random", SIZE_PX), IMAGES[:2], 2) for _ in range(2)
+        create_backbone("resnet50", "random", SIZE_PX).network().predict(IMAGES[:2], verbose=0)
+        for _ in range(2)
     )
     np.testing.assert_array_equal(first, second)
 
@@ -124,7 +250,7 @@ def test_imagenet_weights_are_read_in_the_format_that_keras_fetches(
     base = keras.applications.ResNet50(include_top=False, weights=None, input_shape=(32, 32, 3))
     base.load_weights(resnet50.weights_source)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    path = tmp_path / "models" / resnet50.imagenet_file
+    path = tmp_path / "models" / resnet50.facts.imagenet_file
     path.parent.mkdir()
     with h5py.File(path, "w") as file:
         file.attrs["layer_names"] = [layer.name.encode() for layer in base.layers]
@@ -137,7 +263,10 @@ def test_imagenet_weights_are_read_in_the_format_that_keras_fetches(
             for name, weight in zip(names, layer.weights, strict=True):
                 group[name] = weight.numpy()
     imagenet = create_backbone("resnet50", "imagenet", SIZE_PX)
-    np.testing.assert_array_equal(embed(imagenet, IMAGES, 4), embed(resnet50, IMAGES, 4))
+    np.testing.assert_array_equal(
+        embed(open_embedder(imagenet, IMAGES), IMAGES, 4),
+        embed(open_embedder(resnet50, IMAGES), IMAGES, 4),
+    )
 
 
 def test_other_weights_are_not_mistaken_for_those_that_made_the_features(

@@ -1,0 +1,87 @@
+"""Where networks run: the CPU, or every GPU that TensorFlow sees."""
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from extract.errors import DeviceError
+from extract.keras_runtime import load_tensorflow
+from extract.settings import AUTO, DEVICES
+
+CPU, GPU = DEVICES[1:]
+# From Volta on (2017), NVIDIA's GPUs multiply float16 matrices several times as fast as float32.
+FLOAT16_COMPUTE_CAPABILITY = (7, 0)
+
+
+@dataclass(frozen=True)
+class Devices:
+    """Devices that share the work.
+
+    Attributes
+    ----------
+    kind : {"cpu", "gpu"}
+    names : tuple of str
+        As TensorFlow names them, such as ``GPU:0``.
+    gain_from_float16 : bool
+        Whether each of them is faster in float16.
+    """
+
+    kind: str
+    names: tuple[str, ...]
+    gain_from_float16: bool = False
+
+    def __str__(self) -> str:
+        if self.kind == GPU:
+            return f"{len(self.names)} GPU" + ("s" if len(self.names) > 1 else "")
+        return f"CPU, {os.cpu_count()} cores"
+
+
+def find_devices(asked: str = AUTO) -> Devices:
+    """The devices to use; imports TensorFlow.
+
+    Parameters
+    ----------
+    asked : {"auto", "cpu", "gpu"}
+        ``auto``: the GPUs if there are any, else the CPU.
+
+    Raises
+    ------
+    DeviceError
+        If a GPU is asked for and TensorFlow sees none.
+    """
+    tf = load_tensorflow()
+    gpus = [] if asked == CPU else tf.config.list_physical_devices("GPU")
+    if gpus:
+        names = tuple(f"GPU:{number}" for number in range(len(gpus)))
+        return Devices(GPU, names, all(_gains_from_float16(gpu) for gpu in gpus))
+    if asked == GPU:
+        raise DeviceError(f"--device gpu: TensorFlow sees no GPU. {_why_no_gpu()}")
+    return Devices(CPU, ("CPU:0",))
+
+
+def describe_devices(devices: Devices, asked: str = AUTO) -> str:
+    """Where networks run, in words; says so when a GPU is there and cannot be used."""
+    if devices.kind == CPU and asked == AUTO and has_nvidia_gpu():
+        return f"{devices} (an NVIDIA GPU is here, but TensorFlow does not see it. {_why_no_gpu()})"
+    return str(devices)
+
+
+def has_nvidia_gpu() -> bool:
+    """Whether the machine seems to have an NVIDIA GPU; a guess that needs no TensorFlow."""
+    return shutil.which("nvidia-smi") is not None or Path("/proc/driver/nvidia/gpus").is_dir()
+
+
+def _gains_from_float16(gpu: Any) -> bool:
+    details = load_tensorflow().config.experimental.get_device_details(gpu)
+    return tuple(details.get("compute_capability", (0, 0))) >= FLOAT16_COMPUTE_CAPABILITY
+
+
+def _why_no_gpu() -> str:
+    if not has_nvidia_gpu():
+        return "No NVIDIA GPU was found on this machine either: --device cpu (make: DEVICE=cpu)."
+    return (
+        "'make install EXTRAS=gpu' brings CUDA for TensorFlow; TF_CPP_MIN_LOG_LEVEL=0 shows what "
+        "TensorFlow says."
+    )

@@ -1,0 +1,201 @@
+"""Engines: what pushes a batch of pixels through a network, on one kind of device."""
+
+import math
+import tempfile
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from extract.devices import Devices
+from extract.errors import DeviceError
+from extract.keras_runtime import freeze, load_tensorflow
+
+Pixels = NDArray[np.uint8]
+Embeddings = NDArray[np.float32]
+
+# Measured with ResNet50 at 224 px on 2 cores: two streams hide each other's gaps (2 to 5 % over
+# one), more gain nothing, and 4 to 16 images at once are equally fast.
+N_STREAMS = 2
+CPU_BATCH = 16
+# Not measured: a size at which GPUs are known to be busy, and which fits in 4 GB.
+GPU_BATCH = 64
+# One image at a time is the fastest in OpenVINO, because what a layer makes of it stays in the
+# processor's cache (64 images/s where batches of 16 gave 60). A task is a few of them.
+OPENVINO_BATCH = 4
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What pushes pixels through a network.
+
+    Attributes
+    ----------
+    name : str
+        For people.
+    infer : callable
+        Takes uint8 (n, size_px, size_px, 3), RGB, 0-255, and gives float32 (n, dim); no row depends
+        on the others. Threads may call it at the same time.
+    batch_size : int
+        Images in one call that suit it.
+    n_streams : int
+        Threads that should call it at the same time.
+    """
+
+    name: str
+    infer: Callable[[Pixels], Embeddings]
+    batch_size: int = CPU_BATCH
+    n_streams: int = N_STREAMS
+
+
+def tensorflow_engine(build: Callable[[], Any]) -> Engine:
+    """A Keras network on the CPU, by TensorFlow; its weights may change between calls.
+
+    Weights frozen into constants of the graph were measured to gain nothing over this, and cost 4 s
+    more at the start.
+
+    Parameters
+    ----------
+    build : callable
+        Makes the network.
+    """
+    tf = load_tensorflow()
+    with tf.device("/CPU:0"):
+        network = build()
+        signature = [tf.TensorSpec(network.input_shape, tf.uint8)]
+        infer = tf.function(lambda images: network(images, training=False), signature)
+    return Engine("TensorFlow", lambda images: infer(tf.constant(images)).numpy())
+
+
+def has_openvino() -> bool:
+    """Whether the optional package is installed; nothing is imported."""
+    return find_spec("openvino") is not None
+
+
+def openvino_engine(build: Callable[[], Any]) -> Engine:
+    """A Keras network run by OpenVINO on the CPU, one image a request.
+
+    Parameters
+    ----------
+    build : callable
+        Makes the network.
+
+    Raises
+    ------
+    DeviceError
+        If OpenVINO is not installed.
+    """
+    if not has_openvino():
+        raise DeviceError(
+            "--engine openvino: OpenVINO is not installed. 'make install EXTRAS=cpu' brings it."
+        )
+    with load_tensorflow().device("/CPU:0"):
+        compiled = _compile_for_openvino(build())
+    local = threading.local()
+
+    def infer(images: Pixels) -> Embeddings:
+        if not hasattr(local, "request"):
+            local.request = compiled.create_infer_request()
+        rows = [local.request.infer({0: image[np.newaxis]})[0].copy() for image in images]
+        return np.concatenate(rows)
+
+    n_streams = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
+    return Engine("OpenVINO", infer, OPENVINO_BATCH, n_streams)
+
+
+def _compile_for_openvino(network: Any) -> Any:
+    import openvino
+
+    core = openvino.Core()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.pb"
+        path.write_bytes(freeze(network).graph.as_graph_def().SerializeToString())
+        model = core.read_model(path)
+        model.reshape([1, *network.input_shape[1:]])
+        # Where the processor has bfloat16, OpenVINO takes it unless told: wrong by 3e-3.
+        options = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": "f32"}
+        return core.compile_model(model, "CPU", options)
+
+
+def mirrored_engine(build: Callable[[], Any], devices: Devices, is_float32: bool) -> Engine:
+    """A Keras network on each of several devices, every batch shared out among them.
+
+    Parameters
+    ----------
+    build : callable
+        Makes the network; called once, where its weights go to all devices.
+    devices : Devices
+    is_float32 : bool
+        Whether to keep GPUs from rounding float32 to TensorFloat-32, which they do by default.
+    """
+    tf = load_tensorflow()
+    if is_float32:
+        tf.config.experimental.enable_tensor_float_32_execution(False)
+    strategy = tf.distribute.MirroredStrategy(list(devices.names))
+    with strategy.scope():
+        network = build()
+    n_devices = strategy.num_replicas_in_sync
+
+    @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
+    def infer(shares: Any) -> Any:
+        return strategy.run(lambda images: network(images, training=False), (shares,))
+
+    def run(images: Pixels) -> Embeddings:
+        shares = _equal_shares(images, n_devices)
+        distributed = strategy.experimental_distribute_values_from_function(
+            lambda context: tf.constant(shares[context.replica_id_in_sync_group])
+        )
+        results = strategy.experimental_local_results(infer(distributed))
+        return np.concatenate([each.numpy() for each in results])[: len(images)]
+
+    return Engine("TensorFlow", run, GPU_BATCH * n_devices)
+
+
+def _equal_shares(images: Pixels, n_shares: int) -> list[Pixels]:
+    """The images in order, the last one repeated until every device has as many."""
+    each = math.ceil(len(images) / n_shares)
+    padding = np.repeat(images[-1:], each * n_shares - len(images), axis=0)
+    return np.split(np.concatenate([images, padding]), n_shares)
+
+
+def halving_engine(engine: Engine, say: Callable[[str], None]) -> Engine:
+    """Go on with half the batch when the device is out of memory, and say so.
+
+    Parameters
+    ----------
+    engine : Engine
+    say : callable
+        Told of every new size.
+
+    Raises
+    ------
+    DeviceError
+        From the engine that is returned, if not even one image fits.
+    """
+    out_of_memory = load_tensorflow().errors.ResourceExhaustedError
+    most = [2**31]  # images at once; shared by the threads that call the engine
+
+    def run(images: Pixels) -> Embeddings:
+        n_fitting = most[0]
+        if len(images) > n_fitting:
+            starts = range(0, len(images), n_fitting)
+            return np.concatenate([run(images[start : start + n_fitting]) for start in starts])
+        try:
+            return engine.infer(images)
+        except out_of_memory as error:
+            if len(images) == 1:
+                raise DeviceError(
+                    "out of memory with a single image: --device cpu, a smaller --size, or a "
+                    "smaller --backbone."
+                ) from error
+            if len(images) // 2 < most[0]:
+                most[0] = len(images) // 2
+                say(f"out of memory with {len(images)} images at once: on with {most[0]}")
+        return run(images)
+
+    return replace(engine, infer=run)

@@ -1,0 +1,210 @@
+"""A network of keras.applications with its own preprocessing, and the identity of both."""
+
+import importlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cache.fingerprint import Identity
+from extract.decode import resize_rule
+from extract.devices import GPU, Devices, describe_devices, find_devices
+from extract.embedder import Candidate, Embedder, EngineEmbedder, first_that_agrees
+from extract.engines import (
+    Engine,
+    halving_engine,
+    has_openvino,
+    mirrored_engine,
+    openvino_engine,
+    tensorflow_engine,
+)
+from extract.errors import WeightsError
+from extract.folding import fold_batch_norms
+from extract.keras_runtime import load_keras
+from extract.networks import NETWORKS, Network
+from extract.settings import AUTO, FLOAT32, OPENVINO, POOLINGS, Runtime
+from extract.stopwatch import Stopwatch
+from extract.weights import (
+    IMAGENET,
+    RANDOM_SEED,
+    WAY_OUT,
+    Weights,
+    check_shapes,
+    resolve_weights,
+)
+
+# Relative distance from the untouched Keras network. Folding was measured at 4e-7, OpenVINO at
+# 1e-7 and float16 at 1e-3; what is wrong is off by more than a tenth.
+FOLDED_TOLERANCE, ENGINE_TOLERANCE, FLOAT16_TOLERANCE = 1e-5, 1e-4, 5e-2
+
+
+@dataclass(frozen=True)
+class KerasBackbone:
+    """A network of keras.applications without its top, pooled, in inference mode.
+
+    Attributes
+    ----------
+    name : str
+        A key of `NETWORKS`; in the fingerprint.
+    weights_source : str
+        ``imagenet``, ``random`` or a path.
+    size_px : int
+        Height and width of the input.
+    pooling : {"avg", "max"}
+    precision : {"float32", "mixed_float16"}
+    """
+
+    name: str
+    weights_source: str
+    size_px: int
+    pooling: str = POOLINGS[0]
+    precision: str = FLOAT32
+
+    @property
+    def facts(self) -> Network:
+        """What the table says of the network."""
+        return NETWORKS[self.name]
+
+    @property
+    def dim(self) -> int:
+        """Length of an embedding."""
+        return self.facts.dim
+
+    @cached_property
+    def weights(self) -> Weights:
+        """The weights, found or fetched."""
+        return resolve_weights(self.weights_source, self.facts.imagenet_file, self._fetch)
+
+    @cached_property
+    def identity(self) -> Identity:
+        """What decides its embeddings."""
+        return Identity(
+            backbone=self.name,
+            weights_hash=self.weights.hash,
+            preprocessing=self.facts.preprocessing,
+            size_px=self.size_px,
+            resize=resize_rule(self.size_px),
+            pooling=self.pooling,
+            precision=self.precision,
+        )
+
+    def network(self) -> Any:
+        """Build the network in float32 and load its weights; every layer is frozen.
+
+        Returns
+        -------
+        keras.Model
+            Takes uint8 (n, size_px, size_px, 3), RGB, 0-255, with the preprocessing inside; gives
+            float32 (n, dim).
+
+        Raises
+        ------
+        WeightsError
+            If the weights are those of another network.
+        """
+        return self._with_preprocessing(self._base())
+
+    def folded_network(self) -> Any:
+        """The same for inference only: BatchNormalization folded, in the backbone's precision."""
+        with _dtype_policy(self.precision):
+            folded = fold_batch_norms(self._base())
+        _pool_in_float32(folded)
+        return self._with_preprocessing(folded)
+
+    def open(
+        self,
+        runtime: Runtime,
+        sample: NDArray[np.uint8],
+        stopwatch: Stopwatch,
+        say: Callable[[str], None],
+    ) -> Embedder:
+        """Load the network; `sample` are some of the images to come, which it is checked on."""
+        devices = find_devices(runtime.device)
+        candidates = [*self._candidates(devices, runtime.engine)]
+        reference = np.asarray(self.network()(sample, training=False))
+        engine = first_that_agrees(candidates, reference, sample, say)
+        say(f"{self.name} on {describe_devices(devices, runtime.device)}, {engine.name}")
+        batch_size = runtime.batch_size or engine.batch_size
+        return EngineEmbedder(halving_engine(engine, say), batch_size, stopwatch)
+
+    def _candidates(self, devices: Devices, engine: str) -> Iterator[Candidate]:
+        is_float32 = self.precision == FLOAT32
+        tolerance = FOLDED_TOLERANCE if is_float32 else FLOAT16_TOLERANCE
+        build: Callable[[Callable[[], Any]], Engine] = tensorflow_engine
+        if devices.kind == GPU:
+            build = partial(mirrored_engine, devices=devices, is_float32=is_float32)
+            # cuDNN chooses among algorithms that round differently.
+            tolerance = max(tolerance, ENGINE_TOLERANCE)
+        elif engine == OPENVINO or (engine == AUTO and is_float32 and has_openvino()):
+            openvino = partial(openvino_engine, self.folded_network)
+            yield Candidate("OpenVINO", openvino, max(tolerance, ENGINE_TOLERANCE))
+        folded = partial(build, self.folded_network)
+        yield Candidate("BatchNormalization folded away", folded, tolerance)
+        yield Candidate("the untouched network", partial(build, self.network), 0)
+
+    def _with_preprocessing(self, base: Any) -> Any:
+        keras = load_keras()
+        inputs = keras.Input((self.size_px, self.size_px, 3), dtype="uint8", name="rgb")
+        preprocess_input = self._module().preprocess_input
+        pixels = preprocess_input(keras.ops.cast(inputs, "float32"), data_format="channels_last")
+        base.trainable = False
+        outputs = keras.ops.cast(base(pixels, training=False), "float32")
+        return keras.Model(inputs, outputs, name=f"{self.name}_with_preprocessing")
+
+    def _base(self) -> Any:
+        path = self.weights.path
+        if path is None:
+            load_keras().utils.set_random_seed(RANDOM_SEED)
+        base = self._application()(
+            include_top=False,
+            weights=None,
+            pooling=self.pooling,
+            input_shape=(self.size_px, self.size_px, 3),
+        )
+        if path is not None:
+            check_shapes(path, [tuple(w.shape) for w in base.weights], self.facts.application)
+            try:
+                base.load_weights(path)
+            except (ValueError, KeyError, TypeError) as error:
+                reason = str(error).splitlines()[0]
+                raise WeightsError(
+                    f"{path}: not weights of {self.facts.application} ({reason}). {WAY_OUT}"
+                ) from error
+        return base
+
+    def _module(self) -> Any:
+        load_keras()
+        return importlib.import_module(f"keras.applications.{self.facts.module}")
+
+    def _application(self) -> Any:
+        return getattr(load_keras().applications, self.facts.application)
+
+    def _fetch(self) -> None:
+        # At the size that they were trained with: some networks warn at any other.
+        shape = (224, 224, 3)
+        self._application()(include_top=False, weights=IMAGENET, input_shape=shape)
+
+
+@contextmanager
+def _dtype_policy(name: str) -> Iterator[None]:
+    """What layers that are built inside compute in; their weights stay float32."""
+    config = load_keras().config
+    before = config.dtype_policy()
+    config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        config.set_dtype_policy(before)
+
+
+def _pool_in_float32(base: Any) -> None:
+    """A mean over thousands of float16 activations should not be rounded to float16 once more."""
+    layers = load_keras().layers
+    pooling = (layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D)
+    last = max(row for row, layer in enumerate(base.layers) if isinstance(layer, pooling))
+    for layer in base.layers[last:]:
+        layer.dtype_policy = FLOAT32

@@ -1,0 +1,92 @@
+"""The networks of keras.applications that headbench knows, one row each."""
+
+from dataclasses import dataclass
+
+CAFFE = "caffe: RGB to BGR, minus mean (103.939, 116.779, 123.68), not scaled"
+TF = "tf: RGB, / 127.5 - 1"
+TF_INSIDE = "in the network: RGB, / 127.5 - 1"
+TORCH_INSIDE = (
+    "in the network: RGB, / 255, minus mean (0.485, 0.456, 0.406), over standard deviation "
+    "(0.229, 0.224, 0.225)"
+)
+
+
+@dataclass(frozen=True)
+class Network:
+    """Facts about a network.
+
+    Attributes
+    ----------
+    source : str
+        Function of keras.applications, behind the module that holds its `preprocess_input`.
+    preprocessing : str
+        What is done to the pixels, in words: part of the fingerprint.
+    dim : int
+        Length of an embedding.
+    last_block : tuple of str
+        How the names of the layers of its last block begin: what fine-tuning trains.
+    imagenet_file : str
+        Name that Keras gives the file of its ImageNet weights.
+    """
+
+    source: str
+    preprocessing: str
+    dim: int
+    last_block: tuple[str, ...]
+    imagenet_file: str
+
+    @property
+    def module(self) -> str:
+        """Name of its module in keras.applications."""
+        return self.source.split(".")[0]
+
+    @property
+    def application(self) -> str:
+        """Name of its function in keras.applications."""
+        return self.source.split(".")[1]
+
+
+NETWORKS = {
+    "resnet50": Network(
+        source="resnet50.ResNet50",
+        preprocessing=CAFFE,
+        dim=2048,
+        last_block=("conv5_",),
+        imagenet_file="resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
+    ),
+    "resnet101": Network(
+        source="resnet.ResNet101",
+        preprocessing=CAFFE,
+        dim=2048,
+        last_block=("conv5_",),
+        imagenet_file="resnet101_weights_tf_dim_ordering_tf_kernels_notop.h5",
+    ),
+    "resnet50v2": Network(
+        source="resnet_v2.ResNet50V2",
+        preprocessing=TF,
+        dim=2048,
+        last_block=("conv5_", "post_"),
+        imagenet_file="resnet50v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
+    ),
+    "efficientnetv2b0": Network(
+        source="efficientnet_v2.EfficientNetV2B0",
+        preprocessing=TORCH_INSIDE,
+        dim=1280,
+        last_block=("block6", "top_"),
+        imagenet_file="efficientnetv2-b0_notop.h5",
+    ),
+    "convnexttiny": Network(
+        source="convnext.ConvNeXtTiny",
+        preprocessing=TORCH_INSIDE,
+        dim=768,
+        last_block=("convnext_tiny_stage_3",),
+        imagenet_file="convnext_tiny_notop.h5",
+    ),
+    "mobilenetv3large": Network(
+        source="mobilenet_v3.MobileNetV3Large",
+        preprocessing=TF_INSIDE,
+        dim=960,
+        last_block=("expanded_conv_14", "conv_1"),
+        imagenet_file="weights_mobilenet_v3_large_224_1.0_float_no_top_v2.h5",
+    ),
+}

@@ -1,0 +1,34 @@
+"""Options of every command that runs a network."""
+
+import argparse
+
+from cache import cli
+from extract.settings import DEVICES, ENGINES, Runtime
+
+
+def add_runtime_options(parser: argparse.ArgumentParser) -> None:
+    """Add what decides how fast a network runs; the defaults are those of `Runtime`."""
+    default = Runtime()
+    parser.add_argument(
+        "--device",
+        choices=DEVICES,
+        default=default.device,
+        help="auto: every GPU that TensorFlow sees, else the CPU (default auto)",
+    )
+    parser.add_argument(
+        "--engine",
+        choices=ENGINES,
+        default=default.engine,
+        help="auto: OpenVINO on a CPU, if it is installed, else TensorFlow (default auto)",
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=cli.at_least(1),
+        default=default.batch_size,
+        help="images at once (default: what suits the device)",
+    )
+
+
+def runtime_of(arguments: argparse.Namespace) -> Runtime:
+    """What was chosen by those options."""
+    return Runtime(arguments.device, arguments.engine, arguments.batch_size)

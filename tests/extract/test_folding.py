@@ -1,0 +1,77 @@
+from typing import Any
+
+import numpy as np
+import pytest
+
+from extract.embedder import relative_difference
+from extract.folding import fold_batch_norms
+from extract.keras_runtime import load_keras
+
+RNG = np.random.default_rng(0)
+IMAGES = RNG.normal(size=(3, 12, 12, 4)).astype(np.float32)
+
+
+def disturb(network: Any) -> Any:
+    """Give every BatchNormalization statistics and factors that a mistake would show in."""
+    for layer in network.layers:
+        if isinstance(layer, load_keras().layers.BatchNormalization):
+            layer.set_weights([RNG.uniform(0.5, 2, each.shape) for each in layer.get_weights()])
+    return network
+
+
+def build(*layers: Any) -> Any:
+    keras = load_keras()
+    inputs = outputs = keras.Input((12, 12, 4))
+    for layer in layers:
+        outputs = layer(outputs)
+    return disturb(keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(outputs)))
+
+
+def n_norms(network: Any) -> int:
+    norm = load_keras().layers.BatchNormalization
+    return sum(isinstance(layer, norm) for layer in network.layers)
+
+
+def check(network: Any, n_left: int) -> None:
+    before = [weight.copy() for weight in network.get_weights()]
+    folded = fold_batch_norms(network)
+    assert n_norms(folded) == n_left
+    expected = network.predict(IMAGES, verbose=0)
+    assert relative_difference(folded.predict(IMAGES, verbose=0), expected) < 1e-6
+    for weight, kept in zip(network.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, kept)
+
+
+@pytest.mark.parametrize("use_bias", [True, False])
+@pytest.mark.parametrize("options", [{}, {"scale": False}, {"center": False}, {"epsilon": 0.1}])
+def test_a_norm_after_a_convolution_is_folded(use_bias: bool, options: dict[str, Any]) -> None:
+    layers = load_keras().layers
+    norm = layers.BatchNormalization(**options)
+    check(build(layers.Conv2D(6, 3, use_bias=use_bias), norm, layers.ReLU()), 0)
+
+
+@pytest.mark.parametrize("multiplier", [1, 2])
+def test_a_norm_after_a_depthwise_convolution_is_folded(multiplier: int) -> None:
+    layers = load_keras().layers
+    conv = layers.DepthwiseConv2D(3, depth_multiplier=multiplier, use_bias=False)
+    check(build(conv, layers.BatchNormalization()), 0)
+
+
+def test_a_norm_that_follows_something_else_stays() -> None:
+    layers = load_keras().layers
+    check(build(layers.BatchNormalization(), layers.ReLU(), layers.Conv2D(5, 3)), 1)
+    check(build(layers.Conv2D(5, 3, activation="relu"), layers.BatchNormalization()), 1)
+
+
+def test_a_convolution_that_something_else_reads_too_stays_as_it_is() -> None:
+    keras = load_keras()
+    inputs = keras.Input((12, 12, 4))
+    conv = keras.layers.Conv2D(4, 3, padding="same")(inputs)
+    both = keras.layers.Add()([keras.layers.BatchNormalization()(conv), conv])
+    check(disturb(keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(both))), 1)
+
+
+def test_what_comes_out_is_frozen() -> None:
+    layers = load_keras().layers
+    folded = fold_batch_norms(build(layers.Conv2D(6, 3), layers.BatchNormalization()))
+    assert folded.trainable_variables == []

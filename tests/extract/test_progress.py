@@ -1,0 +1,79 @@
+import io
+import sys
+
+import pytest
+
+from extract import progress as module
+from extract.progress import Progress
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time, to be set by hand."""
+    now = [100.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_plain_lines_where_there_is_no_terminal(
+    clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with Progress("extract", 1000) as progress:
+        clock[0] += 8  # loading the network: not a matter of speed
+        progress.update(100)
+        clock[0] += 5
+        progress.update(150)
+        progress.reject()
+        clock[0] += 0.2
+        progress.update(249)
+        progress.update()
+    assert sys.stderr.getvalue() == ("extract: 250 of 1000 images, 30.0 images/s, 00:25 left\n")
+
+
+def test_the_summary_tells_all_seconds_and_the_speed_once_it_ran(
+    clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    progress = Progress("extract", 300)
+    clock[0] += 8
+    progress.update(100)
+    clock[0] += 4
+    progress.update(200)
+    assert progress.summary() == "extract: 300 images in 12.0 s, 50.0 images/s"
+
+
+def test_rejected_images_are_counted_in_the_line(
+    clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    progress = Progress("extract", 10)
+    progress.reject()
+    clock[0] += 2
+    progress.update(4)
+    assert str(progress) == "extract: 5 of 10 images, 2.0 images/s, 00:02 left, 1 rejected"
+
+
+def test_a_bar_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setattr(module, "BRIEF_SECONDS", 0)
+    with Progress("extract", 10) as progress:
+        progress.update(4)
+        progress.reject()
+        progress._bar.refresh()
+    shown = sys.stderr.getvalue()
+    assert "5/10" in shown
+    assert "1 rejected" in shown
+    assert "\r" in shown
+
+
+def test_nothing_to_do_shows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with Progress("read", 0):
+        pass
+    assert sys.stderr.getvalue() == ""
