@@ -86,7 +86,7 @@ def test_unusable_files_are_reported_in_their_place(
     assert [p.reason for p in predictions] == [
         "cannot be read: No such file or directory",
         None,
-        "not a JPEG or PNG file",
+        "text, not an image",
     ]
     assert predictions[0].top == ()
 
@@ -106,7 +106,7 @@ def test_without_a_name_the_best_on_val_predicts(trained_run: Run, photos: Path)
 
 def test_an_empty_folder_is_an_error(trained_run: Run, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(RunError, match="expected JPEG or PNG files in this folder, found none"):
+    with pytest.raises(RunError, match="expected image files in this folder, found none"):
         predict(trained_run, tmp_path / "empty")
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cache.format import Rejected
-from extract.dataset import LabelledImage, find_images, image_files, image_path
+from extract.dataset import IMAGE_EXTENSIONS, LabelledImage, find_images, image_files, image_path
 from extract.errors import DataError
 from tests.conftest import write_class_folders, write_image
 
@@ -97,11 +97,11 @@ def test_nothing_disappears_but_what_file_managers_leave_behind(tmp_path: Path) 
     touch(tmp_path, "a/1.jpg", "b/1.jpg", "a/notes.txt", "a/2.webp", "loose.jpg", "b/noextension")
     touch(tmp_path, "a/.DS_Store", "b/Thumbs.db", ".git/x.jpg", "desktop.ini")
     found = find_images(tmp_path)
-    assert len(found.images) == 2
+    assert len(found.images) == 3
+    no_image_name = f"does not end in {', '.join(IMAGE_EXTENSIONS)}"
     assert {rejected.path: rejected.reason for rejected in found.rejected} == {
-        "a/notes.txt": "does not end in .jpeg, .jpg, .png",
-        "a/2.webp": "does not end in .jpeg, .jpg, .png",
-        "b/noextension": "does not end in .jpeg, .jpg, .png",
+        "a/notes.txt": no_image_name,
+        "b/noextension": no_image_name,
         "loose.jpg": "not inside a class folder",
     }
 
@@ -184,3 +184,32 @@ def test_an_unlistable_folder_is_an_error_and_not_a_missing_class(
     monkeypatch.setattr(os, "scandir", locked)
     with pytest.raises(DataError, match="b: cannot be listed"):
         find_images(tmp_path)
+
+
+@pytest.mark.parametrize("prefix", ["", "train/"])
+def test_a_folder_called_like_an_image_is_listed_and_looked_into(
+    tmp_path: Path, prefix: str
+) -> None:
+    touch(tmp_path, f"{prefix}a/x.jpg/1.jpg", f"{prefix}a.png/2.jpg")
+    (tmp_path / f"{prefix}a/circle.gif").symlink_to("..")
+    found = find_images(tmp_path)
+    assert [image.path for image in found.images] == [
+        f"{prefix}a.png/2.jpg",
+        f"{prefix}a/x.jpg/1.jpg",
+    ]
+    reason = "a folder, not a file"
+    assert found.rejected == (
+        Rejected(f"{prefix}a/circle.gif", reason),
+        Rejected(f"{prefix}a/x.jpg", reason),
+    )
+
+
+def test_a_folder_in_place_of_an_image_of_food101_is_listed_once(tmp_path: Path) -> None:
+    touch(tmp_path, "images/pie/1.jpg", "images/tart/2.jpg", "images/tart/3.jpg/4.jpg")
+    touch(tmp_path, "meta/test.txt")
+    (tmp_path / "meta/train.txt").write_text("pie/1\ntart/2\ntart/3\n")
+    (tmp_path / "meta/test.txt").write_text("")
+    assert find_images(tmp_path).rejected == (
+        Rejected("images/tart/3.jpg", "a folder, not a file"),
+        Rejected("images/tart/3.jpg/4.jpg", "not listed in meta/train.txt or meta/test.txt"),
+    )

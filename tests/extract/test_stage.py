@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from cache.errors import FeatureFileError, StorageError
 from cache.lock import one_writer
 from cache.parts import Parts
 from cache.reader import FeatureFile
 from cache.verify import repair_file
-from extract import backbones, stage
+from extract import backbones, kinds, stage
 from extract.backbones import create_backbone
 from extract.decode import decode
 from extract.errors import DataError
@@ -145,14 +146,59 @@ def test_an_unusable_image_is_listed_and_its_neighbours_are_unharmed(extract: Ex
     with FeatureFile(extract.out) as features:
         reasons = {each.path: each.reason for each in features.rejected}
         assert features.n_images == 87
-    assert reasons["red/010.png"] == "not a JPEG or PNG file"
+    assert reasons["red/010.png"] == "text, not an image"
     assert reasons["red/011.png"] == "empty file"
-    assert reasons["red/012.png"].startswith("cannot be decoded")
+    assert reasons["red/012.png"].startswith("truncated")
     assert reasons["red/notes.txt"].startswith("does not end in")
     assert any("4 files are left out" in line for line in extract.said)
     # Nothing to do is nothing to do, bad images or not.
     assert extract() == 0
     assert extract.said[-1].endswith("nothing to do")
+
+
+def test_photos_of_iphones_come_back_once_their_package_is_there(
+    extract: Extraction, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pillow_heif
+
+    picture = Image.fromarray(np.full((40, 60, 3), 90, dtype=np.uint8))
+    pillow_heif.from_pillow(picture).save(extract.photos / "red/phone.heic", quality=90)
+    with monkeypatch.context() as without:
+        without.delitem(Image.OPEN, "HEIF", raising=False)
+        without.setitem(sys.modules, "pillow_heif", None)
+        without.setattr(kinds, "find_spec", lambda _: None)
+        assert extract() == 90
+        with FeatureFile(extract.out) as features:
+            [refused] = features.rejected
+        assert refused.reason == "HEIC needs one more package: make install EXTRAS=heic"
+        assert extract() == 0
+    assert extract() == 1
+    with FeatureFile(extract.out) as features:
+        assert features.rejected == ()
+
+
+@pytest.mark.parametrize("n_bad", [45, 46])
+def test_more_than_half_of_the_images_bad_stops_the_run_with_the_first_reasons(
+    extract: Extraction, n_bad: int
+) -> None:
+    paths = sorted(extract.photos.glob("*/*.png"), key=lambda path: path.name)
+    for number, path in enumerate(paths[:n_bad]):
+        # Half are found when they are hashed, half when they are decoded.
+        path.unlink()
+        if number % 2:
+            path.symlink_to("nowhere")
+        else:
+            path.write_bytes(b"text %d" % number)
+    if n_bad == 45:
+        assert extract() == 45
+        return
+    with pytest.raises(DataError, match=r"46 of 90 .* more than half") as stop:
+        extract()
+    assert "blue/000.png: text, not an image; " in str(stop.value)
+    assert not extract.out.exists()
+    path.unlink()  # with one bad image less it goes on, and what was finished is not done again
+    write_image(path, seed=4000)
+    assert 0 < extract() <= 45
 
 
 def test_a_mended_image_comes_back(extract: Extraction) -> None:
@@ -190,7 +236,7 @@ KILLED = """
 import os, sys
 from pathlib import Path
 from cache.verify import repair_file
-from extract import backbones, stage
+from extract import backbones, kinds, stage
 from extract.backbones import create_backbone
 embed = backbones.embed_mean_color
 def dying(batches):
