@@ -11,7 +11,8 @@ RANDOM_WEIGHTS = "random"
 class Identity:
     """Everything that decides an embedding, besides the bytes of its image.
 
-    Batch size, device and file names are absent on purpose: they do not change an embedding.
+    Batch size, device, engine and file names are absent on purpose: they change an embedding by
+    no more than rounding does.
 
     Attributes
     ----------
@@ -27,9 +28,9 @@ class Identity:
     resize : str
         From the decoded image to `size_px`, in words.
     pooling : str
-        From the last feature map to the embedding: ``avg``.
+        From the last feature map to the embedding: ``avg`` or ``max``.
     precision : str
-        Arithmetic of the network: ``float32``.
+        Arithmetic of the network: ``float32`` or ``mixed_float16``.
     """
 
     backbone: str

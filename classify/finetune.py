@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +91,9 @@ def finetune(
             open_split(features, split, root, settings.batch_size) for split in SPLITS
         )
         last_block = backbone.facts.last_block
-        say(f"{backbone.name} from {last_block[0]} on, on {describe_devices(find_devices())}")
+        devices = find_devices()
+        one_device = describe_devices(replace(devices, names=devices.names[:1]))
+        say(f"{backbone.name} from {last_block[0]} on, on {one_device}")
         head = load_head(START, start.folder, features.dim)
         model = build_model(backbone, head, len(features.classes))
         predictor = EngineEmbedder(

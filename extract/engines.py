@@ -114,7 +114,7 @@ def _compile_for_openvino(network: Any) -> Any:
     core = openvino.Core()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.pb"
-        path.write_bytes(freeze(network).graph.as_graph_def().SerializeToString())
+        path.write_bytes(freeze(network))
         model = core.read_model(path)
         model.reshape([1, *network.input_shape[1:]])
         # Where the processor has bfloat16, OpenVINO takes it unless told: wrong by 3e-3.
@@ -122,7 +122,7 @@ def _compile_for_openvino(network: Any) -> Any:
         return core.compile_model(model, "CPU", options)
 
 
-def mirrored_engine(build: Callable[[], Any], devices: Devices, is_float32: bool) -> Engine:
+def mirrored_engine(build: Callable[[], Any], devices: Devices) -> Engine:
     """A Keras network on each of several devices, every batch shared out among them.
 
     Parameters
@@ -130,12 +130,8 @@ def mirrored_engine(build: Callable[[], Any], devices: Devices, is_float32: bool
     build : callable
         Makes the network; called once, where its weights go to all devices.
     devices : Devices
-    is_float32 : bool
-        Whether to keep GPUs from rounding float32 to TensorFloat-32, which they do by default.
     """
     tf = load_tensorflow()
-    if is_float32:
-        tf.config.experimental.enable_tensor_float_32_execution(False)
     strategy = tf.distribute.MirroredStrategy(list(devices.names))
     with strategy.scope():
         network = build()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cache.fingerprint import Identity
 from extract.decode import resize_rule
-from extract.devices import GPU, Devices, describe_devices, find_devices
+from extract.devices import CPU, GPU, Devices, describe_devices, find_devices
 from extract.embedder import Candidate, Embedder, EngineEmbedder, first_that_agrees
 from extract.engines import (
     Engine,
@@ -24,7 +24,7 @@ from extract.engines import (
 )
 from extract.errors import WeightsError
 from extract.folding import fold_batch_norms
-from extract.keras_runtime import load_keras
+from extract.keras_runtime import forbid_tensor_float_32, load_keras
 from extract.networks import NETWORKS, Network
 from extract.settings import AUTO, FLOAT32, OPENVINO, POOLINGS, Runtime
 from extract.stopwatch import Stopwatch
@@ -108,10 +108,13 @@ class KerasBackbone:
         """
         return self._with_preprocessing(self._base())
 
-    def folded_network(self) -> Any:
-        """The same for inference only: BatchNormalization folded, in the backbone's precision."""
+    def folded_network(self, base: Any = None) -> Any:
+        """The same for inference only: BatchNormalization folded, in the backbone's precision.
+
+        `base` is the float32 network without preprocessing, where it is there already.
+        """
         with _dtype_policy(self.precision):
-            folded = fold_batch_norms(self._base())
+            folded = fold_batch_norms(base or self._base())
         _pool_in_float32(folded)
         return self._with_preprocessing(folded)
 
@@ -124,26 +127,30 @@ class KerasBackbone:
     ) -> Embedder:
         """Load the network; `sample` are some of the images to come, which it is checked on."""
         devices = find_devices(runtime.device)
-        candidates = [*self._candidates(devices, runtime.engine)]
-        reference = np.asarray(self.network()(sample, training=False))
+        if self.precision == FLOAT32:
+            forbid_tensor_float_32()
+        base = self._base()
+        candidates = [*self._candidates(devices, runtime.engine, base)]
+        reference = np.asarray(self._with_preprocessing(base)(sample, training=False))
         engine = first_that_agrees(candidates, reference, sample, say)
         say(f"{self.name} on {describe_devices(devices, runtime.device)}, {engine.name}")
         batch_size = runtime.batch_size or engine.batch_size
         return EngineEmbedder(halving_engine(engine, say), batch_size, stopwatch)
 
-    def _candidates(self, devices: Devices, engine: str) -> Iterator[Candidate]:
+    def _candidates(self, devices: Devices, engine: str, base: Any) -> Iterator[Candidate]:
         is_float32 = self.precision == FLOAT32
         tolerance = FOLDED_TOLERANCE if is_float32 else FLOAT16_TOLERANCE
         build: Callable[[Callable[[], Any]], Engine] = tensorflow_engine
+        is_shared = is_float32 and devices.kind == CPU
+        folded = partial(self.folded_network, base if is_shared else None)
         if devices.kind == GPU:
-            build = partial(mirrored_engine, devices=devices, is_float32=is_float32)
+            build = partial(mirrored_engine, devices=devices)
             # cuDNN chooses among algorithms that round differently.
             tolerance = max(tolerance, ENGINE_TOLERANCE)
         elif engine == OPENVINO or (engine == AUTO and is_float32 and has_openvino()):
-            openvino = partial(openvino_engine, self.folded_network)
+            openvino = partial(openvino_engine, folded)
             yield Candidate("OpenVINO", openvino, max(tolerance, ENGINE_TOLERANCE))
-        folded = partial(build, self.folded_network)
-        yield Candidate("BatchNormalization folded away", folded, tolerance)
+        yield Candidate("BatchNormalization folded away", partial(build, folded), tolerance)
         yield Candidate("the untouched network", partial(build, self.network), 0)
 
     def _with_preprocessing(self, base: Any) -> Any:

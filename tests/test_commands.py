@@ -15,7 +15,7 @@ from cache import cli
 from classify import __main__ as classify
 from classify.run import Run
 from extract import __main__ as extract
-from extract.backbones import KerasBackbone
+from extract.keras_backbone import KerasBackbone
 from tests.conftest import write_class_folders, write_image
 
 

@@ -36,7 +36,8 @@ def test_make_alone_prints_every_target_and_variable(checkout: Path) -> None:
     assert done.returncode == 0
     for word in (
         *("demo", "features", "verify", "heads", "report", "finetune", "predict"),
-        *("test", "check", "bench-cache", "STORE", "DRY_RUN", "REPAIR"),
+        *("test", "check", "bench-cache", "bench-extract", "STORE", "DRY_RUN", "REPAIR"),
+        *("BACKBONE", "POOLING", "DEVICE", "ENGINE", "PRECISION", "BATCH", "EXTRAS"),
         *("DATA", "NAME", "WEIGHTS", "SIZE", "HEADS", "IMAGES", "SEED"),
     ):
         assert f"{word} " in done.stdout
@@ -50,6 +51,30 @@ def test_names_with_spaces_and_quotes_stay_whole(checkout: Path) -> None:
         in done.stdout
     )
     assert '--weights "w 1.h5" --size "96"' in done.stdout
+
+
+def test_every_choice_of_network_and_device_reaches_the_command(checkout: Path) -> None:
+    (checkout / "photos").mkdir()
+    variables = {
+        "BACKBONE": ("backbone", "resnet101"),
+        "POOLING": ("pooling", "max"),
+        "PRECISION": ("precision", "float32"),
+        "DEVICE": ("device", "cpu"),
+        "ENGINE": ("engine", "tensorflow"),
+        "BATCH": ("batch-size", "7"),
+    }
+    given = [f"{name}={value}" for name, (_, value) in variables.items()]
+    features = make(checkout, "-n", "features", "DATA=photos", *given).stdout
+    for option, value in variables.values():
+        assert f'--{option} "{value}"' in features
+    predict = make(checkout, "-n", "predict", "NAME=photos", "IMAGES=a.jpg", *given).stdout
+    assert '--device "cpu" --engine "tensorflow" --batch-size "7"' in " ".join(predict.split())
+
+
+def test_several_extras_are_installed_side_by_side(checkout: Path) -> None:
+    done = make(checkout, "-n", "install", "EXTRAS=cpu heic")
+    assert '".[cpu]"' in done.stdout
+    assert '".[heic]"' in done.stdout
 
 
 @pytest.mark.parametrize("data", ["photos", "photos/", "./photos", "../checkout/photos/."])

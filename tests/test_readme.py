@@ -1,7 +1,6 @@
 """What the README promises is what there is."""
 
 import re
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,8 @@ from scipy.special import softmax
 from cache.format import DATASETS, FORMAT, FORMAT_VERSION
 from classify.arrays import load_arrays, save_arrays
 from classify.heads.head import Head
-from extract.backbones import KerasBackbone
+from extract.keras_backbone import KerasBackbone
+from extract.networks import CAFFE, NETWORKS, Network
 from tests.classify.test_heads import separable
 from tests.conftest import ROOT
 
@@ -49,11 +49,12 @@ def test_the_head_in_it_works(tmp_path: Path) -> None:
     np.testing.assert_array_equal(loaded.predict_proba(X_val), head.predict_proba(X_val))
 
 
-def test_the_backbone_in_it_works() -> None:
-    names = {"partial": partial, "KerasBackbone": KerasBackbone}
-    row = eval("{" + block('"resnet101"') + "}", names)  # noqa: S307, our own text
-    network = row["resnet101"]("random", 32).network()
-    assert network.output_shape == (None, row["resnet101"].keywords["dim"])
+def test_the_backbone_in_it_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {"Network": Network, "CAFFE": CAFFE}
+    [(name, row)] = eval("{" + block('"resnet152"') + "}", names).items()  # noqa: S307, our own text
+    monkeypatch.setitem(NETWORKS, name, row)
+    network = KerasBackbone(name, "random", 32).network()
+    assert network.output_shape == (None, row.dim)
 
 
 def test_the_file_in_it_has_todays_layout() -> None:

@@ -17,8 +17,14 @@ from classify.heads.registry import HEADS
 from classify.report.write import write_report
 from classify.run import Run
 from classify.train import train_heads
-from extract.settings import ExtractSettings
+from extract.backbones import create_backbone
+from extract.decode import decode
+from extract.embedder import relative_difference
+from extract.keras_runtime import load_keras
+from extract.settings import ExtractSettings, Runtime
 from extract.stage import extract_features
+from extract.stopwatch import Stopwatch
+from extract.stream import Batch
 
 pytestmark = pytest.mark.real
 
@@ -39,6 +45,22 @@ def food(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     train_heads(run, list(HEADS), seed=0, say=quiet)
     finetune(run, FinetuneSettings(epochs=1), None, None, quiet)
     return run
+
+
+@pytest.mark.parametrize("engine", ["tensorflow", "openvino"])
+def test_embeddings_are_those_of_the_untouched_network_at_224_px(shared: Path, engine: str) -> None:
+    paths = sorted((shared / "data/food10/images").glob("*/*.jpg"))[::150]
+    pixels = np.stack([decode(path.read_bytes(), 224) for path in paths])
+    applications = load_keras().applications
+    network = applications.ResNet50(include_top=False, weights=None, pooling="avg")
+    network.load_weights(shared / "weights/resnet50_notop.weights.h5")
+    preprocessed = applications.resnet50.preprocess_input(pixels.astype(np.float32))
+    expected = network.predict(preprocessed, verbose=0)
+    weights = str(shared / "weights/resnet50_notop.weights.h5")
+    backbone = create_backbone("resnet50", weights, 224)
+    embedder = backbone.open(Runtime(engine=engine), pixels[:4], Stopwatch(), quiet)
+    [(_, found)] = embedder([Batch(np.arange(len(paths)), pixels)])
+    assert relative_difference(found, expected) < 1e-5
 
 
 def test_the_splits_are_those_of_food101(food: Run, shared: Path) -> None:

@@ -9,10 +9,12 @@ from classify.deploy import predict_files
 from classify.errors import RunError
 from classify.run import NETWORK_FILE, Run
 from classify.train import train_heads
-from extract.backbones import reopen_backbone
+from extract.backbones import embed_images, reopen_backbone
 from extract.errors import WeightsError
 from extract.keras_runtime import load_keras
-from extract.stream import ImageFile, image_batches
+from extract.settings import Runtime
+from extract.stopwatch import Stopwatch
+from extract.stream import ImageFile, decoded_images
 
 
 def quiet(_: str) -> None:
@@ -45,7 +47,9 @@ def test_the_cached_embedding_is_the_one_that_prediction_sees(
         files = [ImageFile(network_photos / features.table.paths[row]) for row in rows]
         backbone = reopen_backbone(features.identity, features.config.weights)
     for number, file in enumerate(files[:3]):
-        [embedded] = backbone.embed(image_batches([file], 32, 1, pytest.fail))
+        stopwatch = Stopwatch()
+        images = decoded_images([file], 32, pytest.fail, stopwatch)
+        [embedded] = embed_images(backbone, images, Runtime(), stopwatch, quiet)
         scale = np.abs(X).max()
         np.testing.assert_allclose(embedded.embeddings[0], X[number], atol=1e-5 * scale)
 

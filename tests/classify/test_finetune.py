@@ -14,8 +14,10 @@ from classify.run import NETWORK_FILE, Run
 from classify.train import train_heads
 from extract.backbones import reopen_backbone
 from extract.decode import decode
-from extract.embedder import NetworkEmbedder
+from extract.embedder import EngineEmbedder
+from extract.engines import tensorflow_engine
 from extract.keras_runtime import load_keras
+from extract.stopwatch import Stopwatch
 from extract.stream import ImageFile
 
 
@@ -113,7 +115,7 @@ def test_an_epoch_that_harms_is_undone(
     with FeatureFile(network_run.features_path) as features:
         train, val = (open_split(features, name, network_photos, 16) for name in ("train", "val"))
         start = network_run.find("logreg", features).val
-    predictor = NetworkEmbedder(model)
+    predictor = EngineEmbedder(tensorflow_engine(lambda: model), 16, Stopwatch())
     said: list[str] = []
     settings = FinetuneSettings(epochs=2)
     best_epoch, history = module._train(model, predictor, train, val, settings, said.append)
