@@ -22,6 +22,7 @@ class Stopwatch:
         with self._lock:
             if self._n_working[stage] == 0:
                 self._started[stage] = time.perf_counter()
+                self._seconds[stage] += 0  # stages are told in the order in which they began
             self._n_working[stage] += 1
         try:
             yield

@@ -24,7 +24,7 @@ N_ROUNDS = 3
 N_PHOTOS = 1000
 PEERS = ("Keras predict", "PyTorch", "ONNX Runtime", "OpenVINO")
 OURS = {"headbench": "headbench:openvino", "TensorFlow alone": "headbench:tensorflow"}
-# Multiplications and additions of ResNet50 at 224 px, from the shapes of its convolutions.
+# Multiplications and additions of ResNet50's convolutions at 224 px, from their shapes.
 GFLOP_PER_IMAGE = 7.71
 MATMUL_SIZE = 4096
 MATMUL = """
@@ -44,6 +44,8 @@ MEMORY_FILES = (2_000, 20_000)
 
 def main() -> None:
     """Speed; with ``--memory`` the peak memory too, which takes 7 minutes more."""
+    if "HEADBENCH_SHARED" not in os.environ:
+        sys.exit("HEADBENCH_SHARED: expected the folder of real photographs and weights, not set.")
     shared = Path(os.environ["HEADBENCH_SHARED"])
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
