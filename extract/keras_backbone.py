@@ -131,7 +131,10 @@ class KerasBackbone:
             forbid_tensor_float_32()
         base = self._base()
         candidates = [*self._candidates(devices, runtime.engine, base)]
-        reference = np.asarray(self._with_preprocessing(base)(sample, training=False))
+        network = self._with_preprocessing(base)
+        # One by one: layer by layer, four at once were measured to take 0.5 GB more.
+        singles = (image[np.newaxis] for image in sample)
+        reference = np.concatenate([np.asarray(network(each, training=False)) for each in singles])
         engine = first_that_agrees(candidates, reference, sample, say)
         say(f"{self.name} on {describe_devices(devices, runtime.device)}, {engine.name}")
         batch_size = runtime.batch_size or engine.batch_size
