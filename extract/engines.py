@@ -55,8 +55,8 @@ class Engine:
     n_streams: int = N_STREAMS
 
 
-def tensorflow_engine(build: Callable[[], Any]) -> Engine:
-    """A Keras network on the CPU, by TensorFlow; its weights may change between calls.
+def tensorflow_engine(build: Callable[[], Any], device: str | None = None) -> Engine:
+    """A Keras network on one device, by TensorFlow; its weights may change between calls.
 
     Weights frozen into constants of the graph were measured to gain nothing over this, and cost 4 s
     more at the start.
@@ -65,12 +65,19 @@ def tensorflow_engine(build: Callable[[], Any]) -> Engine:
     ----------
     build : callable
         Makes the network.
+    device : str or None
+        As TensorFlow names it; None where TensorFlow is to choose.
     """
     tf = load_tensorflow()
-    with tf.device("/CPU:0"):
+    with tf.device(device):
         network = build()
-        signature = [tf.TensorSpec(network.input_shape, tf.uint8)]
-        infer = tf.function(lambda images: network(images, training=False), signature)
+
+    @tf.function(input_signature=[tf.TensorSpec(network.input_shape, tf.uint8)])  # type: ignore[untyped-decorator]
+    def infer(images: Any) -> Any:
+        # Here, and not around: what counts is where the function is traced, at its first call.
+        with tf.device(device):
+            return network(images, training=False)
+
     return Engine("TensorFlow", lambda images: infer(tf.constant(images)).numpy())
 
 
@@ -96,8 +103,7 @@ def openvino_engine(build: Callable[[], Any]) -> Engine:
         raise DeviceError(
             "--engine openvino: OpenVINO is not installed. 'make install EXTRAS=cpu' brings it."
         )
-    with load_tensorflow().device("/CPU:0"):
-        network = build()
+    network = build()
     height, width = network.input_shape[1:3]
     n_images = max(1, min(OPENVINO_MOST, round(OPENVINO_REQUEST_PX / (height * width))))
     compiled = _compile_for_openvino(network, n_images)

@@ -3,6 +3,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from cache.reader import FeatureFile
 from extract import engines
 from extract.embedder import relative_difference
-from extract.engines import Engine, halving_engine, openvino_engine
+from extract.engines import Engine, halving_engine, openvino_engine, tensorflow_engine
 from extract.errors import DeviceError
 from extract.keras_runtime import load_tensorflow
 from extract.settings import ExtractSettings
@@ -61,6 +62,32 @@ def test_no_room_for_a_single_image_names_the_way_out() -> None:
     engine = halving_engine(Engine("small", SmallMemory(0)), lambda _: None)
     with pytest.raises(DeviceError, match="with a single image: --device cpu"):
         engine.infer(IMAGES)
+
+
+class NotingDevice:
+    """A network that notes where it is traced."""
+
+    input_shape = (None, 2, 2, 3)
+
+    def __init__(self) -> None:
+        self.devices: list[str] = []
+
+    def __call__(self, images: Any, training: bool) -> Any:
+        assert not training
+        tf = load_tensorflow()
+        means = tf.reduce_mean(tf.cast(images, tf.float32), axis=(1, 2))
+        self.devices.append(means.op.device)
+        return means
+
+
+@pytest.mark.parametrize(("asked", "traced"), [("CPU:0", "/device:CPU:0"), (None, "")])
+def test_a_network_is_traced_on_the_device_that_was_asked_for(
+    asked: str | None, traced: str
+) -> None:
+    network = NotingDevice()
+    engine = tensorflow_engine(lambda: network, asked)
+    np.testing.assert_array_equal(engine.infer(IMAGES)[:, 0], np.arange(21))
+    assert network.devices == [traced]
 
 
 @pytest.mark.parametrize(("n_images", "n_shares"), [(8, 2), (7, 2), (1, 2), (2, 4), (9, 4)])
