@@ -166,6 +166,10 @@ class FeatureFile:
         """
         return self._load(self.rows(split))
 
+    def read(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
+        """Embeddings of some rows of the file, float32 (n_rows, dim), checked like all others."""
+        return self._load(rows)[0]
+
     def blocks(
         self, split: str, n_rows: int = 4096
     ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int32]]]:

@@ -17,11 +17,19 @@ from classify.predictions import FORMATS
 from classify.report.table import as_text
 from classify.report.write import write_report
 from classify.run import Run
+from classify.settings import DEFAULT_SEED, STREAM, TrainSettings, combine
 from classify.train import train_heads
 from extract.options import add_runtime_options, runtime_of
 
-SEED = 0
 N_TOP = 3
+# Options that are parameters of some heads, whole numbers.
+COMMON = {
+    "max-iter": "logreg: most passes for each strength",
+    "max-rounds": "lightgbm: most rounds",
+    "max-epochs": "mlp: most epochs",
+    "batch-size": "mlp: images in a step",
+    "patience": "lightgbm, mlp: rounds or epochs without gain",
+}
 UNUSABLE_FILES = 1
 
 
@@ -46,13 +54,26 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _add_train(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     command = commands.add_parser("train", help="fit heads on train, choose on val, save each")
     _add_run(command, _train)
+    _add_heads(command)
+    command.add_argument("--c-grid", type=float, nargs="+", help="logreg: strengths, ascending")
+    for name, meaning in COMMON.items():
+        command.add_argument(f"--{name}", type=cli.at_least(1), help=meaning)
+    command.add_argument("--refit", action="store_true", help="then fit anew on train and val")
+    command.add_argument("--again", action="store_true", help="train what would be reused too")
+    command.add_argument(
+        "--stream", choices=STREAM, help=f"read the file batch by batch (default {STREAM[0]})"
+    )
+
+
+def _add_heads(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--heads",
         nargs="+",
-        default=list(HEADS),
-        help=f"of {', '.join(HEADS)}; by spaces or commas (default: all)",
+        help=f"of {', '.join(HEADS)}, mlp-WIDTH-WIDTH; by spaces or commas (default: all)",
     )
-    command.add_argument("--seed", type=cli.at_least(0), default=SEED, help=f"default {SEED}")
+    command.add_argument("--seed", type=cli.at_least(0), help=f"default {DEFAULT_SEED}")
+    command.add_argument("--class-weight", choices=["balanced"], help="rare classes count as much")
+    command.add_argument("--config", type=Path, help="TOML: heads, seed, settings, a table a head")
 
 
 def _add_report(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -107,9 +128,17 @@ def _add_weights(command: argparse.ArgumentParser) -> None:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    names = [name for each in arguments.heads for name in each.split(",") if name]
-    train_heads(Run(arguments.run), names, arguments.seed, tqdm.write)
+    names, seed, settings = _settings(arguments)
+    train_heads(Run(arguments.run), names, seed, tqdm.write, settings)
     return 0
+
+
+def _settings(arguments: argparse.Namespace) -> tuple[list[str], int, TrainSettings]:
+    """Names of heads, seed and settings, from the command line and the TOML file."""
+    given = {key: value for key, value in vars(arguments).items() if value not in (None, False)}
+    if "heads" in given:
+        given["heads"] = [name for each in given["heads"] for name in each.split(",") if name]
+    return combine(given, given.get("config"))
 
 
 def _report(arguments: argparse.Namespace) -> int:

@@ -129,7 +129,7 @@ def _classify(
         embedder = EngineEmbedder(engine, engine.batch_size, Stopwatch())
         yield from embedder(in_batches(images, embedder.batch_size))
         return
-    head = load_head(trained.record.name, trained.folder, trained.record.dim)
+    head = load_head(trained.folder)
     backbone = reopen_backbone(identity, weights)
     for rows, embeddings in embed_images(backbone, images, runtime, Stopwatch(), say):
         yield Embedded(rows, class_proba(head, embeddings, len(trained.record.classes)))

@@ -94,7 +94,7 @@ def finetune(
         devices = find_devices()
         one_device = describe_devices(replace(devices, names=devices.names[:1]))
         say(f"{backbone.name} from {last_block[0]} on, on {one_device}")
-        head = load_head(START, start.folder, features.dim)
+        head = load_head(start.folder)
         model = build_model(backbone, head, len(features.classes))
         predictor = EngineEmbedder(
             tensorflow_engine(lambda: model), settings.batch_size, Stopwatch()
@@ -149,7 +149,8 @@ def build_model(backbone: KerasBackbone, head: Head, n_classes: int) -> Any:
     unfreeze(network, backbone.facts.last_block)
     softmax = keras.layers.Dense(head.bias_.size, activation="softmax", name="softmax")
     model = keras.Model(network.input, softmax(network.output), name=FINETUNED)
-    softmax.set_weights([head.kernel_, head.bias_])
+    # Its temperature too: epoch 0 gives the head's very probabilities.
+    softmax.set_weights([head.kernel_ / head.temperature_, head.bias_ / head.temperature_])
     return model
 
 

@@ -4,7 +4,7 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.reader import FeatureFile
+from cache.versions import installed_version
 from classify.arrays import load_arrays, save_arrays
 from classify.errors import RunError, loading
 from classify.metrics import log_losses
 
-RECORD_VERSION = 1
+RECORD_VERSION = 2
 RECORD_FILE = "record.json"
 PROBA_FILE = "proba.npz"
 FINETUNED = "finetuned"
@@ -46,6 +47,14 @@ class Record:
         Length of an embedding.
     features_digest : str
         Of the feature file that it was trained on.
+    calibration : mapping
+        ``temperature``, and on val before and after it ``log_loss`` and ``ece``; empty where none
+        was fitted.
+    is_refit : bool
+        Whether it was fitted anew on train and val together, with what val chose: then its
+        probabilities on val are those from before.
+    made_by : str
+        Version of headbench.
     """
 
     name: str
@@ -57,6 +66,9 @@ class Record:
     classes: tuple[str, ...]
     dim: int
     features_digest: str
+    calibration: Mapping[str, Any] = field(default_factory=dict)
+    is_refit: bool = False
+    made_by: str = field(default_factory=lambda: installed_version("headbench"))
 
 
 @dataclass(frozen=True)
@@ -130,6 +142,22 @@ class Run:
                 f"'make {'finetune' if name == FINETUNED else 'heads HEADS=' + name}'."
             )
         return self._load(folder, features)
+
+    def reusable(self, name: str, features: FeatureFile, wanted: Record) -> Trained | None:
+        """What was trained under a name, if training it again would give the same."""
+        folder = self.trained_folder(name)
+        if folder not in self._folders():
+            return None
+        try:
+            trained = self._load(folder, features)
+        except RunError:
+            # Of another version, of other features or damaged: trained again and replaced.
+            return None
+        kept = [
+            json.dumps([each.settings, each.is_refit, each.made_by], sort_keys=True)
+            for each in (trained.record, wanted)
+        ]
+        return trained if kept[0] == kept[1] else None
 
     def _folders(self) -> list[Path]:
         """Of all that was trained; hidden ones are what an interrupted save left behind."""

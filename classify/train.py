@@ -1,54 +1,68 @@
 """Stage two: fit heads on train, choose on val, save."""
 
+import hashlib
+import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 
 from cache.format import SPLITS, count_splits, describe_counts
 from cache.reader import FeatureFile
 from classify.errors import RunError
 from classify.heads.head import Head
-from classify.heads.registry import check_names, create_head
-from classify.metrics import Estimate, accuracy
-from classify.run import Record, Run, saving
+from classify.heads.mlp import MLP
+from classify.heads.registry import NO_VOTE, VOTE, load_head
+from classify.heads.temperature import sharpen
+from classify.heads.vote import Vote
+from classify.metrics import accuracy
+from classify.run import Record, Run, Trained, saving
+from classify.settings import ALWAYS, NEVER, TrainSettings, configured_heads
 from classify.wording import describe_choice, percent
 from extract.keras_runtime import load_keras
 
-Data = dict[str, tuple[NDArray[np.float32], NDArray[np.int32]]]
+# Of the embeddings of train and val: what heads need besides them.
+HEADROOM = 1.5
+
+Split = tuple[NDArray[np.float32], NDArray[np.int32]]
 
 
-def train_heads(run: Run, names: Sequence[str], seed: int, say: Callable[[str], None]) -> None:
-    """Fit heads on a feature file and save each.
+def train_heads(
+    run: Run,
+    names: Sequence[str],
+    seed: int,
+    say: Callable[[str], None],
+    settings: TrainSettings = TrainSettings(),  # noqa: B008, it is frozen
+) -> None:
+    """Fit heads on a feature file and save each; what is there unchanged is not fitted again.
 
     Parameters
     ----------
     run : Run
     names : sequence of str
-        Of the registry.
+        Of the registry, or of `settings`.
     seed : int
     say : callable
         Told what happens, a line at a time.
+    settings : TrainSettings
 
     Raises
     ------
     RunError, FeatureFileError
-        For an unknown name, or features that cannot be trained on.
+        For an unknown name or setting, features that cannot be trained on, or too little memory.
     """
-    check_names(names)
+    heads = configured_heads(names, seed, settings)
     with FeatureFile(run.features_path) as features:
-        data: Data = {split: features.load(split) for split in SPLITS}
-        check_classes(features, data)
+        check_classes(features)
         counts = describe_counts(count_splits(features.table.splits))
         n_classes, dim = len(features.classes), features.dim
         say(f"{run.features_path}: {counts}; {n_classes} classes, {dim} columns")
-        for name in names:
-            record, top1 = _train_one(run, name, seed, features, data)
-            say(
-                f"{name:10} val top-1 {percent(top1)} (n={top1.n})   {record.fit_seconds:5.1f} s   "
-                f"{describe_choice(record.chosen)}"
-            )
+        training = _Training(run, features, heads, seed, settings, say)
+        for name in sorted(heads, key=VOTE.__eq__):
+            training.one(name)
 
 
 def class_proba(head: Head, X: NDArray[np.float32], n_classes: int) -> NDArray[np.float32]:
@@ -71,7 +85,7 @@ def class_proba(head: Head, X: NDArray[np.float32], n_classes: int) -> NDArray[n
     return proba
 
 
-def check_classes(features: FeatureFile, data: Data) -> None:
+def check_classes(features: FeatureFile) -> None:
     """Refuse a file whose splits cannot be trained on or measured.
 
     Raises
@@ -79,39 +93,165 @@ def check_classes(features: FeatureFile, data: Data) -> None:
     RunError
         If a split is empty, or a class has val or test images and none in train.
     """
-    for split, (_, y) in data.items():
+    seen = features.labels("train")
+    for split in SPLITS:
+        y = features.labels(split)
         if not len(y):
             raise RunError(
                 f"{features.path}: the {split} split is empty. Run 'make features' again."
             )
-        unseen = np.setdiff1d(y, data["train"][1])
+        unseen = np.setdiff1d(y, seen)
         if len(unseen):
             raise RunError(
                 f"{features.path}: class {features.classes[unseen[0]]!r} has {split} images and "
                 "none in train. Add some and run 'make features' again."
             )
+    if len(np.unique(seen)) < 2:
+        raise RunError(
+            f"{features.path}: train holds one class only, {features.classes[seen[0]]!r}. Add "
+            "images of another and run 'make features' again."
+        )
 
 
-def _train_one(
-    run: Run, name: str, seed: int, features: FeatureFile, data: Data
-) -> tuple[Record, Estimate]:
-    head = create_head(name, seed)
-    if head.needs_tensorflow:
-        load_keras()  # so that its import is not counted as fitting
-    started = time.perf_counter()
-    head.fit(*data["train"], *data["val"])
-    record = Record(
-        name=name,
-        chosen=head.chosen_,
-        settings=head.get_params(),
-        history=head.history_,
-        fit_seconds=time.perf_counter() - started,
-        seed=seed,
-        classes=features.classes,
-        dim=features.dim,
-        features_digest=features.table.digest(),
-    )
-    val, test = (class_proba(head, data[split][0], len(features.classes)) for split in SPLITS[1:])
-    with saving(run.trained_folder(name), record, val, test) as folder:
-        head.save(folder)
-    return record, accuracy(data["val"][1], val)
+class _Training:
+    """Heads of one run, fitted one after the other on embeddings that are read once."""
+
+    def __init__(
+        self,
+        run: Run,
+        features: FeatureFile,
+        heads: Mapping[str, Head],
+        seed: int,
+        settings: TrainSettings,
+        say: Callable[[str], None],
+    ) -> None:
+        self.run, self.features, self.heads = run, features, heads
+        self.seed, self.settings, self.say = seed, settings, say
+        self.y_val = features.labels("val")
+        self.trained: dict[str, Trained] = {}
+        self._data: dict[str, Split] = {}
+
+    def one(self, name: str) -> None:
+        """Fit a head and save it, or find it fitted already."""
+        wanted = self._wanted(name)
+        kept = None if self.settings.again else self.run.reusable(name, self.features, wanted)
+        if kept is None:
+            self._fit(name, wanted)
+            kept = self.run.find(name, self.features)
+            after = f"{kept.record.fit_seconds:5.1f} s"
+        else:
+            after = "reused "
+        self.trained[name] = kept
+        top1 = accuracy(self.y_val, kept.val)
+        self.say(
+            f"{name:10} val top-1 {percent(top1)} (n={top1.n})   {after}   "
+            f"{describe_choice(kept.record.chosen)}"
+        )
+
+    def _wanted(self, name: str) -> Record:
+        """The record of a head that is not fitted yet."""
+        head = self.heads[name]
+        settings = {"kind": type(head).__name__, **head.get_params(deep=False)}
+        if name == VOTE:
+            voters = self._voters()
+            settings["members"] = {each: _digest(voters[each].record) for each in voters}
+        return Record(
+            name=name,
+            chosen={},
+            settings=settings,
+            history={},
+            fit_seconds=0.0,
+            seed=self.seed,
+            classes=self.features.classes,
+            dim=self.features.dim,
+            features_digest=self.features.table.digest(),
+            is_refit=self.settings.refit,
+        )
+
+    def _fit(self, name: str, wanted: Record) -> None:
+        if self.heads[name].needs_tensorflow:
+            load_keras()  # so that its import is not counted as fitting
+        if name == VOTE:
+            voters = {each: load_head(it.folder) for each, it in self._voters().items()}
+        started = time.perf_counter()
+        head = self._vote(voters) if name == VOTE else self._fitted(name)
+        seconds = time.perf_counter() - started
+        # Before a refit: afterwards val would be measured by what has seen it.
+        val = self._proba(head, "val")
+        if self.settings.refit and name != VOTE:
+            head = head.refit(*self._load("train", "val"))
+        record = replace(
+            wanted,
+            chosen=head.chosen_,
+            history=head.history_,
+            fit_seconds=seconds,
+            calibration={"temperature": head.temperature_, **head.calibration_},
+        )
+        test = self._proba(head, "test")
+        with saving(self.run.trained_folder(name), record, val, test) as folder:
+            head.save(folder)
+
+    def _fitted(self, name: str) -> Head:
+        head = self.heads[name]
+        if not self._streams():
+            return head.fit(*self._load("train"), *self._load("val"))
+        if not isinstance(head, MLP):
+            raise RunError(
+                f"{self.features.path}: {name} needs train and val in memory, about "
+                f"{self._n_bytes() / 1e9:.1f} GB; {psutil.virtual_memory().available / 1e9:.1f} GB "
+                "are free. Only networks read from the file: --heads mlp mlp-128 (make: HEADS=...)."
+            )
+        if self.settings.refit:
+            raise RunError(f"--refit: {name} is read from the file, where train and val are apart.")
+        return head.fit_file(self.features)
+
+    def _streams(self) -> bool:
+        """Whether embeddings are read from the file batch by batch."""
+        if self.settings.stream in (ALWAYS, NEVER):
+            return self.settings.stream == ALWAYS
+        return not self._data and self._n_bytes() > psutil.virtual_memory().available
+
+    def _n_bytes(self) -> float:
+        n_rows = sum(len(self.features.rows(split)) for split in ("train", "val"))
+        return HEADROOM * n_rows * self.features.dim * np.dtype(np.float32).itemsize
+
+    def _voters(self) -> dict[str, Trained]:
+        """Of the heads asked for, those that may vote; all are trained by then."""
+        return {name: each for name, each in self.trained.items() if name not in NO_VOTE}
+
+    def _vote(self, heads: Mapping[str, Head]) -> Vote:
+        if not heads:
+            raise RunError(
+                "vote: expected other heads to vote, found none. Name some beside it, such as "
+                "--heads ridge logreg vote (make: HEADS=...)."
+            )
+        classes = next(iter(heads.values())).classes_
+        probas = {name: self.trained[name].val[:, classes] for name in heads}
+        return Vote.of_fitted(heads, probas, np.searchsorted(classes, self.y_val))
+
+    def _proba(self, head: Head, split: str) -> NDArray[np.float32]:
+        """Probabilities on a split; of a vote, from those that its members left behind."""
+        n_classes = len(self.features.classes)
+        if not isinstance(head, Vote):
+            blocks = (X for X, _ in self.features.blocks(split))
+            return np.concatenate([class_proba(head, X, n_classes) for X in blocks])
+        mixed = sum(
+            weight * getattr(self.trained[name], split) for name, weight in head.weights_.items()
+        )
+        return sharpen(np.asarray(mixed, dtype=np.float32), head.temperature_)
+
+    def _load(self, *splits: str) -> Split:
+        """Embeddings and labels of some splits; those of one stay in memory for the next head."""
+        for split in splits:
+            if split not in self._data:
+                self._data[split] = self.features.load(split)
+        parts = [self._data[split] for split in splits]
+        if len(parts) == 1:
+            return parts[0]
+        return np.concatenate([X for X, _ in parts]), np.concatenate([y for _, y in parts])
+
+
+def _digest(record: Record) -> str:
+    """Of everything that a trained head is known to be."""
+    text = json.dumps(asdict(record), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()

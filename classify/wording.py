@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cache.fingerprint import Identity
-from classify.metrics import Estimate
+from classify.bootstrap import Estimate
 
 
 def percent(estimate: Estimate | None) -> str:

@@ -1,25 +1,33 @@
 """Gradient-boosted trees by LightGBM."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import lightgbm
 import numpy as np
 from numpy.typing import NDArray
 
-from classify.heads.head import Head
+from classify.arrays import load_arrays, save_arrays
+from classify.heads.head import Head, Labelled
+from classify.heads.scores import Scores, cross_fitted_scores
 
 MODEL_FILE = "model.txt"
+SCORES_FILE = "scores.npz"
+# From so many images a column on, trees see scores and principal axes instead of columns.
+PROJECT_FROM = 5
 
 
 class LightGBM(Head):
     """Gradient-boosted trees, the number of rounds chosen on val by log loss.
 
-    Each tree sees a tenth of the columns in 63 bins. Embeddings hold the same fact in many columns,
-    so that costs nothing: on 980 photographs x 2048 columns of 10 classes, weights trained for this
-    project at 96 px, log loss on 220 val images was 1.38 after 4.8 s, against 1.51 after 20.8 s
-    with LightGBM's defaults and the same early stopping, and 1.43 at best on 64 principal
-    components.
+    Few images: each tree sees a tenth of the columns, which hold the same fact many times over.
+    Many (5 and more for each column): it sees the class scores of a ridge regression that was
+    fitted without the image's own fold, and the first 64 principal axes. On 60 600 synthetic
+    embeddings of 101 classes, 100 rounds (2 cores): 37 s, log loss on val 1.25; without the penalty
+    `lambda_l2` 1.59 and no gain after 43 rounds; 128 principal axes alone 2.14 after 40 rounds.
+    With a learning rate of 0.2 and no penalty the first round stayed the best: 4.23, where chance
+    is 4.62. On 980 photographs of 10 classes the columns were better: 1.43 against 1.47.
 
     Parameters
     ----------
@@ -27,54 +35,67 @@ class LightGBM(Head):
     num_leaves : int
     min_child_samples : int
         Fewest images in a leaf.
+    lambda_l2 : float
+        Penalty on the leaves: keeps rare classes, whose curvature is near 0, from running away.
     feature_fraction : float
         Share of the columns that each tree sees.
     max_bin : int
         Most values that a column is rounded to.
+    projection : {"auto", "none", "scores"}
     max_rounds : int
         Most rounds with val to stop on.
     patience : int
         Rounds without gain on val before stopping.
     n_rounds : int
         Taken where there is no val to stop on.
+    class_weight : {None, "balanced"} or mapping
     seed : int
     """
+
+    refit_with: ClassVar[Mapping[str, str]] = {"n_rounds": "rounds"}
 
     def __init__(
         self,
         learning_rate: float = 0.1,
-        num_leaves: int = 7,
+        num_leaves: int = 4,
         min_child_samples: int = 10,
+        lambda_l2: float = 1.0,
         feature_fraction: float = 0.1,
         max_bin: int = 63,
-        max_rounds: int = 500,
+        projection: str = "auto",
+        max_rounds: int = 200,
         patience: int = 20,
         n_rounds: int = 60,
+        class_weight: Any = None,
         seed: int = 0,
     ) -> None:
         self.learning_rate = learning_rate
         self.num_leaves = num_leaves
         self.min_child_samples = min_child_samples
+        self.lambda_l2 = lambda_l2
         self.feature_fraction = feature_fraction
         self.max_bin = max_bin
+        self.projection = projection
         self.max_rounds = max_rounds
         self.patience = patience
         self.n_rounds = n_rounds
+        self.class_weight = class_weight
         self.seed = seed
 
-    def _fit(self, X: Any, y: Any, val: Any) -> None:
+    def _fit(self, train: Labelled, val: Labelled | None) -> None:
+        columns = self._columns(train)
         parameters = self._parameters()
-        train = lightgbm.Dataset(X, y, params=parameters)
+        data = lightgbm.Dataset(columns, train.y, weight=train.weight, params=parameters)
         if val is None:
-            booster = lightgbm.train(parameters, train, num_boost_round=self.n_rounds)
+            booster = lightgbm.train(parameters, data, num_boost_round=self.n_rounds)
             n_rounds = self.n_rounds
         else:
             losses: dict[str, Any] = {}
             booster = lightgbm.train(
                 parameters,
-                train,
+                data,
                 num_boost_round=self.max_rounds,
-                valid_sets=[train.create_valid(*val)],
+                valid_sets=[data.create_valid(self._seen(val.X), val.y, weight=val.weight)],
                 valid_names=["val"],
                 callbacks=[
                     lightgbm.early_stopping(self.patience, verbose=False),
@@ -87,6 +108,20 @@ class LightGBM(Head):
         # Cut to the best round, so that the saved text is just the model that was chosen.
         self._set_model(booster.model_to_string(num_iteration=n_rounds))
 
+    def _columns(self, train: Labelled) -> NDArray[np.float32]:
+        """What trees are grown on."""
+        n_images, dim = train.X.shape
+        self.scores_: Scores | None = None
+        if self.projection == "none" or (
+            self.projection == "auto" and n_images < PROJECT_FROM * dim
+        ):
+            return train.X
+        self.scores_, columns = cross_fitted_scores(train, len(self.classes_), self.seed)
+        return columns
+
+    def _seen(self, X: NDArray[np.float32]) -> NDArray[np.float32]:
+        return X if self.scores_ is None else self.scores_(X)
+
     def _parameters(self) -> dict[str, Any]:
         return {
             # With two classes too: one kind of output, and softmax over two is the same model.
@@ -95,7 +130,9 @@ class LightGBM(Head):
             "learning_rate": self.learning_rate,
             "num_leaves": self.num_leaves,
             "min_child_samples": self.min_child_samples,
-            "feature_fraction": self.feature_fraction,
+            "lambda_l2": self.lambda_l2,
+            # The scores are few, and each says something of its own.
+            "feature_fraction": self.feature_fraction * (1 if self.scores_ is None else 3),
             "max_bin": self.max_bin,
             "seed": self.seed,
             "deterministic": True,
@@ -107,11 +144,15 @@ class LightGBM(Head):
         self.model_text_ = text
         self.booster_ = lightgbm.Booster(model_str=text)
 
-    def _predict_proba(self, X: Any) -> NDArray[Any]:
-        return np.asarray(self.booster_.predict(X))
+    def _predict_proba(self, X: NDArray[np.float32]) -> NDArray[Any]:
+        return np.asarray(self.booster_.predict(self._seen(X)))
 
     def _save(self, folder: Path) -> None:
         (folder / MODEL_FILE).write_text(self.model_text_, "utf-8")
+        if self.scores_ is not None:
+            save_arrays(folder / SCORES_FILE, self.scores_._asdict())
 
     def _load(self, folder: Path) -> None:
         self._set_model((folder / MODEL_FILE).read_text("utf-8"))
+        is_projected = (folder / SCORES_FILE).exists()
+        self.scores_ = Scores(**load_arrays(folder / SCORES_FILE)) if is_projected else None

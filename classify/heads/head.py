@@ -1,25 +1,53 @@
 """The contract of every head, and what all of them share."""
 
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from cache.reader import are_finite
 from classify.arrays import load_arrays, save_arrays
+from classify.heads.parameters import check_parameters
+from classify.heads.temperature import fit_temperature, sharpen
+from classify.metrics import calibration_error, log_losses
 
 CLASSES_FILE = "classes.npz"
+HEAD_FILE = "head.json"
+BLOCK_ROWS = 4096
+
+
+class Labelled(NamedTuple):
+    """Embeddings as `_fit` sees them.
+
+    Attributes
+    ----------
+    X : float32 (n_images, dim)
+        Finite, not to be modified.
+    y : intp (n_images,)
+        Positions in `classes_`.
+    weight : float64 (n_images,)
+        Positive: what each image counts for; ones without `class_weight`.
+    """
+
+    X: NDArray[np.float32]
+    y: NDArray[np.intp]
+    weight: NDArray[np.float64]
 
 
 class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A scikit-learn classifier that chooses its settings on val and saves itself without pickle.
 
-    A subclass stores its constructor's parameters under their own names and writes `_fit`,
-    `_predict_proba`, `_save` and `_load`, which see validated float32 arrays and labels 0, 1, ...
-    (positions in `classes_`).
+    A subclass stores its constructor's parameters under their own names, which
+    :mod:`classify.heads.parameters` says the ranges of, and writes `_fit`, `_predict_proba`,
+    `_save` and `_load`. A parameter `class_weight` (None, ``"balanced"`` or a mapping of label to
+    weight) becomes the weights that `_fit` is given.
 
     Attributes
     ----------
@@ -31,12 +59,20 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         What was chosen on val, such as ``{"C": 0.01}``; JSON-ready.
     history_ : dict of str to list of float
         Curves of the fit, such as the loss on val by C or by epoch; JSON-ready.
+    temperature_ : float
+        What log-probabilities are divided by; fitted on val by log loss, 1 without val.
+    calibration_ : dict of str to list of float
+        On val before and after that temperature: ``log_loss``, ``ece``. Empty without val.
     """
 
     needs_tensorflow: ClassVar[bool] = False
+    # Settings that `fit` takes as they are where there is no val, by their names in `chosen_`.
+    refit_with: ClassVar[Mapping[str, str]] = {}
 
     chosen_: dict[str, Any]
     history_: dict[str, list[float]]
+    calibration_: dict[str, list[float]]
+    temperature_: float
 
     def fit(
         self,
@@ -54,7 +90,8 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         y : array (n_images,)
             Labels, integers or strings, of at least two classes.
         X_val, y_val : arrays (n_val, dim) and (n_val,), optional
-            To choose settings and to stop early. Without them the defaults are taken as they are.
+            To choose settings, to stop early, to fit the temperature. Without them the defaults are
+            taken as they are.
 
         Returns
         -------
@@ -64,18 +101,40 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            If an embedding is not finite, shapes do not match, there is one class only, or val
-            holds a class that train does not.
+            If an embedding is not finite (its row is named), shapes do not match, there is one
+            class only, a parameter is out of its range, or val holds a class that train does not.
         """
-        X, y = validate_data(self, X, y, dtype=np.float32)
+        self._check_parameters()
+        embeddings, y = validate_data(self, X, y, dtype=np.float32, ensure_all_finite=False)
         check_classification_targets(y)
-        self.classes_, codes = np.unique(y, return_inverse=True)
+        self._check_finite(embeddings, "X")
+        self._start(np.unique(y))
         if len(self.classes_) < 2:
             raise ValueError(f"expected at least 2 classes, found one class: {self.classes_[0]!r}")
         val = None if X_val is None else self._validate_val(X_val, y_val)
-        self.chosen_, self.history_ = {}, {}
-        self._fit(X, codes, val)
+        self._fit(self._labelled(embeddings, y), val)
+        if val is not None:
+            self._calibrate(self._proba(val.X), val.y, val.weight)
         return self
+
+    def refit(self, X: ArrayLike, y: ArrayLike) -> Self:
+        """The same head with what was chosen on val, fitted anew on other embeddings.
+
+        Parameters
+        ----------
+        X, y : arrays (n_images, dim) and (n_images,)
+            Such as train and val together.
+
+        Returns
+        -------
+        Head
+            Another one; it keeps this one's temperature.
+        """
+        check_is_fitted(self)
+        head: Self = clone(self).set_params(**self._chosen_parameters()).fit(X, y)
+        head.temperature_, head.calibration_ = self.temperature_, self.calibration_
+        head.chosen_, head.history_ = self.chosen_, self.history_
+        return head
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float32]:
         """Probability of each class.
@@ -90,8 +149,8 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             Rows sum to 1; columns in the order of `classes_`.
         """
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=np.float32, reset=False)
-        return self._predict_proba(X).astype(np.float32)
+        embeddings = self._validated(X, "X")
+        return sharpen(self._proba(embeddings), self.temperature_)
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """The most probable label of each image, array (n_images,)."""
@@ -101,39 +160,101 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def save(self, folder: Path) -> None:
         """Write what `load` needs into an empty folder; never a pickle."""
         check_is_fitted(self)
+        facts = {
+            "kind": type(self).__name__,
+            "parameters": self._saved_parameters(),
+            "n_features": self.n_features_in_,
+            "temperature": self.temperature_,
+            "chosen": self.chosen_,
+        }
+        (folder / HEAD_FILE).write_text(json.dumps(facts, indent=2), "utf-8")
         save_arrays(folder / CLASSES_FILE, {"classes": self.classes_})
         self._save(folder)
 
     @classmethod
-    def load(cls, folder: Path, n_features: int) -> Self:
-        """Read a fitted head; runs no code from the folder.
-
-        Parameters
-        ----------
-        folder : Path
-        n_features : int
-            Width of the embeddings that it was fitted on.
-        """
-        head = cls()
-        head.classes_ = load_arrays(folder / CLASSES_FILE)["classes"]
-        head.n_features_in_ = n_features
+    def load(cls, folder: Path) -> Self:
+        """Read a fitted head of this kind; runs no code from the folder."""
+        facts = json.loads((folder / HEAD_FILE).read_text("utf-8"))
+        head = cls(**facts["parameters"])
+        head._start(load_arrays(folder / CLASSES_FILE)["classes"])
+        head.n_features_in_ = int(facts["n_features"])
+        head.temperature_, head.chosen_ = float(facts["temperature"]), facts["chosen"]
         head._load(folder)
         return head
 
-    def _validate_val(
-        self, X_val: Any, y_val: ArrayLike | None
-    ) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
-        X_val = validate_data(self, X_val, dtype=np.float32, reset=False)
+    def _proba(self, X: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Without the temperature; in blocks, so that nothing else is as large as `X`."""
+        proba = np.empty((len(X), len(self.classes_)), dtype=np.float32)
+        for rows in row_blocks(len(X), BLOCK_ROWS):
+            proba[rows] = self._predict_proba(X[rows])
+        return proba
+
+    def _start(self, classes: NDArray[Any]) -> None:
+        self.classes_ = classes
+        self.chosen_, self.history_, self.calibration_ = {}, {}, {}
+        self.temperature_ = 1.0
+
+    def _check_parameters(self) -> None:
+        check_parameters(self.get_params(deep=False))
+
+    def _labelled(self, X: NDArray[np.float32], y: Any) -> Labelled:
+        return Labelled(X, np.searchsorted(self.classes_, y), self._weights(y))
+
+    def _weights(self, y: NDArray[Any]) -> NDArray[np.float64]:
+        class_weight = getattr(self, "class_weight", None)
+        if isinstance(class_weight, Mapping):
+            # Those that are not named count as they are.
+            class_weight = {label: class_weight.get(label, 1) for label in self.classes_.tolist()}
+        return np.asarray(compute_sample_weight(class_weight, y), dtype=np.float64)
+
+    def _validate_val(self, X_val: Any, y_val: ArrayLike | None) -> Labelled:
+        X_val = self._validated(X_val, "X_val")
         y_val = np.asarray(y_val)
         unknown = np.setdiff1d(y_val, self.classes_)
         if len(unknown):
             raise ValueError(f"classes in val that train does not have: {unknown.tolist()}")
-        return X_val, np.searchsorted(self.classes_, y_val)
+        return self._labelled(X_val, y_val)
 
-    def _fit(self, X: Any, y: Any, val: Any) -> None:
+    def _validated(self, X: Any, name: str) -> NDArray[np.float32]:
+        X = validate_data(self, X, dtype=np.float32, reset=False, ensure_all_finite=False)
+        self._check_finite(X, name)
+        return X  # type: ignore[no-any-return]
+
+    def _check_finite(self, X: NDArray[np.float32], name: str) -> None:
+        bad = np.flatnonzero(~are_finite(X))
+        if bad.size:
+            raise ValueError(
+                f"{name} contains NaN or infinity in {bad.size} of {len(X)} rows, "
+                f"the first is row {bad[0]}; {type(self).__name__} takes finite numbers only"
+            )
+
+    def _calibrate(
+        self, raw: NDArray[np.float32], y: NDArray[np.integer], weight: NDArray[np.float64]
+    ) -> None:
+        """Fit the temperature on probabilities of val, and note what it changes."""
+        self.temperature_ = fit_temperature(raw, y, weight)
+        both = (raw, sharpen(raw, self.temperature_))
+        self.calibration_ = {
+            "log_loss": [float(log_losses(y, proba).mean()) for proba in both],
+            "ece": [calibration_error(y, proba) for proba in both],
+        }
+
+    def _saved_parameters(self) -> dict[str, Any]:
+        parameters: dict[str, Any] = self.get_params(deep=False)
+        if isinstance(parameters.get("class_weight"), Mapping):
+            # JSON has no other keys than text; nothing that is loaded is weighted again.
+            parameters["class_weight"] = {
+                str(label): weight for label, weight in parameters["class_weight"].items()
+            }
+        return parameters
+
+    def _chosen_parameters(self) -> dict[str, Any]:
+        return {name: self.chosen_[chosen] for name, chosen in self.refit_with.items()}
+
+    def _fit(self, train: Labelled, val: Labelled | None) -> None:
         raise NotImplementedError
 
-    def _predict_proba(self, X: Any) -> NDArray[Any]:
+    def _predict_proba(self, X: NDArray[np.float32]) -> NDArray[Any]:
         raise NotImplementedError
 
     def _save(self, folder: Path) -> None:
@@ -141,3 +262,13 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _load(self, folder: Path) -> None:
         raise NotImplementedError
+
+
+def saved_kind(folder: Path) -> str:
+    """Class name of the head that was saved into a folder."""
+    return str(json.loads((folder / HEAD_FILE).read_text("utf-8"))["kind"])
+
+
+def row_blocks(n_rows: int, block_rows: int) -> Sequence[slice]:
+    """Slices that cover `n_rows`, so that nothing as large as the embeddings is ever made."""
+    return [slice(start, start + block_rows) for start in range(0, n_rows, block_rows)]

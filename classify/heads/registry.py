@@ -1,37 +1,66 @@
 """All heads by name."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 from classify.errors import RunError, loading
 from classify.heads.boosting import LightGBM
-from classify.heads.head import Head
+from classify.heads.centroid import Centroid
+from classify.heads.head import Head, saved_kind
+from classify.heads.kinds import load_alone
+from classify.heads.knn import KNN
 from classify.heads.logreg import LogReg
-from classify.heads.mlp import MLP, MLP128
+from classify.heads.mlp import MLP
+from classify.heads.prior import Prior
+from classify.heads.ridge import Ridge
+from classify.heads.vote import Vote
 
-HEADS: dict[str, type[Head]] = {
+VOTE = "vote"
+# In the order in which they are trained: the cheap ones first, the vote over all of them last.
+HEADS: dict[str, Callable[[], Head]] = {
+    "prior": Prior,
+    "centroid": Centroid,
+    "knn": KNN,
+    "ridge": Ridge,
     "logreg": LogReg,
     "lightgbm": LightGBM,
-    "mlp": MLP,
-    "mlp-128": MLP128,
+    "mlp": partial(MLP, hidden=(512,), batch_norm=True, dropout=0.5),
+    "mlp-128": MLP,
+    # Alone it is a vote of two quick ones; a run lets all heads vote that it trained.
+    VOTE: partial(Vote, members=(("centroid", Centroid()), ("ridge", Ridge()))),
 }
+# Chance has nothing to say, and the nearest neighbours are stored with every head that asks them.
+NO_VOTE = ("prior", "knn", VOTE)
+MLP_WIDTHS = re.compile(r"mlp((?:-[1-9]\d*)+)")
 
 
 def check_names(names: Iterable[str]) -> None:
     """Raise `RunError` for the first name that is no head, listing those that are."""
     for name in names:
-        if name not in HEADS:
-            raise RunError(f"unknown head {name!r}: expected one of {', '.join(HEADS)}.")
+        if name not in HEADS and not MLP_WIDTHS.fullmatch(name):
+            raise RunError(
+                f"unknown head {name!r}: expected one of {', '.join(HEADS)}, or mlp-WIDTH such as "
+                "mlp-256 or mlp-1024-256."
+            )
 
 
 def create_head(name: str, seed: int) -> Head:
-    """A head that is not fitted yet; `seed` goes to those that draw numbers."""
-    head = HEADS[name]()
+    """A head that is not fitted yet; `seed` goes to those that draw numbers.
+
+    ``mlp-1024-256`` is an `MLP` with dense layers of those widths.
+    """
+    check_names([name])
+    widths = MLP_WIDTHS.fullmatch(name)
+    if widths:
+        head: Head = MLP(hidden=tuple(map(int, widths[1].split("-")[1:])))
+    else:
+        head = HEADS[name]()
     return head.set_params(seed=seed) if "seed" in head.get_params() else head
 
 
-def load_head(name: str, folder: Path, dim: int) -> Head:
+def load_head(folder: Path) -> Head:
     """A fitted head from the folder that it was saved into; no code in there is run."""
-    check_names([name])
     with loading(folder):
-        return HEADS[name].load(folder, dim)
+        return Vote.load(folder) if saved_kind(folder) == Vote.__name__ else load_alone(folder)

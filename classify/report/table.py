@@ -3,7 +3,7 @@
 from typing import Any
 
 from cache.format import describe_counts
-from classify.metrics import Estimate
+from classify.bootstrap import Estimate
 from classify.report.results import identity_of
 from classify.wording import describe_choice, describe_weights, number, percent, seconds
 

@@ -1,0 +1,103 @@
+"""Are two heads really different? Paired, on the same images."""
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+
+from classify.bootstrap import Estimate, interval, resampled_means
+
+SIGNIFICANT = 0.05
+
+
+class Comparison(NamedTuple):
+    """The difference between two heads.
+
+    Attributes
+    ----------
+    first, second : str
+    difference : Estimate
+        Accuracy of the first minus that of the second, with its paired bootstrap interval.
+    only_first, only_second : int
+        Images that just one of them has right.
+    p : float
+        Of McNemar's exact test that neither is better (McNemar 1947, Psychometrika 12, 153-157).
+    p_holm : float
+        The same, corrected for the number of pairs compared (Holm 1979, Scand. J. Stat. 6, 65-70).
+    """
+
+    first: str
+    second: str
+    difference: Estimate
+    only_first: int
+    only_second: int
+    p: float
+    p_holm: float
+
+    @property
+    def is_seen(self) -> bool:
+        """Whether the data show a difference at all: the corrected p is below 0.05."""
+        return self.p_holm < SIGNIFICANT
+
+
+def compare(
+    y: NDArray[np.integer], probas: Mapping[str, NDArray[np.floating]], seed: int = 0
+) -> list[Comparison]:
+    """Compare every pair of heads on the images that all of them were measured on.
+
+    Parameters
+    ----------
+    y : int (n_images,)
+        True labels.
+    probas : mapping of str to float (n_images, n_classes)
+        Of each head, the better one first: it is the first of its pairs.
+    seed : int
+        Of the bootstrap.
+
+    Returns
+    -------
+    list of Comparison
+    """
+    is_right = {name: proba.argmax(axis=1) == y for name, proba in probas.items()}
+    if len(is_right) < 2:
+        return []
+    draws = resampled_means(np.stack(list(is_right.values()), axis=1), seed)
+    by_name = dict(zip(is_right, draws.T, strict=True))
+    pairs = list(combinations(is_right, 2))
+    ps = [mcnemar(*_discordant(is_right[a], is_right[b])) for a, b in pairs]
+    return [
+        Comparison(
+            a,
+            b,
+            interval(
+                float(is_right[a].mean() - is_right[b].mean()), by_name[a] - by_name[b], len(y)
+            ),
+            *_discordant(is_right[a], is_right[b]),
+            p,
+            p_holm,
+        )
+        for (a, b), p, p_holm in zip(pairs, ps, holm(ps), strict=True)
+    ]
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """McNemar's exact two-sided p, from the images that one head alone has right."""
+    n = only_first + only_second
+    return float(binomtest(only_first, n).pvalue) if n else 1.0
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """Holm's step-down correction of several p values, in their order."""
+    order = np.argsort(ps, kind="stable")
+    factors = len(ps) - np.arange(len(ps))
+    stepped = np.maximum.accumulate(np.minimum(factors * np.asarray(ps)[order], 1))
+    corrected = np.empty(len(ps))
+    corrected[order] = stepped
+    return [float(p) for p in corrected]
+
+
+def _discordant(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> tuple[int, int]:
+    return int((first & ~second).sum()), int((second & ~first).sum())

@@ -1,0 +1,105 @@
+"""Least squares on class indicators, in closed form."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import softmax
+
+from classify.arrays import load_arrays, save_arrays
+from classify.heads.head import Head, Labelled, row_blocks
+from classify.heads.spectrum import Spectrum, spectrum
+from classify.heads.temperature import fit_temperature, sharpen
+from classify.metrics import log_losses
+
+ALPHA_PATH = tuple(10.0**power for power in range(-5, 3))
+# Factor on the scores before the softmax where there is no val to fit a temperature on.
+SHARPNESS = 10.0
+BLOCK_ROWS = 4096
+SCORES_FILE = "scores.npz"
+
+
+class Ridge(Head):
+    """Ridge regression of the class indicators on standardised columns.
+
+    One `eigh` serves every strength (as in big_vision's few-shot probe). In float64: with fewer
+    images than columns, small eigenvalues in float32 are noise that a weak penalty blows up.
+
+    Parameters
+    ----------
+    alphas : sequence of float
+        Penalties to try, ascending, per image; the variances of the columns that they are added to
+        are 1. Chosen on val by log loss, each at its own best temperature.
+    alpha : float
+        Taken where there is no val to choose on.
+    class_weight : {None, "balanced"} or mapping
+    """
+
+    refit_with: ClassVar[Mapping[str, str]] = {"alpha": "alpha"}
+
+    def __init__(
+        self,
+        alphas: Sequence[float] = ALPHA_PATH,
+        alpha: float = 1.0,
+        class_weight: Any = None,
+    ) -> None:
+        self.alphas = alphas
+        self.alpha = alpha
+        self.class_weight = class_weight
+
+    def _fit(self, train: Labelled, val: Labelled | None) -> None:
+        axes = spectrum(train.X, train.weight)
+        shares = np.bincount(train.y, train.weight, len(self.classes_)) / train.weight.sum()
+        along = _targets_along(axes, train, shares)
+        if val is None:
+            alpha = self.alpha
+        else:
+            losses = [self._val_loss(axes, along, shares, each, val) for each in self.alphas]
+            alpha = self.alphas[int(np.argmin(losses))]
+            self.history_ = {"alpha": list(map(float, self.alphas)), "val_log_loss": losses}
+        self._solve(axes, along, shares, alpha)
+        self.chosen_ = {"alpha": float(alpha)}
+
+    def _val_loss(
+        self, axes: Spectrum, along: Any, shares: Any, alpha: float, val: Labelled
+    ) -> float:
+        self._solve(axes, along, shares, alpha)
+        proba = self._proba(val.X)
+        best = sharpen(proba, fit_temperature(proba, val.y, val.weight))
+        return float(np.average(log_losses(val.y, best), weights=val.weight))
+
+    def _solve(self, axes: Spectrum, along: Any, shares: Any, alpha: float) -> None:
+        weights = axes.axes @ (along / (axes.eigenvalues[:, None] + alpha))
+        kernel = weights / axes.scale[:, None]
+        self.kernel_ = kernel.astype(np.float32)
+        self.bias_ = (shares - axes.mean @ kernel).astype(np.float32)
+
+    def _predict_proba(self, X: NDArray[np.float32]) -> NDArray[Any]:
+        scores = X @ self.kernel_ + self.bias_
+        return softmax(SHARPNESS * scores, axis=1)  # type: ignore[no-any-return]
+
+    def _save(self, folder: Path) -> None:
+        save_arrays(folder / SCORES_FILE, {"kernel": self.kernel_, "bias": self.bias_})
+
+    def _load(self, folder: Path) -> None:
+        arrays = load_arrays(folder / SCORES_FILE)
+        self.kernel_, self.bias_ = arrays["kernel"], arrays["bias"]
+
+
+def _targets_along(
+    axes: Spectrum, train: Labelled, shares: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Covariance of the class indicators with the axes, float64 (rank, n_classes)."""
+    total = train.weight.sum()
+    covariance = np.zeros((len(axes.mean), len(shares)))
+    for rows in row_blocks(len(train.X), BLOCK_ROWS):
+        y = train.y[rows]
+        indicators = np.zeros((len(y), len(shares)))
+        indicators[np.arange(len(y)), y] = 1
+        indicators -= shares
+        indicators *= (train.weight[rows] / total)[:, None]
+        covariance += (train.X[rows] - axes.mean).T @ indicators
+    along: NDArray[np.float64] = axes.axes.T @ (covariance / axes.scale[:, None])
+    return along

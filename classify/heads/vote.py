@@ -1,0 +1,149 @@
+"""A weighted average of other heads' probabilities."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone
+
+from classify.heads.head import Head, Labelled
+from classify.heads.kinds import load_alone
+
+WEIGHTS_FILE = "weights.json"
+# A head that counts for less is left out.
+SMALLEST_WEIGHT = 0.01
+N_STEPS = 500
+
+
+class Vote(Head):
+    """The mixture of heads that has the smallest log loss on val.
+
+    Parameters
+    ----------
+    members : sequence of (str, Head)
+        Names and heads; they are cloned and fitted by `fit`. Without val, all count the same.
+
+    Attributes
+    ----------
+    weights_ : dict of str to float
+        What each member counts for; they sum to 1, and members that count for less than 0.01 are
+        left out.
+    fitted_ : dict of str to Head
+        The members that count.
+    """
+
+    needs_tensorflow: ClassVar[bool] = False
+
+    def __init__(self, members: Sequence[tuple[str, Head]] = ()) -> None:
+        self.members = members
+
+    @classmethod
+    def of_fitted(
+        cls,
+        heads: Mapping[str, Head],
+        probas: Mapping[str, NDArray[np.float32]],
+        y: NDArray[np.integer],
+    ) -> Self:
+        """A vote of heads that are fitted already.
+
+        Parameters
+        ----------
+        heads : mapping of str to Head
+            All fitted on the same classes.
+        probas : mapping of str to float32 (n_val, n_classes)
+            Of each on val.
+        y : int (n_val,)
+            Positions of the true labels of val in the classes.
+        """
+        first = next(iter(heads.values()))
+        vote = cls(tuple((name, clone(head)) for name, head in heads.items()))
+        vote._start(first.classes_)
+        vote.n_features_in_ = first.n_features_in_
+        vote._weigh(heads, probas, y, np.ones(len(y)))
+        mixed = sum(weight * probas[name] for name, weight in vote.weights_.items())
+        vote._calibrate(np.asarray(mixed, dtype=np.float32), y, np.ones(len(y)))
+        return vote
+
+    def _fit(self, train: Labelled, val: Labelled | None) -> None:
+        if not self.members:
+            raise ValueError("members: expected at least one head, found none")
+        names = [name for name, _ in self.members]
+        if len(set(names)) < len(names):
+            raise ValueError(f"members: expected names that differ, found {names}")
+        more = () if val is None else (val.X, val.y)
+        heads = {name: clone(head).fit(train.X, train.y, *more) for name, head in self.members}
+        if val is None:
+            self._keep(heads, np.full(len(heads), 1 / len(heads)))
+            return
+        probas = {name: head.predict_proba(val.X) for name, head in heads.items()}
+        self._weigh(heads, probas, val.y, val.weight)
+
+    def _weigh(
+        self,
+        heads: Mapping[str, Head],
+        probas: Mapping[str, NDArray[np.float32]],
+        y: NDArray[np.integer],
+        weight: NDArray[np.float64],
+    ) -> None:
+        rows = np.arange(len(y))
+        of_truth = np.stack([probas[name][rows, y] for name in heads], axis=1)
+        self._keep(heads, mixture_weights(of_truth.astype(np.float64), weight))
+
+    def _keep(self, heads: Mapping[str, Head], weights: NDArray[np.float64]) -> None:
+        kept = np.where(weights >= SMALLEST_WEIGHT, weights, 0)
+        kept /= kept.sum()
+        named = zip(heads, kept.tolist(), strict=True)
+        self.weights_ = {name: weight for name, weight in named if weight > 0}
+        self.fitted_ = {name: heads[name] for name in self.weights_}
+        self.chosen_ = dict(self.weights_)
+
+    def _predict_proba(self, X: NDArray[np.float32]) -> NDArray[Any]:
+        proba = np.zeros((len(X), len(self.classes_)))
+        for name, head in self.fitted_.items():
+            proba += self.weights_[name] * head.predict_proba(X)
+        return proba
+
+    def _saved_parameters(self) -> dict[str, Any]:
+        return {}
+
+    def _save(self, folder: Path) -> None:
+        (folder / WEIGHTS_FILE).write_text(json.dumps(self.weights_, indent=2), "utf-8")
+        for number, head in enumerate(self.fitted_.values()):
+            member = folder / str(number)
+            member.mkdir()
+            head.save(member)
+
+    def _load(self, folder: Path) -> None:
+        self.weights_ = json.loads((folder / WEIGHTS_FILE).read_text("utf-8"))
+        self.fitted_ = {
+            name: load_alone(folder / str(number)) for number, name in enumerate(self.weights_)
+        }
+
+
+def mixture_weights(
+    of_truth: NDArray[np.float64], weight: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Weights of a mixture with the smallest log loss: EM for mixing proportions.
+
+    The log loss is convex in them, so that this finds the one minimum from anywhere inside.
+
+    Parameters
+    ----------
+    of_truth : float64 (n_images, n_members)
+        Probability of the true class by each member.
+    weight : float64 (n_images,)
+
+    Returns
+    -------
+    float64 (n_members,)
+        Sum to 1.
+    """
+    weights = np.full(of_truth.shape[1], 1 / of_truth.shape[1])
+    share = weight / weight.sum()
+    of_truth = np.maximum(of_truth, np.finfo(np.float32).tiny)
+    for _ in range(N_STEPS):
+        weights = weights * (share @ (of_truth / (of_truth @ weights)[:, None]))
+    return weights
