@@ -37,7 +37,7 @@ runtime = $(call option,device,$(DEVICE)) $(call option,engine,$(ENGINE)) \
 	  $(call option,batch-size,$(BATCH))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo features verify heads report finetune predict test check format bench-cache bench-extract clean named
+.PHONY: help install demo features verify heads report finetune predict test check format bench-cache bench-extract bench-heads clean named
 
 help: ## this help
 	@echo "Cache a frozen network's embeddings once, then train and compare heads in seconds."
@@ -123,6 +123,9 @@ bench-cache: .venv/.ready-dev ## what reuse and checking cost: runs/bench/cache.
 
 bench-extract: .venv/.ready-dev .venv/.ready-bench ## extraction against three engines: runs/bench/extract.json
 	@.venv/bin/python -m tests.benchmarks.extract
+
+bench-heads: .venv/.ready-dev ## heads at Food-101's size against the plain calls: runs/bench/heads.json
+	@.venv/bin/python -m tests.benchmarks.heads
 
 clean: ## delete .venv and caches; runs/ stays
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache *.egg-info

@@ -60,7 +60,7 @@ def cross_fitted_scores(
     mean, scale = moments(train.X, train.weight)
     folds = _folds(train.y, seed)
     sums = [_sums(train, rows, mean, scale, n_classes) for rows in folds]
-    gram = np.sum([each for each, _ in sums], axis=0)
+    gram = np.sum([each for each, _ in sums], axis=0, dtype=np.float64)
     targets = np.sum([each for _, each in sums], axis=0)
     _, axes = eigh(gram, driver="evd", check_finite=False)
     axes = axes[:, ::-1][:, :N_AXES]
@@ -95,7 +95,7 @@ def _sums(
     mean: NDArray[np.float32],
     scale: NDArray[np.float32],
     n_classes: int,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """Gram matrix of standardised embeddings, and their products with the class indicators."""
     dim = len(mean)
     gram, targets = np.zeros((dim, dim)), np.zeros((dim, n_classes))
@@ -108,4 +108,5 @@ def _sums(
         indicators = (indicators - np.float32(1 / n_classes)) * root
         gram += X.T @ X
         targets += X.T @ indicators
-    return gram, targets
+    # One is kept for each fold; the penalty is far above what float32 rounds off.
+    return gram.astype(np.float32), targets
