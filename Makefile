@@ -15,6 +15,17 @@ BATCH     ?=
 HEADS     ?=
 IMAGES    ?=
 SEED      ?=
+CLASS_WEIGHT ?=
+CONFIG    ?=
+C_GRID    ?=
+MAX_ROUNDS ?=
+MAX_EPOCHS ?=
+REFIT     ?=
+AGAIN     ?=
+CURVE     ?=
+FOLDS     ?=
+JOBS      ?=
+STREAM    ?=
 HEAD      ?=
 TOP       ?=
 FORMAT    ?=
@@ -55,7 +66,18 @@ help: ## this help
 #: ENGINE     tensorflow or openvino (OpenVINO on a CPU, if installed)
 #: PRECISION  float32 or mixed_float16 (mixed_float16 on GPUs that gain from it)
 #: BATCH      images pushed through the network at once (what suits the device)
-#: HEADS      heads to train, such as HEADS="logreg mlp" (all)
+#: HEADS      heads to train, such as HEADS="logreg mlp-256" (all)
+#: CONFIG     TOML file of settings for heads
+#: CLASS_WEIGHT  balanced: rare classes count as much as common ones
+#: C_GRID     logreg: strengths to try, such as C_GRID="0.001 0.01 0.1"
+#: MAX_ROUNDS lightgbm: most rounds (200)
+#: MAX_EPOCHS mlp: most epochs (10 to 100, by the number of images)
+#: REFIT      1: fit heads anew on train and val, with what val chose
+#: AGAIN      1: train heads that would be reused too
+#: CURVE      1: learning curve, heads on 1 to 100 % of train
+#: FOLDS      cross-validate on train and val in so many folds
+#: JOBS       fits at a time, of CURVE and FOLDS (the cores)
+#: STREAM     always: read embeddings batch by batch (where they do not fit in memory)
 #: IMAGES     files and folders to predict, such as IMAGES="a.jpg folder/"
 #: HEAD       head to predict with: a trained one or finetuned (the best on val)
 #: TOP        classes to show for each file (3)
@@ -88,7 +110,12 @@ verify: $(READY) named ## is runs/NAME/features.h5 whole?
 
 heads: $(READY) named ## stage two: train heads on the features
 	@.venv/bin/python -m classify train "$(RUN)/features.h5" \
-	  $(if $(HEADS),--heads $(HEADS)) $(call option,seed,$(SEED))
+	  $(if $(HEADS),--heads $(HEADS)) $(call option,seed,$(SEED)) \
+	  $(call option,class-weight,$(CLASS_WEIGHT)) $(call option,config,$(CONFIG)) \
+	  $(if $(C_GRID),--c-grid $(C_GRID)) $(call option,max-rounds,$(MAX_ROUNDS)) \
+	  $(call option,max-epochs,$(MAX_EPOCHS)) $(if $(REFIT),--refit) $(if $(AGAIN),--again) \
+	  $(if $(CURVE),--curve) $(call option,folds,$(FOLDS)) $(call option,jobs,$(JOBS)) \
+	  $(call option,stream,$(STREAM))
 
 report: $(READY) named ## measure the heads: a table, runs/NAME/report/
 	@.venv/bin/python -m classify report "$(RUN)"

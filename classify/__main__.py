@@ -1,6 +1,7 @@
 """``python -m classify train|report|finetune|predict|demo``."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
@@ -9,15 +10,19 @@ from pathlib import Path
 from tqdm import tqdm
 
 from cache import cli
+from cache.reader import FeatureFile
 from classify.demo import run_demo
 from classify.deploy import predict_files
 from classify.finetune import FinetuneSettings, finetune
-from classify.heads.registry import HEADS
+from classify.folds import cross_validate
+from classify.heads.registry import HEADS, VOTE
+from classify.learning_curve import learning_curve
 from classify.predictions import FORMATS
+from classify.report.studies import describe_curve, describe_folds
 from classify.report.table import as_text
 from classify.report.write import write_report
 from classify.run import Run
-from classify.settings import DEFAULT_SEED, STREAM, TrainSettings, combine
+from classify.settings import DEFAULT_SEED, STREAM, TrainSettings, combine, configured_heads
 from classify.train import train_heads
 from extract.options import add_runtime_options, runtime_of
 
@@ -60,6 +65,11 @@ def _add_train(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         command.add_argument(f"--{name}", type=cli.at_least(1), help=meaning)
     command.add_argument("--refit", action="store_true", help="then fit anew on train and val")
     command.add_argument("--again", action="store_true", help="train what would be reused too")
+    command.add_argument(
+        "--curve", action="store_true", help="learning curve: 1 to 100 %% of train"
+    )
+    command.add_argument("--folds", type=cli.at_least(3), help="cross-validate on train and val")
+    command.add_argument("--jobs", type=cli.at_least(1), help="fits at a time (default: the cores)")
     command.add_argument(
         "--stream", choices=STREAM, help=f"read the file batch by batch (default {STREAM[0]})"
     )
@@ -128,8 +138,21 @@ def _add_weights(command: argparse.ArgumentParser) -> None:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    names, seed, settings = _settings(arguments)
-    train_heads(Run(arguments.run), names, seed, tqdm.write, settings)
+    run, (names, seed, settings) = Run(arguments.run), _settings(arguments)
+    train_heads(run, names, seed, tqdm.write, settings)
+    alone = {
+        name: head for name, head in configured_heads(names, seed, settings).items() if name != VOTE
+    }
+    n_jobs = arguments.jobs or os.cpu_count() or 1
+    with FeatureFile(run.features_path) as features:
+        if arguments.curve:
+            points = learning_curve(run.folder, features, alone, seed, n_jobs, tqdm.write)
+            tqdm.write(describe_curve(points))
+        if arguments.folds:
+            points = cross_validate(
+                run.folder, features, alone, arguments.folds, seed, n_jobs, tqdm.write
+            )
+            tqdm.write(describe_folds(points))
     return 0
 
 

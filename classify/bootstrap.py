@@ -64,16 +64,36 @@ def resampled_means(values: NDArray[np.floating], seed: int) -> NDArray[np.float
     return sums.astype(np.float64) / len(values)
 
 
-def interval(value: float, draws: NDArray[np.float64], n: int) -> Estimate:
-    """The bias-corrected percentile interval (Efron 1981, Can. J. Stat. 9, 139-158).
+def left_out_means(values: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Means without each of the images, float64 (n_images, n_values)."""
+    n = len(values)
+    total = values.sum(axis=0, dtype=np.float64)
+    return np.asarray((total - values) / max(n - 1, 1))
 
-    Where resampling moves a number to one side, as it does a calibration error, the plain
-    percentiles would lie on the wrong side of it.
+
+def interval(value: float, draws: NDArray[np.float64], left_out: NDArray[np.float64]) -> Estimate:
+    """The BCa interval (Efron 1987, J. Am. Stat. Assoc. 82, 171-185).
+
+    Plain percentiles are wrong for numbers that resampling moves to one side, as it does a
+    calibration error, and for skewed ones, as a log loss is.
+
+    Parameters
+    ----------
+    value : float
+        The number, of all images.
+    draws : float64 (n_draws,)
+        The same of images drawn with replacement.
+    left_out : float64 (n_images,)
+        The same without each of the images.
     """
     below = (np.sum(draws < value) + np.sum(draws == value) / 2) / len(draws)
-    shift = 2 * norm.ppf(np.clip(below, 1 / len(draws), 1 - 1 / len(draws)))
-    low, high = np.quantile(draws, norm.cdf([shift - Z_95, shift + Z_95]))
-    return Estimate(value, float(low), float(high), n)
+    bias = norm.ppf(np.clip(below, 1 / len(draws), 1 - 1 / len(draws)))
+    deviation = left_out.mean() - left_out
+    spread = (deviation**2).sum() ** 1.5
+    acceleration = (deviation**3).sum() / (6 * spread) if spread > 0 else 0.0
+    ends = bias + np.array([-Z_95, Z_95])
+    low, high = np.quantile(draws, norm.cdf(bias + ends / (1 - acceleration * ends)))
+    return Estimate(value, float(low), float(high), len(left_out))
 
 
 @lru_cache(maxsize=2)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from classify.bootstrap import Estimate, interval, resampled_means
+from classify.bootstrap import Estimate, interval, left_out_means, resampled_means
 
 SIGNIFICANT = 0.05
 
@@ -64,22 +64,27 @@ def compare(
     is_right = {name: proba.argmax(axis=1) == y for name, proba in probas.items()}
     if len(is_right) < 2:
         return []
-    draws = resampled_means(np.stack(list(is_right.values()), axis=1), seed)
-    by_name = dict(zip(is_right, draws.T, strict=True))
-    pairs = list(combinations(is_right, 2))
-    ps = [mcnemar(*_discordant(is_right[a], is_right[b])) for a, b in pairs]
+    right = np.stack(list(is_right.values()), axis=1).astype(np.float32)
+    of_all = right.mean(axis=0, dtype=np.float64)
+    draws, left_out = resampled_means(right, seed), left_out_means(right)
+    pairs = list(combinations(range(len(is_right)), 2))
+    counts = [_discordant(right[:, a], right[:, b]) for a, b in pairs]
+    ps = [mcnemar(*each) for each in counts]
+    names = list(is_right)
     return [
         Comparison(
-            a,
-            b,
+            names[a],
+            names[b],
             interval(
-                float(is_right[a].mean() - is_right[b].mean()), by_name[a] - by_name[b], len(y)
+                float(of_all[a] - of_all[b]),
+                draws[:, a] - draws[:, b],
+                left_out[:, a] - left_out[:, b],
             ),
-            *_discordant(is_right[a], is_right[b]),
+            *count,
             p,
             p_holm,
         )
-        for (a, b), p, p_holm in zip(pairs, ps, holm(ps), strict=True)
+        for (a, b), count, p, p_holm in zip(pairs, counts, ps, holm(ps), strict=True)
     ]
 
 
@@ -99,5 +104,5 @@ def holm(ps: Sequence[float]) -> list[float]:
     return [float(p) for p in corrected]
 
 
-def _discordant(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> tuple[int, int]:
-    return int((first & ~second).sum()), int((second & ~first).sum())
+def _discordant(first: NDArray[np.floating], second: NDArray[np.floating]) -> tuple[int, int]:
+    return int((first > second).sum()), int((second > first).sum())

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from classify.bootstrap import Estimate, interval, resampled_means, wilson
+from classify.bootstrap import Estimate, interval, left_out_means, resampled_means, wilson
 
 TOP_K = 5
 N_BINS = 15
@@ -68,12 +68,11 @@ def evaluate(y: NDArray[np.integer], proba: NDArray[np.floating], seed: int = 0)
     n_classes = proba.shape[1]
     rank = _rank_of_truth(y, proba)
     values = _values(y, proba)
-    point, draws = (
-        _scores(values.mean(axis=0, dtype=np.float64)),
-        _scores(resampled_means(values, seed)),
-    )
+    of_all = values.mean(axis=0, dtype=np.float64)
+    three = (of_all, resampled_means(values, seed), left_out_means(values))
     macro_f1, balanced, log_loss, ece = (
-        interval(float(value), draw, len(y)) for value, draw in zip(point, draws, strict=True)
+        interval(float(value), draws, left_out)
+        for value, draws, left_out in zip(*map(_scores, three), strict=True)
     )
     return Metrics(
         top1=accuracy(y, proba),

@@ -20,6 +20,12 @@ def number(estimate: Estimate) -> str:
     return f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"
 
 
+def points(difference: Estimate) -> str:
+    """A difference of shares and its interval, such as ``+3.1 points [+1.2, +5.0]``."""
+    value, low, high = (100 * number for number in difference[:3])
+    return f"{value:+.1f} points [{low:+.1f}, {high:+.1f}]"
+
+
 def seconds(value: float) -> str:
     """A duration, such as ``7.1 s`` or ``204 s``."""
     return f"{value:.1f} s" if value < 100 else f"{value:.0f} s"
@@ -28,7 +34,7 @@ def seconds(value: float) -> str:
 def describe_choice(chosen: Mapping[str, Any]) -> str:
     """Settings in one phrase, such as ``C 0.003, iterations 81``; flags only by their name."""
     phrases = [
-        name if value is True else f"not {name}" if value is False else f"{name} {value:g}"
+        name if value is True else f"not {name}" if value is False else f"{name} {_short(value)}"
         for name, value in chosen.items()
     ]
     return ", ".join(phrases).replace("is_", "").replace("_", " ")
@@ -42,3 +48,7 @@ def describe_weights(identity: Identity, source: str) -> str:
         return "none"
     name = source.replace("\\", "/").rsplit("/", maxsplit=1)[-1]
     return f"{name} ({identity.weights_hash[:19]}...)"
+
+
+def _short(value: float) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

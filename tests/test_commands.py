@@ -181,7 +181,10 @@ def test_an_unknown_head_ends_with_2_and_lists_the_known_ones(
     run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call(classify.main, "train", run.folder, "--heads", "svm") == 2
-    assert "expected one of logreg, lightgbm, mlp, mlp-128" in capsys.readouterr().err
+    assert (
+        "expected one of prior, centroid, knn, ridge, logreg, lightgbm, mlp, mlp-128, vote"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(
@@ -202,3 +205,42 @@ def test_random_weights_are_said_aloud(
     arguments = (network_photos, "--out", copy, "--size", 32, "--weights", "random")
     assert call(extract.main, *arguments) == 0
     assert capsys.readouterr().out.startswith("RANDOM WEIGHTS")
+
+
+def test_settings_studies_and_reuse_from_the_command_line(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "heads.toml"
+    config.write_text('heads = ["ridge", "logreg"]\n[ridge]\nalphas = [0.1, 1.0]\n')
+    arguments = ("train", run.folder, "--config", config, "--curve", "--folds", "3")
+    assert call(classify.main, *arguments, "--c-grid", "0.01", "0.1") == 0
+    out = capsys.readouterr().out
+    assert "learning curve: 14 fits, 0 reused" in out
+    assert "folds: 6 fits, 0 reused" in out
+    assert call(classify.main, *arguments, "--c-grid", "0.01", "0.1") == 0
+    assert "learning curve: 0 fits, 14 reused" in capsys.readouterr().out
+    assert call(classify.main, "report", run.folder) == 0
+    out = capsys.readouterr().out
+    assert "val top-1 on a share of train: 1 % " in out
+    assert "top-1 over 3 folds" in out
+    assert "ridge" in out
+    page = (run.folder / "report/index.html").read_text("utf-8")
+    assert "Learning curve and cross-validation" in page
+
+
+@pytest.mark.parametrize(
+    ("more", "phrase"),
+    [
+        (("--c-grid", "1", "0.1"), "cs: expected numbers above 0, ascending"),
+        (("--c-grid", "nan"), "cs: expected numbers above 0"),
+        (("--heads", "ridge", "--max-rounds", "5"), "max_rounds: none of ridge has that setting"),
+        (("--config", "nowhere.toml"), "nowhere.toml: cannot be read"),
+    ],
+)
+def test_bad_settings_of_heads_end_with_2_and_one_line(
+    run: Run, more: tuple[str, ...], phrase: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(classify.main, "train", run.folder, *more) == 2
+    error = capsys.readouterr().err
+    assert phrase in error
+    assert error.count("\n") == 1

@@ -42,7 +42,7 @@ def test_help_is_light(arguments: tuple[str, ...]) -> None:
     assert heavy_modules(*arguments) == "HEAVY []"
 
 
-@pytest.mark.parametrize("head", ["logreg", "lightgbm"])
+@pytest.mark.parametrize("head", ["logreg", "lightgbm", "ridge", "knn", "centroid"])
 def test_training_without_a_network_is_light(run: Run, head: str) -> None:
     assert heavy_modules("classify", "train", run.features_path, "--heads", head) == "HEAVY []"
 

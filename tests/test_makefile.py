@@ -36,7 +36,16 @@ def test_make_alone_prints_every_target_and_variable(checkout: Path) -> None:
     assert done.returncode == 0
     for word in (
         *("demo", "features", "verify", "heads", "report", "finetune", "predict"),
-        *("test", "check", "bench-cache", "bench-extract", "STORE", "DRY_RUN", "REPAIR"),
+        *(
+            "test",
+            "check",
+            "bench-cache",
+            "bench-extract",
+            "bench-heads",
+            "STORE",
+            "DRY_RUN",
+            "REPAIR",
+        ),
         *("BACKBONE", "POOLING", "DEVICE", "ENGINE", "PRECISION", "BATCH", "EXTRAS"),
         *("DATA", "NAME", "WEIGHTS", "SIZE", "HEADS", "IMAGES", "SEED"),
     ):
@@ -69,6 +78,18 @@ def test_every_choice_of_network_and_device_reaches_the_command(checkout: Path) 
         assert f'--{option} "{value}"' in features
     predict = make(checkout, "-n", "predict", "NAME=photos", "IMAGES=a.jpg", *given).stdout
     assert '--device "cpu" --engine "tensorflow" --batch-size "7"' in " ".join(predict.split())
+
+
+def test_every_setting_of_heads_reaches_the_command(checkout: Path) -> None:
+    given = ["CLASS_WEIGHT=balanced", "CONFIG=my heads.toml", "C_GRID=0.1 1", "MAX_ROUNDS=9"]
+    given += ["MAX_EPOCHS=8", "REFIT=1", "AGAIN=1", "CURVE=1", "FOLDS=5", "JOBS=2", "STREAM=always"]
+    heads = make(checkout, "-n", "heads", "NAME=photos", *given).stdout
+    for option in (
+        *('--class-weight "balanced"', '--config "my heads.toml"', "--c-grid 0.1 1"),
+        *('--max-rounds "9"', '--max-epochs "8"', "--refit", "--again", "--curve"),
+        *('--folds "5"', '--jobs "2"', '--stream "always"'),
+    ):
+        assert option in heads
 
 
 def test_several_extras_are_installed_side_by_side(checkout: Path) -> None:

@@ -77,6 +77,8 @@ def test_no_head_is_near_chance(food: Run) -> None:
     results = write_report(food)
     assert len(results["heads"]) == len(HEADS) + 1
     for head in results["heads"]:
+        if head["name"] == "prior":
+            continue
         for split in ("val", "test"):
             assert head[split]["top1"]["low"] > 3 * CHANCE, head["name"]
             assert head[split]["log_loss"]["high"] < np.log(10), head["name"]

@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.reader import FeatureFile
-from classify.heads.head import Labelled, row_blocks
+from classify.heads.blocks import row_blocks
+from classify.heads.head import Labelled
 from classify.heads.moments import moments, moments_of_blocks
 
-BLOCK_ROWS = 4096
 # Rows read from the file in one go, and rows shuffled together: 64 MB at 2 048 columns. A folder's
 # images stand side by side in the file, so many short runs make a fair mixture of classes.
 RUN_ROWS = 128
@@ -61,7 +61,7 @@ class ArrayBatches:
 
     def blocks(self) -> Iterator[NDArray[np.float32]]:
         """Embeddings in order, some at a time."""
-        return (self.X[rows] for rows in row_blocks(self.n_rows, BLOCK_ROWS))
+        return (self.X[rows] for rows in row_blocks(self.n_rows))
 
     def epoch(self, batch_size: int, rng: np.random.Generator) -> Iterator[Batch]:
         """Every image once, in random order; the last batch may be shorter."""
@@ -104,12 +104,12 @@ class FileBatches:
 
     def moments(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Mean and deviation of each column, float32 (dim,)."""
-        weights = (self.weight[rows] for rows in row_blocks(self.n_rows, BLOCK_ROWS))
+        weights = (self.weight[rows] for rows in row_blocks(self.n_rows))
         return moments_of_blocks(zip(self.blocks(), weights, strict=True))
 
     def blocks(self) -> Iterator[NDArray[np.float32]]:
         """Embeddings in order, some at a time."""
-        for rows in row_blocks(self.n_rows, BLOCK_ROWS):
+        for rows in row_blocks(self.n_rows):
             yield self._features.read(self._rows[rows])
 
     def epoch(self, batch_size: int, rng: np.random.Generator) -> Iterator[Batch]:

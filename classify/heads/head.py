@@ -1,7 +1,7 @@
 """The contract of every head, and what all of them share."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -14,13 +14,13 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from cache.reader import are_finite
 from classify.arrays import load_arrays, save_arrays
+from classify.heads.blocks import row_blocks
 from classify.heads.parameters import check_parameters
 from classify.heads.temperature import fit_temperature, sharpen
 from classify.metrics import calibration_error, log_losses
 
 CLASSES_FILE = "classes.npz"
 HEAD_FILE = "head.json"
-BLOCK_ROWS = 4096
 
 
 class Labelled(NamedTuple):
@@ -185,7 +185,7 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _proba(self, X: NDArray[np.float32]) -> NDArray[np.float32]:
         """Without the temperature; in blocks, so that nothing else is as large as `X`."""
         proba = np.empty((len(X), len(self.classes_)), dtype=np.float32)
-        for rows in row_blocks(len(X), BLOCK_ROWS):
+        for rows in row_blocks(len(X)):
             proba[rows] = self._predict_proba(X[rows])
         return proba
 
@@ -267,8 +267,3 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 def saved_kind(folder: Path) -> str:
     """Class name of the head that was saved into a folder."""
     return str(json.loads((folder / HEAD_FILE).read_text("utf-8"))["kind"])
-
-
-def row_blocks(n_rows: int, block_rows: int) -> Sequence[slice]:
-    """Slices that cover `n_rows`, so that nothing as large as the embeddings is ever made."""
-    return [slice(start, start + block_rows) for start in range(0, n_rows, block_rows)]

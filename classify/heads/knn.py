@@ -10,7 +10,8 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import normalize
 
 from classify.arrays import load_arrays, save_arrays
-from classify.heads.head import Head, Labelled, row_blocks
+from classify.heads.blocks import row_blocks
+from classify.heads.head import Head, Labelled
 from classify.heads.spectrum import spectrum
 from classify.metrics import log_losses
 
@@ -20,7 +21,6 @@ N_AXES = 128
 COSINE_SCALE = 0.07
 # Share of the vote that goes by class frequencies: else a class without a neighbour is impossible.
 PRIOR_SHARE = 0.01
-BLOCK_ROWS = 4096
 NEIGHBORS_FILE = "neighbors.npz"
 
 
@@ -59,7 +59,7 @@ class KNN(Head):
         first = axes.axes[:, -N_AXES:]
         self.projection_ = (first / axes.scale[:, None]).astype(np.float32)
         self.offset_ = (axes.mean @ self.projection_).astype(np.float32)
-        blocks = row_blocks(len(train.X), BLOCK_ROWS)
+        blocks = row_blocks(len(train.X))
         self.points_ = np.concatenate([self._project(train.X[rows]) for rows in blocks])
         self.labels_ = train.y.astype(np.int32)
         self.votes_ = train.weight.astype(np.float32)

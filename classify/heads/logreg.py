@@ -50,6 +50,8 @@ class LogReg(Head):
     kernel_ : float32 (dim, n_classes)
         On the embeddings as they are, the standardisation folded in.
     bias_ : float32 (n_classes,)
+    n_iter_ : int
+        Passes over the embeddings, for all values together.
     """
 
     refit_with: ClassVar[Mapping[str, str]] = {"C": "C"}
@@ -83,9 +85,11 @@ class LogReg(Head):
             else:
                 fit = solver.polish(start, penalty, self.tol, self.max_iter)
         self.kernel_, self.bias_ = loss.unshifted(fit.theta)
+        others = [each for each in solver.fits if each is not fit]
+        self.n_iter_ = fit.iterations + sum(each.iterations for each in others)
         self.chosen_ = {
             "C": float(C),
-            "iterations": fit.iterations + sum(each.iterations for each in solver.fits),
+            "iterations": self.n_iter_,
             "is_converged": fit.is_converged,
         }
 

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-BLOCK_ROWS = 4096
+from classify.heads.blocks import row_blocks
+
 # A column that varies less than this share of its mean holds rounding errors only.
 SMALLEST_VARIATION = 1e-6
 
@@ -27,10 +28,7 @@ def moments(
     mean, scale : float32 (dim,)
         The scale of a constant column is 1.
     """
-    starts = range(0, len(X), BLOCK_ROWS)
-    return moments_of_blocks(
-        (X[start : start + BLOCK_ROWS], weight[start : start + BLOCK_ROWS]) for start in starts
-    )
+    return moments_of_blocks((X[rows], weight[rows]) for rows in row_blocks(len(X)))
 
 
 def moments_of_blocks(

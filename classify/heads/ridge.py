@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from classify.arrays import load_arrays, save_arrays
-from classify.heads.head import Head, Labelled, row_blocks
+from classify.heads.blocks import row_blocks
+from classify.heads.head import Head, Labelled
 from classify.heads.spectrum import Spectrum, spectrum
 from classify.heads.temperature import fit_temperature, sharpen
 from classify.metrics import log_losses
@@ -17,7 +18,6 @@ from classify.metrics import log_losses
 ALPHA_PATH = tuple(10.0**power for power in range(-5, 3))
 # Factor on the scores before the softmax where there is no val to fit a temperature on.
 SHARPNESS = 10.0
-BLOCK_ROWS = 4096
 SCORES_FILE = "scores.npz"
 
 
@@ -94,7 +94,7 @@ def _targets_along(
     """Covariance of the class indicators with the axes, float64 (rank, n_classes)."""
     total = train.weight.sum()
     covariance = np.zeros((len(axes.mean), len(shares)))
-    for rows in row_blocks(len(train.X), BLOCK_ROWS):
+    for rows in row_blocks(len(train.X)):
         y = train.y[rows]
         indicators = np.zeros((len(y), len(shares)))
         indicators[np.arange(len(y)), y] = 1

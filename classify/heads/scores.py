@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh, solve
 
-from classify.heads.head import Labelled, row_blocks
-from classify.heads.moments import BLOCK_ROWS, moments
+from classify.heads.blocks import row_blocks
+from classify.heads.head import Labelled
+from classify.heads.moments import moments
 
 N_FOLDS = 5
 N_AXES = 64
@@ -60,8 +61,10 @@ def cross_fitted_scores(
     mean, scale = moments(train.X, train.weight)
     folds = _folds(train.y, seed)
     sums = [_sums(train, rows, mean, scale, n_classes) for rows in folds]
-    gram = np.sum([each for each, _ in sums], axis=0, dtype=np.float64)
-    targets = np.sum([each for _, each in sums], axis=0)
+    gram, targets = np.zeros((len(mean), len(mean))), np.zeros((len(mean), n_classes))
+    for fold_gram, fold_targets in sums:
+        gram += fold_gram
+        targets += fold_targets
     _, axes = eigh(gram, driver="evd", check_finite=False)
     axes = axes[:, ::-1][:, :N_AXES]
 
@@ -75,7 +78,7 @@ def cross_fitted_scores(
     for rows, (fold_gram, fold_targets) in zip(folds, sums, strict=True):
         n = total - train.weight[rows].sum()
         scores = fitted(gram - fold_gram, targets - fold_targets, n)
-        for block in row_blocks(len(rows), BLOCK_ROWS):
+        for block in row_blocks(len(rows)):
             columns[rows[block]] = scores(train.X[rows[block]])
     return fitted(gram, targets, total), columns
 
@@ -99,7 +102,7 @@ def _sums(
     """Gram matrix of standardised embeddings, and their products with the class indicators."""
     dim = len(mean)
     gram, targets = np.zeros((dim, dim)), np.zeros((dim, n_classes))
-    for block in row_blocks(len(rows), BLOCK_ROWS):
+    for block in row_blocks(len(rows)):
         part = rows[block]
         root = np.sqrt(train.weight[part]).astype(np.float32)[:, None]
         X = (train.X[part] - mean) / scale * root

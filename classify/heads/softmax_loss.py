@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from classify.heads.head import Labelled, row_blocks
+from classify.heads.blocks import row_blocks
+from classify.heads.head import Labelled
 from classify.heads.spectrum import Spectrum
 
-BLOCK_ROWS = 2048
 # Columns whose mean is so many deviations from 0 lose digits unless it is taken off them first.
 FAR_FROM_ZERO = 30.0
 
@@ -58,7 +58,7 @@ class SoftmaxLoss:
         """
         kernel, bias = self._folded(theta)
         loss, gradient = 0.0, np.zeros_like(theta)
-        for rows in row_blocks(len(self.train.X), BLOCK_ROWS):
+        for rows in row_blocks(len(self.train.X)):
             X = self._rows(rows)
             residual = X @ kernel
             residual += bias

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from scipy.linalg import eigh
 
-from classify.heads.moments import BLOCK_ROWS, scale_of
+from classify.heads.blocks import BLOCK_ROWS, row_blocks
+from classify.heads.moments import scale_of
 
 
 class Spectrum(NamedTuple):
@@ -53,8 +54,7 @@ def spectrum(
     # Near the mean: what is squared below then loses no digits. Corrected afterwards.
     center = X[:BLOCK_ROWS].mean(axis=0)
     offset, gram = np.zeros(dim), np.zeros((dim, dim))
-    for start in range(0, n_rows, BLOCK_ROWS):
-        rows = slice(start, start + BLOCK_ROWS)
+    for rows in row_blocks(n_rows):
         block = (X[rows] - center).astype(dtype, copy=False)
         root = np.sqrt(share[rows]).astype(dtype)
         block *= root[:, None]

@@ -2,16 +2,25 @@
 
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from cache.fingerprint import Identity
 from cache.format import SPLITS, count_splits
 from cache.reader import FeatureFile
 from cache.versions import installed_version
-from classify.metrics import evaluate
+from classify.compare import compare
+from classify.folds import FOLDS_FILE
+from classify.learning_curve import CURVE_FILE
+from classify.metrics import evaluate, per_class
 from classify.run import Run, Trained, rank
+from classify.studies import read_study
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+KEPT = (
+    *("name", "fit_seconds", "seed", "chosen", "settings", "history"),
+    *("calibration", "is_refit"),
+)
 LIBRARIES = ("headbench", "numpy", "scikit-learn", "lightgbm", "keras", "tensorflow")
 
 
@@ -28,8 +37,12 @@ def collect_results(run: Run) -> dict[str, Any]:
         JSON-ready. ``schema_version``, ``name``, ``created``, ``versions``; ``features`` (what the
         embeddings are: identity, weights, data, counts, rejected); ``heads``, the best on val
         first: ``name``, ``val`` and ``test`` (each metric as value, low, high, n),
-        ``fit_seconds``, ``seed``, ``chosen``, ``settings``, ``history``.
-        ``best``: the name of the first.
+        ``fit_seconds``, ``seed``, ``chosen``, ``settings``, ``history``, ``calibration`` (its
+        temperature, and on val before and after it ``log_loss`` and ``ece``), ``is_refit``,
+        ``classes`` (precision and recall on test).
+        ``best``: the name of the first. ``comparisons``: every pair on test, the one that is better
+        on val first. ``learning_curve``, ``folds``: what `make heads CURVE=1 FOLDS=5` left, if it
+        did.
 
     Raises
     ------
@@ -46,6 +59,9 @@ def collect_results(run: Run) -> dict[str, Any]:
             "features": _describe_features(features),
             "best": ranked[0].record.name,
             "heads": [_measure(each, y) for each in ranked],
+            "comparisons": _compare(ranked, y["test"]),
+            "learning_curve": _study(run.folder / CURVE_FILE, features),
+            "folds": _study(run.folder / FOLDS_FILE, features),
         }
 
 
@@ -70,12 +86,27 @@ def _describe_features(features: FeatureFile) -> dict[str, Any]:
 
 def _measure(trained: Trained, y: dict[str, Any]) -> dict[str, Any]:
     record = asdict(trained.record)
-    kept = ("name", "fit_seconds", "seed", "chosen", "settings", "history")
     return {
-        **{key: record[key] for key in kept},
+        **{key: record[key] for key in KEPT},
         "val": _metrics(y["val"], trained.val),
         "test": _metrics(y["test"], trained.test),
+        "classes": [
+            {name: estimate and estimate._asdict() for name, estimate in each._asdict().items()}
+            for each in per_class(y["test"], trained.test.argmax(axis=1), trained.test.shape[1])
+        ],
     }
+
+
+def _compare(ranked: list[Trained], y: Any) -> list[dict[str, Any]]:
+    pairs = compare(y, {each.record.name: each.test for each in ranked})
+    return [
+        {**pair._asdict(), "difference": pair.difference._asdict(), "is_seen": pair.is_seen}
+        for pair in pairs
+    ]
+
+
+def _study(path: Path, features: FeatureFile) -> list[dict[str, Any]]:
+    return [{**point["key"], **point["result"]} for point in read_study(path, features)]
 
 
 def _metrics(y: Any, proba: Any) -> dict[str, Any]:

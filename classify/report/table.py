@@ -5,7 +5,8 @@ from typing import Any
 from cache.format import describe_counts
 from classify.bootstrap import Estimate
 from classify.report.results import identity_of
-from classify.wording import describe_choice, describe_weights, number, percent, seconds
+from classify.report.studies import describe_curve, describe_folds
+from classify.wording import describe_choice, describe_weights, number, percent, points, seconds
 
 COLUMNS = (
     "head",
@@ -14,6 +15,7 @@ COLUMNS = (
     "test top-5",
     "test macro F1",
     "test log loss",
+    "test ECE (val: before, after)",
     "fit",
     "chosen on val",
 )
@@ -29,6 +31,7 @@ def rows(results: dict[str, Any]) -> list[tuple[str, ...]]:
             percent(_estimate(head["test"]["top5"])),
             number(Estimate(**head["test"]["macro_f1"])),
             number(Estimate(**head["test"]["log_loss"])),
+            _calibration(head),
             seconds(head["fit_seconds"]),
             describe_choice(head["chosen"]),
         )
@@ -53,17 +56,41 @@ def provenance(results: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def verdict(results: dict[str, Any]) -> str:
-    """Which head to use, how good it is, and whether the others are really worse."""
-    first, *others = results["heads"]
-    lowest = first["val"]["top1"]["low"]
-    close = [head["name"] for head in others if head["val"]["top1"]["high"] >= lowest]
-    sentence = (
+    """Which head to use, and how good it is."""
+    first = results["heads"][0]
+    return (
         f"Use {first['name']}, the best on val: "
         f"{percent(_estimate(first['test']['top1']))} of the test images are classified right."
     )
-    if not close:
-        return sentence
-    return f"{sentence} Its interval on val overlaps with {', '.join(close)}: that may be chance."
+
+
+def differences(results: dict[str, Any]) -> list[str]:
+    """Whether the best on val differs from each other head on test, a sentence each."""
+    return [
+        _difference(pair) for pair in results["comparisons"] if pair["first"] == results["best"]
+    ]
+
+
+def _difference(pair: dict[str, Any]) -> str:
+    gap = Estimate(**pair["difference"])
+    if not pair["is_seen"]:
+        names = f"{pair['first']} and {pair['second']}"
+        return f"{names}: no difference seen ({points(gap)}, p {pair['p_holm']:.2g})."
+    better, worse = pair["first"], pair["second"]
+    if gap.value < 0:
+        better, worse = worse, better
+        gap = Estimate(-gap.value, -gap.high, -gap.low, gap.n)
+    return f"{better} is better than {worse} by {points(gap)}, p {pair['p_holm']:.2g}."
+
+
+def studies(results: dict[str, Any]) -> list[str]:
+    """The learning curve and cross-validation, a line a head; empty where there are none."""
+    lines = []
+    if results["learning_curve"]:
+        lines += describe_curve(results["learning_curve"]).splitlines()
+    if results["folds"]:
+        lines += describe_folds(results["folds"]).splitlines()
+    return lines
 
 
 def footnote(results: dict[str, Any]) -> str:
@@ -72,7 +99,18 @@ def footnote(results: dict[str, Any]) -> str:
     return (
         f"n: val {splits['val']}, test {splits['test']} images. [95 % intervals: Wilson for top-1 "
         "and top-5, bootstrap over images for the others]. Heads are chosen and ranked on val; "
-        "test is for the last number."
+        "test is for the last number. Differences: top-1 on test, paired bootstrap; p of McNemar's "
+        "exact test, Holm-corrected." + _refit_note(results)
+    )
+
+
+def _refit_note(results: dict[str, Any]) -> str:
+    refit = [head["name"] for head in results["heads"] if head["is_refit"]]
+    if not refit:
+        return ""
+    return (
+        f" Fitted anew on train and val together with what val had chosen: {', '.join(refit)}; "
+        "their numbers on val are from before."
     )
 
 
@@ -83,7 +121,9 @@ def as_text(results: dict[str, Any]) -> str:
     table = [COLUMNS, *rows(results)]
     widths = [max(len(row[column]) for row in table) for column in range(len(COLUMNS))]
     lines += ["", *("  ".join(map(str.ljust, row, widths)).rstrip() for row in table), ""]
-    return "\n".join([*lines, footnote(results), verdict(results)])
+    return "\n".join(
+        [*lines, footnote(results), "", verdict(results), *differences(results), *studies(results)]
+    )
 
 
 def as_markdown(results: dict[str, Any]) -> str:
@@ -93,6 +133,8 @@ def as_markdown(results: dict[str, Any]) -> str:
     lines += ["", _markdown_row(COLUMNS), _markdown_row(["---"] * len(COLUMNS))]
     lines += [_markdown_row(map(_escape, row)) for row in rows(results)]
     lines += ["", footnote(results), "", _escape(verdict(results)), ""]
+    lines += [f"- {_escape(each)}" for each in (*differences(results), *studies(results))]
+    lines += [""]
     if results["features"]["rejected"]:
         lines += ["## Rejected", "", _markdown_row(("file", "reason")), _markdown_row(["---"] * 2)]
         lines += [
@@ -100,6 +142,13 @@ def as_markdown(results: dict[str, Any]) -> str:
             for file in results["features"]["rejected"]
         ]
     return "\n".join(lines) + "\n"
+
+
+def _calibration(head: dict[str, Any]) -> str:
+    """Calibration error on test, and on val before and after the temperature."""
+    after = number(Estimate(**head["test"]["ece"]))
+    ece = head["calibration"].get("ece")
+    return f"{after} ({ece[0]:.2f}, {ece[1]:.2f})" if ece else after
 
 
 def _estimate(raw: dict[str, Any] | None) -> Estimate | None:

@@ -7,7 +7,16 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from classify.report.results import collect_results
-from classify.report.table import COLUMNS, as_markdown, footnote, provenance, rows, verdict
+from classify.report.table import (
+    COLUMNS,
+    as_markdown,
+    differences,
+    footnote,
+    provenance,
+    rows,
+    studies,
+    verdict,
+)
 from classify.run import Run
 
 
@@ -49,4 +58,6 @@ def as_page(results: dict[str, Any]) -> str:
         provenance=provenance(results),
         footnote=footnote(results),
         verdict=verdict(results),
+        differences=differences(results),
+        studies=studies(results),
     )

@@ -25,7 +25,7 @@ from extract.stream import ImageFile
 def model(network_run: Run):
     """The network with the logistic regression on top, as fine-tuning starts it."""
     with FeatureFile(network_run.features_path) as features:
-        head = load_head("logreg", network_run.trained_folder("logreg"), features.dim)
+        head = load_head(network_run.trained_folder("logreg"))
         return build_model(reopen_backbone(features.identity, "random"), head, 3)
 
 
@@ -151,7 +151,7 @@ def test_a_backbone_without_layers_cannot_be_fine_tuned(run: Run) -> None:
 
 def test_a_class_that_the_logistic_regression_has_not_seen_is_refused(network_run: Run) -> None:
     with FeatureFile(network_run.features_path) as features:
-        head = load_head("logreg", network_run.trained_folder("logreg"), features.dim)
+        head = load_head(network_run.trained_folder("logreg"))
         backbone = reopen_backbone(features.identity, "random")
     with pytest.raises(RunError, match="logreg knows 3 of 4 classes"):
         build_model(backbone, head, 4)

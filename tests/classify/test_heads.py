@@ -13,7 +13,11 @@ from classify.heads.head import CLASSES_FILE, Head
 from classify.heads.registry import HEADS, check_names, create_head, load_head
 
 N_CLASSES = (2, 5)
-every_head = pytest.mark.parametrize("name", HEADS)
+# The presets, and a network of the user's own widths.
+NAMES = (*HEADS, "mlp-96-48")
+every_head = pytest.mark.parametrize("name", NAMES)
+# All but chance itself.
+every_learner = pytest.mark.parametrize("name", [name for name in NAMES if name != "prior"])
 
 Data = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
@@ -34,12 +38,12 @@ def fitted() -> dict[tuple[str, int], Head]:
     """Every head fitted once on blobs of 2 and of 5 classes."""
     return {
         (name, n_classes): create_head(name, seed=0).fit(*separable(n_classes))
-        for name in HEADS
+        for name in NAMES
         for n_classes in N_CLASSES
     }
 
 
-@every_head
+@every_learner
 @pytest.mark.parametrize("n_classes", N_CLASSES)
 def test_separable_classes_are_told_apart(
     fitted: dict[tuple[str, int], Head], name: str, n_classes: int
@@ -48,7 +52,7 @@ def test_separable_classes_are_told_apart(
     assert fitted[name, n_classes].score(X_val, y_val) > 0.9
 
 
-@every_head
+@every_learner
 def test_columns_that_vary_little_around_a_large_mean_are_told_apart_too(name: str) -> None:
     """What pooled activations of a deep network look like; raw, they blind a Dropout."""
     X, y, X_val, y_val = separable(5)
@@ -82,7 +86,7 @@ def test_text_labels_give_what_integers_give(
     np.testing.assert_array_equal(head.predict(X_val), names[fitted[name, 5].predict(X_val)])
 
 
-@every_head
+@every_learner
 def test_columns_follow_classes_whatever_the_order_of_images(name: str) -> None:
     X, y, X_val, y_val = separable(5)
     labels = np.array([30, 10, 50, 20, 40])
@@ -120,7 +124,7 @@ def test_a_saved_head_equals_itself(
 ) -> None:
     head, X = fitted[name, n_classes], separable(n_classes)[2]
     head.save(tmp_path)
-    loaded = load_head(name, tmp_path, X.shape[1])
+    loaded = load_head(tmp_path)
     np.testing.assert_allclose(loaded.predict_proba(X), head.predict_proba(X), atol=1e-6)
     np.testing.assert_array_equal(loaded.classes_, head.classes_)
 
@@ -130,9 +134,9 @@ def test_nothing_saved_is_a_pickle(
     fitted: dict[tuple[str, int], Head], name: str, tmp_path: Path
 ) -> None:
     fitted[name, 5].save(tmp_path)
-    suffixes = {path.suffix for path in tmp_path.iterdir()}
-    assert suffixes <= {".npz", ".txt", ".keras"}
-    for path in tmp_path.glob("*.npz"):
+    suffixes = {path.suffix for path in tmp_path.rglob("*") if path.is_file()}
+    assert suffixes <= {".npz", ".txt", ".keras", ".json"}
+    for path in tmp_path.rglob("*.npz"):
         assert all(array.dtype != object for array in load_arrays(path).values())
 
 
@@ -143,19 +147,20 @@ def test_a_pickle_in_place_of_an_array_is_refused(
     fitted[name, 5].save(tmp_path)
     np.savez(tmp_path / CLASSES_FILE, classes=np.array([{"a": 1}], dtype=object))
     with pytest.raises(RunError, match=r"cannot be loaded .*allow_pickle=False"):
-        load_head(name, tmp_path, 12)
+        load_head(tmp_path)
 
 
 @every_head
 def test_a_damaged_file_is_named_and_not_a_traceback(
     fitted: dict[tuple[str, int], Head], name: str, tmp_path: Path
 ) -> None:
-    for damaged in ("npz", "txt", "keras"):
-        fitted[name, 5].save(tmp_path)
-        for path in tmp_path.glob(f"*.{damaged}"):
-            path.write_bytes(path.read_bytes()[:40])
-            with pytest.raises(RunError, match=f"{tmp_path}: cannot be loaded"):
-                load_head(name, tmp_path, 12)
+    fitted[name, 5].save(tmp_path)
+    for path in [path for path in tmp_path.rglob("*") if path.is_file()]:
+        whole = path.read_bytes()
+        path.write_bytes(whole[: min(40, len(whole) // 2)])
+        with pytest.raises(RunError, match=f"{tmp_path}.*: cannot be loaded"):
+            load_head(tmp_path)
+        path.write_bytes(whole)
 
 
 @every_head
@@ -168,7 +173,7 @@ def test_a_wrong_width_names_both_widths(fitted: dict[tuple[str, int], Head], na
 def test_an_embedding_that_is_not_finite_is_refused(name: str) -> None:
     X, y, X_val, y_val = separable(2)
     X[3, 1] = np.nan
-    with pytest.raises(ValueError, match="NaN"):
+    with pytest.raises(ValueError, match="NaN or infinity in 1 of 80 rows, the first is row 3"):
         create_head(name, seed=0).fit(X, y, X_val, y_val)
 
 
@@ -181,7 +186,7 @@ def test_one_class_and_unknown_val_classes_are_refused(name: str) -> None:
         create_head(name, seed=0).fit(X, y, X_val, np.where(y_val == 1, 7, 0))
 
 
-@every_head
+@every_learner
 def test_a_head_fits_without_val(name: str) -> None:
     X, y, X_val, y_val = separable(5)
     assert create_head(name, seed=0).fit(X, y).score(X_val, y_val) > 0.8
@@ -190,7 +195,8 @@ def test_a_head_fits_without_val(name: str) -> None:
 @every_head
 def test_scikit_learn_can_clone_it(name: str) -> None:
     head = create_head(name, seed=3)
-    assert clone(head).get_params() == head.get_params()
+    assert clone(head).get_params().keys() == head.get_params().keys()
+    assert repr(clone(head)) == repr(head)
     with pytest.raises(NotFittedError):
         head.predict_proba(np.zeros((1, 12), dtype=np.float32))
 
@@ -205,8 +211,100 @@ def test_shuffled_labels_give_chance(name: str) -> None:
 
 
 def test_an_unknown_head_lists_the_known_ones() -> None:
-    with pytest.raises(RunError, match=r"unknown head 'svm': expected one of logreg, lightgbm"):
+    with pytest.raises(RunError, match=r"unknown head 'svm': expected one of prior, centroid"):
         check_names(["logreg", "svm"])
+
+
+@every_head
+def test_a_temperature_is_fitted_on_val_and_lowers_its_log_loss(name: str) -> None:
+    X, y, X_val, y_val = separable(5)
+    rng = np.random.default_rng(0)
+    y_val = np.where(rng.random(len(y_val)) < 0.3, rng.permutation(y_val), y_val)
+    head = create_head(name, seed=0).fit(X, y, X_val, y_val)
+    before, after = head.calibration_["log_loss"]
+    assert after <= before + 1e-6
+    of_truth = head.predict_proba(X_val)[np.arange(len(y_val)), y_val]
+    assert -np.log(np.maximum(of_truth, 1e-7)).mean() == pytest.approx(after, rel=1e-3)
+    assert create_head(name, seed=0).fit(X, y).temperature_ == 1
+
+
+@every_learner
+def test_a_refit_learns_from_what_it_is_given_with_what_val_chose(
+    fitted: dict[tuple[str, int], Head], name: str
+) -> None:
+    X, y, X_val, y_val = separable(5)
+    head = fitted[name, 5]
+    X_all, y_all = np.concatenate([X, X_val]), np.concatenate([y, y_val])
+    again = head.refit(X_all, y_all)
+    assert again is not head
+    assert again.chosen_ == head.chosen_
+    assert again.temperature_ == head.temperature_
+    assert again.score(X_val, y_val) > 0.9
+    assert np.abs(again.predict_proba(X) - head.predict_proba(X)).max() > 0
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("prior", "vote")])
+def test_balanced_weights_help_a_rare_class(name: str) -> None:
+    """Two overlapping blobs, 20 to 1."""
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1], [400, 20])
+    X = rng.normal(size=(420, 6)).astype(np.float32) + y[:, None]
+    X_test = rng.normal(size=(300, 6)).astype(np.float32) + 1
+    plain, balanced = (
+        create_head(name, seed=0).set_params(class_weight=each).fit(X, y, X, y)
+        for each in (None, "balanced")
+    )
+    found = [head.predict_proba(X_test)[:, 1].mean() for head in (plain, balanced)]
+    assert found[1] > found[0] + 0.01
+
+
+@every_learner
+def test_constant_columns_and_duplicated_rows_do_no_harm(name: str) -> None:
+    X, y, X_val, y_val = separable(5)
+    X, X_val = X.copy(), X_val.copy()
+    for array in (X, X_val):
+        array[:, 3], array[:, 7] = 0, 1e4
+    X, y = np.concatenate([X, X[:50]]), np.concatenate([y, y[:50]])
+    assert create_head(name, seed=0).fit(X, y, X_val, y_val).score(X_val, y_val) > 0.9
+
+
+@every_head
+def test_a_class_of_one_image_and_a_class_that_val_lacks_are_fitted(name: str) -> None:
+    X, y, X_val, y_val = separable(5)
+    kept = (y != 4) | (np.arange(len(y)) == 4)
+    in_val = y_val != 4
+    head = create_head(name, seed=0).fit(X[kept], y[kept], X_val[in_val], y_val[in_val])
+    proba = head.predict_proba(X_val)
+    assert proba.shape == (len(X_val), 5)
+    assert np.isfinite(proba).all()
+
+
+@every_head
+def test_more_columns_than_images_are_fitted(name: str) -> None:
+    rng = np.random.default_rng(0)
+    y = np.tile([0, 1, 2], 10)
+    X = (rng.normal(size=(30, 200)) + 3 * np.eye(3)[y].repeat(67, axis=1)[:, :200]).astype(
+        np.float32
+    )
+    head = create_head(name, seed=0).fit(X, y, X, y)
+    assert head.score(X, y) > (0.3 if name == "prior" else 0.9)
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "phrase"),
+    [
+        ("logreg", {"cs": [0.1, 0.01]}, "cs: expected numbers above 0, ascending"),
+        ("logreg", {"max_iter": 0}, "max_iter: expected a whole number from 1 on, found 0"),
+        ("lightgbm", {"feature_fraction": 2}, "feature_fraction: expected a number above 0 and up"),
+        ("mlp", {"hidden": "512"}, "hidden: expected whole numbers from 1 on, found '512'"),
+        ("mlp", {"dropout": 1.0}, "dropout: expected a number from 0 to below 1"),
+        ("knn", {"class_weight": "heavy"}, "class_weight: expected 'balanced' or nothing"),
+        ("mlp", {"seed": True}, "seed: expected a whole number"),
+    ],
+)
+def test_a_setting_out_of_range_is_named(name: str, wrong: dict[str, object], phrase: str) -> None:
+    with pytest.raises(ValueError, match=phrase):
+        create_head(name, seed=0).set_params(**wrong).fit(*separable(2))
 
 
 def layers_of(head: Head) -> list[str]:
@@ -234,3 +332,35 @@ def test_the_presets_have_the_layers_that_they_are_named_for(
         "Dropout 0.3",
         "Dense (5, 'softmax')",
     ]
+    assert layers_of(fitted["mlp-96-48", 5]) == [
+        "Dropout 0.2",
+        "Dense (96, 'relu')",
+        "Dropout 0.3",
+        "Dense (48, 'relu')",
+        "Dropout 0.3",
+        "Dense (5, 'softmax')",
+    ]
+
+
+def test_a_network_in_float16_learns_too_and_ends_in_float32() -> None:
+    X, y, X_val, y_val = separable(5)
+    head = create_head("mlp-96-48", seed=0).set_params(precision="mixed_float16")
+    head.fit(X, y, X_val, y_val)
+    assert head.score(X_val, y_val) > 0.9
+    assert head.model_.layers[1].compute_dtype == "float16"
+    assert head.model_.layers[-1].compute_dtype == "float32"
+
+
+def test_the_learning_rate_falls_to_nothing_by_the_end_of_the_plan() -> None:
+    X, y, X_val, y_val = separable(2)
+    head = create_head("mlp-128", seed=0).set_params(max_epochs=10, patience=10)
+    head.fit(X, y, X_val, y_val)
+    assert float(head.model_.optimizer.learning_rate) < 0.05 * head.learning_rate
+
+
+def test_trees_see_scores_where_images_are_many_and_columns_where_they_are_few() -> None:
+    X, y, X_val, y_val = separable(5)
+    many = create_head("lightgbm", seed=0).fit(X, y, X_val, y_val)
+    assert many.booster_.num_feature() == 5 + 12
+    few = create_head("lightgbm", seed=0).fit(X[:50], y[:50], X_val, y_val)
+    assert few.booster_.num_feature() == 12

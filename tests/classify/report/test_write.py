@@ -1,11 +1,11 @@
-import copy
 import json
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from classify.report.table import as_markdown, as_text, verdict
+from classify.report.table import as_markdown, as_text, differences, verdict
 from classify.report.write import as_page, write_report
 from classify.run import Run
 from classify.train import train_heads
@@ -85,23 +85,27 @@ def test_every_form_shows_the_same_numbers(hostile_run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("best_on_val", "other_on_val", "may_be_chance"),
-    [((0.5, 0.6), (0.4, 0.51), True), ((0.5, 0.6), (0.4, 0.49), False)],
+    ("gap", "is_seen", "sentence"),
+    [
+        (0.02, False, "logreg and other: no difference seen (+2.0 points [-1.0, +5.0], p 0.2)."),
+        (0.02, True, "logreg is better than other by +2.0 points [-1.0, +5.0], p 0.2."),
+        (-0.02, True, "other is better than logreg by +2.0 points [-1.0, +5.0], p 0.2."),
+    ],
 )
-def test_a_lead_within_the_intervals_is_called_chance(
-    hostile_run: Run,
-    best_on_val: tuple[float, float],
-    other_on_val: tuple[float, float],
-    may_be_chance: bool,
+def test_a_lead_is_called_one_only_where_it_is_seen(
+    hostile_run: Run, gap: float, is_seen: bool, sentence: str
 ) -> None:
     results = write_report(hostile_run)
-    [logreg] = results["heads"]
-    other = copy.deepcopy(logreg) | {"name": "other"}
-    for head, (low, high) in ((logreg, best_on_val), (other, other_on_val)):
-        head["val"]["top1"].update(low=low, high=high)
-    results["heads"].append(other)
+    low, high = sorted((gap - np.sign(gap) * 0.03, gap + np.sign(gap) * 0.03))
+    difference = {"value": gap, "low": low, "high": high, "n": 400}
+    results["comparisons"] = [
+        {"first": "logreg", "second": "other", "difference": difference, "p_holm": 0.2}
+        | {"is_seen": is_seen}
+    ]
     assert verdict(results).startswith("Use logreg, the best on val")
-    assert ("overlaps with other: that may be chance" in verdict(results)) is may_be_chance
+    assert differences(results) == [sentence]
+    assert sentence in as_text(results)
+    assert sentence in as_page(results).replace("&#43;", "+")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+
+from classify.compare import compare, holm, mcnemar
+
+
+@pytest.mark.parametrize(
+    ("only_first", "only_second", "p"),
+    # Sums of the binomial table for n = 13, 20 and 5.
+    [(3, 10, 756 / 8192), (10, 3, 756 / 8192), (2, 18, 2 * 211 / 2**20), (0, 5, 2 / 32), (4, 4, 1)],
+)
+def test_mcnemar_is_the_exact_binomial(only_first: int, only_second: int, p: float) -> None:
+    assert mcnemar(only_first, only_second) == pytest.approx(p)
+
+
+def test_heads_that_are_right_on_the_same_images_do_not_differ() -> None:
+    assert mcnemar(0, 0) == 1
+
+
+def test_holm_by_hand() -> None:
+    # 0.01 * 4; then 0.02 * 3; then 0.03 * 2; 0.04 * 1 would be less than the one before.
+    assert holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert holm([0.9, 0.8]) == [1, 1]
+
+
+def proba_of(is_right: np.ndarray) -> np.ndarray:
+    """Probabilities of two classes that are right, for class 0, just there."""
+    return np.eye(2)[np.where(is_right, 0, 1)]
+
+
+def test_each_pair_is_compared_on_the_same_images() -> None:
+    rng = np.random.default_rng(0)
+    base = rng.random(1000) < 0.6
+    better = base | (rng.random(1000) < 0.25)
+    probas = {"good": proba_of(better), "base": proba_of(base), "same": proba_of(base)}
+    pairs = compare(np.zeros(1000, dtype=int), probas)
+    assert [(pair.first, pair.second) for pair in pairs] == [
+        ("good", "base"),
+        ("good", "same"),
+        ("base", "same"),
+    ]
+    gap = better.mean() - base.mean()
+    assert pairs[0].difference.value == pytest.approx(gap)
+    assert pairs[0].difference.low < gap < pairs[0].difference.high
+    assert pairs[0].difference.low > 0
+    assert (pairs[0].only_first, pairs[0].only_second) == (int((better & ~base).sum()), 0)
+    assert pairs[0].is_seen
+    assert not pairs[2].is_seen
+    assert pairs[2].difference[:3] == (0, 0, 0)
+
+
+def test_a_paired_interval_covers_the_true_difference_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+    covered = []
+    for _ in range(1000):
+        both = rng.random(400)
+        first, second = both < 0.6, (both < 0.5) | (both > 0.95)
+        [pair] = compare(np.zeros(400, dtype=int), {"a": proba_of(first), "b": proba_of(second)})
+        covered.append(pair.difference.low <= 0.05 <= pair.difference.high)
+    assert abs(np.mean(covered) - 0.95) < 0.02
+
+
+def test_no_difference_is_seen_in_19_of_20_comparisons_of_equals() -> None:
+    rng = np.random.default_rng(0)
+    seen = []
+    for _ in range(300):
+        probas = {name: proba_of(rng.random(200) < 0.6) for name in "abc"}
+        seen.append(any(pair.is_seen for pair in compare(np.zeros(200, dtype=int), probas)))
+    assert np.mean(seen) < 0.08
+
+
+def test_one_head_alone_is_compared_with_nothing() -> None:
+    assert compare(np.zeros(4, dtype=int), {"a": proba_of(np.ones(4, dtype=bool))}) == []
