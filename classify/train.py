@@ -143,10 +143,11 @@ class _Training:
             after = "reused "
         self.trained[name] = kept
         top1 = accuracy(self.y_val, kept.val)
-        self.say(
+        line = (
             f"{name:10} val top-1 {percent(top1)} (n={top1.n})   {after}   "
             f"{describe_choice(kept.record.chosen)}"
         )
+        self.say(line.rstrip())
 
     def _wanted(self, name: str) -> Record:
         """The record of a head that is not fitted yet."""

@@ -99,8 +99,9 @@ def footnote(results: dict[str, Any]) -> str:
     return (
         f"n: val {splits['val']}, test {splits['test']} images. [95 % intervals: Wilson for top-1 "
         "and top-5, bootstrap over images for the others]. Heads are chosen and ranked on val; "
-        "test is for the last number. Differences: top-1 on test, paired bootstrap; p of McNemar's "
-        "exact test, Holm-corrected." + _refit_note(results)
+        "test is for the last number. Differences: top-1 on test, paired bootstrap, each interval "
+        "on its own; p of McNemar's exact test, Holm-corrected for all pairs."
+        + _refit_note(results)
     )
 
 
