@@ -1,4 +1,8 @@
-"""scikit-learn's own checks of an estimator, over every kind of head."""
+"""scikit-learn's own checks of an estimator, over every kind of head.
+
+One check for each kind skips itself: that of array API inputs, which asks for SCIPY_ARRAY_API
+before SciPy is imported. Heads take NumPy arrays alone and do not claim more.
+"""
 
 from collections.abc import Callable
 from typing import Any

@@ -56,6 +56,14 @@ def start(photos: Path, out: Path, log: Path) -> subprocess.Popen[bytes]:
     return process
 
 
+def seconds_of(photos: Path, folder: Path) -> float:
+    """How long a run takes that nobody stops."""
+    with start(photos, folder / "features.h5", folder.with_suffix(".log")) as process:
+        started = time.perf_counter()
+        process.communicate()
+        return time.perf_counter() - started
+
+
 def test_killed_at_any_instant_it_goes_on_and_loses_a_part_at_most(
     photos: Path, tmp_path: Path
 ) -> None:
@@ -63,10 +71,8 @@ def test_killed_at_any_instant_it_goes_on_and_loses_a_part_at_most(
     settings = ExtractSettings(backbone="mean-color", size_px=16)
     extract_features(photos, whole, settings, lambda _: None)
     wanted = content_of(whole)
-    with start(photos, tmp_path / "timed/features.h5", tmp_path / "timed.log") as process:
-        started = time.perf_counter()
-        process.communicate()
-        seconds = time.perf_counter() - started
+    # The shortest of some: a run that was slow, as the first is, would put kills after the end.
+    seconds = min(seconds_of(photos, tmp_path / f"timed-{number}") for number in range(3))
     chance = random.Random(0)  # noqa: S311, not for cryptography
     n_interrupted = 0
     for number in range(N_KILLS):
