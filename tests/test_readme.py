@@ -11,6 +11,7 @@ from scipy.special import softmax
 from cache.format import DATASETS, FORMAT, FORMAT_VERSION
 from classify.arrays import load_arrays, save_arrays
 from classify.heads.head import Head
+from classify.settings import combine, configured_heads
 from extract.keras_backbone import KerasBackbone
 from extract.networks import CAFFE, NETWORKS, Network
 from tests.classify.test_heads import separable
@@ -48,6 +49,15 @@ def test_the_head_in_it_works(tmp_path: Path) -> None:
     head.save(tmp_path)
     loaded = names["NearestMean"].load(tmp_path)
     np.testing.assert_array_equal(loaded.predict_proba(X_val), head.predict_proba(X_val))
+
+
+def test_the_settings_in_it_are_understood(tmp_path: Path) -> None:
+    path = tmp_path / "heads.toml"
+    path.write_text(block('heads = ["logreg"'), "utf-8")
+    heads = configured_heads(*combine({}, path))
+    assert list(heads) == ["logreg", "wide", "vote"]
+    assert heads["wide"].hidden == [1024]
+    assert heads["logreg"].class_weight == "balanced"
 
 
 def test_the_backbone_in_it_works(monkeypatch: pytest.MonkeyPatch) -> None:
