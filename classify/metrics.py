@@ -96,6 +96,13 @@ def log_losses(y: NDArray[np.integer], proba: NDArray[np.floating]) -> NDArray[n
     return losses
 
 
+def mean_log_loss(
+    y: NDArray[np.integer], proba: NDArray[np.floating], weight: NDArray[np.floating]
+) -> float:
+    """Weighted mean of `log_losses`: what heads choose by on val."""
+    return float(np.average(log_losses(y, proba), weights=weight))
+
+
 def calibration_error(y: NDArray[np.integer], proba: NDArray[np.floating]) -> float:
     """Expected calibration error, without an interval; 0 to 1."""
     return float(np.abs(_gaps(y, proba).mean(axis=0)).sum())

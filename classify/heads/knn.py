@@ -13,7 +13,7 @@ from classify.arrays import load_arrays, save_arrays
 from classify.heads.blocks import row_blocks
 from classify.heads.head import Head, Labelled
 from classify.heads.spectrum import spectrum
-from classify.metrics import log_losses
+from classify.metrics import mean_log_loss
 
 N_AXES = 128
 # The nearest counts e times as much as one whose cosine is so much smaller (Wu et al. 2018,
@@ -72,12 +72,7 @@ class KNN(Head):
         tried = sorted({min(n, len(self.points_)) for n in self.neighbors})
         cosine, nearest = self._search(val.X, tried[-1])
         losses = [
-            float(
-                np.average(
-                    log_losses(val.y, self._vote(cosine[:, :n], nearest[:, :n])),
-                    weights=val.weight,
-                )
-            )
+            mean_log_loss(val.y, self._vote(cosine[:, :n], nearest[:, :n]), val.weight)
             for n in tried
         ]
         self.history_ = {"neighbors": list(map(float, tried)), "val_log_loss": losses}

@@ -14,7 +14,7 @@ from classify.heads.head import Head, Labelled
 from classify.heads.path import Fit, PathSolver
 from classify.heads.softmax_loss import SoftmaxLoss
 from classify.heads.spectrum import spectrum
-from classify.metrics import log_losses
+from classify.metrics import mean_log_loss
 
 C_PATH = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0)
 # Of the fits that are only compared on val: their log loss there is right to 0.3 %, where the next
@@ -101,8 +101,7 @@ class LogReg(Head):
             tolerance = max(self.tol, PATH_TOLERANCE)
             fit = solver.solve(self._penalty(C, train), tolerance, self.max_iter)
             self.kernel_, self.bias_ = loss.unshifted(fit.theta)
-            of_truth = log_losses(val.y, self._proba(val.X))
-            losses.append(float(np.average(of_truth, weights=val.weight)))
+            losses.append(mean_log_loss(val.y, self._proba(val.X), val.weight))
             if losses[-1] > min(losses):
                 break
         best = int(np.argmin(losses))

@@ -11,7 +11,7 @@ from cache.reader import FeatureFile
 from classify.arrays import load_arrays, save_arrays
 from classify.heads.batches import ArrayBatches, Batches, FileBatches
 from classify.heads.head import Head, Labelled
-from classify.metrics import log_losses
+from classify.metrics import mean_log_loss
 from extract.devices import find_devices
 from extract.keras_runtime import load_keras
 
@@ -135,7 +135,7 @@ class MLP(Head):
             self.history_["train_loss"].append(self._train_epoch(train, batch_size, rng))
             if val is None:
                 continue
-            curve.append(_loss(self._raw(val.blocks()), val))
+            curve.append(mean_log_loss(val.y, self._raw(val.blocks()), val.weight))
             if curve[-1] <= min(curve):
                 best = self.model_.get_weights()
             elif len(curve) - 1 - int(np.argmin(curve)) >= self.patience:
@@ -203,7 +203,3 @@ def _batch_size(n_images: int) -> int:
 def _n_epochs(n_images: int, batch_size: int) -> int:
     steps = -(-n_images // batch_size)
     return int(np.clip(-(-PLANNED_STEPS // steps), FEWEST_EPOCHS, MOST_EPOCHS))
-
-
-def _loss(proba: NDArray[np.float32], val: Batches) -> float:
-    return float(np.average(log_losses(val.y, proba), weights=val.weight))

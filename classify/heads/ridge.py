@@ -13,7 +13,7 @@ from classify.heads.blocks import row_blocks
 from classify.heads.head import Head, Labelled
 from classify.heads.spectrum import Spectrum, spectrum
 from classify.heads.temperature import fit_temperature, sharpen
-from classify.metrics import log_losses
+from classify.metrics import mean_log_loss
 
 ALPHA_PATH = tuple(10.0**power for power in range(-5, 3))
 # Factor on the scores before the softmax where there is no val to fit a temperature on.
@@ -68,7 +68,7 @@ class Ridge(Head):
         self._solve(axes, along, shares, alpha)
         proba = self._proba(val.X)
         best = sharpen(proba, fit_temperature(proba, val.y, val.weight))
-        return float(np.average(log_losses(val.y, best), weights=val.weight))
+        return mean_log_loss(val.y, best, val.weight)
 
     def _solve(self, axes: Spectrum, along: Any, shares: Any, alpha: float) -> None:
         weights = axes.axes @ (along / (axes.eigenvalues[:, None] + alpha))
