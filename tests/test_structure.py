@@ -2,6 +2,7 @@
 
 import ast
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -56,3 +57,12 @@ def test_tensorflow_is_imported_in_one_place(path: Path) -> None:
         if isinstance(node, ast.ImportFrom):
             names = [node.module or ""]
         assert not [name for name in names if re.match(r"(tensorflow|keras)\b", name)]
+
+
+def test_nothing_large_is_kept_in_git() -> None:
+    names = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True
+    ).stdout.decode()
+    paths = [ROOT / name for name in names.split("\0") if name]
+    assert paths
+    assert [path for path in paths if path.exists() and path.stat().st_size > 200_000] == []
