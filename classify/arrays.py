@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 def save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write arrays as ``.npz``, refusing any that would need a pickle."""
-    np.savez(path, allow_pickle=False, **arrays)
+    # Opened here, because NumPy appends .npz to names that end otherwise.
+    with path.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
 
 
 def load_arrays(path: Path) -> dict[str, NDArray[Any]]:

@@ -12,8 +12,8 @@ class RunError(HeadbenchError):
 
 
 @contextmanager
-def loading(path: Path) -> Iterator[None]:
-    """Name the file when something that was trained cannot be loaded.
+def loading(path: Path, way_out: str = "Delete it and train again.") -> Iterator[None]:
+    """Name the file when something that was trained cannot be loaded, and say what to do.
 
     A damaged or a malicious file makes NumPy, LightGBM and Keras raise errors of many kinds.
     """
@@ -23,6 +23,4 @@ def loading(path: Path) -> Iterator[None]:
         raise
     except Exception as error:
         reason = str(error).strip().split("\n", maxsplit=1)[0]
-        raise RunError(
-            f"{path}: cannot be loaded ({reason}). Delete it and train again."
-        ) from error
+        raise RunError(f"{path}: cannot be loaded ({reason}). {way_out}") from error

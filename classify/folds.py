@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +13,49 @@ from cache.reader import FeatureFile
 from classify.bootstrap import Estimate, wilson
 from classify.errors import RunError
 from classify.heads.head import Head
-from classify.studies import Fit, run_study
+from classify.held_out import (
+    FOLDS_FOLDER,
+    HeldOut,
+    is_whole,
+    load_folds,
+    remove_unnamed,
+    save_held_out,
+)
+from classify.studies import (
+    Fit,
+    fit_digest,
+    full_key,
+    read_all,
+    read_study,
+    run_study,
+    study_stamp,
+)
+from classify.train import class_proba
 
 FOLDS_FILE = "folds.json"
 FEWEST_FOLDS = 3
+
+
+class _Images(NamedTuple):
+    """What is cross-validated.
+
+    Attributes
+    ----------
+    rows : intp (n_images,)
+        Of the feature file.
+    X : float32 (n_images, dim)
+    y : int32 (n_images,)
+    fold_of : intp (n_images,)
+        From 0 to n_folds - 1.
+    n_folds, n_classes : int
+    """
+
+    rows: NDArray[np.intp]
+    X: NDArray[np.float32]
+    y: NDArray[np.int32]
+    fold_of: NDArray[np.intp]
+    n_folds: int
+    n_classes: int
 
 
 def cross_validate(
@@ -36,7 +75,7 @@ def cross_validate(
     Parameters
     ----------
     folder : Path
-        Where ``folds.json`` is kept.
+        Where ``folds.json`` and ``folds/`` are kept.
     features : FeatureFile
     heads : mapping of str to Head
         Not fitted yet.
@@ -51,7 +90,8 @@ def cross_validate(
     Returns
     -------
     list of dict
-        For each head and fold: ``head``, ``fold``, ``n_folds``, ``n_right``, ``n_images``.
+        For each head and fold: ``head``, ``fold``, ``n_folds``, ``n_right``, ``n_images``,
+        ``proba_file``: the name of a file in ``folds/``, see `held_out_proba`.
 
     Raises
     ------
@@ -63,28 +103,65 @@ def cross_validate(
             f"--folds {n_folds}: expected at least {FEWEST_FOLDS}: one to measure on, one to "
             "choose on, the others to train on."
         )
-    rows = np.sort(np.concatenate([features.rows("train"), features.rows("val")]))
-    X, y = features.read(rows), features.table.labels[rows]
-    contents = features.table.content_sha256[rows]
+    rows = _train_and_val(features)
+    y, contents = features.table.labels[rows], features.table.content_sha256[rows]
     _check_classes(features, y, contents, n_folds)
     fold_of = content_folds(y, contents, n_folds, seed)
+    images = _Images(rows, features.read(rows), y, fold_of, n_folds, len(features.classes))
+    stamp = study_stamp(features)
 
-    def measure(fold: int) -> Callable[[Head], dict[str, Any]]:
-        def work(head: Head) -> dict[str, Any]:
-            is_test, is_val = fold_of == fold, fold_of == (fold + 1) % n_folds
-            is_train = ~(is_test | is_val)
-            head.fit(X[is_train], y[is_train], X[is_val], y[is_val])
-            is_right = head.predict(X[is_test]) == y[is_test]
-            return {"n_right": int(is_right.sum()), "n_images": len(is_right)}
+    def fit(name: str, head: Head, fold: int) -> Fit:
+        key = {"fold": fold, "n_folds": n_folds, "seed": seed}
+        file_name = f"{fit_digest(stamp, full_key(name, head, key))}.npz"
+        path = folder / FOLDS_FOLDER / file_name
+        return Fit(
+            name,
+            clone(head),
+            key,
+            work=lambda head: _measure(head, images, fold, path),
+            is_reusable=lambda result: (
+                result.get("proba_file") == file_name
+                and is_whole(path, rows[fold_of == fold], images.n_classes)
+            ),
+        )
 
-        return work
+    fits = [fit(name, head, fold) for name, head in heads.items() for fold in range(n_folds)]
+    points = run_study(folder / FOLDS_FILE, features, fits, n_jobs, say)
+    named = {each["result"]["proba_file"] for each in read_all(folder / FOLDS_FILE, features)}
+    remove_unnamed(folder / FOLDS_FOLDER, named)
+    return points
 
-    fits = [
-        Fit(name, clone(head), {"fold": fold, "n_folds": n_folds, "seed": seed}, measure(fold))
-        for name, head in heads.items()
-        for fold in range(n_folds)
+
+def held_out_proba(folder: Path, features: FeatureFile, head: str) -> HeldOut | None:
+    """Probabilities of every image of train and val, each by a fit of the head without it.
+
+    Parameters
+    ----------
+    folder : Path
+        Where ``folds.json`` is kept.
+    features : FeatureFile
+    head : str
+        Its name.
+
+    Returns
+    -------
+    HeldOut or None
+        Rows ascending. None if the last cross-validation was not of this head, or of other
+        features.
+
+    Raises
+    ------
+    RunError
+        If a file that the study names is not there or damaged.
+    """
+    shown = [
+        point for point in read_study(folder / FOLDS_FILE, features) if point["key"]["head"] == head
     ]
-    return run_study(folder / FOLDS_FILE, features, fits, n_jobs, say)
+    if not shown:
+        return None
+    paths = [folder / FOLDS_FOLDER / point["result"]["proba_file"] for point in shown]
+    way_out = f"Run 'make heads HEADS={head} FOLDS={len(paths)}' again: it fits what is missing."
+    return load_folds(paths, _train_and_val(features), len(features.classes), way_out)
 
 
 def content_folds(
@@ -117,6 +194,24 @@ def overall(points: list[dict[str, Any]]) -> Estimate:
     return wilson(
         sum(point["n_right"] for point in points), sum(point["n_images"] for point in points)
     )
+
+
+def _measure(head: Head, images: _Images, fold: int, path: Path) -> dict[str, Any]:
+    """Fit without two folds, choose on one of them, and keep what is said of the other."""
+    is_test = images.fold_of == fold
+    is_val = images.fold_of == (fold + 1) % images.n_folds
+    is_train = ~(is_test | is_val)
+    X, y = images.X, images.y
+    head.fit(X[is_train], y[is_train], X[is_val], y[is_val])
+    proba = class_proba(head, X[is_test], images.n_classes)
+    save_held_out(path, HeldOut(images.rows[is_test], proba))
+    n_right = int((proba.argmax(axis=1) == y[is_test]).sum())
+    return {"n_right": n_right, "n_images": len(proba), "proba_file": path.name}
+
+
+def _train_and_val(features: FeatureFile) -> NDArray[np.intp]:
+    """Rows of both, ascending."""
+    return np.sort(np.concatenate([features.rows("train"), features.rows("val")]))
 
 
 def _check_classes(

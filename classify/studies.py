@@ -1,5 +1,6 @@
 """Heads fitted many times over, and the results kept: nothing is fitted twice."""
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +13,11 @@ from cache.reader import FeatureFile
 from cache.versions import installed_version
 from classify.heads.head import Head
 
-STUDY_VERSION = 1
+STUDY_VERSION = 2
+
+
+def _always(_: dict[str, Any]) -> bool:
+    return True
 
 
 class Fit(NamedTuple):
@@ -28,12 +33,15 @@ class Fit(NamedTuple):
         What else decides the result; JSON-ready.
     work : callable
         Fits the estimator; gives the result, JSON-ready.
+    is_reusable : callable
+        Whether an earlier result can be used; to be given where a result names a file.
     """
 
     head: str
     estimator: Head
     key: dict[str, Any]
     work: Callable[[Head], dict[str, Any]]
+    is_reusable: Callable[[dict[str, Any]], bool] = _always
 
 
 def run_study(
@@ -56,17 +64,14 @@ def run_study(
     list of dict
         For each fit ``head``, ``settings``, its key and its result, in order.
     """
-    keys = [
-        {"head": each.head, "settings": each.estimator.get_params(deep=False), **each.key}
-        for each in fits
-    ]
-    earlier = {
-        _text(point["key"]): point
-        for group in ("points", "others")
-        for point in read_study(path, features, group)
-    }
+    keys = [full_key(each.head, each.estimator, each.key) for each in fits]
+    earlier = {_text(point["key"]): point for point in read_all(path, features)}
     kept = {text: point["result"] for text, point in earlier.items()}
-    missing = [index for index, key in enumerate(keys) if _text(key) not in kept]
+    missing = [
+        index
+        for index, (fit, key) in enumerate(zip(fits, keys, strict=True))
+        if _text(key) not in kept or not fit.is_reusable(kept[_text(key)])
+    ]
     say(f"{path.stem.replace('_', ' ')}: {len(missing)} fits, {len(fits) - len(missing)} reused")
 
     def work(index: int) -> dict[str, Any]:
@@ -103,7 +108,7 @@ def read_study(path: Path, features: FeatureFile, group: str = "points") -> list
     """
     try:
         raw = json.loads(path.read_text("utf-8"))
-        is_current = raw["stamp"] == _stamp(features)
+        is_current = raw["stamp"] == study_stamp(features)
         points: list[dict[str, Any]] = raw[group] if is_current else []
     except (OSError, ValueError, KeyError, TypeError):
         # None yet, or damaged: fitted again.
@@ -111,19 +116,35 @@ def read_study(path: Path, features: FeatureFile, group: str = "points") -> list
     return points
 
 
-def _write(path: Path, features: FeatureFile, groups: dict[str, list[dict[str, Any]]]) -> None:
-    text = json.dumps({"stamp": _stamp(features), **groups}, indent=1)
-    temporary = path.with_suffix(".new")
-    temporary.write_text(text, "utf-8")
-    temporary.replace(path)
+def read_all(path: Path, features: FeatureFile) -> list[dict[str, Any]]:
+    """Those of the last run and all others; see `read_study`."""
+    return read_study(path, features, "points") + read_study(path, features, "others")
 
 
-def _stamp(features: FeatureFile) -> dict[str, Any]:
+def full_key(head: str, estimator: Head, key: dict[str, Any]) -> dict[str, Any]:
+    """All that decides the result of a fit, besides the stamp; JSON-ready."""
+    return {"head": head, "settings": estimator.get_params(deep=False), **key}
+
+
+def study_stamp(features: FeatureFile) -> dict[str, Any]:
+    """What a study must have been made with to be reused; JSON-ready."""
     return {
         "version": STUDY_VERSION,
         "made_by": installed_version("headbench"),
         "features_digest": features.table.digest(),
     }
+
+
+def fit_digest(stamp: dict[str, Any], key: dict[str, Any]) -> str:
+    """A name for the files of one fit: 32 hexadecimal digits over its stamp and its full key."""
+    return hashlib.sha256(_text({"stamp": stamp, "key": key}).encode()).hexdigest()[:32]
+
+
+def _write(path: Path, features: FeatureFile, groups: dict[str, list[dict[str, Any]]]) -> None:
+    text = json.dumps({"stamp": study_stamp(features), **groups}, indent=1)
+    temporary = path.with_suffix(".new")
+    temporary.write_text(text, "utf-8")
+    temporary.replace(path)
 
 
 def _text(key: dict[str, Any]) -> str:
