@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
+from scipy.special import bdtr
 
 from classify.bootstrap import Estimate, interval, left_out_means, resampled_means
 
@@ -61,7 +61,18 @@ def compare(
     -------
     list of Comparison
     """
-    is_right = {name: proba.argmax(axis=1) == y for name, proba in probas.items()}
+    return compare_right({name: each.argmax(axis=1) == y for name, each in probas.items()}, seed)
+
+
+def compare_right(is_right: Mapping[str, NDArray[np.bool_]], seed: int = 0) -> list[Comparison]:
+    """Compare by which images each has right; see `compare`.
+
+    Parameters
+    ----------
+    is_right : mapping of str to bool (n_images,)
+        Of each head, or of each run of it.
+    seed : int
+    """
     if len(is_right) < 2:
         return []
     right = np.stack(list(is_right.values()), axis=1).astype(np.float32)
@@ -91,7 +102,8 @@ def compare(
 def mcnemar(only_first: int, only_second: int) -> float:
     """McNemar's exact two-sided p, from the images that one head alone has right."""
     n = only_first + only_second
-    return float(binomtest(only_first, n).pvalue) if n else 1.0
+    # Both tails of a binomial distribution of 1/2, which mirror each other.
+    return min(1.0, 2 * float(bdtr(min(only_first, only_second), n, 0.5)))
 
 
 def holm(ps: Sequence[float]) -> list[float]:

@@ -4,8 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
-from classify.bootstrap import Estimate, interval, left_out_means, resampled_means, wilson
+from classify.bootstrap import Estimate, estimates, wilson
 
 TOP_K = 5
 N_BINS = 15
@@ -67,13 +68,12 @@ def evaluate(y: NDArray[np.integer], proba: NDArray[np.floating], seed: int = 0)
     """
     n_classes = proba.shape[1]
     rank = _rank_of_truth(y, proba)
-    values = _values(y, proba)
-    of_all = values.mean(axis=0, dtype=np.float64)
-    three = (of_all, resampled_means(values, seed), left_out_means(values))
-    macro_f1, balanced, log_loss, ece = (
-        interval(float(value), draws, left_out)
-        for value, draws, left_out in zip(*map(_scores, three), strict=True)
+    predicted = proba.argmax(axis=1)
+    cells = _cells(y, predicted, n_classes)
+    macro_f1, balanced = estimates(
+        _class_scores, _class_values(y, predicted, n_classes), cells, seed
     )
+    log_loss, ece = estimates(_image_scores, _image_values(y, proba), np.arange(len(y)), seed)
     return Metrics(
         top1=accuracy(y, proba),
         top5=wilson(int((rank < TOP_K).sum()), len(y)) if n_classes > TOP_K else None,
@@ -103,16 +103,33 @@ def mean_log_loss(
     return float(np.average(log_losses(y, proba), weights=weight))
 
 
+def top_shares(
+    y: NDArray[np.integer], proba: NDArray[np.floating], weight: NDArray[np.floating]
+) -> dict[str, float]:
+    """Weighted ``top1`` and ``top5`` as in `Metrics`, without intervals; no top5 where it is None.
+
+    Parameters
+    ----------
+    y : int (n_images,)
+    proba : float (n_images, n_classes)
+    weight : float (n_images,)
+    """
+    rank = _rank_of_truth(y, proba)
+    kept = (1, TOP_K) if proba.shape[1] > TOP_K else (1,)
+    return {f"top{k}": float(np.average(rank < k, weights=weight)) for k in kept}
+
+
 def calibration_error(y: NDArray[np.integer], proba: NDArray[np.floating]) -> float:
     """Expected calibration error, without an interval; 0 to 1."""
-    return float(np.abs(_gaps(y, proba).mean(axis=0)).sum())
+    bins, gaps = _gaps(y, proba)
+    return float(np.abs(np.bincount(bins, weights=gaps)).sum() / len(y))
 
 
 def confusion_matrix(
     y: NDArray[np.integer], predicted: NDArray[np.integer], n_classes: int
 ) -> NDArray[np.int64]:
     """Images by true class (rows) and predicted class (columns), int64 (n_classes, n_classes)."""
-    cells = y.astype(np.int64) * n_classes + predicted
+    cells = _cells(y, predicted, n_classes)
     return np.bincount(cells, minlength=n_classes**2).reshape(n_classes, n_classes)
 
 
@@ -140,38 +157,55 @@ def _rank_of_truth(y: NDArray[np.integer], proba: NDArray[np.floating]) -> NDArr
     return np.asarray(((proba > of_truth) | ((proba == of_truth) & is_earlier)).sum(axis=1))
 
 
-def _values(y: NDArray[np.integer], proba: NDArray[np.floating]) -> NDArray[np.float32]:
-    """What the means over images that `_scores` needs are taken of, float32 (n_images, n_values).
+def _cells(
+    y: NDArray[np.integer], predicted: NDArray[np.integer], n_classes: int
+) -> NDArray[np.int64]:
+    """The cell of the flattened confusion matrix that each image falls into, int64 (n_images,)."""
+    return y.astype(np.int64) * n_classes + predicted
 
-    The log loss, the 15 gaps, and for each class: is it the true one and given, is it the true
-    one, is it given.
+
+def _class_values(
+    y: NDArray[np.integer], predicted: NDArray[np.integer], n_classes: int
+) -> csr_array:
+    """For each class: is it the true one and given, is it the true one, is it given.
+
+    Sparse float32 (n_images, 3 n_classes); sums of 0 and 1 are exact.
     """
-    classes = np.arange(proba.shape[1])
-    is_true, is_given = (each[:, None] == classes for each in (y, proba.argmax(axis=1)))
-    columns = (
-        log_losses(y, proba)[:, None],
-        _gaps(y, proba),
-        is_true & is_given,
-        is_true,
-        is_given,
-    )
-    return np.concatenate(columns, axis=1, dtype=np.float32)
+    columns = np.stack([y, n_classes + y, 2 * n_classes + predicted], axis=1)
+    values = np.stack([predicted == y, np.ones_like(y), np.ones_like(y)], axis=1)
+    return _rows(values.astype(np.float32), columns, 3 * n_classes)
 
 
-def _scores(means: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
-    """Macro F1, balanced accuracy, log loss and calibration error of means, (..., n_values).
+def _image_values(y: NDArray[np.integer], proba: NDArray[np.floating]) -> csr_array:
+    """The log loss, and confidence minus rightness in the column of its bin.
+
+    Sparse float64 (n_images, 1 + 15).
+    """
+    bins, gaps = _gaps(y, proba)
+    columns = np.stack([np.zeros_like(bins), 1 + bins], axis=1)
+    return _rows(np.stack([log_losses(y, proba), gaps], axis=1), columns, 1 + N_BINS)
+
+
+def _rows(values: NDArray[np.floating], columns: NDArray[np.integer], n_columns: int) -> csr_array:
+    """Rows of equally many values, each in its column, both (n_images, n_per_row); the rest 0."""
+    n, n_per_row = values.shape
+    starts = np.arange(n + 1) * n_per_row
+    return csr_array((values.ravel(), columns.ravel(), starts), shape=(n, n_columns))
+
+
+def _class_scores(means: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+    """Macro F1 and balanced accuracy from means of `_class_values`.
 
     Classes that are not there count neither for F1, unless they were given, nor for the balanced
     accuracy.
     """
-    log_loss, gaps, rest = np.split(means, [1, 1 + N_BINS], axis=-1)
-    right, true, given = np.split(rest, 3, axis=-1)
-    return (
-        _mean_ratio(2 * right, true + given),
-        _mean_ratio(right, true),
-        log_loss[..., 0],
-        np.abs(gaps).sum(axis=-1),
-    )
+    right, true, given = np.split(means, 3, axis=-1)
+    return _mean_ratio(2 * right, true + given), _mean_ratio(right, true)
+
+
+def _image_scores(means: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+    """Log loss and calibration error from means of `_image_values`."""
+    return means[..., 0], np.abs(means[..., 1:]).sum(axis=-1)
 
 
 def _mean_ratio(above: NDArray[np.float64], below: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -181,10 +215,10 @@ def _mean_ratio(above: NDArray[np.float64], below: NDArray[np.float64]) -> NDArr
     return mean
 
 
-def _gaps(y: NDArray[np.integer], proba: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Confidence minus rightness of each image, in the column of its bin; (n_images, 15)."""
+def _gaps(
+    y: NDArray[np.integer], proba: NDArray[np.floating]
+) -> tuple[NDArray[np.intp], NDArray[np.floating]]:
+    """Of each image the bin of its confidence, 0 to 14, and confidence minus rightness."""
     confidence = proba.max(axis=1)
     bins = np.minimum((confidence * N_BINS).astype(np.intp), N_BINS - 1)
-    gaps = np.zeros((len(y), N_BINS), dtype=np.float32)
-    gaps[np.arange(len(y)), bins] = confidence - (proba.argmax(axis=1) == y)
-    return gaps
+    return bins, confidence - (proba.argmax(axis=1) == y)

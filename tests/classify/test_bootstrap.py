@@ -1,7 +1,15 @@
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
-from classify.bootstrap import N_DRAWS, interval, resampled_means, wilson
+from classify.bootstrap import (
+    N_DRAWS,
+    estimates,
+    interval,
+    left_out_means,
+    resampled_means,
+    wilson,
+)
 
 
 @pytest.mark.parametrize(
@@ -63,3 +71,37 @@ def test_draws_that_lie_to_one_side_are_corrected() -> None:
 
 def test_a_number_that_never_varies_has_an_interval_of_no_width() -> None:
     assert interval(0.3, np.full(N_DRAWS, 0.3), np.full(9, 0.3))[:3] == (0.3, 0.3, 0.3)
+
+
+def test_resampled_means_are_those_of_the_images_that_numpy_draws() -> None:
+    values = np.random.default_rng(0).normal(size=(30, 2))
+    rng = np.random.default_rng(5)
+    for mean in resampled_means(values, seed=5)[:300]:
+        drawn = values[rng.integers(30, size=30, dtype=np.int32)]
+        np.testing.assert_allclose(mean, drawn.mean(axis=0), atol=1e-12)
+
+
+def test_sparse_values_have_the_means_of_dense_ones() -> None:
+    rng = np.random.default_rng(0)
+    dense = rng.normal(size=(50, 6)) * (rng.random((50, 6)) < 0.3)
+    sparse = csr_array(dense)
+    np.testing.assert_allclose(resampled_means(sparse, 1), resampled_means(dense, 1), atol=1e-12)
+    np.testing.assert_allclose(left_out_means(sparse), left_out_means(dense), atol=1e-12)
+
+
+def test_an_image_left_out_leaves_the_mean_of_the_others() -> None:
+    values = np.random.default_rng(0).normal(size=(9, 2))
+    [found] = left_out_means(values, np.array([4]))
+    np.testing.assert_allclose(found, np.delete(values, 4, axis=0).mean(axis=0))
+
+
+def test_images_of_a_kind_are_left_out_once_and_count_as_often_as_they_are_there() -> None:
+    values = np.repeat([[0.0], [1.0], [5.0]], (30, 9, 1), axis=0)
+    kinds = np.repeat([7, 2, 4], (30, 9, 1))
+
+    def scores(means: np.ndarray) -> tuple[np.ndarray]:
+        return (means[..., 0] ** 2,)
+
+    by_kind = estimates(scores, values, kinds, seed=0)
+    one_by_one = estimates(scores, values, np.arange(40), seed=0)
+    np.testing.assert_allclose(by_kind, one_by_one, rtol=1e-12)

@@ -8,7 +8,15 @@ from sklearn.metrics import (
     top_k_accuracy_score,
 )
 
-from classify.metrics import Metrics, accuracy, calibration_error, evaluate, log_losses, per_class
+from classify.metrics import (
+    Metrics,
+    accuracy,
+    calibration_error,
+    evaluate,
+    log_losses,
+    per_class,
+    top_shares,
+)
 
 
 def random_case(n: int = 300, n_classes: int = 8, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -82,6 +90,13 @@ def test_each_number_carries_its_n_and_an_interval_around_it() -> None:
         assert estimate.low < estimate.value < estimate.high, estimate
 
 
+def test_a_loss_that_all_images_share_has_an_interval_of_no_width() -> None:
+    n = 20_000
+    loss = evaluate(np.arange(n) % 101, np.full((n, 101), 1 / 101, dtype=np.float32)).log_loss
+    assert loss[:3] == pytest.approx([np.log(101)] * 3, abs=1e-6)
+    assert loss.high - loss.low < 1e-9
+
+
 def test_the_same_seed_gives_the_same_intervals() -> None:
     y, proba = random_case()
     assert evaluate(y, proba, seed=1) == evaluate(y, proba, seed=1)
@@ -137,3 +152,20 @@ def test_ties_go_to_the_first_class_in_every_metric() -> None:
     top5 = evaluate(np.array([4, 5]), proba).top5
     assert top5 is not None
     assert top5.value == 0.5
+
+
+def test_shares_for_curves_are_weighted_and_those_of_the_metrics() -> None:
+    rng = np.random.default_rng(0)
+    proba, y = rng.dirichlet(np.ones(7), 200), rng.integers(7, size=200)
+    measured, shares = evaluate(y, proba), top_shares(y, proba, np.ones(200))
+    assert measured.top5 is not None
+    assert shares == {
+        "top1": pytest.approx(measured.top1.value),
+        "top5": pytest.approx(measured.top5.value),
+    }
+    is_right = proba.argmax(axis=1) == y
+    only_right = top_shares(y, proba, np.where(is_right, 3.0, 1.0))["top1"]
+    assert only_right == pytest.approx(
+        3 * is_right.sum() / (3 * is_right.sum() + (~is_right).sum())
+    )
+    assert top_shares(y % 5, proba[:, :5], np.ones(200)).keys() == {"top1"}
