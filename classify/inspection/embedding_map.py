@@ -1,0 +1,94 @@
+"""Embeddings in two dimensions: what the network takes for alike lies near each other."""
+
+from importlib.util import find_spec
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.decomposition import PCA
+
+from cache.reader import FeatureFile
+
+PCA_NAME, TSNE_NAME = "PCA", "t-SNE"
+# What t-SNE looks at: more axes take longer and hold little more than noise.
+N_AXES = 50
+PERPLEXITY = 30
+# Half of openTSNE's own: from there on a thousand points hardly move.
+N_EXAGGERATED, N_STEPS = 125, 250
+# Fewer images than this have no neighbourhoods to keep.
+FEWEST_FOR_TSNE = 10
+
+
+class EmbeddingMap(NamedTuple):
+    """Where each image lies, by every method at hand.
+
+    Attributes
+    ----------
+    points : dict of str to float32 (n_rows, 2)
+        By ``PCA``, and by ``t-SNE`` where openTSNE is installed and there are 10 rows or more, and
+        two columns.
+    variance_share : float
+        Share of the variance that the two axes of PCA hold, 0 to 1.
+    """
+
+    points: dict[str, NDArray[np.float32]]
+    variance_share: float
+
+
+def has_opentsne() -> bool:
+    """Whether the optional openTSNE is installed; does not import it."""
+    return find_spec("openTSNE") is not None
+
+
+def sample_rows(features: FeatureFile, split: str, n_most: int, seed: int) -> NDArray[np.intp]:
+    """Rows of a split, drawn at random where there are more than `n_most`; intp (n,), ascending."""
+    rows = features.rows(split)
+    if len(rows) <= n_most:
+        return rows
+    return np.sort(np.random.default_rng(seed).choice(rows, n_most, replace=False))
+
+
+def embedding_map(features: FeatureFile, rows: NDArray[np.intp], seed: int) -> EmbeddingMap:
+    """Principal components, and t-SNE (van der Maaten and Hinton 2008, JMLR 9, 2579-2605).
+
+    Parameters
+    ----------
+    features : FeatureFile
+    rows : intp (n_rows,)
+        At least one; their embeddings are held in memory.
+    seed : int
+
+    Raises
+    ------
+    FeatureFileError
+        If an embedding is damaged or not finite.
+    """
+    X = features.read(rows)
+    n_axes = min(N_AXES, *X.shape)
+    pca = PCA(n_axes, svd_solver="randomized" if n_axes == N_AXES else "full", random_state=seed)
+    with np.errstate(invalid="ignore"):
+        # All rows equal: there is no variance to have a share of.
+        axes = pca.fit_transform(X) if len(X) > 1 else np.zeros((1, 1), dtype=np.float32)
+    share = np.nan_to_num(pca.explained_variance_ratio_)[:2].sum() if len(X) > 1 else 0.0
+    # Of a single column or image: on a line.
+    flat = np.zeros((len(X), 2), dtype=np.float32)
+    flat[:, : min(2, axes.shape[1])] = axes[:, :2]
+    points = {PCA_NAME: flat}
+    if has_opentsne() and len(X) >= FEWEST_FOR_TSNE and axes.shape[1] >= 2:
+        points[TSNE_NAME] = _tsne(axes, seed)
+    return EmbeddingMap(points, float(share))
+
+
+def _tsne(axes: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
+    # Imported here: optional.
+    from openTSNE import TSNE
+
+    tsne = TSNE(
+        perplexity=min(PERPLEXITY, (len(axes) - 1) / 3),
+        early_exaggeration_iter=N_EXAGGERATED,
+        n_iter=N_STEPS,
+        random_state=seed,
+        # Of a thousand points: handing them to threads takes longer than the work.
+        n_jobs=1,
+    )
+    return np.asarray(tsne.fit(axes), dtype=np.float32)

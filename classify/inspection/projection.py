@@ -1,0 +1,156 @@
+"""Embeddings on their first principal axes, where near copies are looked for.
+
+For two embeddings of length 1, 1 - cosine is half of their squared distance. On orthonormal axes
+no distance grows, so what is far apart there cannot be a near copy. One more coordinate, the length
+of what the axes leave out, makes the bound tighter: two remainders differ at least by the
+difference of their lengths.
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import joblib
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import eigh
+
+from cache.reader import FeatureFile
+from classify.heads.blocks import row_blocks
+from classify.inspection.threshold import choose_threshold
+from extract.threads import map_ahead
+
+N_AXES = 64
+N_PROBES = 128
+ROWS_PER_PROBE = 8
+
+
+class Rows(NamedTuple):
+    """Rows that are compared, n of them.
+
+    Attributes
+    ----------
+    row : intp (n,)
+        Rows of the feature file, ascending.
+    content : intp (n,)
+        Equal for equal files.
+    place : int64 (n,)
+        Equal for images of the same split and label.
+    """
+
+    row: NDArray[np.intp]
+    content: NDArray[np.intp]
+    place: NDArray[np.int64]
+
+    def take(self, which: NDArray[np.bool_] | NDArray[np.intp]) -> "Rows":
+        """Some of them."""
+        return Rows(self.row[which], self.content[which], self.place[which])
+
+
+class Projection(NamedTuple):
+    """Embeddings of length 1 on few axes.
+
+    Attributes
+    ----------
+    rows : Rows
+        Without those whose embedding is zero, which have no direction.
+    points : float32 (n, n_axes + 1)
+        Coordinates on the axes, the first varies most; last the length of what they leave out.
+    threshold : float or None
+        Cosine similarity from which on two images count as near copies; None if no two images
+        can be compared.
+    """
+
+    rows: Rows
+    points: NDArray[np.float32]
+    threshold: float | None
+
+
+class Sample(NamedTuple):
+    """What is known from a sample before all embeddings are read.
+
+    Attributes
+    ----------
+    mean : float32 (dim,)
+        Of the embeddings of length 1.
+    axes : float32 (dim, n_axes)
+        Orthonormal.
+    probes : float32 (n_probes, dim)
+        Of length 1.
+    probe_content : intp (n_probes,)
+    """
+
+    mean: NDArray[np.float32]
+    axes: NDArray[np.float32]
+    probes: NDArray[np.float32]
+    probe_content: NDArray[np.intp]
+
+
+def project(features: FeatureFile, rows: Rows) -> Projection:
+    """Read all embeddings once, some at a time.
+
+    Parameters
+    ----------
+    features : FeatureFile
+    rows : Rows
+        At least one.
+    """
+    sample = take_sample(features, rows)
+    points = np.empty((len(rows.row), sample.axes.shape[1] + 1), dtype=np.float32)
+    has_direction = np.empty(len(points), dtype=bool)
+    nearest = np.full(len(sample.probes), -np.inf, dtype=np.float32)
+    blocks, n_threads = row_blocks(len(points)), joblib.cpu_count()
+    # One block is read while another is worked on.
+    work = partial(_project_block, features, rows, sample)
+    done = map_ahead(work, blocks, n_threads, n_threads)
+    for block, of_block in zip(blocks, done, strict=True):
+        points[block], has_direction[block], near = of_block
+        np.maximum(nearest, near, out=nearest)
+    threshold = choose_threshold(nearest[np.isfinite(nearest)], sample.mean)
+    return Projection(rows.take(has_direction), points[has_direction], threshold)
+
+
+def take_sample(features: FeatureFile, rows: Rows) -> Sample:
+    """Runs of rows from all over the file; the first of each run is a probe."""
+    n_rows = len(rows.row)
+    runs = np.linspace(0, n_rows, min(N_PROBES, n_rows), endpoint=False).astype(np.intp)
+    chosen = np.unique(np.minimum(runs[:, None] + np.arange(ROWS_PER_PROBE), n_rows - 1))
+    X = unit(features.read(rows.row[chosen]))
+    mean = X.mean(axis=0)
+    is_probe = np.isin(chosen, runs) & X.any(axis=1)
+    return Sample(mean, _axes(X - mean), X[is_probe], rows.content[chosen[is_probe]])
+
+
+def unit(X: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Embeddings scaled to length 1, float32 (n, dim); those that are zero stay so."""
+    # By the largest number first: squares neither overflow nor vanish.
+    largest = np.maximum(X.max(axis=1, initial=0), -X.min(axis=1, initial=0))
+    scaled = np.asarray(X / np.where(largest > 0, largest, 1)[:, None], dtype=np.float32)
+    length = np.sqrt(np.einsum("ij,ij->i", scaled, scaled))
+    scaled /= np.where(length > 0, length, 1)[:, None]
+    return scaled
+
+
+def _axes(X: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The first principal axes, float32 (dim, n_axes), orthonormal."""
+    n_axes = min(N_AXES, *X.shape)
+    values, turned = eigh(X @ X.T, subset_by_index=(len(X) - n_axes, len(X) - 1))
+    kept = values > 1e-6 * max(float(values[-1]), 1e-6)
+    # Orthonormal to the last digit: no distance may grow.
+    spanned = X.T.astype(np.float64) @ turned[:, kept][:, ::-1]
+    return np.asarray(np.linalg.qr(spanned).Q, dtype=np.float32)
+
+
+def _project_block(
+    features: FeatureFile, rows: Rows, sample: Sample, block: slice
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.float32]]:
+    """Points, which of them have a direction, and the similarity of each probe to the nearest."""
+    X = unit(features.read(rows.row[block]))
+    has_direction = np.asarray(X.any(axis=1))
+    similarity = X @ sample.probes.T
+    similarity[rows.content[block, None] == sample.probe_content] = -np.inf
+    similarity[~has_direction] = -np.inf
+    X -= sample.mean
+    on_axes = X @ sample.axes
+    left = np.einsum("ij,ij->i", X, X) - np.einsum("ij,ij->i", on_axes, on_axes)
+    points = np.column_stack([on_axes, np.sqrt(np.maximum(left, 0))])
+    return points, has_direction, np.asarray(similarity.max(axis=0))
