@@ -15,8 +15,10 @@ def percent(estimate: Estimate | None) -> str:
     return f"{value:.1f} % [{low:.1f}, {high:.1f}]"
 
 
-def number(estimate: Estimate) -> str:
-    """A number and its interval, such as ``1.35 [1.24, 1.47]``."""
+def number(estimate: Estimate | None) -> str:
+    """A number and its interval, such as ``1.35 [1.24, 1.47]``; a dash for None."""
+    if estimate is None:
+        return "-"
     return f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"
 
 
@@ -29,6 +31,23 @@ def points(difference: Estimate) -> str:
 def seconds(value: float) -> str:
     """A duration, such as ``7.1 s`` or ``204 s``."""
     return f"{value:.1f} s" if value < 100 else f"{value:.0f} s"
+
+
+def microseconds(value: float) -> str:
+    """Seconds as a short duration, such as ``12 µs`` or ``3.1 ms``."""
+    if value < 1e-3:
+        return f"{1e6 * value:.2g} µs" if value < 1e-5 else f"{1e6 * value:.0f} µs"
+    return f"{1e3 * value:.2g} ms" if value < 1e-2 else f"{1e3 * value:.0f} ms"
+
+
+def n_bytes(value: int) -> str:
+    """A size on disk, such as ``82 kB`` or ``94.2 MB``."""
+    return f"{value / 1e3:.0f} kB" if value < 1e6 else f"{value / 1e6:.1f} MB"
+
+
+def count(n: int, noun: str) -> str:
+    """A number and what it counts, such as ``1 pair`` or ``3 pairs``."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
 def describe_choice(chosen: Mapping[str, Any]) -> str:

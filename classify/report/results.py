@@ -1,8 +1,12 @@
-"""The results of a run as one structure: what every form of the report is made from."""
+"""The results of a run as one structure: what every form of the report is made from.
 
+``results.json`` holds it; ``schema.json`` beside this file describes it. To change it: add 1 to
+`SCHEMA_VERSION` (there and here), and say so in CHANGELOG.md.
+"""
+
+import platform
 from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from cache.fingerprint import Identity
@@ -13,56 +17,56 @@ from classify.compare import compare
 from classify.folds import FOLDS_FILE
 from classify.learning_curve import CURVE_FILE
 from classify.metrics import evaluate, per_class
-from classify.run import Run, Trained, rank
+from classify.report.commands import commands
+from classify.report.findings import find_mistakes
+from classify.report.source import Source
+from classify.run import Trained
 from classify.studies import read_study
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+PROBA = "proba_file"
 KEPT = (
-    *("name", "fit_seconds", "seed", "chosen", "settings", "history"),
+    *("name", "fit_seconds", "predict_seconds", "seed", "chosen", "settings", "history"),
     *("calibration", "is_refit"),
 )
 LIBRARIES = ("headbench", "numpy", "scikit-learn", "lightgbm", "keras", "tensorflow")
 
 
-def collect_results(run: Run) -> dict[str, Any]:
+def collect_results(source: Source) -> dict[str, Any]:
     """Measure everything that was trained in a run: all on val, then once on test.
 
     Parameters
     ----------
-    run : Run
+    source : Source
 
     Returns
     -------
     dict
-        JSON-ready. ``schema_version``, ``name``, ``created``, ``versions``; ``features`` (what the
-        embeddings are: identity, weights, data, counts, rejected); ``heads``, the best on val
-        first: ``name``, ``val`` and ``test`` (each metric as value, low, high, n),
-        ``fit_seconds``, ``seed``, ``chosen``, ``settings``, ``history``, ``calibration`` (its
-        temperature, and on val before and after it ``log_loss`` and ``ece``), ``is_refit``,
-        ``classes`` (precision and recall on test).
-        ``best``: the name of the first. ``comparisons``: every pair on test, the one that is better
-        on val first. ``learning_curve``, ``folds``: what `make heads CURVE=1 FOLDS=5` left, if it
-        did.
+        JSON-ready, as ``schema.json`` describes it, but for what `find_in_data` adds.
 
     Raises
     ------
-    RunError, FeatureFileError
+    FeatureFileError
     """
-    with FeatureFile(run.features_path) as features:
-        y = {split: features.labels(split) for split in SPLITS[1:]}
-        ranked = rank(run.trained(features), y["val"])
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "name": run.name,
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "versions": {library: installed_version(library) for library in LIBRARIES},
-            "features": _describe_features(features),
-            "best": ranked[0].record.name,
-            "heads": [_measure(each, y) for each in ranked],
-            "comparisons": _compare(ranked, y["test"]),
-            "learning_curve": _study(run.folder / CURVE_FILE, features),
-            "folds": _study(run.folder / FOLDS_FILE, features),
-        }
+    features, ranked = source.features, source.ranked
+    y = {split: features.labels(split) for split in SPLITS[1:]}
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "name": source.run.name,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {
+            "python": platform.python_version(),
+            **{library: installed_version(library) for library in LIBRARIES},
+        },
+        "commands": commands(source),
+        "features": _describe_features(features),
+        "best": ranked[0].record.name,
+        "heads": [_measure(each, y) for each in ranked],
+        "comparisons": _compare(ranked, y["test"]),
+        "learning_curve": _study(source, CURVE_FILE),
+        "folds": _study(source, FOLDS_FILE),
+        **find_mistakes(source),
+    }
 
 
 def _describe_features(features: FeatureFile) -> dict[str, Any]:
@@ -88,6 +92,7 @@ def _measure(trained: Trained, y: dict[str, Any]) -> dict[str, Any]:
     record = asdict(trained.record)
     return {
         **{key: record[key] for key in KEPT},
+        "n_bytes": trained.n_bytes,
         "val": _metrics(y["val"], trained.val),
         "test": _metrics(y["test"], trained.test),
         "classes": [
@@ -105,8 +110,13 @@ def _compare(ranked: list[Trained], y: Any) -> list[dict[str, Any]]:
     ]
 
 
-def _study(path: Path, features: FeatureFile) -> list[dict[str, Any]]:
-    return [{**point["key"], **point["result"]} for point in read_study(path, features)]
+def _study(source: Source, name: str) -> list[dict[str, Any]]:
+    points = read_study(source.run.folder / name, source.features)
+    # Of the run's own files nothing is said: who reads this may have no more than this.
+    return [
+        {key: value for key, value in {**point["key"], **point["result"]}.items() if key != PROBA}
+        for point in points
+    ]
 
 
 def _metrics(y: Any, proba: Any) -> dict[str, Any]:

@@ -41,12 +41,15 @@ def _calibration(results: dict[str, Any]) -> list[str]:
 
 
 def _warnings(results: dict[str, Any]) -> list[str]:
-    across = sum(
-        pair["first"]["split"] != pair["second"]["split"] for pair in results["duplicates"]["pairs"]
-    )
-    if not across:
+    splits = ({pair[side]["split"] for side in ("first", "second")} for pair in _pairs(results))
+    if not any("test" in each and len(each) > 1 for each in splits):
         return []
     return ["Images of test have copies in other splits, see below: the truth is a little lower."]
+
+
+def _pairs(results: dict[str, Any]) -> list[dict[str, Any]]:
+    pairs: list[dict[str, Any]] = results["duplicates"]["pairs"]
+    return pairs
 
 
 def describe_curve(curve: list[dict[str, Any]]) -> str:
@@ -86,12 +89,18 @@ def describe_studies(results: dict[str, Any]) -> list[str]:
 
 def describe_copies(results: dict[str, Any]) -> list[str]:
     """How many pairs of copies lie where they should not."""
-    n_pairs, pairs = results["duplicates"]["n_pairs"], results["duplicates"]["pairs"]
+    n_pairs, pairs = results["duplicates"]["n_pairs"], _pairs(results)
+    asked = (
+        " Only the same file was looked for: these embeddings cannot tell what is nearly the same."
+        if results["duplicates"]["threshold"] is None
+        else ""
+    )
     if not n_pairs:
-        return ["No two images in different splits or under different labels are copies."]
+        return ["No two images in different splits or under different labels are copies." + asked]
     lines = [
         f"{count(n_pairs, 'pair')} of images in different splits or under different labels that "
         f"are the same file ({results['duplicates']['n_exact']}) or look the same to the network."
+        + asked
     ]
     n_labels = sum(pair["first"]["class"] != pair["second"]["class"] for pair in pairs)
     if n_labels:

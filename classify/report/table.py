@@ -1,42 +1,79 @@
-"""The table of heads, as text and as Markdown."""
+"""The table of heads, and what stands around it in words."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from cache.format import describe_counts
 from classify.bootstrap import Estimate
 from classify.report.results import identity_of
-from classify.report.studies import describe_curve, describe_folds
-from classify.wording import describe_choice, describe_weights, number, percent, points, seconds
+from classify.wording import (
+    describe_choice,
+    describe_weights,
+    microseconds,
+    n_bytes,
+    number,
+    percent,
+    points,
+    seconds,
+)
+
+
+class Column(NamedTuple):
+    """A column of the table of heads.
+
+    Attributes
+    ----------
+    title : str
+    text : callable
+        From the results of a head to what is shown.
+    key : callable
+        From the same to what it is sorted by.
+    """
+
+    title: str
+    text: Callable[[dict[str, Any]], str]
+    key: Callable[[dict[str, Any]], float | str]
+
+
+def _metric(title: str, split: str, name: str, form: Callable[[Estimate | None], str]) -> Column:
+    def estimate(head: dict[str, Any]) -> Estimate | None:
+        raw = head[split][name]
+        return None if raw is None else Estimate(**raw)
+
+    def key(head: dict[str, Any]) -> float:
+        found = estimate(head)
+        return -1.0 if found is None else found.value
+
+    return Column(title, lambda head: form(estimate(head)), key)
+
 
 COLUMNS = (
-    "head",
-    "val top-1",
-    "test top-1",
-    "test top-5",
-    "test macro F1",
-    "test log loss",
-    "test ECE (val: before, after)",
-    "fit",
-    "chosen on val",
+    Column("head", lambda head: str(head["name"]), lambda head: str(head["name"])),
+    _metric("val top-1", "val", "top1", percent),
+    _metric("test top-1", "test", "top1", percent),
+    _metric("test top-5", "test", "top5", percent),
+    _metric("test macro F1", "test", "macro_f1", number),
+    _metric("test log loss", "test", "log_loss", number),
+    _metric("test ECE", "test", "ece", number),
+    Column("fit", lambda head: seconds(head["fit_seconds"]), lambda head: head["fit_seconds"]),
+    Column(
+        "predict an image",
+        lambda head: microseconds(head["predict_seconds"]),
+        lambda head: head["predict_seconds"],
+    ),
+    Column("on disk", lambda head: n_bytes(head["n_bytes"]), lambda head: head["n_bytes"]),
+    Column(
+        "chosen on val",
+        lambda head: describe_choice(head["chosen"]),
+        lambda head: describe_choice(head["chosen"]),
+    ),
 )
+TITLES = tuple(column.title for column in COLUMNS)
 
 
 def rows(results: dict[str, Any]) -> list[tuple[str, ...]]:
     """One row for each head, the best on val first; cells in the order of `COLUMNS`."""
-    return [
-        (
-            head["name"],
-            percent(_estimate(head["val"]["top1"])),
-            percent(_estimate(head["test"]["top1"])),
-            percent(_estimate(head["test"]["top5"])),
-            number(Estimate(**head["test"]["macro_f1"])),
-            number(Estimate(**head["test"]["log_loss"])),
-            _calibration(head),
-            seconds(head["fit_seconds"]),
-            describe_choice(head["chosen"]),
-        )
-        for head in results["heads"]
-    ]
+    return [tuple(column.text(head) for column in COLUMNS) for head in results["heads"]]
 
 
 def provenance(results: dict[str, Any]) -> list[tuple[str, str]]:
@@ -52,7 +89,19 @@ def provenance(results: dict[str, Any]) -> list[tuple[str, str]]:
         ("images", f"{features['n_images']} ({splits}), {len(features['classes'])} classes"),
         ("split", features["data"]["split"]),
         ("rejected", f"{len(features['rejected'])} files"),
+        ("seed of heads", ", ".join(str(seed) for seed in _seeds(results))),
     ]
+
+
+def banner(results: dict[str, Any]) -> str:
+    """What must not be overlooked: weights that are random or not ImageNet's; else empty."""
+    features = results["features"]
+    if features["has_random_weights"]:
+        return "Random weights: the network knows nothing. These numbers are a demo, not a result."
+    if features["weights"] != "imagenet":
+        weights = describe_weights(identity_of(results), features["weights"])
+        return f"Not ImageNet's weights: {weights}. These numbers say nothing about ImageNet's."
+    return ""
 
 
 def verdict(results: dict[str, Any]) -> str:
@@ -60,14 +109,16 @@ def verdict(results: dict[str, Any]) -> str:
     first = results["heads"][0]
     return (
         f"Use {first['name']}, the best on val: "
-        f"{percent(_estimate(first['test']['top1']))} of the test images are classified right."
+        f"{percent(Estimate(**first['test']['top1']))} of the test images are classified right."
     )
 
 
-def differences(results: dict[str, Any]) -> list[str]:
-    """Whether the best on val differs from each other head on test, a sentence each."""
+def differences(results: dict[str, Any], of_best: bool = True) -> list[str]:
+    """How heads differ on test: the best on val from each other head, or all other pairs."""
     return [
-        _difference(pair) for pair in results["comparisons"] if pair["first"] == results["best"]
+        _difference(pair)
+        for pair in results["comparisons"]
+        if (pair["first"] == results["best"]) == of_best
     ]
 
 
@@ -83,16 +134,6 @@ def _difference(pair: dict[str, Any]) -> str:
     return f"{better} is better than {worse} by {points(gap)}, p {pair['p_holm']:.2g}."
 
 
-def studies(results: dict[str, Any]) -> list[str]:
-    """The learning curve and cross-validation, a line a head; empty where there are none."""
-    lines = []
-    if results["learning_curve"]:
-        lines += describe_curve(results["learning_curve"]).splitlines()
-    if results["folds"]:
-        lines += describe_folds(results["folds"]).splitlines()
-    return lines
-
-
 def footnote(results: dict[str, Any]) -> str:
     """How to read the table."""
     splits = results["features"]["splits"]
@@ -100,7 +141,8 @@ def footnote(results: dict[str, Any]) -> str:
         f"n: val {splits['val']}, test {splits['test']} images. [95 % intervals: Wilson for top-1 "
         "and top-5, bootstrap over images for the others]. Heads are chosen and ranked on val; "
         "test is for the last number. Differences: top-1 on test, paired bootstrap, each interval "
-        "on its own; p of McNemar's exact test, Holm-corrected for all pairs."
+        "on its own; p of McNemar's exact test, Holm-corrected for all pairs. Prediction: from "
+        "embeddings that are there, many at a time; finetuned: from image files."
         + _refit_note(results)
     )
 
@@ -115,53 +157,5 @@ def _refit_note(results: dict[str, Any]) -> str:
     )
 
 
-def as_text(results: dict[str, Any]) -> str:
-    """The table for a terminal."""
-    facts = provenance(results)
-    lines = [f"{name}: {value}" for name, value in facts if name in ("weights", "data", "images")]
-    table = [COLUMNS, *rows(results)]
-    widths = [max(len(row[column]) for row in table) for column in range(len(COLUMNS))]
-    lines += ["", *("  ".join(map(str.ljust, row, widths)).rstrip() for row in table), ""]
-    return "\n".join(
-        [*lines, footnote(results), "", verdict(results), *differences(results), *studies(results)]
-    )
-
-
-def as_markdown(results: dict[str, Any]) -> str:
-    """The report as Markdown."""
-    lines = [f"# {_escape(results['name'])}", ""]
-    lines += [f"- {name}: {_escape(value)}" for name, value in provenance(results)]
-    lines += ["", _markdown_row(COLUMNS), _markdown_row(["---"] * len(COLUMNS))]
-    lines += [_markdown_row(map(_escape, row)) for row in rows(results)]
-    lines += ["", footnote(results), "", _escape(verdict(results)), ""]
-    lines += [f"- {_escape(each)}" for each in (*differences(results), *studies(results))]
-    lines += [""]
-    if results["features"]["rejected"]:
-        lines += ["## Rejected", "", _markdown_row(("file", "reason")), _markdown_row(["---"] * 2)]
-        lines += [
-            _markdown_row((_escape(file["path"]), _escape(file["reason"])))
-            for file in results["features"]["rejected"]
-        ]
-    return "\n".join(lines) + "\n"
-
-
-def _calibration(head: dict[str, Any]) -> str:
-    """Calibration error on test, and on val before and after the temperature."""
-    after = number(Estimate(**head["test"]["ece"]))
-    ece = head["calibration"].get("ece")
-    return f"{after} ({ece[0]:.2f}, {ece[1]:.2f})" if ece else after
-
-
-def _estimate(raw: dict[str, Any] | None) -> Estimate | None:
-    return None if raw is None else Estimate(**raw)
-
-
-def _markdown_row(cells: Any) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _escape(text: str) -> str:
-    """Names are data: nothing in them may become Markdown or HTML."""
-    for character in "\\`*_[]<>|#&":
-        text = text.replace(character, f"\\{character}")
-    return text.replace("\n", " ")
+def _seeds(results: dict[str, Any]) -> list[int]:
+    return sorted({head["seed"] for head in results["heads"]})

@@ -1,23 +1,26 @@
+"""Every form of the report, without a browser."""
+
+import copy
 import json
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from classify.report.table import as_markdown, as_text, differences, verdict
-from classify.report.write import as_page, write_report
+from classify.report.sentences import describe_quality, describe_studies
+from classify.report.table import banner, differences, rows, verdict
+from classify.report.text import as_markdown, as_text
+from classify.report.write import write_report
 from classify.run import Run
-from classify.train import train_heads
-from extract.settings import ExtractSettings
-from extract.stage import extract_features
-from tests.conftest import COLORS, write_image
-
-HOSTILE = ("<script>alert(1)<", '"><img src=x onerror=alert(2)>', "a|b*c_d`e")
+from tests.classify.report.conftest import HOSTILE, HOSTILE_FILE
+from tests.conftest import ROOT
 
 
 class Tags(HTMLParser):
-    """Every start tag and all text of a page."""
+    """Every start tag, all addresses and all text of a page."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -34,54 +37,64 @@ class Tags(HTMLParser):
         self.text += data
 
 
-@pytest.fixture
-def hostile_run(tmp_path: Path, settings: ExtractSettings) -> Run:
-    """A run whose classes and file names try to be markup."""
-    names = [name.replace("/", "") for name in HOSTILE]
-    for number, (name, color) in enumerate(zip(names, COLORS.values(), strict=True)):
-        for image in range(30):
-            write_image(tmp_path / "photos" / name / f"{image}.png", 100 * number + image, color)
-    (tmp_path / "photos" / names[0] / "<b>bad<b>.png").write_bytes(b"")
-    run = Run(tmp_path / "runs/<i>run<i>")
-    extract_features(tmp_path / "photos", run.features_path, settings, lambda _: None)
-    train_heads(run, ["logreg"], seed=0, say=lambda _: None)
-    return run
-
-
-def test_names_are_data_in_the_page(hostile_run: Run) -> None:
-    write_report(hostile_run)
-    page = Tags((hostile_run.report_folder / "index.html").read_text("utf-8"))
-    assert not {"script", "img", "b", "i"} & set(page.tags)
-    for name in (*HOSTILE, "<b>bad<b>.png", "<i>run<i>"):
+def test_names_are_data_in_the_page(page_path: Path) -> None:
+    page = Tags(page_path.read_text("utf-8"))
+    assert page.tags.count("script") == 2
+    assert not {"b", "i", "iframe", "object"} & set(page.tags)
+    for name in (*HOSTILE, HOSTILE_FILE, "<i>run<i>"):
         assert name in page.text
 
 
-def test_names_are_data_in_markdown(hostile_run: Run) -> None:
-    text = as_markdown(write_report(hostile_run))
-    assert "\\<b\\>bad\\<b\\>.png" in text
+def test_names_are_data_in_markdown(results: dict) -> None:
+    text = as_markdown(results)
+    assert "\\<b onclick=alert(3)\\>bad\\<b\\>.png" in text
     assert "<script>" not in text
+    assert "<img" not in text
 
 
-def test_the_page_asks_the_network_for_nothing(hostile_run: Run) -> None:
-    assert Tags(as_page(write_report(hostile_run))).addresses == []
+def test_the_page_refers_to_nothing_outside(page_path: Path) -> None:
+    addresses = Tags(page_path.read_text("utf-8")).addresses
+    assert len(addresses) > 5
+    assert [each for each in addresses if not each.startswith(("data:image/", "#"))] == []
 
 
-def test_the_json_on_disk_is_what_the_tables_were_made_of(hostile_run: Run) -> None:
-    results = write_report(hostile_run)
-    on_disk = json.loads((hostile_run.report_folder / "results.json").read_text("utf-8"))
-    assert on_disk == results
-    assert on_disk["features"]["rejected"][0]["reason"] == "empty file"
+def test_every_link_leads_to_a_heading(page_path: Path) -> None:
+    page = page_path.read_text("utf-8")
+    for address in Tags(page).addresses:
+        if address.startswith("#"):
+            assert f'id="{address[1:]}"' in page
 
 
-def test_every_form_shows_the_same_numbers(hostile_run: Run) -> None:
-    results = write_report(hostile_run)
+def test_the_json_on_disk_is_what_the_tables_were_made_of(hostile_run: Run, results: dict) -> None:
+    text = (hostile_run.report_folder / "results.json").read_text("utf-8")
+    assert json.loads(text) == results
+
+
+def test_every_form_shows_the_same_numbers(results: dict, page_path: Path) -> None:
     top1 = results["heads"][0]["test"]["top1"]
-    shown = f"{100 * top1['value']:.1f} % [{100 * top1['low']:.1f}, {100 * top1['high']:.1f}]"
-    for form in (as_text, as_page):
-        assert shown in form(results)
-    assert shown.replace("[", "\\[").replace("]", "\\]") in as_markdown(results)
-    for form in (as_text, as_markdown, as_page):
-        assert f"test {top1['n']} images" in form(results)
+    value, low, high = (f"{100 * top1[key]:.1f}" for key in ("value", "low", "high"))
+    assert f"{value} % [{low}, {high}]" in as_text(results)
+    assert f"{value} % \\[{low}, {high}\\]" in as_markdown(results)
+    page = page_path.read_text("utf-8")
+    assert f"{value} % [{low}, {high}] of the test images are classified right." in page
+    for text in (as_text(results), as_markdown(results), page):
+        assert f"test {top1['n']} images" in text
+
+
+def test_a_report_needs_no_tensorflow(own_run: Run) -> None:
+    code = (
+        "import sys; from classify.__main__ import main; main(['report', sys.argv[1]]); "
+        "sys.exit(bool({'tensorflow', 'keras'} & sys.modules.keys()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(own_run.features_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "What next:" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -93,40 +106,53 @@ def test_every_form_shows_the_same_numbers(hostile_run: Run) -> None:
     ],
 )
 def test_a_lead_is_called_one_only_where_it_is_seen(
-    hostile_run: Run, gap: float, is_seen: bool, sentence: str
+    results: dict, gap: float, is_seen: bool, sentence: str
 ) -> None:
-    results = write_report(hostile_run)
     low, high = sorted((gap - np.sign(gap) * 0.03, gap + np.sign(gap) * 0.03))
-    difference = {"value": gap, "low": low, "high": high, "n": 400}
-    results["comparisons"] = [
-        {"first": "logreg", "second": "other", "difference": difference, "p_holm": 0.2}
-        | {"is_seen": is_seen}
-    ]
-    assert verdict(results).startswith("Use logreg, the best on val")
-    assert differences(results) == [sentence]
-    assert sentence in as_text(results)
-    assert sentence in as_page(results).replace("&#43;", "+")
+    pair = {"first": "logreg", "second": "other", "p_holm": 0.2, "is_seen": is_seen}
+    pair["difference"] = {"value": gap, "low": low, "high": high, "n": 400}
+    changed = {**results, "best": "logreg", "comparisons": [pair]}
+    assert differences(changed) == [sentence]
+    assert differences(changed, of_best=False) == []
+    assert sentence in as_text(changed)
 
 
 @pytest.mark.parametrize(
-    ("change", "banner"),
+    ("change", "expected"),
     [
         ({"has_random_weights": True}, "Random weights"),
         ({"has_random_weights": False, "weights": "own.h5"}, "Not ImageNet's weights"),
-        ({"has_random_weights": False, "weights": "imagenet"}, None),
+        ({"has_random_weights": False, "weights": "imagenet"}, ""),
     ],
 )
 def test_weights_that_are_not_imagenets_have_a_banner(
-    hostile_run: Run, change: dict[str, object], banner: str | None
+    results: dict, change: dict[str, object], expected: str
 ) -> None:
-    results = write_report(hostile_run)
-    results["features"].update(change)
-    page = as_page(results)
-    assert ('class="banner"' in page) == (banner is not None)
-    assert banner is None or banner in page
+    changed = copy.deepcopy(results)
+    changed["features"].update(change)
+    assert banner(changed).startswith(expected)
+    assert bool(banner(changed)) == bool(expected)
 
 
 def test_random_weights_are_named_in_every_form(network_run: Run) -> None:
     results = write_report(network_run)
-    for form in (as_text, as_markdown, as_page):
-        assert "RANDOM" in form(results)
+    assert "RANDOM" in as_text(results)
+    for text in (as_markdown(results), (network_run.report_folder / "index.html").read_text()):
+        assert "RANDOM" in text
+        assert "Random weights: the network knows nothing." in text
+
+
+def test_the_first_row_is_the_head_to_use(results: dict) -> None:
+    assert rows(results)[0][0] == results["best"]
+    assert verdict(results).startswith(f"Use {results['best']}, the best on val")
+
+
+def test_quality_is_told_with_n_and_chance(results: dict) -> None:
+    text = " ".join(describe_quality(results))
+    assert f"of {results['features']['splits']['test']} test images are right" in text
+    assert "chance is 16.7 %" in text
+    assert "ECE" in text
+
+
+def test_no_study_is_no_sentence(results: dict) -> None:
+    assert describe_studies(results) == []

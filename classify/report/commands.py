@@ -1,0 +1,32 @@
+"""The command lines behind a run."""
+
+import shlex
+
+from classify.report.source import Source
+
+
+def commands(source: Source) -> list[str]:
+    """Command lines in the order of the stages, each once.
+
+    That of the features is written from what their file says of itself: it makes the same
+    embeddings, whatever was typed when. The others are kept with what they trained.
+    """
+    trained = sorted(source.ranked, key=lambda each: each.record.name == "finetuned")
+    lines = [_extraction(source), *(each.record.command for each in trained), source.command]
+    return list(dict.fromkeys(line for line in lines if line))
+
+
+def _extraction(source: Source) -> str:
+    config, identity = source.features.config, source.features.identity
+    options = {
+        "out": source.run.features_path,
+        "weights": config.weights,
+        "backbone": identity.backbone,
+        "size": identity.size_px,
+        "pooling": identity.pooling,
+        "precision": identity.precision,
+        "store": config.store,
+        "seed": config.data["seed"],
+    }
+    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    return shlex.join(["python", "-m", "extract", str(config.data["folder"]), *words])

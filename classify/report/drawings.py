@@ -1,0 +1,124 @@
+"""The pictures of the page, drawn from numbers that are there."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classify.inspection.confusions import busiest_classes, similarity_order
+from classify.inspection.embedding_map import embedding_map
+from classify.inspection.reliability import Reliability
+from classify.report.pictures.calibration import reliability_diagram
+from classify.report.pictures.data import class_balance, map_picture
+from classify.report.pictures.errors import confusion_picture
+from classify.report.pictures.heads import accuracy_and_seconds
+from classify.report.pictures.training import histories, learning_curves
+from classify.report.source import Source
+from classify.report.svg import Picture
+
+# Classes of the confusion matrix: more could not be read.
+N_CELLS = 150
+MAP_SEED = 0
+
+
+@dataclass(frozen=True)
+class Drawings:
+    """All pictures of the page.
+
+    Attributes
+    ----------
+    accuracy_and_seconds, reliability, confusion, balance : Picture
+    learning_curves : Picture or None
+    training, maps : list of Picture
+    confusion_box : dict of str to float
+        Where the cells lie in the picture: left, top, width, height, in percent.
+    matrix : dict
+        What the cells hold, JSON-ready: ``names``, ``counts``, ``totals``.
+    map_note : str
+        What the maps show.
+    """
+
+    accuracy_and_seconds: Picture
+    reliability: Picture
+    confusion: Picture
+    balance: Picture
+    learning_curves: Picture | None
+    training: list[Picture]
+    maps: list[Picture]
+    confusion_box: dict[str, float]
+    matrix: dict[str, Any]
+    map_note: str
+
+
+def draw(source: Source, results: dict[str, Any], map_rows: NDArray[np.intp]) -> Drawings:
+    """Draw everything.
+
+    Parameters
+    ----------
+    source : Source
+    results : dict
+        As `collect_results` gives them.
+    map_rows : intp (n_points,)
+        Rows of the feature file to put on the map.
+    """
+    order = similarity_order(source.y_test, source.shown.test)
+    maps, map_note = _maps(source, map_rows, order)
+    confusion, box, matrix = _confusion(source, order)
+    curve = results["learning_curve"]
+    return Drawings(
+        accuracy_and_seconds=accuracy_and_seconds(results["heads"]),
+        reliability=_reliability(results),
+        confusion=confusion,
+        balance=class_balance(results["features"]["classes"]),
+        learning_curves=learning_curves(curve) if curve else None,
+        training=histories(results["heads"]),
+        maps=maps,
+        confusion_box=box,
+        matrix=matrix,
+        map_note=map_note,
+    )
+
+
+def _reliability(results: dict[str, Any]) -> Picture:
+    before, after = (
+        raw and Reliability(*(np.array(raw[name]) for name in Reliability._fields))
+        for raw in (results["reliability"][key] for key in ("before", "after"))
+    )
+    return reliability_diagram(results["shown"], before, after)
+
+
+def _confusion(
+    source: Source, order: NDArray[np.intp]
+) -> tuple[Picture, dict[str, float], dict[str, Any]]:
+    confusion = source.confusion
+    kept = order
+    if len(order) > N_CELLS:
+        kept = order[np.isin(order, busiest_classes(confusion, N_CELLS))]
+    names = [source.features.classes[label] for label in kept]
+    cells = confusion[np.ix_(kept, kept)]
+    totals = confusion.sum(axis=1)[kept]
+    drawn, box = confusion_picture(cells, totals, names, len(order))
+    matrix = {"names": names, "counts": cells.tolist(), "totals": totals.tolist()}
+    sides = {name: round(100 * side, 3) for name, side in box.items()}
+    return drawn, sides, matrix
+
+
+def _maps(
+    source: Source, rows: NDArray[np.intp], order: NDArray[np.intp]
+) -> tuple[list[Picture], str]:
+    labels = source.features.table.labels[rows]
+    found = embedding_map(source.features, rows, MAP_SEED)
+    pictures = [
+        map_picture(method, points, labels, order) for method, points in found.points.items()
+    ]
+    n_test = len(source.y_test)
+    which = "All" if len(rows) == n_test else f"{len(rows)} of the {n_test}, drawn at random,"
+    note = (
+        f"{which} images of test, each a point coloured by its class; classes that are taken for "
+        "each other have colours that are near. The first two principal components hold "
+        f"{100 * found.variance_share:.0f} % of the variance."
+    )
+    if len(found.points) == 1:
+        note += " 'make install EXTRAS=map' adds a map by t-SNE, which shows more of what is near."
+    return pictures, note

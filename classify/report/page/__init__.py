@@ -1,0 +1,1 @@
+"""The page: templates, style and script, all put into one file."""

@@ -1,0 +1,81 @@
+"""The images: how many of each class, and where their embeddings lie."""
+
+from typing import Any
+
+import numpy as np
+from matplotlib.colors import hsv_to_rgb
+from numpy.typing import NDArray
+
+from cache.format import SPLITS
+from classify.report.svg import (
+    SOFT,
+    TEST,
+    VAL,
+    Picture,
+    drawing,
+    figure,
+    legend_above,
+    picture,
+    short,
+)
+
+# So many classes are drawn with their names.
+MOST_NAMED = 25
+COLORS = dict(zip(SPLITS, (SOFT, VAL, TEST), strict=True))
+
+
+def class_balance(classes: list[dict[str, Any]]) -> Picture:
+    """Images of each class by split: bars with names, or a skyline where there are many."""
+    ordered = sorted(classes, key=lambda each: sum(each[split] for split in SPLITS))
+    is_named = len(ordered) <= MOST_NAMED
+    with drawing():
+        drawn, axes = figure(1.2 + 0.26 * len(ordered) if is_named else 3)
+        position, base = np.arange(len(ordered)), np.zeros(len(ordered))
+        for split in SPLITS:
+            counts = np.array([each[split] for each in ordered])
+            if is_named:
+                axes.barh(position, counts, left=base, color=COLORS[split], label=split)
+            else:
+                axes.bar(position, counts, 1.0, bottom=base, color=COLORS[split], label=split)
+            base += counts
+        if is_named:
+            axes.set_yticks(position, [short(each["name"]) for each in ordered])
+            axes.set(xlabel="images")
+            axes.grid(visible=False, axis="y")
+        else:
+            axes.set(xlabel="classes, the smallest first", ylabel="images")
+        legend_above(axes, columns=3)
+        return picture("balance", drawn, "Images of each class by split.", _balance(ordered))
+
+
+def map_picture(
+    method: str, points: NDArray[np.float32], labels: NDArray[np.integer], order: NDArray[np.intp]
+) -> Picture:
+    """Images as points coloured by class; classes that are confused have colours that are near."""
+    hues = np.empty(len(order))
+    hues[order] = np.arange(len(order)) / len(order)
+    # As light as stands out on white and on black.
+    colors = hsv_to_rgb(np.stack([hues[labels], *np.full((2, len(labels)), [[0.75], [0.8]])], 1))
+    with drawing():
+        drawn, axes = figure(4.6)
+        dots = axes.scatter(points[:, 0], points[:, 1], s=14, c=colors, linewidths=0)
+        dots.set_gid("points")
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
+        return picture(
+            f"map-{method.lower()}",
+            drawn,
+            f"{method} of the embeddings: images as points, coloured by their class.",
+            f"{method}: images that the network takes for alike lie near each other.",
+        )
+
+
+def _balance(ordered: list[dict[str, Any]]) -> str:
+    in_train = sorted(ordered, key=lambda each: int(each["train"]))
+    smallest, largest = in_train[0], in_train[-1]
+    if smallest["train"] == largest["train"]:
+        return f"Every class has {largest['train']} images in train."
+    return (
+        f"In train: {smallest['train']} of {smallest['name']}, {largest['train']} of "
+        f"{largest['name']}."
+    )

@@ -1,0 +1,167 @@
+"""How each head came to be: epochs, rounds, a path of penalties, growing shares of train."""
+
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+from classify.report.svg import (
+    CYCLE,
+    MARKERS,
+    SOFT,
+    TEST,
+    VAL,
+    Picture,
+    drawing,
+    figure,
+    legend_above,
+    log_axis,
+    percent_axis,
+    picture,
+    plot,
+    short,
+)
+
+# What a head was fitted anew for, by the key under which its history holds it.
+PATHS = {"C": "C", "alpha": "penalty alpha", "neighbors": "neighbours"}
+SHARES = (("top1", "top-1"), ("top5", "top-5"))
+
+
+def histories(heads: list[dict[str, Any]]) -> list[Picture]:
+    """A picture for each curve that the heads left behind."""
+    return [drawn for head in heads for drawn in _of(head)]
+
+
+def learning_curves(points: list[dict[str, Any]]) -> Picture:
+    """Val accuracy of each head by the number of images that it was trained on."""
+    ordered = sorted(points, key=lambda point: (point["head"], point["n_images"]))
+    groups = [(name, list(group)) for name, group in groupby(ordered, key=itemgetter("head"))]
+    groups.sort(key=lambda group: -float(group[1][-1]["top1"]["value"]))
+    with drawing():
+        drawn, axes = figure(3.6 + 0.1 * len(groups))
+        axes.set(xscale="log", xlabel="images in train", ylabel="top-1 on val")
+        for number, (name, group) in enumerate(groups):
+            color, n_images = CYCLE[number % len(CYCLE)], [point["n_images"] for point in group]
+            low, value, high = (
+                [point["top1"][key] for point in group] for key in ("low", "value", "high")
+            )
+            marker = MARKERS[number % len(MARKERS)]
+            axes.plot(n_images, value, marker=marker, color=color, label=short(name))
+            if number == 0:
+                axes.fill_between(n_images, low, high, color=color, alpha=0.15, linewidth=0)
+        percent_axis(axes.yaxis)
+        log_axis(axes.xaxis)
+        axes.legend(loc="upper center", ncols=3, bbox_to_anchor=(0.5, -0.2))
+        return picture(
+            "learning-curve",
+            drawn,
+            "Top-1 on val of each head by the number of training images; the sentences beside say "
+            "what it shows.",
+            "Top-1 on val by images in train. The band is the 95 % interval of the first.",
+        )
+
+
+def _of(head: dict[str, Any]) -> list[Picture]:
+    history = head["history"]
+    if "train_loss" in history:
+        return [_losses(head), _accuracies(head)]
+    for key, label in PATHS.items():
+        if key in history:
+            return [_path(head, key, label)]
+    return [_rounds(head)] if "val_log_loss" in history else []
+
+
+def _losses(head: dict[str, Any]) -> Picture:
+    history, name = head["history"], head["name"]
+    with drawing():
+        drawn, axes = plot(3.2)
+        axes.set(xlabel="epoch", ylabel="log loss")
+        for values, split, color in (
+            (history["train_loss"], "train", SOFT),
+            (history["val_log_loss"], "val", VAL),
+        ):
+            axes.plot(_epochs(head, values), values, marker="o", color=color, label=split)
+        _mark_chosen(axes, head)
+        legend_above(axes)
+        return picture(
+            f"{_slug(name)}-loss",
+            drawn,
+            f"Log loss of {name} by epoch on train and val.",
+            f"{name}: log loss by epoch; train with Dropout on. Dashed: the epoch that is kept.",
+        )
+
+
+def _accuracies(head: dict[str, Any]) -> Picture:
+    history, name = head["history"], head["name"]
+    with drawing():
+        drawn, axes = plot(3.2)
+        axes.set(xlabel="epoch", ylabel="accuracy")
+        for (key, label), style in zip(SHARES, ("-", ":"), strict=True):
+            for split, color in (("train", SOFT), ("val", VAL)):
+                values = history.get(f"{split}_{key}")
+                if values:
+                    axes.plot(
+                        _epochs(head, values), values, style, color=color, label=f"{split} {label}"
+                    )
+        percent_axis(axes.yaxis)
+        _mark_chosen(axes, head)
+        legend_above(axes)
+        return picture(
+            f"{_slug(name)}-accuracy",
+            drawn,
+            f"Top-1 and top-5 accuracy of {name} by epoch on train and val.",
+            f"{name}: accuracy by epoch; train with Dropout on. Dashed: the epoch that is kept.",
+        )
+
+
+def _path(head: dict[str, Any], key: str, label: str) -> Picture:
+    history, name = head["history"], head["name"]
+    with drawing():
+        drawn, axes = plot(3.2)
+        axes.set(xscale="log", xlabel=label, ylabel="log loss on val")
+        axes.plot(
+            history[key][: len(history["val_log_loss"])], history["val_log_loss"], "o-", color=VAL
+        )
+        log_axis(axes.xaxis)
+        axes.axvline(head["chosen"][key], color=TEST, linestyle="--", linewidth=1.2)
+        return picture(
+            f"{_slug(name)}-path",
+            drawn,
+            f"Log loss of {name} on val by {label}; {head['chosen'][key]:g} was chosen.",
+            f"{name}: log loss on val by {label}. Dashed: the one chosen.",
+        )
+
+
+def _rounds(head: dict[str, Any]) -> Picture:
+    history, name = head["history"], head["name"]
+    with drawing():
+        drawn, axes = plot(3.2)
+        axes.set(xlabel="round", ylabel="log loss")
+        for split, color in (("train", SOFT), ("val", VAL)):
+            values = history.get(f"{split}_log_loss", [])
+            axes.plot(range(1, len(values) + 1), values, color=color, label=split)
+        _mark_chosen(axes, head)
+        legend_above(axes)
+        return picture(
+            f"{_slug(name)}-rounds",
+            drawn,
+            f"Log loss of {name} by round on train and val.",
+            f"{name}: log loss by round. Dashed: the round that is kept.",
+        )
+
+
+def _epochs(head: dict[str, Any], values: list[float]) -> range:
+    """Epochs of some values: fine-tuning is measured on val before its first, as epoch 0."""
+    first = 0 if len(values) > len(head["history"]["train_loss"]) else 1
+    return range(first, first + len(values))
+
+
+def _mark_chosen(axes: Any, head: dict[str, Any]) -> None:
+    for key in ("epochs", "epoch", "rounds"):
+        if key in head["chosen"]:
+            axes.axvline(head["chosen"][key], color=TEST, linestyle="--", linewidth=1.2)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+
+
+def _slug(name: str) -> str:
+    """Letters, digits and hyphens: names may come from a file of settings."""
+    return "curve-" + "".join(each if each.isalnum() and each.isascii() else "-" for each in name)

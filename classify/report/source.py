@@ -1,0 +1,83 @@
+"""What a report is made from: features, what was trained on them, and one head to look at."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cache.reader import FeatureFile
+from classify.errors import RunError
+from classify.metrics import confusion_matrix
+from classify.run import Run, Trained, rank
+
+
+@dataclass(frozen=True)
+class Source:
+    """A run, opened for a report.
+
+    Attributes
+    ----------
+    run : Run
+    features : FeatureFile
+        Open.
+    ranked : list of Trained
+        The best on val first.
+    shown : Trained
+        The one whose mistakes are looked at.
+    data : Path
+        Where the images should lie.
+    command : str
+        The command line that asks for the report.
+    """
+
+    run: Run
+    features: FeatureFile
+    ranked: list[Trained]
+    shown: Trained
+    data: Path
+    command: str
+
+    @property
+    def y_test(self) -> NDArray[np.int32]:
+        """True labels of test, int32 (n_test,)."""
+        return self.features.labels("test")
+
+    @property
+    def confusion(self) -> NDArray[np.int64]:
+        """Of the head that is shown, on test: true class by class given."""
+        proba = self.shown.test
+        return confusion_matrix(self.y_test, proba.argmax(axis=1), proba.shape[1])
+
+
+def open_source(
+    run: Run, features: FeatureFile, head: str | None, data: Path | None, command: str
+) -> Source:
+    """Find what was trained in a run.
+
+    Parameters
+    ----------
+    run : Run
+    features : FeatureFile
+        That of the run.
+    head : str or None
+        The one to look at; None for the best on val.
+    data : Path or None
+        The folder of images; None for the one that the features were made from.
+    command : str
+
+    Raises
+    ------
+    RunError
+        If nothing was trained, or not that head, or on other features.
+    """
+    ranked = rank(run.trained(features), features.labels("val"))
+    by_name = {each.record.name: each for each in ranked}
+    if head is not None and head not in by_name:
+        raise RunError(
+            f"{run.folder}: {head!r} is not trained here (there is: {', '.join(by_name)}). Run "
+            f"'make heads HEADS={head}'."
+        )
+    shown = by_name[head] if head is not None else ranked[0]
+    root = data or Path(features.config.data["folder"])
+    return Source(run, features, ranked, shown, root, command)

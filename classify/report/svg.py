@@ -1,0 +1,159 @@
+"""Pictures by Matplotlib as inline SVG, in the colours of the page: light, dark and on paper."""
+
+import io
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import matplotlib as mpl
+from markupsafe import Markup, escape
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
+
+# A colour that is drawn stands for one that the page's style sheet defines, so that one picture
+# serves light, dark and print. Any eight odd colours would do.
+THEME = {
+    "ink": "#010203",
+    "soft": "#020304",
+    "line": "#030405",
+    "paper": "#040506",
+    "val": "#050607",
+    "test": "#060708",
+    **{f"c{number}": f"#1{number}a0b0" for number in range(8)},
+}
+VARIABLES = {color: f"var(--{name})" for name, color in THEME.items()}
+INK, SOFT, LINE, PAPER, VAL, TEST = (THEME[name] for name in list(THEME)[:6])
+CYCLE = [color for name, color in THEME.items() if name.startswith("c")]
+MARKERS = "osD^vP*X"
+# Points at the width that a phone leaves: 343 px there, 416 px beside others on a desk.
+WIDTH = 5.0
+LONGEST_NAME = 24
+# Inches left, right, below and above of a plot; above it stands its legend.
+PLOT_MARGINS = (0.85, 0.12, 0.55, 0.55)
+# Labels of a logarithmic axis: more would touch each other.
+MOST_DECADES = 6
+RC: dict[Any, Any] = {
+    "svg.fonttype": "none",  # text stays text: readable, searchable, in the reader's own font
+    "svg.hashsalt": "headbench",  # the same picture has the same bytes
+    "text.parse_math": False,  # a class called $x$ is called $x$
+    "font.size": 11,
+    "text.color": INK,
+    "axes.edgecolor": SOFT,
+    "axes.labelcolor": SOFT,
+    "axes.facecolor": "none",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": LINE,
+    "xtick.color": SOFT,
+    "ytick.color": SOFT,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "figure.facecolor": "none",
+    "legend.frameon": False,
+    "legend.fontsize": 10,
+    "lines.linewidth": 1.8,
+    "lines.markersize": 5,
+}
+
+
+class Picture(NamedTuple):
+    """A picture for the page.
+
+    Attributes
+    ----------
+    name : str
+        Letters and hyphens; the ids inside begin with it.
+    svg : Markup
+        The element, without size: it takes the width that it is given.
+    alt : str
+        What it shows, for those who cannot see it.
+    caption : str
+        How to read it, for all.
+    width_px : int
+        How wide it was drawn.
+    """
+
+    name: str
+    svg: Markup
+    alt: str
+    caption: str
+    width_px: int
+
+
+@contextmanager
+def drawing() -> Iterator[None]:
+    """The style of every picture; figures are made and saved inside."""
+    with mpl.rc_context(RC), warnings.catch_warnings():
+        # Names in scripts that Matplotlib's font lacks: the browser has them, and draws the text.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        warnings.filterwarnings("ignore", message="Matplotlib currently does not support")
+        yield
+
+
+def figure(height: float, width: float = WIDTH) -> tuple[Figure, Axes]:
+    """A figure of one panel that makes room for its labels; inches, 5 are what a phone shows."""
+    made = Figure(figsize=(width, height), layout="constrained")
+    return made, made.subplots()
+
+
+def plot(height: float) -> tuple[Figure, Axes]:
+    """The same for two axes of numbers, whose room is known: drawn in half the time."""
+    made = Figure(figsize=(WIDTH, height))
+    left, right, bottom, top = PLOT_MARGINS
+    made.subplots_adjust(left / WIDTH, bottom / height, 1 - right / WIDTH, 1 - top / height)
+    return made, made.subplots()
+
+
+def legend_above(axes: Axes, columns: int = 2) -> None:
+    """A legend that lies on no curve."""
+    axes.legend(loc="lower center", ncols=columns, bbox_to_anchor=(0.5, 1.0))
+
+
+def picture(name: str, drawn: Figure, alt: str, caption: str) -> Picture:
+    """The finished figure as a `Picture`."""
+    buffer = io.StringIO()
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    drawn.savefig(buffer, format="svg", metadata=nothing)
+    svg = _inline(buffer.getvalue(), name, alt)
+    return Picture(name, Markup(svg), alt, caption, round(drawn.get_figwidth() * 96))  # noqa: S704, names in it were escaped by Matplotlib
+
+
+def short(name: str) -> str:
+    """A name that fits beside an axis."""
+    name = " ".join(name.split())
+    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
+
+
+def percent_axis(axis: Axis) -> None:
+    """Label an axis of shares in percent."""
+    axis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
+
+
+def log_axis(axis: Axis) -> None:
+    """Label a logarithmic axis with plain numbers: powers would need Matplotlib's mathematics."""
+    axis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.set_minor_formatter(NullFormatter())
+    axis.set_major_locator(LogLocator(numticks=MOST_DECADES))
+
+
+def _inline(svg: str, name: str, alt: str) -> str:
+    """The element alone, its ids its own, its colours those of the page."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", svg, flags=re.DOTALL)
+
+    def rewrite(tag: re.Match[str]) -> str:
+        text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", tag[0])
+        text = re.sub(r"#[0-9a-f]{6}", lambda color: VARIABLES.get(color[0], color[0]), text)
+        text = re.sub(r"font-family: [^;]*; ", "", text)
+        return re.sub(r"(\.\d\d)\d+", r"\1", text)
+
+    # Inside tags alone: what stands between them may be a name, and stays as it is.
+    svg = re.sub(r"<[^>]+>", rewrite, svg)
+    size = re.compile(r'<svg xmlns:xlink="[^"]*" width="[^"]*" height="[^"]*"')
+    return size.sub(f'<svg role="img" aria-label="{escape(alt)}"', svg, count=1)

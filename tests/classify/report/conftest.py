@@ -1,0 +1,86 @@
+"""Runs with names that try to be markup, their reports, and a browser to look at them."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from classify.report.write import write_report
+from classify.run import Run
+from classify.train import train_heads
+from extract.settings import ExtractSettings
+from extract.stage import extract_features
+from tests.classify.report.browser import chromium_path
+from tests.conftest import write_image
+
+# As folders may be called: a slash cannot be in a name.
+HOSTILE = (
+    "<script>alert(1)<",
+    '"><img src=x onerror=alert(2)>',
+    "a|b*c_d`e $x^2$",
+    "寿司 🍣",
+    "{{ 7 * 7 }}",
+    "plain_name",
+)
+COLORS = [
+    (210, 30, 30), (30, 200, 40), (20, 40, 220), (220, 210, 40), (40, 210, 220), (125, 125, 125),
+]  # fmt: skip
+N_PER_CLASS = 30
+HOSTILE_FILE = "<b onclick=alert(3)>bad<b>.png"
+
+
+def make_hostile_run(folder: Path) -> Run:
+    """Six classes, two of them alike, a copy under another label, and a file that is empty."""
+    photos = folder / "photos"
+    for number, (name, color) in enumerate(zip(HOSTILE, COLORS, strict=True)):
+        for image in range(N_PER_CLASS):
+            # Every fifth of the last class looks like the first: mistakes to look at.
+            shade = COLORS[0] if number == len(COLORS) - 1 and image % 5 == 0 else color
+            write_image(photos / name / f"{image}.png", 100 * number + image, shade)
+    copied = (photos / HOSTILE[0] / "1.png").read_bytes()
+    (photos / HOSTILE[1] / "copy.png").write_bytes(copied)
+    (photos / HOSTILE[0] / HOSTILE_FILE).write_bytes(b"")
+    run = Run(folder / "runs/<i>run<i>")
+    settings = ExtractSettings(backbone="mean-color", size_px=16, batch_size=8)
+    extract_features(photos, run.features_path, settings, lambda _: None)
+    train_heads(run, ["logreg", "centroid", "lightgbm"], seed=0, say=lambda _: None)
+    return run
+
+
+@pytest.fixture(scope="session")
+def hostile_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run whose classes and file names try to be markup; not to be changed by a test."""
+    return make_hostile_run(tmp_path_factory.mktemp("hostile"))
+
+
+@pytest.fixture
+def own_run(hostile_run: Run, tmp_path: Path) -> Run:
+    """A copy of `hostile_run`, for tests that write a report."""
+    shutil.copytree(hostile_run.folder, tmp_path / "runs/<i>run<i>")
+    return Run(tmp_path / "runs/<i>run<i>")
+
+
+@pytest.fixture(scope="session")
+def results(hostile_run: Run) -> dict:
+    """The results of `hostile_run`, whose report is written."""
+    return write_report(hostile_run, command="python -m classify report '<i>run<i>'")
+
+
+@pytest.fixture(scope="session")
+def page_path(hostile_run: Run, results: dict) -> Path:
+    """The report of `hostile_run`."""
+    assert results
+    return hostile_run.report_folder / "index.html"
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium without a window."""
+    path = chromium_path()
+    with sync_playwright() as playwright:
+        # Without its sandbox: in a container the kernel offers none to the root user.
+        started = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield started
+        started.close()
