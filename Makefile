@@ -27,6 +27,8 @@ FOLDS     ?=
 JOBS      ?=
 STREAM    ?=
 HEAD      ?=
+A         ?=
+B         ?=
 TOP       ?=
 FORMAT    ?=
 EPOCHS    ?=
@@ -48,7 +50,7 @@ runtime = $(call option,device,$(DEVICE)) $(call option,engine,$(ENGINE)) \
 	  $(call option,batch-size,$(BATCH))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo features verify heads report finetune predict test check format bench-cache bench-extract bench-heads clean named
+.PHONY: help install demo features verify heads report open compare finetune predict test check format bench-cache bench-extract bench-heads bench-report clean named
 
 help: ## this help
 	@echo "Cache a frozen network's embeddings once, then train and compare heads in seconds."
@@ -79,7 +81,9 @@ help: ## this help
 #: JOBS       fits at a time, of CURVE and FOLDS (the cores)
 #: STREAM     always: read embeddings batch by batch (where they do not fit in memory)
 #: IMAGES     files and folders to predict, such as IMAGES="a.jpg folder/"
-#: HEAD       head to predict with: a trained one or finetuned (the best on val)
+#: HEAD       head to predict with, or to look at in the report: a trained one or finetuned
+#:            (the best on val)
+#: A, B       runs to compare, such as A=runs/x B=runs/y
 #: TOP        classes to show for each file (3)
 #: FORMAT     of predictions: table, csv or json (table)
 #: SEED       of the split; of heads; of fine-tuning (0)
@@ -88,7 +92,8 @@ help: ## this help
 #: STORE      float16: keep embeddings in half the space (float32)
 #: DRY_RUN    1: say what `make features` would do, and write nothing
 #: REPAIR     1: make verify drops what is damaged
-#: EXTRAS     cpu: OpenVINO, faster on CPUs; gpu: CUDA for TensorFlow; heic: photos of iPhones
+#: EXTRAS     cpu: OpenVINO, faster on CPUs; gpu: CUDA for TensorFlow; heic: photos of iPhones;
+#:            map: t-SNE in the report; suspects: wrong labels in the report
 #: PYTHON     the Python to make .venv with: 3.11, 3.12 or 3.13 (python3)
 
 install: $(READY) ## make .venv and install; every other target does it too
@@ -117,8 +122,16 @@ heads: $(READY) named ## stage two: train heads on the features
 	  $(if $(CURVE),--curve) $(call option,folds,$(FOLDS)) $(call option,jobs,$(JOBS)) \
 	  $(call option,stream,$(STREAM))
 
-report: $(READY) named ## measure the heads: a table, runs/NAME/report/
-	@.venv/bin/python -m classify report "$(RUN)"
+report: $(READY) named ## measure the heads, look at mistakes and data: runs/NAME/report/
+	@.venv/bin/python -m classify report "$(RUN)" $(call option,head,$(HEAD)) $(call option,data,$(DATA))
+
+open: $(READY) named ## show the report in the browser
+	@.venv/bin/python -m classify open "$(RUN)"
+
+compare: $(READY) ## two runs side by side: A=runs/x B=runs/y
+	@test -n "$(A)" -a -n "$(B)" || { \
+	  echo "error: which runs? Say A=runs/x B=runs/y." >&2; exit 2; }
+	@.venv/bin/python -m classify compare "$(A)" "$(B)"
 
 finetune: $(READY) named ## stage three: train the network's last block too
 	@.venv/bin/python -m classify finetune "$(RUN)" $(call option,weights,$(WEIGHTS)) \
@@ -153,6 +166,9 @@ bench-extract: .venv/.ready-dev .venv/.ready-bench ## extraction against three e
 
 bench-heads: .venv/.ready-dev ## heads at Food-101's size against the plain calls: runs/bench/heads.json
 	@.venv/bin/python -m tests.benchmarks.heads
+
+bench-report: .venv/.ready-dev ## the report at Food-101's size: runs/bench/report.json
+	@.venv/bin/python -m tests.benchmarks.report
 
 clean: ## delete .venv and caches; runs/ stays
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache *.egg-info

@@ -1,7 +1,8 @@
-"""``python -m classify train|report|finetune|predict|demo``."""
+"""``python -m classify train|report|open|compare|finetune|predict|demo``."""
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
@@ -18,12 +19,16 @@ from classify.folds import cross_validate
 from classify.heads.registry import HEADS, VOTE
 from classify.learning_curve import learning_curve
 from classify.predictions import FORMATS
-from classify.report.studies import describe_curve, describe_folds
-from classify.report.table import as_text
-from classify.report.write import write_report
+from classify.report.opening import open_report
+from classify.report.sentences import describe_curve, describe_folds
+from classify.report.text import as_text
+from classify.report.versus import as_text as versus_as_text
+from classify.report.versus import write_page
+from classify.report.write import PAGE, write_report
 from classify.run import Run
 from classify.settings import DEFAULT_SEED, STREAM, TrainSettings, combine, configured_heads
 from classify.train import train_heads
+from classify.versus import compare_runs
 from extract.options import add_runtime_options, runtime_of
 
 N_TOP = 3
@@ -45,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
         description="Train and compare heads on cached embeddings, fine-tune, predict.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_add_train, _add_report, _add_finetune, _add_predict, _add_demo):
+    for add in (_add_train, _add_report, _add_looking, _add_finetune, _add_predict, _add_demo):
         add(commands)
     return parser
 
@@ -53,6 +58,9 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     arguments = parser().parse_args(argv)
+    arguments.line = shlex.join(
+        ["python", "-m", "classify", *(sys.argv[1:] if argv is None else argv)]
+    )
     return int(arguments.command(arguments))
 
 
@@ -87,8 +95,18 @@ def _add_heads(command: argparse.ArgumentParser) -> None:
 
 
 def _add_report(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    command = commands.add_parser("report", help="measure what was trained, on val and on test")
+    command = commands.add_parser("report", help="measure what was trained, and look at it")
     _add_run(command, _report)
+    command.add_argument("--head", help="the one whose mistakes are shown (default: best on val)")
+    command.add_argument("--data", type=Path, help="folder of images, if it was moved")
+
+
+def _add_looking(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    command = commands.add_parser("open", help="show the report in the browser")
+    _add_run(command, _open)
+    command = commands.add_parser("compare", help="set two runs side by side")
+    command.add_argument("runs", type=Path, nargs=2, metavar="RUN", help="runs/NAME")
+    command.set_defaults(command=_compare)
 
 
 def _add_finetune(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -139,7 +157,7 @@ def _add_weights(command: argparse.ArgumentParser) -> None:
 
 def _train(arguments: argparse.Namespace) -> int:
     run, (names, seed, settings) = Run(arguments.run), _settings(arguments)
-    train_heads(run, names, seed, tqdm.write, settings)
+    train_heads(run, names, seed, tqdm.write, settings, arguments.line)
     alone = {
         name: head for name, head in configured_heads(names, seed, settings).items() if name != VOTE
     }
@@ -166,8 +184,22 @@ def _settings(arguments: argparse.Namespace) -> tuple[list[str], int, TrainSetti
 
 def _report(arguments: argparse.Namespace) -> int:
     run = Run(arguments.run)
-    print(as_text(write_report(run)))
-    print(f"\n{run.report_folder}: index.html, results.md, results.json")
+    results = write_report(run, arguments.head, arguments.data, arguments.line)
+    print(as_text(results))
+    print(f"\n{run.report_folder}: {PAGE}, results.md, results.json")
+    return 0
+
+
+def _open(arguments: argparse.Namespace) -> int:
+    open_report(Run(arguments.run))
+    return 0
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    first, second = map(Run, arguments.runs)
+    versus = compare_runs(first, second)
+    print(versus_as_text(versus))
+    print(f"\n{write_page(versus, first.report_folder)}")
     return 0
 
 
@@ -175,7 +207,8 @@ def _finetune(arguments: argparse.Namespace) -> int:
     settings = FinetuneSettings(
         **{field.name: getattr(arguments, field.name) for field in fields(FinetuneSettings)}
     )
-    finetune(Run(arguments.run), settings, arguments.data, arguments.weights, tqdm.write)
+    run = Run(arguments.run)
+    finetune(run, settings, arguments.data, arguments.weights, tqdm.write, arguments.line)
     return 0
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from sklearn.datasets import load_digits
 
 from cache.fingerprint import RANDOM_WEIGHTS
 from extract import __main__ as extract_command
@@ -54,6 +53,9 @@ def run_demo(folder: Path, classify: Command, say: Callable[[str], None]) -> Non
 
 def write_digits(folder: Path) -> None:
     """Write the 1 797 digits as PNG files, one folder per class; files that are there stay."""
+    # Imported here: it takes a second, which every other command would wait for.
+    from sklearn.datasets import load_digits
+
     digits = load_digits()
     for number, (pixels, label) in enumerate(zip(digits.images, digits.target, strict=True)):
         path = folder / str(label) / f"{number:04}.png"

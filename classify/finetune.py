@@ -1,7 +1,7 @@
 """Stage three: train the last block of the network, starting from the logistic regression."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from cache.format import SPLITS
 from cache.reader import FeatureFile
 from classify.errors import RunError
+from classify.heads.curves import Curves, train_epoch, train_metrics
 from classify.heads.head import Head
 from classify.heads.registry import load_head
 from classify.labelled_files import LabelledFiles, open_split
-from classify.metrics import accuracy, log_losses
+from classify.metrics import accuracy
 from classify.run import FINETUNED, NETWORK_FILE, Record, Run, saving
 from classify.wording import percent
 from extract.backbones import reopen_backbone
@@ -57,6 +58,7 @@ def finetune(
     data: Path | None,
     weights: str | None,
     say: Callable[[str], None],
+    command: str = "",
 ) -> Record:
     """Train the last block and the head end to end; keep the epoch that is best on val.
 
@@ -74,6 +76,8 @@ def finetune(
         The backbone's weights; None for those that the features were made with.
     say : callable
         Told what happens, a line at a time.
+    command : str
+        The command line, kept in the record.
 
     Raises
     ------
@@ -101,18 +105,24 @@ def finetune(
         )
         started = time.perf_counter()
         best_epoch, history = _train(model, predictor, train, val, settings, say)
+        fit_seconds = time.perf_counter() - started
+        val_proba = _predict(predictor, val)
+        started = time.perf_counter()
+        test_proba = _predict(predictor, test)
+        predict_seconds = (time.perf_counter() - started) / len(test.files)
         record = Record(
             name=FINETUNED,
             chosen={"epoch": best_epoch},
             settings={**asdict(settings), "start": START, "trained": list(last_block)},
             history=history,
-            fit_seconds=time.perf_counter() - started,
+            fit_seconds=fit_seconds,
+            predict_seconds=predict_seconds,
             seed=settings.seed,
             classes=features.classes,
             dim=features.dim,
             features_digest=features.table.digest(),
+            command=command,
         )
-        val_proba, test_proba = (_predict(predictor, split) for split in (val, test))
     with saving(run.trained_folder(FINETUNED), record, val_proba, test_proba) as folder:
         model.save(folder / NETWORK_FILE)
     return record
@@ -185,22 +195,28 @@ def _train(
     settings: FinetuneSettings,
     say: Callable[[str], None],
 ) -> tuple[int, dict[str, list[float]]]:
-    """Train, and put the weights of the best epoch back; gives its number and the curves."""
+    """Train, and put the weights of the best epoch back; gives its number and the curves.
+
+    Curves on val begin with epoch 0, those on train with epoch 1.
+    """
     keras = load_keras()
     keras.utils.set_random_seed(settings.seed)
-    model.compile(keras.optimizers.Adam(settings.learning_rate), "sparse_categorical_crossentropy")
+    n_classes = model.output_shape[-1]
+    model.compile(
+        keras.optimizers.Adam(settings.learning_rate),
+        "sparse_categorical_crossentropy",
+        weighted_metrics=train_metrics(keras, n_classes),
+    )
     rng = np.random.default_rng(settings.seed)
-    history: dict[str, list[float]] = {"train_loss": [], "val_top1": [], "val_log_loss": []}
+    curves = Curves(n_classes)
     best: tuple[float, float, int] = (-1.0, 0.0, 0)
     kept: list[Any] = []
     for epoch in range(settings.epochs + 1):
         if epoch > 0:
-            history["train_loss"].append(_train_epoch(model, train, rng, epoch))
+            curves.add_train(_train_epoch(model, train, rng, epoch))
         proba = _predict(predictor, val)
         top1 = accuracy(val.labels, proba)
-        loss = float(log_losses(val.labels, proba).mean())
-        history["val_top1"].append(top1.value)
-        history["val_log_loss"].append(loss)
+        loss = curves.add_val(val.labels, proba, np.ones(len(proba)))
         say(f"epoch {epoch}: val top-1 {percent(top1)} (n={top1.n}), log loss {loss:.3f}")
         if (top1.value, -loss) > best[:2]:
             best = (top1.value, -loss, epoch)
@@ -208,7 +224,7 @@ def _train(
     for variable, value in zip(model.trainable_variables, kept, strict=True):
         variable.assign(value)
     say(_verdict(best[2]))
-    return best[2], history
+    return best[2], curves.history
 
 
 def _verdict(best_epoch: int) -> str:
@@ -219,17 +235,20 @@ def _verdict(best_epoch: int) -> str:
     return f"Epoch {best_epoch} is kept, the best on val."
 
 
-def _train_epoch(model: Any, train: LabelledFiles, rng: np.random.Generator, epoch: int) -> float:
+def _train_epoch(
+    model: Any, train: LabelledFiles, rng: np.random.Generator, epoch: int
+) -> dict[str, float]:
+    """Every image once; gives the means of loss and metrics over the epoch."""
     order = rng.permutation(len(train.files))
     labels = train.labels[order]
-    model.reset_metrics()
-    loss = float("nan")
     with Progress(f"epoch {epoch}", len(order)) as progress:
-        for rows, images in train.batches(order):
-            # The mean over the epoch so far.
-            loss = float(model.train_on_batch(images, labels[rows]))
-            progress.update(len(rows))
-    return loss
+
+        def batches() -> Iterator[tuple[Any, ...]]:
+            for rows, images in train.batches(order):
+                yield images, labels[rows]
+                progress.update(len(rows))
+
+        return train_epoch(model, batches())
 
 
 def _predict(predictor: EngineEmbedder, split: LabelledFiles) -> NDArray[np.float32]:

@@ -17,7 +17,7 @@ from classify.arrays import load_arrays, save_arrays
 from classify.errors import RunError, loading
 from classify.metrics import log_losses
 
-RECORD_VERSION = 2
+RECORD_VERSION = 3
 RECORD_FILE = "record.json"
 PROBA_FILE = "proba.npz"
 FINETUNED = "finetuned"
@@ -37,9 +37,14 @@ class Record:
     settings : mapping
         What was given.
     history : mapping of str to list of float
-        Curves of the fit.
+        Curves of the fit. Of a network (`classify.heads.curves.Curves`), by epoch: those on train
+        begin with epoch 1; those on val too, but of ``finetuned`` with epoch 0, the network as it
+        was before training.
     fit_seconds : float
         The whole fit, the choice on val included.
+    predict_seconds : float
+        Seconds per image. Of a head: its `predict_proba`, on embeddings in memory. Of
+        ``finetuned``: the whole network over the test split, files read and decoded included.
     seed : int
     classes : tuple of str
         The columns of its probabilities: those of the feature file.
@@ -53,6 +58,8 @@ class Record:
     is_refit : bool
         Whether it was fitted anew on train and val together, with what val chose: then its
         probabilities on val are those from before.
+    command : str
+        The command line that trained it; empty where it was called from Python.
     made_by : str
         Version of headbench.
     """
@@ -62,12 +69,14 @@ class Record:
     settings: Mapping[str, Any]
     history: Mapping[str, list[float]]
     fit_seconds: float
+    predict_seconds: float
     seed: int
     classes: tuple[str, ...]
     dim: int
     features_digest: str
     calibration: Mapping[str, Any] = field(default_factory=dict)
     is_refit: bool = False
+    command: str = ""
     made_by: str = field(default_factory=lambda: installed_version("headbench"))
 
 
@@ -88,6 +97,13 @@ class Trained:
     record: Record
     val: NDArray[np.float32]
     test: NDArray[np.float32]
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes on disk of the saved model: all files but the record and the probabilities."""
+        not_model = {self.folder / RECORD_FILE, self.folder / PROBA_FILE}
+        files = (path for path in self.folder.rglob("*") if path.is_file())
+        return sum(path.stat().st_size for path in files if path not in not_model)
 
 
 class Run:

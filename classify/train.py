@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import cached_property
 
 import numpy as np
 import psutil
@@ -21,6 +22,7 @@ from classify.heads.vote import Vote
 from classify.metrics import accuracy
 from classify.run import Record, Run, Trained, saving
 from classify.settings import ALWAYS, NEVER, TrainSettings, configured_heads
+from classify.timing import predict_seconds
 from classify.wording import describe_choice, percent
 from extract.keras_runtime import load_keras
 
@@ -36,6 +38,7 @@ def train_heads(
     seed: int,
     say: Callable[[str], None],
     settings: TrainSettings = TrainSettings(),  # noqa: B008, it is frozen
+    command: str = "",
 ) -> None:
     """Fit heads on a feature file and save each; what is there unchanged is not fitted again.
 
@@ -48,6 +51,8 @@ def train_heads(
     say : callable
         Told what happens, a line at a time.
     settings : TrainSettings
+    command : str
+        The command line, kept in the record of each head that is fitted.
 
     Raises
     ------
@@ -60,7 +65,7 @@ def train_heads(
         counts = describe_counts(count_splits(features.table.splits))
         n_classes, dim = len(features.classes), features.dim
         say(f"{run.features_path}: {counts}; {n_classes} classes, {dim} columns")
-        training = _Training(run, features, heads, seed, settings, say)
+        training = _Training(run, features, heads, seed, settings, say, command)
         for name in sorted(heads, key=VOTE.__eq__):
             training.one(name)
 
@@ -124,9 +129,10 @@ class _Training:
         seed: int,
         settings: TrainSettings,
         say: Callable[[str], None],
+        command: str,
     ) -> None:
         self.run, self.features, self.heads = run, features, heads
-        self.seed, self.settings, self.say = seed, settings, say
+        self.seed, self.settings, self.say, self.command = seed, settings, say, command
         self.y_val = features.labels("val")
         self.trained: dict[str, Trained] = {}
         self._data: dict[str, Split] = {}
@@ -162,11 +168,13 @@ class _Training:
             settings=settings,
             history={},
             fit_seconds=0.0,
+            predict_seconds=0.0,
             seed=self.seed,
             classes=self.features.classes,
             dim=self.features.dim,
             features_digest=self.features.table.digest(),
             is_refit=self.settings.refit,
+            command=self.command,
         )
 
     def _fit(self, name: str, wanted: Record) -> None:
@@ -186,6 +194,7 @@ class _Training:
             chosen=head.chosen_,
             history=head.history_,
             fit_seconds=seconds,
+            predict_seconds=predict_seconds(head, self._sample),
             calibration={"temperature": head.temperature_, **head.calibration_},
         )
         test = self._proba(head, "test")
@@ -241,6 +250,11 @@ class _Training:
         )
         return sharpen(np.asarray(mixed, dtype=np.float32), head.temperature_)
 
+    @cached_property
+    def _sample(self) -> NDArray[np.float32]:
+        """Embeddings of the first block of val: enough to time a head, whatever val holds."""
+        return next(self.features.blocks("val"))[0]
+
     def _load(self, *splits: str) -> Split:
         """Embeddings and labels of some splits; those of one stay in memory for the next head."""
         for split in splits:
@@ -253,6 +267,6 @@ class _Training:
 
 
 def _digest(record: Record) -> str:
-    """Of everything that a trained head is known to be."""
-    text = json.dumps(asdict(record), sort_keys=True)
+    """Of everything that a trained head is known to be, however it was asked for."""
+    text = json.dumps(asdict(replace(record, command="")), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

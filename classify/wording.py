@@ -6,6 +6,8 @@ from typing import Any
 from cache.fingerprint import Identity
 from classify.bootstrap import Estimate
 
+SMALLEST_P = 0.001
+
 
 def percent(estimate: Estimate | None) -> str:
     """A share and its interval, such as ``54.2 % [49.4, 59.1]``; a dash for None."""
@@ -26,6 +28,11 @@ def points(difference: Estimate) -> str:
     """A difference of shares and its interval, such as ``+3.1 points [+1.2, +5.0]``."""
     value, low, high = (100 * number for number in difference[:3])
     return f"{value:+.1f} points [{low:+.1f}, {high:+.1f}]"
+
+
+def p_value(p: float) -> str:
+    """A p value, such as ``p 0.03`` or ``p < 0.001``: beyond that, digits say nothing."""
+    return f"p {p:.2g}" if p >= SMALLEST_P else f"p < {SMALLEST_P}"
 
 
 def seconds(value: float) -> str:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shlex
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -225,7 +226,57 @@ def test_settings_studies_and_reuse_from_the_command_line(
     assert "top-1 over 3 folds" in out
     assert "ridge" in out
     page = (run.folder / "report/index.html").read_text("utf-8")
-    assert "Learning curve and cross-validation" in page
+    for heading in ("Would more photographs help?", "Cross-validation"):
+        assert f"<h3>{heading}</h3>" in page
+
+
+def test_a_report_of_a_named_head_and_a_moved_folder(
+    run: Run, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(classify.main, "train", run.folder, "--heads", "prior", "logreg") == 0
+    moved = photos.rename(photos.with_name("moved"))
+    report = ("report", run.folder, "--head", "prior", "--data", moved)
+    assert call(classify.main, *report) == 0
+    assert "What next:" in capsys.readouterr().out
+    page = (run.folder / "report/index.html").read_text("utf-8")
+    assert "Mistakes of prior on test." in page
+    assert "data:image/webp" in page
+    results = json.loads((run.folder / "report/results.json").read_text("utf-8"))
+    assert results["commands"][-1] == shlex.join(["python", "-m", "classify", *map(str, report)])
+    assert f"train {run.folder} --heads prior logreg" in results["commands"][1]
+    assert call(classify.main, "report", run.folder, "--head", "knn") == 2
+    assert "'knn' is not trained here" in capsys.readouterr().err
+
+
+def test_a_report_is_opened_in_the_browser(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", lambda address: opened.append(address) or True)
+    arguments = ["open", str(run.folder)]
+    assert cli.run(classify.main, arguments) == 2
+    assert "no report yet. Run 'make report' first." in capsys.readouterr().err
+    page = run.folder / "report/index.html"
+    page.parent.mkdir()
+    page.touch()
+    assert cli.run(classify.main, arguments) == 0
+    assert opened == [page.as_uri()]
+    monkeypatch.setattr("webbrowser.open", lambda _: False)
+    assert cli.run(classify.main, arguments) == 2
+    assert "no browser could be started here" in capsys.readouterr().err
+
+
+def test_two_runs_are_compared_in_text_and_as_a_page(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(classify.main, "train", run.folder, "--heads", "prior", "centroid") == 0
+    capsys.readouterr()
+    assert call(classify.main, "compare", run.folder, run.folder) == 0
+    out = capsys.readouterr().out
+    assert out.count("no difference seen (+0.0 points") == 2
+    assert (run.folder / "report/versus-colors.html").is_file()
+    assert cli.run(classify.main, ["compare", str(run.folder), "nowhere"]) == 2
+    assert "nowhere/features.h5: no such file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,9 @@ def test_make_alone_prints_every_target_and_variable(checkout: Path) -> None:
             "bench-cache",
             "bench-extract",
             "bench-heads",
+            "bench-report",
+            "open",
+            "compare",
             "STORE",
             "DRY_RUN",
             "REPAIR",
@@ -92,6 +95,20 @@ def test_every_setting_of_heads_reaches_the_command(checkout: Path) -> None:
         assert option in heads
 
 
+def test_every_choice_of_the_report_reaches_the_command(checkout: Path) -> None:
+    report = make(checkout, "-n", "report", "NAME=photos", "HEAD=ridge", "DATA=my photos").stdout
+    assert 'report "runs/photos" --head "ridge" --data "my photos"' in report
+    assert 'classify open "runs/photos"' in make(checkout, "-n", "open", "NAME=photos").stdout
+    compare = make(checkout, "-n", "compare", "A=runs/a b", "B=runs/c").stdout
+    assert 'classify compare "runs/a b" "runs/c"' in compare
+
+
+def test_one_run_cannot_be_compared(checkout: Path) -> None:
+    done = make(checkout, "compare", "A=runs/a")
+    assert done.returncode == 2
+    assert "Say A=runs/x B=runs/y" in done.stderr.splitlines()[0]
+
+
 def test_several_extras_are_installed_side_by_side(checkout: Path) -> None:
     done = make(checkout, "-n", "install", "EXTRAS=cpu heic")
     assert '".[cpu]"' in done.stdout
@@ -132,7 +149,9 @@ def test_verify_repairs_only_when_asked(checkout: Path) -> None:
     assert '-m cache "runs/food/features.h5" --repair' in done.stdout
 
 
-@pytest.mark.parametrize("target", ["features", "verify", "heads", "report", "finetune", "predict"])
+@pytest.mark.parametrize(
+    "target", ["features", "verify", "heads", "report", "open", "finetune", "predict"]
+)
 def test_no_run_and_no_data_is_one_clear_line(checkout: Path, target: str) -> None:
     done = make(checkout, target)
     assert done.returncode == 2

@@ -95,15 +95,18 @@ class LightGBM(Head):
                 parameters,
                 data,
                 num_boost_round=self.max_rounds,
-                valid_sets=[data.create_valid(self._seen(val.X), val.y, weight=val.weight)],
-                valid_names=["val"],
+                # Early stopping leaves out the data that is trained on, and looks at val alone.
+                valid_sets=[data, data.create_valid(self._seen(val.X), val.y, weight=val.weight)],
+                valid_names=["train", "val"],
                 callbacks=[
                     lightgbm.early_stopping(self.patience, verbose=False),
                     lightgbm.record_evaluation(losses),
                 ],
             )
             n_rounds = booster.best_iteration
-            self.history_ = {"val_log_loss": losses["val"]["multi_logloss"]}
+            self.history_ = {
+                f"{split}_log_loss": losses[split]["multi_logloss"] for split in ("train", "val")
+            }
         self.chosen_ = {"rounds": n_rounds}
         # Cut to the best round, so that the saved text is just the model that was chosen.
         self._set_model(booster.model_to_string(num_iteration=n_rounds))

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from cache.reader import FeatureFile
 from classify.arrays import load_arrays, save_arrays
 from classify.heads.batches import ArrayBatches, Batches, FileBatches
+from classify.heads.curves import Curves, train_epoch, train_metrics
 from classify.heads.head import Head, Labelled
-from classify.metrics import mean_log_loss
 from extract.devices import find_devices
 from extract.keras_runtime import load_keras
 
@@ -127,23 +127,27 @@ class MLP(Head):
         rate = self.learning_rate * (batch_size / BASE_BATCH) ** 0.5
         n_epochs = plan if val is not None else min(plan, self.n_epochs or plan)
         rng = np.random.default_rng(self.seed)
-        curve: list[float] = []
-        self.history_ = {"train_loss": [], "val_log_loss": curve}
+        curves = Curves(len(self.classes_))
+        self.history_ = curves.history
+        losses = self.history_["val_log_loss"]
         best: list[Any] = []
         for epoch in range(n_epochs):
             self.model_.optimizer.learning_rate = rate * (1 + np.cos(np.pi * epoch / plan)) / 2
-            self.history_["train_loss"].append(self._train_epoch(train, batch_size, rng))
+            batches = train.epoch(batch_size, rng)
+            curves.add_train(
+                train_epoch(self.model_, ((self._normalise(X), *rest) for X, *rest in batches))
+            )
             if val is None:
                 continue
-            curve.append(mean_log_loss(val.y, self._raw(val.blocks()), val.weight))
-            if curve[-1] <= min(curve):
+            loss = curves.add_val(val.y, self._raw(val.blocks()), val.weight)
+            if loss <= min(losses):
                 best = self.model_.get_weights()
-            elif len(curve) - 1 - int(np.argmin(curve)) >= self.patience:
+            elif len(losses) - 1 - int(np.argmin(losses)) >= self.patience:
                 break
         if best:
             self.model_.set_weights(best)
         n_run = len(self.history_["train_loss"])
-        kept = int(np.argmin(curve)) + 1 if curve else n_run
+        kept = int(np.argmin(losses)) + 1 if losses else n_run
         self.chosen_ = {"epochs": kept, "epochs_run": n_run}
 
     def _build(self, keras: Any, dim: int) -> Any:
@@ -163,16 +167,13 @@ class MLP(Head):
         optimizer = keras.optimizers.Adam(self.learning_rate)
         if is_mixed:
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-        model.compile(optimizer, "sparse_categorical_crossentropy", jit_compile=False)
+        model.compile(
+            optimizer,
+            "sparse_categorical_crossentropy",
+            weighted_metrics=train_metrics(keras, len(self.classes_)),
+            jit_compile=False,
+        )
         return model
-
-    def _train_epoch(self, train: Batches, batch_size: int, rng: np.random.Generator) -> float:
-        self.model_.reset_metrics()
-        loss = float("nan")
-        for X, y, weight in train.epoch(batch_size, rng):
-            # The mean over the epoch so far.
-            loss = float(self.model_.train_on_batch(self._normalise(X), y, sample_weight=weight))
-        return loss
 
     def _raw(self, blocks: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
         """Without the temperature."""

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
+from threadpoolctl import threadpool_limits
 
 from cache.reader import FeatureFile
 
@@ -66,8 +67,9 @@ def embedding_map(features: FeatureFile, rows: NDArray[np.intp], seed: int) -> E
     X = features.read(rows)
     n_axes = min(N_AXES, *X.shape)
     pca = PCA(n_axes, svd_solver="randomized" if n_axes == N_AXES else "full", random_state=seed)
-    with np.errstate(invalid="ignore"):
-        # All rows equal: there is no variance to have a share of.
+    # Small products: handing them to threads takes longer than the work. All rows equal: there is
+    # no variance to have a share of.
+    with threadpool_limits(1, "blas"), np.errstate(invalid="ignore"):
         axes = pca.fit_transform(X) if len(X) > 1 else np.zeros((1, 1), dtype=np.float32)
     share = np.nan_to_num(pca.explained_variance_ratio_)[:2].sum() if len(X) > 1 else 0.0
     # Of a single column or image: on a line.

@@ -21,6 +21,8 @@ from extract.threads import map_ahead
 
 N_AXES = 64
 N_PROBES = 128
+# Of a squared length, where float32 still holds the squares of all columns.
+MOST_SQUARE, LEAST_SQUARE = 1e30, 1e-20
 ROWS_PER_PROBE = 8
 
 
@@ -144,13 +146,27 @@ def _project_block(
     features: FeatureFile, rows: Rows, sample: Sample, block: slice
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.float32]]:
     """Points, which of them have a direction, and the similarity of each probe to the nearest."""
-    X = unit(features.read(rows.row[block]))
-    has_direction = np.asarray(X.any(axis=1))
-    similarity = X @ sample.probes.T
+    X, length = _with_length(features.read(rows.row[block]))
+    has_direction = length > 0
+    # One product for all, and no copy of length 1: the embeddings are many, the columns few.
+    products = X @ np.column_stack([sample.probes.T, sample.axes, sample.mean])
+    products /= np.where(has_direction, length, 1)[:, None]
+    similarity, on_axes, on_mean = np.split(products, [len(sample.probes), -1], axis=1)
     similarity[rows.content[block, None] == sample.probe_content] = -np.inf
     similarity[~has_direction] = -np.inf
-    X -= sample.mean
-    on_axes = X @ sample.axes
-    left = np.einsum("ij,ij->i", X, X) - np.einsum("ij,ij->i", on_axes, on_axes)
+    on_axes -= sample.mean @ sample.axes
+    # Squared distance from the mean, less what lies on the axes.
+    left = 1 - 2 * on_mean[:, 0] + sample.mean @ sample.mean
+    left -= np.einsum("ij,ij->i", on_axes, on_axes)
     points = np.column_stack([on_axes, np.sqrt(np.maximum(left, 0))])
     return points, has_direction, np.asarray(similarity.max(axis=0))
+
+
+def _with_length(X: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Embeddings and their lengths; scaled first where squares would overflow or vanish."""
+    with np.errstate(over="ignore", under="ignore"):
+        square = np.einsum("ij,ij->i", X, X)
+    if square.max(initial=1) > MOST_SQUARE or square.min(initial=1) < LEAST_SQUARE:
+        X = unit(X)
+        square = np.einsum("ij,ij->i", X, X)
+    return X, np.sqrt(square)

@@ -113,9 +113,11 @@ def _maps(
         map_picture(method, points, labels, order) for method, points in found.points.items()
     ]
     n_test = len(source.y_test)
-    which = "All" if len(rows) == n_test else f"{len(rows)} of the {n_test}, drawn at random,"
+    drawn = ""
+    if len(rows) < n_test:
+        drawn = f" ({len(rows)} of {n_test}, drawn at random)"
     note = (
-        f"{which} images of test, each a point coloured by its class; classes that are taken for "
+        f"Images of test{drawn}, each a point coloured by its class; classes that are taken for "
         "each other have colours that are near. The first two principal components hold "
         f"{100 * found.variance_share:.0f} % of the variance."
     )

@@ -12,6 +12,7 @@ from classify.wording import (
     microseconds,
     n_bytes,
     number,
+    p_value,
     percent,
     points,
     seconds,
@@ -126,12 +127,12 @@ def _difference(pair: dict[str, Any]) -> str:
     gap = Estimate(**pair["difference"])
     if not pair["is_seen"]:
         names = f"{pair['first']} and {pair['second']}"
-        return f"{names}: no difference seen ({points(gap)}, p {pair['p_holm']:.2g})."
+        return f"{names}: no difference seen ({points(gap)}, {p_value(pair['p_holm'])})."
     better, worse = pair["first"], pair["second"]
     if gap.value < 0:
         better, worse = worse, better
         gap = Estimate(-gap.value, -gap.high, -gap.low, gap.n)
-    return f"{better} is better than {worse} by {points(gap)}, p {pair['p_holm']:.2g}."
+    return f"{better} is better than {worse} by {points(gap)}, {p_value(pair['p_holm'])}."
 
 
 def footnote(results: dict[str, Any]) -> str:

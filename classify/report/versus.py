@@ -6,7 +6,7 @@ from cache.format import describe_counts
 from classify.report.page.render import render
 from classify.report.pictures.heads import two_runs
 from classify.versus import Side, Versus
-from classify.wording import describe_weights, percent, points
+from classify.wording import describe_weights, p_value, percent, points
 
 TITLES = ("head", "A val top-1", "B val top-1", "A test top-1", "B test top-1", "B minus A, test")
 
@@ -97,7 +97,7 @@ def _difference(name: str, versus: Versus) -> str:
     if name not in versus.differences:
         return "no image in common"
     found = versus.differences[name]
-    what = f"{points(found.difference)}, p {found.p_holm:.2g}"
+    what = f"{points(found.difference)}, {p_value(found.p_holm)}"
     if not found.is_seen:
         return f"no difference seen ({what})"
     return f"{'B' if found.difference.value > 0 else 'A'} is better ({what})"

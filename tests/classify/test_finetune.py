@@ -1,4 +1,7 @@
 import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +11,11 @@ from cache.reader import FeatureFile
 from classify import finetune as module
 from classify.errors import RunError
 from classify.finetune import FinetuneSettings, build_model, finetune
+from classify.heads.curves import train_metrics
 from classify.heads.registry import load_head
 from classify.labelled_files import LabelledFiles, open_split
-from classify.run import NETWORK_FILE, Run
+from classify.metrics import log_losses
+from classify.run import NETWORK_FILE, Record, Run
 from classify.train import train_heads
 from extract.backbones import reopen_backbone
 from extract.decode import decode
@@ -39,7 +44,11 @@ def train_an_epoch(model, photos: Path) -> None:
     labels = np.array([["blue", "green", "red"].index(path.parent.name) for path in paths])
     files = LabelledFiles([ImageFile(path) for path in paths], labels.astype(np.int32), 32, 16)
     # Large steps: whatever can move, moves.
-    model.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy")
+    model.compile(
+        keras.optimizers.SGD(0.1),
+        "sparse_categorical_crossentropy",
+        weighted_metrics=train_metrics(keras, 3),
+    )
     module._train_epoch(model, files, np.random.default_rng(0), epoch=1)
 
 
@@ -103,13 +112,50 @@ def test_epoch_0_has_the_logistic_regressions_accuracy_and_the_best_epoch_is_kep
     assert history["val_top1"][tuned.record.chosen["epoch"]] == max(history["val_top1"])
 
 
+def test_curves_on_val_begin_with_epoch_0_and_on_train_with_epoch_1(network_run: Run) -> None:
+    with FeatureFile(network_run.features_path) as features:
+        y, tuned = features.labels("val"), network_run.find("finetuned", features)
+    history = tuned.record.history
+    assert {key: len(values) for key, values in history.items()} == {
+        "train_loss": 1,
+        "train_top1": 1,
+        "val_log_loss": 2,
+        "val_top1": 2,
+    }
+    kept = tuned.record.chosen["epoch"]
+    assert history["val_log_loss"][kept] == pytest.approx(log_losses(y, tuned.val).mean(), rel=1e-4)
+
+
+def test_the_record_knows_how_long_an_image_takes_and_the_command(
+    network_run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved: list[Record] = []
+
+    @contextmanager
+    def keep(folder: Path, record: Record, *_: object) -> Iterator[Path]:
+        saved.append(record)
+        yield folder
+
+    def predict(_: object, split: LabelledFiles) -> np.ndarray:
+        time.sleep(0.02 * len(split.files))
+        return np.full((len(split.files), 3), 1 / 3, dtype=np.float32)
+
+    monkeypatch.setattr(module, "saving", keep)
+    monkeypatch.setattr(module, "_predict", predict)
+    monkeypatch.setattr(load_keras().Model, "save", lambda *_: None)
+    settings = FinetuneSettings(epochs=0)
+    finetune(network_run, settings, None, None, lambda _: None, "make tea")
+    assert saved[0].command == "make tea"
+    assert saved[0].predict_seconds == pytest.approx(0.02, rel=0.2)
+
+
 def test_an_epoch_that_harms_is_undone(
     model, network_run: Run, network_photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def harm(model, *_: object) -> float:
+    def harm(model, *_: object) -> dict[str, float]:
         for variable in model.trainable_variables:
             variable.assign(variable * 0)
-        return 9.9
+        return {"loss": 9.9, "top1": 0.25}
 
     monkeypatch.setattr(module, "_train_epoch", harm)
     with FeatureFile(network_run.features_path) as features:
@@ -121,6 +167,7 @@ def test_an_epoch_that_harms_is_undone(
     best_epoch, history = module._train(model, predictor, train, val, settings, said.append)
     assert best_epoch == 0
     assert history["train_loss"] == [9.9, 9.9]
+    assert history["train_top1"] == [0.25, 0.25]
     np.testing.assert_allclose(module._predict(predictor, val), start, atol=1e-4)
     assert "did not help" in said[-1]
 

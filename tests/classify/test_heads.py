@@ -11,6 +11,7 @@ from classify.arrays import load_arrays
 from classify.errors import RunError
 from classify.heads.head import CLASSES_FILE, Head
 from classify.heads.registry import HEADS, check_names, create_head, load_head
+from classify.metrics import log_losses
 
 N_CLASSES = (2, 5)
 # The presets, and a network of the user's own widths.
@@ -356,6 +357,70 @@ def test_the_learning_rate_falls_to_nothing_by_the_end_of_the_plan() -> None:
     head = create_head("mlp-128", seed=0).set_params(max_epochs=10, patience=10)
     head.fit(X, y, X_val, y_val)
     assert float(head.model_.optimizer.learning_rate) < 0.05 * head.learning_rate
+
+
+@pytest.mark.parametrize(("n_classes", "shares"), [(5, ["top1"]), (6, ["top1", "top5"])])
+def test_a_network_leaves_loss_and_accuracies_of_train_and_val_by_epoch(
+    n_classes: int, shares: list[str]
+) -> None:
+    X, y, X_val, y_val = separable(n_classes)
+    head = create_head("mlp-128", seed=0).set_params(max_epochs=3).fit(X, y, X_val, y_val)
+    assert {key: len(values) for key, values in head.history_.items()} == {
+        **{f"train_{name}": 3 for name in ("loss", *shares)},
+        **{f"val_{name}": 3 for name in ("log_loss", *shares)},
+    }
+
+
+@pytest.mark.parametrize("class_weight", [None, {0: 20.0}])
+def test_accuracies_of_the_last_epoch_are_those_of_the_network(
+    class_weight: dict[int, float] | None,
+) -> None:
+    """Without Dropout and with a learning rate of nothing, train too is measured as it stands.
+
+    All of it: of several batches, the last of them shorter.
+    """
+    X, y, X_val, y_val = separable(7)
+    head = create_head("mlp-128", seed=0).set_params(
+        max_epochs=1, learning_rate=1e-12, input_dropout=0.0, dropout=0.0, class_weight=class_weight
+    )
+    head.fit(X, y, X_val, y_val)
+    for split, embeddings, labels in (("train", X, y), ("val", X_val, y_val)):
+        proba = head._proba(embeddings)
+        rank = np.argsort(-proba, axis=1, kind="stable")
+        weight = np.where((labels == 0) & (class_weight is not None), 20.0, 1.0)
+        for k in (1, 5):
+            is_among = (rank[:, :k] == labels[:, None]).any(axis=1)
+            found = head.history_[f"{split}_top{k}"]
+            assert found == [pytest.approx(np.average(is_among, weights=weight), abs=1e-6)]
+    weighted = log_losses(y, head._proba(X)) * np.where(
+        (y == 0) & (class_weight is not None), 20, 1
+    )
+    assert head.history_["train_loss"] == [pytest.approx(weighted.mean(), rel=1e-5)]
+
+
+def test_metrics_on_train_change_nothing_of_what_is_trained(
+    fitted: dict[tuple[str, int], Head], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("classify.heads.mlp.train_metrics", lambda *_: [])
+    plain = create_head("mlp", seed=0).fit(*separable(5))
+    head = fitted["mlp", 5]
+    assert plain.history_["train_loss"] == head.history_["train_loss"]
+    assert plain.history_["train_top1"] == []
+    for ours, theirs in zip(head.model_.get_weights(), plain.model_.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_trees_leave_their_log_loss_on_train_and_stop_by_that_on_val_alone() -> None:
+    X, y, X_val, y_val = separable(5)
+    y_val = np.random.default_rng(0).permutation(y_val)
+    head = create_head("lightgbm", seed=0).set_params(patience=4, projection="none")
+    head.fit(X, y, X_val, y_val)
+    train, val = (np.array(head.history_[f"{split}_log_loss"]) for split in ("train", "val"))
+    assert len(train) == len(val) == head.chosen_["rounds"] + 4
+    assert head.chosen_["rounds"] == np.argmin(val) + 1
+    assert (np.diff(train) < 0).all()
+    kept = log_losses(y, head._proba(X)).mean()
+    assert kept == pytest.approx(train[head.chosen_["rounds"] - 1], rel=1e-5)
 
 
 def test_trees_see_scores_where_images_are_many_and_columns_where_they_are_few() -> None:

@@ -9,7 +9,23 @@ from classify.errors import RunError
 from classify.run import Record, Run, Trained, rank, saving
 from classify.train import train_heads
 
-RECORD = Record("logreg", {"C": 0.1}, {}, {}, 1.0, 0, ("a", "b"), 3, "digest")
+
+def record_of(name: str) -> Record:
+    return Record(
+        name=name,
+        chosen={},
+        settings={},
+        history={},
+        fit_seconds=1.0,
+        predict_seconds=0.001,
+        seed=0,
+        classes=("a", "b"),
+        dim=3,
+        features_digest="digest",
+    )
+
+
+RECORD = record_of("logreg")
 HALF = np.full((4, 2), 0.5, dtype=np.float32)
 
 
@@ -17,8 +33,20 @@ def trained(name: str, n_right: int, confidence: float) -> Trained:
     """Right on the first `n_right` of 4 images of class 0."""
     of_truth = np.where(np.arange(4) < n_right, confidence, 1 - confidence)
     proba = np.stack([of_truth, 1 - of_truth], axis=1).astype(np.float32)
-    record = Record(name, {}, {}, {}, 1.0, 0, ("a", "b"), 3, "digest")
-    return Trained(Path(name), record, proba, proba)
+    return Trained(Path(name), record_of(name), proba, proba)
+
+
+def test_the_bytes_of_a_model_are_all_its_files_without_record_and_probabilities(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "vote"
+    with saving(folder, RECORD, HALF, HALF) as new:
+        (new / "weights.json").write_bytes(b"12345")
+        (new / "0").mkdir()
+        (new / "0/model.txt").write_bytes(b"1234567")
+        # Of a member, and so a part of the model.
+        (new / "0/proba.npz").write_bytes(b"1")
+    assert Trained(folder, RECORD, HALF, HALF).n_bytes == 5 + 7 + 1
 
 
 def test_a_run_is_its_folder_or_the_file_in_it() -> None:
@@ -88,6 +116,7 @@ def test_nothing_trained_names_the_command(run: Run) -> None:
     ("change", "phrase"),
     [
         ({"version": 99}, "has version 99"),
+        ({"version": 2}, "has version 2, expected 3. Train again"),
         ({"surprise": 1}, "cannot be loaded"),
         (None, "cannot be loaded"),
     ],

@@ -1,9 +1,13 @@
+import json
+
 import h5py
 import numpy as np
 import pytest
+from sklearn.utils.validation import check_is_fitted
 
 from cache.reader import FeatureFile
 from classify.errors import RunError
+from classify.heads.head import Head
 from classify.heads.registry import HEADS, load_head
 from classify.report.write import write_report
 from classify.run import Run
@@ -120,6 +124,68 @@ def test_an_unchanged_head_on_an_unchanged_file_is_reused_and_said_to_be(run: Ru
 def test_whatever_changes_a_head_trains_it_again(run: Run, change: dict[str, object]) -> None:
     said_by(run, ["lightgbm"])
     assert "reused" not in said_by(run, ["lightgbm"], **change)[0]
+
+
+def test_a_head_of_an_older_record_is_trained_again(run: Run) -> None:
+    said_by(run, ["centroid"])
+    path = run.trained_folder("centroid") / "record.json"
+    old = json.loads(path.read_text()) | {"version": 2}
+    del old["predict_seconds"], old["command"]
+    path.write_text(json.dumps(old))
+    assert "reused" not in said_by(run, ["centroid"])[0]
+    assert json.loads(path.read_text())["version"] == 3
+
+
+def test_the_command_is_kept_and_decides_nothing(run: Run) -> None:
+    names = ["centroid", "ridge", "vote"]
+    train_heads(run, names, 0, quiet, command="first")
+    said: list[str] = []
+    train_heads(run, names, 0, said.append, command="second")
+    assert all("reused" in line for line in said[1:])
+    train_heads(run, ["knn"], 0, quiet)
+    with FeatureFile(run.features_path) as features:
+        commands = {each.record.name: each.record.command for each in run.trained(features)}
+    assert commands == {**dict.fromkeys(names, "first"), "knn": ""}
+
+
+def test_what_a_vote_knows_of_its_members_is_not_their_command(run: Run) -> None:
+    train_heads(run, ["centroid", "ridge", "vote"], 0, quiet, command="first")
+    path = run.trained_folder("ridge") / "record.json"
+    path.write_text(path.read_text().replace('"first"', '"other"'))
+    assert all("reused" in line for line in said_by(run, ["centroid", "ridge", "vote"]))
+
+
+def test_each_head_is_timed_on_the_first_block_of_val(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def timed(head: Head, X: np.ndarray) -> float:
+        with FeatureFile(run.features_path) as features:
+            np.testing.assert_array_equal(X, features.load("val")[0])
+        check_is_fitted(head)
+        return {"Vote": 2.0}.get(type(head).__name__, 1.0)
+
+    monkeypatch.setattr("classify.train.predict_seconds", timed)
+    said_by(run, ["centroid", "ridge", "vote"])
+    with FeatureFile(run.features_path) as features:
+        seconds = {each.record.name: each.record.predict_seconds for each in run.trained(features)}
+    assert seconds == {"centroid": 1.0, "ridge": 1.0, "vote": 2.0}
+
+
+def test_timing_a_head_that_is_streamed_reads_one_block_of_val(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocks = FeatureFile.blocks
+    monkeypatch.setattr(FeatureFile, "blocks", lambda *given: blocks(*given, n_rows=4))
+    monkeypatch.setattr(FeatureFile, "load", lambda *_: pytest.fail("loaded whole"))
+    timed: list[int] = []
+
+    def count(_: Head, X: np.ndarray) -> float:
+        timed.append(len(X))
+        return 1.0
+
+    monkeypatch.setattr("classify.train.predict_seconds", count)
+    said_by(run, ["mlp-128"], common={"max_epochs": 1}, stream="always")
+    assert timed == [4]
 
 
 def test_changed_features_and_damaged_heads_are_trained_again(run: Run) -> None:

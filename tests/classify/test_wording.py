@@ -1,7 +1,17 @@
 from dataclasses import replace
 
 from classify.metrics import Estimate
-from classify.wording import describe_choice, describe_weights, number, percent, seconds
+from classify.wording import (
+    count,
+    describe_choice,
+    describe_weights,
+    microseconds,
+    n_bytes,
+    number,
+    p_value,
+    percent,
+    seconds,
+)
 from tests.cache.tables import IDENTITY
 
 
@@ -11,6 +21,20 @@ def test_numbers_have_no_more_digits_than_they_can_bear() -> None:
     assert number(estimate) == "0.54 [0.49, 0.59]"
     assert percent(None) == "-"
     assert [seconds(value) for value in (0.04, 7.12, 203.6)] == ["0.0 s", "7.1 s", "204 s"]
+
+
+def test_times_and_sizes_are_in_the_unit_that_suits_them() -> None:
+    assert [microseconds(value) for value in (5.71e-6, 7.34e-5, 1.31e-3, 3.8e-2)] == [
+        *("5.7 µs", "73 µs", "1.3 ms", "38 ms")
+    ]
+    assert [n_bytes(value) for value in (950, 82_900, 94_200_000)] == ["1 kB", "83 kB", "94.2 MB"]
+    assert [count(n, "pair") for n in (0, 1, 2)] == ["0 pairs", "1 pair", "2 pairs"]
+
+
+def test_a_tiny_p_has_no_digits() -> None:
+    assert [p_value(p) for p in (1, 0.0312, 0.0018, 3.8e-216, 0)] == [
+        *("p 1", "p 0.031", "p 0.0018", "p < 0.001", "p < 0.001")
+    ]
 
 
 def test_choices_read_as_a_phrase() -> None:
