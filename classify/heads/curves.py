@@ -84,8 +84,8 @@ def train_epoch(model: Any, batches: Iterable[tuple[Any, ...]]) -> dict[str, flo
     """Take a step for each batch; gives the means of loss and metrics over all of them.
 
     The steps are those of `train_on_batch`, which in Keras 3.15 forgets the batches before
-    (keras-team/keras#22617), and takes 1.7 ms for that. So a step with metrics costs no more than
-    `train_on_batch` without: 83.2 and 83.7 ms of processor time, `mlp`, 236 images of 2 048 columns.
+    (keras-team/keras#22617), and takes 1.7 ms for that. A step with metrics costs no more than
+    `train_on_batch` without: 83.2 and 83.7 ms of CPU time, `mlp`, 236 images of 2 048 columns.
 
     Parameters
     ----------

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classify.inspection.confusions import busiest_classes, similarity_order
-from classify.inspection.embedding_map import embedding_map
+from classify.inspection.embedding_map import EmbeddingMap
 from classify.inspection.reliability import Reliability
 from classify.report.pictures.calibration import reliability_diagram
 from classify.report.pictures.data import class_balance, map_picture
@@ -19,7 +19,6 @@ from classify.report.svg import Picture
 
 # Classes of the confusion matrix: more could not be read.
 N_CELLS = 150
-MAP_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,9 @@ class Drawings:
     map_note: str
 
 
-def draw(source: Source, results: dict[str, Any], map_rows: NDArray[np.intp]) -> Drawings:
+def draw(
+    source: Source, results: dict[str, Any], map_rows: NDArray[np.intp], found: EmbeddingMap
+) -> Drawings:
     """Draw everything.
 
     Parameters
@@ -61,9 +62,11 @@ def draw(source: Source, results: dict[str, Any], map_rows: NDArray[np.intp]) ->
         As `collect_results` gives them.
     map_rows : intp (n_points,)
         Rows of the feature file to put on the map.
+    found : EmbeddingMap
+        Where they lie.
     """
     order = similarity_order(source.y_test, source.shown.test)
-    maps, map_note = _maps(source, map_rows, order)
+    maps, map_note = _maps(source, map_rows, found, order)
     confusion, box, matrix = _confusion(source, order)
     curve = results["learning_curve"]
     return Drawings(
@@ -105,10 +108,9 @@ def _confusion(
 
 
 def _maps(
-    source: Source, rows: NDArray[np.intp], order: NDArray[np.intp]
+    source: Source, rows: NDArray[np.intp], found: EmbeddingMap, order: NDArray[np.intp]
 ) -> tuple[list[Picture], str]:
     labels = source.features.table.labels[rows]
-    found = embedding_map(source.features, rows, MAP_SEED)
     pictures = [
         map_picture(method, points, labels, order) for method, points in found.points.items()
     ]

@@ -3,7 +3,7 @@
 import io
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -102,11 +102,13 @@ def figure(height: float, width: float = WIDTH) -> tuple[Figure, Axes]:
     return made, made.subplots()
 
 
-def plot(height: float) -> tuple[Figure, Axes]:
-    """The same for two axes of numbers, whose room is known: drawn in half the time."""
-    made = Figure(figsize=(WIDTH, height))
-    left, right, bottom, top = PLOT_MARGINS
-    made.subplots_adjust(left / WIDTH, bottom / height, 1 - right / WIDTH, 1 - top / height)
+def plot(
+    height: float, width: float = WIDTH, margins: Sequence[float] = PLOT_MARGINS
+) -> tuple[Figure, Axes]:
+    """The same where the room for labels is known, left, right, below, above: in half the time."""
+    made = Figure(figsize=(width, height))
+    left, right, bottom, top = margins
+    made.subplots_adjust(left / width, bottom / height, 1 - right / width, 1 - top / height)
     return made, made.subplots()
 
 

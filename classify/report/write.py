@@ -7,9 +7,9 @@ from typing import Any
 
 from cache.reader import FeatureFile
 from classify.inspection.duplicates import find_duplicates
-from classify.inspection.embedding_map import sample_rows
+from classify.inspection.embedding_map import embedding_map, sample_rows
 from classify.report.advice import advice
-from classify.report.drawings import MAP_SEED, Drawings, draw
+from classify.report.drawings import Drawings, draw
 from classify.report.findings import find_in_data
 from classify.report.looks import Looks, collect_looks
 from classify.report.page.render import render
@@ -36,7 +36,8 @@ from classify.run import Run
 
 PAGE = "index.html"
 # On the map: as many as can be told apart, and as the page can carry pictures of.
-N_POINTS = 1000
+N_POINTS = 800
+MAP_SEED = 0
 
 
 def write_report(
@@ -66,12 +67,13 @@ def write_report(
     """
     with FeatureFile(run.features_path) as features:
         source = open_source(run, features, head, data, command)
-        # Copies take the longest to find; drawing holds the interpreter, they do not.
+        map_rows = sample_rows(features, "test", N_POINTS, MAP_SEED)
+        # These take the longest. Drawing holds the interpreter; they do not.
         with ThreadPoolExecutor(1) as pool:
+            on_map = pool.submit(embedding_map, features, map_rows, MAP_SEED)
             duplicates = pool.submit(find_duplicates, features)
             results = collect_results(source)
-            map_rows = sample_rows(features, "test", N_POINTS, MAP_SEED)
-            drawings = draw(source, results, map_rows)
+            drawings = draw(source, results, map_rows, on_map.result())
             results |= find_in_data(source, duplicates.result())
         looks = collect_looks(source, results, map_rows, drawings)
     folder = run.report_folder

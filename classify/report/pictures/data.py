@@ -32,12 +32,12 @@ def class_balance(classes: list[dict[str, Any]]) -> Picture:
         drawn, axes = figure(1.2 + 0.26 * len(ordered) if is_named else 3)
         position, base = np.arange(len(ordered)), np.zeros(len(ordered))
         for split in SPLITS:
-            counts = np.array([each[split] for each in ordered])
+            top = base + [each[split] for each in ordered]
             if is_named:
-                axes.barh(position, counts, left=base, color=COLORS[split], label=split)
+                axes.barh(position, top - base, left=base, color=COLORS[split], label=split)
             else:
-                axes.bar(position, counts, 1.0, bottom=base, color=COLORS[split], label=split)
-            base += counts
+                axes.stairs(top, baseline=base, fill=True, color=COLORS[split], label=split)
+            base = top
         if is_named:
             axes.set_yticks(position, [short(each["name"]) for each in ordered])
             axes.set(xlabel="images")

@@ -6,11 +6,13 @@ import numpy as np
 from matplotlib.colors import to_rgb
 from numpy.typing import NDArray
 
-from classify.report.svg import INK, Picture, drawing, figure, picture, short
+from classify.report.svg import INK, Picture, drawing, picture, plot, short
 
 # So many classes are drawn with their counts.
 MOST_COUNTED = 20
 CELL_INCHES = {True: 0.42, False: 0.14}
+# Width of a letter, in sizes of the font; of wide scripts a little more than a letter.
+LETTER_EMS = 0.68
 # In tones that stand on white and on black.
 RIGHT, WRONG = "#1e6edc", "#d7621e"
 # Stronger, and the counts could not be read.
@@ -46,14 +48,14 @@ def confusion_picture(
     if len(classes) < n_classes:
         left_out = f" The {len(classes)} of {n_classes} classes with the most mistakes."
     is_counted = len(classes) <= MOST_COUNTED
-    cell = CELL_INCHES[is_counted]
-    side = 1.9 + cell * len(classes)
     names = [short(name) for name in classes]
+    font = 9 if is_counted else 7
+    room = 0.45 + LETTER_EMS * font / 72 * max(map(len, names))
+    side = room + 0.1 + CELL_INCHES[is_counted] * len(classes)
     with drawing():
-        drawn, axes = figure(side, side)
+        drawn, axes = plot(side, side, (room, 0.1, room, 0.1))
         axes.imshow(_shades(confusion, totals, is_counted), interpolation="none")
         position = np.arange(len(classes))
-        font = 9 if is_counted else 7
         axes.set_xticks(position, names, rotation=90, fontsize=font)
         axes.set_yticks(position, names, fontsize=font)
         axes.tick_params(length=0)

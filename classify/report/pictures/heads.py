@@ -18,6 +18,7 @@ from classify.report.svg import (
     log_axis,
     percent_axis,
     picture,
+    plot,
     short,
 )
 
@@ -31,7 +32,7 @@ def accuracy_and_seconds(heads: list[dict[str, Any]]) -> Picture:
     heads = sorted(heads, key=lambda head: float(head["fit_seconds"]))
     seconds = np.maximum([head["fit_seconds"] for head in heads], SHORTEST)
     with drawing():
-        drawn, axes = figure(4.2)
+        drawn, axes = plot(4.6, margins=(0.85, 0.12, 0.95, 1.0))
         axes.set(xscale="log", xlabel="seconds to fit", ylabel="top-1")
         for split, color, marker, shift in (("val", VAL, "s", 0.96), ("test", TEST, "o", 1.04)):
             value, low, high = (_of(heads, split, name) for name in ("value", "low", "high"))
@@ -43,7 +44,7 @@ def accuracy_and_seconds(heads: list[dict[str, Any]]) -> Picture:
         log_axis(axes.xaxis)
         axes.set_xlim(seconds.min() / 2, seconds.max() * 2)
         _label(axes, heads, seconds)
-        axes.legend(loc="lower center", ncols=2, bbox_to_anchor=(0.5, -0.34))
+        axes.legend(loc="upper center", ncols=2, bbox_to_anchor=(0.5, -0.18))
         return picture(
             "heads",
             drawn,
