@@ -36,7 +36,7 @@ from classify.run import Run
 
 PAGE = "index.html"
 # On the map: as many as can be told apart, and as the page can carry pictures of.
-N_POINTS = 800
+N_POINTS = 500
 MAP_SEED = 0
 
 
