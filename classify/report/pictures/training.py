@@ -86,7 +86,7 @@ def _losses(head: dict[str, Any]) -> Picture:
             f"{_slug(name)}-loss",
             drawn,
             f"Log loss of {name} by epoch on train and val.",
-            f"{name}: log loss by epoch; train with Dropout on. Dashed: the epoch that is kept.",
+            f"{name}: log loss by epoch; on train while it trains. Dashed: the epoch that is kept.",
         )
 
 
@@ -109,7 +109,7 @@ def _accuracies(head: dict[str, Any]) -> Picture:
             f"{_slug(name)}-accuracy",
             drawn,
             f"Top-1 and top-5 accuracy of {name} by epoch on train and val.",
-            f"{name}: accuracy by epoch; train with Dropout on. Dashed: the epoch that is kept.",
+            f"{name}: accuracy by epoch; on train while it trains. Dashed: the epoch that is kept.",
         )
 
 

@@ -1,0 +1,119 @@
+import re
+
+import numpy as np
+import pytest
+
+from classify.bootstrap import wilson
+from classify.report.pictures.data import class_balance, map_picture
+from classify.report.pictures.errors import confusion_picture
+from classify.report.pictures.heads import spread, two_runs
+from classify.report.pictures.training import histories, learning_curves
+
+
+def texts(svg: str) -> list[str]:
+    return re.findall(r">([^<>]+)</text>", svg)
+
+
+def head(name: str, history: dict, chosen: dict) -> dict:
+    return {"name": name, "history": history, "chosen": chosen}
+
+
+@pytest.mark.parametrize(
+    "wanted", [[0.5] * 8, [0, 0.01, 0.02, 0.9, 1], [0.2, 0.6], [0.3], list(np.linspace(0, 1, 30))]
+)
+def test_labels_are_apart_in_order_and_inside(wanted: list[float]) -> None:
+    found = spread(wanted, 0.06, 0, 1)
+    assert found.min() >= -1e-9
+    assert found.max() <= 1 + 1e-9
+    if len(wanted) > 1:
+        gap = min(0.06, 1 / (len(wanted) - 1))
+        assert np.diff(found).min() >= gap - 1e-9
+
+
+def test_labels_with_room_stay_where_they_are() -> None:
+    np.testing.assert_allclose(spread([0.1, 0.4, 0.9], 0.06, 0, 1), [0.1, 0.4, 0.9])
+
+
+def test_few_classes_are_counted_in_their_cells() -> None:
+    confusion = np.array([[17, 3, 0], [0, 23, 1], [5, 0, 29]])
+    drawn, box = confusion_picture(confusion, confusion.sum(axis=1), ["a", "b", "c"], 3)
+    shown = texts(drawn.svg)
+    assert {"17", "3", "23", "1", "5", "29"} < set(shown)
+    assert "0" not in shown
+    assert shown.count("a") == 2
+    assert 0 < box["left"] < box["left"] + box["width"] < 1
+    assert 0 < box["top"] < box["top"] + box["height"] < 1
+
+
+def test_many_classes_have_names_and_no_counts() -> None:
+    n = 101
+    names = [f"class number {label}" for label in range(n)]
+    drawn, box = confusion_picture(np.full((n, n), 7), np.full(n, 7 * n), names, 200)
+    shown = texts(drawn.svg)
+    assert set(names) < set(shown)
+    assert "7" not in shown
+    assert "The 101 of 200 classes with the most mistakes." in drawn.caption
+    assert box["width"] == pytest.approx(box["height"])
+    assert len(drawn.svg) < 200_000
+
+
+@pytest.mark.parametrize("n_classes", [3, 40])
+def test_the_balance_names_the_smallest_and_the_largest(n_classes: int) -> None:
+    classes = [
+        {"name": f"kind {label}", "train": 10 + label, "val": 2, "test": 3}
+        for label in range(n_classes)
+    ]
+    drawn = class_balance(classes)
+    largest = f"{9 + n_classes} of kind {n_classes - 1}"
+    assert f"In train: 10 of kind 0, {largest}." in drawn.caption
+    assert ("kind 1" in texts(drawn.svg)) == (n_classes == 3)
+    even = class_balance([{**each, "train": 5} for each in classes])
+    assert even.caption == "Every class has 5 images in train."
+
+
+def test_a_map_has_a_point_for_each_image_in_order() -> None:
+    points = np.array([[0, 0], [1, 0], [2, 0], [3, 0]], dtype=np.float32)
+    svg = map_picture("PCA", points, np.array([0, 1, 0, 1]), np.array([1, 0])).svg
+    group = svg[svg.index('id="map-pca-points"') :]
+    xs = [float(x) for x in re.findall(r'<use [^>]*x="([\d.]+)"', group)]
+    assert len(xs) == 4
+    assert xs == sorted(xs)
+    fills = re.findall(r'<use [^>]*fill: ([^;"]+)', group)
+    assert fills[0] == fills[2] != fills[1] == fills[3]
+
+
+def test_each_kind_of_head_has_its_curves() -> None:
+    epochs = {"train_loss": [2.0, 1.0], "val_log_loss": [2.0, 1.5, 1.4]}
+    more = {
+        f"{split}_{name}": [0.2, 0.4] for split in ("train", "val") for name in ("top1", "top5")
+    }
+    heads = [
+        head("mlp 1/2", {**epochs, **more}, {"epochs": 2}),
+        head("logreg", {"C": [0.1, 1], "val_log_loss": [1.0, 2.0]}, {"C": 0.1}),
+        head("lightgbm", {"train_log_loss": [2.0, 1], "val_log_loss": [2.0, 1]}, {"rounds": 2}),
+        head("own", {"val_log_loss": [2.0, 1]}, {}),
+        head("prior", {}, {}),
+    ]
+    drawn = histories(heads)
+    assert [each.name for each in drawn] == [
+        "curve-mlp-1-2-loss",
+        "curve-mlp-1-2-accuracy",
+        "curve-logreg-path",
+        "curve-lightgbm-rounds",
+        "curve-own-rounds",
+    ]
+    assert {"train top-5", "val top-1"} < set(texts(drawn[1].svg))
+
+
+def test_a_learning_curve_names_every_head() -> None:
+    points = [
+        {"head": name, "n_images": n, "top1": wilson(n // 2, n)._asdict()}
+        for name in ("knn", "ridge")
+        for n in (10, 100)
+    ]
+    assert {"knn", "ridge"} < set(texts(learning_curves(points).svg))
+
+
+def test_a_head_of_one_run_alone_is_drawn_once() -> None:
+    one = two_runs("x", "y", [("ridge", (wilson(5, 10), wilson(6, 10))), ("mlp", (None, None))])
+    assert {"A: x", "B: y", "ridge", "mlp"} < set(texts(one.svg))
