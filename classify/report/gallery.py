@@ -37,24 +37,39 @@ class Gallery(NamedTuple):
     cards: list[Card]
 
 
-def mistake_galleries(source: Source, confusions: Sequence[dict[str, Any]]) -> list[Gallery]:
+class Galleries(NamedTuple):
+    """What a head has wrong, and what it has right by little."""
+
+    confident: Gallery
+    pairs: list[Gallery]
+    right: Gallery
+
+    @property
+    def cards(self) -> list[Card]:
+        """Of all of them."""
+        return [card for each in (self.confident, *self.pairs, self.right) for card in each.cards]
+
+
+def mistake_galleries(source: Source, confusions: Sequence[dict[str, Any]]) -> Galleries:
     """The most confident mistakes, the most confused pairs, the least confident right ones."""
     y, proba = source.y_test, source.shown.test
     given, confidence = proba.argmax(axis=1), proba.max(axis=1)
     wrong, right = np.flatnonzero(given != y), np.flatnonzero(given == y)
-    return [
+    # What was confused once is among the mistakes, and no habit.
+    often = [each for each in confusions if each["n"] > 1]
+    return Galleries(
         Gallery(
             "Most confident mistakes",
             "Wrong, and sure of it: look for wrong labels and for pictures that show two things.",
             _cards(source, wrong[np.argsort(-confidence[wrong], kind="stable")][:N_CARDS]),
         ),
-        *(_pair(source, each) for each in confusions[:N_GALLERY_PAIRS]),
+        [_pair(source, each) for each in often[:N_GALLERY_PAIRS]],
         Gallery(
             "Least confident right ones",
             "Right by little: more pictures like these would help the most.",
             _cards(source, right[np.argsort(confidence[right], kind="stable")][:N_CARDS]),
         ),
-    ]
+    )
 
 
 def suspect_cards(suspects: dict[str, Any]) -> list[Card]:

@@ -11,7 +11,7 @@ from classify.bootstrap import Estimate
 from classify.report.drawings import Drawings
 from classify.report.gallery import (
     Card,
-    Gallery,
+    Galleries,
     details,
     duplicate_cards,
     mistake_galleries,
@@ -31,7 +31,7 @@ class Looks:
     ----------
     classes : list of dict
         By class, the worst recall first.
-    galleries : list of Gallery
+    galleries : Galleries
         Of mistakes.
     duplicates, suspects : list of Card
     thumbnails : dict of int to str
@@ -45,7 +45,7 @@ class Looks:
     """
 
     classes: list[dict[str, Any]]
-    galleries: list[Gallery]
+    galleries: Galleries
     duplicates: list[Card]
     suspects: list[Card]
     thumbnails: dict[int, str]
@@ -71,7 +71,7 @@ def collect_looks(
     galleries = mistake_galleries(source, results["confusions"])
     duplicates = duplicate_cards(results["duplicates"])
     suspects = [] if results["suspects"] is None else suspect_cards(results["suspects"])
-    cards = [*duplicates, *suspects, *(card for each in galleries for card in each.cards)]
+    cards = [*duplicates, *suspects, *galleries.cards]
     on_map = map_rows.tolist()
     thumbnails = Thumbnails(source.features, source.data)
     large = thumbnails.make((card.row for card in cards), CARD_PX)

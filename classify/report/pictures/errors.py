@@ -13,6 +13,7 @@ MOST_COUNTED = 20
 CELL_INCHES = {True: 0.42, False: 0.14}
 # Width of a letter, in sizes of the font; of wide scripts a little more than a letter.
 LETTER_EMS = 0.68
+AXIS_LABEL_INCHES = 0.6
 # In tones that stand on white and on black.
 RIGHT, WRONG = "#1e6edc", "#d7621e"
 # Stronger, and the counts could not be read.
@@ -50,7 +51,7 @@ def confusion_picture(
     is_counted = len(classes) <= MOST_COUNTED
     names = [short(name) for name in classes]
     font = 9 if is_counted else 7
-    room = 0.45 + LETTER_EMS * font / 72 * max(map(len, names))
+    room = AXIS_LABEL_INCHES + LETTER_EMS * font / 72 * max(map(len, names))
     side = room + 0.1 + CELL_INCHES[is_counted] * len(classes)
     with drawing():
         drawn, axes = plot(side, side, (room, 0.1, room, 0.1))
