@@ -11,8 +11,10 @@ from playwright.sync_api import Browser, Page, expect
 
 from cache.reader import FeatureFile
 from classify.metrics import confusion_matrix
+from classify.report.versus import write_page
 from classify.report.write import write_report
 from classify.run import Run
+from classify.versus import compare_runs
 from tests.classify.report.browser import opened
 from tests.classify.report.conftest import HOSTILE, HOSTILE_FILE
 
@@ -233,3 +235,21 @@ def test_the_script_can_read_its_data(page_path: Path) -> None:
     start = page.index('id="data">') + len('id="data">')
     data = json.loads(page[start : page.index("</script>", start)])
     assert {detail["class"] for detail in data["details"].values()} <= set(HOSTILE)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_page_of_two_runs_is_as_sound(browser: Browser, own_run: Run, width: int) -> None:
+    path = write_page(compare_runs(own_run, own_run), own_run.report_folder)
+    with opened(browser, path, width) as page:
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.evaluate(OUTSIDE) == []
+        assert page.evaluate(OVERLAPS) == []
+        found = Axe().run(page).response
+        assert [
+            each["id"] for each in found["violations"] if each["impact"] in ("serious", "critical")
+        ] == []
+        page.locator(".heads thead button", has_text="B test").click()
+        values = [
+            float(each.split()[0]) for each in column(page, "B test top\N{NON-BREAKING HYPHEN}1")
+        ]
+        assert values == sorted(values)
