@@ -3,6 +3,7 @@
 import ast
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -66,3 +67,22 @@ def test_nothing_large_is_kept_in_git() -> None:
     paths = [ROOT / name for name in names.split("\0") if name]
     assert paths
     assert [path for path in paths if path.exists() and path.stat().st_size > 200_000] == []
+
+
+def test_whatever_is_no_python_is_installed_too() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    patterns = settings["tool"]["setuptools"]["package-data"]
+    kept = {
+        path
+        for package, names in patterns.items()
+        for name in names
+        for path in (ROOT / package.replace(".", "/")).glob(name)
+    }
+    others = {
+        path
+        for room in MAY_IMPORT
+        for path in (ROOT / room).rglob("*")
+        if path.is_file() and path.suffix not in (".py", ".pyc")
+    }
+    assert len(others) > 5
+    assert others == kept

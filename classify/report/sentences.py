@@ -16,9 +16,8 @@ def describe_quality(results: dict[str, Any]) -> list[str]:
     name, n_classes = first["name"], len(results["features"]["classes"])
     top1, on_val = (Estimate(**first[split]["top1"]) for split in ("test", "val"))
     lines = [
-        f"{name}: {percent(top1)} of {top1.n} test images are right. With other images of the same "
-        "kind it would lie in the brackets 19 times out of 20; chance is "
-        f"{100 / n_classes:.3g} %.",
+        f"{name}: {percent(top1)} of {top1.n} test images are right. Such brackets hold the share "
+        f"among all images of the kind 19 times out of 20; chance is {100 / n_classes:.3g} %.",
         f"On val, by which it was chosen, {percent(on_val)} of {on_val.n}: of the two, test is the "
         "one to quote.",
     ]
