@@ -1,6 +1,7 @@
 """What a report is made from: features, what was trained on them, and one head to look at."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -38,12 +39,12 @@ class Source:
     data: Path
     command: str
 
-    @property
+    @cached_property
     def y_test(self) -> NDArray[np.int32]:
         """True labels of test, int32 (n_test,)."""
         return self.features.labels("test")
 
-    @property
+    @cached_property
     def confusion(self) -> NDArray[np.int64]:
         """Of the head that is shown, on test: true class by class given."""
         proba = self.shown.test

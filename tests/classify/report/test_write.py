@@ -1,7 +1,10 @@
 """Every form of the report, without a browser."""
 
+import base64
 import copy
+import hashlib
 import json
+import re
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -56,6 +59,19 @@ def test_the_page_refers_to_nothing_outside(page_path: Path) -> None:
     addresses = Tags(page_path.read_text("utf-8")).addresses
     assert len(addresses) > 5
     assert [each for each in addresses if not each.startswith(("data:image/", "#"))] == []
+
+
+def test_the_page_lets_no_script_run_but_its_own(page_path: Path) -> None:
+    page = page_path.read_text("utf-8")
+    script = page.rsplit("<script>", 1)[1].split("</script>")[0]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    [policy] = re.findall(r'Content-Security-Policy" content="([^"]+)"', page)
+    assert policy.split("; ") == [
+        "default-src 'none'",
+        "img-src data:",
+        "style-src 'unsafe-inline'",
+        f"script-src 'sha256-{digest}'",
+    ]
 
 
 def test_every_link_leads_to_a_heading(page_path: Path) -> None:
