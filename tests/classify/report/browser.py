@@ -16,9 +16,11 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 def chromium_path() -> str:
     """Where Chromium is; skips where there is none, fails where one was promised."""
     if CHROMIUM in os.environ:
-        if shutil.which(os.environ[CHROMIUM]) is None:
+        # A name is enough; Playwright takes paths only.
+        promised = shutil.which(os.environ[CHROMIUM])
+        if promised is None:
             pytest.fail(f"{CHROMIUM}={os.environ[CHROMIUM]}: there is no such program")
-        return os.environ[CHROMIUM]
+        return promised
     found = next(filter(None, map(shutil.which, NAMES)), None)
     if found is None:
         pytest.skip(f"no Chromium: install one, or name it in {CHROMIUM}")
