@@ -9,7 +9,7 @@ from cache.format import SPLITS
 from classify.folds import held_out_proba
 from classify.inspection.confusions import most_confused
 from classify.inspection.duplicates import Duplicates
-from classify.inspection.reliability import Reliability, before_temperature, reliability
+from classify.inspection.reliability import before_temperature, reliability
 from classify.inspection.suspects import find_suspects, has_cleanlab
 from classify.metrics import calibration_error
 from classify.report.source import Source
@@ -88,7 +88,7 @@ def _reliability(source: Source) -> dict[str, Any]:
 
 
 def _bins(y: NDArray[np.int32], proba: NDArray[np.floating]) -> dict[str, Any]:
-    bins: Reliability = reliability(y, proba)
+    bins = reliability(y, proba)
     return {
         "ece": calibration_error(y, proba),
         **{name: values.tolist() for name, values in bins._asdict().items()},

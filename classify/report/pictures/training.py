@@ -137,8 +137,8 @@ def _rounds(head: dict[str, Any]) -> Picture:
         drawn, axes = plot(3.2)
         axes.set(xlabel="round", ylabel="log loss")
         for split, color in (("train", SOFT), ("val", VAL)):
-            values = history.get(f"{split}_log_loss", [])
-            axes.plot(range(1, len(values) + 1), values, color=color, label=split)
+            if values := history.get(f"{split}_log_loss"):
+                axes.plot(range(1, len(values) + 1), values, color=color, label=split)
         _mark_chosen(axes, head)
         legend_above(axes)
         return picture(

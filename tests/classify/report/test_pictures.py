@@ -103,6 +103,8 @@ def test_each_kind_of_head_has_its_curves() -> None:
         "curve-own-rounds",
     ]
     assert {"train top-5", "val top-1"} < set(texts(drawn[1].svg))
+    assert {"train", "val"} < set(texts(drawn[3].svg))
+    assert "train" not in texts(drawn[4].svg)
 
 
 def test_a_learning_curve_names_every_head() -> None:
