@@ -11,7 +11,7 @@ from cache.fingerprint import Identity
 from cache.reader import FeatureFile
 from classify.errors import RunError, loading
 from classify.heads.registry import load_head
-from classify.run import FINETUNED, NETWORK_FILE, Run, Trained, rank
+from classify.run import NETWORK_FILE, Run, Trained, is_finetuned, rank
 from classify.train import class_proba
 from classify.wording import describe_weights
 from extract.backbones import embed_images, reopen_backbone
@@ -120,7 +120,7 @@ def _classify(
     say: Callable[[str], None],
 ) -> Iterator[Embedded]:
     """Rows and float32 (n, n_classes) probabilities of each batch."""
-    if trained.record.name == FINETUNED:
+    if is_finetuned(trained.record.name):
         path = trained.folder / NETWORK_FILE
         with loading(path):
             # safe_mode: a layer that would run code from the file is refused.

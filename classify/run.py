@@ -31,7 +31,7 @@ class Record:
     Attributes
     ----------
     name : str
-        A name of the registry, or ``finetuned``.
+        A name of the registry, or of a fine-tuned network: see `is_finetuned`.
     chosen : mapping
         What was chosen on val.
     settings : mapping
@@ -131,8 +131,8 @@ class Run:
         return self.folder / "report"
 
     def trained_folder(self, name: str) -> Path:
-        """Where a head, or the fine-tuned network, is kept."""
-        return self.folder / FINETUNED if name == FINETUNED else self.folder / "heads" / name
+        """Where a head, or a fine-tuned network, is kept."""
+        return self.folder / name if is_finetuned(name) else self.folder / "heads" / name
 
     def trained(self, features: FeatureFile) -> list[Trained]:
         """All that was trained on these features, by name.
@@ -148,14 +148,14 @@ class Run:
         return [self._load(folder, features) for folder in folders]
 
     def find(self, name: str, features: FeatureFile) -> Trained:
-        """One trained head, or the fine-tuned network, by its name."""
+        """One trained head, or a fine-tuned network, by its name."""
         folder = self.trained_folder(name)
         folders = self._folders()
         if folder not in folders:
             known = ", ".join(each.name for each in folders) or "nothing"
             raise RunError(
                 f"{folder}: {name!r} is not trained here (there is: {known}). Run "
-                f"'make {'finetune' if name == FINETUNED else 'heads HEADS=' + name}'."
+                f"'make {'finetune' if is_finetuned(name) else 'heads HEADS=' + name}'."
             )
         return self._load(folder, features)
 
@@ -178,7 +178,7 @@ class Run:
     def _folders(self) -> list[Path]:
         """Of all that was trained; hidden ones are what an interrupted save left behind."""
         records = sorted(self.folder.glob(f"heads/*/{RECORD_FILE}"))
-        records += self.folder.glob(f"{FINETUNED}/{RECORD_FILE}")
+        records += sorted(self.folder.glob(f"{FINETUNED}*/{RECORD_FILE}"))
         return [path.parent for path in records if not path.parent.name.startswith(".")]
 
     def _load(self, folder: Path, features: FeatureFile) -> Trained:
@@ -186,11 +186,16 @@ class Run:
         if record.features_digest != features.table.digest():
             raise RunError(
                 f"{folder}: was trained on another version of {features.path}. Run "
-                f"'make {'finetune' if record.name == FINETUNED else 'heads'}' again, or delete it."
+                f"'make {'finetune' if is_finetuned(record.name) else 'heads'}' again, or delete it."
             )
         path = folder / PROBA_FILE
         with loading(path):
             return Trained(folder, record, **load_arrays(path))
+
+
+def is_finetuned(name: str) -> bool:
+    """Whether a name is that of a fine-tuned network: ``finetuned``, ``finetuned-block4``."""
+    return name.split("-")[0] == FINETUNED
 
 
 @contextmanager

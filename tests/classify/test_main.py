@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from classify import __main__ as module
 from classify.__main__ import main
+from classify.commands import finetune as module
 from classify.finetune import FinetuneSettings
 from classify.run import Run
 

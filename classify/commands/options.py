@@ -1,0 +1,38 @@
+"""Options that several commands have."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def add_run(
+    commands: Commands, name: str, function: Callable[[argparse.Namespace], int], summary: str
+) -> argparse.ArgumentParser:
+    """Add a command that works on one run.
+
+    Parameters
+    ----------
+    commands : argparse subparsers
+    name : str
+    function : callable
+        Takes the arguments and gives the exit code.
+    summary : str
+        One line of help.
+    """
+    command = commands.add_parser(name, help=summary)
+    command.add_argument("run", type=Path, help="runs/NAME, or the feature file in it")
+    command.set_defaults(command=function)
+    return command
+
+
+def add_data(command: argparse.ArgumentParser) -> None:
+    """Add the folder of images, for where it was moved."""
+    command.add_argument("--data", type=Path, help="folder of images, if it was moved")
+
+
+def add_weights(command: argparse.ArgumentParser) -> None:
+    """Add the backbone's weights, for where they were moved."""
+    command.add_argument("--weights", help="the backbone's weights, if they were moved")

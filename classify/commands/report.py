@@ -1,0 +1,48 @@
+"""``python -m classify report|open|compare``."""
+
+import argparse
+from pathlib import Path
+
+from classify.commands.options import Commands, add_data, add_run
+from classify.report.opening import open_report
+from classify.report.text import as_text
+from classify.report.versus import as_text as versus_as_text
+from classify.report.versus import write_page
+from classify.report.write import PAGE, write_report
+from classify.run import Run
+from classify.versus import compare_runs
+
+
+def add(commands: Commands) -> None:
+    """Add the commands."""
+    command = add_run(commands, "report", report, "measure what was trained, and look at it")
+    command.add_argument("--head", help="the one whose mistakes are shown (default: best on val)")
+    add_data(command)
+    add_run(commands, "open", show, "show the report in the browser")
+    command = commands.add_parser("compare", help="set two runs side by side")
+    command.add_argument("runs", type=Path, nargs=2, metavar="RUN", help="runs/NAME")
+    command.set_defaults(command=compare)
+
+
+def report(arguments: argparse.Namespace) -> int:
+    """Write the report, and print what stands in it."""
+    run = Run(arguments.run)
+    results = write_report(run, arguments.head, arguments.data, arguments.line)
+    print(as_text(results))
+    print(f"\n{run.report_folder}: {PAGE}, results.md, results.json")
+    return 0
+
+
+def show(arguments: argparse.Namespace) -> int:
+    """Show the report in the browser."""
+    open_report(Run(arguments.run))
+    return 0
+
+
+def compare(arguments: argparse.Namespace) -> int:
+    """Set two runs side by side."""
+    first, second = map(Run, arguments.runs)
+    versus = compare_runs(first, second)
+    print(versus_as_text(versus))
+    print(f"\n{write_page(versus, first.report_folder)}")
+    return 0

@@ -1,0 +1,85 @@
+"""``python -m classify train``."""
+
+import argparse
+import os
+from pathlib import Path
+
+from tqdm import tqdm
+
+from cache import cli
+from cache.reader import FeatureFile
+from classify.commands.options import Commands, add_run
+from classify.folds import cross_validate
+from classify.heads.registry import HEADS, VOTE
+from classify.learning_curve import learning_curve
+from classify.report.sentences import describe_curve, describe_folds
+from classify.run import Run
+from classify.settings import DEFAULT_SEED, STREAM, TrainSettings, combine, configured_heads
+from classify.train import train_heads
+
+# Options that are parameters of some heads, whole numbers.
+COMMON = {
+    "max-iter": "logreg: most passes for each strength",
+    "max-rounds": "lightgbm: most rounds",
+    "max-epochs": "mlp: most epochs",
+    "batch-size": "mlp: images in a step",
+    "patience": "lightgbm, mlp: rounds or epochs without gain",
+}
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    command = add_run(commands, "train", train, "fit heads on train, choose on val, save each")
+    _add_heads(command)
+    command.add_argument("--c-grid", type=float, nargs="+", help="logreg: strengths, ascending")
+    for name, meaning in COMMON.items():
+        command.add_argument(f"--{name}", type=cli.at_least(1), help=meaning)
+    command.add_argument("--refit", action="store_true", help="then fit anew on train and val")
+    command.add_argument("--again", action="store_true", help="train what would be reused too")
+    command.add_argument(
+        "--curve", action="store_true", help="learning curve: 1 to 100 %% of train"
+    )
+    command.add_argument("--folds", type=cli.at_least(3), help="cross-validate on train and val")
+    command.add_argument("--jobs", type=cli.at_least(1), help="fits at a time (default: the cores)")
+    command.add_argument(
+        "--stream", choices=STREAM, help=f"read the file batch by batch (default {STREAM[0]})"
+    )
+
+
+def train(arguments: argparse.Namespace) -> int:
+    """Train heads, then what else was asked for."""
+    run, (names, seed, settings) = Run(arguments.run), _settings(arguments)
+    train_heads(run, names, seed, tqdm.write, settings, arguments.line)
+    alone = {
+        name: head for name, head in configured_heads(names, seed, settings).items() if name != VOTE
+    }
+    n_jobs = arguments.jobs or os.cpu_count() or 1
+    with FeatureFile(run.features_path) as features:
+        if arguments.curve:
+            points = learning_curve(run.folder, features, alone, seed, n_jobs, tqdm.write)
+            tqdm.write(describe_curve(points))
+        if arguments.folds:
+            points = cross_validate(
+                run.folder, features, alone, arguments.folds, seed, n_jobs, tqdm.write
+            )
+            tqdm.write(describe_folds(points))
+    return 0
+
+
+def _add_heads(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--heads",
+        nargs="+",
+        help=f"of {', '.join(HEADS)}, mlp-WIDTH-WIDTH; by spaces or commas (default: all)",
+    )
+    command.add_argument("--seed", type=cli.at_least(0), help=f"default {DEFAULT_SEED}")
+    command.add_argument("--class-weight", choices=["balanced"], help="rare classes count as much")
+    command.add_argument("--config", type=Path, help="TOML: heads, seed, settings, a table a head")
+
+
+def _settings(arguments: argparse.Namespace) -> tuple[list[str], int, TrainSettings]:
+    """Names of heads, seed and settings, from the command line and the TOML file."""
+    given = {key: value for key, value in vars(arguments).items() if value not in (None, False)}
+    if "heads" in given:
+        given["heads"] = [name for each in given["heads"] for name in each.split(",") if name]
+    return combine(given, given.get("config"))
