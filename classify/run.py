@@ -184,9 +184,10 @@ class Run:
     def _load(self, folder: Path, features: FeatureFile) -> Trained:
         record = _read_record(folder / RECORD_FILE)
         if record.features_digest != features.table.digest():
+            target = "finetune" if is_finetuned(record.name) else "heads"
             raise RunError(
                 f"{folder}: was trained on another version of {features.path}. Run "
-                f"'make {'finetune' if is_finetuned(record.name) else 'heads'}' again, or delete it."
+                f"'make {target}' again, or delete it."
             )
         path = folder / PROBA_FILE
         with loading(path):
