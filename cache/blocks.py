@@ -39,6 +39,7 @@ def write_dataset(
     shape: tuple[int, ...],
     dtype: DTypeLike,
     rows_of: Callable[[slice], NDArray[Any]],
+    block_rows: int | None = None,
 ) -> None:
     """Write a dataset and its checksums, some blocks at a time.
 
@@ -51,9 +52,11 @@ def write_dataset(
     dtype : dtype
     rows_of : callable
         Gives the rows of a slice; called for consecutive ones.
+    block_rows : int or None
+        Rows in a block; None for what suits reading many in a row.
     """
     n_rows, row_bytes = shape[0], _row_bytes(shape, dtype)
-    step = rows_per_block(n_rows, row_bytes)
+    step = block_rows or rows_per_block(n_rows, row_bytes)
     chunks = (step, *shape[1:]) if n_rows else None
     dataset = file.create_dataset(name, shape=shape, dtype=dtype, chunks=chunks)
     sums: list[int] = []
@@ -64,9 +67,11 @@ def write_dataset(
     file.create_dataset(f"checksums/{name}", data=np.array(sums, dtype=np.uint32))
 
 
-def write_array(file: h5py.File, name: str, array: NDArray[Any]) -> None:
+def write_array(
+    file: h5py.File, name: str, array: NDArray[Any], block_rows: int | None = None
+) -> None:
     """Write an array that is in memory, and its checksums."""
-    write_dataset(file, name, array.shape, array.dtype, array.__getitem__)
+    write_dataset(file, name, array.shape, array.dtype, array.__getitem__, block_rows)
 
 
 def write_strings(file: h5py.File, name: str, strings: Sequence[str]) -> None:
@@ -142,6 +147,15 @@ class CheckedDataset:
         else:
             order = np.argsort(rows, kind="stable")
             self._check_all(self._scatter(out, rows[order], order))
+        return out
+
+    def read_block(self, number: int) -> NDArray[Any]:
+        """Read the rows of one block, in the dtype that they are kept in."""
+        start = number * self._step
+        block = slice(start, min(start + self._step, len(self)))
+        out = np.empty((block.stop - start, *self.shape[1:]), dtype=self.dtype)
+        self._fetch(out, block, slice(0, len(out)))
+        self._check(out, start)
         return out
 
     def strings(self) -> list[str]:

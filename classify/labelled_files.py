@@ -1,6 +1,6 @@
 """The images behind a feature file, for what trains on pixels."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,25 +23,30 @@ class LabelledFiles:
     files : list of ImageFile, length n_images
     labels : int32 (n_images,)
     size_px : int
-    batch_size : int
     """
 
     files: list[ImageFile]
     labels: NDArray[np.int32]
     size_px: int
-    batch_size: int
 
-    def batches(self, order: NDArray[np.intp] | None = None) -> Iterator[Batch]:
+    def batches(
+        self, batch_size: int, order: NDArray[np.intp] | None = None
+    ) -> Iterator[Batch]:
         """Batches in the order given, by default as they stand; rows count in that order."""
         files = self.files if order is None else [self.files[row] for row in order]
-
-        def refuse(row: int, reason: UnusableImageError) -> None:
-            raise RunError(f"{files[row].path}: {reason}. Run 'make features' and 'make heads'.")
-
-        return image_batches(files, self.size_px, self.batch_size, refuse)
+        return image_batches(files, self.size_px, batch_size, refuse_image(files))
 
 
-def open_split(features: FeatureFile, split: str, root: Path, batch_size: int) -> LabelledFiles:
+def refuse_image(files: Sequence[ImageFile]) -> Callable[[int, UnusableImageError], None]:
+    """What is told of an image that was usable when its embedding was made: nothing goes on."""
+
+    def refuse(row: int, reason: UnusableImageError) -> None:
+        raise RunError(f"{files[row].path}: {reason}. Run 'make features' and 'make heads'.")
+
+    return refuse
+
+
+def open_split(features: FeatureFile, split: str, root: Path) -> LabelledFiles:
     """The images of a split, where they lie on disk.
 
     Parameters
@@ -50,7 +55,6 @@ def open_split(features: FeatureFile, split: str, root: Path, batch_size: int) -
     split : {"train", "val", "test"}
     root : Path
         The folder of images.
-    batch_size : int
 
     Raises
     ------
@@ -65,4 +69,4 @@ def open_split(features: FeatureFile, split: str, root: Path, batch_size: int) -
     table, rows = features.table, features.rows(split)
     contents = table.contents()
     files = [ImageFile(image_path(root, table.paths[row]), contents[row]) for row in rows]
-    return LabelledFiles(files, table.labels[rows], features.identity.size_px, batch_size)
+    return LabelledFiles(files, table.labels[rows], features.identity.size_px)

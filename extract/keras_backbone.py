@@ -106,7 +106,7 @@ class KerasBackbone:
         WeightsError
             If the weights are those of another network.
         """
-        return self._with_preprocessing(self._base())
+        return self.with_preprocessing(self.base())
 
     def folded_network(self, base: Any = None) -> Any:
         """The same for inference only: BatchNormalization folded, in the backbone's precision.
@@ -114,9 +114,9 @@ class KerasBackbone:
         `base` is the float32 network without preprocessing, where it is there already.
         """
         with _dtype_policy(self.precision):
-            folded = fold_batch_norms(base or self._base())
+            folded = fold_batch_norms(base or self.base())
         _pool_in_float32(folded)
-        return self._with_preprocessing(folded)
+        return self.with_preprocessing(folded)
 
     def open(
         self,
@@ -131,8 +131,8 @@ class KerasBackbone:
             forbid_tensor_float_32()
         # Where the CPU was asked for, a GPU that is there is left alone.
         with load_tensorflow().device(None if devices.kind == GPU else devices.names[0]):
-            base = self._base()
-            network = self._with_preprocessing(base)
+            base = self.base()
+            network = self.with_preprocessing(base)
             # One by one: layer by layer, four at once were measured to take 0.5 GB more.
             singles = (image[np.newaxis] for image in sample)
             rows = [np.asarray(network(each, training=False)) for each in singles]
@@ -159,7 +159,19 @@ class KerasBackbone:
         yield Candidate("BatchNormalization folded away", partial(build, folded), tolerance)
         yield Candidate("the untouched network", partial(build, self.network), 0)
 
-    def _with_preprocessing(self, base: Any) -> Any:
+    def with_preprocessing(self, base: Any) -> Any:
+        """Freeze a network, and put the preprocessing of pixels before it.
+
+        Parameters
+        ----------
+        base : keras.Model
+            `base`, what was made of it, or the first part of it.
+
+        Returns
+        -------
+        keras.Model
+            Takes uint8 (n, size_px, size_px, 3), RGB, 0-255; gives the same in float32.
+        """
         keras = load_keras()
         inputs = keras.Input((self.size_px, self.size_px, 3), dtype="uint8", name="rgb")
         preprocess_input = self._module().preprocess_input
@@ -168,7 +180,19 @@ class KerasBackbone:
         outputs = keras.ops.cast(base(pixels, training=False), "float32")
         return keras.Model(inputs, outputs, name=f"{self.name}_with_preprocessing")
 
-    def _base(self) -> Any:
+    def base(self) -> Any:
+        """The network without preprocessing, in float32, with its weights.
+
+        Returns
+        -------
+        keras.Model
+            Takes pixels as its preprocessing makes them, (n, size_px, size_px, 3); gives (n, dim).
+
+        Raises
+        ------
+        WeightsError
+            If the weights are those of another network.
+        """
         path = self.weights.path
         if path is None:
             load_keras().utils.set_random_seed(RANDOM_SEED)

@@ -23,8 +23,9 @@ class Network:
         What is done to the pixels, in words: part of the fingerprint.
     dim : int
         Length of an embedding.
-    last_block : tuple of str
-        How the names of the layers of its last block begin: what fine-tuning trains.
+    blocks : tuple of tuple of str
+        How the names of the layers of each block begin, from the last block to the first: fine-tuning
+        trains the last ones.
     imagenet_file : str
         Name that Keras gives the file of its ImageNet weights.
     """
@@ -32,7 +33,7 @@ class Network:
     source: str
     preprocessing: str
     dim: int
-    last_block: tuple[str, ...]
+    blocks: tuple[tuple[str, ...], ...]
     imagenet_file: str
 
     @property
@@ -46,47 +47,68 @@ class Network:
         return self.source.split(".")[1]
 
 
+RESNET = (("conv5_",), ("conv4_",), ("conv3_",), ("conv2_",), ("conv1_",))
+
 NETWORKS = {
     "resnet50": Network(
         source="resnet50.ResNet50",
         preprocessing=CAFFE,
         dim=2048,
-        last_block=("conv5_",),
+        blocks=RESNET,
         imagenet_file="resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
     ),
     "resnet101": Network(
         source="resnet.ResNet101",
         preprocessing=CAFFE,
         dim=2048,
-        last_block=("conv5_",),
+        blocks=RESNET,
         imagenet_file="resnet101_weights_tf_dim_ordering_tf_kernels_notop.h5",
     ),
     "resnet50v2": Network(
         source="resnet_v2.ResNet50V2",
         preprocessing=TF,
         dim=2048,
-        last_block=("conv5_", "post_"),
+        blocks=(("conv5_", "post_"), *RESNET[1:]),
         imagenet_file="resnet50v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
     ),
     "efficientnetv2b0": Network(
         source="efficientnet_v2.EfficientNetV2B0",
         preprocessing=TORCH_INSIDE,
         dim=1280,
-        last_block=("block6", "top_"),
+        blocks=(
+            ("block6", "top_"),
+            ("block5",),
+            ("block4",),
+            ("block3",),
+            ("block2",),
+            ("block1", "stem_"),
+        ),
         imagenet_file="efficientnetv2-b0_notop.h5",
     ),
     "convnexttiny": Network(
         source="convnext.ConvNeXtTiny",
         preprocessing=TORCH_INSIDE,
         dim=768,
-        last_block=("convnext_tiny_stage_3",),
+        blocks=(
+            ("convnext_tiny_stage_3", "convnext_tiny_downsampling_block_2", "layer_normalization"),
+            ("convnext_tiny_stage_2", "convnext_tiny_downsampling_block_1"),
+            ("convnext_tiny_stage_1", "convnext_tiny_downsampling_block_0"),
+            ("convnext_tiny_stage_0", "convnext_tiny_stem"),
+        ),
         imagenet_file="convnext_tiny_notop.h5",
     ),
     "mobilenetv3large": Network(
         source="mobilenet_v3.MobileNetV3Large",
         preprocessing=TF_INSIDE,
         dim=960,
-        last_block=("expanded_conv_14", "conv_1"),
+        # By the size of the feature map: 7, 14, 28, 56 and 112 px of 224.
+        blocks=(
+            ("expanded_conv_12", "expanded_conv_13", "expanded_conv_14", "conv_1"),
+            tuple(f"expanded_conv_{number}" for number in range(6, 12)),
+            tuple(f"expanded_conv_{number}_" for number in (3, 4, 5)),
+            tuple(f"expanded_conv_{number}_" for number in (1, 2)),
+            ("expanded_conv_", "conv"),
+        ),
         imagenet_file="weights_mobilenet_v3_large_224_1.0_float_no_top_v2.h5",
     ),
 }

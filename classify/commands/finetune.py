@@ -8,8 +8,10 @@ from tqdm import tqdm
 
 from cache import cli
 from classify.commands.options import Commands, add_data, add_run, add_weights
-from classify.finetune import FinetuneSettings, finetune
+from classify.finetuning.settings import FinetuneSettings
+from classify.finetuning.stage import finetune
 from classify.run import Run
+from extract.settings import AUTO, DEVICES, PRECISIONS
 
 
 def add(commands: Commands) -> None:
@@ -19,25 +21,56 @@ def add(commands: Commands) -> None:
         commands,
         "finetune",
         run_finetune,
-        "train the last block of the network from the logistic regression on",
+        "train the top of the network, from a trained head on",
     )
     add_weights(command)
     add_data(command)
-    options: list[tuple[str, Callable[[str], object], object]] = [
+    command.add_argument(
+        "--unfreeze",
+        default=default.unfreeze,
+        metavar="WHAT",
+        help=f"block5: the last block, block4: the last two, half, all, or a layer's name "
+        f"(default {default.unfreeze})",
+    )
+    command.add_argument("--start", default=default.start, help=f"head (default {default.start})")
+    numbers: list[tuple[str, Callable[[str], object], object]] = [
         ("--epochs", cli.at_least(0), default.epochs),
+        ("--patience", cli.at_least(1), default.patience),
         ("--learning-rate", float, default.learning_rate),
+        ("--depth-decay", float, default.depth_decay),
         ("--batch-size", cli.at_least(1), default.batch_size),
+        ("--label-smoothing", float, default.label_smoothing),
+        ("--weight-decay", float, default.weight_decay),
         ("--seed", cli.at_least(0), default.seed),
     ]
-    for name, kind, value in options:
+    for name, kind, value in numbers:
         command.add_argument(name, type=kind, default=value, help=f"default {value}")
+    command.add_argument("--augment", action="store_true", help="flip, crop, colour train's images")
+    command.add_argument(
+        "--no-trunk-cache",
+        dest="cache_trunk",
+        action="store_false",
+        help="run the frozen part in every epoch instead of keeping what it makes on disk",
+    )
+    command.add_argument("--precision", choices=PRECISIONS, default=default.precision)
+    command.add_argument("--device", choices=DEVICES, default=AUTO)
+    command.add_argument("--again", action="store_true", help="train what would be reused too")
 
 
 def run_finetune(arguments: argparse.Namespace) -> int:
     """Fine-tune."""
+    given = vars(arguments)
     settings = FinetuneSettings(
-        **{field.name: getattr(arguments, field.name) for field in fields(FinetuneSettings)}
+        **{field.name: given[field.name] for field in fields(FinetuneSettings) if field.name in given}
     )
-    run = Run(arguments.run)
-    finetune(run, settings, arguments.data, arguments.weights, tqdm.write, arguments.line)
+    finetune(
+        Run(arguments.run),
+        settings,
+        arguments.data,
+        arguments.weights,
+        tqdm.write,
+        arguments.line,
+        arguments.device,
+        arguments.again,
+    )
     return 0

@@ -245,7 +245,7 @@ def prepare() -> None:
 def _keras_base() -> Any:
     from extract.keras_backbone import KerasBackbone
 
-    return KerasBackbone("resnet50", WEIGHTS, SIZE_PX)._base()
+    return KerasBackbone("resnet50", WEIGHTS, SIZE_PX).base()
 
 
 def main() -> None:

@@ -1,0 +1,167 @@
+"""Epochs: train, measure on val, keep the best, stop when nothing is gained."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classify.errors import RunError
+from classify.finetuning.checkpoint import Checkpoint, State
+from classify.finetuning.inputs import InputBatch, Inputs
+from classify.finetuning.optimizer import learning_rate
+from classify.finetuning.settings import FinetuneSettings
+from classify.finetuning.steps import Steps
+from classify.heads.curves import Curves
+from classify.metrics import TOP_K, accuracy
+from classify.wording import percent
+from extract.keras_runtime import load_tensorflow
+from extract.progress import Progress
+
+
+class Loop:
+    """Training of one network.
+
+    Parameters
+    ----------
+    steps : Steps
+    train, val : Inputs
+    weights : float (n_train,)
+        What each image of train counts for.
+    settings : FinetuneSettings
+    checkpoint : Checkpoint
+    say : callable
+        Told what happens, a line at a time.
+    """
+
+    def __init__(
+        self,
+        steps: Steps,
+        train: Inputs,
+        val: Inputs,
+        weights: NDArray[np.floating],
+        settings: FinetuneSettings,
+        checkpoint: Checkpoint,
+        say: Callable[[str], None],
+    ) -> None:
+        self._steps, self._train, self._val, self._weights = steps, train, val, weights
+        self._settings, self._checkpoint, self._say = settings, checkpoint, say
+        self._kept = steps.model.weights
+        # With the states of random numbers, which are no weights.
+        self._changing = [*steps.model.variables, *steps.optimizer.variables]
+        self._n_classes = int(steps.model.output_shape[-1])
+
+    def run(self) -> State:
+        """Train to the end and put the weights of the best epoch back.
+
+        Returns
+        -------
+        State
+            After the last epoch that was run.
+        """
+        state = self._checkpoint.load()
+        if state is None:
+            state = State(history=Curves(self._n_classes).history)
+            self._measure(state)
+        else:
+            self._say(f"going on after epoch {state.epoch}, which {self._checkpoint.path} holds")
+            self._restore(state)
+        while state.epoch < self._settings.epochs and not self._is_over(state):
+            state.epoch += 1
+            self._add_train(state, self._epoch(state))
+            self._measure(state)
+        for variable, value in zip(self._kept, state.best_weights, strict=True):
+            variable.assign(value)
+        return state
+
+    def _is_over(self, state: State) -> bool:
+        return state.epoch - state.best_epoch >= self._settings.patience
+
+    def _epoch(self, state: State) -> NDArray[np.float64]:
+        """Every image once; where memory runs out, again from the start in smaller shares."""
+        out_of_memory = load_tensorflow().errors.ResourceExhaustedError
+        batch_size = _padded_size(self._settings.batch_size, self._steps)
+        try:
+            return self._pass(state.epoch, batch_size)
+        except out_of_memory as error:
+            if self._steps.n_shares >= batch_size:
+                raise RunError(
+                    "out of memory with a single image: make less trainable (make: "
+                    "UNFREEZE=block5), or extract at a smaller SIZE."
+                ) from error
+        self._steps.halve()
+        self._say(
+            f"out of memory with a batch of {self._settings.batch_size}: the epoch begins again, "
+            f"each gradient in {self._steps.n_shares} shares"
+        )
+        self._restore(state)
+        return self._epoch(state)
+
+    def _pass(self, epoch: int, batch_size: int) -> NDArray[np.float64]:
+        seed = (self._settings.seed, epoch)
+        n_images = len(self._train.labels)
+        order = np.random.default_rng(seed).permutation(n_images)
+        n_steps = math.ceil(n_images / self._settings.batch_size)
+        sums: Any = 0.0
+        with Progress(f"epoch {epoch}", n_images) as progress:
+            batches = self._train.batches(order, self._settings.batch_size, seed)
+            for number, batch in enumerate(batches):
+                step = (epoch - 1) * n_steps + number
+                self._steps.optimizer.learning_rate = learning_rate(
+                    self._settings, step, n_steps * self._settings.epochs
+                )
+                sums = sums + self._steps.train(*self._filled(batch, batch_size))
+                progress.update(len(batch.rows))
+            return np.asarray(sums, dtype=np.float64)
+
+    def _filled(self, batch: InputBatch, batch_size: int) -> tuple[NDArray[Any], ...]:
+        """Inputs, labels and weights, filled up with images that count nothing.
+
+        Every step is then of one shape, which TensorFlow prepares once.
+        """
+        n_images = len(batch.rows)
+        rows = np.resize(np.arange(n_images), batch_size)
+        weights = self._weights[batch.rows][rows]
+        weights[n_images:] = 0
+        return batch.inputs[rows], self._train.labels[batch.rows][rows], weights
+
+    def _add_train(self, state: State, sums: NDArray[np.float64]) -> None:
+        loss, top1, top5 = sums[:3] / sums[3]
+        state.history["train_loss"].append(float(loss))
+        state.history["train_top1"].append(float(top1))
+        if self._n_classes > TOP_K:
+            state.history["train_top5"].append(float(top5))
+
+    def _measure(self, state: State) -> None:
+        """Note how the network does on val, and keep what is needed to go on from here."""
+        y, curves = self._val.labels, Curves(self._n_classes)
+        proba = self._proba()
+        loss = curves.add_val(y, proba, np.ones(len(y)))
+        for name, values in curves.history.items():
+            state.history[name] += values
+        top1 = accuracy(y, proba)
+        self._say(
+            f"epoch {state.epoch}: val top-1 {percent(top1)} (n={top1.n}), log loss {loss:.3f}"
+        )
+        quality = (top1.value, -loss)
+        if quality > state.best_quality:
+            state.best_epoch, state.best_quality = state.epoch, quality
+            state.best_weights = [variable.numpy() for variable in self._kept]
+        state.weights = [variable.numpy() for variable in self._changing]
+        self._checkpoint.save(state)
+
+    def _proba(self) -> NDArray[np.float32]:
+        order = np.arange(len(self._val.labels))
+        batches = self._val.batches(order, self._settings.batch_size, (0, 0))
+        return np.concatenate([self._steps.proba(batch.inputs) for batch in batches])
+
+    def _restore(self, state: State) -> None:
+        for variable, value in zip(self._changing, state.weights, strict=True):
+            variable.assign(value)
+
+
+def _padded_size(batch_size: int, steps: Steps) -> int:
+    """The batch, filled up until every device and every share has as many images."""
+    multiple = steps.n_devices * steps.n_shares
+    return math.ceil(batch_size / multiple) * multiple

@@ -1,0 +1,132 @@
+"""What trains: the top of the network and the head it starts from, and the network they end up in."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from classify.errors import RunError
+from classify.finetuning.layers import depth_of, inputs_of
+from classify.finetuning.network import SplitNetwork
+from classify.finetuning.optimizer import create_adam
+from classify.finetuning.settings import FinetuneSettings
+from classify.finetuning.steps import Steps, create_strategy
+from classify.heads.head import Head
+from classify.heads.keras_layers import keras_head
+from extract.devices import Devices
+from extract.keras_runtime import load_keras
+from extract.settings import AUTO, FLOAT32, MIXED_FLOAT16
+
+
+@dataclass(frozen=True)
+class Trainee:
+    """A top and a head, ready to train.
+
+    Attributes
+    ----------
+    network : SplitNetwork
+    top : keras.Model
+        What the trunk gives, to embeddings.
+    head : keras.Model
+        Embeddings to logits.
+    steps : Steps
+    """
+
+    network: SplitNetwork
+    top: Any
+    head: Any
+    steps: Steps
+
+    @classmethod
+    def create(
+        cls, network: SplitNetwork, head: Head, settings: FinetuneSettings, devices: Devices
+    ) -> "Trainee":
+        """Build it on some devices, starting from a fitted head.
+
+        Raises
+        ------
+        RunError
+            If the head is not made of layers.
+        """
+        keras = load_keras()
+        keras.utils.set_random_seed(settings.seed)
+        dtype = precision(settings, devices)
+        strategy = create_strategy(devices)
+        with strategy.scope():
+            top = network.top(dtype)
+            logits = logits_of(head, settings.is_fresh)
+            model = keras.Model(top.input, logits(top.output))
+            factors = _factors(network, top, model, settings.depth_decay)
+            variables = model.trainable_variables
+            optimizer = create_adam(variables, factors, settings.weight_decay)
+            if dtype == MIXED_FLOAT16:
+                optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+                optimizer.build(variables)
+            trunk = network.trunk()
+        steps = Steps(trunk, model, optimizer, strategy, settings.label_smoothing)
+        return cls(network, top, logits, steps)
+
+    def whole(self, temperature: float) -> Any:
+        """The whole network as it stands: uint8 images to probabilities, float32 throughout."""
+        keras = load_keras()
+        embeddings = keras.Input(self.head.input_shape[1:], name="embeddings")
+        logits = self.head(embeddings)
+        if temperature != 1:
+            logits = keras.layers.Rescaling(1 / temperature, dtype=FLOAT32)(logits)
+        proba = keras.activations.softmax(logits)
+        return self.network.whole(self.top, keras.Model(embeddings, proba, name="head"))
+
+
+def precision(settings: FinetuneSettings, devices: Devices) -> str:
+    """Arithmetic of the top: what was asked for, or what suits the devices."""
+    if settings.precision != AUTO:
+        return settings.precision
+    return MIXED_FLOAT16 if devices.gain_from_float16 else FLOAT32
+
+
+def logits_of(head: Head, is_fresh: bool = False) -> Any:
+    """A fitted head as Keras layers, without the softmax at its end.
+
+    Parameters
+    ----------
+    head : Head
+    is_fresh : bool
+        The layers alone, with weights drawn anew. BatchNormalization in them trains then, as in any
+        head: it is not the network's.
+
+    Returns
+    -------
+    keras.Model
+        Takes embeddings float32 (n, dim); gives float32 (n, n_classes).
+    """
+    keras = load_keras()
+    proba = keras_head(head, len(head.classes_))
+    [logits] = inputs_of(proba.operations[-1])
+    model = keras.Model(proba.input, logits, name="logits")
+    if is_fresh:
+        model = keras.models.clone_model(model)
+        model.trainable = True
+    return model
+
+
+def require_all_classes(head: Head, name: str, n_classes: int) -> None:
+    """Refuse a head that has not seen all classes: its columns are not those of the file.
+
+    Raises
+    ------
+    RunError
+    """
+    if len(head.classes_) != n_classes:
+        raise RunError(
+            f"{name} knows {len(head.classes_)} of {n_classes} classes: expected images of every "
+            "class in train. Add some and run 'make features' and 'make heads' again."
+        )
+
+
+def _factors(network: SplitNetwork, top: Any, model: Any, decay: float) -> list[float]:
+    """What the learning rate of each variable that trains is multiplied by."""
+    facts = network.backbone.facts
+    factors = {
+        id(variable): decay ** (1 + depth_of(layer.name, facts))
+        for layer in top.layers
+        for variable in layer.trainable_variables
+    }
+    return [factors.get(id(variable), 1.0) for variable in model.trainable_variables]

@@ -1,0 +1,78 @@
+"""What a user may choose of stage three."""
+
+from dataclasses import dataclass
+
+from classify.run import FINETUNED
+from extract.settings import AUTO
+
+DEFAULT_UNFREEZE = "block5"
+COSINE, CONSTANT = SCHEDULES = ("cosine", "constant")
+
+
+@dataclass(frozen=True)
+class FinetuneSettings:
+    """Settings of fine-tuning; the command line takes its defaults from here.
+
+    Attributes
+    ----------
+    unfreeze : str
+        ``block5``: the last block of the network; ``block4``: the last two; ``half``: the second
+        half of its layers; ``all``; or the name of a layer: that one and all after it.
+    start : str
+        The trained head to start from.
+    is_fresh : bool
+        Take the layers of that head and not its weights.
+    epochs : int
+        Most passes over train.
+    patience : int
+        Epochs without gain on val before stopping.
+    learning_rate : float
+        Of Adam, for the head, at its highest.
+    depth_decay : float
+        What it is multiplied by for the last block, and again for each block before that.
+    schedule : {"cosine", "constant"}
+        ``cosine``: up from 0 over the first `warmup` of all steps, then down to 0 along a cosine.
+    warmup : float
+        A share of all steps.
+    batch_size : int
+        Images in a step.
+    label_smoothing : float
+        Share of each label that is spread over all classes.
+    weight_decay : float
+        Decoupled, of kernels: each step takes this times its learning rate off them.
+    augment : bool
+        Flip, crop and colour the images of train; the whole network runs in every epoch.
+    cache_trunk : bool
+        Keep what comes out of the frozen part on disk, and run only what follows.
+    precision : {"auto", "float32", "mixed_float16"}
+        ``auto``: mixed_float16 on GPUs that gain from it.
+    seed : int
+        Of the order of images, of augmentation and of Dropout.
+    """
+
+    unfreeze: str = DEFAULT_UNFREEZE
+    start: str = "logreg"
+    is_fresh: bool = False
+    epochs: int = 10
+    patience: int = 3
+    learning_rate: float = 1e-4
+    depth_decay: float = 0.3
+    schedule: str = COSINE
+    warmup: float = 0.1
+    batch_size: int = 32
+    label_smoothing: float = 0.0
+    weight_decay: float = 0.0
+    augment: bool = False
+    cache_trunk: bool = True
+    precision: str = AUTO
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """Under which the network is kept: each way of unfreezing has its own."""
+        parts = [FINETUNED]
+        if self.unfreeze != DEFAULT_UNFREEZE:
+            parts.append(self.unfreeze)
+        if self.augment:
+            parts.append("augment")
+        return "-".join(parts)

@@ -1,0 +1,157 @@
+"""One step of training: on one device or several, whole or in shares where memory is short."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classify.metrics import TOP_K
+from extract.devices import Devices
+from extract.keras_runtime import load_tensorflow
+
+# What a step gives, summed over its images: loss, right, right among five, weight.
+N_SUMS = 4
+
+
+def create_strategy(devices: Devices) -> Any:
+    """How variables and work are spread over devices; variables are created in its ``scope()``."""
+    tf = load_tensorflow()
+    if len(devices.names) > 1:
+        return tf.distribute.MirroredStrategy(list(devices.names))
+    return tf.distribute.get_strategy()
+
+
+class Steps:
+    """Training steps and predictions of a trunk, a top and a head.
+
+    The loss of a batch is the weighted mean over its images, however it is shared out; as no
+    BatchNormalization of the network looks at the batch, the gradient does not depend on the shares
+    either, but for rounding.
+
+    Parameters
+    ----------
+    trunk : keras.Model
+        uint8 images to what `model` takes; asked only where images are given.
+    model : keras.Model
+        To logits float32 (n, n_classes).
+    optimizer : keras.optimizers.Optimizer
+        Built.
+    strategy : tf.distribute.Strategy
+        In whose scope all of these were made.
+    label_smoothing : float
+    """
+
+    def __init__(
+        self, trunk: Any, model: Any, optimizer: Any, strategy: Any, label_smoothing: float
+    ) -> None:
+        self._tf = load_tensorflow()
+        self._trunk, self.model, self.optimizer = trunk, model, optimizer
+        self._strategy, self._smoothing = strategy, label_smoothing
+        self.n_shares = 1
+        self._variables = [variable.value for variable in model.trainable_variables]
+        self._predict = self._tf.function(self._proba, autograph=False, reduce_retracing=True)
+        self._trace()
+
+    @property
+    def n_devices(self) -> int:
+        """Devices that share each batch."""
+        return int(self._strategy.num_replicas_in_sync)
+
+    def halve(self) -> None:
+        """Compute the gradient of a batch in twice as many shares, one after the other."""
+        self.n_shares *= 2
+        self._trace()
+
+    def train(
+        self, inputs: NDArray[Any], labels: NDArray[np.integer], weights: NDArray[np.floating]
+    ) -> Any:
+        """Take a step.
+
+        Parameters
+        ----------
+        inputs : uint8 (n, size_px, size_px, 3) or float32 (n, ...)
+            Images, or what the trunk made of them.
+        labels : int (n,)
+        weights : float (n,)
+            What each image counts for; 0 for one that only fills the batch.
+
+        Returns
+        -------
+        tf.Tensor float32 (4,)
+            Sums over the images by their weight: of loss, right, right among five; of weights. On
+            the device, so that nobody waits for it.
+        """
+        batch = (inputs, labels.astype(np.int32), weights.astype(np.float32))
+        total = self._tf.constant(weights.sum(), self._tf.float32)
+        return self._function(*(self._spread(each) for each in batch), total)
+
+    def proba(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
+        """Probabilities of a batch, float32 (n, n_classes), on the first device."""
+        return np.asarray(self._predict(self._tf.constant(inputs)))
+
+    def _trace(self) -> None:
+        strategy, tf = self._strategy, self._tf
+
+        def step(inputs: Any, labels: Any, weights: Any, total: Any) -> Any:
+            sums = strategy.run(self._on_device, (inputs, labels, weights, total))
+            return strategy.reduce(tf.distribute.ReduceOp.SUM, sums, axis=None)
+
+        self._function = tf.function(step, autograph=False)
+
+    def _on_device(self, inputs: Any, labels: Any, weights: Any, total: Any) -> Any:
+        sums, gradients = self._in_shares((inputs, labels, weights), total)
+        self.optimizer.apply(gradients, self.model.trainable_variables)
+        return sums
+
+    def _in_shares(self, batch: tuple[Any, ...], total: Any) -> tuple[Any, Sequence[Any]]:
+        if self.n_shares == 1:
+            return self._gradients(*batch, total)
+        tf = self._tf
+        shares = [tf.reshape(each, (self.n_shares, -1, *each.shape[1:])) for each in batch]
+
+        def add(number: Any, sums: Any, gradients: Sequence[Any]) -> tuple[Any, Any, list[Any]]:
+            more, others = self._gradients(*(share[number] for share in shares), total)
+            return number + 1, sums + more, [a + b for a, b in zip(gradients, others, strict=True)]
+
+        nothing = [tf.zeros(variable.shape) for variable in self._variables]
+        _, sums, gradients = tf.while_loop(
+            lambda number, *_: number < self.n_shares,
+            add,
+            (0, tf.zeros(N_SUMS), nothing),
+            parallel_iterations=1,
+        )
+        return sums, gradients
+
+    def _gradients(self, inputs: Any, labels: Any, weights: Any, total: Any) -> Any:
+        tf = self._tf
+        with tf.GradientTape() as tape:
+            logits = self.model(self._activations(inputs), training=True)
+            n_classes = logits.shape[-1]
+            wanted = tf.one_hot(labels, n_classes) * (1 - self._smoothing)
+            wanted += self._smoothing / n_classes
+            losses = tf.nn.softmax_cross_entropy_with_logits(wanted, logits)
+            loss = tf.reduce_sum(losses * weights) / total
+            scaled = self.optimizer.scale_loss(loss)
+        gradients = tape.gradient(scaled, self._variables)
+        right = tf.nn.in_top_k(labels, logits, 1)
+        among = tf.nn.in_top_k(labels, logits, min(TOP_K, n_classes))
+        columns = [losses, tf.cast(right, tf.float32), tf.cast(among, tf.float32)]
+        columns.append(tf.ones_like(weights))
+        return tf.linalg.matvec(tf.stack(columns), weights), gradients
+
+    def _proba(self, inputs: Any) -> Any:
+        return self._tf.nn.softmax(self.model(self._activations(inputs), training=False))
+
+    def _activations(self, inputs: Any) -> Any:
+        is_image = inputs.dtype == self._tf.uint8
+        return self._trunk(inputs, training=False) if is_image else inputs
+
+    def _spread(self, array: NDArray[Any]) -> Any:
+        """A part of the batch for each device."""
+        if self.n_devices == 1:
+            return self._tf.constant(array)
+        parts = np.split(array, self.n_devices)
+        return self._strategy.experimental_distribute_values_from_function(
+            lambda context: self._tf.constant(parts[context.replica_id_in_sync_group])
+        )
