@@ -1,6 +1,6 @@
 """Activations of images, by content: what a frozen part of a network need not compute again.
 
-A row is as large as a hundred embeddings and is read alone, in any order. So it is a block of its own,
+A row is as large as many embeddings and is read alone, in any order. So it is a block of its own,
 and files are not put together in the end.
 """
 

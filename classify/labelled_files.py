@@ -29,9 +29,7 @@ class LabelledFiles:
     labels: NDArray[np.int32]
     size_px: int
 
-    def batches(
-        self, batch_size: int, order: NDArray[np.intp] | None = None
-    ) -> Iterator[Batch]:
+    def batches(self, batch_size: int, order: NDArray[np.intp] | None = None) -> Iterator[Batch]:
         """Batches in the order given, by default as they stand; rows count in that order."""
         files = self.files if order is None else [self.files[row] for row in order]
         return image_batches(files, self.size_px, batch_size, refuse_image(files))

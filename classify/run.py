@@ -216,11 +216,16 @@ def saving(
 
 
 def rank(trained: list[Trained], y_val: NDArray[np.int32]) -> list[Trained]:
-    """The one with the most right answers on val first; of equals, the smaller log loss."""
+    """The one with the most right answers on val first; of equals, the smaller log loss.
 
-    def quality(candidate: Trained) -> tuple[int, float]:
+    Where fine-tuning gained nothing, it kept the head that it began with: then the head is first.
+    """
+
+    def quality(candidate: Trained) -> tuple[int, float, bool]:
         n_right = int((candidate.val.argmax(axis=1) == y_val).sum())
-        return n_right, -float(log_losses(y_val, candidate.val).mean())
+        loss = float(log_losses(y_val, candidate.val).mean())
+        # To four digits: a network and its embeddings do not round alike.
+        return n_right, -round(loss, 4), not is_finetuned(candidate.record.name)
 
     return sorted(trained, key=quality, reverse=True)
 

@@ -24,8 +24,8 @@ class Network:
     dim : int
         Length of an embedding.
     blocks : tuple of tuple of str
-        How the names of the layers of each block begin, from the last block to the first: fine-tuning
-        trains the last ones.
+        How the names of the layers of each block begin, from the last block to the first:
+        fine-tuning trains the last ones.
     imagenet_file : str
         Name that Keras gives the file of its ImageNet weights.
     """

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from classify.finetune import FinetuneSettings, finetune
 
 from cache.reader import FeatureFile
 from classify.deploy import predict_files
-from classify.finetune import FinetuneSettings, finetune
 from classify.heads.registry import HEADS
 from classify.report.write import write_report
 from classify.run import Run

@@ -61,7 +61,11 @@ def run_finetune(arguments: argparse.Namespace) -> int:
     """Fine-tune."""
     given = vars(arguments)
     settings = FinetuneSettings(
-        **{field.name: given[field.name] for field in fields(FinetuneSettings) if field.name in given}
+        **{
+            field.name: given[field.name]
+            for field in fields(FinetuneSettings)
+            if field.name in given
+        }
     )
     finetune(
         Run(arguments.run),

@@ -13,8 +13,7 @@ from extract.decode import shorter_side_px
 from extract.keras_runtime import load_tensorflow
 from extract.stream import DecodedImage
 
-# A crop has this share of the picture, and this ratio of width to height (the second half of the
-# picture's area on from what Szegedy et al. 2015 take, as the pictures are few and cropped already).
+# A crop has this share of the picture, and this ratio of width to height.
 SMALLEST_AREA = 0.35
 ASPECT = (3 / 4, 4 / 3)
 # Largest change of brightness, as a share of white; of contrast and saturation, as a factor.
@@ -77,10 +76,10 @@ def augment(image: Any, size_px: int, seed: Any) -> Any:
     tf = load_tensorflow()
     seeds = tf.unstack(tf.random.split(seed, 6))
     box = _random_box(seeds[0], seeds[1])
-    [cropped] = tf.image.crop_and_resize(
+    crops = tf.image.crop_and_resize(
         tf.cast(image, tf.float32)[tf.newaxis], box[tf.newaxis], [0], (size_px, size_px)
     )
-    pixels = tf.image.stateless_random_flip_left_right(cropped, seeds[2]) / 255
+    pixels = tf.image.stateless_random_flip_left_right(crops[0], seeds[2]) / 255
     pixels = tf.image.stateless_random_brightness(pixels, BRIGHTNESS, seeds[3])
     pixels = tf.image.stateless_random_contrast(pixels, 1 - CONTRAST, 1 + CONTRAST, seeds[4])
     pixels = tf.clip_by_value(pixels, 0, 1)

@@ -36,7 +36,9 @@ class InputBatch(NamedTuple):
 class Inputs(Protocol):
     """The images of a split, in whatever form they are trained on."""
 
-    labels: NDArray[np.int32]
+    @property
+    def labels(self) -> NDArray[np.int32]:
+        """Of each image."""
 
     def batches(
         self, order: NDArray[np.intp], batch_size: int, seed: tuple[int, int]
@@ -53,7 +55,10 @@ class CachedInputs:
     labels: NDArray[np.int32]
 
     def batches(
-        self, order: NDArray[np.intp], batch_size: int, seed: tuple[int, int]  # noqa: ARG002
+        self,
+        order: NDArray[np.intp],
+        batch_size: int,
+        seed: tuple[int, int],  # noqa: ARG002
     ) -> Iterator[InputBatch]:
         """Batches in the order given."""
 
@@ -78,7 +83,10 @@ class ImageInputs:
         return self.files.labels
 
     def batches(
-        self, order: NDArray[np.intp], batch_size: int, seed: tuple[int, int]  # noqa: ARG002
+        self,
+        order: NDArray[np.intp],
+        batch_size: int,
+        seed: tuple[int, int],  # noqa: ARG002
     ) -> Iterator[InputBatch]:
         """Batches in the order given."""
         for rows, images in self.files.batches(batch_size, order):

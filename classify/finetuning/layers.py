@@ -43,7 +43,9 @@ def trained_layers(base: Any, facts: Network, unfreeze: str) -> list[str]:
         if layer.name in chosen and layer.weights and not _is_batch_norm(layer)
     ]
     if not trained:
-        raise RunError(f"--unfreeze {unfreeze}: no layer with weights follows. Name an earlier one.")
+        raise RunError(
+            f"--unfreeze {unfreeze}: no layer with weights follows. Name an earlier one."
+        )
     return trained
 
 
@@ -99,8 +101,8 @@ def inputs_of(operation: Any) -> list[Any]:
 def common_stride(base: Any, cut: Any) -> int:
     """Which of the rows and columns of the cut are used at all: every one, or every second.
 
-    The blocks of ResNets begin with convolutions of 1x1 and stride 2, which look at a quarter of the
-    activations. Only those need to be kept.
+    The blocks of ResNets begin with convolutions of 1x1 and stride 2, which look at a quarter of
+    the activations. Only those need to be kept.
 
     Parameters
     ----------
@@ -132,6 +134,6 @@ def _unknown(unfreeze: str, names: list[str], facts: Network) -> str:
     close = get_close_matches(unfreeze, names, n=3)
     hint = f" Did you mean {' or '.join(close)}?" if close else ""
     return (
-        f"--unfreeze {unfreeze}: expected {', '.join(N_BLOCKS)}, half, all, or the name of a layer of "
-        f"{facts.application} (from {names[1]} to {names[-1]}).{hint}"
+        f"--unfreeze {unfreeze}: expected {', '.join(N_BLOCKS)}, half, all, or the name of a layer "
+        f"of {facts.application} (from {names[1]} to {names[-1]}).{hint}"
     )

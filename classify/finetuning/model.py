@@ -1,4 +1,4 @@
-"""What trains: the top of the network and the head it starts from, and the network they end up in."""
+"""What trains: the top of the network with the head it starts from, and what they end up in."""
 
 from dataclasses import dataclass
 from typing import Any

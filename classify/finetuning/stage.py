@@ -25,7 +25,7 @@ from classify.finetuning.trunk import cached_trunk
 from classify.heads.head import Head
 from classify.heads.keras_layers import require_composable
 from classify.heads.registry import load_head
-from classify.heads.temperature import fit_temperature, sharpen
+from classify.heads.temperature import fit_temperature
 from classify.labelled_files import LabelledFiles, open_split
 from classify.metrics import accuracy, calibration_error, mean_log_loss
 from classify.run import NETWORK_FILE, Record, Run, Trained, saving
@@ -192,17 +192,17 @@ class _Finetuning:
     def _inputs(self) -> tuple[Inputs, Inputs]:
         train, val = self.files["train"], self.files["val"]
         if not (self.settings.cache_trunk and self.network.has_frozen_trunk):
-            inputs = AugmentedInputs(train) if self.settings.augment else ImageInputs(train)
-            return inputs, ImageInputs(val)
+            changed = AugmentedInputs(train) if self.settings.augment else ImageInputs(train)
+            return changed, ImageInputs(val)
         # Changed images are new ones in every epoch: only val comes again and again.
         again = [val] if self.settings.augment else [train, val]
         files = [file for split in again for file in split.files]
         store = cached_trunk(self.run_.folder, self.network, files, self.say)
-        cached = [
+        inputs: list[Inputs] = [
             CachedInputs(store, [_content(file) for file in split.files], split.labels)
             for split in again
         ]
-        return (AugmentedInputs(train), *cached) if self.settings.augment else tuple(cached)
+        return AugmentedInputs(train) if self.settings.augment else inputs[0], inputs[-1]
 
     @property
     def _weights(self) -> NDArray[np.float64]:
@@ -223,8 +223,8 @@ class _Finetuning:
         temperature = (
             fit_temperature(raw, y_val, np.ones(len(y_val))) if record.chosen["epoch"] else 1.0
         )
-        val = sharpen(raw, temperature)
         whole = trainee.whole(temperature)
+        val = self._proba(whole, "val")
         started = time.perf_counter()
         test = self._proba(whole, "test")
         record = replace(
@@ -232,7 +232,9 @@ class _Finetuning:
             predict_seconds=(time.perf_counter() - started) / len(test),
             calibration={
                 "temperature": temperature,
-                "log_loss": [mean_log_loss(y_val, each, np.ones(len(y_val))) for each in (raw, val)],
+                "log_loss": [
+                    mean_log_loss(y_val, each, np.ones(len(y_val))) for each in (raw, val)
+                ],
                 "ece": [calibration_error(y_val, each) for each in (raw, val)],
             },
         )

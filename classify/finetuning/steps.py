@@ -106,12 +106,12 @@ class Steps:
 
     def _in_shares(self, batch: tuple[Any, ...], total: Any) -> tuple[Any, Sequence[Any]]:
         if self.n_shares == 1:
-            return self._gradients(*batch, total)
+            return self._gradients(batch, total)
         tf = self._tf
         shares = [tf.reshape(each, (self.n_shares, -1, *each.shape[1:])) for each in batch]
 
         def add(number: Any, sums: Any, gradients: Sequence[Any]) -> tuple[Any, Any, list[Any]]:
-            more, others = self._gradients(*(share[number] for share in shares), total)
+            more, others = self._gradients([share[number] for share in shares], total)
             return number + 1, sums + more, [a + b for a, b in zip(gradients, others, strict=True)]
 
         nothing = [tf.zeros(variable.shape) for variable in self._variables]
@@ -123,8 +123,9 @@ class Steps:
         )
         return sums, gradients
 
-    def _gradients(self, inputs: Any, labels: Any, weights: Any, total: Any) -> Any:
-        tf = self._tf
+    def _gradients(self, batch: Sequence[Any], total: Any) -> tuple[Any, Sequence[Any]]:
+        """Sums over some images, and what they add to the gradient of the whole batch."""
+        tf, (inputs, labels, weights) = self._tf, batch
         with tf.GradientTape() as tape:
             logits = self.model(self._activations(inputs), training=True)
             n_classes = logits.shape[-1]

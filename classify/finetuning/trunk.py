@@ -69,8 +69,8 @@ def cached_trunk(
         row_bytes = ITEM_BYTES * int(np.prod(trunk.output_shape[1:]))
         size = " x ".join(map(str, trunk.output_shape[1:]))
         say(
-            f"frozen part, to {network.cut_name}: {len(missing)} of {len(files)} images to compute, "
-            f"{size} in float16, {n_bytes(len(missing) * row_bytes)} in {store.folder}"
+            f"frozen part, to {network.cut_name}: {len(missing)} of {len(files)} images to "
+            f"compute, {size} in float16, {n_bytes(len(missing) * row_bytes)} in {store.folder}"
         )
         require_free(folder, len(missing) * row_bytes)
         _fill(store, trunk, [files[row] for row in missing], row_bytes, say)

@@ -125,7 +125,8 @@ def _mlp(head: Any, X: Any) -> Any:
         copy.trainable = not isinstance(copy, batch_normalization)
         outputs = copy(outputs)
         copy.set_weights(layer.get_weights())
-    return _linear(outputs, *last.get_weights(), head.temperature_)
+    kernel, bias = last.get_weights()
+    return _linear(outputs, kernel, bias, head.temperature_)
 
 
 def _placed(proba: Any, classes: NDArray[np.integer], n_classes: int) -> Any:

@@ -1,0 +1,43 @@
+from collections.abc import Iterator
+
+import numpy as np
+
+from classify.finetuning.augment import augmented, frame_px
+from extract.stream import DecodedImage
+
+SIZE_PX = 32
+
+
+def pictures(n: int = 6) -> Iterator[DecodedImage]:
+    frame = frame_px(SIZE_PX)
+    ramp = np.linspace(0, 255, frame).astype(np.uint8)
+    picture = np.stack([np.tile(ramp, (frame, 1))] * 3, axis=-1)
+    return (DecodedImage(row, picture) for row in range(n))
+
+
+def changed(seed: tuple[int, int]) -> list[np.ndarray]:
+    return [pixels for _, pixels in augmented(pictures, SIZE_PX, seed).as_numpy_iterator()]
+
+
+def test_the_same_seed_and_epoch_give_the_same_pictures_and_others_others() -> None:
+    first = changed((0, 1))
+    np.testing.assert_array_equal(first, changed((0, 1)))
+    for other in ((0, 2), (1, 1)):
+        assert all((a != b).any() for a, b in zip(first, changed(other), strict=True))
+
+
+def test_pictures_come_in_order_in_the_networks_size() -> None:
+    rows, images = zip(*augmented(pictures, SIZE_PX, (0, 1)).as_numpy_iterator(), strict=True)
+    assert list(rows) == list(range(6))
+    assert {(image.shape, image.dtype) for image in images} == {
+        ((SIZE_PX, SIZE_PX, 3), np.dtype(np.uint8))
+    }
+
+
+def test_equal_pictures_are_cropped_mirrored_and_coloured_in_different_ways() -> None:
+    images = [each.astype(int) for epoch in range(4) for each in changed((0, epoch))]
+    rises = [image[:, -1].mean() > image[:, 0].mean() for image in images]
+    assert {True, False} == set(rises)  # a mirrored ramp falls
+    spans = [abs(image[:, -1].mean() - image[:, 0].mean()) for image in images]
+    assert np.std(spans) > 10  # a crop sees a part of the ramp
+    assert np.std([image.mean() for image in images]) > 10

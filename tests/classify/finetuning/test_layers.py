@@ -1,0 +1,95 @@
+import pytest
+
+from classify.errors import RunError
+from classify.finetuning.layers import common_stride, depth_of, find_cut, trained_layers
+from classify.finetuning.network import SplitNetwork
+from extract.keras_backbone import KerasBackbone
+from extract.keras_runtime import load_keras
+from extract.networks import NETWORKS
+
+RESNET = NETWORKS["resnet50"]
+
+
+@pytest.fixture(scope="module")
+def base():
+    return KerasBackbone("resnet50", "random", 32).base()
+
+
+def blocks_of(names: list[str]) -> set[str]:
+    return {name.split("_")[0] for name in names}
+
+
+def test_block5_is_the_last_block_and_block4_the_last_two(base) -> None:
+    assert blocks_of(trained_layers(base, RESNET, "block5")) == {"conv5"}
+    assert blocks_of(trained_layers(base, RESNET, "block4")) == {"conv4", "conv5"}
+    assert len(trained_layers(base, RESNET, "block5")) == 10
+
+
+def test_half_is_the_second_half_of_all_layers(base) -> None:
+    trained = set(trained_layers(base, RESNET, "half"))
+    names = [layer.name for layer in base.layers]
+    with_weights = {layer.name for layer in base.layers if "_conv" in layer.name}
+    assert trained == with_weights & set(names[len(names) // 2 :])
+
+
+def test_a_layer_trains_with_all_that_follow_it(base) -> None:
+    trained = trained_layers(base, RESNET, "conv5_block3_2_conv")
+    assert trained == ["conv5_block3_2_conv", "conv5_block3_3_conv"]
+
+
+def test_all_are_all_convolutions_and_never_a_batch_normalization(base) -> None:
+    trained = trained_layers(base, RESNET, "all")
+    norm = load_keras().layers.BatchNormalization
+    assert len(trained) == 53
+    assert not any(isinstance(base.get_layer(name), norm) for name in trained)
+
+
+def test_an_unknown_layer_is_refused_and_near_names_are_offered(base) -> None:
+    with pytest.raises(RunError, match=r"Did you mean .*conv5_block3_2_conv"):
+        trained_layers(base, RESNET, "conv5_block3_2_cov")
+
+
+def test_a_layer_that_nothing_follows_is_refused(base) -> None:
+    with pytest.raises(RunError, match="no layer with weights follows"):
+        trained_layers(base, RESNET, "avg_pool")
+
+
+def test_the_cut_is_where_everything_goes_through_one_tensor(base) -> None:
+    def cut_before(name: str) -> str:
+        cut = find_cut(base, trained_layers(base, RESNET, name))
+        return next(each.name for each in base.operations if each.output is cut)
+
+    assert cut_before("block5") == "conv4_block6_out"
+    # In the middle of a block its shortcut passes by: the cut is before the block.
+    assert cut_before("conv5_block3_2_conv") == "conv5_block2_out"
+    assert cut_before("conv2_block1_1_conv") == "pool1_pool"
+
+
+def test_of_a_block_that_begins_with_stride_2_a_quarter_is_kept(base) -> None:
+    assert common_stride(base, base.get_layer("conv4_block6_out").output) == 2
+    # The next blocks begin with stride 1, and the add of the shortcut reads all of it.
+    assert common_stride(base, base.get_layer("conv5_block1_out").output) == 1
+    assert common_stride(base, base.get_layer("conv1_relu").output) == 1
+
+
+def test_depth_counts_blocks_from_the_last_one() -> None:
+    names = ["conv5_block3_3_conv", "conv4_block1_1_conv", "conv2_block1_0_conv", "conv1_conv"]
+    assert [depth_of(name, RESNET) for name in names] == [0, 1, 3, 4]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_blocks_lie_one_after_the_other_and_hold_every_layer_that_trains(name: str) -> None:
+    facts = NETWORKS[name]
+    base = KerasBackbone(name, "random", 32).base()
+    depths = [depth_of(layer, facts) for layer in trained_layers(base, facts, "all")]
+    assert depths == sorted(depths, reverse=True)
+    assert set(depths) == set(range(len(facts.blocks)))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("unfreeze", ["block5", "block4"])
+def test_something_is_frozen_before_the_last_blocks(name: str, unfreeze: str) -> None:
+    network = SplitNetwork.open(KerasBackbone(name, "random", 32), unfreeze)
+    assert network.has_frozen_trunk
+    n_all = len(trained_layers(network.base, network.backbone.facts, "all"))
+    assert 0 < len(network.trained) < n_all

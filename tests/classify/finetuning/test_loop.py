@@ -1,0 +1,206 @@
+"""Training on a small network in place of the top: epochs, kills, early stops, little memory."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from classify.errors import RunError
+from classify.finetuning.checkpoint import Checkpoint, State
+from classify.finetuning.inputs import InputBatch
+from classify.finetuning.loop import Loop
+from classify.finetuning.optimizer import create_adam
+from classify.finetuning.settings import FinetuneSettings
+from classify.finetuning.steps import Steps, create_strategy
+from extract.devices import Devices
+from extract.keras_runtime import load_keras, load_tensorflow
+
+SETTINGS = FinetuneSettings(epochs=4, patience=9, learning_rate=0.01, batch_size=8)
+
+
+@dataclass
+class Points:
+    """Points in a plane that a straight line divides."""
+
+    inputs: np.ndarray
+    labels: np.ndarray
+
+    @classmethod
+    def draw(cls, n: int, seed: int) -> "Points":
+        inputs = np.random.default_rng(seed).normal(size=(n, 2)).astype(np.float32)
+        return cls(inputs, (inputs.sum(axis=1) > 0).astype(np.int32))
+
+    def batches(self, order: np.ndarray, size: int, seed: tuple[int, int]) -> Iterator[InputBatch]:
+        del seed
+        for start in range(0, len(order), size):
+            rows = order[start : start + size]
+            yield InputBatch(rows, self.inputs[rows])
+
+
+def new_steps(dropout: float) -> Steps:
+    keras = load_keras()
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    stack = [layers.Dense(16, activation="relu"), layers.Dropout(dropout), layers.Dense(2)]
+    model = keras.Sequential([keras.Input((2,)), *stack])
+    variables = model.trainable_variables
+    optimizer = create_adam(variables, [1.0] * len(variables), 0.0)
+    return Steps(None, model, optimizer, create_strategy(Devices("cpu", ("CPU:0",))), 0.0)
+
+
+def loop(
+    folder: Path,
+    settings: FinetuneSettings = SETTINGS,
+    said: list[str] | None = None,
+    dropout: float = 0.0,
+) -> Loop:
+    say = (lambda _: None) if said is None else said.append
+    checkpoint = Checkpoint(folder, {"settings": repr(replace(settings, epochs=0))})
+    train, val = Points.draw(60, 0), Points.draw(40, 1)
+    return Loop(new_steps(dropout), train, val, np.ones(60), settings, checkpoint, say)
+
+
+def weights(trained: Loop) -> list[np.ndarray]:
+    return [variable.numpy() for variable in trained._steps.model.weights]
+
+
+def kill_in_epoch(monkeypatch: pytest.MonkeyPatch, trained: Loop, epoch: int) -> None:
+    """Stop training as a kill would: in the middle of an epoch."""
+    train, calls = trained._steps.train, [0]
+
+    def step(*batch: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == 8 * (epoch - 1) + 4:
+            raise KeyboardInterrupt
+        return train(*batch)
+
+    monkeypatch.setattr(trained._steps, "train", step)
+
+
+@pytest.mark.parametrize("epoch", [1, 2, 4])
+def test_a_killed_run_ends_where_an_uninterrupted_one_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epoch: int
+) -> None:
+    # With Dropout: the states of random numbers have to be kept too.
+    whole = loop(tmp_path / "whole", dropout=0.2)
+    expected = whole.run()
+    killed = loop(tmp_path / "killed", dropout=0.2)
+    kill_in_epoch(monkeypatch, killed, epoch)
+    with pytest.raises(KeyboardInterrupt):
+        killed.run()
+    said: list[str] = []
+    resumed = loop(tmp_path / "killed", said=said, dropout=0.2)
+    state = resumed.run()
+    assert said[0].startswith(f"going on after epoch {epoch - 1}")
+    assert state.history == expected.history
+    assert state.best_epoch == expected.best_epoch
+    for found, wanted in zip(weights(resumed), weights(whole), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+def test_it_learns_and_the_best_epoch_is_put_back(tmp_path: Path) -> None:
+    trained = loop(tmp_path, replace(SETTINGS, epochs=8, learning_rate=0.05))
+    state = trained.run()
+    curve = state.history["val_top1"]
+    assert len(curve) == 9
+    assert len(state.history["train_loss"]) == 8
+    assert curve[state.best_epoch] == max(curve) > 0.9
+    order = np.arange(40)
+    [batch] = trained._val.batches(order, 40, (0, 0))
+    proba = trained._steps.proba(batch.inputs)
+    assert (proba.argmax(axis=1) == trained._val.labels).mean() == pytest.approx(max(curve))
+
+
+def test_an_epoch_that_harms_is_undone(tmp_path: Path) -> None:
+    trained = loop(tmp_path, replace(SETTINGS, epochs=1, learning_rate=0.05))
+    # A network that is right already, on labels that are wrong from here on.
+    before = loop(tmp_path / "before", replace(SETTINGS, epochs=20, learning_rate=0.05))
+    before.run()
+    for variable, value in zip(trained._steps.model.weights, weights(before), strict=True):
+        variable.assign(value)
+    trained._train.labels = 1 - trained._train.labels
+    state = trained.run()
+    assert state.best_epoch == 0
+    assert state.history["val_top1"][1] < state.history["val_top1"][0]
+    for found, wanted in zip(weights(trained), weights(before), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+def test_it_stops_when_nothing_is_gained_for_so_many_epochs(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, epochs=50, patience=2, learning_rate=0.0)
+    state = loop(tmp_path, settings).run()
+    assert state.epoch == 2
+
+
+def test_images_are_seen_in_another_order_in_every_epoch_and_each_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained, seen = loop(tmp_path, replace(SETTINGS, epochs=2)), []
+    batches = Points.batches
+
+    def noting(self: Points, order: np.ndarray, *rest: Any) -> Iterator[InputBatch]:
+        seen.append(order.tolist())
+        return batches(self, order, *rest)
+
+    monkeypatch.setattr(Points, "batches", noting)
+    trained.run()
+    orders = [order for order in seen if len(order) == 60]
+    assert len(orders) == 2
+    assert orders[0] != orders[1]
+    assert sorted(orders[0]) == sorted(orders[1]) == list(range(60))
+
+
+def test_out_of_memory_begins_the_epoch_again_in_shares_to_the_same_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = loop(tmp_path / "room").run()
+    said: list[str] = []
+    cramped = loop(tmp_path / "cramped", said=said)
+    train, calls = cramped._steps.train, [0]
+
+    def step(*batch: Any) -> Any:
+        calls[0] += 1
+        # In the middle of an epoch, when some weights have changed already.
+        if calls[0] > 3 and cramped._steps.n_shares < 4:
+            raise load_tensorflow().errors.ResourceExhaustedError(None, None, "OOM")
+        return train(*batch)
+
+    monkeypatch.setattr(cramped._steps, "train", step)
+    state = cramped.run()
+    assert cramped._steps.n_shares == 4
+    assert sum("out of memory" in line for line in said) == 2
+    np.testing.assert_allclose(
+        state.history["train_loss"], expected.history["train_loss"], rtol=1e-4
+    )
+
+
+def test_without_room_for_a_single_image_it_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cramped = loop(tmp_path)
+
+    def step(*_: Any) -> Any:
+        raise load_tensorflow().errors.ResourceExhaustedError(None, None, "OOM")
+
+    monkeypatch.setattr(cramped._steps, "train", step)
+    with pytest.raises(RunError, match="out of memory with a single image"):
+        cramped.run()
+
+
+def test_a_checkpoint_of_other_settings_is_not_taken_up(tmp_path: Path) -> None:
+    loop(tmp_path).run()
+    said: list[str] = []
+    loop(tmp_path, replace(SETTINGS, learning_rate=0.02), said).run()
+    assert said[0].startswith("epoch 0")
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    checkpoint = Checkpoint(tmp_path, {})
+    checkpoint.save(State(weights=[np.arange(3.0)]))
+    assert checkpoint.load().weights[0].tolist() == [0, 1, 2]
+    checkpoint.path.write_bytes(checkpoint.path.read_bytes()[:100])
+    with pytest.raises(RunError, match="Delete it and run the same command again"):
+        checkpoint.load()

@@ -1,0 +1,281 @@
+"""Fine-tuning of ResNet50 with random weights on three colours, end to end."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cache.reader import FeatureFile
+from classify.errors import RunError
+from classify.finetuning.loop import Loop
+from classify.finetuning.settings import FinetuneSettings
+from classify.finetuning.stage import finetune
+from classify.metrics import log_losses
+from classify.run import NETWORK_FILE, Run, rank
+from classify.train import train_heads
+from extract.backbones import reopen_backbone
+from extract.decode import decode
+from extract.keras_runtime import load_keras
+from extract.settings import ExtractSettings
+from extract.stage import extract_features
+from tests.conftest import write_class_folders
+
+# Large steps: whatever can move, moves.
+FAST = FinetuneSettings(epochs=1, learning_rate=0.01, batch_size=16)
+
+
+def quiet(_: str) -> None:
+    pass
+
+
+@pytest.fixture(scope="module")
+def own_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run of its own, to fine-tune in every way."""
+    folder = tmp_path_factory.mktemp("finetuning")
+    photos = write_class_folders(folder / "photos", n_per_class=20)
+    run = Run(folder / "runs/colors")
+    extract_features(
+        photos, run.features_path, ExtractSettings(weights="random", size_px=32), quiet
+    )
+    train_heads(run, ["logreg", "mlp-128"], seed=0, say=quiet)
+    return run
+
+
+def tune(run: Run, settings: FinetuneSettings, **more) -> list[str]:
+    said: list[str] = []
+    finetune(run, settings, None, None, said.append, **more)
+    return said
+
+
+def saved_network(run: Run, name: str):
+    return load_keras().saving.load_model(run.trained_folder(name) / NETWORK_FILE, safe_mode=True)
+
+
+def nested(network):
+    [base] = [each for each in network.layers if each.name == "resnet50"]
+    return base
+
+
+def weights_of(network, name: str) -> list[np.ndarray]:
+    return network.get_layer(name).get_weights()
+
+
+def images_of(run: Run, split: str) -> np.ndarray:
+    with FeatureFile(run.features_path) as features:
+        root = Path(features.config.data["folder"])
+        paths = [root / features.table.paths[row] for row in features.rows(split)]
+    return np.stack([decode(path.read_bytes(), 32) for path in paths])
+
+
+@pytest.fixture(scope="module")
+def block5(own_run: Run) -> Run:
+    """After one epoch of large steps; whatever came of it is kept."""
+    keep_last_epoch = pytest.MonkeyPatch()
+    measure = Loop._measure
+
+    def last_is_best(self, state) -> None:
+        measure(self, state)
+        state.best_epoch = state.epoch
+        state.best_weights = [variable.numpy() for variable in self._kept]
+
+    keep_last_epoch.setattr(Loop, "_measure", last_is_best)
+    tune(own_run, FAST)
+    keep_last_epoch.undo()
+    return own_run
+
+
+def test_every_batch_normalization_is_bit_equal_and_only_the_last_block_changed(
+    block5: Run,
+) -> None:
+    with FeatureFile(block5.features_path) as features:
+        before = reopen_backbone(features.identity, "random").base()
+    after = nested(saved_network(block5, "finetuned"))
+    changed = {
+        layer.name
+        for layer in before.layers
+        if layer.weights
+        and any(map(np.any, map(np.not_equal, layer.get_weights(), weights_of(after, layer.name))))
+    }
+    assert {name.split("_")[0] for name in changed} == {"conv5"}
+    assert all(name.endswith("_conv") for name in changed)
+    assert len(changed) == 10
+    norms = [each for each in before.layers if each.name.endswith("_bn")]
+    assert len(norms) == 53
+
+
+def test_training_does_not_use_batch_statistics(block5: Run) -> None:
+    """In training mode an image's output is what it is in inference mode, whoever is beside it."""
+    network, images = saved_network(block5, "finetuned"), images_of(block5, "val")[:6]
+    inference = np.asarray(network(images, training=False))
+    np.testing.assert_allclose(np.asarray(network(images, training=True)), inference, atol=1e-5)
+    alone = np.asarray(network(images[:1], training=True))
+    np.testing.assert_allclose(alone, inference[:1], atol=1e-5)
+
+
+def test_the_saved_network_gives_the_kept_probabilities(block5: Run) -> None:
+    with FeatureFile(block5.features_path) as features:
+        tuned = block5.find("finetuned", features)
+    network = saved_network(block5, "finetuned")
+    for split, kept in (("val", tuned.val), ("test", tuned.test)):
+        found = network.predict(images_of(block5, split), verbose=0)
+        np.testing.assert_allclose(found, kept, atol=1e-5)
+
+
+def test_the_record_holds_curves_a_temperature_and_what_it_began_from(block5: Run) -> None:
+    with FeatureFile(block5.features_path) as features:
+        y, tuned = features.labels("val"), block5.find("finetuned", features)
+        start = block5.find("logreg", features)
+    record = tuned.record
+    assert {key: len(values) for key, values in record.history.items()} == {
+        "train_loss": 1,
+        "train_top1": 1,
+        "val_log_loss": 2,
+        "val_top1": 2,
+    }
+    assert record.settings["began"]["chosen"] == start.record.chosen
+    assert record.chosen == {"epoch": 1}
+    assert record.predict_seconds > 0
+    assert record.calibration["temperature"] != 1
+    assert record.calibration["log_loss"][1] == pytest.approx(log_losses(y, tuned.val).mean())
+    assert record.calibration["log_loss"][1] < record.calibration["log_loss"][0]
+
+
+@pytest.mark.parametrize("start", ["logreg", "mlp-128"])
+def test_epoch_0_is_the_head_it_starts_from(own_run: Run, start: str) -> None:
+    said = tune(own_run, replace(FAST, start=start, epochs=0, unfreeze="conv5_block3_3_conv"))
+    with FeatureFile(own_run.features_path) as features:
+        y, head = features.labels("val"), own_run.find(start, features)
+        tuned = own_run.find("finetuned-conv5_block3_3_conv", features)
+        ranked = rank([tuned, head], y)
+    n_right = int((head.val.argmax(axis=1) == y).sum())
+    assert abs(round(tuned.record.history["val_top1"][0] * len(y)) - n_right) <= 1
+    np.testing.assert_allclose(tuned.val, head.val, atol=1e-4)
+    np.testing.assert_allclose(tuned.test, head.test, atol=1e-4)
+    assert f"Fine-tuning did not help on val: epoch 0 is kept, which is {start}." in said
+    assert said[-1].startswith("no difference seen: +0.0 points")
+    # Of two that are equal the head is taken, which is lighter.
+    assert ranked[0].record.name == start
+
+
+def test_what_is_there_with_the_same_settings_is_not_trained_again(block5: Run) -> None:
+    said = tune(block5, FAST)
+    assert said[0] == "finetuned: there already, with these settings (AGAIN=1 trains it again)"
+    assert any(line.startswith("test top-1 (n=") for line in said)
+    said = tune(block5, replace(FAST, epochs=0), is_again=True)
+    assert any(line.startswith("epoch 0: val top-1") for line in said)
+
+
+def test_the_frozen_part_is_cached_once_for_all_fine_tunings_of_a_block(own_run: Run) -> None:
+    tune(own_run, replace(FAST, epochs=0), is_again=True)
+    said = tune(own_run, replace(FAST, epochs=0, label_smoothing=0.1), is_again=True)
+    assert not any("to compute" in line for line in said)
+
+
+def test_with_and_without_the_cached_trunk_the_curves_are_the_same(own_run: Run) -> None:
+    settings = replace(FAST, epochs=2, learning_rate=1e-4, unfreeze="conv5_block3_1_conv")
+    tune(own_run, settings)
+    with FeatureFile(own_run.features_path) as features:
+        cached = own_run.find(settings.name, features).record.history
+    said = tune(own_run, replace(settings, cache_trunk=False))
+    assert not any("to compute" in line for line in said)
+    with FeatureFile(own_run.features_path) as features:
+        whole = own_run.find(settings.name, features).record.history
+    for name, values in cached.items():
+        np.testing.assert_allclose(values, whole[name], rtol=0.02, atol=0.02, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        replace(FAST, unfreeze="all", learning_rate=1e-4),
+        replace(FAST, unfreeze="half", learning_rate=1e-4, label_smoothing=0.1, weight_decay=0.1),
+        replace(FAST, augment=True, learning_rate=1e-4),
+        replace(FAST, unfreeze="conv5_block3_3_conv", precision="mixed_float16"),
+        replace(FAST, unfreeze="conv5_block3_2_conv", start="mlp-128", is_fresh=True),
+    ],
+    ids=lambda settings: settings.name,
+)
+def test_every_way_ends_in_a_network_that_gives_what_was_kept(
+    own_run: Run, settings: FinetuneSettings
+) -> None:
+    tune(own_run, settings)
+    with FeatureFile(own_run.features_path) as features:
+        tuned = own_run.find(settings.name, features)
+    found = saved_network(own_run, settings.name).predict(images_of(own_run, "test"), verbose=0)
+    np.testing.assert_allclose(found, tuned.test, atol=1e-5)
+    assert tuned.record.settings["unfreeze"] == settings.unfreeze
+
+
+def test_an_interrupted_fine_tuning_goes_on_to_the_same_network(
+    own_run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = replace(FAST, epochs=2, learning_rate=1e-3, unfreeze="conv5_block2_3_conv")
+    tune(own_run, settings)
+    with FeatureFile(own_run.features_path) as features:
+        expected = own_run.find(settings.name, features)
+    epoch = Loop._epoch
+
+    def killed(self, state):
+        if state.epoch == 2:
+            raise KeyboardInterrupt
+        return epoch(self, state)
+
+    monkeypatch.setattr(Loop, "_epoch", killed)
+    with pytest.raises(KeyboardInterrupt):
+        tune(own_run, settings, is_again=True)
+    monkeypatch.setattr(Loop, "_epoch", epoch)
+    said = tune(own_run, settings, is_again=True)
+    assert any(line.startswith("going on after epoch 1") for line in said)
+    with FeatureFile(own_run.features_path) as features:
+        resumed = own_run.find(settings.name, features)
+    for name, values in expected.record.history.items():
+        np.testing.assert_allclose(resumed.record.history[name], values, rtol=1e-4, err_msg=name)
+    np.testing.assert_allclose(resumed.test, expected.test, atol=1e-4)
+    assert not list(own_run.folder.glob(".finetuned*"))
+
+
+def test_images_of_rare_classes_count_as_they_did_for_the_head(own_run: Run) -> None:
+    from classify.finetuning.stage import _Finetuning
+    from classify.settings import TrainSettings
+
+    train_heads(own_run, ["mlp-32"], 0, quiet, TrainSettings(common={"class_weight": "balanced"}))
+    with FeatureFile(own_run.features_path) as features:
+        start = own_run.find("mlp-32", features)
+        tuning = _Finetuning.open(own_run, features, start, FAST, None, None, "auto", quiet)
+        labels, weights = features.labels("train"), tuning._weights
+    totals = [weights[labels == label].sum() for label in range(3)]
+    np.testing.assert_allclose(totals, len(labels) / 3)
+
+
+def test_without_the_logistic_regression_it_says_what_to_run(run: Run) -> None:
+    with pytest.raises(RunError, match="make heads HEADS=logreg"):
+        finetune(run, FAST, None, None, quiet)
+
+
+def test_a_backbone_without_layers_cannot_be_fine_tuned(run: Run) -> None:
+    train_heads(run, ["logreg"], seed=0, say=quiet)
+    with pytest.raises(RunError, match="mean-color has no layers to fine-tune"):
+        finetune(run, FAST, None, None, quiet)
+
+
+def test_a_head_that_is_not_made_of_layers_is_refused(run: Run) -> None:
+    train_heads(run, ["knn"], seed=0, say=quiet)
+    with pytest.raises(RunError, match=r"KNN cannot be made of Keras layers"):
+        finetune(run, replace(FAST, start="knn"), None, None, quiet)
+
+
+def test_moved_images_are_asked_for(own_run: Run, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="Name it with --data"):
+        finetune(own_run, replace(FAST, seed=9), tmp_path / "gone", None, quiet)
+
+
+def test_an_image_that_changed_since_extraction_is_named(own_run: Run, tmp_path: Path) -> None:
+    copy = tmp_path / "photos"
+    shutil.copytree(own_run.folder.parents[1] / "photos", copy)
+    with FeatureFile(own_run.features_path) as features:
+        changed = features.table.paths[features.rows("val")[0]]
+    shutil.copy(copy / "red/001.png", copy / changed)
+    with pytest.raises(RunError, match=rf"{changed}: its content changed"):
+        finetune(own_run, replace(FAST, cache_trunk=False), copy, None, quiet)
