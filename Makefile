@@ -32,6 +32,15 @@ B         ?=
 TOP       ?=
 FORMAT    ?=
 EPOCHS    ?=
+UNFREEZE  ?=
+START     ?=
+LEARNING_RATE ?=
+LABEL_SMOOTHING ?=
+WEIGHT_DECAY ?=
+AUGMENT   ?=
+TRUNK_CACHE ?=
+PRESET    ?=
+VAL_SHARE ?=
 OVERWRITE ?=
 STORE     ?=
 DRY_RUN   ?=
@@ -50,7 +59,7 @@ runtime = $(call option,device,$(DEVICE)) $(call option,engine,$(ENGINE)) \
 	  $(call option,batch-size,$(BATCH))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo features verify heads report open compare finetune predict test check format bench-cache bench-extract bench-heads bench-report clean named
+.PHONY: help install demo features verify heads report open compare finetune preset predict test check format bench-cache bench-extract bench-heads bench-report bench-finetune clean named
 
 help: ## this help
 	@echo "Cache a frozen network's embeddings once, then train and compare heads in seconds."
@@ -75,7 +84,7 @@ help: ## this help
 #: MAX_ROUNDS lightgbm: most rounds (200)
 #: MAX_EPOCHS mlp: most epochs (10 to 100, by the number of images)
 #: REFIT      1: fit heads anew on train and val, with what val chose
-#: AGAIN      1: train heads that would be reused too
+#: AGAIN      1: train heads, or fine-tune, what would be reused too
 #: CURVE      1: learning curve, heads on 1 to 100 % of train
 #: FOLDS      cross-validate on train and val in so many folds
 #: JOBS       fits at a time, of CURVE and FOLDS (the cores)
@@ -87,7 +96,16 @@ help: ## this help
 #: TOP        classes to show for each file (3)
 #: FORMAT     of predictions: table, csv or json (table)
 #: SEED       of the split; of heads; of fine-tuning (0)
-#: EPOCHS     of fine-tuning (5)
+#: VAL_SHARE  share of val where the folder does not name it (0.15, or 0.2 of train)
+#: UNFREEZE   what fine-tuning trains: block5, block4 (the last two blocks), half, all, or a layer
+#:            and all after it (block5)
+#: START      head that fine-tuning starts from (logreg)
+#: EPOCHS     of fine-tuning, at most (10)
+#: LEARNING_RATE  of fine-tuning, for the head; less for each block before it (0.0001)
+#: LABEL_SMOOTHING, WEIGHT_DECAY  of fine-tuning (0)
+#: AUGMENT    1: flip, crop and colour the images of train when fine-tuning
+#: TRUNK_CACHE  off: run the frozen part in every epoch, and keep nothing of it on disk
+#: PRESET     recipe: origin, origin-unfrozen, origin-half or origin-128
 #: OVERWRITE  1: replace features that were made with other settings
 #: STORE      float16: keep embeddings in half the space (float32)
 #: DRY_RUN    1: say what `make features` would do, and write nothing
@@ -107,7 +125,8 @@ features: $(READY) named ## stage one: images in DATA to runs/NAME/features.h5
 	@.venv/bin/python -m extract "$(DATA)" --out "$(RUN)/features.h5" \
 	  $(call option,weights,$(WEIGHTS)) $(call option,size,$(SIZE)) $(call option,seed,$(SEED)) \
 	  $(call option,backbone,$(BACKBONE)) $(call option,pooling,$(POOLING)) \
-	  $(call option,precision,$(PRECISION)) $(runtime) $(call option,store,$(STORE)) $(if $(OVERWRITE),--overwrite) $(if $(DRY_RUN),--dry-run)
+	  $(call option,precision,$(PRECISION)) $(call option,val-share,$(VAL_SHARE)) \
+	  $(runtime) $(call option,store,$(STORE)) $(if $(OVERWRITE),--overwrite) $(if $(DRY_RUN),--dry-run)
 	@$(if $(DRY_RUN),,echo "$(NAME)" > runs/.last)
 
 verify: $(READY) named ## is runs/NAME/features.h5 whole?
@@ -135,7 +154,20 @@ compare: $(READY) ## two runs side by side: A=runs/x B=runs/y
 
 finetune: $(READY) named ## stage three: train the network's last block too
 	@.venv/bin/python -m classify finetune "$(RUN)" $(call option,weights,$(WEIGHTS)) \
-	  $(call option,data,$(DATA)) $(call option,seed,$(SEED)) $(call option,epochs,$(EPOCHS))
+	  $(call option,data,$(DATA)) $(call option,seed,$(SEED)) $(call option,epochs,$(EPOCHS)) \
+	  $(call option,unfreeze,$(UNFREEZE)) $(call option,start,$(START)) \
+	  $(call option,learning-rate,$(LEARNING_RATE)) $(call option,batch-size,$(BATCH)) \
+	  $(call option,label-smoothing,$(LABEL_SMOOTHING)) \
+	  $(call option,weight-decay,$(WEIGHT_DECAY)) $(call option,precision,$(PRECISION)) \
+	  $(call option,device,$(DEVICE)) $(if $(AUGMENT),--augment) \
+	  $(if $(filter off,$(TRUNK_CACHE)),--no-trunk-cache) $(if $(AGAIN),--again)
+
+preset: $(READY) ## a recipe that headbench came from, end to end: PRESET=origin DATA=folder
+	@test -n "$(PRESET)" -a -n "$(DATA)" || { \
+	  echo "error: which recipe, which images? Say PRESET=origin DATA=folder." >&2; exit 2; }
+	@.venv/bin/python -m classify preset "$(PRESET)" "$(DATA)" "runs/$(NAME)-$(PRESET)" \
+	  $(call option,weights,$(WEIGHTS)) $(call option,seed,$(SEED)) $(call option,epochs,$(EPOCHS))
+	@echo "$(NAME)-$(PRESET)" > runs/.last
 
 predict: $(READY) named ## classes of new IMAGES
 	@.venv/bin/python -m classify predict "$(RUN)" --images $(IMAGES) \
@@ -166,6 +198,9 @@ bench-extract: .venv/.ready-dev .venv/.ready-bench ## extraction against three e
 
 bench-heads: .venv/.ready-dev ## heads at Food-101's size against the plain calls: runs/bench/heads.json
 	@.venv/bin/python -m tests.benchmarks.heads
+
+bench-finetune: .venv/.ready-dev ## an epoch with and without the cached trunk: runs/bench/finetune.json
+	@.venv/bin/python -m tests.benchmarks.finetune
 
 bench-report: .venv/.ready-dev ## the report at Food-101's size: runs/bench/report.json
 	@.venv/bin/python -m tests.benchmarks.report

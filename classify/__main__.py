@@ -1,4 +1,4 @@
-"""``python -m classify train|report|open|compare|finetune|predict|demo``."""
+"""``python -m classify train|report|open|compare|finetune|predict|demo|preset``."""
 
 import argparse
 import shlex
@@ -11,7 +11,10 @@ from tqdm import tqdm
 from cache import cli
 from classify.commands import finetune, predict, report, train
 from classify.commands.options import Commands
+from classify.commands.sequence import run_commands
 from classify.demo import run_demo
+from classify.presets import PRESETS, preset_commands
+from extract.weights import IMAGENET
 
 
 def parser() -> argparse.ArgumentParser:
@@ -23,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for each in (train, report, finetune, predict):
         each.add(commands)
-    _add_demo(commands)
+    _add_sequences(commands)
     return parser
 
 
@@ -36,15 +39,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     return int(arguments.command(arguments))
 
 
-def _add_demo(commands: Commands) -> None:
+# These run this very command line, which is why they are not in files beside the others.
+def _add_sequences(commands: Commands) -> None:
     command = commands.add_parser("demo", help="all three stages on scikit-learn's digits")
     command.add_argument("run", type=Path, help="a folder to make, such as runs/demo")
     command.set_defaults(command=_demo)
+    command = commands.add_parser("preset", help="one of the recipes that headbench came from")
+    command.add_argument("name", choices=PRESETS)
+    command.add_argument("data", help="folder of images")
+    command.add_argument("run", help="a folder to make, such as runs/photos-origin")
+    command.add_argument("--weights", default=IMAGENET, help="imagenet, random, or a path")
+    command.add_argument("--seed", type=cli.at_least(0), default=0)
+    command.add_argument("--epochs", type=cli.at_least(0), help="of fine-tuning")
+    command.set_defaults(command=_preset)
 
 
 def _demo(arguments: argparse.Namespace) -> int:
-    # The demo runs this very command line, which is why it is not a file beside the others.
     run_demo(arguments.run, main, tqdm.write)
+    return 0
+
+
+def _preset(arguments: argparse.Namespace) -> int:
+    given = vars(arguments)
+    names = ("name", "data", "run", "weights", "seed", "epochs")
+    commands = preset_commands(**{name: given[name] for name in names})
+    run_commands(commands, main, tqdm.write)
     return 0
 
 

@@ -1,13 +1,13 @@
 """The demo: all three stages on the handwritten digits that come with scikit-learn."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from cache.fingerprint import RANDOM_WEIGHTS
-from extract import __main__ as extract_command
+from classify.commands.sequence import Command, run_commands
 from extract.backbones import create_backbone
 from extract.errors import WeightsError
 from extract.settings import ExtractSettings
@@ -17,8 +17,6 @@ SIZE_PX = 64
 # The digits are 8 x 8 px; written larger, so that people can look at them.
 FILE_PX = 64
 EPOCHS = 2
-
-Command = Callable[[Sequence[str]], int]
 
 
 def run_demo(folder: Path, classify: Command, say: Callable[[str], None]) -> None:
@@ -37,16 +35,14 @@ def run_demo(folder: Path, classify: Command, say: Callable[[str], None]) -> Non
     write_digits(images)
     weights = _weights(say)
     extract = ["--weights", weights, "--size", str(SIZE_PX), "--overwrite"]
-    steps: list[tuple[str, Command, list[str]]] = [
-        ("extract", extract_command.main, [str(images), "--out", str(features), *extract]),
-        ("classify", classify, ["train", str(features)]),
-        ("classify", classify, ["finetune", str(features), "--epochs", str(EPOCHS)]),
-        ("classify", classify, ["report", str(features)]),
-        ("classify", classify, ["predict", str(features), "--images", str(images / "7/0007.png")]),
+    commands = [
+        ("extract", [str(images), "--out", str(features), *extract]),
+        ("classify", ["train", str(features)]),
+        ("classify", ["finetune", str(features), "--epochs", str(EPOCHS)]),
+        ("classify", ["report", str(features)]),
+        ("classify", ["predict", str(features), "--images", str(images / "7/0007.png")]),
     ]
-    for package, command, arguments in steps:
-        say(f"\n$ python -m {package} {' '.join(arguments)}")
-        command(arguments)
+    run_commands(commands, classify, say)
     say(f"\nThe page: {folder / 'report' / 'index.html'}. The embeddings: {features}.")
     say("Now your own photographs: make features DATA=folder, then make heads, make report.")
 

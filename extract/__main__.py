@@ -55,6 +55,12 @@ def parser() -> argparse.ArgumentParser:
         help=f"of the split (default {default.seed})",
     )
     parser.add_argument(
+        "--val-share",
+        type=float,
+        default=default.val_share,
+        help="share of val, where the folder does not name it (default 0.15, or 0.2 of train)",
+    )
+    parser.add_argument(
         "--pooling",
         choices=POOLINGS,
         default=default.pooling,

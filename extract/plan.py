@@ -137,13 +137,14 @@ def plan_table(
     data = {
         "folder": str(dataset.root),
         "layout": dataset.layout,
-        "split": describe_rule(missing_splits(given), settings.seed),
+        "split": describe_rule(missing_splits(given), settings.seed, settings.val_share),
         "seed": settings.seed,
+        **({} if settings.val_share is None else {"val_share": settings.val_share}),
     }
     return Table(
         paths=tuple(image.path for image, _ in readable),
         labels=np.array([label_of[image.class_name] for image, _ in readable], dtype=np.int32),
-        splits=assign_splits(given, contents, settings.seed),
+        splits=assign_splits(given, contents, settings.seed, settings.val_share),
         content_sha256=hash_rows(contents),
         classes=dataset.classes,
         rejected=tuple(sorted((*dataset.rejected, *unreadable))),

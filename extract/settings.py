@@ -51,6 +51,8 @@ class ExtractSettings:
         mixed_float16 (float16 inside, float32 embeddings) on GPUs that gain from it, else float32.
     seed : int
         Of the split.
+    val_share : float or None
+        Share of val where the folder does not name it; None for the usual one.
     device, engine, batch_size
         See `Runtime`.
     store : str
@@ -65,6 +67,7 @@ class ExtractSettings:
     pooling: str = POOLINGS[0]
     precision: str = AUTO
     seed: int = 0
+    val_share: float | None = None
     device: str = AUTO
     engine: str = AUTO
     batch_size: int | None = None

@@ -25,17 +25,50 @@ def missing_splits(given: Sequence[str | None]) -> tuple[str, ...]:
     return tuple(split for split in ("val", "test") if split not in given)
 
 
-def describe_rule(missing: tuple[str, ...], seed: int) -> str:
+def shares_of(missing: tuple[str, ...], val_share: float | None = None) -> dict[str, float]:
+    """Shares of val and test, where the folder does not name them.
+
+    Parameters
+    ----------
+    missing : tuple of str
+        As `missing_splits` gives it.
+    val_share : float or None
+        Share of val that the user wants; None for the usual one.
+
+    Raises
+    ------
+    DataError
+        If the folder names val itself, or nothing would be left for train.
+    """
+    shares = dict(SHARES[missing])
+    if val_share is None:
+        return shares
+    if "val" not in missing:
+        raise DataError("--val-share: the folder names the images of val itself. Leave it out.")
+    shares["val"] = val_share
+    if not 0 < val_share < 1 - shares.get("test", 0):
+        raise DataError(
+            f"--val-share {val_share}: expected more than 0 and, so that train is left, less than "
+            f"{1 - shares.get('test', 0):.2f}."
+        )
+    return shares
+
+
+def describe_rule(missing: tuple[str, ...], seed: int, val_share: float | None = None) -> str:
     """The rule of the split, in words, for the file and the report."""
     if not missing:
         return "as the folder names them"
-    carved = " and ".join(f"{split} {SHARES[missing][split]:.0%}" for split in missing)
+    shares = shares_of(missing, val_share)
+    carved = " and ".join(f"{split} {shares[split]:.0%}" for split in missing)
     whole = "of all images" if len(missing) == 2 else "of train, the rest as the folder names it"
     return f"{carved} {whole}; by content hash, seed {seed}"
 
 
 def assign_splits(
-    given: Sequence[str | None], contents: Sequence[bytes], seed: int
+    given: Sequence[str | None],
+    contents: Sequence[bytes],
+    seed: int,
+    val_share: float | None = None,
 ) -> NDArray[np.uint8]:
     """Decide the split of each image.
 
@@ -48,13 +81,15 @@ def assign_splits(
         nobody: each image's place depends on nothing but its own content and the seed. The price
         is that shares hold on average, in each class, not to the image.
     seed : int
+    val_share : float or None
+        See `shares_of`.
 
     Returns
     -------
     uint8 (n_images,)
         Index into `cache.format.SPLITS`.
     """
-    shares = SHARES[missing_splits(given)]
+    shares = shares_of(missing_splits(given), val_share)
     return np.array(
         [
             SPLITS.index(split if split in ("val", "test") else _draw(content, seed, shares))

@@ -45,6 +45,11 @@ def test_make_alone_prints_every_target_and_variable(checkout: Path) -> None:
             "bench-report",
             "open",
             "compare",
+            "preset",
+            "bench-finetune",
+            "UNFREEZE",
+            "AUGMENT",
+            "VAL_SHARE",
             "STORE",
             "DRY_RUN",
             "REPAIR",
@@ -101,6 +106,31 @@ def test_every_choice_of_the_report_reaches_the_command(checkout: Path) -> None:
     assert 'classify open "runs/photos"' in make(checkout, "-n", "open", "NAME=photos").stdout
     compare = make(checkout, "-n", "compare", "A=runs/a b", "B=runs/c").stdout
     assert 'classify compare "runs/a b" "runs/c"' in compare
+
+
+def test_every_choice_of_fine_tuning_reaches_the_command(checkout: Path) -> None:
+    given = ["UNFREEZE=block4", "START=mlp", "EPOCHS=3", "LEARNING_RATE=0.001", "AUGMENT=1"]
+    given += ["LABEL_SMOOTHING=0.1", "WEIGHT_DECAY=0.01", "TRUNK_CACHE=off", "AGAIN=1", "BATCH=8"]
+    done = make(checkout, "-n", "finetune", "NAME=photos", "PRECISION=float32", *given).stdout
+    for option in (
+        *('--unfreeze "block4"', '--start "mlp"', '--epochs "3"', '--learning-rate "0.001"'),
+        *('--label-smoothing "0.1"', '--weight-decay "0.01"', '--precision "float32"'),
+        *("--augment", "--no-trunk-cache", "--again", '--batch-size "8"'),
+    ):
+        assert option in done
+    plain = make(checkout, "-n", "finetune", "NAME=photos").stdout
+    assert "--augment" not in plain
+    assert "--no-trunk-cache" not in plain
+
+
+def test_a_preset_is_one_command_in_a_run_of_its_own(checkout: Path) -> None:
+    (checkout / "photos").mkdir()
+    done = make(checkout, "-n", "preset", "PRESET=origin-half", "DATA=photos", "WEIGHTS=w.h5")
+    assert 'preset "origin-half" "photos" "runs/photos-origin-half"' in done.stdout
+    assert '--weights "w.h5"' in done.stdout
+    done = make(checkout, "preset", "PRESET=origin")
+    assert done.returncode == 2
+    assert "Say PRESET=origin DATA=folder" in done.stderr.splitlines()[0]
 
 
 def test_one_run_cannot_be_compared(checkout: Path) -> None:

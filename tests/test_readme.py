@@ -13,7 +13,7 @@ from classify.arrays import load_arrays, save_arrays
 from classify.heads.head import Head
 from classify.settings import combine, configured_heads
 from extract.keras_backbone import KerasBackbone
-from extract.networks import CAFFE, NETWORKS, Network
+from extract.networks import CAFFE, NETWORKS, RESNET, Network
 from tests.classify.test_heads import separable
 from tests.conftest import ROOT
 
@@ -61,7 +61,7 @@ def test_the_settings_in_it_are_understood(tmp_path: Path) -> None:
 
 
 def test_the_backbone_in_it_works(monkeypatch: pytest.MonkeyPatch) -> None:
-    names = {"Network": Network, "CAFFE": CAFFE}
+    names = {"Network": Network, "CAFFE": CAFFE, "RESNET": RESNET}
     [(name, row)] = eval("{" + block('"resnet152"') + "}", names).items()  # noqa: S307, our own text
     monkeypatch.setitem(NETWORKS, name, row)
     network = KerasBackbone(name, "random", 32).network()

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from classify.finetune import FinetuneSettings, finetune
 
 from cache.reader import FeatureFile
 from classify.deploy import predict_files
+from classify.finetuning.settings import FinetuneSettings
+from classify.finetuning.stage import finetune
 from classify.heads.registry import HEADS
 from classify.report.write import write_report
 from classify.run import Run

@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from cache import cli
 from classify.commands.options import Commands, add_data, add_run, add_weights
-from classify.finetuning.settings import FinetuneSettings
+from classify.finetuning.settings import SCHEDULES, FinetuneSettings
 from classify.finetuning.stage import finetune
 from classify.run import Run
 from extract.settings import AUTO, DEVICES, PRECISIONS
@@ -45,6 +45,15 @@ def add(commands: Commands) -> None:
     ]
     for name, kind, value in numbers:
         command.add_argument(name, type=kind, default=value, help=f"default {value}")
+    command.add_argument(
+        "--fresh",
+        dest="is_fresh",
+        action="store_true",
+        help="take the layers of the head and not its weights",
+    )
+    command.add_argument(
+        "--schedule", choices=SCHEDULES, default=default.schedule, help="of the learning rate"
+    )
     command.add_argument("--augment", action="store_true", help="flip, crop, colour train's images")
     command.add_argument(
         "--no-trunk-cache",
@@ -57,19 +66,18 @@ def add(commands: Commands) -> None:
     command.add_argument("--again", action="store_true", help="train what would be reused too")
 
 
+def settings_of(arguments: argparse.Namespace) -> FinetuneSettings:
+    """The settings that were given, and the defaults of the others."""
+    given = vars(arguments)
+    names = [field.name for field in fields(FinetuneSettings) if field.name in given]
+    return FinetuneSettings(**{name: given[name] for name in names})
+
+
 def run_finetune(arguments: argparse.Namespace) -> int:
     """Fine-tune."""
-    given = vars(arguments)
-    settings = FinetuneSettings(
-        **{
-            field.name: given[field.name]
-            for field in fields(FinetuneSettings)
-            if field.name in given
-        }
-    )
     finetune(
         Run(arguments.run),
-        settings,
+        settings_of(arguments),
         arguments.data,
         arguments.weights,
         tqdm.write,

@@ -63,14 +63,14 @@ class Loop:
         state = self._checkpoint.load()
         if state is None:
             state = State(history=Curves(self._n_classes).history)
-            self._measure(state)
+            self.measure(state)
         else:
             self._say(f"going on after epoch {state.epoch}, which {self._checkpoint.path} holds")
             self._restore(state)
         while state.epoch < self._settings.epochs and not self._is_over(state):
             state.epoch += 1
-            self._add_train(state, self._epoch(state))
-            self._measure(state)
+            self._add_train(state, self.epoch(state))
+            self.measure(state)
         for variable, value in zip(self._kept, state.best_weights, strict=True):
             variable.assign(value)
         return state
@@ -78,7 +78,7 @@ class Loop:
     def _is_over(self, state: State) -> bool:
         return state.epoch - state.best_epoch >= self._settings.patience
 
-    def _epoch(self, state: State) -> NDArray[np.float64]:
+    def epoch(self, state: State) -> NDArray[np.float64]:
         """Every image once; where memory runs out, again from the start in smaller shares."""
         out_of_memory = load_tensorflow().errors.ResourceExhaustedError
         batch_size = _padded_size(self._settings.batch_size, self._steps)
@@ -96,7 +96,7 @@ class Loop:
             f"each gradient in {self._steps.n_shares} shares"
         )
         self._restore(state)
-        return self._epoch(state)
+        return self.epoch(state)
 
     def _pass(self, epoch: int, batch_size: int) -> NDArray[np.float64]:
         seed = (self._settings.seed, epoch)
@@ -133,7 +133,7 @@ class Loop:
         if self._n_classes > TOP_K:
             state.history["train_top5"].append(float(top5))
 
-    def _measure(self, state: State) -> None:
+    def measure(self, state: State) -> None:
         """Note how the network does on val, and keep what is needed to go on from here."""
         y, curves = self._val.labels, Curves(self._n_classes)
         proba = self._proba()

@@ -1,12 +1,26 @@
 """What a user may choose of stage three."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from classify.errors import RunError
 from classify.run import FINETUNED
 from extract.settings import AUTO
 
 DEFAULT_UNFREEZE = "block5"
 COSINE, CONSTANT = SCHEDULES = ("cosine", "constant")
+
+
+Range = tuple[str, Callable[[float], bool]]
+POSITIVE: Range = ("a number above 0", lambda value: 0 < value < float("inf"))
+SHARE: Range = ("a number from 0 to below 1", lambda value: 0 <= value < 1)
+RANGES: dict[str, Range] = {
+    "learning_rate": POSITIVE,
+    "depth_decay": ("a number above 0 and up to 1", lambda value: 0 < value <= 1),
+    "label_smoothing": SHARE,
+    "warmup": SHARE,
+    "weight_decay": ("a number from 0 on", lambda value: 0 <= value < float("inf")),
+}
 
 
 @dataclass(frozen=True)
@@ -66,6 +80,14 @@ class FinetuneSettings:
     cache_trunk: bool = True
     precision: str = AUTO
     seed: int = 0
+
+    def check(self) -> None:
+        """Raise `RunError` for a value that is out of its range."""
+        for name, (expected, holds) in RANGES.items():
+            value = getattr(self, name)
+            if not holds(value):
+                option = name.replace("_", "-")
+                raise RunError(f"--{option}: expected {expected}, found {value}.")
 
     @property
     def name(self) -> str:

@@ -29,5 +29,7 @@ def _extraction(source: Source) -> str:
         "store": config.store,
         "seed": config.data["seed"],
     }
+    if "val_share" in config.data:
+        options["val-share"] = config.data["val_share"]
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
     return shlex.join(["python", "-m", "extract", str(config.data["folder"]), *words])

@@ -66,6 +66,27 @@ def test_the_rule_in_words(given: list[str | None], rule: str) -> None:
     assert describe_rule(missing_splits(given), seed=7) == rule
 
 
+def test_another_share_of_val_is_carved_and_said() -> None:
+    splits = assign_splits(["train"] * 5000 + ["test"] * 10, contents(5010), 0, val_share=0.4)
+    assert abs((splits[:5000] == VAL).mean() - 0.40) < 4 * np.sqrt(0.4 * 0.6 / 5000)
+    assert describe_rule(("val",), 0, 0.4).startswith("val 40% of train")
+
+
+@pytest.mark.parametrize(
+    ("given", "share", "message"),
+    [
+        (["train", "val"], 0.4, "names the images of val itself"),
+        ([None], 0.85, "less than 0.85"),
+        ([None], 0.0, "expected more than 0"),
+    ],
+)
+def test_a_share_of_val_that_cannot_be_is_refused(
+    given: list[str | None], share: float, message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        assign_splits(given, contents(len(given)), 0, share)
+
+
 def check(labels: list[int], splits: list[int], hashes: list[bytes]) -> list[str]:
     return check_splits(
         np.array(labels, dtype=np.int32), np.array(splits, dtype=np.uint8), hashes, ["cat", "dog"]

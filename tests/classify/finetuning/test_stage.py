@@ -73,14 +73,14 @@ def images_of(run: Run, split: str) -> np.ndarray:
 def block5(own_run: Run) -> Run:
     """After one epoch of large steps; whatever came of it is kept."""
     keep_last_epoch = pytest.MonkeyPatch()
-    measure = Loop._measure
+    measure = Loop.measure
 
     def last_is_best(self, state) -> None:
         measure(self, state)
         state.best_epoch = state.epoch
         state.best_weights = [variable.numpy() for variable in self._kept]
 
-    keep_last_epoch.setattr(Loop, "_measure", last_is_best)
+    keep_last_epoch.setattr(Loop, "measure", last_is_best)
     tune(own_run, FAST)
     keep_last_epoch.undo()
     return own_run
@@ -215,17 +215,17 @@ def test_an_interrupted_fine_tuning_goes_on_to_the_same_network(
     tune(own_run, settings)
     with FeatureFile(own_run.features_path) as features:
         expected = own_run.find(settings.name, features)
-    epoch = Loop._epoch
+    epoch = Loop.epoch
 
     def killed(self, state):
         if state.epoch == 2:
             raise KeyboardInterrupt
         return epoch(self, state)
 
-    monkeypatch.setattr(Loop, "_epoch", killed)
+    monkeypatch.setattr(Loop, "epoch", killed)
     with pytest.raises(KeyboardInterrupt):
         tune(own_run, settings, is_again=True)
-    monkeypatch.setattr(Loop, "_epoch", epoch)
+    monkeypatch.setattr(Loop, "epoch", epoch)
     said = tune(own_run, settings, is_again=True)
     assert any(line.startswith("going on after epoch 1") for line in said)
     with FeatureFile(own_run.features_path) as features:
@@ -237,16 +237,25 @@ def test_an_interrupted_fine_tuning_goes_on_to_the_same_network(
 
 
 def test_images_of_rare_classes_count_as_they_did_for_the_head(own_run: Run) -> None:
-    from classify.finetuning.stage import _Finetuning
+    from classify.finetuning.tuning import Finetuning
     from classify.settings import TrainSettings
 
     train_heads(own_run, ["mlp-32"], 0, quiet, TrainSettings(common={"class_weight": "balanced"}))
     with FeatureFile(own_run.features_path) as features:
         start = own_run.find("mlp-32", features)
-        tuning = _Finetuning.open(own_run, features, start, FAST, None, None, "auto", quiet)
-        labels, weights = features.labels("train"), tuning._weights
+        tuning = Finetuning.open(own_run, features, start, FAST, None, None, "auto", quiet)
+        labels, weights = features.labels("train"), tuning.weights
     totals = [weights[labels == label].sum() for label in range(3)]
     np.testing.assert_allclose(totals, len(labels) / 3)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("learning_rate", -1), ("label_smoothing", 1), ("weight_decay", float("nan"))],
+)
+def test_a_setting_out_of_its_range_is_refused(own_run: Run, setting: str, value: float) -> None:
+    with pytest.raises(RunError, match=f"--{setting.replace('_', '-')}: expected a number"):
+        finetune(own_run, replace(FAST, **{setting: value}), None, None, quiet)
 
 
 def test_without_the_logistic_regression_it_says_what_to_run(run: Run) -> None:

@@ -1,0 +1,200 @@
+"""One fine-tuning: what it needs, training, measuring and keeping it."""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.class_weight import compute_sample_weight
+
+from cache.format import SPLITS
+from cache.reader import FeatureFile
+from classify.errors import RunError
+from classify.finetuning.checkpoint import Checkpoint, State
+from classify.finetuning.inputs import AugmentedInputs, CachedInputs, ImageInputs, Inputs
+from classify.finetuning.loop import Loop
+from classify.finetuning.model import Trainee, precision, require_all_classes
+from classify.finetuning.network import SplitNetwork
+from classify.finetuning.settings import FinetuneSettings
+from classify.finetuning.trunk import cached_trunk
+from classify.heads.head import Head
+from classify.heads.keras_layers import require_composable
+from classify.heads.registry import load_head
+from classify.heads.temperature import fit_temperature
+from classify.labelled_files import LabelledFiles, open_split
+from classify.metrics import calibration_error, mean_log_loss
+from classify.run import NETWORK_FILE, Record, Run, Trained, saving
+from extract.backbones import reopen_backbone
+from extract.devices import Devices, describe_devices, find_devices
+from extract.embedder import EngineEmbedder
+from extract.engines import tensorflow_engine
+from extract.keras_backbone import KerasBackbone
+from extract.stopwatch import Stopwatch
+
+
+@dataclass(frozen=True)
+class Finetuning:
+    """All that one fine-tuning needs; `open` finds it.
+
+    Attributes
+    ----------
+    source : Run
+    features : FeatureFile
+    head : Head
+        Fitted: what training starts from.
+    settings : FinetuneSettings
+    network : SplitNetwork
+    files : dict of str to LabelledFiles
+        By split.
+    devices : Devices
+    say : callable
+    """
+
+    source: Run
+    features: FeatureFile
+    head: Head
+    settings: FinetuneSettings
+    network: SplitNetwork
+    files: dict[str, LabelledFiles]
+    devices: Devices
+    say: Callable[[str], None]
+
+    @classmethod
+    def open(
+        cls,
+        run: Run,
+        features: FeatureFile,
+        start: Trained,
+        settings: FinetuneSettings,
+        data: Path | None,
+        weights: str | None,
+        device: str,
+        say: Callable[[str], None],
+    ) -> "Finetuning":
+        """Open the head, the network and the images; see `classify.finetuning.stage.finetune`."""
+        head = load_head(start.folder)
+        require_composable(head)
+        require_all_classes(head, settings.start, len(features.classes))
+        backbone = reopen_backbone(features.identity, weights or features.config.weights)
+        if not isinstance(backbone, KerasBackbone):
+            raise RunError(
+                f"{run.features_path}: {features.identity.backbone} has no layers to fine-tune."
+            )
+        root = data or Path(features.config.data["folder"])
+        files = {split: open_split(features, split, root) for split in SPLITS}
+        network = SplitNetwork.open(backbone, settings.unfreeze)
+        return cls(run, features, head, settings, network, files, find_devices(device), say)
+
+    def run(self, wanted: Record) -> None:
+        """Train, measure and save."""
+        started = time.perf_counter()
+        trainee = Trainee.create(self.network, self.head, self.settings, self.devices)
+        self.say(
+            f"{self.network.backbone.name} from {self.network.trained[0]} on, "
+            f"{_millions(trainee.steps.model)} million weights, on "
+            f"{describe_devices(self.devices)}, {precision(self.settings, self.devices)}"
+        )
+        checkpoint = Checkpoint(self._training_folder, self._identity(wanted))
+        train, val = self.inputs()
+        state = Loop(
+            trainee.steps, train, val, self.weights, self.settings, checkpoint, self.say
+        ).run()
+        self.say(_verdict(state, self.settings.start))
+        record = replace(
+            wanted,
+            chosen={"epoch": state.best_epoch},
+            history=state.history,
+            fit_seconds=time.perf_counter() - started,
+        )
+        self._save(trainee, record)
+        checkpoint.remove()
+
+    @property
+    def _training_folder(self) -> Path:
+        return self.source.folder / f".{self.settings.name}.training"
+
+    def _identity(self, wanted: Record) -> dict[str, Any]:
+        facts = {"settings": wanted.settings, "made_by": wanted.made_by}
+        return {
+            **facts,
+            "features": self.features.identity.fingerprint,
+            "table": wanted.features_digest,
+            "devices": self.devices.names,
+        }
+
+    def inputs(self) -> tuple[Inputs, Inputs]:
+        """What to train on and what to measure on; the trunk's cache is filled where it is used."""
+        train, val = self.files["train"], self.files["val"]
+        if not (self.settings.cache_trunk and self.network.has_frozen_trunk):
+            changed = AugmentedInputs(train) if self.settings.augment else ImageInputs(train)
+            return changed, ImageInputs(val)
+        # Changed images are new ones in every epoch: only val comes again and again.
+        again = [val] if self.settings.augment else [train, val]
+        files = [file for split in again for file in split.files]
+        store = cached_trunk(self.source.folder, self.network, files, self.say)
+        inputs: list[Inputs] = [
+            CachedInputs(store, [_content(file) for file in split.files], split.labels)
+            for split in again
+        ]
+        return AugmentedInputs(train) if self.settings.augment else inputs[0], inputs[-1]
+
+    @property
+    def weights(self) -> NDArray[np.float64]:
+        """What each image of train counts for: the same as it did for the head."""
+        class_weight = getattr(self.head, "class_weight", None)
+        if isinstance(class_weight, dict):
+            # Keys of JSON are text; classes that are not named count as they are.
+            n_classes = len(self.features.classes)
+            class_weight = {label: class_weight.get(str(label), 1) for label in range(n_classes)}
+        weights = compute_sample_weight(class_weight, self.files["train"].labels)
+        return np.asarray(weights, dtype=np.float64)
+
+    def _save(self, trainee: Trainee, record: Record) -> None:
+        """Measure the network as it will be used, whole and in float32, and keep it."""
+        y_val = self.files["val"].labels
+        raw = self._proba(trainee.whole(1.0), "val")
+        # Epoch 0 has the temperature of the head in it.
+        temperature = (
+            fit_temperature(raw, y_val, np.ones(len(y_val))) if record.chosen["epoch"] else 1.0
+        )
+        whole = trainee.whole(temperature)
+        val = self._proba(whole, "val")
+        started = time.perf_counter()
+        test = self._proba(whole, "test")
+        record = replace(
+            record,
+            predict_seconds=(time.perf_counter() - started) / len(test),
+            calibration={
+                "temperature": temperature,
+                "log_loss": [
+                    mean_log_loss(y_val, each, np.ones(len(y_val))) for each in (raw, val)
+                ],
+                "ece": [calibration_error(y_val, each) for each in (raw, val)],
+            },
+        )
+        with saving(self.source.trained_folder(record.name), record, val, test) as folder:
+            whole.save(folder / NETWORK_FILE)
+
+    def _proba(self, whole: Any, split: str) -> NDArray[np.float32]:
+        engine = tensorflow_engine(lambda: whole)
+        embedder = EngineEmbedder(engine, engine.batch_size, Stopwatch())
+        batches: Iterable[Any] = embedder(self.files[split].batches(engine.batch_size))
+        return np.concatenate([proba for _, proba in batches])
+
+
+def _content(file: Any) -> bytes:
+    return bytes(file.content_sha256)
+
+
+def _millions(model: Any) -> str:
+    n_weights = sum(int(np.prod(each.shape)) for each in model.trainable_variables)
+    return f"{n_weights / 1e6:.1f}"
+
+
+def _verdict(state: State, start: str) -> str:
+    if state.best_epoch == 0:
+        return f"Fine-tuning did not help on val: epoch 0 is kept, which is {start}."
+    return f"Epoch {state.best_epoch} is kept, the best on val."

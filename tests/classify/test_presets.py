@@ -1,0 +1,69 @@
+from pathlib import Path
+
+import pytest
+
+from cache.reader import FeatureFile
+from classify.__main__ import main, parser
+from classify.commands.finetune import settings_of
+from classify.finetuning.settings import FinetuneSettings
+from classify.presets import PRESETS, preset_commands
+from classify.run import Run
+from extract.__main__ import parser as extract_parser
+from tests.conftest import write_class_folders
+
+
+def commands_of(name: str, epochs: int | None = None) -> dict[str, list[str]]:
+    commands = preset_commands(name, "photos", "runs/x", "w.h5", 3, epochs)
+    return {
+        arguments[0] if package == "classify" else package: arguments
+        for package, arguments in commands
+    }
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_recipe_is_made_of_commands_that_exist_and_works_at_256_px(name: str) -> None:
+    commands = commands_of(name)
+    extract = extract_parser().parse_args(commands.pop("extract"))
+    assert (extract.size_px, extract.weights, extract.seed) == (256, "w.h5", 3)
+    assert extract.val_share == (0.4 if name == "origin-128" else None)
+    for arguments in commands.values():
+        parser().parse_args(arguments)
+    assert ("finetune" in commands) is name.startswith(("origin-unfrozen", "origin-half"))
+
+
+def test_the_heads_have_the_layers_of_the_recipe() -> None:
+    heads = {name: preset.head for name, preset in PRESETS.items()}
+    assert heads == {
+        "origin": "mlp",
+        "origin-unfrozen": "mlp",
+        "origin-half": "mlp",
+        "origin-128": "mlp-128",
+    }
+
+
+def test_where_layers_train_the_head_is_new_and_the_rate_the_same_everywhere() -> None:
+    arguments = parser().parse_args(commands_of("origin-unfrozen", epochs=4)["finetune"])
+    assert settings_of(arguments) == FinetuneSettings(
+        unfreeze="all",
+        start="mlp",
+        is_fresh=True,
+        epochs=4,
+        patience=4,
+        learning_rate=1e-3,
+        depth_decay=1.0,
+        schedule="constant",
+        seed=3,
+    )
+
+
+def test_a_recipe_runs_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photos = write_class_folders(tmp_path / "photos", n_per_class=8)
+    run = Run(tmp_path / "run")
+    given = ["preset", "origin-half", str(photos), str(run.folder), "--weights", "random"]
+    assert main([*given, "--epochs", "1", "--seed", "1"]) == 0
+    assert "test top-1" in capsys.readouterr().out
+    with FeatureFile(run.features_path) as features:
+        assert features.identity.size_px == 256
+        names = {each.record.name for each in run.trained(features)}
+    assert names == {"prior", "logreg", "mlp", "finetuned-half"}
+    assert (run.report_folder / "index.html").exists()
