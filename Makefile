@@ -180,8 +180,9 @@ bench-heads: .venv/.ready-dev ## heads at Food-101's size against the plain call
 bench-report: .venv/.ready-dev ## the report at Food-101's size: runs/bench/report.json
 	@.venv/bin/python -m tests.benchmarks.report
 
-bench-serve: .venv/.ready-dev ## requests together against one by one: runs/bench/serve.json
-	@.venv/bin/python -m tests.benchmarks.serve
+bench-serve: .venv/.ready-dev named ## requests together against one by one: runs/bench/serve.json
+	@.venv/bin/python -m tests.benchmarks.serve "$(RUN)" $(call option,head,$(HEAD)) \
+	  $(call option,weights,$(WEIGHTS)) $(call option,data,$(DATA))
 
 clean: ## delete .venv and caches; runs/ stays
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache *.egg-info

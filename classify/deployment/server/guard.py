@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104, compared with, not bound to
+FIRST_ERROR = 400
 ANSWER_HEADERS = {
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
     "cross-origin-resource-policy": "same-origin",
@@ -49,6 +50,9 @@ class Guard:
                 headers = MutableHeaders(scope=message)
                 for name, value in ANSWER_HEADERS.items():
                     headers.setdefault(name, value)
+                if message["status"] >= FIRST_ERROR:
+                    # Else what is left of a body that was refused would be read all the same.
+                    headers["connection"] = "close"
             await send(message)
 
         refusal = self._refusal(Headers(scope=scope))

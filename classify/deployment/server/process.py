@@ -4,7 +4,6 @@ import errno
 import signal
 import socket
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import uvicorn
@@ -58,9 +57,13 @@ def serve(
     with listen(settings.host, settings.port) as listener:
         classifier = open_classifier(run, head, weights, say)
         engine = open_engine(run, classifier, data, settings.max_batch, runtime, say)
-        for line in _welcome(settings.host, listener.getsockname()[1]):
+        for line in welcome(settings.host, listener.getsockname()[1]):
             say(line)
-        run_app(engine, settings, listener)
+        server = make_server(engine, settings)
+        # The signal that ends it is raised once more at the end: by then all is done.
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, lambda *_: None)
+        server.run(sockets=[listener])
     say("stopped")
 
 
@@ -98,8 +101,8 @@ def open_engine(
     return ServingEngine(classifier, neighbours, sample, runtime, max_batch, say)
 
 
-def run_app(engine: ServingEngine, settings: ServerSettings, listener: socket.socket) -> None:
-    """Serve on a socket until a signal says to end."""
+def make_server(engine: ServingEngine, settings: ServerSettings) -> uvicorn.Server:
+    """The server, to be run on a socket."""
     config = uvicorn.Config(
         create_app(engine, settings),
         log_level="warning",
@@ -108,14 +111,11 @@ def run_app(engine: ServingEngine, settings: ServerSettings, listener: socket.so
         ws="none",
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
-    # uvicorn raises the signal that ended it once more: by then all is done.
-    with suppress(ValueError):  # in another thread than the main one there are no signals
-        for each in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(each, lambda *_: None)
-    uvicorn.Server(config).run(sockets=[listener])
+    return uvicorn.Server(config)
 
 
-def _welcome(host: str, port: int) -> list[str]:
+def welcome(host: str, port: int) -> list[str]:
+    """Where the server is and how to call it, in lines; the last is a warning where others can."""
     shown = f"[{host}]" if ":" in host else host
     address = f"http://{shown}:{port}"
     lines = [

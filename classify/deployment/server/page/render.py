@@ -65,7 +65,7 @@ def render_page(page: Page) -> Rendered:
     )
     policy = (
         f"default-src 'none'; script-src '{source_hash(script)}'; style-src '{source_hash(style)}';"
-        " img-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+        " img-src 'self' blob: data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
         "frame-ancestors 'none'"
     )
     return Rendered(html, policy)
