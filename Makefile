@@ -147,7 +147,7 @@ predict: $(READY) named ## classes of new IMAGES
 	  $(call option,weights,$(WEIGHTS)) $(call option,head,$(HEAD)) $(call option,top,$(TOP)) \
 	  $(call option,format,$(FORMAT)) $(call option,min-confidence,$(MIN_CONFIDENCE)) $(runtime)
 
-serve: $(READY) .venv/.ready-serve named ## a page to try photographs on, at http://127.0.0.1:PORT
+serve: $(READY) named .venv/.ready-serve ## a page to try photographs on, at http://127.0.0.1:PORT
 	@.venv/bin/python -m classify serve "$(RUN)" $(call option,head,$(HEAD)) \
 	  $(call option,weights,$(WEIGHTS)) $(call option,data,$(DATA)) $(call option,port,$(PORT)) \
 	  $(call option,device,$(DEVICE)) $(call option,engine,$(ENGINE))

@@ -13,6 +13,7 @@ from classify.run import Run
 from extract.options import add_device_options
 from extract.settings import Runtime
 
+LARGEST_PORT = 65535
 PACKAGES = ("fastapi", "uvicorn", "python_multipart")
 
 
@@ -25,7 +26,7 @@ def add(commands: Commands) -> None:
     add_data(command)
     options: list[tuple[str, Any, object, str]] = [
         ("--host", str, default.host, "address to listen on"),
-        ("--port", cli.at_least(0), default.port, "0 for any that is free"),
+        ("--port", _port, default.port, "0 for any that is free"),
         ("--max-mb", cli.at_least(1), default.max_mb, "largest body of a request"),
         ("--timeout", cli.at_least(1), default.timeout_seconds, "seconds for a request"),
         ("--max-batch", cli.at_least(1), default.max_batch, "images in the network at once"),
@@ -71,3 +72,10 @@ def _say(line: str) -> None:
     # At once, for whoever reads it through a pipe and waits for the address.
     print(line)
     sys.stdout.flush()
+
+
+def _port(text: str) -> int:
+    port = cli.at_least(0)(text)
+    if port > LARGEST_PORT:
+        raise argparse.ArgumentTypeError(f"expected 0 to {LARGEST_PORT}, found {text!r}")
+    return port

@@ -5,13 +5,11 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from classify.bootstrap import Estimate, wilson
+from classify.bootstrap import wilson
 from classify.deployment.predict import Prediction
 from classify.deployment.seen import SEEN_SPLITS
 from classify.metrics import TOP_K
-from classify.wording import count, percent
-
-MOST_NAMED = 5
+from classify.wording import count, percent, some
 
 
 class Outcome(NamedTuple):
@@ -89,10 +87,9 @@ class Scores:
         unknown = self._number(lambda each: each.true not in self._classes)
         if unknown:
             names = sorted({each.true for each in self._outcomes} - set(self._classes))
-            shown = ", ".join(names[:MOST_NAMED]) + (", ..." if len(names) > MOST_NAMED else "")
             yield (
-                f"{count(unknown, 'file')} of classes that the model does not know ({shown}) count "
-                "as wrong above;"
+                f"{count(unknown, 'file')} of classes that the model does not know "
+                f"({some(names)}) count as wrong above;"
             )
             yield f"  without them: {self._accuracy(lambda each: each.true in self._classes)}"
         in_split = {split: self._number_in(split) for split in SEEN_SPLITS}
@@ -111,17 +108,17 @@ class Scores:
         """Accuracy over the answered files; how many those are, where some are not."""
         n_asked = self._number(is_wanted)
         n = self._number(lambda each: is_wanted(each) and each.is_answered)
-        answered = f"answered {percent(wilson(n, n_asked))} (n={n_asked}), " if n_asked else ""
+        answered = ""
+        if self._min_confidence > 0 and n_asked:
+            answered = f"answered {percent(wilson(n, n_asked))} (n={n_asked}), "
         if n == 0:
-            return f"{answered if self._min_confidence > 0 else ''}no answer to count"
+            return f"{answered}no answer to count"
 
-        def share(k: int) -> Estimate:
+        def share(k: int) -> str:
             right = self._number(
                 lambda each: is_wanted(each) and each.is_answered and each.rank < k
             )
-            return wilson(right, n)
+            return percent(wilson(right, n))
 
-        top5 = f", top-5 {percent(share(TOP_K))}" if len(self._classes) > TOP_K else ""
-        return (
-            f"{answered if self._min_confidence > 0 else ''}top-1 {percent(share(1))}{top5} (n={n})"
-        )
+        top5 = f", top-5 {share(TOP_K)}" if len(self._classes) > TOP_K else ""
+        return f"{answered}top-1 {share(1)}{top5} (n={n})"

@@ -4,10 +4,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
 from classify.deployment.inputs import STDIN
-from classify.wording import count
+from classify.wording import count, some
 from extract.dataset import Dataset, LabelledImage, list_images
-
-MOST_NAMED = 5
 
 
 def true_classes(
@@ -49,9 +47,8 @@ def true_classes(
 
 def _say_unknown(unknown: Sequence[str], say: Callable[[str], None]) -> None:
     if unknown:
-        more = f" and {len(unknown) - MOST_NAMED} more" if len(unknown) > MOST_NAMED else ""
         n = count(len(unknown), "folder") + (" names" if len(unknown) == 1 else " name")
-        say(f"{n} no class of the model: {', '.join(unknown[:MOST_NAMED])}{more}")
+        say(f"{n} no class of the model: {some(unknown)}")
 
 
 def _between(dataset: Dataset, classes: set[str]) -> LabelledImage | None:

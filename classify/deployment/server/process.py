@@ -72,13 +72,13 @@ def listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family)
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        is_used = getattr(error, "errno", None) == errno.EADDRINUSE
-        way_out = "Choose another, --port (make: PORT=...)." if is_used else "Choose another."
-        raise RunError(f"{host}, port {port}: cannot be listened on ({reason}). {way_out}") from (
-            error
-        )
+    except OSError as error:
+        is_used = error.errno == errno.EADDRINUSE
+        way_out = "--port (make: PORT=...)" if is_used else "--host or --port"
+        raise RunError(
+            f"{host}, port {port}: cannot be listened on ({error.strerror}). Choose another, "
+            f"{way_out}."
+        ) from error
 
 
 def open_engine(
