@@ -31,6 +31,8 @@ A         ?=
 B         ?=
 TOP       ?=
 FORMAT    ?=
+MIN_CONFIDENCE ?=
+PORT      ?=
 EPOCHS    ?=
 UNFREEZE  ?=
 START     ?=
@@ -59,7 +61,7 @@ runtime = $(call option,device,$(DEVICE)) $(call option,engine,$(ENGINE)) \
 	  $(call option,batch-size,$(BATCH))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo features verify heads report open compare finetune preset predict test check format bench-cache bench-extract bench-heads bench-report bench-finetune clean named
+.PHONY: help install demo features verify heads report open compare finetune preset predict serve test check format bench-cache bench-extract bench-heads bench-report bench-finetune bench-serve clean named
 
 help: ## this help
 	@echo "Cache a frozen network's embeddings once, then train and compare heads in seconds."
@@ -89,12 +91,15 @@ help: ## this help
 #: FOLDS      cross-validate on train and val in so many folds
 #: JOBS       fits at a time, of CURVE and FOLDS (the cores)
 #: STREAM     always: read embeddings batch by batch (where they do not fit in memory)
-#: IMAGES     files and folders to predict, such as IMAGES="a.jpg folder/"
+#: IMAGES     files, folders and patterns to predict, such as IMAGES="a.jpg folder/ 'b/**/*.jpg'";
+#:            - for a list of files on standard input
 #: HEAD       head to predict with, or to look at in the report: a trained one or finetuned
 #:            (the best on val)
 #: A, B       runs to compare, such as A=runs/x B=runs/y
 #: TOP        classes to show for each file (3)
-#: FORMAT     of predictions: table, csv or json (table)
+#: FORMAT     of predictions: table, csv, json or jsonl (table)
+#: MIN_CONFIDENCE  abstain where no class is as probable, 0 to 1 (0)
+#: PORT       of the server (8000)
 #: SEED       of the split; of heads; of fine-tuning (0)
 #: VAL_SHARE  share of val where the folder does not name it (0.15, or 0.2 of train)
 #: UNFREEZE   what fine-tuning trains: block5, block4 (the last two blocks), half, all, or a layer
@@ -111,7 +116,7 @@ help: ## this help
 #: DRY_RUN    1: say what `make features` would do, and write nothing
 #: REPAIR     1: make verify drops what is damaged
 #: EXTRAS     cpu: OpenVINO, faster on CPUs; gpu: CUDA for TensorFlow; heic: photos of iPhones;
-#:            map: t-SNE in the report; suspects: wrong labels in the report
+#:            map: t-SNE in the report; suspects: wrong labels in the report; serve: make serve
 #: PYTHON     the Python to make .venv with: 3.11, 3.12 or 3.13 (python3)
 
 install: $(READY) ## make .venv and install; every other target does it too
@@ -172,7 +177,12 @@ preset: $(READY) ## a recipe that headbench came from, end to end: PRESET=origin
 predict: $(READY) named ## classes of new IMAGES
 	@.venv/bin/python -m classify predict "$(RUN)" --images $(IMAGES) \
 	  $(call option,weights,$(WEIGHTS)) $(call option,head,$(HEAD)) $(call option,top,$(TOP)) \
-	  $(call option,format,$(FORMAT)) $(runtime)
+	  $(call option,format,$(FORMAT)) $(call option,min-confidence,$(MIN_CONFIDENCE)) $(runtime)
+
+serve: $(READY) named .venv/.ready-serve ## a page to try photographs on, at http://127.0.0.1:PORT
+	@.venv/bin/python -m classify serve "$(RUN)" $(call option,head,$(HEAD)) \
+	  $(call option,weights,$(WEIGHTS)) $(call option,data,$(DATA)) $(call option,port,$(PORT)) \
+	  $(call option,device,$(DEVICE)) $(call option,engine,$(ENGINE))
 
 named:
 	@test -n "$(NAME)" || { \
@@ -204,6 +214,10 @@ bench-finetune: .venv/.ready-dev ## an epoch with and without the cached trunk: 
 
 bench-report: .venv/.ready-dev ## the report at Food-101's size: runs/bench/report.json
 	@.venv/bin/python -m tests.benchmarks.report
+
+bench-serve: .venv/.ready-dev named ## requests together against one by one: runs/bench/serve.json
+	@.venv/bin/python -m tests.benchmarks.serve "$(RUN)" $(call option,head,$(HEAD)) \
+	  $(call option,weights,$(WEIGHTS)) $(call option,data,$(DATA))
 
 clean: ## delete .venv and caches; runs/ stays
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache *.egg-info

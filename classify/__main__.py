@@ -1,4 +1,4 @@
-"""``python -m classify train|report|open|compare|finetune|predict|demo|preset``."""
+"""``python -m classify train|report|open|compare|finetune|predict|serve|demo|preset``."""
 
 import argparse
 import shlex
@@ -9,7 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from cache import cli
-from classify.commands import finetune, predict, report, train
+from classify.commands import finetune, predict, report, serve, train
 from classify.commands.options import Commands
 from classify.commands.sequence import run_commands
 from classify.demo import run_demo
@@ -21,10 +21,10 @@ def parser() -> argparse.ArgumentParser:
     """The command line of stages two and three."""
     parser = argparse.ArgumentParser(
         prog="python -m classify",
-        description="Train and compare heads on cached embeddings, fine-tune, predict.",
+        description="Train and compare heads on cached embeddings, fine-tune, predict, serve.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for each in (train, report, finetune, predict):
+    for each in (train, report, finetune, predict, serve):
         each.add(commands)
     _add_sequences(commands)
     return parser

@@ -1,12 +1,13 @@
 """Numbers as people read them: no more digits than the interval can bear."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cache.fingerprint import Identity
 from classify.bootstrap import Estimate
 
 SMALLEST_P = 0.001
+MOST_NAMED = 5
 
 
 def percent(estimate: Estimate | None) -> str:
@@ -55,6 +56,12 @@ def n_bytes(value: int) -> str:
 def count(n: int, noun: str) -> str:
     """A number and what it counts, such as ``1 pair`` or ``3 pairs``."""
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def some(names: Sequence[str]) -> str:
+    """The first 5 names, and how many more there are."""
+    n_more = len(names) - MOST_NAMED
+    return ", ".join(names[:MOST_NAMED]) + (f" and {n_more} more" if n_more > 0 else "")
 
 
 def describe_choice(chosen: Mapping[str, Any]) -> str:

@@ -25,16 +25,8 @@ SMALLEST_PX, LARGEST_PX = 32, 2048
 N_SAMPLE = 4
 
 
-class Backbone(Protocol):
-    """What extraction and prediction need of a network."""
-
-    @property
-    def dim(self) -> int:
-        """Length of an embedding."""
-
-    @property
-    def identity(self) -> Identity:
-        """What decides its embeddings. Never imports TensorFlow, unless weights must be fetched."""
+class Openable(Protocol):
+    """A network that is loaded when it is needed."""
 
     def open(
         self,
@@ -44,6 +36,18 @@ class Backbone(Protocol):
         say: Callable[[str], None],
     ) -> Embedder:
         """Load the network; `sample` are some of the images to come."""
+
+
+class Backbone(Openable, Protocol):
+    """What extraction needs of a network."""
+
+    @property
+    def dim(self) -> int:
+        """Length of an embedding."""
+
+    @property
+    def identity(self) -> Identity:
+        """What decides its embeddings. Never imports TensorFlow, unless weights must be fetched."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,12 @@ class MeanColorEmbedder:
     """Computes the means, batch by batch."""
 
     batch_size: int
+    n_streams: int = 1
+
+    def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Their mean colours, float32 (n, 3)."""
+        [embedded] = embed_mean_color([Batch(np.arange(len(images)), images)])
+        return embedded.embeddings
 
     def __call__(self, batches: Iterable[Batch]) -> Iterator[Embedded]:
         """Embeddings of batches of images, in order."""
@@ -145,7 +155,7 @@ def reopen_backbone(identity: Identity, weights_source: str) -> Backbone:
 
 
 def embed_images(
-    backbone: Backbone,
+    network: Openable,
     images: Iterator[DecodedImage],
     runtime: Runtime,
     stopwatch: Stopwatch,
@@ -155,7 +165,7 @@ def embed_images(
 
     Parameters
     ----------
-    backbone : Backbone
+    network : Openable
     images : iterator of DecodedImage
     runtime : Runtime
     stopwatch : Stopwatch
@@ -166,5 +176,5 @@ def embed_images(
     if first:
         sample = np.stack([image for _, image in first])
         with stopwatch.measure("load"):
-            embedder = backbone.open(runtime, sample, stopwatch, say)
+            embedder = network.open(runtime, sample, stopwatch, say)
         yield from embedder(in_batches(chain(first, images), embedder.batch_size))

@@ -1,7 +1,7 @@
 """Labelled images on disk: which files, which class, which split the folder itself names."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -90,15 +90,11 @@ def find_images(root: Path) -> Dataset:
     if not root.is_dir():
         found = "a file" if root.exists() else "nothing"
         raise DataError(f"{root}: expected a folder of images, found {found}.")
-    layout = _layout(root)
-    found_files = list(_FINDERS[layout](root))
-    images = sorted(each for each in found_files if isinstance(each, LabelledImage))
-    rejected = sorted(each for each in found_files if isinstance(each, Rejected))
-    dataset = Dataset(root, layout, tuple(images), tuple(rejected))
+    dataset = list_images(root)
     if not dataset.images:
         raise DataError(
             f"{root}: expected one folder per class with files that end in "
-            f"{', '.join(IMAGE_EXTENSIONS)}; found {_describe(rejected)}."
+            f"{', '.join(IMAGE_EXTENSIONS)}; found {_describe(dataset.rejected)}."
         )
     if len(dataset.classes) == 1:
         raise DataError(
@@ -106,6 +102,15 @@ def find_images(root: Path) -> Dataset:
             "two. Expected one folder per class."
         )
     return dataset
+
+
+def list_images(root: Path) -> Dataset:
+    """What `find_images` finds in a folder, however few images and classes that are."""
+    layout = _layout(root)
+    found_files = list(_FINDERS[layout](root))
+    images = sorted(each for each in found_files if isinstance(each, LabelledImage))
+    rejected = sorted(each for each in found_files if isinstance(each, Rejected))
+    return Dataset(root, layout, tuple(images), tuple(rejected))
 
 
 def image_files(folder: Path) -> Iterator[Path]:
@@ -137,13 +142,13 @@ def _find_class_folders(root: Path, given_split: str | None = None) -> Iterator[
         if is_inside:
             yield _labelled(path, class_name, given_split)
         else:
-            yield Rejected(_printable(path), "not inside a class folder")
+            yield Rejected(printable(path), "not inside a class folder")
 
 
 def _find_split_folders(root: Path) -> Iterator[Found]:
     for path in root.iterdir():
         if path.is_file() and not _is_system_file(path.name):
-            yield Rejected(_printable(path.name), "not inside a class folder")
+            yield Rejected(printable(path.name), "not inside a class folder")
     for folder in _folders(root):
         for found in _find_class_folders(folder, SPLIT_FOLDERS[folder.name.lower()]):
             yield found._replace(path=f"{folder.name}/{found.path}")
@@ -156,14 +161,14 @@ def _find_food101(root: Path) -> Iterator[Found]:
         class_name, is_inside, _ = below_images.partition("/")
         stem = os.path.splitext(below_images)[0]
         if not is_inside:
-            yield Rejected(_printable(path), "not inside a class folder")
+            yield Rejected(printable(path), "not inside a class folder")
         elif path.endswith("/"):
             listed.pop(os.path.splitext(below_images[:-1])[0], None)
             yield _folder(path)
         elif stem in listed:
             yield _labelled(path, class_name, listed.pop(stem))
         else:
-            yield Rejected(_printable(path), "not listed in meta/train.txt or meta/test.txt")
+            yield Rejected(printable(path), "not listed in meta/train.txt or meta/test.txt")
     for stem, split in listed.items():
         yield Rejected(f"images/{stem}.jpg", f"listed in meta/{split}.txt, no such file")
 
@@ -193,15 +198,15 @@ def _listed_splits(root: Path) -> dict[str, str]:
 def _labelled(path: str, class_name: str, given_split: str | None) -> Found:
     if path.endswith("/"):
         return _folder(path)
-    if _printable(path) != path:
-        return Rejected(_printable(path), "its name is not valid UTF-8: rename it")
+    if printable(path) != path:
+        return Rejected(printable(path), "its name is not valid UTF-8: rename it")
     if not _has_image_name(path):
         return Rejected(path, f"does not end in {', '.join(IMAGE_EXTENSIONS)}")
     return LabelledImage(path, class_name, given_split)
 
 
 def _folder(path: str) -> Rejected:
-    return Rejected(_printable(path.rstrip("/")), "a folder, not a file")
+    return Rejected(printable(path.rstrip("/")), "a folder, not a file")
 
 
 def _files_below(root: Path) -> Iterator[str]:
@@ -241,12 +246,12 @@ def _has_image_name(path: str) -> bool:
     return os.path.splitext(path)[1].lower() in IMAGE_EXTENSIONS
 
 
-def _printable(name: str) -> str:
+def printable(name: str) -> str:
     """The name itself, or with escapes where the file system's bytes are not UTF-8."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def _describe(rejected: list[Rejected]) -> str:
+def _describe(rejected: Sequence[Rejected]) -> str:
     if not rejected:
         return "no files"
     return f"{len(rejected)} other files, the first {rejected[0].path} ({rejected[0].reason})"

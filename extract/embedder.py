@@ -34,6 +34,13 @@ class Embedder(Protocol):
     def batch_size(self) -> int:
         """Images in a batch that suit it."""
 
+    @property
+    def n_streams(self) -> int:
+        """Threads that should call `infer` at the same time."""
+
+    def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Embeddings, float32 (n, dim), of one batch of uint8 (n, size_px, size_px, 3)."""
+
     def __call__(self, batches: Iterable[Batch]) -> Iterator[Embedded]:
         """Embeddings of batches of images, in order."""
 
@@ -54,16 +61,24 @@ class EngineEmbedder:
     batch_size: int
     stopwatch: Stopwatch
 
+    @property
+    def n_streams(self) -> int:
+        """Threads that should call `infer` at the same time."""
+        return self.engine.n_streams
+
+    def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Embeddings, float32 (n, dim), of one batch of uint8 (n, size_px, size_px, 3)."""
+        with self.stopwatch.measure("network"):
+            return self.engine.infer(images)
+
     def __call__(self, batches: Iterable[Batch]) -> Iterator[Embedded]:
         """Embeddings of batches of images, in order."""
 
         def embed(batch: Batch) -> Embedded:
-            with self.stopwatch.measure("network"):
-                return Embedded(batch.rows, self.engine.infer(batch.images))
+            return Embedded(batch.rows, self.infer(batch.images))
 
-        n_streams = self.engine.n_streams
         # As many wait as run, so that no stream stands still while results are written.
-        return map_ahead(embed, batches, n_streams, 2 * n_streams)
+        return map_ahead(embed, batches, self.n_streams, 2 * self.n_streams)
 
 
 def embed_mean_color(batches: Iterable[Batch]) -> Iterator[Embedded]:

@@ -50,6 +50,32 @@ def fold_batch_norms(network: Any) -> Any:
     return result
 
 
+def base_of(network: Any) -> Any:
+    """The network inside one that brings preprocessing, and perhaps a head, along."""
+    [base] = [each for each in network.layers if isinstance(each, load_keras().Model)]
+    return base
+
+
+def fold_base(network: Any) -> Any:
+    """The same network, `base_of` it folded by `fold_batch_norms`.
+
+    Parameters
+    ----------
+    network : keras.Model
+        Functional, with one model inside; not modified. All else in it is shared by both.
+
+    Returns
+    -------
+    keras.Model
+        For inference only.
+    """
+    base = base_of(network)
+    folded = fold_batch_norms(base)
+    return load_keras().models.clone_model(
+        network, clone_function=lambda layer: folded if layer is base else layer
+    )
+
+
 def _foldable(network: Any) -> list[tuple[Any, Any]]:
     """Each convolution whose output goes into a BatchNormalization and nowhere else."""
     layers = load_keras().layers

@@ -4,7 +4,7 @@ import importlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,21 +12,13 @@ from numpy.typing import NDArray
 
 from cache.fingerprint import Identity
 from extract.decode import resize_rule
-from extract.devices import CPU, GPU, Devices, describe_devices, find_devices
-from extract.embedder import Candidate, Embedder, EngineEmbedder, first_that_agrees
-from extract.engines import (
-    Engine,
-    halving_engine,
-    has_openvino,
-    mirrored_engine,
-    openvino_engine,
-    tensorflow_engine,
-)
+from extract.embedder import Embedder
 from extract.errors import WeightsError
-from extract.folding import fold_batch_norms
-from extract.keras_runtime import forbid_tensor_float_32, load_keras, load_tensorflow
+from extract.folding import base_of, fold_batch_norms
+from extract.keras_runtime import load_keras
 from extract.networks import NETWORKS, Network
-from extract.settings import AUTO, FLOAT32, OPENVINO, POOLINGS, Runtime
+from extract.opening import OpenableNetwork, open_network
+from extract.settings import FLOAT32, POOLINGS, Runtime
 from extract.stopwatch import Stopwatch
 from extract.weights import (
     IMAGENET,
@@ -37,9 +29,9 @@ from extract.weights import (
     resolve_weights,
 )
 
-# Relative distance from the untouched Keras network. Folding was measured at 4e-7, OpenVINO at
-# 1e-7 and float16 at 1e-3; what is wrong is off by more than a tenth.
-FOLDED_TOLERANCE, ENGINE_TOLERANCE, FLOAT16_TOLERANCE = 1e-5, 1e-4, 5e-2
+# Relative distance from the untouched Keras network. Folding was measured at 4e-7 and float16 at
+# 1e-3; what is wrong is off by more than a tenth.
+FOLDED_TOLERANCE, FLOAT16_TOLERANCE = 1e-5, 5e-2
 
 
 @dataclass(frozen=True)
@@ -126,38 +118,13 @@ class KerasBackbone:
         say: Callable[[str], None],
     ) -> Embedder:
         """Load the network; `sample` are some of the images to come, which it is checked on."""
-        devices = find_devices(runtime.device)
-        if self.precision == FLOAT32:
-            forbid_tensor_float_32()
-        # Where the CPU was asked for, a GPU that is there is left alone.
-        with load_tensorflow().device(None if devices.kind == GPU else devices.names[0]):
-            base = self.base()
-            network = self.with_preprocessing(base)
-            # One by one: layer by layer, four at once were measured to take 0.5 GB more.
-            singles = (image[np.newaxis] for image in sample)
-            rows = [np.asarray(network(each, training=False)) for each in singles]
-            candidates = [*self._candidates(devices, runtime.engine, base)]
-            engine = first_that_agrees(candidates, np.concatenate(rows), sample, say)
-        say(f"{self.name} on {describe_devices(devices, runtime.device)}, {engine.name}")
-        batch_size = runtime.batch_size or engine.batch_size
-        return EngineEmbedder(halving_engine(engine, say), batch_size, stopwatch)
-
-    def _candidates(self, devices: Devices, engine: str, base: Any) -> Iterator[Candidate]:
         is_float32 = self.precision == FLOAT32
         tolerance = FOLDED_TOLERANCE if is_float32 else FLOAT16_TOLERANCE
-        build: Callable[[Callable[[], Any]], Engine]
-        build = partial(tensorflow_engine, device=devices.names[0])
-        is_shared = is_float32 and devices.kind == CPU
-        folded = partial(self.folded_network, base if is_shared else None)
-        if devices.kind == GPU:
-            build = partial(mirrored_engine, devices=devices)
-            # cuDNN chooses among algorithms that round differently.
-            tolerance = max(tolerance, ENGINE_TOLERANCE)
-        elif engine == OPENVINO or (engine == AUTO and is_float32 and has_openvino()):
-            openvino = partial(openvino_engine, folded)
-            yield Candidate("OpenVINO", openvino, max(tolerance, ENGINE_TOLERANCE))
-        yield Candidate("BatchNormalization folded away", partial(build, folded), tolerance)
-        yield Candidate("the untouched network", partial(build, self.network), 0)
+        forms = OpenableNetwork(self.name, self.network, self._fold, self.precision, tolerance)
+        return open_network(forms, runtime, sample, stopwatch, say)
+
+    def _fold(self, untouched: Any) -> Any:
+        return self.folded_network(None if untouched is None else base_of(untouched))
 
     def with_preprocessing(self, base: Any) -> Any:
         """Freeze a network, and put the preprocessing of pixels before it.

@@ -8,6 +8,17 @@ from extract.settings import DEVICES, ENGINES, Runtime
 
 def add_runtime_options(parser: argparse.ArgumentParser) -> None:
     """Add what decides how fast a network runs; the defaults are those of `Runtime`."""
+    add_device_options(parser)
+    parser.add_argument(
+        "--batch-size",
+        type=cli.at_least(1),
+        default=Runtime().batch_size,
+        help="images at once (default: what suits the device)",
+    )
+
+
+def add_device_options(parser: argparse.ArgumentParser) -> None:
+    """Add where a network runs and by what, for a command that makes its batches otherwise."""
     default = Runtime()
     parser.add_argument(
         "--device",
@@ -20,12 +31,6 @@ def add_runtime_options(parser: argparse.ArgumentParser) -> None:
         choices=ENGINES,
         default=default.engine,
         help="auto: OpenVINO on a CPU, if it is installed, else TensorFlow (default auto)",
-    )
-    parser.add_argument(
-        "--batch-size",
-        type=cli.at_least(1),
-        default=default.batch_size,
-        help="images at once (default: what suits the device)",
     )
 
 

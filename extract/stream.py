@@ -90,8 +90,8 @@ def decoded_images(
     stopwatch : Stopwatch
         Counts the stages ``read`` and ``decode``.
     """
-    decode_file = partial(_decode_file, size_px=size_px, stopwatch=stopwatch)
-    for row, image in enumerate(map_ahead(decode_file, files, N_THREADS, N_AHEAD)):
+    decode_next = partial(decode_file, size_px=size_px, stopwatch=stopwatch)
+    for row, image in enumerate(map_ahead(decode_next, files, N_THREADS, N_AHEAD)):
         if isinstance(image, UnusableImageError):
             on_unusable(row, image)
         else:
@@ -123,9 +123,10 @@ def _hash(path: Path) -> bytes | UnusableImageError:
         return error
 
 
-def _decode_file(
+def decode_file(
     file: ImageFile, size_px: int, stopwatch: Stopwatch
 ) -> NDArray[np.uint8] | UnusableImageError:
+    """Pixels of one file, uint8 (size_px, size_px, 3), or why it cannot be used."""
     try:
         with stopwatch.measure("read"):
             data = read_file(file.path)

@@ -3,9 +3,11 @@
 import csv
 import io
 import json
+import re
 import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,11 +15,12 @@ import h5py
 import pytest
 
 from cache import cli
+from cache.reader import FeatureFile
 from classify import __main__ as classify
 from classify.run import Run
 from extract import __main__ as extract
 from extract.keras_backbone import KerasBackbone
-from tests.conftest import write_class_folders, write_image
+from tests.conftest import ROOT, write_class_folders, write_image
 
 
 def call(main: Callable[..., int], *arguments: object) -> int:
@@ -69,6 +72,77 @@ def test_predict_ends_with_1_when_a_file_is_unusable(
     assert call(classify.main, *arguments) == 1
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert [row["error"] for row in rows] == ["", "empty file"]
+
+
+@pytest.fixture
+def trained(run: Run, capsys: pytest.CaptureFixture[str]) -> Run:
+    """With a head, and nothing left in the output."""
+    call(classify.main, "train", run.folder, "--heads", "logreg")
+    capsys.readouterr()
+    return run
+
+
+def test_predictions_of_labelled_folders_are_measured(
+    trained: Run, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photos / "red/000.png").rename(photos / "red/bad.png")
+    (photos / "red/bad.png").write_bytes(b"")
+    write_image(photos / "mauve/1.png", seed=999)
+    write_image(photos / "blue/new.png", seed=998, color=(20, 40, 220))
+    assert (
+        call(classify.main, "predict", trained.folder, "--images", photos, "--format", "csv") == 1
+    )
+    out, said = capsys.readouterr()
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert len(rows) == 92
+    assert {row["true"] for row in rows} == {"red", "green", "blue", "mauve"}
+    assert f"{photos}: true classes are taken from the names of its folders" in said
+    assert "1 folder names no class of the model: mauve" in said
+    assert "1 of 92 files cannot be used" in said
+    assert "all labelled files: top-1 98.9 %" in said
+    assert "1 file of classes that the model does not know (mauve)" in said
+    with FeatureFile(trained.features_path) as features:
+        n_seen = len(features.rows("train")) + len(features.rows("val"))
+        splits = dict(zip(features.table.paths, features.table.splits, strict=True))
+    gone = splits["red/000.png"] < 2
+    seen = re.search(r"by content: (\d+) in train, (\d+) in val", said)
+    assert seen
+    assert sum(map(int, seen.groups())) == n_seen - gone
+
+
+def test_abstentions_are_counted_and_their_candidates_shown(
+    trained: Run, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("--images", photos / "red/000.png", "--min-confidence", "1", "--format", "jsonl")
+    assert call(classify.main, "predict", trained.folder, *arguments) == 0
+    out, said = capsys.readouterr()
+    answer = json.loads(out)
+    assert (answer["label"], answer["abstained"]) == (None, True)
+    assert answer["predictions"][0]["class"] == "red"
+    assert "abstained: 1 of 1" in said
+
+
+def test_a_list_on_standard_input_is_predicted_and_head_ends_it_quietly(
+    trained: Run, photos: Path
+) -> None:
+    predict = [sys.executable, "-m", "classify", "predict", trained.folder, "--images", "-"]
+    command = shlex.join(map(str, [*predict, "--null", "--format", "csv"]))
+    script = f"find {shlex.quote(str(photos))} -name '*.png' -print0 | {command}"
+    options = {"shell": True, "cwd": ROOT, "capture_output": True, "text": True, "check": False}
+    done = subprocess.run(script, **options)
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) == 91
+    cut = subprocess.run(f"{script} --top 1 | head -n 2", **options)
+    assert len(cut.stdout.splitlines()) == 2
+    assert "error" not in cut.stderr.lower()
+    assert "Traceback" not in cut.stderr
+
+
+@pytest.mark.parametrize("value", ["-0.1", "1.1", "sure", "nan"])
+def test_a_confidence_that_is_no_share_ends_with_2(run: Run, value: str) -> None:
+    with pytest.raises(SystemExit) as end:
+        call(classify.main, "predict", run.folder, "--images", "x", "--min-confidence", value)
+    assert end.value.code == 2
 
 
 def nowhere(folder: Path) -> Path:
@@ -155,7 +229,7 @@ def test_weights_of_another_network_end_with_2(
     assert f"error: {path}: not weights of ResNet50" in error
 
 
-@pytest.mark.parametrize("command", ["train", "report", "finetune", "predict"])
+@pytest.mark.parametrize("command", ["train", "report", "finetune", "predict", "serve"])
 @pytest.mark.parametrize("content", [None, b"hello", "newer", "foreign"])
 def test_bad_feature_files_end_with_2_in_every_command(
     run: Run, command: str, content: object, capsys: pytest.CaptureFixture[str]
@@ -171,7 +245,8 @@ def test_bad_feature_files_end_with_2_in_every_command(
                 file.attrs["format_version"] = 99
             else:
                 del file.attrs["format"]
-    more = ("--images", "x.jpg") if command == "predict" else ()
+    options = {"predict": ("--images", "x.jpg"), "serve": ("--port", "0")}
+    more = options.get(command, ())
     assert call(classify.main, command, path, *more) == 2
     error = capsys.readouterr().err
     assert error.startswith(f"error: {path}: ")

@@ -43,6 +43,10 @@ def test_make_alone_prints_every_target_and_variable(checkout: Path) -> None:
             "bench-extract",
             "bench-heads",
             "bench-report",
+            "bench-serve",
+            "serve",
+            "MIN_CONFIDENCE",
+            "PORT",
             "open",
             "compare",
             "preset",
@@ -133,6 +137,25 @@ def test_a_preset_is_one_command_in_a_run_of_its_own(checkout: Path) -> None:
     assert "Say PRESET=origin DATA=folder" in done.stderr.splitlines()[0]
 
 
+def test_every_choice_of_predictions_reaches_the_command(checkout: Path) -> None:
+    given = ["IMAGES=-", "FORMAT=jsonl", "MIN_CONFIDENCE=0.6", "TOP=5", "HEAD=ridge"]
+    predict = make(checkout, "-n", "predict", "NAME=photos", *given).stdout
+    options = '--head "ridge" --top "5" --format "jsonl" --min-confidence "0.6"'
+    assert "--images - " in predict
+    assert options in " ".join(predict.replace("\\\n", " ").split())
+    pattern = make(checkout, "-n", "predict", "NAME=photos", "IMAGES='p/**/*.jpg' a.jpg").stdout
+    assert "--images 'p/**/*.jpg' a.jpg " in pattern
+
+
+def test_every_choice_of_the_server_reaches_the_command(checkout: Path) -> None:
+    given = ["NAME=photos", "PORT=9000", "HEAD=vote", "WEIGHTS=w 1.h5", "DATA=my photos"]
+    served = make(checkout, "-n", "serve", *given, "ENGINE=tensorflow").stdout
+    assert '".[serve]"' in served
+    options = '--head "vote" --weights "w 1.h5" --data "my photos" --port "9000"'
+    said = " ".join(served.replace("\\\n", " ").split())
+    assert f'classify serve "runs/photos" {options} --engine "tensorflow"' in said
+
+
 def test_one_run_cannot_be_compared(checkout: Path) -> None:
     done = make(checkout, "compare", "A=runs/a")
     assert done.returncode == 2
@@ -180,7 +203,7 @@ def test_verify_repairs_only_when_asked(checkout: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "target", ["features", "verify", "heads", "report", "open", "finetune", "predict"]
+    "target", ["features", "verify", "heads", "report", "open", "finetune", "predict", "serve"]
 )
 def test_no_run_and_no_data_is_one_clear_line(checkout: Path, target: str) -> None:
     done = make(checkout, target)

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from cache.reader import FeatureFile
-from classify.deploy import predict_files
+from classify.deployment.classifier import open_classifier
+from classify.deployment.predict import predict_files
 from classify.finetuning.settings import FinetuneSettings
 from classify.finetuning.stage import finetune
 from classify.heads.registry import HEADS
@@ -109,7 +110,8 @@ def test_predictions_for_copied_photographs_are_those_of_the_report(
         for row in rows:
             name = f"{row:06}.jpg"
             shutil.copy(shared / "data/food10" / features.table.paths[row], tmp_path / name)
-    predictions = predict_files(food, [tmp_path], head, None, 10, quiet)
+    classifier = open_classifier(food, head, None, quiet)
+    predictions = predict_files(classifier, sorted(tmp_path.iterdir()), 10, quiet)
     for prediction, kept in zip(predictions, trained.test[::10], strict=True):
         given = dict(prediction.top)
         np.testing.assert_allclose([given[name] for name in features.classes], kept, atol=1e-4)

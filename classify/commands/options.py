@@ -36,3 +36,8 @@ def add_data(command: argparse.ArgumentParser) -> None:
 def add_weights(command: argparse.ArgumentParser) -> None:
     """Add the backbone's weights, for where they were moved."""
     command.add_argument("--weights", help="the backbone's weights, if they were moved")
+
+
+def add_head(command: argparse.ArgumentParser) -> None:
+    """Add what is to classify."""
+    command.add_argument("--head", help="a trained head or 'finetuned' (default: the best on val)")

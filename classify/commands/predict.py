@@ -2,14 +2,25 @@
 
 import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+from tqdm import tqdm
+
 from cache import cli
-from classify.commands.options import Commands, add_run, add_weights
-from classify.deploy import predict_files
-from classify.predictions import FORMATS
+from cache.reader import FeatureFile
+from classify.commands.options import Commands, add_head, add_run, add_weights
+from classify.deployment.classifier import Classifier, open_classifier
+from classify.deployment.formats import FORMATS, Shape
+from classify.deployment.inputs import expand
+from classify.deployment.predict import Prediction, predict_files
+from classify.deployment.scores import Scores
+from classify.deployment.seen import seen_files
+from classify.deployment.truth import true_classes
+from classify.metrics import TOP_K
 from classify.run import Run
 from extract.options import add_runtime_options, runtime_of
+from extract.progress import Progress
 
 N_TOP = 3
 UNUSABLE_FILES = 1
@@ -19,27 +30,85 @@ def add(commands: Commands) -> None:
     """Add the command."""
     command = add_run(commands, "predict", predict, "classes and probabilities for image files")
     add_weights(command)
-    command.add_argument("--images", type=Path, nargs="+", required=True, help="files, folders")
-    command.add_argument("--head", help="a trained head or 'finetuned' (default: the best on val)")
+    add_head(command)
+    command.add_argument(
+        "--images",
+        nargs="+",
+        required=True,
+        help="files, folders, patterns such as 'photos/**/*.jpg', - for a list on standard input",
+    )
+    command.add_argument(
+        "--null", action="store_true", help="NUL ends a path of that list, as of find -print0"
+    )
     command.add_argument(
         "--top", type=cli.at_least(1), default=N_TOP, help=f"classes a file (default {N_TOP})"
+    )
+    command.add_argument(
+        "--min-confidence",
+        type=_share,
+        default=0.0,
+        help="abstain where no class is as probable, 0 to 1 (default 0: never)",
     )
     command.add_argument("--format", choices=FORMATS, default="table", help="default table")
     add_runtime_options(command)
 
 
 def predict(arguments: argparse.Namespace) -> int:
-    """Print predictions; 1 if a file could not be used."""
-    predictions = predict_files(
-        Run(arguments.run),
-        arguments.images,
-        arguments.head,
-        arguments.weights,
-        arguments.top,
-        # Standard output holds nothing but the predictions, so that it can be piped on.
-        lambda line: print(line, file=sys.stderr),
-        runtime_of(arguments),
-    )
-    print(FORMATS[arguments.format](predictions))
-    is_complete = all(prediction.reason is None for prediction in predictions)
-    return 0 if is_complete else UNUSABLE_FILES
+    """Print predictions as they come; 1 if a file could not be used."""
+    run = Run(arguments.run)
+    classifier = open_classifier(run, arguments.head, arguments.weights, _say)
+    paths = list(expand(arguments.images, arguments.null))
+    truth = true_classes(arguments.images, classifier.classes, _say)
+    seen: dict[Path, str] = {}
+    if truth:
+        with FeatureFile(run.features_path) as features:
+            seen = seen_files(features, list(truth))
+    scores = Scores(classifier.classes, seen, arguments.min_confidence)
+    with Progress("predict", len(paths)) as progress:
+        predictions = _predictions(classifier, paths, truth, arguments)
+        shape = Shape.of(paths, min(arguments.top, len(classifier.classes)), bool(truth))
+        for text in FORMATS[arguments.format](_shown(scores, predictions, progress), shape):
+            # Clears the bar first, where there is one on the same terminal.
+            tqdm.write(text, end="")
+            sys.stdout.flush()
+    for line in scores.lines():
+        _say(line)
+    return UNUSABLE_FILES if scores.n_unusable else 0
+
+
+def _predictions(
+    classifier: Classifier,
+    paths: list[Path],
+    truth: dict[Path, str],
+    arguments: argparse.Namespace,
+) -> Iterator[Prediction]:
+    # Scores look at more classes than may be shown.
+    n_top = max(arguments.top, TOP_K)
+    runtime, least = runtime_of(arguments), arguments.min_confidence
+    return predict_files(classifier, paths, n_top, _say, runtime, truth, least)
+
+
+def _shown(
+    scores: Scores, predictions: Iterator[Prediction], progress: Progress
+) -> Iterator[Prediction]:
+    for each in scores.count(predictions):
+        if each.reason is None:
+            progress.update()
+        else:
+            progress.reject()
+        yield each
+
+
+def _say(line: str) -> None:
+    # Standard output holds nothing but the predictions, so that it can be piped on.
+    tqdm.write(line, file=sys.stderr)
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, found {text!r}")
+    return value

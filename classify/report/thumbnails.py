@@ -5,6 +5,8 @@ import io
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from cache.reader import FeatureFile
@@ -94,8 +96,13 @@ class Thumbnails:
             return None
 
 
-def _address(decoded: DecodedImage) -> tuple[int, str]:
+def encode(image: NDArray[np.uint8]) -> bytes:
+    """A picture as a file of `FORMAT`, of uint8 (height, width, 3), RGB, 0-255."""
     buffer = io.BytesIO()
-    Image.fromarray(decoded.image).save(buffer, FORMAT, quality=QUALITY)
-    encoded = base64.b64encode(buffer.getvalue()).decode()
+    Image.fromarray(image).save(buffer, FORMAT, quality=QUALITY)
+    return buffer.getvalue()
+
+
+def _address(decoded: DecodedImage) -> tuple[int, str]:
+    encoded = base64.b64encode(encode(decoded.image)).decode()
     return decoded.row, f"data:image/{FORMAT};base64,{encoded}"

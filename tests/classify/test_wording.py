@@ -11,6 +11,7 @@ from classify.wording import (
     p_value,
     percent,
     seconds,
+    some,
 )
 from tests.cache.tables import IDENTITY
 
@@ -49,3 +50,9 @@ def test_weights_are_named_without_their_folder_and_random_ones_loudly() -> None
     random = replace(IDENTITY, weights_hash="random:seed=0")
     assert "RANDOM" in describe_weights(random, "random")
     assert describe_weights(IDENTITY, "imagenet") == "none"
+
+
+def test_many_names_are_cut() -> None:
+    assert some(["a"]) == "a"
+    assert some(list("abcde")) == "a, b, c, d, e"
+    assert some(list("abcdefg")) == "a, b, c, d, e and 2 more"

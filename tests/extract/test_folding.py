@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from extract.embedder import relative_difference
-from extract.folding import fold_batch_norms
+from extract.folding import base_of, fold_base, fold_batch_norms
 from extract.keras_runtime import load_keras
 
 RNG = np.random.default_rng(0)
@@ -75,3 +75,17 @@ def test_what_comes_out_is_frozen() -> None:
     layers = load_keras().layers
     folded = fold_batch_norms(build(layers.Conv2D(6, 3), layers.BatchNormalization()))
     assert folded.trainable_variables == []
+
+
+def test_the_network_inside_another_is_folded_and_nothing_else_is_copied() -> None:
+    keras = load_keras()
+    norm = keras.layers.BatchNormalization()
+    base = build(keras.layers.Conv2D(6, 3), norm)
+    inputs = keras.Input((12, 12, 4))
+    head = keras.layers.Dense(5, activation="softmax")
+    whole = keras.Model(inputs, head(base(inputs * 2.0 - 0.5, training=False)))
+    folded = fold_base(whole)
+    assert (n_norms(base_of(whole)), n_norms(base_of(folded))) == (1, 0)
+    assert folded.layers[-1] is head
+    expected = whole.predict(IMAGES, verbose=0)
+    assert relative_difference(folded.predict(IMAGES, verbose=0), expected) < 1e-6

@@ -29,11 +29,14 @@ def render(template: str, **values: Any) -> str:
         lstrip_blocks=True,
     )
     script = (FOLDER / "script.js").read_text("utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template(template).render(
         style=Markup((FOLDER / "style.css").read_text("utf-8")),  # noqa: S704, ours
         script=Markup(script),  # noqa: S704, ours
-        # The browser runs the script with this digest and no other.
-        script_hash=f"sha256-{digest}",
+        script_hash=source_hash(script),
         **values,
     )
+
+
+def source_hash(text: str) -> str:
+    """Names a script or a style in a Content-Security-Policy: the browser takes no other."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

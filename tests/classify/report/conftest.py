@@ -1,18 +1,15 @@
-"""Runs with names that try to be markup, their reports, and a browser to look at them."""
+"""Runs with names that try to be markup, and their reports."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
 
 from classify.report.write import write_report
 from classify.run import Run
 from classify.train import train_heads
 from extract.settings import ExtractSettings
 from extract.stage import extract_features
-from tests.classify.report.browser import chromium_path
 from tests.conftest import write_image
 
 # As folders may be called: a slash cannot be in a name.
@@ -49,12 +46,6 @@ def make_hostile_run(folder: Path) -> Run:
     return run
 
 
-@pytest.fixture(scope="session")
-def hostile_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run whose classes and file names try to be markup; not to be changed by a test."""
-    return make_hostile_run(tmp_path_factory.mktemp("hostile"))
-
-
 @pytest.fixture
 def own_run(hostile_run: Run, tmp_path: Path) -> Run:
     """A copy of `hostile_run`, for tests that write a report."""
@@ -73,14 +64,3 @@ def page_path(hostile_run: Run, results: dict) -> Path:
     """The report of `hostile_run`."""
     assert results
     return hostile_run.report_folder / "index.html"
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """Chromium without a window."""
-    path = chromium_path()
-    with sync_playwright() as playwright:
-        # Without its sandbox: in a container the kernel offers none to the root user.
-        started = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield started
-        started.close()

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 
 from cache.reader import FeatureFile
-from classify.deploy import predict_files
+from classify.deployment.classifier import open_classifier
+from classify.deployment.inputs import expand
+from classify.deployment.predict import Prediction, predict_files
 from classify.errors import RunError
 from classify.run import NETWORK_FILE, Run
 from classify.train import train_heads
@@ -21,8 +23,12 @@ def quiet(_: str) -> None:
     pass
 
 
-def predict(run: Run, *images: Path, head: str | None = None, n_top: int = 3):
-    return predict_files(run, images, head, None, n_top, quiet)
+def predict(
+    run: Run, *images: Path, head: str | None = None, n_top: int = 3, **more
+) -> list[Prediction]:
+    classifier = open_classifier(run, head, None, quiet)
+    paths = list(expand(list(map(str, images))))
+    return list(predict_files(classifier, paths, n_top, quiet, **more))
 
 
 @pytest.mark.parametrize("head", ["logreg", "mlp-128", "finetuned"])
@@ -95,9 +101,9 @@ def test_unusable_files_are_reported_in_their_place(
     assert predictions[0].top == ()
 
 
-def test_without_a_name_the_best_on_val_predicts(trained_run: Run, photos: Path) -> None:
+def test_without_a_name_the_best_on_val_predicts(trained_run: Run) -> None:
     said: list[str] = []
-    predict_files(trained_run, [photos / "red"], None, None, 1, said.append)
+    open_classifier(trained_run, None, None, said.append)
     with FeatureFile(trained_run.features_path) as features:
         y_val = features.labels("val")
         names = {
@@ -114,9 +120,9 @@ def test_an_empty_folder_is_an_error(trained_run: Run, tmp_path: Path) -> None:
         predict(trained_run, tmp_path / "empty")
 
 
-def test_other_weights_do_not_predict(network_run: Run, network_photos: Path) -> None:
+def test_other_weights_do_not_predict(network_run: Run) -> None:
     with pytest.raises(WeightsError, match="no-such-weights"):
-        predict_files(network_run, [network_photos], "logreg", "no-such-weights.h5", 3, quiet)
+        open_classifier(network_run, "logreg", "no-such-weights.h5", quiet)
 
 
 def test_a_damaged_or_unsafe_network_is_refused(
@@ -138,3 +144,48 @@ def test_a_run_can_be_moved(trained_run: Run, photos: Path, tmp_path: Path) -> N
     shutil.move(trained_run.folder, tmp_path / "elsewhere")
     [prediction] = predict(Run(tmp_path / "elsewhere"), photos / "red/000.png")
     assert prediction.top[0][0] == "red"
+
+
+@pytest.mark.parametrize("engine", ["openvino", "tensorflow"])
+def test_a_fine_tuned_network_runs_on_either_engine(
+    network_run: Run, network_photos: Path, engine: str
+) -> None:
+    classifier = open_classifier(network_run, "finetuned", None, quiet)
+    with FeatureFile(network_run.features_path) as features:
+        rows, paths = features.rows("test"), features.table.paths
+        kept = network_run.find("finetuned", features).test
+    files = [network_photos / paths[row] for row in rows]
+    said: list[str] = []
+    found = list(predict_files(classifier, files, 3, said.append, Runtime(engine=engine)))
+    assert engine in said[-1].lower()
+    assert len(said) == 1  # no word of an engine that disagrees
+    for prediction, proba in zip(found, kept, strict=True):
+        given = dict(prediction.top)
+        np.testing.assert_allclose([given[name] for name in classifier.classes], proba, atol=1e-4)
+
+
+def test_an_uncertain_answer_is_withheld_and_its_candidates_are_not(
+    trained_run: Run, photos: Path
+) -> None:
+    paths = [photos / "red/000.png", photos / "gone.png"]
+    [sure, gone] = predict(trained_run, *paths)
+    threshold = sure.top[0][1]
+    [at] = predict(trained_run, paths[0], min_confidence=threshold)
+    [above, still_gone] = predict(trained_run, *paths, min_confidence=np.nextafter(threshold, 2))
+    assert (at.label, at.is_abstained) == ("red", False)
+    assert (above.label, above.is_abstained, above.top) == (None, True, sure.top)
+    assert gone == still_gone
+    assert not gone.is_abstained
+
+
+def test_predictions_come_before_all_files_are_read(trained_run: Run, photos: Path) -> None:
+    paths = [photos / "red/000.png"] * 2000
+    classifier = open_classifier(trained_run, None, None, quiet)
+    predictions = predict_files(classifier, paths, 1, quiet, Runtime(batch_size=4))
+    next(predictions)
+    # What is read from now on is not there any more.
+    (photos / "red/000.png").unlink()
+    reasons = [each.reason for each in predictions]
+    n_before = reasons.index("cannot be read: No such file or directory")
+    assert n_before < 200
+    assert len(reasons) == 1999

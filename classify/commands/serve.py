@@ -1,0 +1,81 @@
+"""``python -m classify serve``."""
+
+import argparse
+import sys
+from importlib.util import find_spec
+from typing import Any
+
+from cache import cli
+from classify.commands.options import Commands, add_data, add_head, add_run, add_weights
+from classify.deployment.server.settings import ServerSettings
+from classify.errors import RunError
+from classify.run import Run
+from extract.options import add_device_options
+from extract.settings import Runtime
+
+LARGEST_PORT = 65535
+PACKAGES = ("fastapi", "uvicorn", "python_multipart")
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    default = ServerSettings()
+    command = add_run(commands, "serve", serve, "a page, and an address for programs")
+    add_weights(command)
+    add_head(command)
+    add_data(command)
+    options: list[tuple[str, Any, object, str]] = [
+        ("--host", str, default.host, "address to listen on"),
+        ("--port", _port, default.port, "0 for any that is free"),
+        ("--max-mb", cli.at_least(1), default.max_mb, "largest body of a request"),
+        ("--timeout", cli.at_least(1), default.timeout_seconds, "seconds for a request"),
+        ("--max-batch", cli.at_least(1), default.max_batch, "images in the network at once"),
+        ("--max-waiting", cli.at_least(1), default.max_waiting, "requests at once"),
+    ]
+    for name, kind, value, meaning in options:
+        shown = f"{value:g}" if isinstance(value, float) else value
+        command.add_argument(name, type=kind, default=value, help=f"{meaning} (default {shown})")
+    add_device_options(command)
+
+
+def serve(arguments: argparse.Namespace) -> int:
+    """Answer requests until told to end."""
+    missing = [each for each in PACKAGES if find_spec(each) is None]
+    if missing:
+        raise RunError(
+            f"serve needs more packages ({', '.join(missing)}): 'make install EXTRAS=serve' brings "
+            "them."
+        )
+    from classify.deployment.server import process
+
+    settings = ServerSettings(
+        host=arguments.host,
+        port=arguments.port,
+        max_mb=arguments.max_mb,
+        timeout_seconds=arguments.timeout,
+        max_batch=arguments.max_batch,
+        max_waiting=arguments.max_waiting,
+    )
+    process.serve(
+        Run(arguments.run),
+        arguments.head,
+        arguments.weights,
+        arguments.data,
+        settings,
+        Runtime(arguments.device, arguments.engine),
+        _say,
+    )
+    return 0
+
+
+def _say(line: str) -> None:
+    # At once, for whoever reads it through a pipe and waits for the address.
+    print(line)
+    sys.stdout.flush()
+
+
+def _port(text: str) -> int:
+    port = cli.at_least(0)(text)
+    if port > LARGEST_PORT:
+        raise argparse.ArgumentTypeError(f"expected 0 to {LARGEST_PORT}, found {text!r}")
+    return port

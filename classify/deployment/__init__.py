@@ -1,0 +1,1 @@
+"""What was trained, at work on new image files: `predict` and `serve`."""

@@ -1,0 +1,143 @@
+"""One way from decoded images to probabilities, for every head and for fine-tuned networks."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cache.fingerprint import Identity
+from cache.reader import FeatureFile
+from classify.errors import loading
+from classify.heads.head import Head
+from classify.heads.registry import load_head
+from classify.run import NETWORK_FILE, Run, is_finetuned, rank
+from classify.train import class_proba
+from classify.wording import describe_weights
+from extract.backbones import Openable, embed_images, reopen_backbone
+from extract.embedder import Embedded, Embedder
+from extract.folding import fold_base
+from extract.keras_runtime import load_keras
+from extract.opening import ENGINE_TOLERANCE, OpenableNetwork, open_network
+from extract.settings import FLOAT32, Runtime
+from extract.stopwatch import Stopwatch
+from extract.stream import DecodedImage
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """What was trained in a run, and the network that it needs; nothing large is loaded yet.
+
+    Attributes
+    ----------
+    name : str
+        Of the head or the fine-tuned network.
+    classes : tuple of str
+        Columns of the probabilities.
+    identity : Identity
+        Of the embeddings that it was trained on.
+    weights : str
+        The network's weights, for people; says so when they are random.
+    network : Openable
+        Gives embeddings where there is a head, else probabilities.
+    head : Head or None
+        None for a fine-tuned network, which brings its own.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    identity: Identity
+    weights: str
+    network: Openable
+    head: Head | None
+
+    @property
+    def size_px(self) -> int:
+        """Height and width of the images."""
+        return self.identity.size_px
+
+    def proba(self, outputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Probabilities, float32 (n, n_classes), from what the network gave."""
+        if self.head is None:
+            return outputs
+        return class_proba(self.head, outputs, len(self.classes))
+
+    def classify(
+        self,
+        images: Iterator[DecodedImage],
+        runtime: Runtime,
+        stopwatch: Stopwatch,
+        say: Callable[[str], None],
+    ) -> Iterator[Embedded]:
+        """Rows and probabilities, batch by batch and in order; see `embed_images`."""
+        for rows, outputs in embed_images(self.network, images, runtime, stopwatch, say):
+            yield Embedded(rows, self.proba(outputs))
+
+
+@dataclass(frozen=True)
+class FinetunedNetwork:
+    """A fine-tuned network on disk, opened as a backbone is.
+
+    Attributes
+    ----------
+    name : str
+    path : Path
+    """
+
+    name: str
+    path: Path
+
+    def open(
+        self,
+        runtime: Runtime,
+        sample: NDArray[np.uint8],
+        stopwatch: Stopwatch,
+        say: Callable[[str], None],
+    ) -> Embedder:
+        """Load it; what it gives are probabilities. See `KerasBackbone.open`."""
+        # A softmax makes rounding larger than it is in an embedding.
+        network = OpenableNetwork(self.name, self._load, self._fold, FLOAT32, ENGINE_TOLERANCE)
+        return open_network(network, runtime, sample, stopwatch, say)
+
+    def _load(self) -> Any:
+        with loading(self.path):
+            # safe_mode: a layer that would run code from the file is refused.
+            return load_keras().saving.load_model(self.path, compile=False, safe_mode=True)
+
+    def _fold(self, untouched: Any) -> Any:
+        return fold_base(untouched or self._load())
+
+
+def open_classifier(
+    run: Run, name: str | None, weights: str | None, say: Callable[[str], None]
+) -> Classifier:
+    """Choose what classifies, and check that its network is the one that it was trained on.
+
+    Parameters
+    ----------
+    run : Run
+    name : str or None
+        A trained head or a fine-tuned network; None for the best on val.
+    weights : str or None
+        The backbone's weights; None for those that the features were made with.
+    say : callable
+        Told what was chosen.
+
+    Raises
+    ------
+    RunError, WeightsError, FeatureFileError
+    """
+    with FeatureFile(run.features_path) as features:
+        y_val = features.labels("val")
+        trained = run.find(name, features) if name else rank(run.trained(features), y_val)[0]
+        config = features.config
+    chosen, weights = trained.record.name, weights or config.weights
+    described = describe_weights(config.identity, weights)
+    say(f"head {chosen}, weights {described}")
+    build = partial(Classifier, chosen, trained.record.classes, config.identity, described)
+    if is_finetuned(chosen):
+        return build(FinetunedNetwork(chosen, trained.folder / NETWORK_FILE), None)
+    return build(reopen_backbone(config.identity, weights), load_head(trained.folder))

@@ -1,0 +1,119 @@
+"""Predictions as text, each as soon as it is there: a table, CSV, JSON and JSON lines.
+
+CSV has the columns ``path``; ``true`` where true classes are known; ``label``, the answer, empty
+where there is none; ``abstained``, ``yes`` or ``no``, empty where the file cannot be used;
+``class_1``, ``probability_1``, ``class_2``, ..., the most probable first, abstained or not; and
+``error``, why the file cannot be used. JSON has an object a file with the keys ``path``, ``true``,
+``label``, ``abstained``, ``predictions`` (a list of ``class`` and ``probability``) and ``error``;
+null where CSV is empty.
+"""
+
+import csv
+import io
+import json
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from classify.deployment.predict import Prediction
+from extract.dataset import printable
+
+
+class Shape(NamedTuple):
+    """What is known before the first prediction.
+
+    Attributes
+    ----------
+    width : int
+        Length of the longest path.
+    n_top : int
+        Classes a file.
+    is_labelled : bool
+        Whether true classes are known of some.
+    """
+
+    width: int
+    n_top: int
+    is_labelled: bool = False
+
+    @classmethod
+    def of(cls, paths: Sequence[Path], n_top: int, is_labelled: bool) -> "Shape":
+        """That of the predictions for some files."""
+        width = max((len(printable(str(path))) for path in paths), default=0)
+        return cls(width, n_top, is_labelled)
+
+
+def as_table(predictions: Iterable[Prediction], shape: Shape) -> Iterator[str]:
+    """One line a file: its path, then class and probability of the most probable classes."""
+    for each in predictions:
+        true = "" if each.true is None else f"   (true: {each.true})"
+        yield f"{printable(str(each.path)):{shape.width}}  {_describe(each, shape.n_top)}{true}\n"
+
+
+def as_csv(predictions: Iterable[Prediction], shape: Shape) -> Iterator[str]:
+    """A line a file, and a heading: see above."""
+    ranks = range(1, shape.n_top + 1)
+    names = [f"{column}_{rank}" for rank in ranks for column in ("class", "probability")]
+    true = ["true"] if shape.is_labelled else []
+    yield _csv_line(["path", *true, "label", "abstained", *names, "error"])
+    for each in predictions:
+        cells = [cell for name, proba in each.top[: shape.n_top] for cell in (name, f"{proba:.6f}")]
+        padding = [""] * (2 * shape.n_top - len(cells))
+        true = [each.true or ""] if shape.is_labelled else []
+        abstained = ("yes" if each.is_abstained else "no") if each.reason is None else ""
+        answer = [printable(str(each.path)), *true, each.label or "", abstained]
+        yield _csv_line([*answer, *cells, *padding, each.reason or ""])
+
+
+def as_json(predictions: Iterable[Prediction], shape: Shape) -> Iterator[str]:
+    """A list of objects."""
+    before = "[\n"
+    for each in predictions:
+        text = json.dumps(_json_object(each, shape), indent=2, ensure_ascii=False)
+        yield before + textwrap.indent(text, "  ")
+        before = ",\n"
+    yield "\n]\n"
+
+
+def as_json_lines(predictions: Iterable[Prediction], shape: Shape) -> Iterator[str]:
+    """An object a line."""
+    for each in predictions:
+        yield json.dumps(_json_object(each, shape), ensure_ascii=False) + "\n"
+
+
+FORMATS: dict[str, Callable[[Iterable[Prediction], Shape], Iterator[str]]] = {
+    "table": as_table,
+    "csv": as_csv,
+    "json": as_json,
+    "jsonl": as_json_lines,
+}
+
+
+def _describe(prediction: Prediction, n_top: int) -> str:
+    if prediction.reason is not None:
+        return f"UNUSABLE: {prediction.reason}"
+    classes = "   ".join(f"{name} {proba:.3f}" for name, proba in prediction.top[:n_top])
+    return f"ABSTAINED: {classes}" if prediction.is_abstained else classes
+
+
+def _csv_line(cells: Sequence[str]) -> str:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerow(cells)
+    return out.getvalue()
+
+
+def _json_object(prediction: Prediction, shape: Shape) -> dict[str, Any]:
+    return {
+        "path": printable(str(prediction.path)),
+        **({"true": prediction.true} if shape.is_labelled else {}),
+        "label": prediction.label,
+        "abstained": prediction.is_abstained if prediction.reason is None else None,
+        "predictions": as_objects(prediction.top[: shape.n_top]),
+        "error": prediction.reason,
+    }
+
+
+def as_objects(top: Sequence[tuple[str, float]]) -> list[dict[str, Any]]:
+    """Classes and probabilities as they stand in JSON."""
+    return [{"class": name, "probability": proba} for name, proba in top]

@@ -1,0 +1,70 @@
+"""What a user names, as files: files, folders, patterns, and a list on standard input."""
+
+import glob
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from classify.errors import RunError
+from extract.dataset import image_files
+
+STDIN = "-"
+
+
+def expand(
+    named: Sequence[str],
+    is_null_separated: bool = False,
+    read_stdin: Callable[[], bytes] = lambda: sys.stdin.buffer.read(),
+) -> Iterator[Path]:
+    """The files that were named, in that order; one named twice comes twice.
+
+    Parameters
+    ----------
+    named : sequence of str
+        Files, which need not be there; folders, whose image files are taken at any depth; patterns
+        as of a shell, with ``**`` for any depth, which stand for the files that they match; and
+        ``-`` for a list of files on standard input, taken as they are.
+    is_null_separated : bool
+        Whether NUL ends a path of that list, and not a line's end.
+    read_stdin : callable
+        Gives the list.
+
+    Raises
+    ------
+    RunError
+        If a folder, a pattern or the list gives no file.
+    """
+    for each in named:
+        path = Path(each)
+        if each == STDIN:
+            yield from _listed(read_stdin(), b"\0" if is_null_separated else b"\n")
+        elif path.is_dir():
+            yield from in_folder(path)
+        elif glob.has_magic(each) and not path.exists():
+            yield from _matching(each)
+        else:
+            # A missing file is not an error of the whole call: it is reported like a damaged one.
+            yield path
+
+
+def in_folder(folder: Path) -> list[Path]:
+    """The image files of a folder; `RunError` if there are none."""
+    found = list(image_files(folder))
+    if not found:
+        raise RunError(f"{folder}: expected image files in this folder, found none.")
+    return found
+
+
+def _matching(pattern: str) -> Iterator[Path]:
+    found = [path for path in sorted(glob.glob(pattern, recursive=True)) if not os.path.isdir(path)]
+    if not found:
+        raise RunError(f"{pattern}: expected files that match this pattern, found none.")
+    return map(Path, found)
+
+
+def _listed(text: bytes, separator: bytes) -> Iterator[Path]:
+    names = list(filter(None, text.split(separator)))
+    if not names:
+        raise RunError("-: expected paths on standard input, one a line, found none.")
+    return (Path(os.fsdecode(name)) for name in names)

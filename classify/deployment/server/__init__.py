@@ -1,0 +1,1 @@
+"""A small web server around a classifier; needs the extra ``serve``."""

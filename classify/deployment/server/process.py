@@ -1,0 +1,129 @@
+"""The server as a process: its address, its start, and its end."""
+
+import errno
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import uvicorn
+
+from cache.reader import FeatureFile
+from classify.deployment.classifier import Classifier, open_classifier
+from classify.deployment.server.app import create_app
+from classify.deployment.server.engine import ServingEngine, sample_images
+from classify.deployment.server.guard import LOOPBACK
+from classify.deployment.server.neighbours import Neighbours
+from classify.deployment.server.settings import ServerSettings
+from classify.errors import RunError
+from classify.run import Run
+from extract.settings import Runtime
+
+# For what is being done when the end is asked for.
+GRACE_SECONDS = 5
+
+
+def serve(
+    run: Run,
+    head: str | None,
+    weights: str | None,
+    data: Path | None,
+    settings: ServerSettings,
+    runtime: Runtime,
+    say: Callable[[str], None],
+) -> None:
+    """Answer requests until Ctrl-C or SIGTERM.
+
+    Parameters
+    ----------
+    run : Run
+    head : str or None
+        None for the best on val.
+    weights : str or None
+        The backbone's weights; None for those that the features were made with.
+    data : Path or None
+        The folder of images; None for the one that the features were made from.
+    settings : ServerSettings
+    runtime : Runtime
+    say : callable
+        Told what is served, and where.
+
+    Raises
+    ------
+    RunError
+        If the address cannot be had; and those of `open_classifier`.
+    """
+    # First, because loading takes a while: whoever mistyped the port should not wait for it.
+    with listen(settings.host, settings.port) as listener:
+        classifier = open_classifier(run, head, weights, say)
+        engine = open_engine(run, classifier, data, settings.max_batch, runtime, say)
+        for line in welcome(settings.host, listener.getsockname()[1]):
+            say(line)
+        server = make_server(engine, settings)
+        # The signal that ends it is raised once more at the end: by then all is done.
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, lambda *_: None)
+        server.run(sockets=[listener])
+    say("stopped")
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens; `RunError` if the address cannot be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        is_used = error.errno == errno.EADDRINUSE
+        way_out = "--port (make: PORT=...)" if is_used else "--host or --port"
+        raise RunError(
+            f"{host}, port {port}: cannot be listened on ({error.strerror}). Choose another, "
+            f"{way_out}."
+        ) from error
+
+
+def open_engine(
+    run: Run,
+    classifier: Classifier,
+    data: Path | None,
+    max_batch: int,
+    runtime: Runtime,
+    say: Callable[[str], None],
+) -> ServingEngine:
+    """Load the network, and the embeddings of train for what has a head."""
+    with FeatureFile(run.features_path) as features:
+        root = data or Path(features.config.data["folder"])
+        sample = sample_images(features, root)
+        neighbours = Neighbours(features, root) if classifier.head else None
+    if neighbours is None:
+        say(f"{classifier.name}: no similar photographs, its activations are not those cached")
+    elif not neighbours.has_pictures:
+        say(f"{root}: not there, so similar photographs have no pictures (--data)")
+    return ServingEngine(classifier, neighbours, sample, runtime, max_batch, say)
+
+
+def make_server(engine: ServingEngine, settings: ServerSettings) -> uvicorn.Server:
+    """The server, to be run on a socket."""
+    config = uvicorn.Config(
+        create_app(engine, settings),
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        ws="none",
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    return uvicorn.Server(config)
+
+
+def welcome(host: str, port: int) -> list[str]:
+    """Where the server is and how to call it, in lines; the last is a warning where others can."""
+    shown = f"[{host}]" if ":" in host else host
+    address = f"http://{shown}:{port}"
+    lines = [
+        f"{address}  (Ctrl-C ends it)",
+        f"curl --data-binary @photo.jpg {address}/predict",
+    ]
+    if host not in LOOPBACK:
+        lines.append(
+            "WARNING: other machines may reach this address, and there is no authentication."
+        )
+    return lines
