@@ -52,7 +52,9 @@ def fold_batch_norms(network: Any) -> Any:
 
 def base_of(network: Any) -> Any:
     """The network inside one that brings preprocessing, and perhaps a head, along."""
-    [base] = [each for each in network.layers if isinstance(each, load_keras().Model)]
+    models = [each for each in network.layers if isinstance(each, load_keras().Model)]
+    # A head may be a model too, but it takes embeddings.
+    [base] = [each for each in models if len(each.input_shape) == 4]
     return base
 
 
