@@ -48,6 +48,8 @@ STORE     ?=
 DRY_RUN   ?=
 REPAIR    ?=
 EXTRAS    ?=
+FORMATS   ?=
+OUT       ?=
 # The folder's name; without DATA, the run of the last `make features`.
 NAME      ?= $(if $(DATA),$(FOLDER),$(shell cat runs/.last 2>/dev/null))
 FOLDER     = $(shell (cd "$(DATA)" 2>/dev/null && basename "$$PWD") || basename "$(DATA)")
@@ -61,7 +63,7 @@ runtime = $(call option,device,$(DEVICE)) $(call option,engine,$(ENGINE)) \
 	  $(call option,batch-size,$(BATCH))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo features verify heads report open compare finetune preset predict serve test check format bench-cache bench-extract bench-heads bench-report bench-finetune bench-serve clean named
+.PHONY: help install demo features verify heads report open compare finetune preset predict export serve test check format bench-cache bench-extract bench-heads bench-report bench-finetune bench-serve clean named
 
 help: ## this help
 	@echo "Cache a frozen network's embeddings once, then train and compare heads in seconds."
@@ -93,13 +95,15 @@ help: ## this help
 #: STREAM     always: read embeddings batch by batch (where they do not fit in memory)
 #: IMAGES     files, folders and patterns to predict, such as IMAGES="a.jpg folder/ 'b/**/*.jpg'";
 #:            - for a list of files on standard input
-#: HEAD       head to predict with, or to look at in the report: a trained one or finetuned
-#:            (the best on val)
+#: HEAD       head to predict with, to export, to serve, or to look at in the report: a trained
+#:            one or finetuned (the best on val)
 #: A, B       runs to compare, such as A=runs/x B=runs/y
 #: TOP        classes to show for each file (3)
 #: FORMAT     of predictions: table, csv, json or jsonl (table)
 #: MIN_CONFIDENCE  abstain where no class is as probable, 0 to 1 (0)
 #: PORT       of the server (8000)
+#: FORMATS    to export: saved_model, keras, onnx (all that can be written)
+#: OUT        folder to export to (runs/NAME/export/HEAD)
 #: SEED       of the split; of heads; of fine-tuning (0)
 #: VAL_SHARE  share of val where the folder does not name it (0.15, or 0.2 of train)
 #: UNFREEZE   what fine-tuning trains: block5, block4 (the last two blocks), half, all, or a layer
@@ -116,7 +120,8 @@ help: ## this help
 #: DRY_RUN    1: say what `make features` would do, and write nothing
 #: REPAIR     1: make verify drops what is damaged
 #: EXTRAS     cpu: OpenVINO, faster on CPUs; gpu: CUDA for TensorFlow; heic: photos of iPhones;
-#:            map: t-SNE in the report; suspects: wrong labels in the report; serve: make serve
+#:            map: t-SNE in the report; suspects: wrong labels in the report; serve: make serve;
+#:            onnx: export to ONNX
 #: PYTHON     the Python to make .venv with: 3.11, 3.12 or 3.13 (python3)
 
 install: $(READY) ## make .venv and install; every other target does it too
@@ -183,6 +188,11 @@ serve: $(READY) named .venv/.ready-serve ## a page to try photographs on, at htt
 	@.venv/bin/python -m classify serve "$(RUN)" $(call option,head,$(HEAD)) \
 	  $(call option,weights,$(WEIGHTS)) $(call option,data,$(DATA)) $(call option,port,$(PORT)) \
 	  $(call option,device,$(DEVICE)) $(call option,engine,$(ENGINE))
+
+export: $(READY) named ## a model that runs without headbench: runs/NAME/export/HEAD/
+	@.venv/bin/python -m classify export "$(RUN)" $(call option,head,$(HEAD)) \
+	  $(call option,weights,$(WEIGHTS)) $(call option,data,$(DATA)) $(call option,out,$(OUT)) \
+	  $(if $(FORMATS),--formats $(FORMATS))
 
 named:
 	@test -n "$(NAME)" || { \

@@ -1,4 +1,4 @@
-"""``python -m classify train|report|open|compare|finetune|predict|serve|demo|preset``."""
+"""``python -m classify`` and a command: train, report, finetune, predict, export, serve, ..."""
 
 import argparse
 import shlex
@@ -9,7 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from cache import cli
-from classify.commands import finetune, predict, report, serve, train
+from classify.commands import export, finetune, predict, report, serve, train
 from classify.commands.options import Commands
 from classify.commands.sequence import run_commands
 from classify.demo import run_demo
@@ -21,10 +21,10 @@ def parser() -> argparse.ArgumentParser:
     """The command line of stages two and three."""
     parser = argparse.ArgumentParser(
         prog="python -m classify",
-        description="Train and compare heads on cached embeddings, fine-tune, predict, serve.",
+        description="Train and compare heads on embeddings, fine-tune, predict, export, serve.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for each in (train, report, finetune, predict, serve):
+    for each in (train, report, finetune, predict, export, serve):
         each.add(commands)
     _add_sequences(commands)
     return parser

@@ -1,7 +1,6 @@
 """The folder of one run: where things lie, and what was trained in it."""
 
 import json
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cache.disk import replacing_folder
 from cache.reader import FeatureFile
 from cache.versions import installed_version
 from classify.arrays import load_arrays, save_arrays
@@ -183,6 +183,11 @@ class Run:
 
     def _load(self, folder: Path, features: FeatureFile) -> Trained:
         record = _read_record(folder / RECORD_FILE)
+        with loading(folder / RECORD_FILE):
+            found = (record.name, record.dim, record.classes)
+            expected = (folder.name, features.dim, features.classes)
+            if record.features_digest == features.table.digest() and found != expected:
+                raise ValueError(f"expected name, dim and classes {expected}, found {found}")
         if record.features_digest != features.table.digest():
             target = "finetune" if is_finetuned(record.name) else "heads"
             raise RunError(
@@ -191,7 +196,12 @@ class Run:
             )
         path = folder / PROBA_FILE
         with loading(path):
-            return Trained(folder, record, **load_arrays(path))
+            trained = Trained(folder, record, **load_arrays(path))
+            for split, proba in (("val", trained.val), ("test", trained.test)):
+                shape = (len(features.rows(split)), len(features.classes))
+                if proba.shape != shape or proba.dtype != np.float32:
+                    raise ValueError(f"{split}: expected float32 {shape}, found {proba.shape}")
+        return trained
 
 
 def is_finetuned(name: str) -> bool:
@@ -204,15 +214,11 @@ def saving(
     folder: Path, record: Record, val: NDArray[np.float32], test: NDArray[np.float32]
 ) -> Iterator[Path]:
     """Save what was trained: give a new folder to put the model into, then swap it into place."""
-    temporary = folder.with_name(f".{folder.name}.new")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
     text = json.dumps({"version": RECORD_VERSION, **asdict(record)}, indent=2, ensure_ascii=False)
-    (temporary / RECORD_FILE).write_text(text, "utf-8")
-    save_arrays(temporary / PROBA_FILE, {"val": val, "test": test})
-    yield temporary
-    shutil.rmtree(folder, ignore_errors=True)
-    temporary.rename(folder)
+    with replacing_folder(folder) as temporary:
+        (temporary / RECORD_FILE).write_text(text, "utf-8")
+        save_arrays(temporary / PROBA_FILE, {"val": val, "test": test})
+        yield temporary
 
 
 def rank(trained: list[Trained], y_val: NDArray[np.int32]) -> list[Trained]:
@@ -238,4 +244,19 @@ def _read_record(path: Path) -> Record:
             raise RunError(
                 f"{path}: has version {version}, expected {RECORD_VERSION}. Train again."
             )
+        for name, value in raw.items():
+            if not isinstance(value, _KINDS.get(name, Mapping)):
+                raise ValueError(f"{name} cannot be {value!r}")
+        if not all(isinstance(curve, list) for curve in raw["history"].values()):
+            raise ValueError("history: expected lists")
         return Record(**{**raw, "classes": tuple(raw["classes"])})
+
+
+# What is not named is a mapping.
+_KINDS: Mapping[str, Any] = {
+    **dict.fromkeys(("name", "features_digest", "command", "made_by"), str),
+    **dict.fromkeys(("fit_seconds", "predict_seconds"), int | float),
+    **dict.fromkeys(("seed", "dim"), int),
+    "classes": list,
+    "is_refit": bool,
+}

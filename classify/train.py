@@ -16,7 +16,7 @@ from cache.reader import FeatureFile
 from classify.errors import RunError
 from classify.heads.head import Head
 from classify.heads.mlp import MLP
-from classify.heads.registry import NO_VOTE, VOTE, load_head
+from classify.heads.registry import NO_VOTE, VOTE, load_trained_head
 from classify.heads.temperature import sharpen
 from classify.heads.vote import Vote
 from classify.metrics import accuracy
@@ -181,7 +181,7 @@ class _Training:
         if self.heads[name].needs_tensorflow:
             load_keras()  # so that its import is not counted as fitting
         if name == VOTE:
-            voters = {each: load_head(it.folder) for each, it in self._voters().items()}
+            voters = {each: load_trained_head(it) for each, it in self._voters().items()}
         started = time.perf_counter()
         head = self._vote(voters) if name == VOTE else self._fitted(name)
         seconds = time.perf_counter() - started

@@ -98,4 +98,12 @@ def freeze(network: Any) -> bytes:
 
     pixels = tf.TensorSpec(network.input_shape, tf.uint8, name="images")
     graph = infer.get_concrete_function(pixels).graph
-    return bytes(graph.as_graph_def().SerializeToString())
+    frozen = graph.as_graph_def()
+    nodes = {node.name: node for node in frozen.node}
+    # Arrays that a layer holds beside its weights come in as inputs if they are large.
+    for array, placeholder in graph.captures:
+        node = nodes[placeholder.op.name]
+        node.op = "Const"
+        node.attr.pop("shape", None)
+        node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(array.numpy()))
+    return bytes(frozen.SerializeToString())

@@ -36,7 +36,12 @@ def heavy_modules(*arguments: object) -> str:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("extract", "--help"), ("classify", "--help"), ("classify", "train", "--help")],
+    [
+        ("extract", "--help"),
+        ("classify", "--help"),
+        ("classify", "train", "--help"),
+        ("classify", "export", "--help"),
+    ],
 )
 def test_help_is_light(arguments: tuple[str, ...]) -> None:
     assert heavy_modules(*arguments) == "HEAVY []"

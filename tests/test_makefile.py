@@ -35,7 +35,7 @@ def test_make_alone_prints_every_target_and_variable(checkout: Path) -> None:
     done = make(checkout)
     assert done.returncode == 0
     for word in (
-        *("demo", "features", "verify", "heads", "report", "finetune", "predict"),
+        *("demo", "features", "verify", "heads", "report", "finetune", "predict", "export"),
         *(
             "test",
             "check",
@@ -156,6 +156,15 @@ def test_every_choice_of_the_server_reaches_the_command(checkout: Path) -> None:
     assert f'classify serve "runs/photos" {options} --engine "tensorflow"' in said
 
 
+def test_every_choice_of_an_export_reaches_the_command(checkout: Path) -> None:
+    given = ["HEAD=ridge", "WEIGHTS=w 1.h5", "DATA=my photos", "OUT=my model"]
+    export = make(checkout, "-n", "export", "NAME=photos", *given, "FORMATS=keras onnx").stdout
+    assert (
+        'export "runs/photos" --head "ridge" --weights "w 1.h5" --data "my photos" '
+        '--out "my model" --formats keras onnx'
+    ) in " ".join(export.replace("\\\n", " ").split())
+
+
 def test_one_run_cannot_be_compared(checkout: Path) -> None:
     done = make(checkout, "compare", "A=runs/a")
     assert done.returncode == 2
@@ -203,7 +212,8 @@ def test_verify_repairs_only_when_asked(checkout: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "target", ["features", "verify", "heads", "report", "open", "finetune", "predict", "serve"]
+    "target",
+    ["features", "verify", "heads", "report", "open", "finetune", "predict", "export", "serve"],
 )
 def test_no_run_and_no_data_is_one_clear_line(checkout: Path, target: str) -> None:
     done = make(checkout, target)

@@ -13,7 +13,7 @@ from cache.fingerprint import Identity
 from cache.reader import FeatureFile
 from classify.errors import loading
 from classify.heads.head import Head
-from classify.heads.registry import load_head
+from classify.heads.registry import load_trained_head
 from classify.run import NETWORK_FILE, Run, is_finetuned, rank
 from classify.train import class_proba
 from classify.wording import describe_weights
@@ -140,4 +140,4 @@ def open_classifier(
     build = partial(Classifier, chosen, trained.record.classes, config.identity, described)
     if is_finetuned(chosen):
         return build(FinetunedNetwork(chosen, trained.folder / NETWORK_FILE), None)
-    return build(reopen_backbone(config.identity, weights), load_head(trained.folder))
+    return build(reopen_backbone(config.identity, weights), load_trained_head(trained))

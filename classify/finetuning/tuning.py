@@ -22,7 +22,7 @@ from classify.finetuning.settings import FinetuneSettings
 from classify.finetuning.trunk import cached_trunk
 from classify.heads.head import Head
 from classify.heads.keras_layers import require_composable
-from classify.heads.registry import load_head
+from classify.heads.registry import load_trained_head
 from classify.heads.temperature import fit_temperature
 from classify.labelled_files import LabelledFiles, open_split
 from classify.metrics import calibration_error, mean_log_loss
@@ -75,7 +75,7 @@ class Finetuning:
         say: Callable[[str], None],
     ) -> "Finetuning":
         """Open the head, the network and the images; see `classify.finetuning.stage.finetune`."""
-        head = load_head(start.folder)
+        head = load_trained_head(start)
         require_composable(head)
         require_all_classes(head, settings.start, len(features.classes))
         backbone = reopen_backbone(features.identity, weights or features.config.weights)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from classify.arrays import load_arrays, save_arrays
 from classify.heads.head import Head, Labelled
 from classify.heads.scores import Scores, cross_fitted_scores
+from classify.heads.trees import checked_trees
 
 MODEL_FILE = "model.txt"
 SCORES_FILE = "scores.npz"
@@ -145,7 +146,7 @@ class LightGBM(Head):
 
     def _set_model(self, text: str) -> None:
         self.model_text_ = text
-        self.booster_ = lightgbm.Booster(model_str=text)
+        self.booster_ = lightgbm.Booster(model_str=checked_trees(text, len(self.classes_)))
 
     def _predict_proba(self, X: NDArray[np.float32]) -> NDArray[Any]:
         return np.asarray(self.booster_.predict(self._seen(X)))

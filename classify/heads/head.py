@@ -179,6 +179,8 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         head._start(load_arrays(folder / CLASSES_FILE)["classes"])
         head.n_features_in_ = int(facts["n_features"])
         head.temperature_, head.chosen_ = float(facts["temperature"]), facts["chosen"]
+        if not 0 < head.temperature_ < np.inf:
+            raise ValueError(f"temperature: expected more than 0, found {head.temperature_}")
         head._load(folder)
         return head
 

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from classify.errors import RunError, loading
 from classify.heads.boosting import LightGBM
 from classify.heads.centroid import Centroid
@@ -16,8 +18,10 @@ from classify.heads.mlp import MLP
 from classify.heads.prior import Prior
 from classify.heads.ridge import Ridge
 from classify.heads.vote import Vote
+from classify.run import Trained
 
 VOTE = "vote"
+SUM_TOLERANCE = 1e-3
 # In the order in which they are trained: the cheap ones first, the vote over all of them last.
 HEADS: dict[str, Callable[[], Head]] = {
     "prior": Prior,
@@ -61,6 +65,28 @@ def create_head(name: str, seed: int) -> Head:
 
 
 def load_head(folder: Path) -> Head:
-    """A fitted head from the folder that it was saved into; no code in there is run."""
+    """A fitted head from the folder that it was saved into; no code in there is run.
+
+    Raises
+    ------
+    RunError
+        If what is in there does not fit together: it is tried on an embedding of zeros.
+    """
     with loading(folder):
-        return Vote.load(folder) if saved_kind(folder) == Vote.__name__ else load_alone(folder)
+        is_vote = saved_kind(folder) == Vote.__name__
+        head: Head = Vote.load(folder) if is_vote else load_alone(folder)
+        proba = head.predict_proba(np.zeros((1, head.n_features_in_), dtype=np.float32))
+        if not abs(proba.sum() - 1) < SUM_TOLERANCE:
+            raise ValueError(f"expected probabilities that add up to 1, found {proba.sum()}")
+    return head
+
+
+def load_trained_head(trained: Trained) -> Head:
+    """The head of a run, which is for the embeddings and classes that its record names."""
+    head, record = load_head(trained.folder), trained.record
+    with loading(trained.folder):
+        if head.n_features_in_ != record.dim:
+            raise ValueError(f"expected {record.dim} columns, found {head.n_features_in_}")
+        if np.setdiff1d(head.classes_, np.arange(len(record.classes))).size:
+            raise ValueError(f"expected labels below {len(record.classes)}, found others")
+    return head

@@ -118,6 +118,8 @@ class Vote(Head):
 
     def _load(self, folder: Path) -> None:
         self.weights_ = json.loads((folder / WEIGHTS_FILE).read_text("utf-8"))
+        if not np.isclose(total := sum(self.weights_.values()), 1):
+            raise ValueError(f"expected weights that add up to 1, found {total}")
         self.fitted_ = {
             name: load_alone(folder / str(number)) for number, name in enumerate(self.weights_)
         }

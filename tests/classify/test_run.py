@@ -78,14 +78,20 @@ def test_an_interrupted_save_keeps_what_was_there(tmp_path: Path) -> None:
     assert (folder / "model").read_text() == "first"
 
 
-def test_what_an_interrupted_save_leaves_behind_is_not_taken_for_trained(run: Run) -> None:
+def test_an_interrupted_save_leaves_nothing_behind(run: Run) -> None:
     def save_and_stop() -> None:
         with saving(run.trained_folder("logreg"), RECORD, HALF, HALF):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         save_and_stop()
-    assert list(run.folder.rglob("record.json"))
+    assert list((run.folder / "heads").iterdir()) == []
+
+
+def test_what_a_killed_save_leaves_behind_is_not_taken_for_trained(run: Run) -> None:
+    with saving(run.trained_folder("logreg"), RECORD, HALF, HALF):
+        pass
+    run.trained_folder("logreg").rename(run.folder / "heads/.logreg.new")
     with (
         FeatureFile(run.features_path) as features,
         pytest.raises(RunError, match="no trained heads"),

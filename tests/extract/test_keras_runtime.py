@@ -2,6 +2,9 @@ import os
 import subprocess
 import sys
 
+import numpy as np
+
+from extract.keras_runtime import freeze, load_keras, load_tensorflow
 from tests.conftest import ROOT
 
 PROBE = """
@@ -34,3 +37,16 @@ def test_onednn_is_on_and_the_import_is_quiet() -> None:
 def test_the_users_own_choice_of_onednn_stands_and_another_backend_does_not() -> None:
     done = probe(TF_ENABLE_ONEDNN_OPTS="0", KERAS_BACKEND="jax")
     assert done.stdout.split() == ["0", "tensorflow", "channels_last"]
+
+
+def test_arrays_that_layers_hold_beside_their_weights_are_frozen_too() -> None:
+    keras, tf = load_keras(), load_tensorflow()
+    mean = np.linspace(0, 200, 300)
+    inputs = keras.Input((300,), dtype="uint8")
+    normalised = keras.layers.Normalization(mean=mean, variance=mean + 1)
+    network = keras.Model(inputs, normalised(keras.ops.cast(inputs, "float32")))
+    frozen = tf.compat.v1.GraphDef.FromString(freeze(network))
+    run = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(frozen, name=""), [])
+    run = run.prune("images:0", f"{frozen.node[-1].name}:0")
+    images = np.random.default_rng(0).integers(0, 256, (4, 300), dtype=np.uint8)
+    np.testing.assert_allclose(run(tf.constant(images)), network(images), rtol=1e-5, atol=1e-5)

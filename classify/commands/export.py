@@ -1,0 +1,38 @@
+"""``python -m classify export``."""
+
+import argparse
+from pathlib import Path
+
+from tqdm import tqdm
+
+from classify.commands.options import Commands, add_data, add_run, add_weights
+from classify.export.write import FORMATS, export_model
+from classify.run import Run
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    command = add_run(commands, "export", export, "a model that runs without headbench")
+    command.add_argument(
+        "--head", help="a trained head or 'finetuned' (default: the best on val that can be)"
+    )
+    add_weights(command)
+    add_data(command)
+    command.add_argument("--out", type=Path, help="folder to write (default runs/NAME/export/HEAD)")
+    command.add_argument(
+        "--formats", nargs="+", choices=FORMATS, help="default: all that can be written"
+    )
+
+
+def export(arguments: argparse.Namespace) -> int:
+    """Export."""
+    export_model(
+        Run(arguments.run),
+        arguments.head,
+        arguments.weights,
+        arguments.data,
+        arguments.out,
+        arguments.formats,
+        tqdm.write,
+    )
+    return 0

@@ -1,0 +1,1 @@
+"""A head and its network as one model that needs no headbench: start at `classify.export.write`."""

@@ -1,0 +1,178 @@
+"""Does an export say what predict says? Looked at before it is put into its place."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cache.reader import FeatureFile
+from classify.deployment.classifier import open_classifier
+from classify.deployment.predict import predict_files
+from classify.errors import RunError
+from classify.export.exportable import Exportable, seen_by
+from classify.export.onnx_file import INPUT
+from classify.labelled_files import open_split
+from classify.run import Run
+from extract.backbones import embed_images, reopen_backbone
+from extract.decode import decode
+from extract.embedder import relative_difference
+from extract.errors import UnusableImageError
+from extract.keras_runtime import load_keras, load_tensorflow
+from extract.read import read_file
+from extract.settings import FLOAT32, Runtime
+from extract.stopwatch import Stopwatch
+from extract.stream import DecodedImage
+
+N_CHECKED = 8
+# Largest difference of a probability; of what trees look at, relative. Twice rounded to float16,
+# the same network was seen to differ by a few thousandths.
+TOLERANCE, FLOAT16_TOLERANCE = 1e-4, 2e-2
+
+Outputs = NDArray[np.float32]
+# Rows of the sample, and what came out for each.
+Result = tuple[list[int], Outputs]
+
+
+class Sample(NamedTuple):
+    """Some images of test.
+
+    Attributes
+    ----------
+    paths : list of Path
+    data : list of bytes
+    pixels : uint8 (n, size_px, size_px, 3)
+    """
+
+    paths: list[Path]
+    data: list[bytes]
+    pixels: NDArray[np.uint8]
+
+
+def draw_sample(features: FeatureFile, root: Path) -> Sample | None:
+    """A few images of test, spread evenly; None if none of them is there any more."""
+    files = open_split(features, "test", root).files if root.is_dir() else []
+    spread = np.unique(np.linspace(0, len(files) - 1, N_CHECKED).round().astype(int))
+    paths, data, pixels = [], [], []
+    for path in (files[row].path for row in spread if files):
+        try:
+            content = read_file(path)
+            pixels.append(decode(content, features.identity.size_px))
+        except UnusableImageError:
+            continue
+        paths.append(path)
+        data.append(content)
+    return Sample(paths, data, np.stack(pixels)) if paths else None
+
+
+def check_export(
+    exported: Exportable,
+    written: Mapping[str, Path],
+    sample: Sample,
+    run: Run,
+    features: FeatureFile,
+    weights: str,
+) -> str:
+    """Compare what was written with what predict computes.
+
+    Parameters
+    ----------
+    exported : Exportable
+    written : mapping of str to Path
+        By format.
+    sample : Sample
+    run : Run
+    features : FeatureFile
+    weights : str
+        The backbone's.
+
+    Returns
+    -------
+    str
+        The largest difference of each format, in words.
+
+    Raises
+    ------
+    RunError
+        If one is not the same.
+    """
+    expected = _expected(exported, sample, run, features, weights)
+    compare = _largest if exported.trees is None else relative_difference
+    tolerance = TOLERANCE if features.identity.precision == FLOAT32 else FLOAT16_TOLERANCE
+    phrases = []
+    for name, path in written.items():
+        results = list(_RUNNERS[name](exported, path, sample))
+        difference = max(compare(found, expected[rows]) for rows, found in results if len(rows))
+        # NaN fails every comparison, so it is found to differ.
+        if not difference <= tolerance:
+            raise RunError(
+                f"{path.name}: its {exported.output} differ by {difference:.1e} from those of "
+                f"predict on {len(sample.paths)} images of test, expected at most {tolerance:.0e}. "
+                "Nothing was written; leave that one out with --formats (make: FORMATS=...)."
+            )
+        n_unread = len(sample.paths) - min(len(rows) for rows, _ in results)
+        unread = f" (it does not read {n_unread} of the files)" if n_unread else ""
+        phrases.append(f"{name} {difference:.1e}{unread}")
+    return ", ".join(phrases)
+
+
+def _largest(found: Outputs, expected: Outputs) -> float:
+    return float(np.abs(found.astype(np.float64) - expected).max())
+
+
+def _expected(
+    exported: Exportable, sample: Sample, run: Run, features: FeatureFile, weights: str
+) -> Outputs:
+    classes, name = exported.classes, exported.provenance["head"]
+    if exported.trees is None:
+        classifier = open_classifier(run, name, weights, _quiet)
+        found = predict_files(classifier, sample.paths, len(classes), _quiet)
+        rows = [dict(each.top) for each in found]
+        return np.array([[row[name] for name in classes] for row in rows], dtype=np.float32)
+    # What trees look at, and not what they say: a hair's breadth may lead down another branch.
+    images = (DecodedImage(row, image) for row, image in enumerate(sample.pixels))
+    backbone = reopen_backbone(features.identity, weights)
+    embedded = embed_images(backbone, images, Runtime(), Stopwatch(), _quiet)
+    return seen_by(exported.trees, np.concatenate([each.embeddings for each in embedded]))
+
+
+def _by_saved_model(exported: Exportable, path: Path, sample: Sample) -> Iterator[Result]:
+    tf = load_tensorflow()
+    loaded = tf.saved_model.load(path)
+    by_pixels, by_file = (loaded.signatures[name] for name in ("pixels", "serving_default"))
+    everything = by_pixels(pixels=tf.constant(sample.pixels))[exported.output].numpy()
+    yield list(range(len(everything))), everything
+    rows, found = [], []
+    for row, data in enumerate(sample.data):
+        # Of a kind that TensorFlow does not read.
+        with suppress(tf.errors.InvalidArgumentError):
+            found.append(by_file(image_bytes=tf.constant([data]))[exported.output].numpy())
+            rows.append(row)
+    yield rows, np.concatenate([everything[:0], *found])
+
+
+def _by_keras(exported: Exportable, path: Path, sample: Sample) -> Iterator[Result]:  # noqa: ARG001, all runners'
+    network = load_keras().saving.load_model(path, safe_mode=True)
+    yield list(range(len(sample.pixels))), np.asarray(network(sample.pixels, training=False))
+
+
+def _by_onnx(exported: Exportable, path: Path, sample: Sample) -> Iterator[Result]:
+    # Imported here: optional.
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    (outputs,) = session.run([exported.output], {INPUT: sample.pixels})
+    yield list(range(len(outputs))), outputs
+
+
+def _quiet(_: str) -> None:
+    """Predict says again what was said already."""
+
+
+_RUNNERS: dict[str, Callable[[Exportable, Path, Sample], Iterator[Result]]] = {
+    "saved_model": _by_saved_model,
+    "keras": _by_keras,
+    "onnx": _by_onnx,
+}

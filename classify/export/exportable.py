@@ -1,0 +1,156 @@
+"""What is exported: one network from pixels to probabilities, and what is known of it."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cache.fingerprint import Identity
+from cache.reader import FeatureFile
+from cache.versions import installed_version
+from classify.errors import RunError, loading
+from classify.heads.boosting import LightGBM
+from classify.heads.head import Head
+from classify.heads.keras_layers import COMPOSABLE, keras_head, require_composable
+from classify.heads.registry import load_trained_head
+from classify.metrics import accuracy
+from classify.run import NETWORK_FILE, Trained, is_finetuned
+from extract.backbones import reopen_backbone
+from extract.folding import fold_base
+from extract.keras_backbone import KerasBackbone
+from extract.keras_runtime import load_keras
+
+PROBABILITIES, EMBEDDINGS = "probabilities", "embeddings"
+
+
+@dataclass(frozen=True)
+class Exportable:
+    """A network and what goes into every file beside it.
+
+    Attributes
+    ----------
+    network : keras.Model
+        Takes uint8 (n, size_px, size_px, 3), RGB, 0-255; gives float32 (n, n_classes)
+        probabilities, or what `trees` look at.
+    classes : tuple of str
+        The columns of the probabilities.
+    provenance : dict
+        What it was made from and how good it is, JSON-ready.
+    trees : LightGBM or None
+        The head where it is no part of the network.
+    """
+
+    network: Any
+    classes: tuple[str, ...]
+    provenance: dict[str, Any]
+    trees: LightGBM | None = None
+
+    @property
+    def output(self) -> str:
+        """Name of what the network gives."""
+        return PROBABILITIES if self.trees is None else EMBEDDINGS
+
+    @property
+    def size_px(self) -> int:
+        """Height and width of the images."""
+        return int(self.network.input_shape[1])
+
+
+def check_exportable(trained: Trained) -> Head | None:
+    """The head that is to be exported; None for a fine-tuned network.
+
+    Raises
+    ------
+    RunError
+        If neither Keras layers nor a folder can stand for it.
+    """
+    if is_finetuned(trained.record.name):
+        return None
+    head = load_trained_head(trained)
+    if not isinstance(head, LightGBM):
+        try:
+            require_composable(head)
+        except RunError as error:
+            raise RunError(
+                f"{trained.record.name} cannot be exported: expected {COMPOSABLE}, a fine-tuned "
+                "network, or lightgbm (as a folder). Name another with --head (make: HEAD=...)."
+            ) from error
+    return head
+
+
+def build_exportable(trained: Trained, features: FeatureFile, weights: str) -> Exportable:
+    """Put network and head together.
+
+    Parameters
+    ----------
+    trained : Trained
+    features : FeatureFile
+        What it was trained on.
+    weights : str
+        Where the backbone's weights are; not needed by a fine-tuned network.
+
+    Raises
+    ------
+    RunError, WeightsError
+    """
+    head = check_exportable(trained)
+    facts = _provenance(trained, features)
+    classes = features.classes
+    if head is None:
+        return Exportable(_finetuned(trained.folder / NETWORK_FILE), classes, facts)
+    network = _embedder(features.identity, weights)
+    if isinstance(head, LightGBM):
+        return Exportable(_with_scores(network, head), classes, facts, head)
+    composed = keras_head(head, len(classes))(network.output)
+    return Exportable(load_keras().Model(network.input, composed), classes, facts)
+
+
+def seen_by(trees: LightGBM, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What the trees look at, float32 (n_images, n_columns)."""
+    return embeddings if trees.scores_ is None else trees.scores_(embeddings)
+
+
+def _embedder(identity: Identity, weights: str) -> Any:
+    backbone = reopen_backbone(identity, weights)
+    if not isinstance(backbone, KerasBackbone):
+        raise RunError(
+            f"{identity.backbone} has no network to export: make features with another BACKBONE."
+        )
+    return backbone.folded_network()
+
+
+def _with_scores(network: Any, head: LightGBM) -> Any:
+    if head.scores_ is None:
+        return network
+    keras = load_keras()
+    dense = keras.layers.Dense(len(head.scores_.bias), dtype="float32", name="scores")
+    scores = dense(network.output)
+    dense.set_weights(list(head.scores_))
+    return keras.Model(network.input, scores)
+
+
+def _finetuned(path: Path) -> Any:
+    keras = load_keras()
+    with loading(path):
+        # safe_mode: a layer that would run code from the file is refused.
+        network = keras.saving.load_model(path, compile=False, safe_mode=True)
+    network.trainable = False
+    return fold_base(network)
+
+
+def _provenance(trained: Trained, features: FeatureFile) -> dict[str, Any]:
+    record, identity = trained.record, features.identity
+    return {
+        "made_by": f"headbench {installed_version('headbench')}",
+        "head": record.name,
+        "chosen": record.chosen,
+        "settings": record.settings,
+        "data": Path(features.config.data["folder"]).name,
+        "features": {"fingerprint": identity.fingerprint, **asdict(identity)},
+        **{
+            split: {"top_1": accuracy(features.labels(split), proba)._asdict()}
+            for split, proba in (("val", trained.val), ("test", trained.test))
+        },
+    }

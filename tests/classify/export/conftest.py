@@ -1,0 +1,66 @@
+"""A run with heads of several kinds, and what predict says of some of its photographs."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from classify.deployment.classifier import open_classifier
+from classify.deployment.predict import predict_files
+from classify.export import write
+from classify.export.write import export_model
+from classify.run import Run
+from classify.settings import TrainSettings
+from classify.train import train_heads
+
+
+def quiet(_: str) -> None:
+    pass
+
+
+@pytest.fixture(scope="session")
+def many_heads(network_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """`network_run` once more, with two heads that no network can stand for. Not to be changed."""
+    run = Run(shutil.copytree(network_run.folder, tmp_path_factory.mktemp("many") / "colors"))
+    settings = TrainSettings(common={"projection": "scores", "max_rounds": 10})
+    train_heads(run, ["knn", "lightgbm"], 0, quiet, settings)
+    return run
+
+
+@pytest.fixture(scope="session")
+def photographs(network_photos: Path) -> list[Path]:
+    """Some, of all classes."""
+    return sorted(network_photos.rglob("*.png"))[::9]
+
+
+def predicted(run: Run, head: str, photographs: list[Path]) -> np.ndarray:
+    """What predict says, classes sorted by name: float (n, n_classes)."""
+    found = predict_files(open_classifier(run, head, None, quiet), photographs, 3, quiet)
+    return np.array([[proba for _, proba in sorted(each.top)] for each in found])
+
+
+@pytest.fixture(scope="session")
+def exported_best(many_heads: Run) -> tuple[Path, list[str]]:
+    """In all formats, and what was said; nearest neighbours count as the best on val."""
+    said: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        first = ["knn", "logreg"]
+        patch.setattr(
+            write,
+            "rank",
+            lambda trained, _: sorted(trained, key=lambda each: each.record.name not in first),
+        )
+        return export_model(many_heads, None, None, None, None, None, said.append), said
+
+
+@pytest.fixture(scope="session")
+def exported_network(many_heads: Run) -> Path:
+    """The fine-tuned network in all formats."""
+    return export_model(many_heads, "finetuned", None, None, None, None, quiet)
+
+
+@pytest.fixture(scope="session")
+def exported_trees(many_heads: Run) -> Path:
+    """LightGBM, for TensorFlow."""
+    return export_model(many_heads, "lightgbm", None, None, None, ["saved_model"], quiet)

@@ -1,0 +1,124 @@
+"""Exports where there is no headbench: the same probabilities as predict, within 1e-4."""
+
+import json
+import shutil
+from pathlib import Path
+from textwrap import dedent
+
+import numpy as np
+import pytest
+
+from classify.export.lightgbm_folder import README
+from classify.run import Run
+from extract.decode import decode
+from tests.classify.export.alone import run_alone
+from tests.classify.export.conftest import predicted
+
+TENSORFLOW = """
+import json, sys
+import numpy as np
+import tensorflow as tf
+
+files = [open(path, "rb").read() for path in sys.argv[2:]]
+pixels = np.load("pixels.npy")
+served = tf.saved_model.load(sys.argv[1] + "/saved_model").signatures
+by_file = served["serving_default"](image_bytes=tf.constant(files))
+by_pixels = served["pixels"](pixels=tf.constant(pixels))
+described = {key: value.numpy() for key, value in served["describe"]().items()}
+network = tf.keras.models.load_model(sys.argv[1] + "/model.keras", safe_mode=True)
+print(json.dumps({
+    "by_file": by_file["probabilities"].numpy().tolist(),
+    "by_pixels": by_pixels["probabilities"].numpy().tolist(),
+    "by_keras": np.asarray(network(pixels)).tolist(),
+    "labels": [label.decode() for label in by_file["label"].numpy()],
+    "classes": [name.decode() for name in described["classes"]],
+    "provenance": json.loads(described["provenance"]),
+    "optimizer": network.optimizer is not None,
+}))
+"""
+ONNX = """
+import json, sys
+import numpy as np
+import onnxruntime
+
+session = onnxruntime.InferenceSession(sys.argv[1] + "/model.onnx")
+pixels = np.load("pixels.npy")
+facts = session.get_modelmeta().custom_metadata_map
+(single,) = session.run(["probabilities"], {"pixels": pixels[:1]})
+(all_of_them,) = session.run(["probabilities"], {"pixels": pixels})
+print(json.dumps({
+    "one": single.tolist(),
+    "all": all_of_them.tolist(),
+    "facts": {key: json.loads(value) for key, value in facts.items()},
+}))
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, photographs: list[Path]) -> Path:
+    """A folder elsewhere, with the pixels of the photographs."""
+    pixels = np.stack([decode(path.read_bytes(), 32) for path in photographs])
+    np.save(tmp_path / "pixels.npy", pixels)
+    return tmp_path
+
+
+@pytest.fixture(params=["logreg", "finetuned"])
+def head(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def exported(head: str, exported_best: tuple[Path, list[str]], exported_network: Path) -> Path:
+    return exported_best[0] if head == "logreg" else exported_network
+
+
+def test_tensorflow_alone_gives_what_predict_gives(
+    many_heads: Run, head: str, exported: Path, folder: Path, photographs: list[Path]
+) -> None:
+    found = json.loads(run_alone(TENSORFLOW, folder, exported, *photographs))
+    expected = predicted(many_heads, head, photographs)
+    assert np.ptp(expected) > 0.3
+    for way in ("by_file", "by_pixels", "by_keras"):
+        np.testing.assert_allclose(found[way], expected, atol=1e-4)
+    assert found["classes"] == ["blue", "green", "red"]
+    assert found["labels"] == [found["classes"][best] for best in expected.argmax(axis=1)]
+    assert found["provenance"] == json.loads((exported / "export.json").read_text())["provenance"]
+    assert found["provenance"]["head"] == head
+    assert not found["optimizer"]
+
+
+def test_onnx_runtime_alone_gives_what_predict_gives(
+    many_heads: Run, head: str, exported: Path, folder: Path, photographs: list[Path]
+) -> None:
+    barred = "tensorflow,keras,onnx"
+    found = json.loads(run_alone(ONNX, folder, exported, barred=barred))
+    expected = predicted(many_heads, head, photographs)
+    np.testing.assert_allclose(found["all"], expected, atol=1e-4)
+    np.testing.assert_allclose(found["one"], expected[:1], atol=1e-4)
+    assert found["facts"] == json.loads((exported / "export.json").read_text())
+
+
+def test_the_code_in_the_readme_of_trees_gives_what_predict_gives(
+    many_heads: Run, exported_trees: Path, photographs: list[Path], tmp_path: Path
+) -> None:
+    moved = Path(shutil.copytree(exported_trees, tmp_path / "moved"))
+    lines = [line for line in (moved / "README.txt").read_text().splitlines() if line[:4] == "    "]
+    assert 10 <= len(lines) <= 12
+    code = dedent("\n".join(lines)).replace('["a.jpg"]', repr(list(map(str, photographs))))
+    code += "\nprint(json.dumps(probabilities.tolist()))"
+    found = json.loads(run_alone(code, moved, barred="sklearn.svm").splitlines()[-1])
+    expected = predicted(many_heads, "lightgbm", photographs)
+    assert np.ptp(expected) > 0.1
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    assert README.count("\n") < 20
+
+
+def test_what_is_barred_cannot_be_imported(tmp_path: Path) -> None:
+    code = """
+for name in ("classify.run", "extract", "cache", "PIL.Image", "onnx"):
+    try:
+        __import__(name)
+    except ModuleNotFoundError:
+        print("barred", name)
+"""
+    assert run_alone(code, tmp_path, barred="onnx").count("barred") == 5

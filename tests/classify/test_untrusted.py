@@ -1,0 +1,341 @@
+"""Files of a stranger: whatever they hold, they end in one clear error and run no code."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from cache.errors import FeatureFileError, HeadbenchError
+from cache.reader import FeatureFile
+from classify.deployment.classifier import open_classifier
+from classify.deployment.predict import predict_files
+from classify.errors import RunError
+from classify.run import NETWORK_FILE, Run
+from classify.settings import TrainSettings
+from classify.train import train_heads
+from extract.keras_runtime import load_keras
+from tests.conftest import ROOT
+
+
+def quiet(_: str) -> None:
+    pass
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run with heads of several kinds; not to be changed by a test."""
+    from extract.settings import ExtractSettings
+    from extract.stage import extract_features
+    from tests.conftest import write_class_folders
+
+    folder = tmp_path_factory.mktemp("trained")
+    photos = write_class_folders(folder / "photos")
+    run = Run(folder / "runs/colors")
+    settings = ExtractSettings(backbone="mean-color", size_px=16)
+    extract_features(photos, run.features_path, settings, quiet)
+    common = {"max_epochs": 1, "max_rounds": 3}
+    names = ["logreg", "lightgbm", "mlp-128", "vote"]
+    train_heads(run, names, 0, quiet, TrainSettings(common=common))
+    return run
+
+
+@pytest.fixture
+def mine(trained: Run, tmp_path: Path) -> Run:
+    """The run once more, for a stranger to put files into."""
+    return Run(shutil.copytree(trained.folder, tmp_path / "colors"))
+
+
+@pytest.fixture
+def marker(tmp_path: Path) -> Path:
+    """What a payload would create."""
+    return tmp_path / "code was run"
+
+
+def predict(run: Run, head: str) -> None:
+    with FeatureFile(run.features_path) as features:
+        photo = Path(features.config.data["folder"]) / features.table.paths[0]
+    list(predict_files(open_classifier(run, head, None, quiet), [photo], 3, quiet))
+
+
+def call(module: str, name: str, /, **config: Any) -> dict[str, Any]:
+    """An object as Keras describes it in a file."""
+    return {"module": module, "class_name": name, "config": config, "registered_name": None}
+
+
+def dense(**config: Any) -> dict[str, Any]:
+    return call("keras.layers", "Dense", units=3, **config)
+
+
+def sequential(*layers: dict[str, Any]) -> dict[str, Any]:
+    start = call("keras.layers", "InputLayer", batch_shape=[None, 3])
+    return call("keras", "Sequential", name="sequential", layers=[start, *layers])
+
+
+KERAS_CONFIGS: dict[str, Callable[[Path], dict[str, Any]]] = {
+    "a process": lambda marker: call("subprocess", "Popen", args=["touch", str(marker)]),
+    "a process as a layer": lambda marker: sequential(
+        call("subprocess", "Popen", args=["touch", str(marker)])
+    ),
+    "a function": lambda marker: {
+        **call("os", "function"),
+        "config": "system",
+        "build_config": {"input_shape": f"touch '{marker}'"},
+    },
+    "an activation": lambda _: sequential(
+        dense(activation=call("os", "function") | {"config": "system"})
+    ),
+    "a builtin": lambda marker: call("builtins", "exec", source=f"open({str(marker)!r}, 'w')"),
+    "a module that is imported": lambda _: sequential(call("payload_of_a_stranger", "Layer")),
+    "a registered name": lambda _: (
+        sequential({**dense(), "registered_name": "stranger>Layer"})
+        | {"registered_name": "stranger>Model", "module": None, "class_name": "Model"}
+    ),
+    "a file that is fetched": lambda marker: call(
+        "keras.utils", "get_file", fname=str(marker), origin=f"file://{__file__}"
+    ),
+    "a lambda": lambda _: sequential(
+        call(
+            "keras.layers",
+            "Lambda",
+            function=call("builtins", "__lambda__")
+            | {"class_name": "__lambda__", "config": {"value": "4wAAAA=="}},
+        )
+    ),
+    "nothing": lambda _: {},
+    "a list": lambda _: [],  # type: ignore[dict-item, return-value]
+}
+
+
+def put_keras(path: Path, config: Any) -> None:
+    """Rewrite a Keras file with another network in it."""
+    with zipfile.ZipFile(path) as archive:
+        kept = {name: archive.read(name) for name in archive.namelist()}
+    kept["config.json"] = json.dumps(config).encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in kept.items():
+            archive.writestr(name, content)
+
+
+@pytest.mark.parametrize("kind", KERAS_CONFIGS)
+@pytest.mark.parametrize("place", ["head", "network"])
+def test_a_keras_file_runs_nothing(
+    mine: Run, marker: Path, kind: str, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (mine.folder / "payload_of_a_stranger.py").write_text(f"open({str(marker)!r}, 'w')")
+    monkeypatch.syspath_prepend(mine.folder)
+    head = mine.trained_folder("mlp-128")
+    if place == "network":
+        network = Path(shutil.copytree(head, mine.trained_folder("finetuned")))
+        (network / "model.keras").rename(network / NETWORK_FILE)
+        change_json(network / "record.json", {"name": "finetuned"})
+        put_keras(network / NETWORK_FILE, KERAS_CONFIGS[kind](marker))
+        name = "finetuned"
+    else:
+        put_keras(head / "model.keras", KERAS_CONFIGS[kind](marker))
+        name = "mlp-128"
+    with pytest.raises(RunError, match="cannot be loaded"):
+        predict(mine, name)
+    assert not marker.exists()
+
+
+def test_a_keras_file_with_a_real_lambda_runs_nothing(mine: Run, marker: Path) -> None:
+    keras = load_keras()
+    place = str(marker)
+
+    def payload(x: Any) -> Any:
+        open(place, "w").close()
+        return x
+
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Lambda(lambda x: payload(x))])
+    marker.unlink(missing_ok=True)
+    model.save(mine.trained_folder("mlp-128") / "model.keras")
+    with pytest.raises(RunError, match=r"cannot be loaded .*unsafe"):
+        predict(mine, "mlp-128")
+    assert not marker.exists()
+
+
+class Payload:
+    """Unpickled, it creates a file."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.marker),)
+
+
+@pytest.mark.parametrize(
+    ("head", "file"),
+    [
+        *(("logreg", file) for file in ("classes.npz", "softmax.npz", "proba.npz")),
+        *(("mlp-128", file) for file in ("classes.npz", "normalise.npz", "proba.npz")),
+        ("vote", "0/classes.npz"),
+        ("lightgbm", "scores.npz"),
+    ],
+)
+def test_arrays_run_no_pickle(mine: Run, marker: Path, head: str, file: str) -> None:
+    with (mine.trained_folder(head) / file).open("wb") as out:
+        np.savez(out, val=np.array([Payload(marker)], dtype=object))
+    with pytest.raises(RunError, match=r"cannot be loaded"):
+        predict(mine, head)
+    assert not marker.exists()
+
+
+def change_json(path: Path, changes: dict[str, Any]) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *(
+            {"kind": kind}
+            for kind in ("os.system", "Head", "Vote", "__class__", None, ["LogReg"], 7)
+        ),
+        *({"parameters": value} for value in ([], None, {"evil": 1}, {"cs": 3, "self": 1}, "C")),
+        *({"n_features": value} for value in (None, "three", [3], 10**30, -1, 4, {})),
+        *({"temperature": value} for value in (None, "hot", [1], float("nan"), 0, -1, {})),
+    ],
+    ids=str,
+)
+def test_a_hostile_head_is_one_clear_error(mine: Run, changes: dict[str, Any]) -> None:
+    change_json(mine.trained_folder("logreg") / "head.json", changes)
+    with pytest.raises(RunError, match="cannot be loaded"):
+        predict(mine, "logreg")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[", "[]", "7", "null", "[" * 100_000, '{"a":' * 100_000, "\0"]
+)
+@pytest.mark.parametrize(
+    "file", ["heads/logreg/head.json", "heads/logreg/record.json", "heads/vote/weights.json"]
+)
+def test_text_that_is_no_description_is_one_clear_error(mine: Run, file: str, text: str) -> None:
+    (mine.folder / file).write_text(text)
+    with pytest.raises(RunError, match="cannot be loaded"):
+        predict(mine, Path(file).parent.name)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"name": name} for name in (None, 7, "mlp-128", "../logreg", [])),
+        *({"classes": value} for value in (None, 5, [], ["a"], [1, 2, 3], "blue", {"a": 1})),
+        *({key: [1]} for key in ("chosen", "settings", "history", "calibration")),
+        *({key: "x"} for key in ("fit_seconds", "predict_seconds", "seed", "dim", "is_refit")),
+        {"history": {"loss": "high"}},
+        {"dim": 4},
+        {"made_by": None},
+        {"command": 3},
+        {"extra": 1},
+        {"version": "3"},
+    ],
+    ids=str,
+)
+def test_a_hostile_record_is_one_clear_error(mine: Run, changes: dict[str, Any]) -> None:
+    change_json(mine.trained_folder("logreg") / "record.json", changes)
+    with pytest.raises(RunError, match=r"record\.json: "):
+        predict(mine, "logreg")
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [{}, [], {"logreg": "much"}, {"a": None}, {"../../logreg": 1.0, "b": 1, "c": 1, "d": 1}],
+)
+def test_hostile_weights_of_a_vote_are_one_clear_error(mine: Run, weights: Any) -> None:
+    (mine.trained_folder("vote") / "weights.json").write_text(json.dumps(weights))
+    with pytest.raises(RunError, match="cannot be loaded"):
+        predict(mine, "vote")
+
+
+@pytest.mark.parametrize(
+    ("file", "arrays"),
+    [
+        ("softmax.npz", {"kernel": np.zeros((4, 3)), "bias": np.zeros(3)}),
+        ("softmax.npz", {"kernel": np.zeros((3, 2)), "bias": np.zeros(2)}),
+        ("softmax.npz", {"kernel": np.full((3, 3), "x"), "bias": np.zeros(3)}),
+        ("softmax.npz", {"kernel": np.full((3, 3), np.nan), "bias": np.zeros(3)}),
+        ("classes.npz", {"classes": np.array([0, 1, 10**9])}),
+        ("classes.npz", {"classes": np.array(["a", "b", "c"])}),
+        ("classes.npz", {"other": np.zeros(3)}),
+        ("proba.npz", {"val": np.zeros((2, 2)), "test": np.zeros((1, 3))}),
+    ],
+)
+def test_arrays_that_do_not_fit_are_one_clear_error(
+    mine: Run, file: str, arrays: dict[str, np.ndarray]
+) -> None:
+    np.savez(mine.trained_folder("logreg") / file, **arrays)
+    with pytest.raises(RunError, match="cannot be loaded"):
+        predict(mine, "logreg")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "replacement"),
+    [
+        (r"(?s)tree_sizes=.*", ""),
+        (r"num_class=\d+", "num_class=1000000000"),
+        (r"num_class=\d+", "num_class=-1"),
+        (r"max_feature_idx=\d+", "max_feature_idx=1000000000"),
+        (r"split_feature=\d+", "split_feature=1000000"),
+        (r"left_child=-?\d+", "left_child=1000000"),
+        (r"right_child=-?\d+", "right_child=-1000000"),
+        (r"left_child=-?\d+", "left_child=0"),
+        (r"num_leaves=\d+", "num_leaves=1000000000"),
+        (r"num_cat=\d+", "num_cat=3"),
+        (r"decision_type=\d+", "decision_type=1"),
+        (r"leaf_value=\S+", "leaf_value=nan"),
+        (r"(?s)Tree=0.*", "Tree=0\nnum_leaves=2\n"),
+    ],
+)
+def test_damaged_trees_are_one_clear_error_and_never_a_crash(
+    mine: Run, pattern: str, replacement: str
+) -> None:
+    path = mine.trained_folder("lightgbm") / "model.txt"
+    text, n_changed = re.subn(pattern, replacement, path.read_text(), count=1)
+    assert n_changed
+    path.write_text(text)
+    with FeatureFile(mine.features_path) as features:
+        photo = Path(features.config.data["folder"]) / features.table.paths[0]
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "classify", "predict", mine.folder),
+            *("--head", "lightgbm", "--images", photo),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert "cannot be loaded" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["paths", "classes", "embeddings", "labels"])
+def test_objects_in_a_feature_file_are_refused(mine: Run, name: str) -> None:
+    with h5py.File(mine.features_path, "a") as file:
+        n = len(file[name])
+        del file[name]
+        file.create_dataset(name, data=np.array(["x"] * n, dtype=object), dtype=h5py.string_dtype())
+    with pytest.raises(FeatureFileError, match=name):
+        predict(mine, "logreg")
+
+
+def test_references_in_a_feature_file_are_refused(mine: Run) -> None:
+    with h5py.File(mine.features_path, "a") as file:
+        n = len(file["labels"])
+        references = np.array([file["paths"].ref] * n, dtype=h5py.ref_dtype)
+        del file["labels"]
+        file.create_dataset("labels", data=references, dtype=h5py.ref_dtype)
+    with pytest.raises(HeadbenchError, match="labels"):
+        predict(mine, "logreg")
