@@ -7,7 +7,7 @@ from typing import Any
 
 from classify.bootstrap import Estimate
 from classify.learning_curve import gain_of_doubling
-from classify.run import FINETUNED
+from classify.run import is_finetuned
 from classify.wording import count, points
 
 IMAGENET = "imagenet"
@@ -101,23 +101,25 @@ def _on_curve(results: dict[str, Any]) -> str | None:
 
 def _finetuning(results: dict[str, Any]) -> Iterator[str]:
     names = [head["name"] for head in results["heads"]]
-    if FINETUNED not in names:
+    if not any(map(is_finetuned, names)):
         if "logreg" in names and results["features"]["identity"]["weights_hash"] != "none":
             yield (
                 "Fine-tune the last block (make finetune): it starts from logreg, and takes longer."
             )
         return
     for pair in results["comparisons"]:
-        if {pair["first"], pair["second"]} == {FINETUNED, "logreg"} and not pair["is_seen"]:
+        tuned, other = sorted((pair["first"], pair["second"]), key=is_finetuned, reverse=True)
+        if is_finetuned(tuned) and other == "logreg" and not pair["is_seen"]:
             yield (
-                "Fine-tuning gained nothing over logreg that can be told from chance "
-                f"({points(_from_finetuned(pair))}): use the head, or fine-tune for longer."
+                f"Fine-tuning ({tuned}) gained nothing over logreg that can be told from chance "
+                f"({points(_from_finetuned(pair))}): use the head, or train more of the network "
+                "(make finetune UNFREEZE=block4)."
             )
 
 
 def _from_finetuned(pair: dict[str, Any]) -> Estimate:
     gap = Estimate(**pair["difference"])
-    return gap if pair["first"] == FINETUNED else Estimate(-gap[0], -gap[2], -gap[1], gap.n)
+    return gap if is_finetuned(pair["first"]) else Estimate(-gap[0], -gap[2], -gap[1], gap.n)
 
 
 def _confusions(results: dict[str, Any]) -> Iterator[str]:

@@ -3,7 +3,7 @@
 import shlex
 
 from classify.report.source import Source
-from classify.run import FINETUNED
+from classify.run import is_finetuned
 
 
 def commands(source: Source) -> list[str]:
@@ -12,7 +12,7 @@ def commands(source: Source) -> list[str]:
     That of the features is written from what their file says of itself: it makes the same
     embeddings, whatever was typed when. The others are kept with what they trained.
     """
-    trained = sorted(source.ranked, key=lambda each: each.record.name == FINETUNED)
+    trained = sorted(source.ranked, key=lambda each: is_finetuned(each.record.name))
     lines = [_extraction(source), *(each.record.command for each in trained), source.command]
     return list(dict.fromkeys(line for line in lines if line))
 

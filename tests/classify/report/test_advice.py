@@ -82,12 +82,12 @@ def test_rare_classes_are_named(changed: dict) -> None:
 def test_fine_tuning_that_gained_nothing_is_called_so(changed: dict) -> None:
     pair = {"first": "finetuned", "second": "logreg", "is_seen": False, "p_holm": 1.0}
     pair["difference"] = {"value": 0.01, "low": -0.02, "high": 0.04, "n": 400}
-    assert not says(changed, "Fine-tuning gained nothing")
+    assert not says(changed, "Fine-tuning (finetuned) gained nothing")
     changed["heads"].append({**changed["heads"][0], "name": "finetuned"})
     changed["comparisons"].append(pair)
-    assert says(changed, "Fine-tuning gained nothing")
+    assert says(changed, "Fine-tuning (finetuned) gained nothing")
     assert says(changed, "+1.0 points [-2.0, +4.0]")
     pair.update(first="logreg", second="finetuned")
     assert says(changed, "-1.0 points [-4.0, +2.0]")
     pair["is_seen"] = True
-    assert not says(changed, "Fine-tuning gained nothing")
+    assert not says(changed, "Fine-tuning (finetuned) gained nothing")
