@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from extract.devices import Devices
+from extract.devices import GPU, Devices
 from extract.errors import DeviceError
 from extract.keras_runtime import freeze, load_tensorflow
 
@@ -164,6 +164,20 @@ def mirrored_engine(build: Callable[[], Any], devices: Devices) -> Engine:
         return np.concatenate([each.numpy() for each in results])[: len(images)]
 
     return Engine("TensorFlow", run, GPU_BATCH * n_devices)
+
+
+def engine_on(devices: Devices, build: Callable[[], Any]) -> Engine:
+    """A Keras network by TensorFlow, on one device or on all of several.
+
+    Parameters
+    ----------
+    devices : Devices
+    build : callable
+        Makes the network.
+    """
+    if devices.kind == GPU:
+        return mirrored_engine(build, devices)
+    return tensorflow_engine(build, devices.names[0])
 
 
 def _equal_shares(images: Pixels, n_shares: int) -> list[Pixels]:

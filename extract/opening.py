@@ -11,12 +11,10 @@ from numpy.typing import NDArray
 from extract.devices import CPU, GPU, Devices, describe_devices, find_devices
 from extract.embedder import Candidate, EngineEmbedder, first_that_agrees
 from extract.engines import (
-    Engine,
+    engine_on,
     halving_engine,
     has_openvino,
-    mirrored_engine,
     openvino_engine,
-    tensorflow_engine,
 )
 from extract.keras_runtime import forbid_tensor_float_32, load_tensorflow
 from extract.settings import AUTO, FLOAT32, OPENVINO, Runtime
@@ -99,12 +97,10 @@ def _candidates(
 ) -> Iterator[Candidate]:
     is_float32 = network.precision == FLOAT32
     tolerance = network.tolerance
-    build: Callable[[Callable[[], Any]], Engine]
-    build = partial(tensorflow_engine, device=devices.names[0])
+    build = partial(engine_on, devices)
     is_shared = is_float32 and devices.kind == CPU
     folded = partial(network.fold, untouched if is_shared else None)
     if devices.kind == GPU:
-        build = partial(mirrored_engine, devices=devices)
         # cuDNN chooses among algorithms that round differently.
         tolerance = max(tolerance, ENGINE_TOLERANCE)
     elif engine == OPENVINO or (engine == AUTO and is_float32 and has_openvino()):

@@ -121,6 +121,8 @@ class Loop:
         Every step is then of one shape, which TensorFlow prepares once.
         """
         n_images = len(batch.rows)
+        if n_images == batch_size:
+            return batch.inputs, self._train.labels[batch.rows], self._weights[batch.rows]
         rows = np.resize(np.arange(n_images), batch_size)
         weights = self._weights[batch.rows][rows]
         weights[n_images:] = 0

@@ -19,7 +19,8 @@ def create_strategy(devices: Devices) -> Any:
     tf = load_tensorflow()
     if len(devices.names) > 1:
         return tf.distribute.MirroredStrategy(list(devices.names))
-    return tf.distribute.get_strategy()
+    # Not TensorFlow's default: that takes a GPU where it sees one, whatever was asked for.
+    return tf.distribute.OneDeviceStrategy(f"/{devices.names[0]}")
 
 
 class Steps:
@@ -47,7 +48,7 @@ class Steps:
     ) -> None:
         self._tf = load_tensorflow()
         self._trunk, self.model, self.optimizer = trunk, model, optimizer
-        self._strategy, self._smoothing = strategy, label_smoothing
+        self.strategy, self._smoothing = strategy, label_smoothing
         self.n_shares = 1
         self._variables = [variable.value for variable in model.trainable_variables]
         self._predict = self._tf.function(self._proba, autograph=False, reduce_retracing=True)
@@ -56,7 +57,7 @@ class Steps:
     @property
     def n_devices(self) -> int:
         """Devices that share each batch."""
-        return int(self._strategy.num_replicas_in_sync)
+        return int(self.strategy.num_replicas_in_sync)
 
     def halve(self) -> None:
         """Compute the gradient of a batch in twice as many shares, one after the other."""
@@ -91,7 +92,7 @@ class Steps:
         return np.asarray(self._predict(self._tf.constant(inputs)))
 
     def _trace(self) -> None:
-        strategy, tf = self._strategy, self._tf
+        strategy, tf = self.strategy, self._tf
 
         def step(inputs: Any, labels: Any, weights: Any, total: Any) -> Any:
             sums = strategy.run(self._on_device, (inputs, labels, weights, total))
@@ -153,6 +154,6 @@ class Steps:
         if self.n_devices == 1:
             return self._tf.constant(array)
         parts = np.split(array, self.n_devices)
-        return self._strategy.experimental_distribute_values_from_function(
+        return self.strategy.experimental_distribute_values_from_function(
             lambda context: self._tf.constant(parts[context.replica_id_in_sync_group])
         )

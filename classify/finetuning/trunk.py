@@ -16,8 +16,9 @@ from classify.errors import RunError
 from classify.finetuning.network import SplitNetwork
 from classify.labelled_files import refuse_image
 from classify.wording import n_bytes
+from extract.devices import Devices
 from extract.embedder import Embedded, EngineEmbedder
-from extract.engines import halving_engine, tensorflow_engine
+from extract.engines import Engine, engine_on, halving_engine
 from extract.progress import Progress
 from extract.stopwatch import Stopwatch
 from extract.stream import ImageFile, decoded_images, in_batches
@@ -39,6 +40,7 @@ def cached_trunk(
     folder: Path,
     network: SplitNetwork,
     files: Sequence[ImageFile],
+    devices: Devices,
     say: Callable[[str], None],
 ) -> ActivationStore:
     """Activations of images at the cut; those that are not on disk yet are computed.
@@ -50,6 +52,8 @@ def cached_trunk(
     network : SplitNetwork
     files : sequence of ImageFile
         With the SHA-256 of each.
+    devices : Devices
+        Where the network runs.
     say : callable
         Told how large it is, before it is made.
 
@@ -63,7 +67,7 @@ def cached_trunk(
     fingerprint = trunk_fingerprint(network.backbone.identity, network.cut_name)
     store = ActivationStore(folder / FOLDER, fingerprint)
     store.open(say)
-    missing = store.missing([_content(file) for file in files])
+    missing = store.missing([content_of(file) for file in files])
     if missing:
         trunk = network.trunk()
         row_bytes = ITEM_BYTES * int(np.prod(trunk.output_shape[1:]))
@@ -73,20 +77,15 @@ def cached_trunk(
             f"compute, {size} in float16, {n_bytes(len(missing) * row_bytes)} in {store.folder}"
         )
         require_free(folder, len(missing) * row_bytes)
-        _fill(store, trunk, [files[row] for row in missing], row_bytes, say)
+        engine = halving_engine(engine_on(devices, lambda: trunk), say)
+        _fill(store, engine, trunk.input_shape[1], [files[row] for row in missing], row_bytes)
     return store
 
 
 def _fill(
-    store: ActivationStore,
-    trunk: object,
-    files: list[ImageFile],
-    row_bytes: int,
-    say: Callable[[str], None],
+    store: ActivationStore, engine: Engine, size_px: int, files: list[ImageFile], row_bytes: int
 ) -> None:
-    engine = halving_engine(tensorflow_engine(lambda: trunk), say)
     embedder = EngineEmbedder(engine, engine.batch_size, Stopwatch())
-    size_px = trunk.input_shape[1]  # type: ignore[attr-defined]
     images = decoded_images(files, size_px, refuse_image(files), Stopwatch())
     part_rows = max(1, PART_BYTES // row_bytes)
     with Progress("frozen part", len(files)) as progress:
@@ -98,7 +97,7 @@ def _fill(
                     f"{files[rows[0]].path} or images after it. Run it in every epoch: "
                     "--no-trunk-cache (make: TRUNK_CACHE=off)."
                 )
-            store.add([_content(files[row]) for row in rows], activations)
+            store.add([content_of(files[row]) for row in rows], activations)
 
 
 def _in_parts(
@@ -122,7 +121,8 @@ def _in_parts(
         yield part()
 
 
-def _content(file: ImageFile) -> bytes:
+def content_of(file: ImageFile) -> bytes:
+    """SHA-256 of an image of a feature file, which knows that of each."""
     if file.content_sha256 is None:
         raise ValueError(f"{file.path}: its SHA-256 is not known")
     return file.content_sha256

@@ -19,7 +19,7 @@ from classify.finetuning.loop import Loop
 from classify.finetuning.model import Trainee, precision, require_all_classes
 from classify.finetuning.network import SplitNetwork
 from classify.finetuning.settings import FinetuneSettings
-from classify.finetuning.trunk import cached_trunk
+from classify.finetuning.trunk import cached_trunk, content_of
 from classify.heads.head import Head
 from classify.heads.keras_layers import require_composable
 from classify.heads.registry import load_trained_head
@@ -30,7 +30,7 @@ from classify.run import NETWORK_FILE, Record, Run, Trained, saving
 from extract.backbones import reopen_backbone
 from extract.devices import Devices, describe_devices, find_devices
 from extract.embedder import EngineEmbedder
-from extract.engines import tensorflow_engine
+from extract.engines import engine_on
 from extract.keras_backbone import KerasBackbone
 from extract.stopwatch import Stopwatch
 
@@ -134,9 +134,9 @@ class Finetuning:
         # Changed images are new ones in every epoch: only val comes again and again.
         again = [val] if self.settings.augment else [train, val]
         files = [file for split in again for file in split.files]
-        store = cached_trunk(self.source.folder, self.network, files, self.say)
+        store = cached_trunk(self.source.folder, self.network, files, self.devices, self.say)
         inputs: list[Inputs] = [
-            CachedInputs(store, [_content(file) for file in split.files], split.labels)
+            CachedInputs(store, [content_of(file) for file in split.files], split.labels)
             for split in again
         ]
         return AugmentedInputs(train) if self.settings.augment else inputs[0], inputs[-1]
@@ -179,14 +179,10 @@ class Finetuning:
             whole.save(folder / NETWORK_FILE)
 
     def _proba(self, whole: Any, split: str) -> NDArray[np.float32]:
-        engine = tensorflow_engine(lambda: whole)
+        engine = engine_on(self.devices, lambda: whole)
         embedder = EngineEmbedder(engine, engine.batch_size, Stopwatch())
         batches: Iterable[Any] = embedder(self.files[split].batches(engine.batch_size))
         return np.concatenate([proba for _, proba in batches])
-
-
-def _content(file: Any) -> bytes:
-    return bytes(file.content_sha256)
 
 
 def _millions(model: Any) -> str:

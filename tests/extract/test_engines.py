@@ -108,7 +108,7 @@ def test_openvino_that_is_not_installed_names_the_extra(monkeypatch: pytest.Monk
 ON_TWO_DEVICES = """
 import sys
 from pathlib import Path
-from extract import opening
+from extract import engines, opening
 from extract.devices import Devices
 from extract.keras_runtime import load_tensorflow
 from extract.settings import ExtractSettings
@@ -120,11 +120,11 @@ tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfigur
 devices = Devices("gpu", ("CPU:0", "CPU:1"))
 opening.find_devices = lambda asked: devices
 seen = []
-equal_shares = opening.mirrored_engine.__globals__["_equal_shares"]
+equal_shares = engines._equal_shares
 def noting(images, n_shares):
     seen.append((len(images), n_shares))
     return equal_shares(images, n_shares)
-opening.mirrored_engine.__globals__["_equal_shares"] = noting
+engines._equal_shares = noting
 settings = ExtractSettings(weights="random", size_px=32, batch_size=8, precision=sys.argv[3])
 extract_features(Path(sys.argv[1]), Path(sys.argv[2]), settings, print)
 print(sorted(set(seen)))

@@ -63,12 +63,13 @@ def assert_near(found: list[np.ndarray], expected: list[np.ndarray], atol: float
 def test_a_step_is_that_of_keras_on_the_same_loss() -> None:
     keras, ours, theirs = load_keras(), small_steps(), small_steps()
     inputs, labels, weights = batch()
-    theirs.model.compile(
-        keras.optimizers.Adam(0.01),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="sum"),
-    )
-    # Keras takes a sum of losses; Adam's first step has the length of the rate for any scale.
-    theirs.model.train_on_batch(inputs, labels, weights / weights.sum())
+    with theirs.strategy.scope():
+        theirs.model.compile(
+            keras.optimizers.Adam(0.01),
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="sum"),
+        )
+        # Keras takes a sum of losses; Adam's first step has the length of the rate at any scale.
+        theirs.model.train_on_batch(inputs, labels, weights / weights.sum())
     expected = [variable.numpy() for variable in theirs.model.trainable_variables]
     assert_near(weights_after(ours, batch()), expected)
 
