@@ -108,8 +108,8 @@ def test_the_code_in_the_readme_of_trees_gives_what_predict_gives(
     expected = predicted(many_heads, "lightgbm", photographs)
     assert np.ptp(expected) > 0.1
     differences = np.abs(np.array(found) - expected).max(axis=1)
-    # Where a value lies on the edge of a branch, rounding may lead down another: these networks know
-    # nothing, and what they see of photographs of one colour differs by little more.
+    # Where a value lies on the edge of a branch, rounding may lead down another: this network knows
+    # nothing, and what it sees of photographs of one colour differs by little more.
     assert (differences < 1e-4).mean() >= 0.4
     assert differences.max() < 0.05
     assert README.count("\n") < 20
