@@ -27,8 +27,8 @@ class State:
     epoch : int
         Epochs that are done; 0 before any.
     best_epoch : int
-    best_quality : tuple of float
-        Accuracy on val and minus its log loss, of that epoch.
+    best_loss : float
+        Log loss on val of that epoch, calibrated.
     history : dict of str to list of float
         Curves so far.
     weights : list of array
@@ -39,7 +39,7 @@ class State:
 
     epoch: int = 0
     best_epoch: int = 0
-    best_quality: tuple[float, float] = (-1.0, 0.0)
+    best_loss: float = float("inf")
     history: dict[str, list[float]] = field(default_factory=dict)
     weights: list[NDArray[Any]] = field(default_factory=list)
     best_weights: list[NDArray[Any]] = field(default_factory=list)
@@ -75,7 +75,7 @@ class Checkpoint:
             if facts.pop("identity") != self._identity:
                 return None
             return State(
-                **{**facts, "best_quality": tuple(facts["best_quality"])},
+                **facts,
                 weights=_numbered(arrays, "weights"),
                 best_weights=_numbered(arrays, "best"),
             )
@@ -91,7 +91,7 @@ class Checkpoint:
             "identity": self._identity,
             "epoch": state.epoch,
             "best_epoch": state.best_epoch,
-            "best_quality": state.best_quality,
+            "best_loss": state.best_loss,
             "history": state.history,
         }
         arrays = {f"weights/{row}": each for row, each in enumerate(state.weights)}

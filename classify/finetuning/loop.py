@@ -14,7 +14,8 @@ from classify.finetuning.optimizer import learning_rate
 from classify.finetuning.settings import FinetuneSettings
 from classify.finetuning.steps import Steps
 from classify.heads.curves import Curves
-from classify.metrics import TOP_K, accuracy
+from classify.heads.temperature import fit_temperature, sharpen
+from classify.metrics import TOP_K, accuracy, mean_log_loss
 from classify.wording import percent
 from extract.keras_runtime import load_tensorflow
 from extract.progress import Progress
@@ -136,19 +137,24 @@ class Loop:
             state.history["train_top5"].append(float(top5))
 
     def measure(self, state: State) -> None:
-        """Note how the network does on val, and keep what is needed to go on from here."""
+        """Note how the network does on val, and keep what is needed to go on from here.
+
+        What chooses is the log loss, as for heads: one image more or less that is right says
+        little. It is taken at the temperature that the network will get if it is kept.
+        """
         y, curves = self._val.labels, Curves(self._n_classes)
-        proba = self._proba()
-        loss = curves.add_val(y, proba, np.ones(len(y)))
+        proba, ones = self._proba(), np.ones(len(y))
+        loss = curves.add_val(y, proba, ones)
+        calibrated = mean_log_loss(y, sharpen(proba, fit_temperature(proba, y, ones)), ones)
         for name, values in curves.history.items():
             state.history[name] += values
         top1 = accuracy(y, proba)
         self._say(
-            f"epoch {state.epoch}: val top-1 {percent(top1)} (n={top1.n}), log loss {loss:.3f}"
+            f"epoch {state.epoch}: val top-1 {percent(top1)} (n={top1.n}), log loss {loss:.3f}, "
+            f"calibrated {calibrated:.3f}"
         )
-        quality = (top1.value, -loss)
-        if quality > state.best_quality:
-            state.best_epoch, state.best_quality = state.epoch, quality
+        if calibrated < state.best_loss:
+            state.best_epoch, state.best_loss = state.epoch, calibrated
             state.best_weights = [variable.numpy() for variable in self._kept]
         state.weights = [variable.numpy() for variable in self._changing]
         self._checkpoint.save(state)

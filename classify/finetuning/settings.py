@@ -39,7 +39,7 @@ class FinetuneSettings:
     epochs : int
         Most passes over train.
     patience : int
-        Epochs without gain on val before stopping.
+        Epochs without gain on val, by calibrated log loss, before stopping.
     learning_rate : float
         Of Adam, for the head, at its highest.
     depth_decay : float

@@ -27,9 +27,10 @@ def finetune(
 ) -> Record:
     """Train the top of the network and the head; keep the epoch that is best on val.
 
-    Epoch 0 is the network with the trained head on it, so what is kept is never worse on val than
-    what it started from. No BatchNormalization of the network learns or looks at the batch. After
-    every epoch all that is needed to go on is saved: a run that was killed goes on from there.
+    Epoch 0 is the network with the trained head on it, so what is kept never has a larger log loss
+    on val than what it started from. No BatchNormalization of the network learns or looks at the
+    batch. After every epoch all that is needed to go on is saved: a run that was killed goes on
+    from there.
 
     Parameters
     ----------

@@ -107,11 +107,34 @@ def test_it_learns_and_the_best_epoch_is_put_back(tmp_path: Path) -> None:
     curve = state.history["val_top1"]
     assert len(curve) == 9
     assert len(state.history["train_loss"]) == 8
-    assert curve[state.best_epoch] == max(curve) > 0.9
+    assert state.best_epoch > 0
+    assert curve[state.best_epoch] > 0.9
     order = np.arange(40)
     [batch] = trained._val.batches(order, 40, (0, 0))
     proba = trained._steps.proba(batch.inputs)
-    assert (proba.argmax(axis=1) == trained._val.labels).mean() == pytest.approx(max(curve))
+    assert (proba.argmax(axis=1) == trained._val.labels).mean() == pytest.approx(
+        curve[state.best_epoch]
+    )
+
+
+def test_the_log_loss_at_its_best_temperature_chooses_the_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An epoch that is right about one image more, and less sure of the others, is not better."""
+    trained = loop(tmp_path, replace(SETTINGS, epochs=2))
+    y = trained._val.labels
+    sure = np.where(np.eye(2)[y] > 0, 0.9, 0.1).astype(np.float32)
+    sure[0] = 0.6, 0.4
+    sure[0] = sure[0] if y[0] else sure[0][::-1]  # wrong, but not by much
+    unsure = np.where(np.eye(2)[y] > 0, 0.51, 0.49).astype(np.float32)  # all right
+    unsure[1:20] = np.where(np.eye(2)[y[1:20]] > 0, 0.500001, 0.499999)
+    overconfident = sure**6 / (sure**6).sum(axis=1, keepdims=True)  # the order of the first
+    probas = iter([sure, unsure, overconfident])
+    monkeypatch.setattr(trained, "_proba", lambda: next(probas))
+    state = trained.run()
+    assert state.history["val_top1"][1] > state.history["val_top1"][0]
+    assert state.history["val_log_loss"][2] != state.history["val_log_loss"][0]
+    assert state.best_epoch == 0
 
 
 def test_an_epoch_that_harms_is_undone(tmp_path: Path) -> None:
