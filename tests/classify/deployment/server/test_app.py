@@ -17,7 +17,7 @@ from classify.deployment.classifier import open_classifier
 from classify.deployment.predict import predict_files
 from classify.deployment.server.guard import EVERYWHERE
 from classify.run import Run
-from tests.classify.deployment.server.client import HOST, Client, serving
+from tests.classify.deployment.server.client import BOUNDARY, HOST, Client, form, serving
 
 MB = 1_000_000
 
@@ -105,6 +105,24 @@ def test_what_is_wrong_with_a_request_is_said_in_json(
     reply = client.ask(method, path, body, **({"Content_Type": kind} if kind else {}))
     assert (reply.status, list(reply.json)) == (status, ["error"])
     assert says in reply.json["error"]
+
+
+def test_names_in_a_form_are_utf_8(client: Client, red: bytes) -> None:
+    kind = f"multipart/form-data; boundary={BOUNDARY}; charset=UTF-8"
+    reply = client.predict(form({"caf\u00e9": red}), Content_Type=kind)
+    assert reply.json["files"][0]["name"] == "caf\u00e9"
+
+
+@pytest.mark.parametrize(
+    ("charset", "name"),
+    [("idna", "xn--a"), ("hex", "zz"), ("unicode_escape", r"\ud800"), ("utf-7", "+2AA-")],
+)
+def test_a_form_in_another_encoding_is_refused(
+    client: Client, red: bytes, charset: str, name: str
+) -> None:
+    kind = f"multipart/form-data; boundary={BOUNDARY}; charset={charset}"
+    reply = client.predict(form({name: red}), Content_Type=kind)
+    assert (reply.status, reply.json) == (400, {"error": "expected a form in utf-8"})
 
 
 def test_a_form_of_too_many_files_is_refused(client: Client, red: bytes) -> None:
