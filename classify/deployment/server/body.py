@@ -4,12 +4,13 @@ from collections.abc import AsyncGenerator
 from typing import NamedTuple
 
 from fastapi import HTTPException, Request
+from python_multipart.multipart import parse_options_header
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 MOST_FILES = 16
 # The last is what curl --data-binary says of whatever it sends.
 RAW_TYPES = ("", "application/octet-stream", "application/x-www-form-urlencoded")
-FORM_TYPE = "multipart/form-data"
+FORM_TYPE, CHARSET = "multipart/form-data", b"utf-8"
 
 
 class SentFile(NamedTuple):
@@ -61,6 +62,10 @@ async def read_files(request: Request, max_bytes: int) -> list[SentFile]:
 
 
 async def _form_files(request: Request, chunks: AsyncGenerator[bytes, None]) -> list[SentFile]:
+    _, options = parse_options_header(request.headers["content-type"])
+    # Python knows encodings that fail in ways of their own, or give text that JSON cannot hold.
+    if options.get(b"charset", CHARSET).lower() != CHARSET:
+        raise HTTPException(400, f"expected a form in {CHARSET.decode()}")
     try:
         parser = _FormInMemory(request.headers, chunks, max_files=MOST_FILES, max_fields=0)
         form = await parser.parse()

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from classify.run import Run
 from extract.settings import Runtime
 
 HOST = "127.0.0.1"
+MB = 1_000_000
 BOUNDARY = "xxBOUNDARYxx"
 
 
@@ -85,3 +87,20 @@ def serving(run: Run, head: str = "logreg", data: Path | None = None, **more: An
         server.should_exit = True
         thread.join()
         listener.close()
+
+
+@contextmanager
+def raw_request(client: Client, head: str) -> Iterator[socket.socket]:
+    with socket.create_connection((HOST, client.port), timeout=60) as connection:
+        connection.sendall(f"POST /predict HTTP/1.1\r\nHost: {HOST}\r\n{head}\r\n\r\n".encode())
+        yield connection
+
+
+def reply_of(connection: socket.socket) -> tuple[int, Any]:
+    text = b""
+    while chunk := connection.recv(65536):
+        text += chunk
+        if b"}" in chunk:
+            break
+    head, _, body = text.partition(b"\r\n\r\n")
+    return int(head.split()[1]), json.loads(body)
