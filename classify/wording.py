@@ -27,7 +27,8 @@ def number(estimate: Estimate | None) -> str:
 
 def points(difference: Estimate) -> str:
     """A difference of shares and its interval, such as ``+3.1 points [+1.2, +5.0]``."""
-    value, low, high = (100 * number for number in difference[:3])
+    # Minus nothing is nothing: adding 0 takes the sign off.
+    value, low, high = (100 * number + 0.0 for number in difference[:3])
     return f"{value:+.1f} points [{low:+.1f}, {high:+.1f}]"
 
 
