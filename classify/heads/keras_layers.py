@@ -61,10 +61,14 @@ def require_composable(head: Head) -> None:
 
 def _proba(head: Head, X: Any) -> Any:
     """Probabilities at the head's temperature, (n_images, n_seen)."""
+    activations = load_keras().activations
     if isinstance(head, Vote):
         mixed = _mixed(head, X)
         return mixed if head.temperature_ == 1 else _sharpened(mixed, head.temperature_)
-    return load_keras().activations.softmax(_LOGITS[type(head).__name__](head, X))
+    logits = _LOGITS[type(head).__name__](head, X)
+    if head.temperature_ != 1:
+        logits = _at_temperature(activations.log_softmax(logits), head.temperature_)
+    return activations.softmax(logits)
 
 
 def _mixed(vote: Vote, X: Any) -> Any:
@@ -79,16 +83,18 @@ def _mixed(vote: Vote, X: Any) -> Any:
 def _sharpened(proba: Any, temperature: float) -> Any:
     keras = load_keras()
     log_proba = keras.ops.log(keras.ops.maximum(proba, float(SMALLEST)))
-    return keras.activations.softmax(log_proba / temperature)
+    return keras.activations.softmax(_at_temperature(log_proba, temperature))
 
 
-def _linear(
-    X: Any, kernel: NDArray[np.floating], bias: NDArray[np.floating], temperature: float
-) -> Any:
-    """Logits, divided by the temperature."""
+def _at_temperature(log_proba: Any, temperature: float) -> Any:
+    """As `classify.heads.temperature.sharpen`: no probability counts as less than the smallest."""
+    return load_keras().ops.maximum(log_proba, float(np.log(SMALLEST))) / temperature
+
+
+def _linear(X: Any, kernel: NDArray[np.floating], bias: NDArray[np.floating]) -> Any:
     dense = load_keras().layers.Dense(len(bias), dtype="float32")
     logits = dense(X)
-    dense.set_weights([kernel / temperature, bias / temperature])
+    dense.set_weights([kernel, bias])
     return logits
 
 
@@ -99,34 +105,33 @@ def _standardised(X: Any, mean: NDArray[np.floating], scale: NDArray[np.floating
 
 
 def _logreg(head: Any, X: Any) -> Any:
-    return _linear(X, head.kernel_, head.bias_, head.temperature_)
+    return _linear(X, head.kernel_, head.bias_)
 
 
 def _ridge(head: Any, X: Any) -> Any:
-    return _linear(X, head.kernel_, head.bias_, head.temperature_ / ridge.SHARPNESS)
+    return _linear(X, ridge.SHARPNESS * head.kernel_, ridge.SHARPNESS * head.bias_)
 
 
 def _centroid(head: Any, X: Any) -> Any:
     unit = load_keras().layers.UnitNormalization(dtype="float32")
     directions = unit(_standardised(X, head.mean_, head.scale_))
-    kernel = head.means_.T
-    temperature = head.temperature_ / centroid.SHARPNESS
-    return _linear(directions, kernel, np.zeros(kernel.shape[1]), temperature)
+    kernel = centroid.SHARPNESS * head.means_.T
+    return _linear(directions, kernel, np.zeros(kernel.shape[1]))
 
 
 def _mlp(head: Any, X: Any) -> Any:
     batch_normalization = load_keras().layers.BatchNormalization
     outputs = _standardised(X, head.mean_, np.float64(1) / head.scale_)
-    *hidden, last = cast(MLP, head).model_.layers
-    for layer in hidden:
+    for layer in cast(MLP, head).model_.layers:
         config = layer.get_config()
         del config["name"]  # two networks of one vote have the same
+        if layer is head.model_.layers[-1]:
+            config["activation"] = "linear"
         copy = type(layer).from_config(config)
         copy.trainable = not isinstance(copy, batch_normalization)
         outputs = copy(outputs)
         copy.set_weights(layer.get_weights())
-    kernel, bias = last.get_weights()
-    return _linear(outputs, kernel, bias, head.temperature_)
+    return outputs
 
 
 def _placed(proba: Any, classes: NDArray[np.integer], n_classes: int) -> Any:
