@@ -8,9 +8,15 @@ from textwrap import dedent
 import numpy as np
 import pytest
 
+from cache.format import SPLITS
+from cache.reader import FeatureFile
+from classify.export.exportable import seen_by
 from classify.export.lightgbm_folder import README
+from classify.heads.registry import load_head
+from classify.heads.temperature import sharpen
 from classify.run import Run
 from extract.decode import decode
+from extract.embedder import relative_difference
 from tests.classify.export.alone import run_alone
 from tests.classify.export.conftest import predicted
 
@@ -103,15 +109,22 @@ def test_the_code_in_the_readme_of_trees_gives_what_predict_gives(
     lines = [line for line in (moved / "README.txt").read_text().splitlines() if line[:4] == "    "]
     assert 10 <= len(lines) <= 12
     code = dedent("\n".join(lines)).replace('["a.jpg"]', repr(list(map(str, photographs))))
-    code += "\nprint(json.dumps(probabilities.tolist()))"
-    found = json.loads(run_alone(code, moved, barred="sklearn.svm").splitlines()[-1])
-    expected = predicted(many_heads, "lightgbm", photographs)
+    code += "\nprint(json.dumps([embeddings.tolist(), probabilities.tolist()]))"
+    seen, found = json.loads(run_alone(code, moved, barred="sklearn.svm").splitlines()[-1])
+    head = load_head(many_heads.trained_folder("lightgbm"))
+    with FeatureFile(many_heads.features_path) as features:
+        root = Path(features.config.data["folder"])
+        rows = [features.table.paths.index(str(path.relative_to(root))) for path in photographs]
+        splits = {split: features.load(split)[0] for split in SPLITS}
+        cached = np.empty((len(features.table.paths), features.dim), dtype=np.float32)
+        for split, X in splits.items():
+            cached[features.rows(split)] = X
+    assert relative_difference(np.array(seen, np.float32), seen_by(head, cached[rows])) < 1e-4
+    # On what the trees were given: elsewhere rounding may lead down another branch.
+    raw = head.booster_.predict(np.array(seen, np.float32)).astype(np.float32)
+    expected = sharpen(raw, head.temperature_)
     assert np.ptp(expected) > 0.1
-    differences = np.abs(np.array(found) - expected).max(axis=1)
-    # Where a value lies on the edge of a branch, rounding may lead down another: this network knows
-    # nothing, and what it sees of photographs of one colour differs by little more.
-    assert (differences < 1e-4).mean() >= 0.4
-    assert differences.max() < 0.05
+    np.testing.assert_allclose(found, expected, atol=1e-5)
     assert README.count("\n") < 20
 
 
