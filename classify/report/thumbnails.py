@@ -13,7 +13,14 @@ from cache.reader import FeatureFile
 from extract.dataset import image_path
 from extract.errors import DataError, UnusableImageError
 from extract.stopwatch import Stopwatch
-from extract.stream import N_AHEAD, N_THREADS, DecodedImage, ImageFile, decoded_images
+from extract.stream import (
+    N_AHEAD,
+    N_THREADS,
+    DecodedImage,
+    ImageFile,
+    decode_file,
+    decoded_images,
+)
 from extract.threads import map_ahead
 
 # WebP: at this size a JPEG is half header.
@@ -103,6 +110,15 @@ def encode(image: NDArray[np.uint8]) -> bytes:
     return buffer.getvalue()
 
 
+def thumbnail(path: Path, size_px: int) -> str:
+    """The middle of one image file as a ``data:`` address, or why it cannot be shown."""
+    found = decode_file(ImageFile(path), size_px, Stopwatch())
+    return str(found) if isinstance(found, UnusableImageError) else _as_address(found)
+
+
 def _address(decoded: DecodedImage) -> tuple[int, str]:
-    encoded = base64.b64encode(encode(decoded.image)).decode()
-    return decoded.row, f"data:image/{FORMAT};base64,{encoded}"
+    return decoded.row, _as_address(decoded.image)
+
+
+def _as_address(image: NDArray[np.uint8]) -> str:
+    return f"data:image/{FORMAT};base64,{base64.b64encode(encode(image)).decode()}"

@@ -1,0 +1,60 @@
+"""``python -m classify doctor``."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+from classify.commands.options import Commands, add_weights
+from classify.doctor.examine import examine
+from classify.doctor.report import JSON_FILE, PAGE_FILE, as_text, write_diagnosis
+from classify.doctor.script import parse_script
+from classify.doctor.targets import sort_targets
+
+IS_SEVERE = 1
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    command = commands.add_parser("doctor", help="why is my validation accuracy at chance?")
+    command.add_argument(
+        "targets",
+        type=Path,
+        nargs="+",
+        metavar="TARGET",
+        help="a folder of images, runs/NAME, a Keras model (.keras, .h5), or several of these",
+    )
+    command.add_argument(
+        "--script-settings",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="what your script does, such as scaling=/255 size=256 validation_split=0.2, or a "
+        "TOML file of that",
+    )
+    add_weights(command)
+    command.add_argument("--out", type=Path, help="folder to write to (default runs/NAME/doctor)")
+    command.add_argument("--format", choices=("text", "json"), default="text")
+    command.set_defaults(command=doctor)
+
+
+def doctor(arguments: argparse.Namespace) -> int:
+    """Print what was found, and write it as a page and as JSON; 1 if anything is severe."""
+    targets = sort_targets(arguments.targets)
+    script = parse_script(arguments.script_settings)
+    diagnosis = examine(targets, script, arguments.weights, _say)
+    folder = arguments.out or Path("runs") / targets.name / "doctor"
+    write_diagnosis(diagnosis, targets.name, folder)
+    if arguments.format == "json":
+        print(json.dumps(diagnosis.as_dict(), indent=2, ensure_ascii=False))
+    else:
+        print(as_text(diagnosis))
+        print(f"\n{folder}: {PAGE_FILE}, {JSON_FILE}")
+    return IS_SEVERE if diagnosis.is_severe else 0
+
+
+def _say(line: str) -> None:
+    # Standard output holds nothing but the findings, so that it can be piped on.
+    tqdm.write(line, file=sys.stderr)

@@ -1,0 +1,1 @@
+"""Why is my validation accuracy at chance? Data, features, heads and models of others, examined."""

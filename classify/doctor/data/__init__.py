@@ -1,0 +1,1 @@
+"""Checks on the images and on how they lie in folders."""

@@ -1,0 +1,1 @@
+"""Checks on a Keras model of the user's own."""

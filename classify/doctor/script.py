@@ -1,0 +1,119 @@
+"""What the user's own training script does, as far as the doctor cannot see it in files."""
+
+import tomllib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from classify.errors import RunError
+from classify.settings import read_toml
+from extract.scalings import SCALINGS
+
+# How a share of the files is taken for validation, by what takes it.
+FIT, GENERATOR, DATASET = "fit", "ImageDataGenerator", "image_dataset_from_directory"
+LOADERS = (FIT, GENERATOR, DATASET)
+
+
+@dataclass(frozen=True)
+class ScriptSettings:
+    """Settings of a training script; None where it is not said.
+
+    Attributes
+    ----------
+    scaling : str or None
+        What it does to pixels before the model: a name of `extract.scalings.SCALINGS`.
+    size : int or None
+        Height and width, px, of its images.
+    batch_size : int
+    loss : str or None
+        Such as ``categorical_crossentropy``; None where the model itself says it.
+    from_logits : bool or None
+        Of that loss.
+    validation_split : float or None
+        Share of the files.
+    loader : str
+        What takes that share: ``fit`` (Keras' `Model.fit`: the last ones, in file order),
+        ``ImageDataGenerator`` (the first ones of each class) or ``image_dataset_from_directory``
+        (the last ones; drawn at random if it shuffles).
+    shuffle : bool
+        Whether `image_dataset_from_directory` shuffles before it splits, as it does by default.
+    class_indices : Path or None
+        JSON file of class names and their indices, as the script has them.
+    """
+
+    scaling: str | None = None
+    size: int | None = None
+    batch_size: int = 32
+    loss: str | None = None
+    from_logits: bool | None = None
+    validation_split: float | None = None
+    loader: str = FIT
+    shuffle: bool = True
+    class_indices: Path | None = None
+
+
+def parse_script(given: Iterable[str]) -> ScriptSettings:
+    """Settings from ``KEY=VALUE`` and TOML files, later ones winning.
+
+    Raises
+    ------
+    RunError
+        For a setting that is not known, or a value that it cannot have.
+    """
+    merged: dict[str, Any] = {}
+    for each in given:
+        key, is_pair, value = each.partition("=")
+        merged |= {key.strip(): _value(value.strip())} if is_pair else read_toml(Path(each))
+    known = {field.name for field in fields(ScriptSettings)}
+    for key, value in merged.items():
+        if key not in known:
+            close = get_close_matches(key, known, n=1)
+            hint = f" Did you mean {close[0]}?" if close else ""
+            raise RunError(
+                f"--script-settings {key}: expected one of {', '.join(sorted(known))}.{hint}"
+            )
+        expected, is_right = _CHECKS[key]
+        if not is_right(value):
+            raise RunError(f"--script-settings {key}: expected {expected}, found {value!r}.")
+    if "class_indices" in merged:
+        merged["class_indices"] = Path(merged["class_indices"])
+    return ScriptSettings(**merged)
+
+
+def _value(text: str) -> Any:
+    """A value as TOML reads it; words need no quotes."""
+    lowered = text.lower()
+    try:
+        return tomllib.loads(f"value = {lowered}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value > 0
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+_CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "scaling": (f"one of {', '.join(SCALINGS)}", lambda value: value in SCALINGS),
+    "size": ("pixels", _is_count),
+    "batch_size": ("a number of images", _is_count),
+    "loss": ("the name of a loss", _is_text),
+    "from_logits": ("true or false", _is_flag),
+    "validation_split": (
+        "a share between 0 and 1",
+        lambda value: isinstance(value, float) and 0 < value < 1,
+    ),
+    "loader": (f"one of {', '.join(LOADERS)}", lambda value: value in LOADERS),
+    "shuffle": ("true or false", _is_flag),
+    "class_indices": ("the path of a JSON file", _is_text),
+}

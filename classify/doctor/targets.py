@@ -1,0 +1,90 @@
+"""What the doctor is to look at: a folder of images, a run, a model of the user's own."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from cache.errors import FeatureFileError
+from cache.hdf5 import open_hdf5
+from cache.reader import FeatureFile
+from classify.errors import RunError
+from classify.run import Run
+
+EXPECTED = "expected a folder of images, runs/NAME, or a Keras model (.keras, .h5)"
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What was named, one of each kind at most.
+
+    Attributes
+    ----------
+    data : Path or None
+        A folder of labelled images; that of the run where none was named and it is there.
+    run : Run or None
+    model : Path or None
+    """
+
+    data: Path | None = None
+    run: Run | None = None
+    model: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """Of the folder in ``runs/`` that the report goes to."""
+        if self.run:
+            return self.run.name
+        if self.data:
+            return self.data.resolve().name
+        return self.model.stem if self.model else ""
+
+
+def sort_targets(named: Iterable[Path]) -> Targets:
+    """Tell what each path is.
+
+    Raises
+    ------
+    RunError
+        If one is nothing that can be examined, or two are of the same kind.
+    """
+    found: dict[str, Any] = {}
+    for path in named:
+        kind, value = _kind(path)
+        if kind in found:
+            raise RunError(f"{path}: expected one {kind} at most, found another. Leave one out.")
+        found[kind] = value
+    targets = Targets(**found)
+    if targets.run and not targets.data:
+        return replace(targets, data=_data_of(targets.run))
+    return targets
+
+
+def _kind(path: Path) -> tuple[str, Path | Run]:
+    if path.is_dir():
+        if (path / "features.h5").exists():
+            return "run", Run(path)
+        if (path / "saved_model.pb").exists():
+            raise RunError(f"{path}: a SavedModel, whose layers cannot be told apart; {EXPECTED}.")
+        return "data", path
+    if not path.is_file():
+        raise RunError(f"{path}: {EXPECTED}, found nothing.")
+    if path.suffix == ".keras":
+        return "model", path
+    if path.suffix in (".h5", ".hdf5"):
+        return ("run", Run(path)) if _is_feature_file(path) else ("model", path)
+    raise RunError(f"{path}: {EXPECTED}, found another file.")
+
+
+def _is_feature_file(path: Path) -> bool:
+    try:
+        with open_hdf5(path) as file:
+            return "fingerprint" in file.attrs
+    except FeatureFileError as error:
+        raise RunError(f"{path}: {EXPECTED}, found a file that is not HDF5 ({error}).") from error
+
+
+def _data_of(run: Run) -> Path | None:
+    with FeatureFile(run.features_path) as features:
+        folder = Path(str(features.config.data["folder"]))
+    return folder if folder.is_dir() else None

@@ -1,0 +1,46 @@
+"""What a project of the zoo is: files in a folder, and what the doctor has to say of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from classify.doctor.examine import examine
+from classify.doctor.finding import Diagnosis
+from classify.doctor.script import parse_script
+from classify.doctor.targets import sort_targets
+
+
+@dataclass(frozen=True)
+class Case:
+    """A project on disk: what a user would name on the command line."""
+
+    targets: list[Path]
+    script: list[str] = field(default_factory=list)
+    weights: str | None = None
+
+    def examine(self) -> Diagnosis:
+        """As ``python -m classify doctor`` does."""
+        script = parse_script(self.script)
+        return examine(sort_targets(self.targets), script, self.weights, lambda _: None)
+
+
+@dataclass(frozen=True)
+class Project:
+    """One planted fault, or none.
+
+    Attributes
+    ----------
+    name : str
+        What is wrong with it, or what kind of sound project it is.
+    make : callable
+        Takes an empty folder and the folder of real photographs and weights.
+    code : str or None
+        Of the finding that must be there, as a warning or worse; None for a sound one.
+    also : frozenset of str
+        What else may be severe because of the fault.
+    """
+
+    name: str
+    make: Callable[[Path, Path], Case]
+    code: str | None = None
+    also: frozenset[str] = frozenset()

@@ -1,0 +1,3 @@
+from tests.classify.doctor.zoo.project import Project
+
+PROJECTS: tuple[Project, ...] = ()
