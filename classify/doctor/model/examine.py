@@ -1,14 +1,141 @@
-"""Examine a Keras model."""
+"""Examine a Keras model of the user's own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
-from classify.doctor.finding import Examination
+import numpy as np
+
+from classify.doctor.finding import Examination, Finding, not_checked
+from classify.doctor.model.anatomy import Leaf, find_family, leaves
+from classify.doctor.model.batch_norm import by_batch_in_training, check_batch_norms
+from classify.doctor.model.load import UserModel, load_user_model
+from classify.doctor.model.measured import Measured, measure
+from classify.doctor.model.outputs import check_answers, check_loss, check_outputs, read_loss
+from classify.doctor.model.sample import Sample, draw_sample
+from classify.doctor.model.scaling import (
+    Intake,
+    check_scaling,
+    judged_condition,
+    look_at_intake,
+)
+from classify.doctor.model.step import check_step
+from classify.doctor.model.watch import inputs_of_layer
 from classify.doctor.script import ScriptSettings
+from classify.wording import count
+from extract.scalings import SCALINGS
+
+USUAL_PX = 224
+N_RANDOM = 8
 
 
 def examine_model(
     path: Path, data: Path | None, script: ScriptSettings, say: Callable[[str], None]
 ) -> Examination:
-    """To come."""
-    return Examination(f"{path}", [])
+    """Examine a model: layers, pixels, outputs; with labelled images, what it answers.
+
+    Parameters
+    ----------
+    path : Path
+        ``.keras`` or ``.h5``.
+    data : Path or None
+        Folder of labelled images.
+    script : ScriptSettings
+    say : callable
+
+    Raises
+    ------
+    RunError
+        If the model cannot be loaded without running code from it.
+    """
+    say(f"{path}: loading the model")
+    user = load_user_model(path)
+    found = leaves(user.model)
+    described = _describe(user, found)
+    if reason := _unsuited(user.model):
+        return Examination(described, [not_checked("the model", reason)])
+    size_px = user.model.input_shape[1] or script.size or USUAL_PX
+    sample = draw_sample(data, size_px) if data else None
+    return Examination(described, list(_findings(user, found, size_px, sample, script, say)))
+
+
+def _findings(
+    user: UserModel,
+    found: list[Leaf],
+    size_px: int,
+    sample: Sample | None,
+    script: ScriptSettings,
+    say: Callable[[str], None],
+) -> Iterator[Finding]:
+    model = user.model
+    intake = look_at_intake(model, found, size_px, script.scaling)
+    loss = read_loss(user.loss, script.loss, script.from_logits)
+    yield from check_loss(*_outputs(model, found, size_px), loss)
+    measured = None
+    if sample is None:
+        why = "no folder of labelled images was named."
+        yield not_checked("accuracy", why, "Name it beside the model: doctor model.keras photos.")
+    else:
+        wrong = list(check_outputs(model.output_shape[-1], sample.classes))
+        yield from wrong
+        if not wrong:
+            say(f"{user.path}: {len(sample.labels)} images under {len(SCALINGS)} scalings")
+            by_batch = by_batch_in_training(user, found)
+            measured = measure(model, sample, by_batch, script.batch_size)
+    yield from _judge(user, found, intake, measured)
+    if sample is not None:
+        scaling = SCALINGS[_trained_on(intake, measured)]
+        yield from check_step(model, found, scaling(sample.images), sample.labels)
+
+
+def _judge(
+    user: UserModel, found: list[Leaf], intake: Intake, measured: Measured | None
+) -> Iterator[Finding]:
+    yield from check_scaling(intake, measured, _is_frozen(found))
+    yield from check_batch_norms(user, found, measured, _trained_on(intake, measured))
+    if measured:
+        yield from check_answers(measured, judged_condition(intake, measured))
+
+
+def _trained_on(intake: Intake, measured: Measured | None) -> str:
+    if intake.declared:
+        return intake.declared
+    return measured.best().scaling if measured else "raw"
+
+
+def _is_frozen(found: list[Leaf]) -> bool:
+    """Whether most of the convolutions cannot learn."""
+    convolutions = [leaf for leaf in found if "Conv" in type(leaf.layer).__name__]
+    return sum(leaf.is_frozen for leaf in convolutions) > len(convolutions) / 2
+
+
+def _outputs(model: Any, found: list[Leaf], size_px: int) -> tuple[Any, Any]:
+    """What the model gives for images of noise, and what its last layer is given."""
+    shape = (N_RANDOM, size_px, size_px, 3)
+    noise = np.random.default_rng(0).uniform(0, 255, size=shape).astype(np.float32)
+    outputs = np.asarray(model(noise, training=False), dtype=np.float32)
+    return outputs, inputs_of_layer(model, found[-1].layer, noise)
+
+
+def _unsuited(model: Any) -> str:
+    """Why a model is none that classifies images; empty if it does."""
+    shapes = (model.input_shape, model.output_shape)
+    takes, gives = shapes
+    if not all(isinstance(shape, tuple) for shape in shapes):
+        return "it has several inputs or outputs."
+    if len(takes) != 4 or takes[-1] != 3:
+        return f"it takes {takes}, expected images (n, height, width, 3)."
+    if len(gives) != 2:
+        return f"it gives {gives}, expected (n, n_classes)."
+    return ""
+
+
+def _describe(user: UserModel, found: list[Leaf]) -> str:
+    family = find_family(found)
+    n_frozen = sum(leaf.is_frozen for leaf in found if leaf.layer.weights)
+    n_weighted = sum(bool(leaf.layer.weights) for leaf in found)
+    return (
+        f"{user.path}: {family.name + ' inside, ' if family else ''}"
+        f"{count(n_weighted, 'layer')} with weights, {n_frozen} of them frozen, saved by Keras "
+        f"{user.keras_version or 'unknown'}"
+    )

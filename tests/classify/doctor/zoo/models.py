@@ -1,3 +1,341 @@
-from tests.classify.doctor.zoo.project import Project
+"""Keras models as people build them on ResNet50, with the weights given, one fault each.
 
-PROJECTS: tuple[Project, ...] = ()
+Their heads are fitted on the embeddings that the faulty recipe itself gives, of the photographs of
+train, so that each is as good as its fault lets it be.
+"""
+
+from collections.abc import Callable
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from classify.heads.keras_layers import keras_head
+from classify.heads.logreg import LogReg
+from extract.batch_statistics import batch_norms, batch_statistics
+from extract.dataset import find_images, image_path
+from extract.keras_backbone import KerasBackbone
+from extract.keras_runtime import load_keras, load_tensorflow
+from extract.scalings import SCALINGS
+from extract.stream import ImageFile, image_batches
+from tests.classify.doctor.zoo.project import Case, Project
+
+SIZE_PX, BATCH, N_CLASSES = 64, 32, 10
+Edit = Callable[[Any], Any]
+
+
+def base_network(shared: Path) -> Any:
+    weights = str(shared / "weights/resnet50_notop.weights.h5")
+    return KerasBackbone("resnet50", weights, SIZE_PX).base()
+
+
+@cache
+def train_pixels(shared: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """The photographs of train, shuffled, and their labels."""
+    dataset = find_images(shared / "data/food10")
+    images = [image for image in dataset.images if image.given_split == "train"]
+    images = [images[row] for row in np.random.default_rng(0).permutation(len(images))]
+    files = [ImageFile(image_path(dataset.root, image.path)) for image in images]
+    pixels = [batch for _, batch in image_batches(files, SIZE_PX, BATCH, lambda *_: None)]
+    labels = np.array([dataset.classes.index(image.class_name) for image in images])
+    return np.concatenate(pixels), labels
+
+
+@cache
+def fitted_head(shared: Path, scaling: str, by_batch: bool) -> LogReg:
+    """A logistic regression on what the network gives under a scaling, in a mode."""
+    pixels, labels = train_pixels(shared)
+    base = base_network(shared)
+    with batch_statistics(batch_norms(base) if by_batch else []):
+        infer = load_tensorflow().function(lambda images: base(images, training=False))
+        starts = range(0, len(pixels) - BATCH + 1, BATCH)
+        found = [
+            infer(SCALINGS[scaling](pixels[start : start + BATCH])).numpy() for start in starts
+        ]
+    X = np.concatenate(found)
+    y = labels[: len(X)]
+    return LogReg(C=0.003).fit(X, y)
+
+
+def build(
+    shared: Path,
+    scaling: str = "caffe",
+    by_batch: bool = False,
+    inside: str | None = None,
+    edit_base: Edit = lambda base: base,
+    end: Edit = lambda proba: proba,
+) -> Any:
+    """A model of frozen ResNet50 and a head.
+
+    `inside` is the scaling that the model does by itself; `edit_base` may spoil the network, and
+    `end` what comes after the head.
+    """
+    keras = load_keras()
+    base = base_network(shared)
+    base.trainable = False
+    base = edit_base(base) or base
+    inputs = keras.Input((SIZE_PX, SIZE_PX, 3))
+    pixels = preprocessing(inside)(inputs)
+    proba = keras_head(fitted_head(shared, scaling, by_batch), N_CLASSES)(base(pixels))
+    return keras.Model(inputs, end(proba))
+
+
+def preprocessing(name: str | None) -> Edit:
+    keras = load_keras()
+    if name == "caffe":
+        return lambda x: keras.applications.resnet50.preprocess_input(x)
+    if name == "/255":
+        return keras.layers.Rescaling(1 / 255)
+    return lambda x: x
+
+
+def save(model: Any, folder: Path, loss: Any = "categorical_crossentropy", name: str = "") -> Path:
+    model.compile("adam", loss)
+    path = folder / (name or "model.keras")
+    model.save(path)
+    return path
+
+
+def model_case(
+    folder: Path,
+    shared: Path,
+    *script: str,
+    loss: Any = "categorical_crossentropy",
+    name: str = "",
+    data: bool = True,
+    **options: Any,
+) -> Case:
+    path = save(build(shared, **options), folder, loss, name)
+    return Case([path, *([shared / "data/food10"] if data else [])], list(script))
+
+
+def thaw_batch_norms(base: Any) -> None:
+    """What comes of freezing convolutions alone: BatchNormalization is trained on."""
+    for layer in batch_norms(base):
+        layer.trainable = True
+
+
+def origin(folder: Path, shared: Path, *, said: bool, old: bool = False) -> Case:
+    """Frozen but for its BatchNormalization, pixels / 255, a head that was trained on that."""
+    script = ["scaling=/255"] if said else []
+    options = {"scaling": "/255", "by_batch": True}
+    if not old:
+        return model_case(folder, shared, *script, edit_base=thaw_batch_norms, **options)
+    case = model_case(folder, shared, *script, name="model.h5", **options)
+    with h5py.File(case.targets[0], "r+") as file:
+        file.attrs["keras_version"] = "2.2.4"
+    return case
+
+
+def lagging(folder: Path, shared: Path) -> Case:
+    """The right pixels, but moving statistics that training has moved off a little too far."""
+
+    def move(base: Any) -> None:
+        thaw_batch_norms(base)
+        for layer in batch_norms(base):
+            layer.moving_variance.assign(layer.moving_variance * 4)
+
+    return model_case(folder, shared, inside="caffe", by_batch=True, edit_base=move)
+
+
+def rolled(proba: Any) -> Any:
+    """Columns in the order of another class-to-index map: each one further."""
+    keras = load_keras()
+    order = keras.layers.Dense(N_CLASSES, use_bias=False, name="order", activation="linear")
+    model_outputs = order(proba)
+    order.set_weights([np.roll(np.eye(N_CLASSES, dtype=np.float32), 1, axis=1)])
+    return model_outputs
+
+
+def one_class(proba: Any) -> Any:
+    keras = load_keras()
+    last = keras.layers.Dense(N_CLASSES, name="last", activation="softmax")
+    outputs = last(proba)
+    bias = np.zeros(N_CLASSES, dtype=np.float32)
+    bias[3] = 20
+    last.set_weights([np.eye(N_CLASSES, dtype=np.float32), bias])
+    return outputs
+
+
+def logits(proba: Any) -> Any:
+    return load_keras().ops.log(proba + 1e-7) + 1.0
+
+
+def more_outputs(proba: Any) -> Any:
+    return load_keras().layers.Dense(12, activation="softmax", name="dozen")(proba)
+
+
+def frozen_outside(folder: Path, shared: Path) -> Case:
+    """The network is frozen as a whole, and some of its layers are not."""
+
+    def thaw_inside(base: Any) -> None:
+        for layer in batch_norms(base)[-6:]:
+            layer.trainable = True
+        base._trainable = False
+
+    return model_case(folder, shared, inside="caffe", edit_base=thaw_inside)
+
+
+def fresh_statistics(folder: Path, shared: Path) -> Case:
+    """Weights that were loaded without the statistics of BatchNormalization."""
+
+    def reset(base: Any) -> None:
+        for layer in batch_norms(base):
+            layer.moving_mean.assign(layer.moving_mean * 0)
+            layer.moving_variance.assign(layer.moving_variance * 0 + 1)
+
+    return model_case(folder, shared, inside="caffe", edit_base=reset)
+
+
+def small_network(folder: Path, shared: Path) -> Case:
+    """A small network of the user's own, trained from nothing with its scaling inside."""
+    keras = load_keras()
+    layers = keras.layers
+    pixels, labels = train_pixels(shared)
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((SIZE_PX, SIZE_PX, 3)),
+            layers.Rescaling(1 / 255),
+            layers.Conv2D(16, 5, strides=4, activation="relu"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(N_CLASSES, activation="softmax"),
+        ]
+    )
+    model.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy")
+    model.fit(pixels.astype(np.float32), labels, epochs=8, verbose=0)
+    return Case([save(model, folder, "sparse_categorical_crossentropy"), shared / "data/food10"])
+
+
+def from_logits(loss: str = "CategoricalCrossentropy") -> Any:
+    return getattr(load_keras().losses, loss)(from_logits=True)
+
+
+WRONG = frozenset({"at-chance", "one-class-predicted"})
+MODES = (
+    frozenset(
+        {
+            "batch-statistics",
+            "batch-norm-trains-in-frozen-block",
+            "wrong-scaling",
+            "frozen-layers-change",
+        }
+    )
+    | WRONG
+)
+
+PROJECTS: tuple[Project, ...] = (
+    Project("origin, scaling not said", partial(origin, said=False), "wrong-scaling", MODES),
+    Project("origin, scaling said", partial(origin, said=True), "batch-statistics", MODES),
+    Project(
+        "origin, saved by Keras 2.2",
+        partial(origin, said=True, old=True),
+        "batch-norm-trains-in-frozen-block",
+        MODES,
+    ),
+    Project("moving statistics that lag", lagging, "batch-statistics", MODES - {"wrong-scaling"}),
+    Project(
+        "frozen, trained on pixels / 255",
+        lambda folder, shared: model_case(folder, shared, scaling="/255"),
+        "wrong-scaling",
+        WRONG,
+    ),
+    Project(
+        "frozen, trained on pixels from -1 to 1",
+        lambda folder, shared: model_case(folder, shared, "scaling=tf", scaling="tf"),
+        "wrong-scaling",
+        WRONG,
+    ),
+    Project(
+        "preprocessed twice",
+        lambda folder, shared: model_case(folder, shared, "scaling=caffe", inside="caffe"),
+        "wrong-scaling",
+        WRONG,
+    ),
+    Project(
+        "/255 before a model that preprocesses",
+        lambda folder, shared: model_case(folder, shared, "scaling=/255", inside="caffe"),
+        "wrong-scaling",
+        WRONG,
+    ),
+    Project(
+        "not preprocessed at all",
+        lambda folder, shared: model_case(folder, shared, "scaling=raw"),
+        "wrong-scaling",
+        WRONG,
+    ),
+    Project(
+        "a rescaling layer where caffe is due, no images",
+        lambda folder, shared: model_case(
+            folder, shared, "scaling=raw", scaling="/255", inside="/255", data=False
+        ),
+        "wrong-scaling",
+    ),
+    Project(
+        "softmax and a loss that applies it",
+        lambda folder, shared: model_case(folder, shared, inside="caffe", loss=from_logits()),
+        "softmax-twice",
+    ),
+    Project(
+        "two softmax layers",
+        lambda folder, shared: model_case(
+            folder, shared, inside="caffe", end=lambda p: load_keras().layers.Softmax()(p)
+        ),
+        "softmax-twice",
+    ),
+    Project(
+        "no softmax",
+        lambda folder, shared: model_case(folder, shared, inside="caffe", end=logits),
+        "softmax-missing",
+    ),
+    Project(
+        "binary loss for ten classes",
+        lambda folder, shared: model_case(
+            folder, shared, inside="caffe", loss="binary_crossentropy"
+        ),
+        "wrong-loss",
+    ),
+    Project(
+        "a dozen outputs for ten classes",
+        lambda folder, shared: model_case(folder, shared, inside="caffe", end=more_outputs),
+        "wrong-number-of-outputs",
+    ),
+    Project(
+        "one class for everything",
+        lambda folder, shared: model_case(folder, shared, inside="caffe", end=one_class),
+        "one-class-predicted",
+        frozenset({"at-chance", "softmax-twice"}),
+    ),
+    Project(
+        "another class-to-index map",
+        lambda folder, shared: model_case(folder, shared, inside="caffe", end=rolled),
+        "classes-in-another-order",
+        frozenset({"softmax-twice"}),
+    ),
+    Project(
+        "trainable layers in a frozen network",
+        frozen_outside,
+        "frozen-layers-change",
+        frozenset({"batch-norm-trains-in-frozen-block"}),
+    ),
+    Project("statistics never loaded", fresh_statistics, "moving-statistics-never-set", WRONG),
+    Project(
+        "sound: preprocessing inside",
+        lambda folder, shared: model_case(folder, shared, inside="caffe"),
+    ),
+    Project(
+        "sound: preprocessing by the script, .h5",
+        lambda folder, shared: model_case(folder, shared, "scaling=caffe", name="model.h5"),
+    ),
+    Project("sound: nothing said", model_case),
+    Project(
+        "sound: logits and a loss that takes them",
+        lambda folder, shared: model_case(
+            folder, shared, inside="caffe", end=logits, loss=from_logits()
+        ),
+    ),
+    Project("sound: a small network from nothing", small_network),
+)

@@ -1,0 +1,107 @@
+"""The layers of a model: which are frozen, and which network of keras.applications is in it."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from extract.keras_runtime import load_keras
+
+
+class Leaf(NamedTuple):
+    """A layer that has no layers inside.
+
+    Attributes
+    ----------
+    layer : keras.Layer
+    is_frozen : bool
+        Itself, or a model that it is in.
+    """
+
+    layer: Any
+    is_frozen: bool
+
+
+@dataclass(frozen=True)
+class Family:
+    """Networks of keras.applications that take pixels alike.
+
+    Attributes
+    ----------
+    name : str
+        For people.
+    has : tuple of str
+        Names of layers by which it is known, all of them there.
+    has_not : tuple of str
+        Names of layers of a family that shares those.
+    scaling : str
+        What its first convolution takes: a name of `extract.scalings.SCALINGS`.
+    """
+
+    name: str
+    has: tuple[str, ...]
+    has_not: tuple[str, ...]
+    scaling: str
+
+
+# The last three scale pixels themselves, before their first convolution.
+FAMILIES = (
+    Family("ResNet", ("conv1_conv", "conv1_bn", "conv2_block1_1_conv"), ("pool2_bn",), "caffe"),
+    Family("ResNetV2", ("conv2_block1_preact_bn", "post_bn"), (), "tf"),
+    Family("DenseNet", ("conv2_block1_0_bn", "pool2_bn"), (), "torch"),
+    Family("VGG", ("block1_conv1", "block5_conv3"), (), "caffe"),
+    Family("Xception", ("block1_conv1", "block2_sepconv1"), (), "tf"),
+    Family("MobileNet", ("conv1", "conv_dw_1"), (), "tf"),
+    Family("MobileNetV2", ("Conv1", "expanded_conv_depthwise", "Conv_1"), (), "tf"),
+    Family("InceptionV3", ("mixed0", "mixed10"), (), "tf"),
+    Family("InceptionResNetV2", ("mixed_5b", "mixed_7a"), (), "tf"),
+    Family("NASNet", ("stem_conv1", "stem_bn1"), (), "tf"),
+    Family("MobileNetV3", ("conv", "expanded_conv_depthwise", "conv_1"), (), "tf"),
+    Family("EfficientNetV2B0", ("stem_conv", "block1a_project_conv", "block6h_add"), (), "torch"),
+    Family("ConvNeXtTiny", ("convnext_tiny_stem_conv",), (), "torch"),
+)
+
+
+def leaves(layer: Any, is_inside_frozen: bool = False) -> list[Leaf]:
+    """All layers of a model that have none inside, in Keras' order."""
+    is_frozen = is_inside_frozen or not layer.trainable
+    # Keras has no public way to list the layers of layers.
+    inside = layer._flatten_layers(include_self=False, recursive=False)
+    if not inside:
+        return [Leaf(layer, is_frozen)]
+    return [leaf for each in inside for leaf in leaves(each, is_frozen)]
+
+
+def find_family(found: list[Leaf]) -> Family | None:
+    """The family whose layers are there."""
+    names = {leaf.layer.name for leaf in found}
+    for family in FAMILIES:
+        if names.issuperset(family.has) and names.isdisjoint(family.has_not):
+            return family
+    return None
+
+
+def first_convolution(found: list[Leaf]) -> Any:
+    """The first layer that convolves, None if there is none."""
+    kinds = load_keras().layers
+    convolutions = (kinds.Conv2D, kinds.DepthwiseConv2D, kinds.SeparableConv2D)
+    return next((leaf.layer for leaf in found if isinstance(leaf.layer, convolutions)), None)
+
+
+def batch_norm_leaves(found: list[Leaf]) -> list[Leaf]:
+    """Those that are BatchNormalization."""
+    kind = load_keras().layers.BatchNormalization
+    return [leaf for leaf in found if isinstance(leaf.layer, kind)]
+
+
+def in_frozen_block(found: list[Leaf]) -> set[int]:
+    """Of which BatchNormalization layers the weights before them are frozen: the ids of those."""
+    weighted = [leaf for leaf in found if leaf.layer.weights]
+    norms = {id(leaf.layer) for leaf in batch_norm_leaves(found)}
+    frozen: set[int] = set()
+    is_frozen = False
+    for before, leaf in pairwise([None, *weighted]):
+        if before is not None and id(before.layer) not in norms:
+            is_frozen = before.is_frozen
+        if leaf is not None and id(leaf.layer) in norms and is_frozen:
+            frozen.add(id(leaf.layer))
+    return frozen

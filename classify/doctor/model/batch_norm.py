@@ -1,0 +1,127 @@
+"""BatchNormalization that does in training what it does not do in validation."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from classify.doctor.finding import Finding, Severity
+from classify.doctor.model.anatomy import Leaf, batch_norm_leaves, in_frozen_block
+from classify.doctor.model.load import UserModel
+from classify.doctor.model.measured import Condition, Measured
+from classify.wording import count, percent, points, some
+from extract.batch_statistics import batch_norms
+
+REMEDY = (
+    "Set layer.trainable = False on every BatchNormalization of the network, again after "
+    "unfreezing and before compile: base(x, training=False) alone does not do it in Keras 3. Or "
+    "extract once in inference mode, 'make features', and train a head on that."
+)
+
+
+def by_batch_in_training(user: UserModel, found: list[Leaf]) -> list[Any]:
+    """The BatchNormalization layers that normalise by the batch while the model is trained."""
+    if not user.froze_batch_norms:
+        return batch_norms(user.model)
+    # The layer looks at its own flag alone, not at that of the model around it.
+    return [leaf.layer for leaf in batch_norm_leaves(found) if leaf.layer.trainable]
+
+
+def check_batch_norms(
+    user: UserModel, found: list[Leaf], measured: Measured | None, scaling: str
+) -> Iterator[Finding]:
+    """Name layers that differ between training and validation, and show what that does.
+
+    Parameters
+    ----------
+    user : UserModel
+    found : list of Leaf
+    measured : Measured or None
+        None where there are no labelled images.
+    scaling : str
+        That of the pixels that the model is trained on.
+    """
+    by_batch = by_batch_in_training(user, found)
+    frozen = in_frozen_block(found)
+    offending = [layer for layer in by_batch if id(layer) in frozen]
+    differs = bool(measured and by_batch and _differs(measured, scaling))
+    if offending:
+        yield _in_frozen_block(user, offending, len(batch_norm_leaves(found)), differs)
+    if measured and differs:
+        yield _modes_differ(measured, scaling, len(by_batch))
+    yield from _untouched(found)
+
+
+def _differs(measured: Measured, scaling: str) -> bool:
+    return measured.is_better(Condition(scaling, by_batch=True), Condition(scaling, by_batch=False))
+
+
+def _in_frozen_block(user: UserModel, offending: list[Any], n_norms: int, differs: bool) -> Finding:
+    why = (
+        "They are trainable (layer.trainable is True), which is all that a BatchNormalization "
+        "looks at, whatever the model around it says."
+        if user.froze_batch_norms
+        else f"Saved by Keras {user.keras_version}, in which a frozen BatchNormalization still "
+        "used the batch in training."
+    )
+    return Finding(
+        "batch-norm-trains-in-frozen-block",
+        Severity.SEVERE if differs else Severity.WARNING,
+        f"{count(len(offending), 'BatchNormalization layer')} of a frozen block use batch "
+        "statistics in training and moving statistics in validation.",
+        (
+            f"{len(offending)} of {n_norms} BatchNormalization layers: "
+            f"{some([layer.name for layer in offending])}. The weights before them are frozen.",
+            why,
+        ),
+        REMEDY,
+    )
+
+
+def _modes_differ(measured: Measured, scaling: str, n_layers: int) -> Finding:
+    by_batch, inference = Condition(scaling, by_batch=True), Condition(scaling, by_batch=False)
+    found = measured.compare(by_batch, inference)
+    n = len(measured.sample.labels)
+    return Finding(
+        "batch-statistics",
+        Severity.SEVERE,
+        "The same images get other answers in training mode than in inference: what training "
+        "accuracy shows is not there in validation.",
+        (
+            f"Pixels {scaling}, {n} images: {percent(measured.accuracy(by_batch))} right with the "
+            f"statistics of the batch in {count(n_layers, 'BatchNormalization layer')}, "
+            f"{percent(measured.accuracy(inference))} with the moving statistics, as in "
+            f"validation; paired difference {points(found.difference)}. Dropout is off in both.",
+            _share_of_one_class(measured, inference),
+        ),
+        REMEDY,
+        measured.grid(),
+    )
+
+
+def _share_of_one_class(measured: Measured, condition: Condition) -> str:
+    counts = np.bincount(measured.answers(condition))
+    return (
+        f"In inference {counts.max()} of {counts.sum()} answers are one class, "
+        f"{measured.sample.classes[int(counts.argmax())]}."
+    )
+
+
+def _untouched(found: list[Leaf]) -> Iterator[Finding]:
+    norms = [leaf.layer for leaf in batch_norm_leaves(found)]
+    fresh = [
+        layer
+        for layer in norms
+        if not np.any(layer.moving_mean) and np.all(np.asarray(layer.moving_variance) == 1)
+    ]
+    if len(fresh) < 2:
+        return
+    yield Finding(
+        "moving-statistics-never-set",
+        Severity.WARNING,
+        f"{len(fresh)} of {len(norms)} BatchNormalization layers hold the statistics that they "
+        "were created with: mean 0, variance 1.",
+        (f"{some([layer.name for layer in fresh])}.",),
+        "Were the network's weights loaded (weights='imagenet', or load_weights)? Without, it "
+        "knows nothing.",
+    )

@@ -1,0 +1,96 @@
+"""Open a Keras model of a stranger: no code in it is run."""
+
+import json
+import re
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cache.hdf5 import open_hdf5
+from classify.errors import RunError, loading
+from extract.keras_runtime import load_keras
+
+WAY_OUT = (
+    "Expected a whole model as Keras 3 or 2 saves it, of built-in layers only: layers of your own "
+    "and Lambda layers would run code."
+)
+# Until it became a part of TensorFlow, Keras let frozen BatchNormalization use the batch.
+FIRST_THAT_FREEZES = (2, 4)
+
+
+@dataclass(frozen=True)
+class UserModel:
+    """A model and how it was saved.
+
+    Attributes
+    ----------
+    path : Path
+    model : keras.Model
+        Not compiled.
+    keras_version : str
+        Of the Keras that saved it, as the file says.
+    loss : mapping or str or None
+        As the file describes it: a name, or ``class_name`` and ``config``.
+    """
+
+    path: Path
+    model: Any
+    keras_version: str
+    loss: Any
+
+    @property
+    def froze_batch_norms(self) -> bool:
+        """Whether freezing a BatchNormalization put it in inference mode in that Keras.
+
+        Versions that end in ``-tf`` are TensorFlow 2's own, in which it did.
+        """
+        if self.keras_version.endswith("-tf"):
+            return True
+        numbers = tuple(map(int, re.findall(r"\d+", self.keras_version)[:2]))
+        return not numbers or numbers >= FIRST_THAT_FREEZES
+
+
+def load_user_model(path: Path) -> UserModel:
+    """Load a model and what its file says of it.
+
+    Parameters
+    ----------
+    path : Path
+        ``.keras``, or ``.h5`` of any Keras whose layers Keras 3 still has.
+
+    Raises
+    ------
+    RunError
+        If it cannot be loaded without running code from it.
+    """
+    with loading(path, WAY_OUT):
+        version, compiled = _described_in_zip(path) if _is_zip(path) else _described_in_hdf5(path)
+        model = load_keras().saving.load_model(path, compile=False, safe_mode=True)
+    loss = compiled.get("loss") if isinstance(compiled, dict) else None
+    return UserModel(path, model, version, loss)
+
+
+def _is_zip(path: Path) -> bool:
+    return path.suffix == ".keras"
+
+
+def _described_in_zip(path: Path) -> tuple[str, Any]:
+    with zipfile.ZipFile(path) as archive:
+        metadata = json.loads(archive.read("metadata.json"))
+        config = json.loads(archive.read("config.json"))
+    return str(metadata.get("keras_version", "")), config.get("compile_config")
+
+
+def _described_in_hdf5(path: Path) -> tuple[str, Any]:
+    with open_hdf5(path) as file:
+        version, config = (
+            _text(file.attrs.get(name, "")) for name in ("keras_version", "training_config")
+        )
+        if "model_config" not in file.attrs:
+            raise RunError(f"{path}: holds weights only, no layers. Save the whole model.")
+    return version, json.loads(config) if config else None
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

@@ -1,0 +1,106 @@
+from typing import Any
+
+import numpy as np
+import pytest
+
+from classify.doctor.model.anatomy import (
+    FAMILIES,
+    find_family,
+    first_convolution,
+    in_frozen_block,
+    leaves,
+)
+from classify.doctor.model.watch import arriving
+from extract.keras_runtime import load_keras
+from extract.scalings import SCALINGS
+
+SIZE_PX = 96
+# A network of each family, and the module that holds its preprocessing.
+NETWORKS = {
+    "ResNet": ("ResNet50", "resnet"),
+    "ResNetV2": ("ResNet50V2", "resnet_v2"),
+    "DenseNet": ("DenseNet121", "densenet"),
+    "VGG": ("VGG16", "vgg16"),
+    "Xception": ("Xception", "xception"),
+    "MobileNet": ("MobileNet", "mobilenet"),
+    "MobileNetV2": ("MobileNetV2", "mobilenet_v2"),
+    "InceptionV3": ("InceptionV3", "inception_v3"),
+    "InceptionResNetV2": ("InceptionResNetV2", "inception_resnet_v2"),
+    "NASNet": ("NASNetMobile", "nasnet"),
+    "MobileNetV3": ("MobileNetV3Large", "mobilenet_v3"),
+    "EfficientNetV2B0": ("EfficientNetV2B0", "efficientnet_v2"),
+    "ConvNeXtTiny": ("ConvNeXtTiny", "convnext"),
+}
+
+
+def test_every_family_is_tried() -> None:
+    assert NETWORKS.keys() == {family.name for family in FAMILIES}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_is_known_and_its_own_preprocessing_is_found_right(name: str) -> None:
+    keras = load_keras()
+    function, module = NETWORKS[name]
+    shape = (SIZE_PX, SIZE_PX, 3)
+    base = getattr(keras.applications, function)(weights=None, include_top=False, input_shape=shape)
+    found = leaves(base)
+    family = find_family(found)
+    assert family
+    assert family.name == name
+    inputs = keras.Input(shape)
+    own = getattr(keras.applications, module).preprocess_input(inputs)
+    whole = keras.Model(inputs, base(own))
+    arrived = arriving(whole, first_convolution(found), SIZE_PX, SCALINGS["raw"])
+    assert arrived == SCALINGS[family.scaling]
+
+
+def conv(keras: Any, x: Any, name: str, trainable: bool) -> Any:
+    x = keras.layers.Conv2D(2, 1, name=f"{name}_conv", trainable=trainable)(x)
+    return keras.layers.BatchNormalization(name=f"{name}_bn")(x)
+
+
+def test_batch_norms_after_frozen_weights_are_in_a_frozen_block() -> None:
+    keras = load_keras()
+    inputs = keras.Input((4, 4, 3))
+    x = conv(keras, conv(keras, inputs, "a", trainable=False), "b", trainable=True)
+    x = keras.layers.BatchNormalization(name="c_bn")(x)
+    found = leaves(keras.Model(inputs, x))
+    frozen = in_frozen_block(found)
+    assert [leaf.layer.name for leaf in found if id(leaf.layer) in frozen] == ["a_bn"]
+
+
+def test_layers_of_a_frozen_model_are_frozen_whatever_they_say_themselves() -> None:
+    keras = load_keras()
+    inside = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="inner")])
+    outer = keras.Sequential([keras.Input((3,)), inside, keras.layers.Dense(2, name="last")])
+    inside.trainable = False
+    found = {leaf.layer.name: leaf.is_frozen for leaf in leaves(outer)}
+    assert found["inner"]
+    assert not found["last"]
+
+
+@pytest.mark.parametrize("given", SCALINGS)
+def test_what_arrives_is_found_through_resizing_and_rescaling_layers(given: str) -> None:
+    keras = load_keras()
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((32, 32, 3)),
+            layers.Resizing(20, 20),
+            layers.RandomFlip(),
+            layers.Rescaling(1 / 255),
+            layers.Conv2D(4, 3, padding="same"),
+        ]
+    )
+    arrived = arriving(model, model.layers[-1], 32, SCALINGS[given])
+    assert arrived
+    colors = np.array([[10, 20, 30], [200, 100, 0]], dtype=np.uint8)
+    np.testing.assert_allclose(arrived(colors), SCALINGS[given](colors) / 255, atol=1e-4)
+
+
+def test_what_no_scaling_explains_is_not_guessed() -> None:
+    keras = load_keras()
+    model = keras.Sequential(
+        [keras.Input((32, 32, 3)), keras.layers.ReLU(max_value=99), keras.layers.Conv2D(4, 3)]
+    )
+    assert arriving(model, model.layers[-1], 32, SCALINGS["raw"]) is None

@@ -1,0 +1,79 @@
+from pathlib import Path
+from typing import Any
+
+import h5py
+import pytest
+
+from cache.errors import HeadbenchError
+from classify.doctor.model.load import UserModel, load_user_model
+from classify.errors import RunError
+from extract.keras_runtime import load_keras
+
+
+def small() -> Any:
+    keras = load_keras()
+    model = keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Flatten()])
+    model.add(keras.layers.Dense(2, activation="softmax"))
+    model.compile("adam", keras.losses.CategoricalCrossentropy(from_logits=True))
+    return model
+
+
+@pytest.mark.parametrize("name", ["model.keras", "model.h5"])
+def test_a_model_is_loaded_with_its_loss_and_version(tmp_path: Path, name: str) -> None:
+    small().save(tmp_path / name)
+    found = load_user_model(tmp_path / name)
+    assert found.model.output_shape == (None, 2)
+    assert found.keras_version == load_keras().__version__
+    assert found.loss["class_name"] == "CategoricalCrossentropy"
+    assert found.loss["config"]["from_logits"] is True
+
+
+@pytest.mark.parametrize(
+    ("version", "froze"),
+    [("2.2.4", False), ("2.3.1", False), ("2.2.4-tf", True), ("2.4.0", True), ("3.15.1", True)],
+)
+def test_which_keras_froze_batch_norms(version: str, froze: bool) -> None:
+    assert UserModel(Path("m.h5"), None, version, None).froze_batch_norms is froze
+
+
+@pytest.mark.parametrize("name", ["model.keras", "model.h5"])
+def test_a_lambda_runs_nothing(tmp_path: Path, name: str) -> None:
+    keras, marker = load_keras(), tmp_path / "code was run"
+    place = str(marker)
+
+    def payload(x: Any) -> Any:
+        open(place, "w").close()
+        return x
+
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Lambda(payload)])
+    model.save(tmp_path / name)
+    marker.unlink(missing_ok=True)
+    with pytest.raises(RunError, match="cannot be loaded"):
+        load_user_model(tmp_path / name)
+    assert not marker.exists()
+
+
+def test_a_layer_of_the_user_s_own_is_refused_with_the_reason(tmp_path: Path) -> None:
+    keras = load_keras()
+
+    class Mine(keras.layers.Layer):  # type: ignore[misc, name-defined]
+        def call(self, x: Any) -> Any:
+            return x
+
+    keras.Sequential([keras.Input((3,)), Mine()]).save(tmp_path / "model.keras")
+    with pytest.raises(RunError, match="built-in layers only"):
+        load_user_model(tmp_path / "model.keras")
+
+
+def test_weights_alone_are_no_model(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "model.h5", "w") as file:
+        file["kernel"] = [1.0]
+    with pytest.raises(RunError, match="weights only"):
+        load_user_model(tmp_path / "model.h5")
+
+
+@pytest.mark.parametrize("name", ["model.keras", "model.h5"])
+def test_a_file_that_is_something_else_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"text")
+    with pytest.raises(HeadbenchError, match=name):
+        load_user_model(tmp_path / name)

@@ -1,0 +1,43 @@
+from pathlib import Path
+
+import h5py
+import pytest
+
+from classify.doctor.targets import sort_targets
+from classify.errors import RunError
+from classify.run import Run
+
+
+def test_each_kind_is_told_from_the_others(run: Run, photos: Path, tmp_path: Path) -> None:
+    model = tmp_path / "model.keras"
+    model.write_bytes(b"")
+    found = sort_targets([model, run.folder, photos])
+    assert found.model == model
+    assert found.data == photos
+    assert found.run
+    assert found.run.features_path == run.features_path
+
+
+def test_a_run_brings_its_images(run: Run, photos: Path) -> None:
+    assert sort_targets([run.folder]).data == photos
+    assert sort_targets([run.features_path]).data == photos
+
+
+def test_hdf5_of_keras_is_a_model(tmp_path: Path) -> None:
+    path = tmp_path / "model.h5"
+    with h5py.File(path, "w") as file:
+        file.attrs["model_config"] = "{}"
+    assert sort_targets([path]).model == path
+
+
+@pytest.mark.parametrize("name", ["nothing", "a.txt", "a.h5"])
+def test_what_is_none_of_them_is_refused(tmp_path: Path, name: str) -> None:
+    if name != "nothing":
+        (tmp_path / name).write_text("text")
+    with pytest.raises(RunError, match="expected a folder of images"):
+        sort_targets([tmp_path / name])
+
+
+def test_two_of_a_kind_are_refused(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="one data at most"):
+        sort_targets([photos, tmp_path])
