@@ -152,7 +152,7 @@ def main() -> None:
     """Measure and report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", type=int, default=224)
-    parser.add_argument("--unfreeze", nargs="+", default=["block5", "block4"])
+    parser.add_argument("--unfreeze", nargs="+", default=["block5"])
     parser.add_argument("--epochs", type=int, default=N_EPOCHS)
     arguments = parser.parse_args()
     shared = Path(os.environ["HEADBENCH_SHARED"])
