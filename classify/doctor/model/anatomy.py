@@ -1,7 +1,6 @@
 """The layers of a model: which are frozen, and which network of keras.applications is in it."""
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 from extract.keras_runtime import load_keras
@@ -94,14 +93,17 @@ def batch_norm_leaves(found: list[Leaf]) -> list[Leaf]:
 
 
 def in_frozen_block(found: list[Leaf]) -> set[int]:
-    """Of which BatchNormalization layers the weights before them are frozen: the ids of those."""
+    """Of which BatchNormalization layers the weights before them are frozen: the ids of those.
+
+    Not of those that normalise vectors: they belong to the head that stands on a frozen network.
+    """
     weighted = [leaf for leaf in found if leaf.layer.weights]
     norms = {id(leaf.layer) for leaf in batch_norm_leaves(found)}
     frozen: set[int] = set()
     is_frozen = False
-    for before, leaf in pairwise([None, *weighted]):
-        if before is not None and id(before.layer) not in norms:
-            is_frozen = before.is_frozen
-        if leaf is not None and id(leaf.layer) in norms and is_frozen:
+    for leaf in weighted:
+        if id(leaf.layer) not in norms:
+            is_frozen = leaf.is_frozen
+        elif is_frozen and leaf.layer.input_spec.ndim > 2:
             frozen.add(id(leaf.layer))
     return frozen

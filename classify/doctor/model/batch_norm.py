@@ -95,7 +95,6 @@ def _modes_differ(measured: Measured, scaling: str, n_layers: int) -> Finding:
             _share_of_one_class(measured, inference),
         ),
         REMEDY,
-        measured.grid(),
     )
 
 

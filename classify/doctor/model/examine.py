@@ -11,6 +11,7 @@ from classify.doctor.model.anatomy import Leaf, find_family, leaves
 from classify.doctor.model.batch_norm import by_batch_in_training, check_batch_norms
 from classify.doctor.model.load import UserModel, load_user_model
 from classify.doctor.model.measured import Measured, measure
+from classify.doctor.model.order import describe_order, in_order, other_order
 from classify.doctor.model.outputs import check_answers, check_loss, check_outputs, read_loss
 from classify.doctor.model.sample import Sample, draw_sample
 from classify.doctor.model.scaling import (
@@ -82,6 +83,9 @@ def _findings(
             say(f"{user.path}: {len(sample.labels)} images under {len(SCALINGS)} scalings")
             by_batch = by_batch_in_training(user, found)
             measured = measure(model, sample, by_batch, script.batch_size)
+    if measured and (order := other_order(measured, intake.declared)):
+        yield describe_order(order, measured.sample.classes)
+        measured = in_order(measured, order)
     yield from _judge(user, found, intake, measured)
     if sample is not None:
         scaling = SCALINGS[_trained_on(intake, measured)]
@@ -110,11 +114,15 @@ def _is_frozen(found: list[Leaf]) -> bool:
 
 
 def _outputs(model: Any, found: list[Leaf], size_px: int) -> tuple[Any, Any]:
-    """What the model gives for images of noise, and what its last layer is given."""
+    """What the model gives for images of noise, and what its softmax is given, if that is last."""
     shape = (N_RANDOM, size_px, size_px, 3)
     noise = np.random.default_rng(0).uniform(0, 255, size=shape).astype(np.float32)
     outputs = np.asarray(model(noise, training=False), dtype=np.float32)
-    return outputs, inputs_of_layer(model, found[-1].layer, noise)
+    last = found[-1].layer
+    is_softmax = type(last).__name__ == "Softmax" or (
+        getattr(getattr(last, "activation", None), "__name__", "") == "softmax"
+    )
+    return outputs, inputs_of_layer(model, last, noise) if is_softmax else None
 
 
 def _unsuited(model: Any) -> str:

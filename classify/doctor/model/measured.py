@@ -135,7 +135,7 @@ def _by_class(outputs: NDArray[np.float32]) -> NDArray[np.float32]:
     """A column for each class, where one output tells two of them apart."""
     if outputs.shape[1] > 1:
         return outputs
-    is_proba = 0 <= outputs.min() and outputs.max() <= 1
+    is_proba = outputs.min() >= 0 and outputs.max() <= 1
     return np.hstack([1 - outputs, outputs] if is_proba else [-outputs, outputs])
 
 

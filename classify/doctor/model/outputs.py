@@ -1,23 +1,19 @@
-"""Outputs, loss and classes: do they belong together?"""
+"""Outputs, loss and classes that do not belong together."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
-from classify.doctor.finding import Finding, Grid, Severity
+from classify.doctor.finding import Finding, Severity
 from classify.doctor.model.measured import Condition, Measured
 from classify.wording import percent
 
 SUM_TOLERANCE = 1e-3
 # What one class may be given of all answers before it is called a collapse.
 MOST_OF_ONE_CLASS = 0.9
-# By how much columns in another order have to be better, on images that did not choose it.
-ORDER_GAIN = 0.25
-FEWEST_FOR_ORDER = 40
-MOST_ROWS = 12
+MOST_NAMED = 12
 
 
 class Loss(NamedTuple):
@@ -62,7 +58,7 @@ def read_loss(described: Any, name: str | None, from_logits: bool | None) -> Los
 
 
 def check_outputs(n_outputs: int, classes: tuple[str, ...]) -> Iterator[Finding]:
-    """As many outputs as classes?"""
+    """Count the outputs."""
     # One output of a sigmoid tells two classes apart.
     if n_outputs == len(classes) or (n_outputs, len(classes)) == (1, 2):
         return
@@ -70,27 +66,27 @@ def check_outputs(n_outputs: int, classes: tuple[str, ...]) -> Iterator[Finding]
         "wrong-number-of-outputs",
         Severity.SEVERE,
         f"The model has {n_outputs} outputs, the folder {len(classes)} classes.",
-        (f"Classes of the folder: {', '.join(classes[:MOST_ROWS])}.",),
+        (f"Classes of the folder: {', '.join(classes[:MOST_NAMED])}.",),
         f"Make the last layer Dense({len(classes)}), or name the folder that it was trained on.",
     )
 
 
 def check_loss(
-    outputs: NDArray[np.float32], before_last: NDArray[np.float32] | None, loss: Loss | None
+    outputs: NDArray[np.float32], before_softmax: NDArray[np.float32] | None, loss: Loss | None
 ) -> Iterator[Finding]:
-    """Does the last layer give what the loss takes?
+    """Hold what the last layer gives against what the loss takes.
 
     Parameters
     ----------
     outputs : float32 (n, n_outputs)
         Of any images.
-    before_last : float32 (n, n_values) or None
-        What the last layer is given.
+    before_softmax : float32 (n, n_values) or None
+        What the last layer is given; None if it is no softmax.
     loss : Loss or None
         None if it is not known.
     """
     if are_probabilities(outputs):
-        if before_last is not None and are_probabilities(before_last):
+        if before_softmax is not None and are_probabilities(before_softmax):
             yield _softmax_twice(outputs, "The last layer is a softmax of probabilities.")
         elif loss and loss.from_logits:
             yield _softmax_twice(outputs, f"The loss, {loss.name}, applies it once more.")
@@ -101,14 +97,12 @@ def check_loss(
 
 
 def check_answers(measured: Measured, condition: Condition) -> Iterator[Finding]:
-    """One class for everything, chance, or columns in another order?"""
+    """Name a collapse on one class, and chance."""
     counts = np.bincount(measured.answers(condition), minlength=len(measured.sample.classes))
     n = int(counts.sum())
     if counts.max() > MOST_OF_ONE_CLASS * n and measured.sample.largest_share < 1 / 2:
         yield _one_class(measured, condition, counts)
-    found = list(_other_order(measured, condition))
-    yield from found
-    if not found and measured.is_at_chance(condition):
+    if measured.is_at_chance(condition):
         yield _at_chance(measured, condition)
 
 
@@ -193,39 +187,6 @@ def _at_chance(measured: Measured, condition: Condition) -> Finding:
         ),
         "Look at the other findings for the cause. If there is none: was it trained on these "
         "classes, and on labels that belong to the images?",
-    )
-
-
-def _other_order(measured: Measured, condition: Condition) -> Iterator[Finding]:
-    """Columns that are another order of the classes, chosen on one half and shown on the other."""
-    labels, answers = measured.sample.labels, measured.answers(condition)
-    n, classes = len(labels), measured.sample.classes
-    if n < FEWEST_FOR_ORDER:
-        return
-    # As they were drawn, in turns of one image a class: both halves hold all classes.
-    chosen, shown = np.arange(n) < n // 2, np.arange(n) >= n // 2
-    counts = np.zeros((len(classes), len(classes)))
-    np.add.at(counts, (answers[chosen], labels[chosen]), 1)
-    columns, means = linear_sum_assignment(counts, maximize=True)
-    as_is = float((answers[shown] == labels[shown]).mean())
-    reordered = float((means[answers[shown]] == labels[shown]).mean())
-    if reordered - as_is < ORDER_GAIN:
-        return
-    moved = [row for row in columns.tolist() if means[row] != row]
-    yield Finding(
-        "classes-in-another-order",
-        Severity.SEVERE,
-        "The outputs are in another order than the classes of the folder.",
-        (
-            f"{100 * as_is:.1f} % of {int(shown.sum())} images are right as the columns stand, "
-            f"{100 * reordered:.1f} % with {len(moved)} columns in the order that fits the other "
-            f"{int(chosen.sum())} images. Keras numbers class folders in the order of their names.",
-        ),
-        "Keep the class names in order beside the model, and use them; our exports hold them.",
-        Grid(
-            ("output", "class by name", "class that fits"),
-            tuple((str(row), classes[row], classes[means[row]]) for row in moved[:MOST_ROWS]),
-        ),
     )
 
 

@@ -1,4 +1,4 @@
-"""Do pixels reach the network as it takes them?"""
+"""Pixels that do not reach the network as it takes them."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ class Intake:
 
     @property
     def right(self) -> str | None:
-        """What to do before the model so that it gets that; None if nothing does, or we cannot say."""
+        """What done before the model gives it that; None if nothing does, or it is not known."""
         return next(
             (name for name, each in self.arrives.items() if each and each == self.taken), None
         )
@@ -96,9 +96,8 @@ def _check_declared(
 ) -> Iterator[Finding]:
     arrives, taken = intake.arrives[declared], intake.taken
     if arrives and taken and intake.family and arrives != taken:
-        yield _wrong(
-            intake.family, arrives.words, is_frozen, _accuracies(intake, measured, declared)
-        )
+        evidence = _accuracies(intake, measured, declared)
+        yield _wrong(intake.family, arrives.words, is_frozen, evidence, measured)
         return
     if measured:
         mode = measured.best().by_batch
@@ -114,7 +113,8 @@ def _check_undeclared(intake: Intake, measured: Measured, is_frozen: bool) -> It
     if right and intake.family and arrives and measured.is_better(best, right):
         evidence = (
             "What the script does is not said. The model knows most on pixels that arrive as "
-            f"{arrives.words}, so it was trained on those: {_is_better(measured, best, right)}.",
+            f"{arrives.words}{_as_good(measured, best)}, so it was trained on those: "
+            f"{_is_better(measured, best, right)}.",
         )
         yield _wrong(intake.family, arrives.words, is_frozen, evidence, measured)
     else:
@@ -134,7 +134,7 @@ def _wrong(
     words: str,
     is_frozen: bool,
     evidence: tuple[str, ...],
-    measured: Measured | None = None,
+    measured: Measured | None,
 ) -> Finding:
     taken = SCALINGS[family.scaling].words
     trained = (
@@ -158,18 +158,21 @@ def _accuracies(intake: Intake, measured: Measured | None, declared: str) -> tup
     first = "Pictures of one colour each, followed to the network's first convolution, show it."
     if measured is None or not intake.right:
         return (first,)
-    conditions = [
-        Condition(name, mode)
-        for mode in sorted({each.by_batch for each in measured.outputs})
-        for name in (declared, intake.right)
-    ]
-    return (first, *(_accuracy(measured, each) for each in conditions))
+    right, given = (
+        percent(measured.accuracy(Condition(name, by_batch=False)))
+        for name in (intake.right, declared)
+    )
+    return (
+        f"{first} As it is now, the model has {given} right on pixels {declared} and {right} on "
+        f"{intake.right} (in inference, n={len(measured.sample.labels)}).",
+    )
 
 
-def _accuracy(measured: Measured, condition: Condition) -> str:
-    mode = "with the statistics of the batch" if condition.by_batch else "in inference"
-    found = measured.accuracy(condition)
-    return f"Pixels {condition.scaling}, {mode}: {percent(found)} right (n={found.n})."
+def _as_good(measured: Measured, best: Condition) -> str:
+    """Other scalings that the answers cannot tell from the best: normalising evens them out."""
+    others = [Condition(name, best.by_batch) for name in SCALINGS if name != best.scaling]
+    alike = [each.scaling for each in others if not measured.is_better(best, each)]
+    return f", or under {', '.join(alike)}, which cannot be told from it" if alike else ""
 
 
 def _is_better(measured: Measured, best: Condition, other: Condition) -> str:

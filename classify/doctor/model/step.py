@@ -1,4 +1,4 @@
-"""One step of training: does anything change that is frozen?"""
+"""One step of training, in which nothing may change that is frozen."""
 
 from collections.abc import Iterator
 from typing import Any

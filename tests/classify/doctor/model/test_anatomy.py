@@ -63,10 +63,12 @@ def test_batch_norms_after_frozen_weights_are_in_a_frozen_block() -> None:
     keras = load_keras()
     inputs = keras.Input((4, 4, 3))
     x = conv(keras, conv(keras, inputs, "a", trainable=False), "b", trainable=True)
-    x = keras.layers.BatchNormalization(name="c_bn")(x)
+    x = conv(keras, x, "c", trainable=False)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    x = keras.layers.BatchNormalization(name="in_the_head")(x)
     found = leaves(keras.Model(inputs, x))
     frozen = in_frozen_block(found)
-    assert [leaf.layer.name for leaf in found if id(leaf.layer) in frozen] == ["a_bn"]
+    assert [leaf.layer.name for leaf in found if id(leaf.layer) in frozen] == ["a_bn", "c_bn"]
 
 
 def test_layers_of_a_frozen_model_are_frozen_whatever_they_say_themselves() -> None:

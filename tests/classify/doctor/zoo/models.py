@@ -4,7 +4,7 @@ Their heads are fitted on the embeddings that the faulty recipe itself gives, of
 train, so that each is as good as its fault lets it be.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from tests.classify.doctor.zoo.project import Case, Project
 
 SIZE_PX, BATCH, N_CLASSES = 64, 32, 10
 Edit = Callable[[Any], Any]
+FROM_LOGITS = "from logits"
 
 
 def base_network(shared: Path) -> Any:
@@ -66,12 +67,13 @@ def build(
     by_batch: bool = False,
     inside: str | None = None,
     edit_base: Edit = lambda base: base,
+    before_head: Edit = lambda embeddings: embeddings,
     end: Edit = lambda proba: proba,
 ) -> Any:
     """A model of frozen ResNet50 and a head.
 
-    `inside` is the scaling that the model does by itself; `edit_base` may spoil the network, and
-    `end` what comes after the head.
+    `inside` is the scaling that the model does by itself; `edit_base` may spoil the network;
+    `before_head` and `end` are put before and after the head.
     """
     keras = load_keras()
     base = base_network(shared)
@@ -79,7 +81,7 @@ def build(
     base = edit_base(base) or base
     inputs = keras.Input((SIZE_PX, SIZE_PX, 3))
     pixels = preprocessing(inside)(inputs)
-    proba = keras_head(fitted_head(shared, scaling, by_batch), N_CLASSES)(base(pixels))
+    proba = keras_head(fitted_head(shared, scaling, by_batch), N_CLASSES)(before_head(base(pixels)))
     return keras.Model(inputs, end(proba))
 
 
@@ -92,9 +94,9 @@ def preprocessing(name: str | None) -> Edit:
     return lambda x: x
 
 
-def save(model: Any, folder: Path, loss: Any = "categorical_crossentropy", name: str = "") -> Path:
-    model.compile("adam", loss)
-    path = folder / (name or "model.keras")
+def save(model: Any, path: Path, loss: str) -> Path:
+    losses = load_keras().losses
+    model.compile("adam", losses.CategoricalCrossentropy(True) if loss == FROM_LOGITS else loss)
     model.save(path)
     return path
 
@@ -102,13 +104,14 @@ def save(model: Any, folder: Path, loss: Any = "categorical_crossentropy", name:
 def model_case(
     folder: Path,
     shared: Path,
-    *script: str,
-    loss: Any = "categorical_crossentropy",
-    name: str = "",
+    script: Sequence[str] = (),
+    loss: str = "categorical_crossentropy",
+    name: str = "model.keras",
     data: bool = True,
     **options: Any,
 ) -> Case:
-    path = save(build(shared, **options), folder, loss, name)
+    """Build a model, save it, and examine it with the real photographs; see `build`."""
+    path = save(build(shared, **options), folder / name, loss)
     return Case([path, *([shared / "data/food10"] if data else [])], list(script))
 
 
@@ -121,10 +124,10 @@ def thaw_batch_norms(base: Any) -> None:
 def origin(folder: Path, shared: Path, *, said: bool, old: bool = False) -> Case:
     """Frozen but for its BatchNormalization, pixels / 255, a head that was trained on that."""
     script = ["scaling=/255"] if said else []
-    options = {"scaling": "/255", "by_batch": True}
+    make = partial(model_case, folder, shared, script, scaling="/255", by_batch=True)
     if not old:
-        return model_case(folder, shared, *script, edit_base=thaw_batch_norms, **options)
-    case = model_case(folder, shared, *script, name="model.h5", **options)
+        return make(edit_base=thaw_batch_norms)
+    case = make(name="model.h5")
     with h5py.File(case.targets[0], "r+") as file:
         file.attrs["keras_version"] = "2.2.4"
     return case
@@ -141,31 +144,23 @@ def lagging(folder: Path, shared: Path) -> Case:
     return model_case(folder, shared, inside="caffe", by_batch=True, edit_base=move)
 
 
-def rolled(proba: Any) -> Any:
-    """Columns in the order of another class-to-index map: each one further."""
-    keras = load_keras()
-    order = keras.layers.Dense(N_CLASSES, use_bias=False, name="order", activation="linear")
-    model_outputs = order(proba)
-    order.set_weights([np.roll(np.eye(N_CLASSES, dtype=np.float32), 1, axis=1)])
-    return model_outputs
+def dense(kernel: NDArray[np.floating], bias: float = 0.0) -> Edit:
+    """A softmax layer on logits; `bias` is that of class 3."""
+
+    def end(proba: Any) -> Any:
+        last = load_keras().layers.Dense(kernel.shape[1], activation="softmax", name="last")
+        outputs = last(logits(proba))
+        last.set_weights([kernel, bias * (np.arange(kernel.shape[1]) == 3)])
+        return outputs
+
+    return end
 
 
-def one_class(proba: Any) -> Any:
-    keras = load_keras()
-    last = keras.layers.Dense(N_CLASSES, name="last", activation="softmax")
-    outputs = last(proba)
-    bias = np.zeros(N_CLASSES, dtype=np.float32)
-    bias[3] = 20
-    last.set_weights([np.eye(N_CLASSES, dtype=np.float32), bias])
-    return outputs
+AS_IT_IS = np.eye(N_CLASSES, dtype=np.float32)
 
 
 def logits(proba: Any) -> Any:
     return load_keras().ops.log(proba + 1e-7) + 1.0
-
-
-def more_outputs(proba: Any) -> Any:
-    return load_keras().layers.Dense(12, activation="softmax", name="dozen")(proba)
 
 
 def frozen_outside(folder: Path, shared: Path) -> Case:
@@ -200,142 +195,104 @@ def small_network(folder: Path, shared: Path) -> Case:
         [
             keras.Input((SIZE_PX, SIZE_PX, 3)),
             layers.Rescaling(1 / 255),
-            layers.Conv2D(16, 5, strides=4, activation="relu"),
+            layers.Conv2D(32, 5, strides=4, activation="relu"),
+            layers.Conv2D(64, 3, strides=2, activation="relu"),
             layers.GlobalAveragePooling2D(),
             layers.Dense(N_CLASSES, activation="softmax"),
         ]
     )
-    model.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy")
-    model.fit(pixels.astype(np.float32), labels, epochs=8, verbose=0)
-    return Case([save(model, folder, "sparse_categorical_crossentropy"), shared / "data/food10"])
+    model.compile(keras.optimizers.Adam(0.003), "sparse_categorical_crossentropy")
+    model.fit(pixels.astype(np.float32), labels, epochs=25, verbose=0)
+    path = save(model, folder / "model.keras", "sparse_categorical_crossentropy")
+    return Case([path, shared / "data/food10"])
 
 
-def from_logits(loss: str = "CategoricalCrossentropy") -> Any:
-    return getattr(load_keras().losses, loss)(from_logits=True)
+def norm_in_head(embeddings: Any) -> Any:
+    """BatchNormalization that is trained, in the head: it changes nothing but the scale."""
+    return load_keras().layers.BatchNormalization(name="norm_in_head")(embeddings)
 
 
 WRONG = frozenset({"at-chance", "one-class-predicted"})
-MODES = (
-    frozenset(
-        {
-            "batch-statistics",
-            "batch-norm-trains-in-frozen-block",
-            "wrong-scaling",
-            "frozen-layers-change",
-        }
-    )
-    | WRONG
-)
+IN_FROZEN = "batch-norm-trains-in-frozen-block"
+MODES = WRONG | {"batch-statistics", IN_FROZEN, "frozen-layers-change"}
+
+right = partial(model_case, inside="caffe")
+wrong_scaling = partial(Project, code="wrong-scaling", also=WRONG)
 
 PROJECTS: tuple[Project, ...] = (
-    Project("origin, scaling not said", partial(origin, said=False), "wrong-scaling", MODES),
-    Project("origin, scaling said", partial(origin, said=True), "batch-statistics", MODES),
+    Project(
+        "origin, scaling not said",
+        partial(origin, said=False),
+        "wrong-scaling",
+        MODES,
+    ),
+    Project(
+        "origin, scaling said",
+        partial(origin, said=True),
+        "batch-statistics",
+        MODES | {"wrong-scaling"},
+    ),
     Project(
         "origin, saved by Keras 2.2",
         partial(origin, said=True, old=True),
-        "batch-norm-trains-in-frozen-block",
-        MODES,
+        IN_FROZEN,
+        MODES | {"wrong-scaling"},
     ),
-    Project("moving statistics that lag", lagging, "batch-statistics", MODES - {"wrong-scaling"}),
-    Project(
-        "frozen, trained on pixels / 255",
-        lambda folder, shared: model_case(folder, shared, scaling="/255"),
-        "wrong-scaling",
-        WRONG,
-    ),
-    Project(
+    Project("moving statistics that lag", lagging, "batch-statistics", MODES),
+    wrong_scaling("frozen, trained on pixels / 255", partial(model_case, scaling="/255")),
+    wrong_scaling(
         "frozen, trained on pixels from -1 to 1",
-        lambda folder, shared: model_case(folder, shared, "scaling=tf", scaling="tf"),
-        "wrong-scaling",
-        WRONG,
+        partial(model_case, script=["scaling=tf"], scaling="tf"),
     ),
-    Project(
-        "preprocessed twice",
-        lambda folder, shared: model_case(folder, shared, "scaling=caffe", inside="caffe"),
-        "wrong-scaling",
-        WRONG,
-    ),
-    Project(
-        "/255 before a model that preprocesses",
-        lambda folder, shared: model_case(folder, shared, "scaling=/255", inside="caffe"),
-        "wrong-scaling",
-        WRONG,
-    ),
-    Project(
-        "not preprocessed at all",
-        lambda folder, shared: model_case(folder, shared, "scaling=raw"),
-        "wrong-scaling",
-        WRONG,
-    ),
-    Project(
+    wrong_scaling("preprocessed twice", partial(right, script=["scaling=caffe"])),
+    wrong_scaling("/255 before a model that preprocesses", partial(right, script=["scaling=/255"])),
+    wrong_scaling("not preprocessed at all", partial(model_case, script=["scaling=raw"])),
+    wrong_scaling(
         "a rescaling layer where caffe is due, no images",
-        lambda folder, shared: model_case(
-            folder, shared, "scaling=raw", scaling="/255", inside="/255", data=False
-        ),
-        "wrong-scaling",
+        partial(model_case, script=["scaling=raw"], scaling="/255", inside="/255", data=False),
     ),
     Project(
-        "softmax and a loss that applies it",
-        lambda folder, shared: model_case(folder, shared, inside="caffe", loss=from_logits()),
-        "softmax-twice",
+        "softmax and a loss that applies it", partial(right, loss=FROM_LOGITS), "softmax-twice"
     ),
     Project(
         "two softmax layers",
-        lambda folder, shared: model_case(
-            folder, shared, inside="caffe", end=lambda p: load_keras().layers.Softmax()(p)
-        ),
+        partial(right, end=lambda proba: load_keras().layers.Softmax()(proba)),
         "softmax-twice",
     ),
+    Project("no softmax", partial(right, end=logits), "softmax-missing"),
     Project(
-        "no softmax",
-        lambda folder, shared: model_case(folder, shared, inside="caffe", end=logits),
-        "softmax-missing",
-    ),
-    Project(
-        "binary loss for ten classes",
-        lambda folder, shared: model_case(
-            folder, shared, inside="caffe", loss="binary_crossentropy"
-        ),
-        "wrong-loss",
+        "binary loss for ten classes", partial(right, loss="binary_crossentropy"), "wrong-loss"
     ),
     Project(
         "a dozen outputs for ten classes",
-        lambda folder, shared: model_case(folder, shared, inside="caffe", end=more_outputs),
+        partial(right, end=dense(np.pad(AS_IT_IS, ((0, 0), (0, 2))))),
         "wrong-number-of-outputs",
     ),
     Project(
         "one class for everything",
-        lambda folder, shared: model_case(folder, shared, inside="caffe", end=one_class),
+        partial(right, end=dense(AS_IT_IS, bias=20)),
         "one-class-predicted",
-        frozenset({"at-chance", "softmax-twice"}),
+        frozenset({"at-chance"}),
     ),
     Project(
         "another class-to-index map",
-        lambda folder, shared: model_case(folder, shared, inside="caffe", end=rolled),
+        partial(right, end=dense(np.roll(AS_IT_IS, 1, axis=1))),
         "classes-in-another-order",
-        frozenset({"softmax-twice"}),
     ),
     Project(
         "trainable layers in a frozen network",
         frozen_outside,
         "frozen-layers-change",
-        frozenset({"batch-norm-trains-in-frozen-block"}),
+        frozenset({IN_FROZEN}),
     ),
     Project("statistics never loaded", fresh_statistics, "moving-statistics-never-set", WRONG),
-    Project(
-        "sound: preprocessing inside",
-        lambda folder, shared: model_case(folder, shared, inside="caffe"),
-    ),
+    Project("sound: preprocessing inside", right),
     Project(
         "sound: preprocessing by the script, .h5",
-        lambda folder, shared: model_case(folder, shared, "scaling=caffe", name="model.h5"),
+        partial(model_case, script=["scaling=caffe"], name="model.h5"),
     ),
     Project("sound: nothing said", model_case),
-    Project(
-        "sound: logits and a loss that takes them",
-        lambda folder, shared: model_case(
-            folder, shared, inside="caffe", end=logits, loss=from_logits()
-        ),
-    ),
+    Project("sound: logits and a loss for them", partial(right, end=logits, loss=FROM_LOGITS)),
+    Project("sound: BatchNormalization in the head", partial(right, before_head=norm_in_head)),
     Project("sound: a small network from nothing", small_network),
 )
