@@ -50,8 +50,11 @@ REPAIR    ?=
 EXTRAS    ?=
 FORMATS   ?=
 OUT       ?=
-# The folder's name; without DATA, the run of the last `make features`.
-NAME      ?= $(if $(DATA),$(FOLDER),$(shell cat runs/.last 2>/dev/null))
+MODEL     ?=
+SCRIPT    ?=
+# The folder's name; without DATA, the model's, or the run of the last `make features`.
+NAME      ?= $(if $(DATA),$(FOLDER),$(if $(MODEL),$(basename $(notdir $(MODEL))),$(LAST)))
+LAST       = $(shell cat runs/.last 2>/dev/null)
 FOLDER     = $(shell (cd "$(DATA)" 2>/dev/null && basename "$$PWD") || basename "$(DATA)")
 
 RUN    = runs/$(NAME)
@@ -63,7 +66,7 @@ runtime = $(call option,device,$(DEVICE)) $(call option,engine,$(ENGINE)) \
 	  $(call option,batch-size,$(BATCH))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo features verify heads report open compare finetune preset predict export serve test check format bench-cache bench-extract bench-heads bench-report bench-finetune bench-serve clean named
+.PHONY: help install demo features verify heads report open compare finetune preset predict export serve doctor test check format bench-cache bench-extract bench-heads bench-report bench-finetune bench-serve clean named
 
 help: ## this help
 	@echo "Cache a frozen network's embeddings once, then train and compare heads in seconds."
@@ -104,6 +107,8 @@ help: ## this help
 #: PORT       of the server (8000)
 #: FORMATS    to export: saved_model, keras, onnx (all that can be written)
 #: OUT        folder to export to (runs/NAME/export/HEAD)
+#: MODEL      a Keras model of your own, for the doctor: .keras or .h5
+#: SCRIPT     what your own script does, such as SCRIPT="scaling=/255 validation_split=0.2"
 #: SEED       of the split; of heads; of fine-tuning (0)
 #: VAL_SHARE  share of val where the folder does not name it (0.15, or 0.2 of train)
 #: UNFREEZE   what fine-tuning trains: block5, block4 (the last two blocks), half, all, or a layer
@@ -193,6 +198,12 @@ export: $(READY) named ## a model that runs without headbench: runs/NAME/export/
 	@.venv/bin/python -m classify export "$(RUN)" $(call option,head,$(HEAD)) \
 	  $(call option,weights,$(WEIGHTS)) $(call option,data,$(DATA)) $(call option,out,$(OUT)) \
 	  $(if $(FORMATS),--formats $(FORMATS))
+
+doctor: $(READY) named ## why is my validation accuracy at chance? DATA, NAME, MODEL=model.keras
+	@.venv/bin/python -m classify doctor $(if $(DATA),"$(DATA)") \
+	  $(if $(wildcard $(RUN)/features.h5),"$(RUN)") $(if $(MODEL),"$(MODEL)") \
+	  --out "$(RUN)/doctor" $(call option,weights,$(WEIGHTS)) \
+	  $(if $(SCRIPT),--script-settings $(SCRIPT))
 
 named:
 	@test -n "$(NAME)" || { \

@@ -10,7 +10,6 @@ from classify.doctor.model.anatomy import Leaf, batch_norm_leaves, in_frozen_blo
 from classify.doctor.model.load import UserModel
 from classify.doctor.model.measured import Condition, Measured
 from classify.wording import count, percent, points, some
-from extract.batch_statistics import batch_norms
 
 REMEDY = (
     "Set layer.trainable = False on every BatchNormalization of the network, again after "
@@ -21,10 +20,9 @@ REMEDY = (
 
 def by_batch_in_training(user: UserModel, found: list[Leaf]) -> list[Any]:
     """The BatchNormalization layers that normalise by the batch while the model is trained."""
-    if not user.froze_batch_norms:
-        return batch_norms(user.model)
+    norms = [leaf.layer for leaf in batch_norm_leaves(found)]
     # The layer looks at its own flag alone, not at that of the model around it.
-    return [leaf.layer for leaf in batch_norm_leaves(found) if leaf.layer.trainable]
+    return [each for each in norms if each.trainable or not user.froze_batch_norms]
 
 
 def check_batch_norms(

@@ -1,0 +1,93 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from classify.doctor.finding import Finding
+from classify.doctor.model.examine import examine_model
+from classify.doctor.script import ScriptSettings
+from extract.keras_runtime import load_keras
+from tests.conftest import write_image
+
+
+def quiet(_: str) -> None:
+    pass
+
+
+def examine(
+    model: Any, folder: Path, data: Path | None = None, **script: Any
+) -> dict[str, Finding]:
+    path = folder / "model.keras"
+    model.save(path)
+    found = examine_model(path, data, ScriptSettings(**script), quiet)
+    return {finding.code: finding for finding in found.findings}
+
+
+@pytest.fixture
+def two_classes(tmp_path: Path) -> Path:
+    """Dark and bright pictures."""
+    for name, level in (("bright", 200), ("dark", 60)):
+        for number in range(30):
+            write_image(tmp_path / f"two/{name}/{number}.png", number + level, (level,) * 3)
+    return tmp_path / "two"
+
+
+def mean_brightness(activation: str | None = "softmax", n_outputs: int = 2) -> Any:
+    """A model that tells bright from dark, pixels from 0 to 255: worked out by hand."""
+    keras = load_keras()
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((16, 16, 3)),
+            layers.Conv2D(3, 1, use_bias=False, name="as_it_is"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(n_outputs, activation=activation),
+        ]
+    )
+    model.layers[0].set_weights([np.eye(3, dtype=np.float32)[None, None]])
+    # Of one output: dark is the second class, so that it falls with brightness.
+    kernel = np.array([[0.1, 0.0], [0.0, 0.0], [0.0, 0.0]])
+    bias = np.array([-13.0, 0.0])
+    weights = [kernel, bias] if n_outputs == 2 else [-kernel[:, :1], -bias[:1]]
+    model.layers[-1].set_weights(weights)
+    model.compile("adam", "categorical_crossentropy" if n_outputs == 2 else "binary_crossentropy")
+    return model
+
+
+def test_a_sound_model_gets_no_finding(two_classes: Path, tmp_path: Path) -> None:
+    assert examine(mean_brightness(), tmp_path, two_classes, scaling="raw") == {}
+
+
+def test_one_output_tells_two_classes_apart(two_classes: Path, tmp_path: Path) -> None:
+    found = examine(mean_brightness("sigmoid", 1), tmp_path, two_classes, scaling="raw")
+    assert found == {}
+
+
+def test_pixels_of_another_scaling_than_in_training_are_named(
+    two_classes: Path, tmp_path: Path
+) -> None:
+    found = examine(mean_brightness(), tmp_path, two_classes, scaling="/255")
+    assert found.keys() == {"trained-on-another-scaling", "at-chance"}
+    finding = found["trained-on-another-scaling"]
+    assert "100.0 %" in finding.evidence[0]
+    assert "50.0 %" in finding.evidence[0]
+
+
+def test_without_images_what_needs_them_is_said_to_be_left_out(tmp_path: Path) -> None:
+    found = examine(mean_brightness(None), tmp_path)
+    assert found.keys() == {"softmax-missing", "not-checked"}
+
+
+def test_the_script_s_loss_is_taken(tmp_path: Path) -> None:
+    found = examine(mean_brightness(), tmp_path, from_logits=True)
+    assert "softmax-twice" in found
+
+
+def test_what_is_no_classifier_of_images_is_said(tmp_path: Path) -> None:
+    keras = load_keras()
+    first, second = keras.Input((4,)), keras.Input((4,))
+    both = keras.Model([first, second], keras.layers.Add()([first, second]))
+    assert "several inputs" in examine(both, tmp_path)["not-checked"].evidence[0]
+    grey = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()])
+    assert "(None, 8, 8, 1)" in examine(grey, tmp_path)["not-checked"].evidence[0]
