@@ -1,0 +1,77 @@
+"""``python -m classify doctor`` as a user types it."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cache import cli
+from classify import __main__ as classify
+from classify.run import Run
+
+
+@pytest.fixture
+def doctor(tmp_path: Path) -> Callable[..., int]:
+    def call(*arguments: object) -> int:
+        named = ["doctor", *map(str, arguments), "--out", str(tmp_path / "out")]
+        return cli.run(classify.main, named)
+
+    return call
+
+
+def test_what_is_sound_ends_with_0(
+    doctor: Callable[..., int], photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert doctor(photos) == 0
+    assert "90 image files of 3 classes" in capsys.readouterr().out
+    assert (tmp_path / "out/index.html").exists()
+
+
+def test_what_is_severe_ends_with_1_and_names_files_in_json(
+    doctor: Callable[..., int], photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in (photos / "red").iterdir():
+        shutil.copy(path, photos / "blue" / f"again-{path.name}")
+    assert doctor(photos, "--format", "json") == 1
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == json.loads((tmp_path / "out/findings.json").read_text("utf-8"))
+    [finding] = [each for each in printed["findings"] if each["severity"] == "severe"]
+    assert finding["code"] == "one-image-two-labels"
+    assert str(photos / "red/000.png") in {each["path"] for each in finding["photos"]}
+
+
+def test_a_run_is_examined_with_its_images(
+    doctor: Callable[..., int], run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    doctor(run.folder)
+    examined = [line for line in capsys.readouterr().out.splitlines() if "examined:" in line]
+    assert len(examined) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nowhere"], "found nothing"),
+        (["PHOTOS", "PHOTOS"], "one data at most"),
+        (["PHOTOS", "--script-settings", "size=x"], "expected pixels"),
+        (["PHOTOS", "--script-settings", "class_indices=nowhere.json"], "cannot be read"),
+        (["MODEL"], "cannot be loaded"),
+    ],
+)
+def test_bad_input_ends_with_2_and_one_line(
+    doctor: Callable[..., int],
+    photos: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    said: str,
+) -> None:
+    model = tmp_path / "model.keras"
+    model.write_bytes(b"PK")
+    places = {"PHOTOS": str(photos), "MODEL": str(model)}
+    assert doctor(*(places.get(each, each) for each in arguments)) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said in error
+    assert "Traceback" not in error
