@@ -25,7 +25,9 @@ class Cell(NamedTuple):
     trained, validated : Variant
         They differ in the statistics alone.
     train, val : Estimate
-        Accuracy.
+        Accuracy on train in the mode of training, and on val in that of validation.
+    train_validated : Estimate
+        Accuracy on train in the mode of validation: what no overfitting explains.
     most_predicted : int
         The class that most val images are given.
     predicted_share : Estimate
@@ -40,6 +42,7 @@ class Cell(NamedTuple):
     validated: Variant
     train: Estimate
     val: Estimate
+    train_validated: Estimate
     most_predicted: int
     predicted_share: Estimate
     is_right: NDArray[np.bool_]
@@ -88,22 +91,23 @@ def measure_cells(extraction: Extraction, name: str, seed: int) -> list[Cell]:
         on_train = accuracy(y, class_proba(head, embeddings[train], n_classes))
         for statistics in STATISTICS:
             validated = Variant(trained.preprocessing, statistics)
-            proba = class_proba(head, extraction.embeddings[validated][val], n_classes)
-            cells.append(_cell(trained, validated, on_train, y_val, proba, head.chosen_))
+            seen = extraction.embeddings[validated]
+            proba = class_proba(head, seen[val], n_classes)
+            label, share = most_predicted(proba)
+            cells.append(
+                Cell(
+                    trained,
+                    validated,
+                    train=on_train,
+                    val=accuracy(y_val, proba),
+                    train_validated=accuracy(y, class_proba(head, seen[train], n_classes)),
+                    most_predicted=label,
+                    predicted_share=share,
+                    is_right=proba.argmax(axis=1) == y_val,
+                    chosen=head.chosen_,
+                )
+            )
     return cells
-
-
-def _cell(
-    trained: Variant,
-    validated: Variant,
-    train: Estimate,
-    y: NDArray[np.int32],
-    proba: NDArray[np.float32],
-    chosen: dict[str, Any],
-) -> Cell:
-    label, share = most_predicted(proba)
-    is_right = proba.argmax(axis=1) == y
-    return Cell(trained, validated, train, accuracy(y, proba), label, share, is_right, chosen)
 
 
 def most_predicted(proba: NDArray[np.floating]) -> tuple[int, Estimate]:

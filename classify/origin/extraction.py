@@ -65,6 +65,8 @@ def extract_variants(
 ) -> Extraction:
     """Decode each file once, and embed each batch in four ways.
 
+    Memory holds four embeddings an image, 32 kB at 2 048 columns, and the pixels of one batch.
+
     Parameters
     ----------
     backbone : KerasBackbone

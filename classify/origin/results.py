@@ -128,6 +128,7 @@ def _cell(cell: Cell, classes: Sequence[str]) -> dict[str, Any]:
         "role": cell.role,
         "train": cell.train._asdict(),
         "val": cell.val._asdict(),
+        "train_validated": cell.train_validated._asdict(),
         "most_predicted": classes[cell.most_predicted],
         "predicted_share": cell.predicted_share._asdict(),
         "chosen": cell.chosen,

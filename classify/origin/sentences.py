@@ -105,9 +105,11 @@ def _not_overfitting(results: dict[str, Any]) -> list[str]:
     if _sign(results["differences"]["switch"]) >= 0:
         return []
     same = estimate(_find(results, WRONG.name, BATCH, BATCH)["val"])
+    train = estimate(_cell(results, ORIGIN)["train_validated"])
     return [
-        "It looks like overfitting and is not: the same head on the same val images, normalised "
-        f"by the batch as in training, is right on {percent(same)}. Normalising by the batch "
+        "It looks like overfitting and is not: normalised by the batch as in training, the same "
+        f"head is right on {percent(same)} of the same val images, and by moving statistics on "
+        f"{percent(train)} of the very images that it was trained on. Normalising by the batch "
         "takes a wrong scale off again, so that training goes well; moving statistics do not. "
         "More images, more Dropout or a smaller head mend none of this."
     ]
