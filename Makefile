@@ -66,7 +66,7 @@ runtime = $(call option,device,$(DEVICE)) $(call option,engine,$(ENGINE)) \
 	  $(call option,batch-size,$(BATCH))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo features verify heads report open compare finetune preset predict export serve doctor test check format bench-cache bench-extract bench-heads bench-report bench-finetune bench-serve clean named
+.PHONY: help install demo features verify heads report open compare finetune preset origin predict export serve doctor test check format bench-cache bench-extract bench-heads bench-report bench-finetune bench-serve clean named
 
 help: ## this help
 	@echo "Cache a frozen network's embeddings once, then train and compare heads in seconds."
@@ -77,7 +77,7 @@ help: ## this help
 #: DATA       folder of images: a folder per class, train/ val/ test/, or Food-101's layout
 #: NAME       name of the run; everything goes to runs/NAME/ (the folder's name)
 #: WEIGHTS    imagenet, a path, or random (imagenet)
-#: SIZE       height and width of the network's input (224)
+#: SIZE       height and width of the network's input (224; make origin: 256)
 #: BACKBONE   network, such as resnet101 (resnet50)
 #: POOLING    max: the largest activation, not the mean (avg)
 #: DEVICE     cpu or gpu (every GPU, else the CPU)
@@ -114,7 +114,7 @@ help: ## this help
 #: UNFREEZE   what fine-tuning trains: block5, block4 (the last two blocks), half, all, or a layer
 #:            and all after it (block5)
 #: START      head that fine-tuning starts from (logreg)
-#: EPOCHS     of fine-tuning, at most (10)
+#: EPOCHS     of fine-tuning, at most (10); of make origin (5)
 #: LEARNING_RATE  of fine-tuning, for the head; less for each block before it (0.0001)
 #: LABEL_SMOOTHING, WEIGHT_DECAY  of fine-tuning (0)
 #: AUGMENT    1: flip, crop and colour the images of train when fine-tuning
@@ -183,6 +183,13 @@ preset: $(READY) ## a recipe that headbench came from, end to end: PRESET=origin
 	@.venv/bin/python -m classify preset "$(PRESET)" "$(DATA)" "runs/$(NAME)-$(PRESET)" \
 	  $(call option,weights,$(WEIGHTS)) $(call option,seed,$(SEED)) $(call option,epochs,$(EPOCHS))
 	@echo "$(NAME)-$(PRESET)" > runs/.last
+
+origin: $(READY) named ## why validation accuracy is at chance, shown on DATA: runs/NAME-origin/
+	@test -n "$(DATA)" || { echo "error: which images? Say DATA=folder." >&2; exit 2; }
+	@.venv/bin/python -m classify origin "$(DATA)" --out "runs/$(NAME)-origin" \
+	  $(call option,weights,$(WEIGHTS)) $(call option,size,$(SIZE)) $(call option,seed,$(SEED)) \
+	  $(call option,epochs,$(EPOCHS)) $(call option,backbone,$(BACKBONE)) \
+	  $(call option,head,$(HEAD)) $(call option,batch-size,$(BATCH))
 
 predict: $(READY) named ## classes of new IMAGES
 	@.venv/bin/python -m classify predict "$(RUN)" --images $(IMAGES) \

@@ -9,7 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from cache import cli
-from classify.commands import doctor, export, finetune, predict, report, serve, train
+from classify.commands import doctor, export, finetune, origin, predict, report, serve, train
 from classify.commands.options import Commands
 from classify.commands.sequence import run_commands
 from classify.demo import run_demo
@@ -24,7 +24,7 @@ def parser() -> argparse.ArgumentParser:
         description="Train and compare heads on embeddings, fine-tune, predict, export, serve.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for each in (train, report, finetune, predict, export, serve, doctor):
+    for each in (train, report, finetune, predict, export, serve, doctor, origin):
         each.add(commands)
     _add_sequences(commands)
     return parser

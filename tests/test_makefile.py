@@ -50,6 +50,7 @@ def test_make_alone_prints_every_target_and_variable(checkout: Path) -> None:
             "open",
             "compare",
             "preset",
+            "origin",
             "bench-finetune",
             "UNFREEZE",
             "AUGMENT",
@@ -135,6 +136,22 @@ def test_a_preset_is_one_command_in_a_run_of_its_own(checkout: Path) -> None:
     done = make(checkout, "preset", "PRESET=origin")
     assert done.returncode == 2
     assert "Say PRESET=origin DATA=folder" in done.stderr.splitlines()[0]
+
+
+def test_every_choice_of_the_origin_reaches_the_command(checkout: Path) -> None:
+    (checkout / "my photos").mkdir()
+    given = ["DATA=my photos", "WEIGHTS=w 1.h5", "SIZE=96", "SEED=3", "EPOCHS=2", "HEAD=ridge"]
+    done = make(checkout, "-n", "origin", *given, "BACKBONE=resnet101", "BATCH=8").stdout
+    assert (
+        'classify origin "my photos" --out "runs/my photos-origin" --weights "w 1.h5" --size "96" '
+        '--seed "3" --epochs "2" --backbone "resnet101" --head "ridge" --batch-size "8"'
+    ) in " ".join(done.replace("\\\n", " ").split())
+    assert "runs/.last" not in done
+    (checkout / "runs").mkdir()
+    (checkout / "runs/.last").write_text("food\n")
+    done = make(checkout, "origin")
+    assert done.returncode == 2
+    assert "Say DATA=folder" in done.stderr.splitlines()[0]
 
 
 def test_every_choice_of_predictions_reaches_the_command(checkout: Path) -> None:

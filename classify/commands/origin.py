@@ -1,0 +1,51 @@
+"""``python -m classify origin``."""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+
+from tqdm import tqdm
+
+from cache import cli
+from classify.commands.options import Commands
+from classify.origin.settings import OriginSettings
+from classify.origin.stage import show_origin
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    default = OriginSettings()
+    command = commands.add_parser(
+        "origin", help="the failure that headbench came from, and its cause, on your images"
+    )
+    command.add_argument("data", type=Path, help="folder of images")
+    command.add_argument("--out", type=Path, help="folder to write to (default runs/NAME-origin)")
+    numbers: list[tuple[str, Callable[[str], object], object, str]] = [
+        ("--backbone", str, default.backbone, "a network with BatchNormalization"),
+        ("--weights", str, default.weights, "imagenet, random, or a path"),
+        ("--size", cli.at_least(1), default.size_px, "height and width of its input"),
+        ("--seed", cli.at_least(0), default.seed, "of split, batches and new weights"),
+        ("--head", str, default.head, "on each extraction"),
+        ("--epochs", cli.at_least(1), default.epochs, "of the origin's own model"),
+        ("--batch-size", cli.at_least(2), default.batch_size, "what batch statistics are of"),
+    ]
+    for name, kind, value, meaning in numbers:
+        command.add_argument(
+            name,
+            type=kind,
+            default=value,
+            dest="size_px" if name == "--size" else None,
+            help=f"{meaning} (default {value})",
+        )
+    command.set_defaults(command=origin)
+
+
+def origin(arguments: argparse.Namespace) -> int:
+    """Show the failure, and write a page and JSON."""
+    given = vars(arguments)
+    settings = OriginSettings(**{each.name: given[each.name] for each in fields(OriginSettings)})
+    name = arguments.data.resolve().name
+    out = arguments.out or Path("runs") / f"{name}-origin"
+    show_origin(arguments.data, out, settings, tqdm.write, arguments.line)
+    return 0

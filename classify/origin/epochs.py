@@ -1,0 +1,158 @@
+"""Epochs of the origin's model, and how Keras 2.2 printed them."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classify.heads.curves import train_epoch
+from classify.metrics import mean_log_loss, top_shares
+from classify.origin.images import Images
+from extract.errors import DataError, UnusableImageError
+from extract.keras_runtime import load_tensorflow
+from extract.scalings import Scaling
+from extract.stream import image_batches
+
+# Below this Keras 2.2 printed powers of ten.
+SMALLEST_PLAIN = 1e-3
+Batch = tuple[NDArray[np.float32], NDArray[np.int32]]
+
+
+class Epoch(NamedTuple):
+    """What an epoch of Keras gave; top-5 is 1 where there are no more than five classes.
+
+    Attributes
+    ----------
+    seconds : float
+        Training and validation.
+    loss, acc, top5 : float
+        Running means while the weights change, with Dropout.
+    val_loss, val_acc, val_top5 : float
+        Of the model as it stands at the end.
+    """
+
+    seconds: float
+    loss: float
+    acc: float
+    top5: float
+    val_loss: float
+    val_acc: float
+    val_top5: float
+
+
+class Inputs(Protocol):
+    """Labelled inputs of a model."""
+
+    def batches(self, order: NDArray[np.intp], batch_size: int) -> Iterator[Batch]:
+        """Inputs and labels of some rows, in the order given."""
+
+
+@dataclass(frozen=True)
+class PixelInputs:
+    """Images, decoded and scaled anew in every epoch, as the origin did."""
+
+    images: Images
+    scaling: Scaling
+    size_px: int
+
+    def batches(self, order: NDArray[np.intp], batch_size: int) -> Iterator[Batch]:
+        """Pixels and labels of some rows, in the order given."""
+        files = self.images.files(order)
+
+        def refuse(row: int, reason: UnusableImageError) -> None:
+            raise DataError(f"{files[row].path}: {reason}. A minute ago it was: run this again.")
+
+        for rows, pixels in image_batches(files, self.size_px, batch_size, refuse):
+            yield self.scaling(pixels), self.images.labels[order[rows]]
+
+
+@dataclass(frozen=True)
+class EmbeddingInputs:
+    """Embeddings that were made once."""
+
+    embeddings: NDArray[np.float32]
+    labels: NDArray[np.int32]
+
+    def batches(self, order: NDArray[np.intp], batch_size: int) -> Iterator[Batch]:
+        """Embeddings and labels of some rows, in the order given."""
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            yield self.embeddings[rows], self.labels[rows]
+
+
+def run_epochs(
+    model: Any,
+    inputs: Inputs,
+    rows: tuple[NDArray[np.intp], NDArray[np.intp]],
+    n_epochs: int,
+    batch_size: int,
+    seed: int,
+    say: Callable[[str], None],
+) -> tuple[list[Epoch], NDArray[np.float32]]:
+    """Train for some epochs, printing each as Keras 2.2 did with ``verbose=2``.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Compiled; trained in place.
+    inputs : Inputs
+    rows : int64 (n_train,), int64 (n_val,)
+    n_epochs, batch_size : int
+    seed : int
+        Of the order of train in each epoch.
+    say : callable
+        Told each line.
+
+    Returns
+    -------
+    list of Epoch, float32 (n_val, n_classes)
+        And the probabilities on val at the end.
+    """
+    train, val = rows
+    rng = np.random.default_rng(seed)
+    infer = load_tensorflow().function(lambda batch: model(batch, training=False))
+    epochs: list[Epoch] = []
+    for number in range(1, n_epochs + 1):
+        say(f"Epoch {number}/{n_epochs}")
+        started = time.perf_counter()
+        means = train_epoch(model, inputs.batches(rng.permutation(train), batch_size))
+        probas, labels = [], []
+        for batch, y in inputs.batches(val, batch_size):
+            probas.append(np.asarray(infer(batch)))
+            labels.append(y)
+        proba = np.concatenate(probas)
+        seconds = time.perf_counter() - started
+        epochs.append(_epoch(seconds, means, np.concatenate(labels), proba))
+        say(keras_line(epochs[-1]))
+    return epochs, proba
+
+
+def keras_line(epoch: Epoch) -> str:
+    """An epoch as Keras 2.2 printed it."""
+    names = ("loss", "acc", "top_k_categorical_accuracy")
+    values = dict(zip((*names, *(f"val_{name}" for name in names)), epoch[1:], strict=True))
+    shown = (f"{name}: {_keras_number(value)}" for name, value in values.items())
+    return " - ".join([f" - {epoch.seconds:.0f}s", *shown])
+
+
+def _keras_number(value: float) -> str:
+    return f"{value:.4f}" if value > SMALLEST_PLAIN else f"{value:.4e}"
+
+
+def _epoch(
+    seconds: float, means: dict[str, float], y: NDArray[np.int32], proba: NDArray[np.float32]
+) -> Epoch:
+    weight = np.ones(len(y))
+    shares = top_shares(y, proba, weight)
+    return Epoch(
+        seconds,
+        means["loss"],
+        means["top1"],
+        means.get("top5", 1.0),
+        mean_log_loss(y, proba, weight),
+        shares["top1"],
+        shares.get("top5", 1.0),
+    )
