@@ -184,9 +184,9 @@ preset: $(READY) ## a recipe that headbench came from, end to end: PRESET=origin
 	  $(call option,weights,$(WEIGHTS)) $(call option,seed,$(SEED)) $(call option,epochs,$(EPOCHS))
 	@echo "$(NAME)-$(PRESET)" > runs/.last
 
-origin: $(READY) named ## why validation accuracy is at chance, shown on DATA: runs/NAME-origin/
+origin: $(READY) named ## why validation accuracy is at chance, shown on DATA: runs/NAME/origin/
 	@test -n "$(DATA)" || { echo "error: which images? Say DATA=folder." >&2; exit 2; }
-	@.venv/bin/python -m classify origin "$(DATA)" --out "runs/$(NAME)-origin" \
+	@.venv/bin/python -m classify origin "$(DATA)" --out "$(RUN)/origin" \
 	  $(call option,weights,$(WEIGHTS)) $(call option,size,$(SIZE)) $(call option,seed,$(SEED)) \
 	  $(call option,epochs,$(EPOCHS)) $(call option,backbone,$(BACKBONE)) \
 	  $(call option,head,$(HEAD)) $(call option,batch-size,$(BATCH))

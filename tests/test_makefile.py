@@ -143,7 +143,7 @@ def test_every_choice_of_the_origin_reaches_the_command(checkout: Path) -> None:
     given = ["DATA=my photos", "WEIGHTS=w 1.h5", "SIZE=96", "SEED=3", "EPOCHS=2", "HEAD=ridge"]
     done = make(checkout, "-n", "origin", *given, "BACKBONE=resnet101", "BATCH=8").stdout
     assert (
-        'classify origin "my photos" --out "runs/my photos-origin" --weights "w 1.h5" --size "96" '
+        'classify origin "my photos" --out "runs/my photos/origin" --weights "w 1.h5" --size "96" '
         '--seed "3" --epochs "2" --backbone "resnet101" --head "ridge" --batch-size "8"'
     ) in " ".join(done.replace("\\\n", " ").split())
     assert "runs/.last" not in done

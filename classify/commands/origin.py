@@ -20,7 +20,7 @@ def add(commands: Commands) -> None:
         "origin", help="the failure that headbench came from, and its cause, on your images"
     )
     command.add_argument("data", type=Path, help="folder of images")
-    command.add_argument("--out", type=Path, help="folder to write to (default runs/NAME-origin)")
+    command.add_argument("--out", type=Path, help="folder to write to (default runs/NAME/origin)")
     numbers: list[tuple[str, Callable[[str], object], object, str]] = [
         ("--backbone", str, default.backbone, "a network with BatchNormalization"),
         ("--weights", str, default.weights, "imagenet, random, or a path"),
@@ -46,6 +46,6 @@ def origin(arguments: argparse.Namespace) -> int:
     given = vars(arguments)
     settings = OriginSettings(**{each.name: given[each.name] for each in fields(OriginSettings)})
     name = arguments.data.resolve().name
-    out = arguments.out or Path("runs") / f"{name}-origin"
+    out = arguments.out or Path("runs") / name / "origin"
     show_origin(arguments.data, out, settings, tqdm.write, arguments.line)
     return 0

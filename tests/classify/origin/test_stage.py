@@ -75,7 +75,7 @@ def test_every_option_reaches_the_settings_and_the_folder_names_the_run(
     monkeypatch.setattr(command, "show_origin", lambda *arguments: given.extend(arguments))
     line = "--weights w.h5 --size 96 --seed 4 --head ridge --epochs 2 --batch-size 8"
     assert call(photos, *line.split(), "--backbone", "resnet101") == 0
-    assert given[1] == Path("runs/photos-origin")
+    assert given[1] == Path("runs/photos/origin")
     assert given[2] == OriginSettings("resnet101", "w.h5", 96, 4, "ridge", 2, 8)
     given.clear()
     assert call(photos) == 0
