@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from classify.doctor.features.network import Condition
 from classify.doctor.features.norms import off_range
 from classify.doctor.features.rerun import Beside
 from classify.doctor.features.rows import examine_order
@@ -17,9 +18,11 @@ from classify.doctor.features.verdicts import (
 from classify.doctor.finding import Finding, Severity
 from extract.embedder import relative_differences
 
-# Batches of another size or another order are met with this much of the distance that the declared
-# way leaves: 0.55 of it with batches of 8 and 0.25 with 64, in place of 32.
+# Batches of another size are met this near, in lengths of the embedding and of the distance that the
+# declared way leaves: 0.41 and 0.55 of that with batches of 8, 0.16 and 0.25 with 64, for our 32.
 NEAR = 0.7
+# In inference mode nothing but the scaling can be a little different, such as / 256.
+NEAR_IN_INFERENCE = 0.1
 SMALLEST = np.finfo(np.float32).tiny
 # Two ways that are as near as this cannot be told apart: BatchNormalization by the batch makes
 # /255 and raw the same.
@@ -75,9 +78,7 @@ def _all_rows(beside: Beside) -> Iterator[Finding]:
     if beside.nearness(best) > beside.tolerance and (order := examine_order(beside)):
         yield order
         return
-    if best == beside.rerun.declared or (
-        beside.nearness(best) > NEAR * beside.nearness(beside.rerun.declared)
-    ):
+    if not _explains(beside, best):
         yield something_else(beside, list(range(len(beside.kept))))
         return
     limit = max(TIE * beside.nearness(best), beside.tolerance / 10)
@@ -85,7 +86,15 @@ def _all_rows(beside: Beside) -> Iterator[Finding]:
         way for way in ways if beside.nearness(way) <= limit and way.by_batch == best.by_batch
     ]
     grid = grid_of(beside)
-    if beside.rerun.declared.scaling not in [way.scaling for way in equals]:
+    is_scaled = beside.rerun.declared.scaling not in [way.scaling for way in equals]
+    if is_scaled:
         yield another_scaling(beside, equals, grid)
     if best.by_batch:
-        yield batch_mates(beside, best, grid)
+        yield batch_mates(beside, best, None if is_scaled else grid)
+
+
+def _explains(beside: Beside, way: Condition) -> bool:
+    """Whether embeddings made in this way come near those of the file, and the declared do not."""
+    nearest = beside.nearness(way)
+    limit = NEAR if way.by_batch else NEAR_IN_INFERENCE
+    return nearest <= min(limit, NEAR * beside.nearness(beside.rerun.declared))

@@ -34,8 +34,8 @@ def another_scaling(beside: Beside, equals: list[Condition], grid: Grid) -> Find
     )
 
 
-def batch_mates(beside: Beside, best: Condition, grid: Grid) -> Finding:
-    """Statistics of the batch."""
+def batch_mates(beside: Beside, best: Condition, grid: Grid | None) -> Finding:
+    """Statistics of the batch; without a grid where another finding shows it."""
     return Finding(
         "embeddings-depend-on-batch-mates",
         Severity.SEVERE,

@@ -84,7 +84,9 @@ def examine_chance(scored: list[Scored], level: float, knows_nothing: bool) -> I
             "val-too-small",
             Severity.NOTE,
             f"{_names(unsure)}: val is too small to tell from chance.",
-            (f"Chance is {level:.1%}, and {unsure[0].val.n} images of val leave both possible.",),
+            (
+                f"Chance is {100 * level:.1f} %, and {unsure[0].val.n} images of val leave both possible.",
+            ),
             "Cross-validation looks at more images: 'make heads FOLDS=5'.",
             grid=_grid(unsure),
         )
@@ -93,7 +95,7 @@ def examine_chance(scored: list[Scored], level: float, knows_nothing: bool) -> I
 def _at_chance(
     found: list[Scored], better: list[str], level: float, knows_nothing: bool
 ) -> Finding:
-    evidence = [f"Chance is {level:.1%}: the class that train has most of, or a guess."]
+    evidence = [f"Chance is {100 * level:.1f} %: the class that train has most of, or a guess."]
     if better:
         evidence.append(f"On the same embeddings {some(better)} did better.")
     if knows_nothing:

@@ -101,4 +101,4 @@ def _describe(run: Run, features: FeatureFile, sample: TrainSample, scored: list
     )
     if best is None:
         return f"{line}."
-    return f"{line}; the best on val is {best.name} with {best.val.value:.1%}."
+    return f"{line}; the best on val is {best.name} with {100 * best.val.value:.1f} %."
