@@ -18,8 +18,8 @@ from classify.doctor.features.verdicts import (
 from classify.doctor.finding import Finding, Severity
 from extract.embedder import relative_differences
 
-# Batches of another size are met this near, in lengths of the embedding and of the distance that the
-# declared way leaves: 0.41 and 0.55 of that with batches of 8, 0.16 and 0.25 with 64, for our 32.
+# Batches of another size than our 32 are met this near, in lengths of the embedding and of the
+# distance that the declared way leaves: 0.41 and 0.55 of it with 8, 0.16 and 0.25 with 64.
 NEAR = 0.7
 # In inference mode nothing but the scaling can be a little different, such as / 256.
 NEAR_IN_INFERENCE = 0.1

@@ -85,7 +85,8 @@ def examine_chance(scored: list[Scored], level: float, knows_nothing: bool) -> I
             Severity.NOTE,
             f"{_names(unsure)}: val is too small to tell from chance.",
             (
-                f"Chance is {100 * level:.1f} %, and {unsure[0].val.n} images of val leave both possible.",
+                f"Chance is {100 * level:.1f} %, and {unsure[0].val.n} images of val leave both "
+                "possible.",
             ),
             "Cross-validation looks at more images: 'make heads FOLDS=5'.",
             grid=_grid(unsure),

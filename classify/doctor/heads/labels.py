@@ -105,8 +105,8 @@ def examine_labels(
             f"{100 * agreement.share:.1f} % of the {agreement.n_neighbors} nearest images of each "
             f"of {agreement.n} share its label; with the labels put into a random order "
             f"{N_SHUFFLES} times, it was {100 * low:.1f} to {100 * high:.1f} %.",
-            f"The best head, {best.name}, has {100 * best.val.value:.1f} % of {best.val.n} images of val "
-            f"right, where {100 * level:.1f} % is chance.",
+            f"The best head, {best.name}, has {100 * best.val.value:.1f} % of {best.val.n} images "
+            f"of val right, where {100 * level:.1f} % is chance.",
         ),
         "Look at some images beside their labels. Usual causes: a list of labels in another order "
         "than the files, a generator with shuffle=True, a table joined on the wrong column. Put "
