@@ -53,8 +53,8 @@ def examine_baseline(scored: list[Scored], centroid: NDArray[np.bool_]) -> Itera
         f"{', '.join(each.name for each, *_ in found)}: worse on val than the nearest class mean, "
         "the simplest head there is.",
         (
-            f"The nearest class mean has {100 * centroid.mean():.1f} % of {len(centroid)} images of "
-            "val right. Compared image by image; p is McNemar's, corrected for the number of heads "
+            f"The nearest class mean has {100 * centroid.mean():.1f} % of {len(centroid)} images "
+            "of val right. Compared image by image; p is McNemar's, corrected for the number of heads "
             "(Holm).",
         ),
         "Its settings are wrong for these embeddings, or its training stopped too early: 'make "
