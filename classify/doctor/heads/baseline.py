@@ -54,8 +54,8 @@ def examine_baseline(scored: list[Scored], centroid: NDArray[np.bool_]) -> Itera
         "the simplest head there is.",
         (
             f"The nearest class mean has {100 * centroid.mean():.1f} % of {len(centroid)} images "
-            "of val right. Compared image by image; p is McNemar's, corrected for the number of heads "
-            "(Holm).",
+            "of val right. Compared image by image; p is McNemar's, corrected for the number of "
+            "heads (Holm).",
         ),
         "Its settings are wrong for these embeddings, or its training stopped too early: 'make "
         "heads AGAIN=1' trains it with the defaults. Use another head until then.",
