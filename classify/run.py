@@ -134,6 +134,11 @@ class Run:
         """Where a head, or a fine-tuned network, is kept."""
         return self.folder / name if is_finetuned(name) else self.folder / "heads" / name
 
+    @property
+    def names(self) -> list[str]:
+        """Of all that was trained, whether or not it can be loaded."""
+        return [folder.name for folder in self._folders()]
+
     def trained(self, features: FeatureFile) -> list[Trained]:
         """All that was trained on these features, by name.
 

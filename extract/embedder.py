@@ -137,7 +137,24 @@ def first_that_agrees(
 
 def relative_difference(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
     """Largest distance of two embeddings of an image, over the length of the expected one."""
+    return float(relative_differences(found, expected).max())
+
+
+def relative_differences(
+    found: NDArray[np.float32], expected: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """Distance of two embeddings of each image, over the length of the expected one.
+
+    Parameters
+    ----------
+    found, expected : float32 (n, dim)
+
+    Returns
+    -------
+    float64 (n,)
+        NaN where an embedding is; it fails every comparison, so it is found to differ.
+    """
     distances = np.linalg.norm(found.astype(np.float64) - expected, axis=1)
     lengths = np.linalg.norm(expected.astype(np.float64), axis=1)
-    # NaN fails every comparison, so it is found to differ.
-    return float((distances / np.maximum(lengths, np.finfo(np.float32).tiny)).max())
+    ratios: NDArray[np.float64] = distances / np.maximum(lengths, np.finfo(np.float32).tiny)
+    return ratios

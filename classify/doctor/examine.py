@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from cache.reader import FeatureFile
 from classify.doctor.data.examine import examine_data
 from classify.doctor.features.examine import examine_features
-from classify.doctor.finding import Diagnosis, Examination, not_checked
-from classify.doctor.heads import examine_heads
+from classify.doctor.finding import Diagnosis, Examination, Severity, not_checked
+from classify.doctor.heads.examine import examine_heads
 from classify.doctor.model.examine import examine_model
 from classify.doctor.script import ScriptSettings
 from classify.doctor.targets import Targets
@@ -45,8 +45,10 @@ def _examinations(
         yield examine_data(targets.data, script, say)
     if targets.run:
         with FeatureFile(targets.run.features_path) as features:
-            yield examine_features(features, targets.data, weights, say)
-            yield examine_heads(targets.run, features, say)
+            embeddings = examine_features(features, targets.data, weights, say)
+            yield embeddings
+            are_wrong = any(each.severity is Severity.SEVERE for each in embeddings.findings)
+            yield examine_heads(targets.run, features, say, are_wrong)
     if targets.model:
         yield examine_model(targets.model, targets.data, script, say)
     if targets.run and not targets.data:

@@ -55,6 +55,16 @@ def test_a_run_is_its_folder_or_the_file_in_it() -> None:
     assert Run(Path("runs/food")).name == "food"
 
 
+def test_all_that_was_trained_is_named_whether_or_not_it_can_be_loaded(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    assert run.names == []
+    for name in ("ridge", "logreg", "finetuned"):
+        with saving(run.trained_folder(name), record_of(name), HALF, HALF):
+            pass
+    (tmp_path / "heads/ridge/record.json").write_text("not JSON")
+    assert run.names == ["logreg", "ridge", "finetuned"]
+
+
 def test_the_best_has_most_right_on_val_then_the_smaller_log_loss() -> None:
     y_val = np.zeros(4, dtype=np.int32)
     timid, bold = trained("timid", 3, 0.55), trained("bold", 3, 0.7)

@@ -3,7 +3,13 @@ import threading
 import numpy as np
 import pytest
 
-from extract.embedder import Candidate, EngineEmbedder, first_that_agrees, relative_difference
+from extract.embedder import (
+    Candidate,
+    EngineEmbedder,
+    first_that_agrees,
+    relative_difference,
+    relative_differences,
+)
 from extract.engines import Engine, tensorflow_engine
 from extract.errors import UnusableImageError
 from extract.keras_runtime import load_keras
@@ -77,3 +83,11 @@ def test_the_difference_is_that_of_the_worst_image() -> None:
     found = expected + np.array([[0, 0], [5, 0]], dtype=np.float32)
     assert relative_difference(found, expected) == pytest.approx(0.1)
     assert relative_difference(expected * 0, expected * 0) == 0
+
+
+def test_the_relative_difference_is_the_largest_of_the_images() -> None:
+    expected = np.array([[3, 4], [0, 10], [1, 0]], dtype=np.float32)
+    found = np.array([[3, 4], [0, 5], [np.nan, 0]], dtype=np.float32)
+    differences = relative_differences(found, expected)
+    assert differences[:2].tolist() == [0.0, 0.5]
+    assert not differences[2] <= 1e9

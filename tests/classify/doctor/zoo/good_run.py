@@ -1,0 +1,149 @@
+"""A sound run of real photographs, made once, and ways to change a copy of it."""
+
+import atexit
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from cache.blocks import write_array
+from cache.format import Table
+from cache.parts import Location
+from cache.reader import FeatureFile
+from cache.writer import write_features
+from classify.run import Run
+from classify.settings import TrainSettings
+from classify.train import train_heads
+from extract.backbones import reopen_backbone
+from extract.keras_backbone import KerasBackbone
+from extract.settings import ExtractSettings
+from extract.stage import extract_features
+from extract.stopwatch import Stopwatch
+from extract.stream import ImageFile, decoded_images
+
+SIZE_PX = 64
+N_PER_CLASS = 40
+HEADS = ("centroid", "logreg")
+ALL_HEADS = ("prior", "centroid", "knn", "ridge", "logreg", "mlp-128", "vote")
+FOOD = "data/food10/images"
+
+
+def weights_of(shared: Path) -> str:
+    """The weights that were trained for this project."""
+    return str(shared / "weights/resnet50_notop.weights.h5")
+
+
+def link_photographs(shared: Path, folder: Path, n_per_class: int = N_PER_CLASS) -> Path:
+    """Some photographs of each class, as links: nothing is copied."""
+    for source in sorted((shared / FOOD).iterdir()):
+        (folder / source.name).mkdir(parents=True)
+        for path in sorted(source.iterdir())[:n_per_class]:
+            (folder / source.name / path.name).symlink_to(path)
+    return folder
+
+
+def extract(data: Path, run: Run, settings: ExtractSettings) -> Run:
+    """Stage one."""
+    extract_features(data, run.features_path, settings, lambda _: None)
+    return run
+
+
+@cache
+def good_run(shared: Path) -> Run:
+    """ResNet50 at 64 px on 400 photographs, 120 of them in val. Not to be changed."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    data = link_photographs(shared, folder / "food")
+    settings = ExtractSettings(weights=weights_of(shared), size_px=SIZE_PX, val_share=0.3)
+    return extract(data, Run(folder / "runs/food"), settings)
+
+
+def copy_run(shared: Path, folder: Path) -> Run:
+    """A copy of the sound run, which may be spoilt; nothing is trained yet."""
+    run = Run(folder / "runs/food")
+    shutil.copytree(good_run(shared).folder, run.folder)
+    return run
+
+
+def train(run: Run, heads: Sequence[str] = HEADS, **by_head: dict[str, Any]) -> Run:
+    """Stage two."""
+    train_heads(run, heads, 0, lambda _: None, TrainSettings(by_head=by_head))
+    return run
+
+
+def rewrite(run: Run, name: str, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Run:
+    """Change a dataset of a feature file; its checksums are right again afterwards."""
+    with h5py.File(run.features_path, "r+") as file:
+        before = file[name][:]
+        del file[name], file[f"checksums/{name}"]
+        write_array(file, name, change(before.copy()).astype(before.dtype))
+    return run
+
+
+def write_again(
+    shared: Path,
+    folder: Path,
+    change: Callable[[Table], Table],
+) -> Run:
+    """The sound run with another table, embeddings as they are."""
+    run, source = Run(folder / "runs/food"), good_run(shared)
+    with FeatureFile(source.features_path) as features:
+        table = features.table
+        locations = {
+            content: Location(source.features_path, row)
+            for row, content in enumerate(table.contents())
+        }
+        run.folder.mkdir(parents=True)
+        write_features(run.features_path, change(table), locations, features.dim)
+    return run
+
+
+def with_config(table: Table, **changes: Any) -> Table:
+    """A table that declares something else."""
+    return replace(table, config=replace(table.config, **changes))
+
+
+@cache
+def photographs(shared: Path) -> NDArray[np.uint8]:
+    """Pixels of the sound run, uint8 (400, 64, 64, 3), RGB, in the order of the file."""
+    with FeatureFile(good_run(shared).features_path) as features:
+        root = Path(features.config.data["folder"])
+        files = [ImageFile(root / path) for path in features.table.paths]
+    decoded = decoded_images(files, SIZE_PX, _refuse, Stopwatch())
+    return np.stack([image.image for image in decoded])
+
+
+@cache
+def embedded(
+    shared: Path, preprocess: Callable[[NDArray[Any]], NDArray[Any]], training: bool
+) -> NDArray[np.float32]:
+    """Of all photographs, in the order of the file; see `through_network`."""
+    return through_network(shared, photographs(shared), preprocess, training)
+
+
+def through_network(
+    shared: Path,
+    images: NDArray[np.uint8],
+    preprocess: Callable[[NDArray[Any]], NDArray[Any]],
+    training: bool,
+) -> NDArray[np.float32]:
+    """As a script does it: batches of 32 through Keras' own network."""
+    with FeatureFile(good_run(shared).features_path) as features:
+        backbone = reopen_backbone(features.identity, weights_of(shared))
+    assert isinstance(backbone, KerasBackbone)
+    network = backbone.base()
+    batches = (images[start : start + 32] for start in range(0, len(images), 32))
+    return np.concatenate(
+        [np.asarray(network(preprocess(batch), training=training)) for batch in batches]
+    )
+
+
+def _refuse(row: int, reason: Exception) -> None:
+    raise AssertionError(f"photograph {row}: {reason}")

@@ -1,0 +1,68 @@
+"""Runs with nothing wrong with them, however small or odd."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from classify.run import Run
+from extract.settings import ExtractSettings
+from tests.classify.doctor.zoo.good_run import (
+    ALL_HEADS,
+    copy_run,
+    extract,
+    link_photographs,
+    train,
+    weights_of,
+    with_config,
+    write_again,
+)
+from tests.classify.doctor.zoo.project import Case
+
+
+def sound(folder: Path, shared: Path) -> Case:
+    return Case([train(copy_run(shared, folder), ALL_HEADS).folder])
+
+
+def mean_colors(folder: Path, shared: Path) -> Case:
+    data = link_photographs(shared, folder / "food")
+    settings = ExtractSettings(backbone="mean-color", size_px=32, val_share=0.3)
+    return Case([train(extract(data, Run(folder / "runs/food"), settings), ALL_HEADS).folder])
+
+
+def in_float16(folder: Path, shared: Path) -> Case:
+    run = write_again(shared, folder, lambda table: with_config(table, store="float16"))
+    return Case([train(run).folder])
+
+
+def folder_gone(folder: Path, shared: Path) -> Case:
+    gone = {"folder": str(folder / "gone")}
+    run = write_again(shared, folder, lambda table: with_config(table, data=gone))
+    return Case([train(run).folder])
+
+
+def weights_gone(folder: Path, shared: Path) -> Case:
+    gone = str(folder / "gone.weights.h5")
+    run = write_again(shared, folder, lambda table: with_config(table, weights=gone))
+    return Case([train(run).folder])
+
+
+def weights_moved(folder: Path, shared: Path) -> Case:
+    return Case(weights_gone(folder, shared).targets, weights=weights_of(shared))
+
+
+def few_photographs(folder: Path, shared: Path) -> Case:
+    """Three classes; 15 photographs in train, 6 in val."""
+
+    def few(table: Any) -> Any:
+        kept = np.zeros(len(table.paths), dtype=bool)
+        for label in range(3):
+            for split, n in enumerate((5, 2, 2)):
+                kept[np.flatnonzero((table.labels == label) & (table.splits == split))[:n]] = True
+        return table.select(kept)
+
+    return Case([train(write_again(shared, folder, few), ALL_HEADS).folder])
+
+
+def nothing_trained(folder: Path, shared: Path) -> Case:
+    return Case([copy_run(shared, folder).folder])
