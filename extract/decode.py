@@ -147,10 +147,15 @@ def _middle(
     return start / resized * extent, (start + size_px) / resized * extent
 
 
-def _way_upright(image: Image.Image) -> tuple[Image.Transpose | None, bool, bool]:
+def orientation(image: Image.Image) -> int | None:
+    """The orientation that EXIF names, 1 to 8 if it is a valid one; None where it names none."""
     try:
-        orientation = image.getexif().get(ExifTags.Base.Orientation)
+        found: int | None = image.getexif().get(ExifTags.Base.Orientation)
     except Exception:
         # Damaged EXIF names none; every viewer shows such a photograph as it is stored.
-        orientation = None
-    return UPRIGHT.get(orientation, AS_STORED)
+        return None
+    return found
+
+
+def _way_upright(image: Image.Image) -> tuple[Image.Transpose | None, bool, bool]:
+    return UPRIGHT.get(orientation(image), AS_STORED)

@@ -1,0 +1,131 @@
+"""Classes that are too small, too large, or contradict each other."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classify.bootstrap import wilson
+from classify.doctor.data.scan import MOST_PHOTOS, Scan
+from classify.doctor.data.splits import TRAIN, UNKNOWN, Partition
+from classify.doctor.finding import Finding, Grid, Severity
+from classify.wording import percent
+from extract.splits import FEWEST_PER_CLASS
+
+FEW_PER_CLASS = 20
+UNEVEN, VERY_UNEVEN = 3, 10
+SEVERE_SHARE = 0.01
+MOST_ROWS = 12
+
+
+def examine_labels(scan: Scan, parts: Partition) -> Iterator[Finding]:
+    """Classes of few images, imbalance, one image under two labels."""
+    yield from _few_images(scan)
+    yield from _imbalance(scan, parts)
+    yield from _two_labels(scan)
+
+
+def _few_images(scan: Scan) -> Iterator[Finding]:
+    different = scan.counts(distinct(scan, scan.labels))
+    few = [
+        label for label in np.argsort(different, kind="stable") if different[label] < FEW_PER_CLASS
+    ]
+    if not few:
+        return
+    n_hopeless = int((different < FEWEST_PER_CLASS).sum())
+    fewest = FEWEST_PER_CLASS if n_hopeless else FEW_PER_CLASS
+    remedy = (
+        f"It takes {FEWEST_PER_CLASS} different images to have one in each of train, val and test: "
+        "add images, or move these classes away."
+        if n_hopeless
+        else "Add images, or join such classes. Until then the intervals of what is measured are "
+        "wide; 'make heads FOLDS=5' measures on train and val, by cross-validation."
+    )
+    yield Finding(
+        "few-images",
+        Severity.SEVERE if n_hopeless else Severity.WARNING,
+        f"Classes with fewer than {fewest} different images: {n_hopeless or len(few)} of "
+        f"{len(scan.classes)}.",
+        (
+            f"{len(scan.usable)} usable images; the median class has {np.median(different):.0f} "
+            "different ones.",
+        ),
+        remedy,
+        _table(scan, few, "different images", different),
+    )
+
+
+def _imbalance(scan: Scan, parts: Partition) -> Iterator[Finding]:
+    is_learnt = scan.is_usable & np.isin(parts.splits, (TRAIN, UNKNOWN))
+    counts = scan.counts(is_learnt)
+    if not counts.any():
+        return
+    smallest, largest = int(counts[counts > 0].min()), int(counts.max())
+    ratio = largest / smallest
+    if ratio < UNEVEN:
+        return
+    n, name = int(counts.sum()), scan.classes[int(counts.argmax())]
+    of_what = "images of train" if (parts.splits == TRAIN).any() else "images"
+    by_count = sorted(range(len(counts)), key=lambda label: -counts[label])
+    shown = by_count if len(by_count) <= MOST_ROWS else by_count[:6] + by_count[-6:]
+    yield Finding(
+        "imbalance",
+        Severity.WARNING if ratio >= VERY_UNEVEN else Severity.NOTE,
+        f"The largest class has {ratio:.0f} times as many images as the smallest.",
+        (
+            f"{largest} against {smallest} of {n} {of_what}.",
+            f"Who always answers {name!r} is right for {largest / n:.1%} of them: that is what "
+            "accuracy has to be compared with.",
+        ),
+        "Look at the recall of each class and at balanced accuracy, not at accuracy alone; train "
+        "with CLASS_WEIGHT=balanced (Keras: class_weight), or add images of the small classes.",
+        _table(scan, shown, of_what, counts),
+    )
+
+
+def _two_labels(scan: Scan) -> Iterator[Finding]:
+    rows = distinct(scan, scan.labels)
+    n_labels = np.bincount(scan.content_numbers[rows])
+    is_twofold = n_labels[scan.content_numbers] > 1
+    n = int((is_twofold & scan.is_usable).sum())
+    if not n:
+        return
+    share = wilson(n, len(scan.usable))
+    groups = sorted(rows[is_twofold[rows]].tolist(), key=lambda row: scan.content_numbers[row])
+    yield Finding(
+        "one-image-two-labels",
+        Severity.SEVERE if share.low > SEVERE_SHARE else Severity.WARNING,
+        f"The same image lies in folders of different classes: {int((n_labels > 1).sum())} images.",
+        (
+            f"{n} of {len(scan.usable)} files have the same bytes (SHA-256) as a file of another "
+            f"class: {percent(share)}.",
+            "Whatever a classifier answers, it is wrong for one of the two.",
+        ),
+        "Delete each under the wrong label, or both. If an image does show several things, one "
+        "label an image cannot say so: train several outputs with a sigmoid each.",
+        photos=tuple(
+            scan.photo(row, f"{scan.class_of(row)}, copy {scan.contents[row].hex()[:6]}")
+            for row in groups[:MOST_PHOTOS]
+        ),
+    )
+
+
+def distinct(scan: Scan, places: NDArray[np.integer]) -> NDArray[np.intp]:
+    """The first row of each content in each place, of the usable images.
+
+    Parameters
+    ----------
+    scan : Scan
+    places : int (n_images,)
+        Such as their labels.
+    """
+    rows = scan.usable
+    keys = np.column_stack([scan.content_numbers[rows], places[rows]])
+    return np.sort(rows[np.unique(keys, axis=0, return_index=True)[1]])
+
+
+def _table(scan: Scan, labels: list[int], column: str, counts: NDArray[np.intp]) -> Grid:
+    rows = [(scan.classes[label], str(counts[label])) for label in labels[:MOST_ROWS]]
+    if len(labels) > MOST_ROWS:
+        rows.append((f"and {len(labels) - MOST_ROWS} more", ""))
+    return Grid(("class", column), tuple(rows))
