@@ -46,7 +46,7 @@ def partition(images: tuple[LabelledImage, ...], script: ScriptSettings) -> Part
 
 def describe_rule(script: ScriptSettings) -> str:
     """How the script takes its share for validation, in words."""
-    share = f"{script.validation_split or 0:.0%}"
+    share = f"{100 * (script.validation_split or 0):g} %"
     if script.loader == GENERATOR:
         return f"ImageDataGenerator takes the first {share} of each class, by file name"
     how = "" if script.loader == FIT else ", which does not shuffle,"

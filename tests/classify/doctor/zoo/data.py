@@ -84,7 +84,7 @@ def saved_anew_under_another_label(folder: Path, shared: Path) -> Case:
     return Case([folder])
 
 
-def test_photographs_in_train(folder: Path, shared: Path) -> Case:
+def train_holds_test_photographs(folder: Path, shared: Path) -> Case:
     split_folders(folder, shared)
     for class_name in CLASSES:
         link(photographs(shared, class_name)[50:58], folder / "train" / class_name)
@@ -245,7 +245,7 @@ PROJECTS: tuple[Project, ...] = (
         saved_anew_under_another_label,
         "near-copies-two-labels",
     ),
-    Project("test photographs in train", test_photographs_in_train, "copies-across-splits"),
+    Project("test photographs in train", train_holds_test_photographs, "copies-across-splits"),
     Project(
         "copies where ImageDataGenerator splits",
         copies_where_the_script_splits,
