@@ -18,6 +18,11 @@ def percent(estimate: Estimate | None) -> str:
     return f"{value:.1f} % [{low:.1f}, {high:.1f}]"
 
 
+def share(value: float) -> str:
+    """A share of all that there are, such as ``12.5 %``: counted, and so without an interval."""
+    return f"{100 * value:.1f} %"
+
+
 def number(estimate: Estimate | None) -> str:
     """A number and its interval, such as ``1.35 [1.24, 1.47]``; a dash for None."""
     if estimate is None:

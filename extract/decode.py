@@ -150,11 +150,11 @@ def _middle(
 def orientation(image: Image.Image) -> int | None:
     """The orientation that EXIF names, 1 to 8 if it is a valid one; None where it names none."""
     try:
-        found = image.getexif().get(ExifTags.Base.Orientation)
+        found: int | None = image.getexif().get(ExifTags.Base.Orientation)
     except Exception:
         # Damaged EXIF names none; every viewer shows such a photograph as it is stored.
         return None
-    return found if isinstance(found, int) else None
+    return found
 
 
 def _way_upright(image: Image.Image) -> tuple[Image.Transpose | None, bool, bool]:

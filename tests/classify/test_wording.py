@@ -11,6 +11,7 @@ from classify.wording import (
     p_value,
     percent,
     seconds,
+    share,
     some,
 )
 from tests.cache.tables import IDENTITY
@@ -21,6 +22,7 @@ def test_numbers_have_no_more_digits_than_they_can_bear() -> None:
     assert percent(estimate) == "54.2 % [49.4, 59.1]"
     assert number(estimate) == "0.54 [0.49, 0.59]"
     assert percent(None) == "-"
+    assert share(13 / 104) == "12.5 %"
     assert [seconds(value) for value in (0.04, 7.12, 203.6)] == ["0.0 s", "7.1 s", "204 s"]
 
 

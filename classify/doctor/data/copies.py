@@ -1,32 +1,33 @@
 """Copies of images, exact and near, in two splits or under two labels."""
 
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cache.format import SPLITS
 from classify.bootstrap import wilson
-from classify.doctor.data.kinds import Kinds, sort_by_kind
+from classify.doctor.data.kinds import NO_ROW, Kinds, sort_by_kind
 from classify.doctor.data.labels import distinct
 from classify.doctor.data.scan import MOST_PHOTOS, Scan
 from classify.doctor.data.splits import TEST, UNKNOWN, VAL, Partition
 from classify.doctor.finding import Finding, Photo, Severity, not_checked
-from classify.wording import count
+from classify.wording import count, share
 
-MANY_NEAR = 0.05
+MANY = 0.05
+MOST_PAIRS = MOST_PHOTOS // 2
 HOW_NEAR = (
     "Told by a perceptual hash and by grey thumbnails, mirrored ones too: look at them before you "
     "delete any."
 )
-FLATTERED = "What was learnt is asked again there, so that its accuracy is flattered."
 
 
 def examine_copies(scan: Scan, parts: Partition) -> Iterator[Finding]:
     """Exact and near copies across splits, near copies under two labels, copies side by side."""
     kinds = sort_by_kind(scan, parts)
-    yield from _across(scan, parts, kinds.in_split, kinds, is_exact=True)
-    yield from _across(scan, parts, kinds.near_in_split, kinds, is_exact=False)
+    yield from _across(scan, parts, kinds, is_exact=True)
+    yield from _across(scan, parts, kinds, is_exact=False)
     yield from _two_labels(scan, kinds)
     yield from _side_by_side(scan, parts)
     yield from _near_side_by_side(scan, parts, kinds)
@@ -43,44 +44,71 @@ def outweighs_chance(n_copies: int, n: int) -> bool:
     return n_copies / n > (middle.high - middle.low) / 2
 
 
-def _across(
-    scan: Scan, parts: Partition, partners: NDArray[np.intp], kinds: Kinds, is_exact: bool
-) -> Iterator[Finding]:
-    evidence, photos, severity = [], [], Severity.WARNING
-    for split in (VAL, TEST):
-        rows = np.flatnonzero(scan.is_usable & (parts.splits == split))
-        earlier = partners[kinds.of_image[rows], :split].max(axis=1, initial=-1)
-        is_copy = earlier >= 0
-        if not is_exact:
-            is_copy &= kinds.in_split[kinds.of_image[rows], :split].max(axis=1, initial=-1) < 0
-        n, n_copies = len(rows), int(is_copy.sum())
-        if n_copies:
-            before = " or ".join(SPLITS[:split])
-            evidence.append(
-                f"{n_copies} of {n} images of {SPLITS[split]} ({n_copies / n:.1%}) are in {before} "
-                + ("too, with the same bytes (SHA-256)." if is_exact else "too, or nearly so.")
-            )
-            pairs = zip(rows[is_copy].tolist(), earlier[is_copy].tolist(), strict=True)
-            photos += list(_photos(scan, pairs, parts))
-            if is_exact and outweighs_chance(n_copies, n):
-                severity = Severity.SEVERE
-                evidence.append(f"That is more than chance moves the accuracy of {n} images by.")
-    if evidence:
-        kind = "copies" if is_exact else "near-copies"
-        evidence += [f"Splits: {parts.rule}.", FLATTERED, *([] if is_exact else [HOW_NEAR])]
-        yield Finding(
-            f"{kind}-across-splits",
-            severity,
-            f"{'Copies' if is_exact else 'Near copies'} of one image lie in several splits.",
-            tuple(evidence),
-            "Keep all copies of an image in one split, best in train; in val and test delete them. "
-            + (
-                "In class folders 'make features' splits by content: exact copies stay together."
-                if is_exact
-                else "Split first and augment then; split by scene, video or person, not by file."
+class _Leak(NamedTuple):
+    """Images of a split that are in an earlier one too."""
+
+    split: int
+    n_images: int
+    copies: NDArray[np.intp]
+    originals: NDArray[np.intp]
+
+
+def _across(scan: Scan, parts: Partition, kinds: Kinds, is_exact: bool) -> Iterator[Finding]:
+    leaks = [_leak(scan, parts, kinds, split, is_exact) for split in (VAL, TEST)]
+    leaks = [leak for leak in leaks if len(leak.copies)]
+    if not leaks:
+        return
+    pairs = [
+        pair
+        for leak in leaks
+        for pair in zip(leak.copies.tolist(), leak.originals.tolist(), strict=True)
+    ]
+    # Near copies are never severe: drawings may differ as little without being copies.
+    worst = [
+        leak for leak in leaks if is_exact and outweighs_chance(len(leak.copies), leak.n_images)
+    ]
+    yield Finding(
+        "copies-across-splits" if is_exact else "near-copies-across-splits",
+        Severity.SEVERE if worst else Severity.WARNING,
+        f"{'Copies' if is_exact else 'Near copies'} of one image lie in several splits.",
+        (
+            *(_describe(leak, is_exact) for leak in leaks),
+            *(
+                f"That is more than chance moves the accuracy of {leak.n_images} images by."
+                for leak in worst
             ),
-            photos=tuple(photos[:MOST_PHOTOS]),
-        )
+            f"Splits: {parts.rule}.",
+            "What was learnt is asked again there: the accuracy is flattered.",
+            *([] if is_exact else [HOW_NEAR]),
+        ),
+        "Keep all copies of an image in one split, best in train; delete them from val and test. "
+        + (
+            "In class folders 'make features' splits by content: exact copies stay together."
+            if is_exact
+            else "Split first and augment then; split by scene, video or person, not by file."
+        ),
+        photos=tuple(_photos(scan, pairs[:MOST_PAIRS], parts)),
+    )
+
+
+def _leak(scan: Scan, parts: Partition, kinds: Kinds, split: int, is_exact: bool) -> _Leak:
+    rows = np.flatnonzero(scan.is_usable & (parts.splits == split))
+    exact, near = (
+        table[kinds.of_image[rows], :split].max(axis=1, initial=NO_ROW)
+        for table in (kinds.in_split, kinds.near_in_split)
+    )
+    originals = exact if is_exact else np.where(exact == NO_ROW, near, NO_ROW)
+    is_copy = originals != NO_ROW
+    return _Leak(split, len(rows), rows[is_copy], originals[is_copy])
+
+
+def _describe(leak: _Leak, is_exact: bool) -> str:
+    n, n_all = len(leak.copies), leak.n_images
+    return (
+        f"{n} of {n_all} images of {SPLITS[leak.split]} ({share(n / n_all)}) are in "
+        f"{' or '.join(SPLITS[: leak.split])} too, "
+        + ("with the same bytes (SHA-256)." if is_exact else "or nearly the same ones.")
+    )
 
 
 def _two_labels(scan: Scan, kinds: Kinds) -> Iterator[Finding]:
@@ -89,18 +117,17 @@ def _two_labels(scan: Scan, kinds: Kinds) -> Iterator[Finding]:
     differs = (scan.labels[first] != scan.labels[second]) & ~kinds.alike.is_mirrored
     pairs = list(zip(first[differs].tolist(), second[differs].tolist(), strict=True))
     if pairs:
-        n = len(np.unique(pairs))
+        n, n_all = len(np.unique(pairs)), len(kinds.first)
         yield Finding(
             "near-copies-two-labels",
             Severity.WARNING,
             f"Nearly the same image under labels that differ: {count(len(pairs), 'pair')}.",
             (
-                f"{n} of {len(kinds.first)} different images ({n / len(kinds.first):.1%}) are in "
-                "such a pair.",
+                f"{n} of {n_all} different images ({share(n / n_all)}) are in such a pair.",
                 HOW_NEAR,
             ),
             "Of each pair one label is wrong, or the picture shows both: correct or delete it.",
-            photos=tuple(_photos(scan, pairs[:MOST_PHOTOS], None)),
+            photos=tuple(_photos(scan, pairs[:MOST_PAIRS], None)),
         )
 
 
@@ -109,14 +136,15 @@ def _side_by_side(scan: Scan, parts: Partition) -> Iterator[Finding]:
     rows = distinct(scan, places)
     extra = np.setdiff1d(scan.usable, rows)
     if len(extra):
+        n, n_all = len(extra), len(scan.usable)
         where = "split and class" if parts.rule else "class"
         yield Finding(
             "copies",
-            Severity.NOTE,
-            f"Files that are copies of another one of the same {where}: {len(extra)}.",
-            (f"{len(extra)} of {len(scan.usable)} usable files, by SHA-256.",),
-            "They count several times. Delete them, or leave them: 'make features' keeps copies in "
-            "one split. A split that a script draws by file does not.",
+            Severity.WARNING if not parts.rule and n / n_all >= MANY else Severity.NOTE,
+            f"Files that are copies of another one of the same {where}: {n}.",
+            (f"{n} of {n_all} usable files ({share(n / n_all)}), by SHA-256.",),
+            "They count several times: delete them. 'make features' keeps copies in one split; a "
+            "split that a script draws by file does not, and flatters its accuracy.",
             photos=tuple(
                 scan.photo(row, scan.class_of(row)) for row in extra[:MOST_PHOTOS].tolist()
             ),
@@ -133,10 +161,10 @@ def _near_side_by_side(scan: Scan, parts: Partition, kinds: Kinds) -> Iterator[F
     pairs = zip(first[same].tolist(), second[same].tolist(), strict=True)
     yield Finding(
         "near-copies",
-        Severity.WARNING if n / n_all >= MANY_NEAR else Severity.NOTE,
+        Severity.WARNING if n / n_all >= MANY else Severity.NOTE,
         f"Images that are nearly the same as another one of their class: {n}.",
         (
-            f"{n} of {n_all} different images ({n / n_all:.1%}), in "
+            f"{n} of {n_all} different images ({share(n / n_all)}), in "
             f"{count(int(same.sum()), 'pair')}.",
             "Where a split parts such a pair, its accuracy is flattered.",
             HOW_NEAR,
@@ -144,7 +172,7 @@ def _near_side_by_side(scan: Scan, parts: Partition, kinds: Kinds) -> Iterator[F
         "If they were made by augmentation, delete them, split, and augment train alone. If they "
         "come from one scene, video or person, put them into train/, val/ and test/ so that no "
         "scene is in two. Drawings that differ little are no copies.",
-        photos=tuple(_photos(scan, list(pairs)[: MOST_PHOTOS // 2], None)),
+        photos=tuple(_photos(scan, list(pairs)[:MOST_PAIRS], None)),
     )
 
 

@@ -59,9 +59,8 @@ def examine_data(root: Path, script: ScriptSettings, say: Callable[[str], None])
 
 
 def _findings(scanned: Scan, script: ScriptSettings) -> Iterator[Finding]:
-    parts = partition(scanned.images, script)
-    yield from examine_labels(scanned, parts)
-    yield from examine_copies(scanned, parts)
+    yield from examine_labels(scanned)
+    yield from examine_copies(scanned, partition(scanned.images, script))
     yield from examine_looks(scanned, script)
 
 

@@ -81,7 +81,7 @@ def _splits_as_classes(dataset: Dataset) -> Iterator[Finding]:
         f"The folders {', '.join(inside)} look like splits, and are taken for classes.",
         (
             *(f"{name}/ has folders inside: {some(sorted(inside[name]))}." for name in inside),
-            f"Beside them there {'are' if others else 'is'} {some(others) or 'no train/'}.",
+            f"Beside them: {some(others) or 'no train/'}.",
         ),
         "Have nothing but train/, val/ and test/ in the folder: move away what else is there.",
     )

@@ -7,9 +7,8 @@ from numpy.typing import NDArray
 
 from classify.bootstrap import wilson
 from classify.doctor.data.scan import MOST_PHOTOS, Scan
-from classify.doctor.data.splits import TRAIN, UNKNOWN, Partition
 from classify.doctor.finding import Finding, Grid, Severity
-from classify.wording import percent
+from classify.wording import percent, share
 from extract.splits import FEWEST_PER_CLASS
 
 FEW_PER_CLASS = 20
@@ -18,10 +17,10 @@ SEVERE_SHARE = 0.01
 MOST_ROWS = 12
 
 
-def examine_labels(scan: Scan, parts: Partition) -> Iterator[Finding]:
+def examine_labels(scan: Scan) -> Iterator[Finding]:
     """Classes of few images, imbalance, one image under two labels."""
     yield from _few_images(scan)
-    yield from _imbalance(scan, parts)
+    yield from _imbalance(scan)
     yield from _two_labels(scan)
 
 
@@ -55,9 +54,9 @@ def _few_images(scan: Scan) -> Iterator[Finding]:
     )
 
 
-def _imbalance(scan: Scan, parts: Partition) -> Iterator[Finding]:
-    is_learnt = scan.is_usable & np.isin(parts.splits, (TRAIN, UNKNOWN))
-    counts = scan.counts(is_learnt)
+def _imbalance(scan: Scan) -> Iterator[Finding]:
+    given = np.array([image.given_split or "" for image in scan.images])
+    counts = scan.counts(scan.is_usable & np.isin(given, ("train", "")))
     if not counts.any():
         return
     smallest, largest = int(counts[counts > 0].min()), int(counts.max())
@@ -65,7 +64,7 @@ def _imbalance(scan: Scan, parts: Partition) -> Iterator[Finding]:
     if ratio < UNEVEN:
         return
     n, name = int(counts.sum()), scan.classes[int(counts.argmax())]
-    of_what = "images of train" if (parts.splits == TRAIN).any() else "images"
+    of_what = "images of train" if (given == "train").any() else "images"
     by_count = sorted(range(len(counts)), key=lambda label: -counts[label])
     shown = by_count if len(by_count) <= MOST_ROWS else by_count[:6] + by_count[-6:]
     yield Finding(
@@ -74,7 +73,7 @@ def _imbalance(scan: Scan, parts: Partition) -> Iterator[Finding]:
         f"The largest class has {ratio:.0f} times as many images as the smallest.",
         (
             f"{largest} against {smallest} of {n} {of_what}.",
-            f"Who always answers {name!r} is right for {largest / n:.1%} of them: that is what "
+            f"Who always answers {name!r} is right for {share(largest / n)} of them: that is what "
             "accuracy has to be compared with.",
         ),
         "Look at the recall of each class and at balanced accuracy, not at accuracy alone; train "
@@ -85,21 +84,20 @@ def _imbalance(scan: Scan, parts: Partition) -> Iterator[Finding]:
 
 def _two_labels(scan: Scan) -> Iterator[Finding]:
     rows = distinct(scan, scan.labels)
-    # Contents of files that cannot be used count too: in no class.
     n_labels = np.bincount(scan.content_numbers[rows], minlength=len(scan.images))
     is_twofold = n_labels[scan.content_numbers] > 1
     n = int((is_twofold & scan.is_usable).sum())
     if not n:
         return
-    share = wilson(n, len(scan.usable))
+    estimate = wilson(n, len(scan.usable))
     groups = sorted(rows[is_twofold[rows]].tolist(), key=lambda row: scan.content_numbers[row])
     yield Finding(
         "one-image-two-labels",
-        Severity.SEVERE if share.low > SEVERE_SHARE else Severity.WARNING,
+        Severity.SEVERE if estimate.low > SEVERE_SHARE else Severity.WARNING,
         f"The same image lies in folders of different classes: {int((n_labels > 1).sum())} images.",
         (
             f"{n} of {len(scan.usable)} files have the same bytes (SHA-256) as a file of another "
-            f"class: {percent(share)}.",
+            f"class: {percent(estimate)}.",
             "Whatever a classifier answers, it is wrong for one of the two.",
         ),
         "Delete each under the wrong label, or both. If an image does show several things, one "

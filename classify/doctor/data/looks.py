@@ -9,7 +9,7 @@ from classify.bootstrap import wilson
 from classify.doctor.data.scan import MOST_PHOTOS, Scan
 from classify.doctor.finding import Finding, Severity
 from classify.doctor.script import ScriptSettings
-from classify.wording import some
+from classify.wording import share, some
 from extract.settings import ExtractSettings
 
 # An image that the network's input shows enlarged this many times is tiny.
@@ -59,16 +59,16 @@ def _tiny(scan: Scan, size_px: int) -> Iterator[Finding]:
     rows = np.flatnonzero(is_tiny)
     if not len(rows):
         return
-    share, apart = len(rows) / len(scan.usable), stand_out(scan, is_tiny)
+    part, apart = len(rows) / len(scan.usable), stand_out(scan, is_tiny)
     good_size = max(int(np.median(shorter[rows])), SMALLEST_INPUT_PX)
     yield Finding(
         "tiny-images",
-        Severity.WARNING if apart or share >= MANY_TINY else Severity.NOTE,
+        Severity.WARNING if apart or part >= MANY_TINY else Severity.NOTE,
         f"Images far smaller than the network's input of {size_px} px: {len(rows)}.",
         (
-            f"The shorter side of {len(rows)} of {len(scan.usable)} images ({share:.1%}) is below "
-            f"{size_px / TINY_TIMES:.0f} px; the smallest has {shorter[rows].min()} px, the median "
-            f"of all {np.median(shorter[scan.usable]):.0f} px.",
+            f"The shorter side of {len(rows)} of {len(scan.usable)} images ({share(part)}) is "
+            f"below {size_px / TINY_TIMES:.0f} px; the smallest has {shorter[rows].min()} px, the "
+            f"median of all {np.median(shorter[scan.usable]):.0f} px.",
             *_given_away(scan, is_tiny, apart, "tiny"),
         ),
         "Enlarged they are blurred, which the photographs that the network knows were not. Look "
@@ -94,7 +94,7 @@ def _grey(scan: Scan) -> Iterator[Finding]:
         if apart
         else f"Images without colour: {n}.",
         (
-            f"{n} of {n_all} images ({n / n_all:.1%}) are grey.",
+            f"{n} of {n_all} images ({share(n / n_all)}) are grey.",
             *_given_away(scan, scan.is_grey, apart, "grey"),
         ),
         "Add grey images of the other classes and coloured ones of these, or turn all images grey."
@@ -109,13 +109,13 @@ def _turned(scan: Scan) -> Iterator[Finding]:
     rows = np.flatnonzero(is_turned)
     if not len(rows):
         return
-    share, apart = len(rows) / len(scan.usable), stand_out(scan, is_turned)
+    part, apart = len(rows) / len(scan.usable), stand_out(scan, is_turned)
     yield Finding(
         "exif-rotated",
-        Severity.WARNING if apart or share >= MANY_TURNED else Severity.NOTE,
+        Severity.WARNING if apart or part >= MANY_TURNED else Severity.NOTE,
         f"Photographs that are stored turned, with a note in EXIF of which way is up: {len(rows)}.",
         (
-            f"{len(rows)} of {len(scan.usable)} images ({share:.1%}).",
+            f"{len(rows)} of {len(scan.usable)} images ({share(part)}).",
             "tf.io.decode_jpeg, image_dataset_from_directory and ImageDataGenerator take no notice "
             "of it: the network gets them as they are stored. Viewers show them upright.",
             *_given_away(scan, is_turned, apart, "stored turned"),

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from classify.doctor.data.splits import carved, describe_rule
 from classify.doctor.finding import Finding, Grid, Severity
 from classify.doctor.script import GENERATOR, ScriptSettings
-from classify.wording import some
+from classify.wording import share, some
 from extract.dataset import Dataset
 
 # A class with fewer images to be expected in validation may well have none, by chance alone.
@@ -31,9 +31,10 @@ def examine_order(dataset: Dataset, script: ScriptSettings) -> Iterator[Finding]
     counts = np.zeros((len(dataset.classes), 2), dtype=int)
     for row, of_val in is_val.items():
         counts[label_of[dataset.images[row].class_name], int(of_val)] += 1
-    share = script.validation_split or 0
     unlearnt = (counts[:, 0] == 0) & (counts[:, 1] > 0)
-    unseen = (counts[:, 1] == 0) & (counts[:, 0] * share >= EXPECTED_IN_VAL)
+    unseen = (counts[:, 1] == 0) & (
+        counts[:, 0] * (script.validation_split or 0) >= EXPECTED_IN_VAL
+    )
     if unlearnt.any() or unseen.any():
         yield _by_order(dataset.classes, counts, unlearnt, unseen, script)
     elif script.loader == GENERATOR:
@@ -58,10 +59,13 @@ def _by_order(
         evidence.append(
             f"Only in validation: {some(_named(classes, unlearnt))}, {n_unlearnt} of {n_val} "
             "images. No network can answer with a class that it was never shown: validation "
-            f"accuracy can be {1 - n_unlearnt / n_val:.1%} at most, and what is learnt lowers it."
+            f"accuracy can be {share(1 - n_unlearnt / n_val)} at most."
         )
     if unseen.any():
-        evidence.append(f"Never validated: {some(_named(classes, unseen))}.")
+        evidence.append(
+            f"Never validated: {some(_named(classes, unseen))}. What is measured says nothing of "
+            "them."
+        )
     return Finding(
         "split-by-file-order",
         Severity.SEVERE,
@@ -103,6 +107,5 @@ def _table(classes: tuple[str, ...], counts: NDArray[np.int_]) -> Grid:
     rows = [(classes[at], str(counts[at, 0]), str(counts[at, 1])) for at in shown]
     if len(classes) > MOST_ROWS:
         rest = of_interest[MOST_ROWS:]
-        for_train, for_val = map(str, counts[rest].sum(axis=0))
-        rows.append((f"{len(rest)} others", for_train, for_val))
+        rows.append((f"{len(rest)} others", str(counts[rest, 0].sum()), str(counts[rest, 1].sum())))
     return Grid(("class", "for training", "for validation"), tuple(rows))

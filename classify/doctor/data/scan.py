@@ -115,7 +115,7 @@ class Scan:
 
     def class_of(self, row: int) -> str:
         """The name of an image's class."""
-        return self.classes[int(self.labels[row])]
+        return self.images[row].class_name
 
     def photo(self, row: int, caption: str) -> Photo:
         """An image to look at."""
@@ -175,7 +175,7 @@ def look_at(path: Path) -> Facts:
         content,
         "",
         *image.size,
-        way if way and way in UPRIGHT else 1,
+        int(way or 1) if way in UPRIGHT else 1,
         int(np.ptp(pixels, axis=2).max()) <= GREY_TOLERANCE,
         hash_picture(grey),
         shrink(grey).tobytes(),

@@ -31,9 +31,9 @@ class Partition(NamedTuple):
 
 def partition(images: tuple[LabelledImage, ...], script: ScriptSettings) -> Partition:
     """The splits that the folder names; val by the script, where only that makes it."""
-    given = [image.given_split for image in images]
     splits = np.array(
-        [UNKNOWN if name is None else SPLITS.index(name) for name in given], dtype=np.int8
+        [SPLITS.index(image.given_split) if image.given_split else UNKNOWN for image in images],
+        dtype=np.int8,
     )
     rule = "as the folder names them" if (splits != UNKNOWN).any() else ""
     if (splits == VAL).any():
@@ -46,7 +46,7 @@ def partition(images: tuple[LabelledImage, ...], script: ScriptSettings) -> Part
 
 def describe_rule(script: ScriptSettings) -> str:
     """How the script takes its share for validation, in words."""
-    share = f"{script.validation_split or 0:.0%}"
+    share = f"{100 * (script.validation_split or 0):g} %"
     if script.loader == GENERATOR:
         return f"ImageDataGenerator takes the first {share} of each class, by file name"
     how = "" if script.loader == FIT else ", which does not shuffle,"

@@ -1,73 +1,80 @@
-from itertools import combinations
+"""Near copies are found, and different pictures are not."""
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFilter
+from PIL import Image, ImageEnhance, ImageOps
 
-from classify.doctor.data.alike import HASHED_PX, find_alike, hash_picture, shrink
-from classify.doctor.data.hamming import MOST_BITS, Search
-
-
-def test_the_search_finds_the_pairs_that_comparing_all_with_all_finds() -> None:
-    rng = np.random.default_rng(0)
-    hashes = rng.integers(0, 2**64, size=120, dtype=np.uint64)
-    # Near ones, up to twice the distance: a few bits of each of the first turned round.
-    for row in range(60):
-        bits = rng.choice(64, size=rng.integers(0, 2 * MOST_BITS), replace=False)
-        for bit in bits.tolist():
-            hashes[60 + row] = hashes[row] if bit == bits[0] else hashes[60 + row]
-        for bit in bits.tolist():
-            hashes[60 + row] ^= np.uint64(1 << bit)
-    expected = [
-        pair
-        for pair in combinations(range(120), 2)
-        if int(hashes[pair[0]] ^ hashes[pair[1]]).bit_count() <= MOST_BITS
-    ]
-    search = Search(hashes, hashes)
-    first, second = search.pairs()
-    assert len(expected) > 20
-    assert list(zip(first.tolist(), second.tolist(), strict=True)) == expected
-    assert search.is_complete
+from classify.doctor.data.alike import find_alike, hash_picture, shrink
+from tests.classify.doctor.data.folders import picture
 
 
-def pictures(n: int) -> list[Image.Image]:
-    """Blurred noise: pictures with large shapes in them, all different."""
-    rng = np.random.default_rng(0)
-    noise = rng.integers(0, 256, size=(n, 200, 200), dtype=np.uint8)
-    blurred = [Image.fromarray(each).filter(ImageFilter.GaussianBlur(14)) for each in noise]
-    return [each.point(lambda level: min(255, max(0, (level - 128) * 8 + 128))) for each in blurred]
+def grey_of(image: Image.Image) -> np.ndarray:
+    return np.asarray(image.convert("L").resize((28, 28)), dtype=np.float64)
 
 
-def alike(images: list[Image.Image]) -> list[tuple[int, int, bool]]:
-    small = [
-        np.asarray(each.convert("L").resize((HASHED_PX, HASHED_PX), Image.Resampling.BOX), float)
-        for each in images
-    ]
-    hashes = np.array([hash_picture(each) for each in small], dtype=np.uint64)
-    found = find_alike(hashes, np.stack([shrink(each) for each in small]))
-    assert found.is_complete
-    columns = (found.first.tolist(), found.second.tolist(), found.is_mirrored.tolist())
-    return list(zip(*columns, strict=True))
+def pairs_of(*images: Image.Image) -> list[tuple[int, int, bool]]:
+    greys = [grey_of(image) for image in images]
+    hashes = np.array([hash_picture(grey) for grey in greys], dtype=np.uint64)
+    found = find_alike(hashes, np.array([shrink(grey) for grey in greys]))
+    return list(zip(found.first, found.second, found.is_mirrored, strict=True))
 
 
-def test_different_pictures_are_not_alike() -> None:
-    assert alike(pictures(40)) == []
+def test_a_wave_along_one_axis_is_one_bit() -> None:
+    # Half a cosine wave from left to right: a single frequency is above 0, those that are 0 but
+    # for rounding are signs of nothing.
+    wave = np.tile(100 * np.cos(np.pi * (np.arange(28) + 0.5) / 28), (28, 1))
+    noise = 1e-3 * np.random.default_rng(0).normal(size=(28, 28))
+    differs = hash_picture(wave + noise) ^ hash_picture(-wave + noise)
+    assert differs.bit_count() == 1
 
 
-@pytest.mark.parametrize("change", ["smaller", "brighter", "mirrored"])
-def test_an_altered_copy_is_alike(change: str) -> None:
-    images = pictures(10)
-    altered = {
-        "smaller": images[3].resize((70, 70)),
-        "brighter": images[3].point(lambda level: min(255, level + 20)),
-        "mirrored": images[3].transpose(Image.Transpose.FLIP_LEFT_RIGHT),
-    }
-    assert alike([*images, altered[change]]) == [(3, 10, change == "mirrored")]
+def test_the_mirror_image_differs_in_the_bits_of_odd_frequencies_alone() -> None:
+    one, other = grey_of(picture(1)), grey_of(picture(2))
+    flipped = {hash_picture(each) ^ hash_picture(each[:, ::-1]) for each in (one, other)}
+    assert len(flipped) == 1
+    # Of 9 columns, 1, 3, 5 and 7 are odd: 4 of each of 8 rows.
+    assert flipped.pop().bit_count() == 32
 
 
-def test_pictures_of_one_grey_are_not_compared() -> None:
-    flat = np.full((4, HASHED_PX, HASHED_PX), 90.0)
-    hashes = np.array([hash_picture(each) for each in flat], dtype=np.uint64)
-    found = find_alike(hashes, np.stack([shrink(each) for each in flat]))
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda image: image.resize((24, 24)),
+        lambda image: ImageEnhance.Brightness(image).enhance(1.1),
+        lambda image: image.convert("L"),
+    ],
+    ids=["smaller", "brighter", "grey"],
+)
+def test_a_changed_copy_is_found(change) -> None:
+    assert pairs_of(picture(1), picture(2), change(picture(1))) == [(0, 2, False)]
+
+
+def test_a_mirrored_copy_is_found_and_named_so() -> None:
+    assert pairs_of(picture(1), picture(2), ImageOps.mirror(picture(1))) == [(0, 2, True)]
+
+
+def test_a_symmetric_picture_and_its_copy_are_one_pair() -> None:
+    left = picture(1, 24)
+    symmetric = Image.new("RGB", (48, 48))
+    symmetric.paste(left, (0, 0))
+    symmetric.paste(ImageOps.mirror(left), (24, 0))
+    assert pairs_of(symmetric, symmetric) == [(0, 1, False)]
+
+
+def test_200_different_pictures_are_no_pair() -> None:
+    assert pairs_of(*(picture(seed) for seed in range(200))) == []
+
+
+def test_pictures_without_contrast_are_told_apart_from_nothing_and_said_to_be() -> None:
+    grey = np.full((28, 28), 100.0)
+    found = find_alike(
+        np.array([hash_picture(grey)] * 3, dtype=np.uint64), np.array([shrink(grey)] * 3)
+    )
     assert len(found.first) == 0
     assert found.is_flat.all()
+
+
+def test_no_pictures_are_no_pairs() -> None:
+    found = find_alike(np.empty(0, dtype=np.uint64), np.empty((0, 14, 14), dtype=np.uint8))
+    assert len(found.first) == 0
+    assert found.is_complete

@@ -1,6 +1,6 @@
-import json
+"""Class indices that differ between folders, or from a file."""
+
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -8,59 +8,84 @@ from classify.doctor.data.indices import examine_indices, read_class_indices
 from classify.doctor.finding import Severity
 from classify.errors import RunError
 
-NAMES = ["a", "b", "c"]
+
+def test_a_class_missing_in_val_moves_the_others() -> None:
+    (found,) = examine_indices({"train": ["a", "b", "c"], "val": ["a", "c"]}, None)
+    assert found.code == "classes-differ-between-splits"
+    assert found.severity is Severity.SEVERE
+    assert found.evidence[1] == "Only in train: b."
+    assert "1 of 2 classes of val" in found.evidence[2]
+    assert "what is 'c' in val counts as 'b'" in found.evidence[2]
+    assert found.grid is not None
+    assert found.grid.rows == (("b", "1", "-"), ("c", "2", "1"))
 
 
-def write(folder: Path, content: Any) -> Path:
-    path = folder / "indices.json"
-    path.write_text(content if isinstance(content, str) else json.dumps(content))
-    return path
+@pytest.mark.parametrize("val", [["a", "b"], ["a", "b", "c", "d"]])
+def test_a_last_class_more_or_less_moves_none(val: list[str]) -> None:
+    (found,) = examine_indices({"train": ["a", "b", "c"], "val": val}, None)
+    assert found.severity is Severity.WARNING
+
+
+def test_a_renamed_class_counts_as_the_one_in_its_place() -> None:
+    (found,) = examine_indices({"train": ["a", "b"], "test": ["a", "x"]}, None)
+    assert found.severity is Severity.SEVERE
+    assert "what is 'x' in test counts as 'b'" in found.evidence[3]
+
+
+def test_the_same_classes_are_no_finding() -> None:
+    folders = {"train": ["a", "b"], "val": ["a", "b"]}
+    assert list(examine_indices(folders, {"a": 0, "b": 1})) == []
+
+
+def test_a_permuted_file_is_severe() -> None:
+    (found,) = examine_indices({"photos": ["a", "b", "c"]}, {"a": 0, "b": 2, "c": 1})
+    assert found.code == "class-indices-differ"
+    assert found.severity is Severity.SEVERE
+    assert found.grid is not None
+    assert found.grid.rows == (("b", "2", "1"), ("c", "1", "2"))
+
+
+def test_a_file_with_one_class_too_few_is_a_warning() -> None:
+    (found,) = examine_indices({"photos": ["a", "b"]}, {"a": 0})
+    assert found.severity is Severity.WARNING
+    assert found.evidence[1] == "Not in the file: b."
+
+
+def test_one_index_for_two_classes_is_said() -> None:
+    (found,) = examine_indices({"photos": ["a", "b"]}, {"a": 0, "b": 0})
+    assert found.evidence[-1] == "In the file several classes have the same index."
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a": 0, "b": 1}',
+        '{"0": "a", "1": "b"}',
+        '["a", "b"]',
+        '{"0": ["n01", "a"], "1": ["n02", "b"]}',
+        '\ufeff{"a": 0, "b": 1}',
+    ],
+)
+def test_every_usual_way_of_writing_them_is_read(tmp_path: Path, text: str) -> None:
+    (tmp_path / "classes.json").write_text(text, "utf-8")
+    assert read_class_indices(tmp_path / "classes.json") == {"a": 0, "b": 1}
 
 
 @pytest.mark.parametrize(
     "content",
     [
-        {"a": 0, "b": 1, "c": 2},
-        {"0": "a", "1": "b", "2": "c"},
-        ["a", "b", "c"],
-        {"0": ["n1", "a"], "1": ["n2", "b"], "2": ["n3", "c"]},
+        b"", b"{", b"[]", b"{}", b"3", b"null", b'{"a": 0.5}', b'{"a": true}', b'{"a": null}',
+        b'{"x": "a"}', b"[[0]]", b'{"a": 0, "b": {}}', b"\xff\xfe\x00", b"[" * 100_000,
+        b'{"' + b"9" * 5000 + b'": "a"}',
     ],
-)
-def test_the_usual_ways_to_write_a_map_are_read(tmp_path: Path, content: Any) -> None:
-    assert read_class_indices(write(tmp_path, content)) == {"a": 0, "b": 1, "c": 2}
+)  # fmt: skip
+def test_any_other_file_is_an_error_that_names_it(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "classes.json"
+    path.write_bytes(content)
+    with pytest.raises(RunError, match=r"classes\.json: expected JSON of class names"):
+        read_class_indices(path)
 
 
-@pytest.mark.parametrize("content", ["", "{", "3", "[]", '{"a": null}', '{"a": 1.5}', "[" * 100000])
-def test_what_is_no_map_is_refused(tmp_path: Path, content: str) -> None:
-    with pytest.raises(RunError, match="expected JSON of class names"):
-        read_class_indices(write(tmp_path, content))
-
-
-def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="cannot be read"):
-        read_class_indices(tmp_path / "nothing.json")
-
-
-def test_the_same_map_gets_no_finding() -> None:
-    given = {"a": 0, "b": 1, "c": 2}
-    assert list(examine_indices({"train": NAMES, "val": NAMES}, given)) == []
-
-
-def test_a_map_in_another_order_is_severe() -> None:
-    [finding] = examine_indices({"photos": NAMES}, {"a": 0, "b": 2, "c": 1})
-    assert (finding.code, finding.severity) == ("class-indices-differ", Severity.SEVERE)
-    assert finding.grid
-    assert finding.grid.rows == (("b", "2", "1"), ("c", "1", "2"))
-
-
-def test_a_class_that_val_lacks_moves_the_indices_after_it() -> None:
-    [finding] = examine_indices({"train": NAMES, "val": ["b", "c"]}, None)
-    assert finding.code == "classes-differ-between-splits"
-    assert finding.severity is Severity.SEVERE
-    assert finding.grid
-    assert finding.grid.rows == (("a", "0", "-"), ("b", "1", "0"), ("c", "2", "1"))
-
-
-def test_a_last_class_that_val_lacks_moves_none() -> None:
-    [finding] = examine_indices({"train": NAMES, "val": ["a", "b"]}, None)
-    assert finding.severity is Severity.WARNING
+def test_a_file_that_is_not_there_is_an_error_that_names_it(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="No such file"):
+        read_class_indices(tmp_path / "classes.json")

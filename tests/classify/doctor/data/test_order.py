@@ -1,95 +1,63 @@
-"""The split that the doctor works out is the one that Keras makes: Keras itself is asked."""
+"""A split by file order is named, with what it leaves out."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import pytest
 
 from classify.doctor.data.order import examine_order
-from classify.doctor.data.splits import carved
-from classify.doctor.finding import Severity
-from classify.doctor.script import ScriptSettings
-from extract.dataset import Dataset, find_images
-from extract.keras_runtime import load_keras
-from tests.conftest import write_image
-
-SHARE = 0.3
+from classify.doctor.finding import Finding, Severity
+from classify.doctor.script import DATASET, GENERATOR, ScriptSettings
+from extract.dataset import Dataset, LabelledImage
 
 
-@pytest.fixture
-def dataset(tmp_path: Path) -> Dataset:
-    """Classes of 7, 11 and 5 images, some of them in folders of their own."""
-    for name, n in (("b", 7), ("a", 11), ("c", 5)):
-        for number in range(n):
-            folder = f"{name}/inner" if number % 4 == 3 else name
-            write_image(tmp_path / f"photos/{folder}/{number}.png", number)
-    return find_images(tmp_path / "photos")
-
-
-def by_directory(root: Path) -> set[str]:
-    load = load_keras().utils.image_dataset_from_directory
-    found = load(
-        str(root), validation_split=SHARE, subset="validation", shuffle=False, verbose=False
+def found_in(sizes: dict[str, int], script: ScriptSettings) -> list[Finding]:
+    images = tuple(
+        LabelledImage(f"{name}/{number:04}.jpg", name, None)
+        for name, n in sizes.items()
+        for number in range(n)
     )
-    return set(found.file_paths)
+    return list(examine_order(Dataset(Path(), "class folders", images, ()), script))
 
 
-def by_generator(root: Path) -> set[str]:
-    keras = load_keras()
-    generator = keras.src.legacy.preprocessing.image.ImageDataGenerator(validation_split=SHARE)
-    return set(generator.flow_from_directory(str(root), subset="validation").filepaths)
+def test_classes_that_only_validation_has_bound_its_accuracy() -> None:
+    # 10 of 40 files: 5 of c and all 5 of d. Half of validation cannot be right.
+    (found,) = found_in({"a": 15, "b": 10, "c": 10, "d": 5}, ScriptSettings(validation_split=0.25))
+    assert found.code == "split-by-file-order"
+    assert found.severity is Severity.SEVERE
+    assert found.evidence[0] == (
+        "fit takes the last 25 % of the files, class after class: 30 for training, 10 for "
+        "validation."
+    )
+    assert found.evidence[2].startswith("Only in validation: d, 5 of 10 images.")
+    assert "can be 50.0 % at most" in found.evidence[2]
+    # b would have 2.5 images in validation by its share: that it has none might be chance.
+    assert found.evidence[3].startswith("Never validated: a. ")
+    assert found.grid is not None
+    assert found.grid.rows == (
+        ("a", "15", "0"), ("b", "10", "0"), ("c", "5", "5"), ("d", "0", "5"),
+    )  # fmt: skip
 
 
-def by_fit(root: Path) -> set[str]:
-    from keras.src.trainers.data_adapters.array_slicing import train_validation_split
-
-    keras = load_keras()
-    everything = keras.utils.image_dataset_from_directory(str(root), shuffle=False, verbose=False)
-    paths = np.arange(len(everything.file_paths))
-    _, held_out = train_validation_split((paths,), SHARE)
-    return {everything.file_paths[row] for row in held_out[0]}
+def test_the_origins_split_cannot_reach_more_than_one_in_a_hundred() -> None:
+    # Food-101's 101 classes of 750 photographs and a share of 0.2: fit trains on the first 60 600,
+    # 80 classes and 600 of the next; validation has the rest of that one and 20 that nobody learnt.
+    (found,) = found_in({f"{n:03}": 750 for n in range(101)}, ScriptSettings(validation_split=0.2))
+    assert "15000 of 15150 images" in found.evidence[2]
+    assert "can be 1.0 % at most" in found.evidence[2]
 
 
-@pytest.mark.parametrize(
-    ("loader", "keras"),
-    [
-        ("fit", by_fit),
-        ("image_dataset_from_directory", by_directory),
-        ("ImageDataGenerator", by_generator),
-    ],
-)
-def test_the_files_are_those_that_keras_takes(
-    dataset: Dataset, loader: str, keras: Callable[[Path], set[str]]
-) -> None:
-    script = ScriptSettings(validation_split=SHARE, loader=loader, shuffle=False)
-    ours = {
-        str(dataset.root / dataset.images[row].path)
-        for row, is_val in carved(dataset.images, script).items()
-        if is_val
-    }
-    assert ours == keras(dataset.root)
+def test_a_shuffled_dataset_is_not_accused() -> None:
+    script = ScriptSettings(validation_split=0.2, loader=DATASET)
+    assert found_in({"a": 20, "b": 20}, script) == []
 
 
-def findings(dataset: Dataset, **script: Any) -> list[Any]:
-    return list(examine_order(dataset, ScriptSettings(validation_split=0.5, **script)))
+def test_no_share_is_no_finding() -> None:
+    assert found_in({"a": 20, "b": 20}, ScriptSettings()) == []
 
 
-def test_classes_that_only_validation_has_are_counted(dataset: Dataset) -> None:
-    [finding] = findings(dataset, loader="fit")
-    # 23 files in order a, b, c: 11 of a train, and 12 of b and c are validation.
-    assert finding.severity is Severity.SEVERE
-    assert finding.grid.rows == (("a", "11", "0"), ("b", "0", "7"), ("c", "0", "5"))
-    assert "Only in validation: b, c, 12 of 12 images" in finding.evidence[2]
-    assert "0.0% at most" in finding.evidence[2]
-
-
-def test_the_beginning_of_each_class_is_no_more_than_a_note(dataset: Dataset) -> None:
-    [finding] = findings(dataset, loader="ImageDataGenerator")
-    assert finding.severity is Severity.NOTE
-
-
-def test_a_split_at_random_is_not_spoken_of(dataset: Dataset) -> None:
-    assert findings(dataset, loader="image_dataset_from_directory") == []
-    assert list(examine_order(dataset, ScriptSettings())) == []
+def test_the_first_of_each_class_are_a_note_and_a_class_without_any_a_warning() -> None:
+    script = ScriptSettings(validation_split=0.2, loader=GENERATOR)
+    (note,) = found_in({"a": 20, "b": 5}, script)
+    assert note.severity is Severity.NOTE
+    assert "20 for training, 5 for validation" in note.evidence[0]
+    (warning,) = found_in({"a": 20, "b": 4}, script)
+    assert warning.severity is Severity.WARNING
+    assert warning.evidence[-1] == "Too small to have an image in validation: b."

@@ -1,241 +1,317 @@
-"""Folders of real photographs, one fault each, and sound ones."""
+"""Folders of photographs with one fault each, and sound ones."""
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from PIL import ExifTags, Image, ImageEnhance
-
+from classify.demo import write_digits
+from tests.classify.doctor.zoo.photographs import (
+    CLASSES,
+    alter,
+    cut_off,
+    files_of,
+    fill,
+    grey,
+    lay_on_their_sides,
+    link,
+    mirrored,
+    photographs,
+    save_changed,
+    smaller,
+    tiny,
+)
 from tests.classify.doctor.zoo.project import Case, Project
 
-N_CLASSES, PER_CLASS = 5, 30
-TRAIN, VAL = "train", "val"
+FIRST, SECOND, *_ = CLASSES
 
 
-def class_folders(shared: Path) -> list[Path]:
-    return sorted((shared / "data/food10/images").iterdir())[:N_CLASSES]
+def class_folders(folder: Path, shared: Path, n: int = 24, script: Sequence[str] = ()) -> Case:
+    fill(folder, shared, n)
+    return Case([folder], list(script))
 
 
-def photos(folder: Path, start: int = 0, n: int = PER_CLASS) -> list[Path]:
-    return sorted(folder.iterdir())[start : start + n]
+def split_folders(folder: Path, shared: Path) -> Case:
+    for split, n, first in (("train", 24, 0), ("val", 12, 30), ("test", 12, 50)):
+        fill(folder / split, shared, n, first)
+    return Case([folder])
 
 
-def copy(files: Sequence[Path], folder: Path) -> list[Path]:
-    folder.mkdir(parents=True, exist_ok=True)
-    return [Path(shutil.copy(file, folder / file.name)) for file in files]
+def class_of_two(folder: Path, shared: Path) -> Case:
+    fill(folder, shared, 24)
+    link(photographs(shared, "beignets")[:2], folder / "beignets")
+    return Case([folder])
 
 
-def flat(folder: Path, shared: Path, per_class: int = PER_CLASS) -> Path:
-    """A folder for each class."""
-    root = folder / "photos"
-    for source in class_folders(shared):
-        copy(photos(source, n=per_class), root / source.name)
-    return root
+def class_of_one_photograph_ten_times(folder: Path, shared: Path) -> Case:
+    fill(folder, shared, 24)
+    (folder / "beignets").mkdir()
+    for number in range(10):
+        shutil.copyfile(photographs(shared, "beignets")[0], folder / f"beignets/{number}.jpg")
+    return Case([folder])
 
 
-def split(folder: Path, shared: Path, n_val: int = 20) -> Path:
-    """Folders train and val, and a folder for each class in both."""
-    root = folder / "photos"
-    for source in class_folders(shared):
-        copy(photos(source), root / TRAIN / source.name)
-        copy(photos(source, PER_CLASS, n_val), root / VAL / source.name)
-    return root
+def one_class_far_larger(folder: Path, shared: Path) -> Case:
+    fill(folder, shared, 12)
+    link(photographs(shared, "beignets")[:130], folder / "beignets")
+    return Case([folder])
 
 
-def images_in(root: Path, class_name: str = "*") -> list[Path]:
-    return sorted(root.glob(f"**/{class_name}/*.jpg"))
+def half_a_class_cut_off(folder: Path, shared: Path) -> Case:
+    fill(folder, shared, 40)
+    cut_off(files_of(folder / FIRST)[:20])
+    return Case([folder])
 
 
-def first_class(root: Path) -> Path:
-    return sorted(path for path in root.iterdir() if path.is_dir())[0]
+def pages_and_empty_files(folder: Path, shared: Path) -> Case:
+    fill(folder, shared, 24)
+    for number in range(3):
+        (folder / FIRST / f"{number}.jpg").write_text("<!DOCTYPE html><html>404</html>")
+        (folder / SECOND / f"{number}.jpg").write_bytes(b"")
+    return Case([folder])
 
 
-def too_few(folder: Path, shared: Path, n: int) -> Case:
-    root = flat(folder, shared)
-    for path in sorted(first_class(root).iterdir())[n:]:
-        path.unlink()
-    return Case([root])
+def photographs_under_two_labels(folder: Path, shared: Path, n: int) -> Case:
+    fill(folder, shared, 24)
+    link(photographs(shared, FIRST)[:n], folder / SECOND)
+    return Case([folder])
 
 
-def uneven(folder: Path, shared: Path, largest: int, rest: int) -> Case:
-    root = folder / "photos"
-    for number, source in enumerate(class_folders(shared)):
-        copy(photos(source, n=largest if number == 0 else rest), root / source.name)
-    return Case([root])
+def saved_anew_under_another_label(folder: Path, shared: Path) -> Case:
+    fill(folder, shared, 24)
+    save_changed(photographs(shared, FIRST)[:4], folder / SECOND, smaller, "")
+    return Case([folder])
 
 
-def corrupt(folder: Path, shared: Path) -> Case:
-    """A tenth of the files cut off in the middle, as a broken download leaves them."""
-    root = flat(folder, shared)
-    for path in images_in(root)[::10]:
-        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    return Case([root])
+def train_holds_test_photographs(folder: Path, shared: Path) -> Case:
+    split_folders(folder, shared)
+    for class_name in CLASSES:
+        link(photographs(shared, class_name)[50:58], folder / "train" / class_name)
+    return Case([folder])
 
 
-def corrupt_class(folder: Path, shared: Path) -> Case:
-    root = flat(folder, shared)
-    for path in first_class(root).iterdir():
-        path.write_bytes(b"<html>404</html>")
-    return Case([root])
+def changed_copies_in_val(folder: Path, shared: Path, change: str) -> Case:
+    split_folders(folder, shared)
+    alteration = {"smaller": smaller, "mirrored": mirrored, "grey": grey}[change]
+    for class_name in CLASSES:
+        files = photographs(shared, class_name)[:5]
+        save_changed(files, folder / "val" / class_name, alteration, f"{change}_")
+    return Case([folder])
 
 
-def two_labels(folder: Path, shared: Path, n: int) -> Case:
-    root = flat(folder, shared)
-    first, second = sorted(root.iterdir())[:2]
-    for path in sorted(first.iterdir())[:n]:
-        shutil.copy(path, second / f"again-{path.name}")
-    return Case([root])
+def augmented_before_the_split(folder: Path, shared: Path) -> Case:
+    fill(folder, shared, 20)
+    for class_name in CLASSES:
+        save_changed(
+            photographs(shared, class_name)[:20], folder / class_name, mirrored, "augmented_"
+        )
+    return Case([folder])
 
 
-def exact_copies(folder: Path, shared: Path) -> Case:
-    root = split(folder, shared)
-    for source in (root / TRAIN).iterdir():
-        for path in sorted(source.iterdir())[:15]:
-            shutil.copy(path, root / VAL / source.name / f"again-{path.name}")
-    return Case([root])
+def copies_where_the_script_splits(folder: Path, shared: Path) -> Case:
+    fill(folder, shared, 24)
+    for class_name in CLASSES:
+        # The last ones by name, again under names that come first.
+        for file in photographs(shared, class_name)[20:24]:
+            shutil.copyfile(file, folder / class_name / f"0_{file.name}")
+    return Case([folder], ["validation_split=0.2", "loader=ImageDataGenerator"])
 
 
-def near_copies(folder: Path, shared: Path) -> Case:
-    """Augmented before it was split: smaller, brighter, saved anew."""
-    root = split(folder, shared)
-    for source in (root / TRAIN).iterdir():
-        for path in sorted(source.iterdir())[:15]:
-            with Image.open(path) as image:
-                smaller = image.resize((image.width // 2, image.height // 2))
-            brighter = ImageEnhance.Brightness(smaller.convert("RGB")).enhance(1.1)
-            brighter.save(root / VAL / source.name / f"augmented-{path.name}", quality=60)
-    return Case([root])
-
-
-def near_copies_two_labels(folder: Path, shared: Path) -> Case:
-    root = flat(folder, shared)
-    first, second = sorted(root.iterdir())[:2]
-    for path in sorted(first.iterdir())[:10]:
-        with Image.open(path) as image:
-            image.convert("RGB").save(second / f"anew-{path.name}", quality=50)
-    return Case([root])
-
-
-def by_order(folder: Path, shared: Path, *script: str) -> Case:
-    return Case([flat(folder, shared)], ["validation_split=0.2", *script])
+def class_too_small_for_a_share(folder: Path, shared: Path) -> Case:
+    fill(folder, shared, 24)
+    link(photographs(shared, "beignets")[:4], folder / "beignets")
+    return Case([folder], ["validation_split=0.2", "loader=ImageDataGenerator"])
 
 
 def class_missing_in_val(folder: Path, shared: Path) -> Case:
-    root = split(folder, shared)
-    shutil.rmtree(first_class(root / VAL))
-    return Case([root])
+    split_folders(folder, shared)
+    shutil.rmtree(folder / "val" / FIRST)
+    return Case([folder])
 
 
-def other_indices(folder: Path, shared: Path) -> Case:
-    root = flat(folder, shared)
-    names = sorted(path.name for path in root.iterdir())
-    indices = folder / "class_indices.json"
-    indices.write_text(json.dumps({name: row for row, name in enumerate(reversed(names))}))
-    return Case([root], [f"class_indices={indices}"])
+def class_renamed_in_test(folder: Path, shared: Path) -> Case:
+    split_folders(folder, shared)
+    (folder / "test" / FIRST).rename(folder / "test" / FIRST.replace("_", " ").title())
+    (folder / "test" / SECOND).rename(folder / "test" / f"a {SECOND}")
+    return Case([folder])
 
 
-def resaved(paths: Sequence[Path], n_px: int = 0, mode: str = "RGB") -> None:
-    for path in paths:
-        with Image.open(path) as image:
-            changed = image.convert(mode)
-        if n_px:
-            changed.thumbnail((n_px, n_px))
-        changed.save(path)
+def indices(folder: Path, shared: Path, found: object) -> Case:
+    fill(folder / "photos", shared, 24)
+    (folder / "classes.json").write_text(json.dumps(found))
+    return Case([folder / "photos"], [f"class_indices={folder / 'classes.json'}"])
 
 
-def tiny(folder: Path, shared: Path) -> Case:
-    root = flat(folder, shared)
-    resaved(images_in(root), n_px=40)
-    return Case([root])
+def tiny_photographs(folder: Path, shared: Path) -> Case:
+    fill(folder, shared, 24)
+    for class_name in CLASSES:
+        alter(files_of(folder / class_name), tiny)
+    return Case([folder], ["size=224"])
 
 
 def one_class_grey(folder: Path, shared: Path) -> Case:
-    root = flat(folder, shared)
-    resaved(images_in(root, first_class(root).name), mode="L")
-    return Case([root])
+    fill(folder, shared, 24)
+    alter(files_of(folder / FIRST), grey)
+    return Case([folder])
 
 
-def rotated(paths: Sequence[Path]) -> None:
-    for path in paths:
-        with Image.open(path) as image:
-            image.load()
-            exif = Image.Exif()
-            exif[ExifTags.Base.Orientation] = 6
-            image.transpose(Image.Transpose.ROTATE_90).save(path, exif=exif)
+def turned(folder: Path, shared: Path, n: int) -> Case:
+    fill(folder, shared, 24)
+    for class_name in CLASSES:
+        lay_on_their_sides(files_of(folder / class_name)[:n])
+    return Case([folder])
 
 
-def one_class_rotated(folder: Path, shared: Path) -> Case:
-    root = flat(folder, shared)
-    rotated(images_in(root, first_class(root).name))
-    return Case([root])
+def folder_beside_the_splits(folder: Path, shared: Path) -> Case:
+    split_folders(folder, shared)
+    link(photographs(shared, FIRST)[100:105], folder / "new")
+    return Case([folder])
 
 
-def split_folders_beside_another(folder: Path, shared: Path) -> Case:
-    root = split(folder, shared)
-    copy(photos(class_folders(shared)[0], 100, 20), root / "new")
-    return Case([root])
+def one_class(folder: Path, shared: Path) -> Case:
+    fill(folder / "dataset", shared, 24)
+    return Case([folder])
 
 
-def sound_with_oddities(folder: Path, shared: Path) -> Case:
-    """A copy, a turned photograph, a grey one, a text file, a little imbalance."""
-    root = flat(folder, shared)
-    paths = images_in(root)
-    shutil.copy(paths[0], paths[0].with_name("again.jpg"))
-    rotated(paths[1:3])
-    resaved(paths[4:5], mode="L")
-    (root / "notes.txt").write_text("Photographed in August.")
-    for path in paths[-10:]:
-        path.unlink()
-    return Case([root])
+def empty_class(folder: Path, shared: Path) -> Case:
+    fill(folder, shared, 24)
+    (folder / "beignets").mkdir()
+    return Case([folder])
+
+
+def food10(_: Path, shared: Path) -> Case:
+    return Case([shared / "data/food10"])
+
+
+def mildly_uneven(folder: Path, shared: Path) -> Case:
+    for class_name, n in zip(CLASSES, (60, 40, 30, 25), strict=True):
+        link(photographs(shared, class_name)[:n], folder / class_name)
+    return Case([folder])
 
 
 def all_grey(folder: Path, shared: Path) -> Case:
-    root = flat(folder, shared)
-    resaved(images_in(root), mode="L")
-    return Case([root])
+    for class_name in CLASSES:
+        save_changed(photographs(shared, class_name)[:20], folder / class_name, grey, "")
+        for file in files_of(folder / class_name):
+            file.rename(file.with_suffix(".png"))
+    return Case([folder])
 
 
-def _projects() -> Iterator[Project]:
-    yield Project("a class of two images", partial(too_few, n=2), "few-images")
-    yield Project("a class of eight images", partial(too_few, n=8), "few-images")
-    yield Project("twelve times as many", partial(uneven, largest=120, rest=10), "imbalance")
-    yield Project("downloads cut off", corrupt, "corrupt-files")
-    yield Project(
-        "a class of error pages", corrupt_class, "corrupt-files", frozenset({"few-images"})
-    )
-    yield Project("many under two labels", partial(two_labels, n=15), "one-image-two-labels")
-    yield Project("one under two labels", partial(two_labels, n=1), "one-image-two-labels")
-    yield Project("copies of train in val", exact_copies, "copies-across-splits")
-    yield Project("augmented before split", near_copies, "near-copies-across-splits")
-    yield Project(
-        "saved anew under another label", near_copies_two_labels, "near-copies-two-labels"
-    )
-    yield Project("validation_split of fit", by_order, "split-by-file-order")
-    yield Project(
-        "validation_split of a data set that is not shuffled",
-        lambda folder, shared: by_order(
-            folder, shared, "loader=image_dataset_from_directory", "shuffle=false"
+def one_copy_and_one_damaged_file(folder: Path, shared: Path) -> Case:
+    fill(folder, shared, 24)
+    shutil.copyfile(photographs(shared, FIRST)[0], folder / FIRST / "copy.jpg")
+    cut_off(files_of(folder / SECOND)[:1])
+    return Case([folder])
+
+
+def one_copy_across(folder: Path, shared: Path) -> Case:
+    split_folders(folder, shared)
+    link(photographs(shared, FIRST)[:1], folder / "test" / FIRST)
+    return Case([folder])
+
+
+def class_called_train(folder: Path, shared: Path) -> Case:
+    for name, class_name in zip(("bus", "test", "train"), CLASSES, strict=False):
+        link(photographs(shared, class_name)[:24], folder / name)
+    return Case([folder])
+
+
+def digits(folder: Path, _: Path) -> Case:
+    write_digits(folder)
+    return Case([folder], ["size=32"])
+
+
+RIGHT = {name: index for index, name in enumerate(CLASSES)}
+PERMUTED = {name: index for index, name in enumerate(reversed(CLASSES))}
+BY_INDEX = {str(index): name for index, name in enumerate(CLASSES[1:] + CLASSES[:1])}
+
+PROJECTS: tuple[Project, ...] = (
+    Project("a class of two photographs", class_of_two, "few-images"),
+    Project(
+        "a class of ten copies of one photograph", class_of_one_photograph_ten_times, "few-images"
+    ),
+    Project("classes of ten photographs", partial(class_folders, n=10), "few-images"),
+    Project("one class ten times as large", one_class_far_larger, "imbalance"),
+    Project("half of a class cut off", half_a_class_cut_off, "corrupt-files"),
+    Project("pages of HTML and empty files called .jpg", pages_and_empty_files, "corrupt-files"),
+    Project(
+        "eight photographs under two labels",
+        partial(photographs_under_two_labels, n=8),
+        "one-image-two-labels",
+    ),
+    Project(
+        "photographs under another label, saved anew",
+        saved_anew_under_another_label,
+        "near-copies-two-labels",
+    ),
+    Project("test photographs in train", train_holds_test_photographs, "copies-across-splits"),
+    Project(
+        "copies where ImageDataGenerator splits",
+        copies_where_the_script_splits,
+        "copies-across-splits",
+    ),
+    *(
+        Project(
+            f"{change} copies of train in val",
+            partial(changed_copies_in_val, change=change),
+            "near-copies-across-splits",
+        )
+        for change in ("smaller", "mirrored", "grey")
+    ),
+    Project("augmented before the split", augmented_before_the_split, "near-copies"),
+    Project(
+        "fit takes the last files for validation",
+        partial(class_folders, script=["validation_split=0.2"]),
+        "split-by-file-order",
+    ),
+    Project(
+        "image_dataset_from_directory does not shuffle",
+        partial(
+            class_folders,
+            script=[
+                "validation_split=0.3",
+                "loader=image_dataset_from_directory",
+                "shuffle=false",
+            ],
         ),
         "split-by-file-order",
-    )
-    yield Project("a class missing in val", class_missing_in_val, "classes-differ-between-splits")
-    yield Project("another class_indices.json", other_indices, "class-indices-differ")
-    yield Project("thumbnails", tiny, "tiny-images")
-    yield Project("one class in grey", one_class_grey, "grey-images")
-    yield Project("one class stored turned", one_class_rotated, "exif-rotated")
-    yield Project("train and val beside others", split_folders_beside_another, "splits-as-classes")
-    yield Project("sound: food10", lambda _, shared: Case([shared / "data/food10"]))
-    yield Project("sound: a folder per class", lambda *places: Case([flat(*places)]))
-    yield Project("sound: train and val", lambda *places: Case([split(*places)]))
-    yield Project("sound: a few oddities", sound_with_oddities)
-    yield Project("sound: all in grey", all_grey)
-    yield Project("sound: a little uneven", partial(uneven, largest=60, rest=20))
-    yield Project(
-        "sound: a split that is shuffled",
-        lambda folder, shared: by_order(folder, shared, "loader=image_dataset_from_directory"),
-    )
-
-
-PROJECTS: tuple[Project, ...] = tuple(_projects())
+    ),
+    Project(
+        "ImageDataGenerator leaves nothing of a class",
+        class_too_small_for_a_share,
+        "split-by-file-order",
+    ),
+    Project("a class is missing in val", class_missing_in_val, "classes-differ-between-splits"),
+    Project("classes are renamed in test", class_renamed_in_test, "classes-differ-between-splits"),
+    Project("class indices permuted", partial(indices, found=PERMUTED), "class-indices-differ"),
+    Project("names by index, shifted", partial(indices, found=BY_INDEX), "class-indices-differ"),
+    Project("photographs of 40 px", tiny_photographs, "tiny-images"),
+    Project("one class is grey", one_class_grey, "grey-images"),
+    Project("half of the photographs lie on their side", partial(turned, n=12), "exif-rotated"),
+    Project("a folder beside train, val and test", folder_beside_the_splits, "splits-as-classes"),
+    Project("class folders one level too deep", one_class, "no-data-set"),
+    Project("an empty class folder", empty_class, "empty-class-folders"),
+    Project("Food-101's layout", food10),
+    Project("train, val and test", split_folders),
+    Project("mildly uneven classes", mildly_uneven),
+    Project("grey PNG everywhere", all_grey),
+    Project("one photograph turned in each class", partial(turned, n=1)),
+    Project("one copy and one damaged file", one_copy_and_one_damaged_file),
+    Project("one copy of train in test", one_copy_across),
+    Project("one photograph under two labels", partial(photographs_under_two_labels, n=1)),
+    Project("classes called train and test", class_called_train),
+    Project("right class indices", partial(indices, found=RIGHT)),
+    Project("handwritten digits", digits),
+    Project(
+        "ImageDataGenerator with enough of each class",
+        partial(class_folders, script=["validation_split=0.2", "loader=ImageDataGenerator"]),
+    ),
+    Project(
+        "image_dataset_from_directory shuffles",
+        partial(
+            class_folders,
+            script=["validation_split=0.2", "loader=image_dataset_from_directory"],
+        ),
+    ),
+)
