@@ -84,7 +84,7 @@ def _findings(
             by_batch = by_batch_in_training(user, found)
             measured = measure(model, sample, by_batch, script.batch_size)
     if measured and (order := other_order(measured, intake.declared)):
-        yield describe_order(order, measured.sample.classes)
+        yield describe_order(order, measured)
         measured = in_order(measured, order)
     yield from _judge(user, found, intake, measured)
     if sample is not None:

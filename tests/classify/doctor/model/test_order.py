@@ -19,11 +19,11 @@ def test_another_order_of_columns_is_found_and_put_right() -> None:
     order = other_order(found, "raw")
     assert order
     # Output 2 fires for class 0, and so on.
-    assert order.means.tolist() == [3, 4, 0, 1, 2]
+    assert order.names.tolist() == [2, 3, 4, 0, 1]
     assert found.accuracy(RAW).value == 0
     assert in_order(found, order).accuracy(RAW).value == 1
     assert in_order(found, order).sample.classes == ("d", "e", "a", "b", "c")
-    finding = describe_order(order, found.sample.classes)
+    finding = describe_order(order, found)
     assert finding.grid
     assert finding.grid.rows[0] == ("0", "a", "d")
 
