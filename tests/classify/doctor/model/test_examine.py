@@ -91,3 +91,19 @@ def test_what_is_no_classifier_of_images_is_said(tmp_path: Path) -> None:
     assert "several inputs" in examine(both, tmp_path)["not-checked"].evidence[0]
     grey = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()])
     assert "(None, 8, 8, 1)" in examine(grey, tmp_path)["not-checked"].evidence[0]
+
+
+@pytest.mark.parametrize(("scaling", "codes"), [("raw", set()), ("/255", {"wrong-scaling"})])
+def test_a_network_that_scales_pixels_itself_is_not_to_be_given_scaled_ones(
+    tmp_path: Path, scaling: str, codes: set[str]
+) -> None:
+    keras = load_keras()
+    shape = (64, 64, 3)
+    base = keras.applications.EfficientNetV2B0(
+        weights=None, include_top=False, pooling="avg", input_shape=shape
+    )
+    base.trainable = False
+    inputs = keras.Input(shape)
+    head = keras.layers.Dense(3, activation="softmax")
+    found = examine(keras.Model(inputs, head(base(inputs))), tmp_path, scaling=scaling)
+    assert found.keys() - {"not-checked", "moving-statistics-never-set"} == codes

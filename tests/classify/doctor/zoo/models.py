@@ -67,22 +67,26 @@ def build(
     by_batch: bool = False,
     inside: str | None = None,
     edit_base: Edit = lambda base: base,
+    is_nested: bool = True,
     before_head: Edit = lambda embeddings: embeddings,
     end: Edit = lambda proba: proba,
 ) -> Any:
     """A model of frozen ResNet50 and a head.
 
-    `inside` is the scaling that the model does by itself; `edit_base` may spoil the network;
-    `before_head` and `end` are put before and after the head.
+    `inside` is the scaling that the model does by itself; `edit_base` may spoil the network,
+    whose layers are the model's own if it is not nested; `before_head` and `end` are put before and
+    after the head.
     """
     keras = load_keras()
     base = base_network(shared)
     base.trainable = False
     base = edit_base(base) or base
-    inputs = keras.Input((SIZE_PX, SIZE_PX, 3))
-    pixels = preprocessing(inside)(inputs)
-    proba = keras_head(fitted_head(shared, scaling, by_batch), N_CLASSES)(before_head(base(pixels)))
-    return keras.Model(inputs, end(proba))
+    inputs, embeddings = base.input, base.output
+    if is_nested:
+        inputs = keras.Input((SIZE_PX, SIZE_PX, 3))
+        embeddings = base(preprocessing(inside)(inputs))
+    head = keras_head(fitted_head(shared, scaling, by_batch), N_CLASSES)
+    return keras.Model(inputs, end(head(before_head(embeddings))))
 
 
 def preprocessing(name: str | None) -> Edit:
@@ -244,6 +248,10 @@ PROJECTS: tuple[Project, ...] = (
         "frozen, trained on pixels from -1 to 1",
         partial(model_case, script=["scaling=tf"], scaling="tf"),
     ),
+    wrong_scaling(
+        "the same, its layers not in a model of their own",
+        partial(model_case, scaling="/255", is_nested=False),
+    ),
     wrong_scaling("preprocessed twice", partial(right, script=["scaling=caffe"])),
     wrong_scaling("/255 before a model that preprocesses", partial(right, script=["scaling=/255"])),
     wrong_scaling("not preprocessed at all", partial(model_case, script=["scaling=raw"])),
@@ -291,7 +299,7 @@ PROJECTS: tuple[Project, ...] = (
         "sound: preprocessing by the script, .h5",
         partial(model_case, script=["scaling=caffe"], name="model.h5"),
     ),
-    Project("sound: nothing said", model_case),
+    Project("sound: nothing said", partial(model_case, is_nested=False)),
     Project("sound: logits and a loss for them", partial(right, end=logits, loss=FROM_LOGITS)),
     Project("sound: BatchNormalization in the head", partial(right, before_head=norm_in_head)),
     Project("sound: a small network from nothing", small_network),
