@@ -216,10 +216,8 @@ named:
 	@test -n "$(NAME)" || { \
 	  echo "error: which run? Say DATA=folder (make features) or NAME=run." >&2; exit 2; }
 
-# Two at a time: most tests keep one core busy, and each process holds TensorFlow. A file stays in one
-# process, whose fixtures its tests share.
 test: .venv/.ready-dev ## run the tests
-	@.venv/bin/python -m pytest --numprocesses 2 --dist loadfile
+	@.venv/bin/python -m pytest
 
 check: .venv/.ready-dev ## format, lint and types
 	@.venv/bin/ruff format --check .
