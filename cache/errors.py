@@ -9,6 +9,7 @@
     ├── WeightsError          the weights of the network       (extract.errors)
     ├── UnusableImageError    one image                        (extract.errors)
     ├── DeviceError           the GPU, or what runs networks   (extract.errors)
+    ├── ClusterError          other processes and machines     (extract.errors)
     └── RunError              heads and what is made of them   (classify.errors)
 
 Each message says what was expected, what was found, in which file, and what to do next.

@@ -17,3 +17,7 @@ class UnusableImageError(HeadbenchError):
 
 class DeviceError(HeadbenchError):
     """A device or an engine that is not there, or too small."""
+
+
+class ClusterError(HeadbenchError):
+    """Workers or a scheduler that cannot be reached, or that are lost."""
