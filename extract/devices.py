@@ -13,6 +13,8 @@ from extract.settings import AUTO, DEVICES
 CPU, GPU = DEVICES[1:]
 # From Volta on (2017), NVIDIA's GPUs multiply float16 matrices several times as fast as float32.
 FLOAT16_COMPUTE_CAPABILITY = (7, 0)
+# A folder for each that the driver sees.
+NVIDIA_GPUS = Path("/proc/driver/nvidia/gpus")
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def describe_devices(devices: Devices, asked: str = AUTO) -> str:
 
 def has_nvidia_gpu() -> bool:
     """Whether the machine seems to have an NVIDIA GPU; a guess that needs no TensorFlow."""
-    return shutil.which("nvidia-smi") is not None or Path("/proc/driver/nvidia/gpus").is_dir()
+    return shutil.which("nvidia-smi") is not None or NVIDIA_GPUS.is_dir()
 
 
 def _gains_from_float16(gpu: Any) -> bool:

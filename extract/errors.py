@@ -12,7 +12,18 @@ class WeightsError(HeadbenchError):
 
 
 class UnusableImageError(HeadbenchError):
-    """An image that cannot be decoded; its message is the reason, without the path."""
+    """An image that cannot be decoded; its message is the reason, without the path.
+
+    Parameters
+    ----------
+    reason : str
+    content : bytes
+        SHA-256 of its bytes; empty if they were never read.
+    """
+
+    def __init__(self, reason: str, content: bytes = b"") -> None:
+        super().__init__(reason)
+        self.content = content
 
 
 class DeviceError(HeadbenchError):

@@ -131,8 +131,9 @@ def _lost_errors() -> tuple[type[BaseException], ...]:
         TimeoutError,
     ]
     try:
-        from distributed import CommClosedError, KilledWorker
+        from distributed import KilledWorker
         from distributed.client import FutureCancelledError
+        from distributed.comm.core import CommClosedError
     except ImportError:
         return tuple(errors)
     return (*errors, CommClosedError, KilledWorker, FutureCancelledError)
@@ -147,7 +148,7 @@ def _dask_client(machines: Machines) -> Iterator[Any]:
             "--backend dask needs Dask: make install EXTRAS=cluster (pip install distributed)."
         ) from error
     try:
-        client = Client(machines.scheduler, timeout=CONNECT_SECONDS)
+        client = Client(machines.scheduler, timeout=CONNECT_SECONDS)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
         raise ClusterError(
             f"{machines.scheduler}: no Dask scheduler answers there within {CONNECT_SECONDS} s "

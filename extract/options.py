@@ -3,6 +3,7 @@
 import argparse
 
 from cache import cli
+from extract.machines import BACKENDS, Machines
 from extract.settings import DEVICES, ENGINES, Runtime
 
 
@@ -37,3 +38,31 @@ def add_device_options(parser: argparse.ArgumentParser) -> None:
 def runtime_of(arguments: argparse.Namespace) -> Runtime:
     """What was chosen by those options."""
     return Runtime(arguments.device, arguments.engine, arguments.batch_size)
+
+
+def add_machine_options(parser: argparse.ArgumentParser) -> None:
+    """Add where work is done; the defaults are those of `Machines`."""
+    default = Machines()
+    parser.add_argument(
+        "--jobs",
+        type=cli.at_least(1),
+        default=default.n_jobs,
+        dest="n_jobs",
+        help=f"processes on this machine (default {default.n_jobs})",
+    )
+    parser.add_argument(
+        "--backend",
+        choices=BACKENDS,
+        default=default.backend,
+        help=f"local, or a running Dask cluster (default {default.backend})",
+    )
+    parser.add_argument(
+        "--scheduler",
+        default=default.scheduler,
+        help="of that cluster, such as tcp://10.0.0.1:8786",
+    )
+
+
+def machines_of(arguments: argparse.Namespace) -> Machines:
+    """What was chosen by those options."""
+    return Machines(arguments.n_jobs, arguments.backend, arguments.scheduler)

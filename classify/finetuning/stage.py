@@ -18,7 +18,7 @@ from extract.settings import AUTO
 def finetune(
     run: Run,
     settings: FinetuneSettings,
-    data: Path | None,
+    data: str | Path | None,
     weights: str | None,
     say: Callable[[str], None],
     command: str = "",
@@ -37,7 +37,7 @@ def finetune(
     run : Run
         With the trained head that `settings` starts from.
     settings : FinetuneSettings
-    data : Path or None
+    data : path-like, URL or None
         The folder of images; None for the one that the features were made from.
     weights : str or None
         The backbone's weights; None for those that the features were made with.

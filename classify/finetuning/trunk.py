@@ -20,8 +20,9 @@ from extract.devices import Devices
 from extract.embedder import Embedded, EngineEmbedder
 from extract.engines import Engine, engine_on, halving_engine
 from extract.progress import Progress
+from extract.read import ImageFile
 from extract.stopwatch import Stopwatch
-from extract.stream import ImageFile, decoded_images, in_batches
+from extract.stream import decoded_images, in_batches
 
 FOLDER = "trunk"
 ITEM_BYTES = np.dtype(np.float16).itemsize

@@ -24,7 +24,7 @@ from classify.heads.head import Head
 from classify.heads.keras_layers import require_composable
 from classify.heads.registry import load_trained_head
 from classify.heads.temperature import fit_temperature
-from classify.labelled_files import LabelledFiles, open_split
+from classify.labelled_files import LabelledFiles, images_of, open_split
 from classify.metrics import calibration_error, mean_log_loss
 from classify.run import NETWORK_FILE, Record, Run, Trained, saving
 from extract.backbones import reopen_backbone
@@ -69,7 +69,7 @@ class Finetuning:
         features: FeatureFile,
         start: Trained,
         settings: FinetuneSettings,
-        data: Path | None,
+        data: str | Path | None,
         weights: str | None,
         device: str,
         say: Callable[[str], None],
@@ -83,8 +83,8 @@ class Finetuning:
             raise RunError(
                 f"{run.features_path}: {features.identity.backbone} has no layers to fine-tune."
             )
-        root = data or Path(features.config.data["folder"])
-        files = {split: open_split(features, split, root) for split in SPLITS}
+        images = images_of(features, data)
+        files = {split: open_split(features, split, images) for split in SPLITS}
         network = SplitNetwork.open(backbone, settings.unfreeze)
         return cls(run, features, head, settings, network, files, find_devices(device), say)
 
