@@ -106,7 +106,7 @@ def find_images(root: Path) -> Dataset:
 
 def list_images(root: Path) -> Dataset:
     """What `find_images` finds in a folder, however few images and classes that are."""
-    layout = _layout(root)
+    layout = layout_of(root)
     found_files = list(_FINDERS[layout](root))
     images = sorted(each for each in found_files if isinstance(each, LabelledImage))
     rejected = sorted(each for each in found_files if isinstance(each, Rejected))
@@ -125,7 +125,8 @@ def image_path(root: Path, relative: str) -> Path:
     return root / relative
 
 
-def _layout(root: Path) -> str:
+def layout_of(root: Path) -> str:
+    """How a folder names classes and splits: ``class folders``, ``split folders``, ``food101``."""
     is_listed = all((root / "meta" / f"{split}.txt").is_file() for split in ("train", "test"))
     if is_listed and (root / "images").is_dir():
         return "food101"
