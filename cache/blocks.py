@@ -176,11 +176,19 @@ class CheckedDataset:
 
     def read_run(self, rows: slice) -> NDArray[Any]:
         """Read consecutive rows, in the dtype that they are kept in."""
+        if rows.stop > len(self):
+            raise self._damaged(f"has {len(self)} rows, expected {rows.stop} and more")
         start = rows.start - rows.start % self._step
         stop = min(-(-rows.stop // self._step) * self._step, len(self))
         out = self._fetched(slice(start, stop))
         self._check(out, start)
         return out[rows.start - start : rows.stop - start]
+
+    def spans(self, rows: slice | None = None) -> Iterator[NDArray[Any]]:
+        """Read all rows, or consecutive ones, like `read_run`, some blocks at a time."""
+        start, stop = (0, len(self)) if rows is None else (rows.start, rows.stop)
+        for span in _slices(stop - start, self._span_rows()):
+            yield self.read_run(slice(start + span.start, start + span.stop))
 
     def strings(self) -> list[str]:
         """Read all rows of a dataset of text."""
