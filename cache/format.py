@@ -35,7 +35,8 @@ To bump the version:
 2. Teach :mod:`cache.reader` to read the old layout too. Only if it cannot be read in any sensible
    way, name the way out in `_check_version` instead.
 3. Write a tiny file of the new version N next to those of the old ones, which are never written
-   again: ``python -m tests.data.formats.write tests/data/formats/vN/features.h5``.
+   again: ``python -m tests.data.formats.write tests/data/formats/vN/features.h5``, and after it
+   ``--virtual`` for one that stands on parts.
 4. Say so in CHANGELOG.md.
 """
 

@@ -117,10 +117,13 @@ class FeatureFile:
         """Whether the embeddings stay in parts beside the file."""
         return self._parts is not None
 
-    @property
+    @cached_property
     def splits(self) -> NDArray[np.uint8]:
         """The split of each image, uint8 (n_images,), index into `cache.format.SPLITS`."""
-        return self._splits
+        splits: NDArray[np.uint8] = self._datasets["splits"].read()
+        if splits.size and splits.max() >= len(SPLITS):
+            raise damaged(self.path, f"/splits is not one of {', '.join(SPLITS)}")
+        return splits
 
     def digest(self) -> str:
         """That of `table`, without holding paths and hashes in memory."""
@@ -146,7 +149,7 @@ class FeatureFile:
         return Table(
             paths=tuple(self._datasets["paths"].strings()),
             labels=self._labels,
-            splits=self._splits,
+            splits=self.splits,
             content_sha256=self._datasets["content_sha256"].read(),
             classes=self.classes,
             rejected=self.rejected,
@@ -175,7 +178,7 @@ class FeatureFile:
         -------
         intp (n_split,)
         """
-        return np.flatnonzero(self._splits == SPLITS.index(split))
+        return np.flatnonzero(self.splits == SPLITS.index(split))
 
     def labels(self, split: str) -> NDArray[np.int32]:
         """Labels of a split, int32 (n_split,), index into `classes`."""
@@ -240,7 +243,7 @@ class FeatureFile:
 
     @cached_property
     def _digest(self) -> str:
-        columns = chain(self._datasets["content_sha256"].spans(), (self._labels, self._splits))
+        columns = chain(self._datasets["content_sha256"].spans(), (self._labels, self.splits))
         return digest_of(self.config, self.classes, columns)
 
     @cached_property
@@ -249,13 +252,6 @@ class FeatureFile:
         if labels.size and not 0 <= labels.min() <= labels.max() < len(self.classes):
             raise damaged(self.path, "/labels points outside /classes")
         return labels
-
-    @cached_property
-    def _splits(self) -> NDArray[np.uint8]:
-        splits: NDArray[np.uint8] = self._datasets["splits"].read()
-        if splits.size and splits.max() >= len(SPLITS):
-            raise damaged(self.path, f"/splits is not one of {', '.join(SPLITS)}")
-        return splits
 
     def _load(self, rows: NDArray[np.intp]) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
         X = self._datasets["embeddings"].read(rows)
