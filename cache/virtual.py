@@ -1,7 +1,7 @@
 """A feature file over parts that stay where they are: for more rows than are worth copying."""
 
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -11,8 +11,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.blocks import CheckedDataset, rows_per_block
-from cache.errors import HeadbenchError
+from cache.blocks import REMEDY, CheckedDataset, rows_per_block
+from cache.errors import FeatureFileError, HeadbenchError
 from cache.format import VIRTUAL_VERSION, Table, row_hashes
 from cache.hdf5 import create_hdf5, open_hdf5
 from cache.parts import Location, Parts, as_stored
@@ -79,11 +79,21 @@ def link_features(
     with create_hdf5(path) as file:
         write_about(file, table, VIRTUAL_VERSION)
         write_columns(file, table)
-        write_linked(file, path.parent, runs, dim, table.config.store)
+        contents = table.content_sha256.__getitem__
+        write_linked(file, path.parent, runs, contents, dim, table.config.store)
 
 
-def write_linked(file: h5py.File, folder: Path, runs: Runs, dim: int, store: str) -> None:
-    """Write where embeddings lie, and their checksums; each part's own ones are checked on the way.
+def write_linked(
+    file: h5py.File,
+    folder: Path,
+    runs: Runs,
+    contents_of: Callable[[slice], NDArray[np.uint8]],
+    dim: int,
+    store: str,
+) -> None:
+    """Write where embeddings lie, and their checksums.
+
+    On the way each part is checked: its own checksums, and that its rows are of the right images.
 
     Parameters
     ----------
@@ -91,14 +101,21 @@ def write_linked(file: h5py.File, folder: Path, runs: Runs, dim: int, store: str
     folder : Path
         Where the file is going to be.
     runs : Runs
+    contents_of : callable
+        Gives the SHA-256 of the images of some rows, uint8 (n_rows, 32).
     dim : int
     store : str
+
+    Raises
+    ------
+    FeatureFileError
+        If a part is missing, damaged, or of other images.
     """
     dtype = np.dtype(store)
     block_rows = rows_per_block(runs.n_rows, dim * dtype.itemsize)
     rows = PartRows(folder, runs, dim, dtype, block_rows)
     write_runs(file, rows)
-    sums = _sums_by_block(_checked_rows(folder, runs), block_rows)
+    sums = _sums_by_block(_checked_rows(folder, runs, contents_of), block_rows)
     file.create_dataset("checksums/embeddings", data=np.fromiter(sums, dtype=np.uint32))
 
 
@@ -121,12 +138,10 @@ class _Places:
     @classmethod
     def of(cls, table: Table, source: Mapping[bytes, Location]) -> "_Places":
         paths: dict[Path, int] = {}
-        files = np.empty(len(table.paths), dtype=np.intp)
-        rows = np.empty(len(table.paths), dtype=np.int64)
-        for position, content in enumerate(table.contents()):
-            path, rows[position] = source[content]
-            files[position] = paths.setdefault(path, len(paths))
-        return cls(paths, files, rows)
+        locations = [source[content] for content in table.contents()]
+        files = (paths.setdefault(path, len(paths)) for path, _ in locations)
+        rows = (row for _, row in locations)
+        return cls(paths, np.fromiter(files, dtype=np.intp), np.fromiter(rows, dtype=np.int64))
 
     def follow(self, distrusted: frozenset[Path]) -> None:
         """Replace rows of virtual files by those of the parts behind them."""
@@ -185,13 +200,22 @@ def _stays(path: Path, parts: Parts) -> bool:
         return checked_embeddings(file).dtype == parts.store
 
 
-def _checked_rows(folder: Path, runs: Runs) -> Iterator[NDArray[Any]]:
-    """All rows in order, some at a time, checked against the checksums of their parts."""
+def _checked_rows(
+    folder: Path, runs: Runs, contents_of: Callable[[slice], NDArray[np.uint8]]
+) -> Iterator[NDArray[Any]]:
+    """All embeddings in order, some at a time."""
     for name, pieces in groupby(runs.pieces(slice(0, runs.n_rows)), lambda piece: piece.name):
         with open_hdf5(folder / name) as file:
-            part = CheckedDataset(file, "embeddings")
+            embeddings, contents = (
+                CheckedDataset(file, name) for name in ("embeddings", "content_sha256")
+            )
             for piece in pieces:
-                yield from part.spans(piece.source)
+                if (contents.read_run(piece.source) != contents_of(piece.target)).any():
+                    raise FeatureFileError(
+                        f"{folder / name}: expected the images that were in this part, "
+                        f"found embeddings of other images. {REMEDY}"
+                    )
+                yield from embeddings.spans(piece.source)
 
 
 def _sums_by_block(arrays: Iterator[NDArray[Any]], block_rows: int) -> Iterator[int]:

@@ -71,7 +71,7 @@ def write_synthetic_virtual(
     with create_hdf5(path) as file:
         write_about(file, table, VIRTUAL_VERSION)
         _write_columns(file, table)
-        write_linked(file, folder, runs, dim, store)
+        write_linked(file, folder, runs, _contents, dim, store)
     return path
 
 

@@ -337,6 +337,18 @@ def test_a_damaged_part_is_not_linked(tmp_path: Path) -> None:
     assert not path.exists()
 
 
+def test_swapped_parts_are_not_linked_again(path: Path) -> None:
+    """Each is whole in itself: only what it holds tells that it is another one."""
+    swap(part_of(path, 22), part_of(path, 35))
+    parts = Parts(path, FINGERPRINT)
+    add_part(parts, [40, 41])
+    source = parts.find(pytest.fail) | old_rows(path)
+    before = path.read_bytes()
+    with pytest.raises(FeatureFileError, match="of other images"):
+        link(path, make_table(42), source)
+    assert path.read_bytes() == before
+
+
 def test_parts_that_a_file_stands_on_are_kept_and_not_read_again(path: Path) -> None:
     parts = Parts(path, FINGERPRINT)
     standing = runs.parts_behind(path)
