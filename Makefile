@@ -47,6 +47,7 @@ OVERWRITE ?=
 STORE     ?=
 DRY_RUN   ?=
 REPAIR    ?=
+SAMPLE    ?=
 EXTRAS    ?=
 FORMATS   ?=
 OUT       ?=
@@ -130,6 +131,7 @@ help: ## this help
 #: STORE      float16: keep embeddings in half the space (float32)
 #: DRY_RUN    1: say what `make features` would do, and write nothing
 #: REPAIR     1: make verify drops what is damaged
+#: SAMPLE     make verify reads so many random blocks of each dataset, chosen by SEED (all)
 #: EXTRAS     cpu: OpenVINO, faster on CPUs; gpu: CUDA for TensorFlow; heic: photos of iPhones;
 #:            map: t-SNE in the report; suspects: wrong labels in the report; serve: make serve;
 #:            onnx: export to ONNX
@@ -160,7 +162,8 @@ features: $(READY) named ## stage one: images in DATA to runs/NAME/features.h5
 	@$(if $(DRY_RUN),,echo "$(NAME)" > runs/.last)
 
 verify: $(READY) named ## is runs/NAME/features.h5 whole?
-	@.venv/bin/python -m cache "$(RUN)/features.h5" $(if $(REPAIR),--repair)
+	@.venv/bin/python -m cache "$(RUN)/features.h5" $(if $(REPAIR),--repair) \
+	  $(call option,sample,$(SAMPLE)) $(call option,seed,$(SEED))
 
 heads: $(READY) named ## stage two: train heads on the features
 	@.venv/bin/python -m classify train "$(RUN)/features.h5" \

@@ -60,6 +60,7 @@ def test_make_alone_prints_every_target_and_variable(checkout: Path) -> None:
             "STORE",
             "DRY_RUN",
             "REPAIR",
+            "SAMPLE",
         ),
         *("BACKBONE", "POOLING", "DEVICE", "ENGINE", "PRECISION", "BATCH", "EXTRAS"),
         *("DATA", "NAME", "WEIGHTS", "SIZE", "HEADS", "IMAGES", "SEED"),
@@ -252,6 +253,12 @@ def test_verify_repairs_only_when_asked(checkout: Path) -> None:
     assert "--repair" not in make(checkout, "-n", "verify", "NAME=food").stdout
     done = make(checkout, "-n", "verify", "NAME=food", "REPAIR=1")
     assert '-m cache "runs/food/features.h5" --repair' in done.stdout
+
+
+def test_verify_takes_a_sample_when_asked(checkout: Path) -> None:
+    assert "--sample" not in make(checkout, "-n", "verify", "NAME=food").stdout
+    done = make(checkout, "-n", "verify", "NAME=food", "SAMPLE=20", "SEED=3")
+    assert '--sample "20" --seed "3"' in done.stdout
 
 
 @pytest.mark.parametrize(

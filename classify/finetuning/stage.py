@@ -85,7 +85,7 @@ def _wanted(
         seed=settings.seed,
         classes=features.classes,
         dim=features.dim,
-        features_digest=features.table.digest(),
+        features_digest=features.digest(),
         command=command,
     )
 
