@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from classify.finetuning.optimizer import create_adam
-from classify.finetuning.steps import Steps, create_strategy
+from classify.finetuning.steps import Steps
+from classify.finetuning.team import create_strategy
 from extract.devices import Devices
 from extract.keras_runtime import load_keras
 from tests.conftest import ROOT
