@@ -1,7 +1,8 @@
 """Wait until every worker has been started, before TensorFlow does.
 
-TensorFlow waits too, but for an hour at least, in a way that neither Ctrl-C nor SIGTERM ends, and
-does not say for whom. Workers meet at the chief's address, which TensorFlow has afterwards.
+TensorFlow waits too, but in a way that neither Ctrl-C nor SIGTERM ends (and nothing else did within
+six minutes), and does not say for whom. Workers meet at the chief's address, which TensorFlow has
+afterwards.
 """
 
 import json

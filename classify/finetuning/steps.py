@@ -70,7 +70,7 @@ class Steps:
         labels : int (n,)
         weights : float (n,)
             What each image counts for; 0 for one that only fills the batch.
-        total : float
+        total : float, optional
             Sum of the weights of the whole batch, if these are a worker's part of it.
 
         Returns
@@ -151,7 +151,8 @@ class Steps:
         """A part for each device of this worker."""
         if self.n_devices == 1:
             return self._tf.constant(array)
-        parts = iter(np.split(array, len(self.strategy.extended.worker_devices)))
+        parts = np.split(array, len(self.strategy.extended.worker_devices))
+        # Devices count through all workers, each of which has as many.
         return self.strategy.experimental_distribute_values_from_function(
-            lambda _: self._tf.constant(next(parts))
+            lambda context: self._tf.constant(parts[context.replica_id_in_sync_group % len(parts)])
         )
