@@ -135,11 +135,13 @@ class _Extraction:
 
     def run(self) -> Table:
         """Extract what is missing, and write the file."""
-        if self._reads_first:
-            self.hashes.read()
-        else:
-            self._extract_unread()
-        self.hashes.keep()
+        try:
+            if self._reads_first:
+                self.hashes.read()
+            else:
+                self._extract_unread()
+        finally:
+            self.hashes.keep()  # of an interrupted run too: far away, reading is what takes long
         plan = self._plan()
         self.say(f"{self.dataset.source.name}: {plan}")
         self._require_room(plan)
@@ -229,7 +231,6 @@ class _Extraction:
             self.settings.size_px,
             self.settings.runtime,
             self.parts,
-            self.dataset.source.is_near,
             PART_IMAGES,
             PART_SECONDS,
         )
