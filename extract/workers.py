@@ -187,7 +187,10 @@ def embed_files(
         work = Work(job, cached, tell, say, on_embedded)
         work.do(files)
         return f": {work.stopwatch}"
-    common = BlockJob(job, KnownContents.of(cached), created_by(), machines.n_jobs)
+    # Files whose content is given are those that are missing, whatever their prefixes say.
+    is_unread = any(file.content_sha256 is None for file in files)
+    known = KnownContents.of(cached if is_unread else ())
+    common = BlockJob(job, known, created_by(), machines.n_jobs)
     n_rows = block_rows(len(files))
     blocks = (
         (common, first, [_from_anywhere(file) for file in files[first : first + n_rows]])

@@ -42,7 +42,7 @@ def wanted(photos: Path) -> tuple[object, ...]:
 
 
 @pytest.fixture(scope="module")
-def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def processes(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:  # noqa: ARG001, they have to be older
     with cluster_of(N_WORKERS, tmp_path_factory.mktemp("cluster"), **CONFIG) as cluster:
         yield cluster
 
