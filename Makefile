@@ -25,6 +25,8 @@ AGAIN     ?=
 CURVE     ?=
 FOLDS     ?=
 JOBS      ?=
+BACKEND   ?=
+SCHEDULER ?=
 STREAM    ?=
 HEAD      ?=
 A         ?=
@@ -69,6 +71,8 @@ READY  = .venv/.ready $(addprefix .venv/.ready-,$(EXTRAS))
 option = $(if $(2),--$(1) "$(2)")
 runtime = $(call option,device,$(DEVICE)) $(call option,engine,$(ENGINE)) \
 	  $(call option,batch-size,$(BATCH))
+machines = $(call option,jobs,$(JOBS)) $(call option,backend,$(BACKEND)) \
+	   $(call option,scheduler,$(SCHEDULER))
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo food101 features verify heads report open compare finetune preset origin predict export serve doctor test check format bench-cache bench-extract bench-heads bench-report bench-finetune bench-serve clean named
@@ -100,7 +104,9 @@ help: ## this help
 #: AGAIN      1: train heads, or fine-tune, what would be reused too
 #: CURVE      1: learning curve, heads on 1 to 100 % of train
 #: FOLDS      cross-validate on train and val in so many folds
-#: JOBS       fits at a time, of CURVE and FOLDS (the cores)
+#: JOBS       processes for make features (1); fits at a time, of CURVE and FOLDS (the cores)
+#: BACKEND    dask: the workers of a running Dask cluster
+#: SCHEDULER  of that cluster, such as tcp://10.0.0.1:8786
 #: STREAM     always: read embeddings batch by batch (where they do not fit in memory)
 #: IMAGES     files, folders and patterns to predict, such as IMAGES="a.jpg folder/ 'b/**/*.jpg'";
 #:            - for a list of files on standard input
@@ -158,7 +164,7 @@ features: $(READY) named ## stage one: images in DATA to runs/NAME/features.h5
 	  $(call option,weights,$(WEIGHTS)) $(call option,size,$(SIZE)) $(call option,seed,$(SEED)) \
 	  $(call option,backbone,$(BACKBONE)) $(call option,pooling,$(POOLING)) \
 	  $(call option,precision,$(PRECISION)) $(call option,val-share,$(VAL_SHARE)) \
-	  $(runtime) $(call option,store,$(STORE)) $(if $(OVERWRITE),--overwrite) $(if $(DRY_RUN),--dry-run)
+	  $(runtime) $(machines) $(call option,store,$(STORE)) $(if $(OVERWRITE),--overwrite) $(if $(DRY_RUN),--dry-run)
 	@$(if $(DRY_RUN),,echo "$(NAME)" > runs/.last)
 
 verify: $(READY) named ## is runs/NAME/features.h5 whole?

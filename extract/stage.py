@@ -128,7 +128,8 @@ class _Extraction:
     ) -> None:
         self.backbone, self.dataset, self.out = backbone, dataset, out
         self.settings, self.machines, self.say = settings, machines, say
-        self.parts = Parts(out, backbone.identity.fingerprint)
+        # Other processes may work in other folders.
+        self.parts = Parts(out.absolute(), backbone.identity.fingerprint)
         self.known = Known.find(out, backbone.identity, self.parts, settings, say)
         paths = [image.path for image in dataset.images]
         self.hashes = Hashes(dataset.source, paths, out.with_name(f"{out.name}.hashes"))
@@ -233,6 +234,7 @@ class _Extraction:
             self.parts,
             PART_IMAGES,
             PART_SECONDS,
+            self.backbone.identity,
         )
         with progress:
             how = embed_files(

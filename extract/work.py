@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cache.fingerprint import Identity
 from cache.parts import Location, Parts
 from extract.backbones import Openable, embed_images
 from extract.embedder import Embedded
@@ -35,6 +36,8 @@ class Job:
         Most images of a part.
     part_seconds : float
         After so long a part is finished, however few it holds.
+    identity : Identity
+        Of the embeddings to be: another process may find other weights under the same name.
     """
 
     network: Openable
@@ -43,6 +46,7 @@ class Job:
     parts: Parts
     part_images: int
     part_seconds: float
+    identity: Identity
 
 
 class Outcome(NamedTuple):

@@ -96,6 +96,17 @@ def test_every_choice_of_network_and_device_reaches_the_command(checkout: Path) 
     assert '--device "cpu" --engine "tensorflow" --batch-size "7"' in " ".join(predict.split())
 
 
+def test_every_choice_of_machines_reaches_the_command(checkout: Path) -> None:
+    (checkout / "photos").mkdir()
+    features = make(checkout, "-n", "features", "DATA=photos", "JOBS=4").stdout
+    assert '--jobs "4"' in features
+    assert "--backend" not in features
+    given = ["BACKEND=dask", "SCHEDULER=tcp://10.0.0.1:8786"]
+    features = make(checkout, "-n", "features", "DATA=photos", *given).stdout
+    wanted = '--backend "dask" --scheduler "tcp://10.0.0.1:8786"'
+    assert wanted in " ".join(features.replace("\\\n", " ").split())
+
+
 def test_every_setting_of_heads_reaches_the_command(checkout: Path) -> None:
     given = ["CLASS_WEIGHT=balanced", "CONFIG=my heads.toml", "C_GRID=0.1 1", "MAX_ROUNDS=9"]
     given += ["MAX_EPOCHS=8", "REFIT=1", "AGAIN=1", "CURVE=1", "FOLDS=5", "JOBS=2", "STREAM=always"]
