@@ -93,7 +93,7 @@ def at_work(machines: Machines) -> Iterator[Workers]:
         If the scheduler cannot be reached, or Dask is not installed.
     """
     if machines.are_this_process:
-        yield _here
+        yield here
     elif machines.backend == DASK:
         with _dask_client(machines) as client, parallel_config("dask", client=client):
             yield _by_joblib
@@ -102,11 +102,12 @@ def at_work(machines: Machines) -> Iterator[Workers]:
             yield _by_joblib
 
 
-def _here(
+def here(
     function: Callable[..., Any],
     tasks: Iterable[tuple[Any, ...]],
     in_order: bool = False,  # noqa: ARG001, it always is
 ) -> Iterator[Any]:
+    """Do the tasks in this very process, one after the other: see `Workers`."""
     return (function(*task) for task in tasks)
 
 
@@ -131,8 +132,9 @@ def _lost_errors() -> tuple[type[BaseException], ...]:
         TimeoutError,
     ]
     try:
-        from distributed import CommClosedError, KilledWorker
+        from distributed import KilledWorker
         from distributed.client import FutureCancelledError
+        from distributed.comm import CommClosedError
     except ImportError:
         return tuple(errors)
     return (*errors, CommClosedError, KilledWorker, FutureCancelledError)

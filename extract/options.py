@@ -1,8 +1,9 @@
-"""Options of every command that runs a network."""
+"""Options of every command that runs a network, or works on several machines."""
 
 import argparse
 
 from cache import cli
+from extract.machines import BACKENDS, Machines
 from extract.settings import DEVICES, ENGINES, Runtime
 
 
@@ -37,3 +38,26 @@ def add_device_options(parser: argparse.ArgumentParser) -> None:
 def runtime_of(arguments: argparse.Namespace) -> Runtime:
     """What was chosen by those options."""
     return Runtime(arguments.device, arguments.engine, arguments.batch_size)
+
+
+def add_machine_options(parser: argparse.ArgumentParser) -> None:
+    """Add where work is done; the defaults are those of `Machines`."""
+    default = Machines()
+    parser.add_argument(
+        "--jobs",
+        type=cli.at_least(1),
+        help=f"processes on this machine (default {default.n_jobs})",
+    )
+    parser.add_argument(
+        "--backend",
+        choices=BACKENDS,
+        default=default.backend,
+        help=f"dask: the workers of a running cluster (default {default.backend})",
+    )
+    parser.add_argument("--scheduler", help="of that cluster, such as tcp://10.0.0.1:8786")
+
+
+def machines_of(arguments: argparse.Namespace) -> Machines:
+    """What was chosen by those options."""
+    n_jobs = arguments.jobs or Machines().n_jobs
+    return Machines(n_jobs, arguments.backend, arguments.scheduler)
