@@ -2,7 +2,6 @@
 
 import socket
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,11 +13,12 @@ from numpy.typing import NDArray
 
 from cache.reader import FeatureFile
 from classify.errors import RunError
+from classify.heads.ahead import in_turn
 from classify.heads.blocks import row_blocks
 from extract.machines import Machines, Workers, here
 
-# Read at once, as float32: what a read costs besides its bytes is then little, and the two of them
-# that are in memory (one is worked on, the next one is being read) are small.
+# Read at once, as float32: what a read costs besides its bytes is then little, and the few of them
+# that are in memory at a time are small.
 READ_BYTES = 32 << 20
 
 
@@ -77,6 +77,10 @@ class StoredRows:
         rows = np.concatenate([self._features.rows(split) for split in self._splits])
         labels = np.concatenate([self._features.labels(split) for split in self._splits])
         return labels[np.argsort(rows)]
+
+    def spans(self) -> list[slice]:
+        """Rows that are worth reading at once, one stretch after the other."""
+        return row_blocks(len(self), max(1, READ_BYTES // (self.shape[1] * self.dtype.itemsize)))
 
     def part(self, rows: slice) -> "StoredRows":
         """Some consecutive ones, not read yet."""
@@ -156,14 +160,8 @@ def embedding_blocks(X: Embeddings) -> Iterator[tuple[slice, NDArray[np.float32]
 
 
 def _read_ahead(X: StoredRows) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    spans = row_blocks(len(X), max(1, READ_BYTES // (X.shape[1] * X.dtype.itemsize)))
-    with ThreadPoolExecutor(1) as pool:
-        reading = pool.submit(X.__getitem__, spans[0])
-        for span, following in zip(spans, [*spans[1:], None], strict=True):
-            block = reading.result()
-            if following:
-                reading = pool.submit(X.__getitem__, following)
-            yield span.start, block
+    spans = X.spans()
+    return zip((span.start for span in spans), in_turn(X.__getitem__, spans, 1), strict=True)
 
 
 @lru_cache(maxsize=2)
