@@ -1,7 +1,7 @@
-"""Work in other processes and on other machines, handed out by joblib.
+"""Work in other processes and on other machines, handed out by joblib and by Dask.
 
-One abstraction for all of it: processes on this machine (joblib's own loky), or the workers of a
-Dask cluster that somebody already runs (joblib's Dask backend). There is no engine of ours.
+One abstraction for all of it: processes on this machine (joblib's loky), or the workers of a Dask
+cluster that somebody already runs. There is no engine of ours.
 """
 
 import asyncio
@@ -10,6 +10,8 @@ from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from typing import Any, Protocol
 
 from joblib import Parallel, delayed, parallel_config
@@ -85,18 +87,18 @@ class Workers(Protocol):
 
 @contextmanager
 def at_work(machines: Machines) -> Iterator[Workers]:
-    """Reach the workers; processes started for it end with it, a cluster goes on.
+    """Reach the workers; processes stay for the next work and end with this one, a cluster goes on.
 
     Raises
     ------
     ClusterError
-        If the scheduler cannot be reached, or Dask is not installed.
+        If the scheduler cannot be reached, has no workers, or Dask is not installed.
     """
     if machines.are_this_process:
         yield here
     elif machines.backend == DASK:
-        with _dask_client(machines) as client, parallel_config("dask", client=client):
-            yield _by_joblib
+        with _dask_client(machines) as client:
+            yield partial(_by_dask, client)
     else:
         with parallel_config("loky", n_jobs=machines.n_jobs):
             yield _by_joblib
@@ -117,8 +119,38 @@ def _by_joblib(
     mode = "generator" if in_order else "generator_unordered"
     # One task at a time: each is long, and what is lost with a worker stays small.
     parallel = Parallel(return_as=mode, batch_size=1, pre_dispatch="2*n_jobs")
-    try:
+    with _nothing_lost():
         yield from parallel(delayed(function)(*task) for task in tasks)
+
+
+def _by_dask(
+    client: Any,
+    function: Callable[..., Any],
+    tasks: Iterable[tuple[Any, ...]],
+    in_order: bool = False,
+) -> Iterator[Any]:
+    """By Dask itself: joblib's backend for it waits for ever for a task whose worker has died."""
+    from distributed import wait
+
+    tasks = iter(tasks)
+    waiting: list[Any] = []
+    with _nothing_lost():
+        n_ahead = 2 * sum(client.ncores().values())
+        while True:
+            for task in islice(tasks, max(1, n_ahead) - len(waiting)):
+                waiting.append(client.submit(function, *task, pure=False))
+            if not waiting:
+                return
+            if not in_order:
+                wait(waiting, return_when="FIRST_COMPLETED")
+                waiting.sort(key=lambda future: not future.done())
+            yield waiting.pop(0).result()
+
+
+@contextmanager
+def _nothing_lost() -> Iterator[None]:
+    try:
+        yield
     except _lost_errors() as error:
         raise ClusterError(f"a worker, or the scheduler, was lost ({error!r}). {WAY_ON}") from error
 
@@ -156,4 +188,11 @@ def _dask_client(machines: Machines) -> Iterator[Any]:
             f"({error}). Start one ('dask scheduler'), or mend the address."
         ) from error
     with client:
+        try:
+            client.wait_for_workers(1, timeout=CONNECT_SECONDS)
+        except TimeoutError as error:
+            raise ClusterError(
+                f"{machines.scheduler}: has no worker, and none came within {CONNECT_SECONDS} s. "
+                f"Start some ('dask worker {machines.scheduler}')."
+            ) from error
         yield client
