@@ -177,7 +177,9 @@ class LightGBM(Head):
             "min_child_samples": self.min_child_samples,
             "lambda_l2": self.lambda_l2,
             # The scores are few, and each says something of its own.
-            "feature_fraction": self.feature_fraction * (1 if self.scores_ is None else 3),
+            "feature_fraction": min(
+                1.0, self.feature_fraction * (1 if self.scores_ is None else 3)
+            ),
             "max_bin": self.max_bin,
             "seed": self.seed,
             "deterministic": True,

@@ -1,7 +1,9 @@
 """LightGBM on a Dask cluster, on embeddings that each worker reads for itself."""
 
+import logging
 from typing import Any
 
+import lightgbm
 import numpy as np
 from numpy.typing import NDArray
 
@@ -46,6 +48,10 @@ def train_on_cluster(
     from distributed import default_client
     from lightgbm.dask import DaskLGBMRegressor
 
+    # It says which ports it looks for, and that its own parameter n_jobs is ignored.
+    logger = logging.getLogger("lightgbm")
+    logger.setLevel(logging.ERROR)
+    lightgbm.register_logger(logger)
     client = default_client()
     out_of_fold = columns_of if isinstance(columns_of, OutOfFold) else None
     n_columns = out_of_fold.n_columns if out_of_fold else X.shape[1]

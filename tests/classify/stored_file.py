@@ -1,4 +1,4 @@
-"""A feature file of synthetic embeddings, whose rows are sorted by class as those of folders are."""
+"""A feature file of synthetic embeddings, sorted by class as those of folders are."""
 
 import hashlib
 from pathlib import Path
