@@ -103,6 +103,7 @@ def here(
     tasks: Iterable[tuple[Any, ...]],
     in_order: bool = False,  # noqa: ARG001, it always is
 ) -> Generator[Any, None, None]:
+    """Do the tasks in this very process, one after the other: see `Workers`."""
     return (function(*task) for task in tasks)
 
 
