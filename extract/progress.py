@@ -19,11 +19,11 @@ class Progress:
     ----------
     what : str
         What is being done.
-    n_images : int
-        How often, if all goes well.
+    n_images : int or None
+        How often, if all goes well; None where nobody knows.
     """
 
-    def __init__(self, what: str, n_images: int) -> None:
+    def __init__(self, what: str, n_images: int | None) -> None:
         self._is_terminal = sys.stderr.isatty()
         self._bar = tqdm(
             total=n_images,
@@ -84,8 +84,10 @@ class Progress:
 
     def __str__(self) -> str:
         rate = self._rate()
-        left = tqdm.format_interval((self._n_images - self._n_done) / rate) if rate else "?"
         rejected = f", {self._n_rejected} rejected" if self._n_rejected else ""
+        if self._n_images is None:
+            return f"{self._what}: {self._n_done} images so far, {rate:.1f} images/s{rejected}"
+        left = tqdm.format_interval((self._n_images - self._n_done) / rate) if rate else "?"
         return (
             f"{self._what}: {self._n_done} of {self._n_images} images, {rate:.1f} images/s, "
             f"{left} left{rejected}"

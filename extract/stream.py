@@ -178,12 +178,13 @@ def _hash(file: ImageFile) -> bytes | UnusableImageError:
 
 def _fetched(file: ImageFile) -> ImageFile:
     try:
-        return file._replace(read=partial(_give, file.read(file.path)))
+        return file._replace(read=partial(give, file.read(file.path)))
     except UnusableImageError as error:
         return file._replace(read=partial(_refuse, error))
 
 
-def _give(data: bytes, _: object) -> bytes:
+def give(data: bytes, _: object) -> bytes:
+    """Bytes that are at hand, as an `ImageFile` reads them."""
     return data
 
 

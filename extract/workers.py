@@ -3,7 +3,7 @@
 import fcntl
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -29,7 +29,7 @@ _OPEN: dict[Any, Embedder] = {}
 
 
 class BlockDone(NamedTuple):
-    """What became of a block of files.
+    """What became of a block of files, or of a shard.
 
     Attributes
     ----------
@@ -44,6 +44,11 @@ class BlockDone(NamedTuple):
     first: int
     outcomes: list[Outcome]
     said: list[str]
+
+    @property
+    def n_embedded(self) -> int:
+        """How many of its files went through the network."""
+        return sum(each.location is not None for each in self.outcomes)
 
 
 @dataclass(frozen=True)
@@ -138,17 +143,28 @@ def embed_files(
     blocks = (
         (job, known, first, files[first : first + n_rows]) for first in range(0, len(files), n_rows)
     )
+    for done in blocks_done(embed_block, blocks, machines, say):
+        for outcome in done.outcomes:
+            tell(outcome._replace(row=done.first + outcome.row))
+        on_embedded(done.n_embedded)
+    return f", on {machines}"
+
+
+def blocks_done(
+    function: Callable[..., BlockDone],
+    tasks: Iterable[tuple[Any, ...]],
+    machines: Machines,
+    say: Callable[[str], None],
+) -> Iterator[BlockDone]:
+    """What workers make of tasks, as they are done; what they say is said once."""
     said: set[str] = set()
     with at_work(machines) as workers:
-        for done in workers(embed_block, blocks):
+        for done in workers(function, tasks):
             for line in dict.fromkeys(done.said):
                 if line not in said:
                     say(line)
             said.update(done.said)
-            for outcome in done.outcomes:
-                tell(outcome._replace(row=done.first + outcome.row))
-            on_embedded(sum(each.location is not None for each in done.outcomes))
-    return f", on {machines}"
+            yield done
 
 
 def block_rows(n_files: int) -> int:
@@ -160,11 +176,22 @@ def embed_block(
     job: Job, known: KnownContents, first: int, files: Sequence[ImageFile]
 ) -> BlockDone:
     """Embed a block of files into one part; done twice, it gives the same part."""
-    pin_gpu()
     done = BlockDone(first, [], [])
-    once = replace(job, network=OpenOnce(job.network), part_images=len(files), part_seconds=np.inf)
-    Work(once, known, done.outcomes.append, done.said.append).do(files)
+    work_at(job, known, len(files), done, done.outcomes.append).do(files)
     return done
+
+
+def work_at(
+    job: Job,
+    known: KnownContents,
+    part_images: int,
+    done: BlockDone,
+    tell: Callable[[Outcome], object],
+) -> Work:
+    """The work of a worker; parts are cut by the number of images alone, so always alike."""
+    pin_gpu()
+    once = replace(job, network=OpenOnce(job.network), part_images=part_images, part_seconds=np.inf)
+    return Work(once, known, tell, done.said.append)
 
 
 @cache

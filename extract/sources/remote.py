@@ -107,10 +107,12 @@ def open_url(url: str) -> tuple[Any, str]:
     return filesystem, path
 
 
-def read_remote(filesystem: Any, path: str) -> bytes:
-    """All bytes of a file of fsspec's; `UnusableImageError` if there are none to be had."""
+def read_remote(
+    filesystem: Any, path: str, start: int | None = None, end: int | None = None
+) -> bytes:
+    """All bytes of a file of fsspec's, or some; `UnusableImageError` if they are not to be had."""
     try:
-        return bytes(patiently(lambda: filesystem.cat_file(path)))
+        return bytes(patiently(lambda: filesystem.cat_file(path, start=start, end=end)))
     except FileNotFoundError as error:
         raise UnusableImageError("no such file") from error
     except PermissionError as error:
