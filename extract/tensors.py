@@ -8,6 +8,7 @@
 """
 
 import io
+import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -112,9 +113,11 @@ def _until_it_fails(name: str, elements: Callable[[], Iterator[Any]]) -> Iterato
             yield element
             n_done += 1
     except load_tensorflow().errors.OpError as error:
+        # Without the names of TensorFlow's own nodes that stand around what happened.
+        what = re.sub(r"^\{\{.*?\}\} | \[Op:.*", "", str(error.message))
         raise DataError(
-            f"{name}: stopped after {n_done} images: {error.message or error}. What was finished "
-            "is kept: mend it, and run the same again."
+            f"{name}: stopped after {n_done} images: {what}. What was finished is kept: mend it, "
+            "and run the same again."
         ) from error
 
 
