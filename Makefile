@@ -55,7 +55,9 @@ SCRIPT    ?=
 # The folder's name; without DATA, the model's, or the run of the last `make features`.
 NAME      ?= $(if $(DATA),$(FOLDER),$(if $(MODEL),$(basename $(notdir $(MODEL))),$(LAST)))
 LAST       = $(shell cat runs/.last 2>/dev/null)
-FOLDER     = $(shell (cd "$(DATA)" 2>/dev/null && basename "$$PWD") || basename "$(DATA)")
+FOLDER     = $(shell (cd "$(SHARED)" 2>/dev/null && basename "$$PWD") || basename "$(SHARED)")
+# Of many tar shards, the folder that the first list lies in.
+SHARED     = $(if $(findstring {,$(DATA))$(findstring ::,$(DATA)),$(dir $(firstword $(subst ::, ,$(DATA)))),$(DATA:.tar=))
 
 RUN    = runs/$(NAME)
 PIP    = .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
@@ -74,7 +76,8 @@ help: ## this help
 	@echo "Variables:"
 	@awk -F ' ## ' '/^#: / { print "  " substr($$0, 4) }' $(MAKEFILE_LIST)
 
-#: DATA       folder of images: a folder per class, train/ val/ test/, or Food-101's layout
+#: DATA       folder of images: a folder per class, train/ val/ test/, or Food-101's layout;
+#:            or tar shards, "shards/{000..099}.tar"; here or behind a URL
 #: NAME       name of the run; everything goes to runs/NAME/ (the folder's name)
 #: WEIGHTS    imagenet, a path, or random (imagenet)
 #: SIZE       height and width of the network's input (224; make origin: 256)
