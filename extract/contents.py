@@ -71,10 +71,12 @@ class FileContents:
 
     def read(self, embedding: Embedding) -> None:
         """Hash files; those that are far away are embedded on the way."""
-        if words := self.unread(embedding.known):
-            embedding.say(words)
-            self._embed_unread(embedding)
-        self._hashes.keep()
+        try:
+            if words := self.unread(embedding.known):
+                embedding.say(words)
+                self._embed_unread(embedding)
+        finally:
+            self._hashes.keep()  # of an interrupted run too: far away, reading is what takes long
 
     def held(self) -> Held:
         """All of it."""

@@ -1,7 +1,7 @@
 """What a run puts through the network, whatever it comes from, and what became of it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -79,7 +79,7 @@ class Embedding:
                 rejected.append(Rejected(str(files[outcome.row].path), outcome.reason))
                 refuse_if_most(dataset, rejected)
 
-        self(embed_files, files, len(files), note_and_refuse, dataset.source.is_near)
+        self(embed_files, files, len(files), note_and_refuse)
 
     def __call__(
         self,
@@ -87,7 +87,6 @@ class Embedding:
         items: Sequence[Item],
         n_images: int | None,
         note: Callable[[Outcome], object] = lambda _: None,
-        is_near: bool = True,
     ) -> None:
         """Embed items that hold so many images, as far as it is known how many."""
         if not items:
@@ -109,7 +108,7 @@ class Embedding:
 
         with progress:
             how = embed(
-                replace(self.job, is_near=is_near),
+                self.job,
                 self.known.cached,
                 items,
                 self.machines,

@@ -16,7 +16,7 @@ from extract.errors import DataError, UnusableImageError
 from extract.read import ImageFile
 from extract.settings import Runtime
 from extract.stopwatch import Stopwatch
-from extract.stream import DecodedImage, KnownImage, decoded_images, read_ahead
+from extract.stream import DecodedImage, KnownImage, decoded_images
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Work:
         """
         job = self.job
         images = decoded_images(
-            self._remembered(files if job.is_near else read_ahead(files)),
+            self._remembered(files),
             job.size_px,
             self._reject,
             self.stopwatch,

@@ -9,8 +9,11 @@ from typing import Any
 
 from extract.errors import DataError, UnusableImageError
 from extract.sources.folder import file_stamp
-from extract.sources.remote import N_TRIES, open_url, patiently, read_remote, stamp
+from extract.sources.listing import stamp
+from extract.sources.patience import patiently, words
+from extract.sources.remote import open_url, read_remote
 
+HERE = "file://"
 SKIP_BYTES = 1 << 20
 
 
@@ -48,7 +51,7 @@ class Place:
         except (DataError, FileNotFoundError):
             raise
         except Exception as error:  # each store has errors of its own
-            raise DataError(f"{self.url}: cannot be opened ({error}).") from error
+            raise DataError(f"{self.url}: cannot be opened ({words(error)}).") from error
 
     def open(self) -> Any:
         """The file, opened for reading bytes."""
@@ -60,7 +63,9 @@ class Place:
     def read(self, start: int, n_bytes: int) -> bytes:
         """Some bytes of it; `UnusableImageError` if they are not to be had."""
         if not self.is_here:
-            return read_remote(*open_url(self.url), start, start + n_bytes)
+            data = read_remote(*open_url(self.url), start, start + n_bytes)
+            # A server that knows no ranges gives the whole file.
+            return data if len(data) <= n_bytes else data[start : start + n_bytes]
         try:
             with self.open() as file:
                 file.seek(start)
@@ -106,14 +111,14 @@ class Stream:
         Raises
         ------
         DataError
-            If they cannot be had, however often they are asked for.
+            If they are not to be had.
         """
         try:
             self.last = patiently(partial(self._read, n_bytes))
         except Exception as error:
             raise DataError(
-                f"{self._place.url}: cannot be read at byte {self._position}, tried {N_TRIES} "
-                f"times ({error}). What was finished is kept: run the same command again."
+                f"{self._place.url}: cannot be read on from byte {self._position} "
+                f"({words(error)}). What was finished is kept: run the same command again."
             ) from error
         self._position += len(self.last)
         return self.last
@@ -157,4 +162,5 @@ class Stream:
 
 def absolute(url: str) -> str:
     """A path on this machine from its root on; a URL as it is."""
-    return os.path.abspath(url) if Place(url).is_here else url
+    path = url.removeprefix(HERE)
+    return os.path.abspath(path) if Place(path).is_here else url

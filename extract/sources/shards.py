@@ -26,7 +26,7 @@ LAYOUT = "shards"
 BETWEEN = re.compile(r"(?<=\.tar)::")
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 # With these fsspec opens an archive as a folder.
-FOLDERS_IN_ARCHIVES = ("tar://", "zip://")
+FOLDER_IN_ARCHIVE = re.compile(r"(tar|zip|libarchive)(://|::)")
 MOST_NAMED = 5
 
 
@@ -160,7 +160,7 @@ class Shards:
 
 def are_shards(data: str) -> bool:
     """Whether a user means tar files; `DataError` for compressed ones."""
-    if data.startswith(FOLDERS_IN_ARCHIVES) or Path(data).is_dir():
+    if FOLDER_IN_ARCHIVE.match(data) or Path(data).is_dir():
         return False
     parts = BETWEEN.split(data)
     if any(part.lower().endswith(COMPRESSED) for part in parts):

@@ -30,7 +30,8 @@ def test_shards_are_named_from_the_folder_that_they_share() -> None:
 def test_what_else_ends_in_tar_is_what_it_was(tmp_path: Path) -> None:
     (tmp_path / "photos.tar").mkdir()
     assert open_source(tmp_path / "photos.tar") == Folder(tmp_path / "photos.tar")
-    assert open_source("tar://::photos.tar") == RemoteFolder("tar://::photos.tar")
+    for address in ("tar://::photos.tar", "tar::photos.tar", "zip://x::s3://one/0.tar"):
+        assert open_source(address) == RemoteFolder(address)
     assert names("simplecache::s3://one/0.tar") == ["0.tar"]
 
 
@@ -123,7 +124,7 @@ class BreakingFile:
 def test_a_stream_goes_on_at_the_byte_where_its_connection_broke(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can_seek: bool
 ) -> None:
-    monkeypatch.setattr("extract.sources.remote.PAUSE_SECONDS", 0)
+    monkeypatch.setattr("extract.sources.patience.PAUSE_SECONDS", 0)
     monkeypatch.setattr(Breaking, "can_seek", can_seek)
     monkeypatch.setattr(Breaking, "n_opened", 0)
     data = bytes(range(20))
@@ -137,11 +138,11 @@ def test_a_stream_goes_on_at_the_byte_where_its_connection_broke(
 def test_a_connection_that_ends_early_is_no_end_of_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("extract.sources.remote.PAUSE_SECONDS", 0)
+    monkeypatch.setattr("extract.sources.patience.PAUSE_SECONDS", 0)
     (tmp_path / "file").write_bytes(b"0123456789")
     stream = Stream(Place(str(tmp_path / "file")), 20)
     assert stream.read(10) == b"0123456789"
-    with pytest.raises(DataError, match="cannot be read at byte 10, tried 4 times"):
+    with pytest.raises(DataError, match=r"read on from byte 10 \(it ended before its 20"):
         stream.read(10)
 
 
