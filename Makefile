@@ -60,7 +60,9 @@ SHA256    ?=
 # The folder's name; without DATA, the model's, or the run of the last `make features`.
 NAME      ?= $(if $(DATA),$(FOLDER),$(if $(MODEL),$(basename $(notdir $(MODEL))),$(LAST)))
 LAST       = $(shell cat runs/.last 2>/dev/null)
-FOLDER     = $(shell (cd "$(DATA)" 2>/dev/null && basename "$$PWD") || basename "$(DATA)")
+FOLDER     = $(shell (cd "$(SHARED)" 2>/dev/null && basename "$$PWD") || basename "$(SHARED)")
+# Of many tar shards, the folder that the first list lies in.
+SHARED     = $(if $(findstring {,$(DATA))$(findstring ::,$(DATA)),$(dir $(firstword $(subst ::, ,$(DATA)))),$(DATA:.tar=))
 
 RUN    = runs/$(NAME)
 # Beside the runs and in none of them: whoever deletes a run keeps the 5 GB.
@@ -84,6 +86,7 @@ help: ## this help
 	@awk -F ' ## ' '/^#: / { print "  " substr($$0, 4) }' $(MAKEFILE_LIST)
 
 #: DATA       folder of images: a folder per class, train/ val/ test/, or Food-101's layout;
+#:            or tar shards, "shards/{000..099}.tar"; here or behind a URL;
 #:            where make food101 puts them (runs/downloads/food-101)
 #: NAME       name of the run; everything goes to runs/NAME/ (the folder's name)
 #: WEIGHTS    imagenet, a path, or random (imagenet)

@@ -11,6 +11,7 @@ from cache.reader import FeatureFile
 from classify.errors import RunError
 from extract.errors import UnusableImageError
 from extract.read import ImageFile
+from extract.sources import read_once
 from extract.sources.opening import open_source
 from extract.sources.source import Source
 from extract.stream import Batch, image_batches
@@ -48,7 +49,20 @@ def refuse_image(files: Sequence[ImageFile]) -> Callable[[int, UnusableImageErro
 
 def images_of(features: FeatureFile, data: str | Path | None) -> Source:
     """Where the images of a feature file lie: where they were, or where they are now, `data`."""
-    return open_source(data or str(features.config.data["folder"]))
+    config = features.config.data
+    if data is None and config["layout"] in read_once.LAYOUTS:
+        return read_once.ReadOnce(str(config["folder"]), str(config["layout"]))
+    return open_source(data or str(config["folder"]), features.path)
+
+
+def why_absent(images: Source) -> str:
+    """Why there are no images to look at, where a source is not there."""
+    if isinstance(images, read_once.ReadOnce):
+        return images.absence
+    return (
+        f"{images.name}: expected the images that the features were made from, found nothing. "
+        "Name the folder with --data (make: DATA=...)."
+    )
 
 
 def open_split(features: FeatureFile, split: str, images: Source) -> LabelledFiles:
@@ -66,10 +80,7 @@ def open_split(features: FeatureFile, split: str, images: Source) -> LabelledFil
         If the folder is not there, or a path of the file leads out of it.
     """
     if not images.is_there:
-        raise RunError(
-            f"{images.name}: expected the folder of images that {features.path} was made from, "
-            "found nothing. Name it with --data (make: DATA=...)."
-        )
+        raise RunError(why_absent(images))
     table, rows = features.table, features.rows(split)
     contents = table.contents()
     files = [images.file(table.paths[row], contents[row]) for row in rows]

@@ -27,7 +27,8 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "data",
         help="one folder per class, or train/ val/ test/ with class folders inside, or the layout "
-        "of Food-101; on this machine, or behind a URL such as s3://bucket/photos",
+        "of Food-101, or WebDataset's tar shards, 'shards/{000..099}.tar'; on this machine, or "
+        "behind a URL such as s3://bucket/photos",
     )
     parser.add_argument("--out", type=Path, required=True, help="the HDF5 file to write")
     parser.add_argument(

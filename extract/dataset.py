@@ -9,6 +9,8 @@ from extract.sources.layouts import IMAGE_EXTENSIONS
 from extract.sources.opening import open_source
 from extract.sources.source import Dataset, LabelledImage, Source
 
+FOLDERS = f"one folder per class with files that end in {', '.join(IMAGE_EXTENSIONS)}"
+
 
 def find_images(data: str | Path | Source) -> Dataset:
     """Find the labelled images of a source.
@@ -28,18 +30,32 @@ def find_images(data: str | Path | Source) -> Dataset:
         If there is no such source, it holds no images, or fewer than two classes.
     """
     dataset = list_images(data)
+    require_classes(dataset, FOLDERS)
+    return dataset
+
+
+def require_classes(dataset: Dataset, expected: str) -> None:
+    """Refuse what no classifier can be trained on.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    expected : str
+        How it should be laid out, for the error.
+
+    Raises
+    ------
+    DataError
+        If it holds no images, or fewer than two classes.
+    """
     name = dataset.source.name
     if not dataset.images:
-        raise DataError(
-            f"{name}: expected one folder per class with files that end in "
-            f"{', '.join(IMAGE_EXTENSIONS)}; found {_describe(dataset.rejected)}."
-        )
+        raise DataError(f"{name}: expected {expected}; found {_describe(dataset.rejected)}.")
     if len(dataset.classes) == 1:
         raise DataError(
             f"{name}: found one class only, {dataset.classes[0]!r}; a classifier needs at least "
-            "two. Expected one folder per class."
+            f"two. Expected {expected}."
         )
-    return dataset
 
 
 def list_images(data: str | Path | Source) -> Dataset:

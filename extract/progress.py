@@ -20,13 +20,13 @@ class Progress:
     ----------
     what : str
         What is being done.
-    n_total : int
-        How often, if all goes well.
+    n_total : int or None
+        How often, if all goes well; None where nobody knows.
     unit : str
         Of what: `IMAGES` or `BYTES`.
     """
 
-    def __init__(self, what: str, n_total: int, unit: str = IMAGES) -> None:
+    def __init__(self, what: str, n_total: int | None, unit: str = IMAGES) -> None:
         self._is_terminal = sys.stderr.isatty()
         self._bar = tqdm(
             total=n_total,
@@ -88,8 +88,11 @@ class Progress:
 
     def __str__(self) -> str:
         rate = self._rate()
-        left = tqdm.format_interval((self._n_total - self._n_done) / rate) if rate else "?"
         rejected = f", {self._n_rejected} rejected" if self._n_rejected else ""
+        if self._n_total is None:
+            so_far = f"{self._n_done} {self._unit} so far"
+            return f"{self._what}: {so_far}, {rate:.1f} {self._unit}/s{rejected}"
+        left = tqdm.format_interval((self._n_total - self._n_done) / rate) if rate else "?"
         if self._unit == BYTES:
             done, total, speed = (
                 tqdm.format_sizeof(n, "B") for n in (self._n_done, self._n_total, rate)

@@ -1,34 +1,36 @@
 """Stage one: plan what is missing, run it, commit it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cache.disk import require_free, temporary_path
-from cache.format import Rejected, Table, count_splits, describe_counts
+from cache.format import Table, count_splits, describe_counts
 from cache.lock import one_writer
 from cache.parts import Parts
 from cache.writer import n_bytes, write_features
 from extract.backbones import MEAN_COLOR, Backbone, create_backbone
+from extract.contents import Contents, FileContents
 from extract.dataset import find_images
 from extract.devices import GPU, find_devices, has_nvidia_gpu
-from extract.errors import UnusableImageError
-from extract.hashes import Hashed, Hashes
+from extract.embedding import Embedding
+from extract.hashes import Hashed
 from extract.machines import LOCAL, Machines
+from extract.once_contents import OnceContents
 from extract.plan import (
     Known,
     Plan,
     check_table,
     make_plan,
     previous_precision,
-    refuse_if_most,
     require_usable,
 )
-from extract.progress import Progress
-from extract.read import ImageFile
 from extract.settings import AUTO, FLOAT32, MIXED_FLOAT16, ExtractSettings
+from extract.shard_contents import ShardContents
+from extract.sources.opening import open_source
+from extract.sources.read_once import ReadOnce
+from extract.sources.shards import Shards
 from extract.sources.source import Dataset, Source
 from extract.work import Job, Outcome
-from extract.workers import embed_files
 
 # A killed run loses at most the part in flight.
 PART_IMAGES = 512
@@ -67,11 +69,11 @@ def extract_features(
     DataError, WeightsError, FeatureFileError, StorageError, ClusterError
         For what the user can mend. Parts finished until then are kept.
     """
-    backbone, dataset = _open(data, out, settings)
+    backbone, contents = _open(data, out, settings, machines)
     if backbone.identity.has_random_weights:
         say("RANDOM WEIGHTS: this network knows nothing. For demos and tests only.")
     with one_writer(out):
-        return _Extraction(backbone, dataset, out, settings, machines, say).run()
+        return _Extraction(backbone, contents, out, settings, machines, say).run()
 
 
 def describe_plan(
@@ -82,15 +84,15 @@ def describe_plan(
     machines: Machines = Machines(),  # noqa: B008, it is frozen
 ) -> None:
     """Say what `extract_features` would do, and write nothing; takes and raises the same."""
-    backbone, dataset = _open(data, out, settings)
-    _Extraction(backbone, dataset, out, settings, machines, say).describe()
+    backbone, contents = _open(data, out, settings, machines)
+    _Extraction(backbone, contents, out, settings, machines, say).describe()
 
 
 def _open(
-    data: str | Path | Source, out: Path, settings: ExtractSettings
-) -> tuple[Backbone, Dataset]:
+    data: str | Path | Source, out: Path, settings: ExtractSettings, machines: Machines
+) -> tuple[Backbone, Contents]:
     # Before weights are fetched, or GPUs looked for, for a folder that is not there.
-    dataset = find_images(data)
+    contents = _contents_of(data, out, machines)
     backbone = create_backbone(
         settings.backbone,
         settings.weights,
@@ -98,7 +100,17 @@ def _open(
         settings.pooling,
         _choose_precision(out, settings),
     )
-    return backbone, dataset
+    return backbone, contents
+
+
+def _contents_of(data: str | Path | Source, out: Path, machines: Machines) -> Contents:
+    source = open_source(data, out) if isinstance(data, str | Path) else data
+    if isinstance(source, Shards):
+        return ShardContents(source)
+    if isinstance(source, ReadOnce):
+        return OnceContents(source)
+    reads_first = source.is_near and machines.backend == LOCAL
+    return FileContents(find_images(source), out, reads_first)
 
 
 def _choose_precision(out: Path, settings: ExtractSettings) -> str:
@@ -120,35 +132,39 @@ class _Extraction:
     def __init__(
         self,
         backbone: Backbone,
-        dataset: Dataset,
+        contents: Contents,
         out: Path,
         settings: ExtractSettings,
         machines: Machines,
         say: Callable[[str], None],
     ) -> None:
-        self.backbone, self.dataset, self.out = backbone, dataset, out
-        self.settings, self.machines, self.say = settings, machines, say
+        self.backbone, self.contents, self.out = backbone, contents, out
+        self.settings, self.say = settings, say
         # Other processes may work in other folders.
         self.parts = Parts(out.absolute(), backbone.identity.fingerprint)
         self.known = Known.find(out, backbone.identity, self.parts, settings, say)
-        paths = [image.path for image in dataset.images]
-        self.hashes = Hashes(dataset.source, paths, out.with_name(f"{out.name}.hashes"))
+        runtime, size_px = settings.runtime, settings.size_px
+        job = Job(
+            backbone,
+            size_px,
+            runtime,
+            self.parts,
+            PART_IMAGES,
+            PART_SECONDS,
+            backbone.identity,
+        )
+        self.embedding = Embedding(job, self.known, out, backbone.dim, machines, say)
 
     def run(self) -> Table:
         """Extract what is missing, and write the file."""
-        try:
-            if self._reads_first:
-                self.hashes.read()
-            else:
-                self._extract_unread()
-        finally:
-            self.hashes.keep()  # of an interrupted run too: far away, reading is what takes long
-        plan = self._plan()
-        self.say(f"{self.dataset.source.name}: {plan}")
+        self.contents.read(self.embedding)
+        dataset, hashes = self.contents.held()
+        plan = self._plan(dataset, hashes)
+        self.say(f"{dataset.source.name}: {plan}")
         self._require_room(plan)
-        self._extract_missing(plan)
+        self._extract_missing(plan, dataset)
         table = plan.table.without(self.known.unusable)
-        require_usable(table, self.dataset)
+        require_usable(table, dataset)
         _say_rejected(table, self.say)
         for warning in check_table(table):
             self.say(f"note: {warning}")
@@ -158,89 +174,24 @@ class _Extraction:
 
     def describe(self) -> None:
         """Say what `run` would do."""
-        if self._reads_first:
-            self.hashes.read()
-        if n_unread := len(self.hashes.unread):
-            self._say_unread(n_unread)
-        else:
-            self.say(f"{self.dataset.source.name}: {self._plan()}")
-
-    @property
-    def _reads_first(self) -> bool:
-        """Whether files are hashed here before any is embedded, so that the plan is known first.
-
-        Files far away, or those of a cluster, are read once: hashed and embedded in one go.
-        """
-        return self.dataset.source.is_near and self.machines.backend == LOCAL
-
-    def _plan(self) -> Plan:
-        hashes = self.hashes.complete()
-        return make_plan(self.dataset, hashes, self.backbone.identity, self.known, self.settings)
-
-    def _say_unread(self, n_unread: int) -> None:
-        name, n_images = self.dataset.source.name, len(self.dataset.images)
-        self.say(
-            f"{name}: {n_unread} of {n_images} files not read before: to be read, and extracted "
-            "where their content is new"
-        )
-
-    def _extract_unread(self) -> None:
-        unread = self.hashes.unread
-        if not unread:
+        if unread := self.contents.unread(self.known):
+            self.say(unread)
             return
-        self._say_unread(len(unread))
-        require_free(self.out.parent, len(unread) * 4 * self.backbone.dim)
-        images, source = self.dataset.images, self.dataset.source
+        dataset, hashes = self.contents.held()
+        self.say(f"{dataset.source.name}: {self._plan(dataset, hashes)}")
 
-        def note(outcome: Outcome) -> None:
-            found: Hashed = outcome.content or UnusableImageError(outcome.reason)
-            self.hashes.found[unread[outcome.row]] = found
+    def _plan(self, dataset: Dataset, hashes: Sequence[Hashed]) -> Plan:
+        return make_plan(dataset, hashes, self.backbone.identity, self.known, self.settings)
 
-        self._embed([source.file(images[row].path) for row in unread], note)
-
-    def _extract_missing(self, plan: Plan) -> None:
-        contents, source = list(plan.missing), self.dataset.source
+    def _extract_missing(self, plan: Plan, dataset: Dataset) -> None:
+        contents = list(plan.missing)
 
         def note(outcome: Outcome) -> None:
             if outcome.reason:
                 self.known.unusable[contents[outcome.row]] = outcome.reason
 
-        self._embed([source.file(path, each) for each, path in plan.missing.items()], note)
-
-    def _embed(self, files: list[ImageFile], note: Callable[[Outcome], None]) -> None:
-        """Embed files into parts, here or elsewhere."""
-        if not files:
-            return
-        progress = Progress("extract", len(files))
-        rejected: list[Rejected] = []
-
-        def tell(outcome: Outcome) -> None:
-            note(outcome)
-            if outcome.location is not None:
-                self.known.cached[outcome.content] = outcome.location
-            elif outcome.reason:
-                progress.reject()
-                if outcome.content:
-                    self.known.unusable[outcome.content] = outcome.reason
-                rejected.append(Rejected(str(files[outcome.row].path), outcome.reason))
-                refuse_if_most(self.dataset, rejected)
-            else:
-                progress.update()
-
-        job = Job(
-            self.backbone,
-            self.settings.size_px,
-            self.settings.runtime,
-            self.parts,
-            PART_IMAGES,
-            PART_SECONDS,
-            self.backbone.identity,
-        )
-        with progress:
-            how = embed_files(
-                job, self.known.cached, files, self.machines, tell, progress.update, self.say
-            )
-        self.say(f"{progress.summary()}{how}")
+        files = [dataset.source.file(path, each) for each, path in plan.missing.items()]
+        self.embedding.files(dataset, files, note)
 
     def _require_room(self, plan: Plan) -> None:
         """Room for the parts, and for the new file while the old one is still there."""

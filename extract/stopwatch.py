@@ -34,6 +34,8 @@ class Stopwatch:
 
     def __str__(self) -> str:
         """Every stage and its seconds, and which of them held up the others."""
+        if not self._seconds:
+            return "nothing was measured"
         stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in self._seconds.items())
         slowest = max(self._seconds, key=self._seconds.__getitem__)
         return f"{stages}; the bottleneck is {slowest}"

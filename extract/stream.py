@@ -181,12 +181,13 @@ def _fetched(file: ImageFile) -> ImageFile:
     if file.read is read_file:
         return file
     try:
-        return file._replace(read=partial(_give, file.read(file.path)))
+        return file._replace(read=partial(give, file.read(file.path)))
     except UnusableImageError as error:
         return file._replace(read=partial(_refuse, error))
 
 
-def _give(data: bytes, _: object) -> bytes:
+def give(data: bytes, _: object) -> bytes:
+    """Bytes that are at hand, as an `ImageFile` reads them."""
     return data
 
 

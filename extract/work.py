@@ -1,7 +1,7 @@
 """Files to finished parts of embeddings: what one process does, here or as a worker elsewhere."""
 
 import time
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -96,9 +96,10 @@ class Work:
     on_embedded: Callable[[int], object] = lambda _: None
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
     _contents: dict[int, bytes] = field(default_factory=dict)
+    _paths: dict[int, Path | str] = field(default_factory=dict)
 
-    def do(self, files: Sequence[ImageFile]) -> None:
-        """Embed files.
+    def do(self, files: Iterable[ImageFile]) -> None:
+        """Embed files, which are asked for as they are needed.
 
         Raises
         ------
@@ -108,7 +109,7 @@ class Work:
         """
         job = self.job
         images = decoded_images(
-            files,
+            self._remembered(files),
             job.size_px,
             self._reject,
             self.stopwatch,
@@ -119,13 +120,20 @@ class Work:
             job.network, self._noted(images), job.runtime, self.stopwatch, self.say
         )
         for rows, embeddings in self._in_parts(embedded):
-            _refuse_infinite(embeddings, [files[row].path for row in rows])
+            _refuse_infinite(embeddings, [self._paths[row] for row in rows.tolist()])
             self._finish(rows.tolist(), embeddings)
 
+    def _remembered(self, files: Iterable[ImageFile]) -> Iterator[ImageFile]:
+        for row, file in enumerate(files):
+            self._paths[row] = file.path
+            yield file
+
     def _reject(self, row: int, reason: UnusableImageError) -> None:
+        del self._paths[row]
         self.tell(Outcome(row, reason.content, str(reason)))
 
     def _skip(self, image: KnownImage) -> None:
+        del self._paths[image.row]
         self.tell(Outcome(image.row, image.content_sha256))
 
     def _noted(self, images: Iterator[DecodedImage]) -> Iterator[DecodedImage]:
@@ -138,6 +146,7 @@ class Work:
         with self.stopwatch.measure("write"):
             locations = self.job.parts.add(contents, embeddings)
         for row, content in zip(rows, contents, strict=True):
+            del self._paths[row]
             self.tell(Outcome(row, content, location=locations[content]))
 
     def _in_parts(self, embedded: Iterator[Embedded]) -> Iterator[Embedded]:

@@ -5,7 +5,7 @@ import os
 import socket
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cache
@@ -38,7 +38,7 @@ _OPENING = threading.Lock()
 
 
 class BlockDone(NamedTuple):
-    """What became of a block of files.
+    """What became of a block of files, or of a shard.
 
     Attributes
     ----------
@@ -56,6 +56,11 @@ class BlockDone(NamedTuple):
     outcomes: list[Outcome]
     said: list[str]
     worker: str
+
+    @property
+    def n_embedded(self) -> int:
+        """How many of its files went through the network."""
+        return sum(each.location is not None for each in self.outcomes)
 
 
 @dataclass(frozen=True)
@@ -147,7 +152,7 @@ class OpenOnce:
         found = getattr(self.network, "identity", self.identity)
         if differences := self.identity.differences(found):
             raise WeightsError(
-                f"{_whoami()}: has another network ({'; '.join(differences)}). Every machine needs "
+                f"{whoami()}: has another network ({'; '.join(differences)}). Every machine needs "
                 "the same weights, Keras and TensorFlow."
             )
 
@@ -196,19 +201,30 @@ def embed_files(
         (common, first, [_from_anywhere(file) for file in files[first : first + n_rows]])
         for first in range(0, len(files), n_rows)
     )
+    for done in blocks_done(embed_block, blocks, machines, say):
+        for outcome in done.outcomes:
+            _require_unreadable(files[done.first + outcome.row], outcome, done.worker)
+            tell(outcome._replace(row=done.first + outcome.row))
+        on_embedded(done.n_embedded)
+    return f", on {machines}"
+
+
+def blocks_done(
+    function: Callable[..., BlockDone],
+    tasks: Iterable[tuple[Any, ...]],
+    machines: Machines,
+    say: Callable[[str], None],
+) -> Iterator[BlockDone]:
+    """What workers make of tasks, as they are done; what they say is said once."""
     said: set[str] = set()
-    with at_work(machines) as workers, closing(workers(embed_block, blocks)) as all_done:
+    with at_work(machines) as workers, closing(workers(function, tasks)) as all_done:
         for done in all_done:
             _require_parts(done)
             for line in dict.fromkeys(done.said):
                 if line not in said:
                     say(line)
             said.update(done.said)
-            for outcome in done.outcomes:
-                _require_unreadable(files[done.first + outcome.row], outcome, done.worker)
-                tell(outcome._replace(row=done.first + outcome.row))
-            on_embedded(sum(each.location is not None for each in done.outcomes))
-    return f", on {machines}"
+            yield done
 
 
 def _from_anywhere(file: ImageFile) -> ImageFile:
@@ -252,21 +268,35 @@ def embed_block(common: BlockJob, first: int, files: Sequence[ImageFile]) -> Blo
         If this process has another version of headbench.
     WeightsError, DeviceError, DataError, StorageError
     """
+    done = BlockDone(first, [], [], whoami())
+    work_at(common, len(files), done, done.outcomes.append).do(files)
+    return done
+
+
+def work_at(
+    common: BlockJob, part_images: int, done: BlockDone, tell: Callable[[Outcome], object]
+) -> Work:
+    """The work of a worker; parts are cut by the number of images alone, so always alike.
+
+    Raises
+    ------
+    ClusterError
+        If this process has another version of headbench.
+    """
     if common.made_by != created_by():
         raise ClusterError(
-            f"{_whoami()}: has {created_by()}, expected {common.made_by}. Every machine needs the "
+            f"{whoami()}: has {created_by()}, expected {common.made_by}. Every machine needs the "
             "same."
         )
     pin_gpu()
     share_cores(common.n_processes)
-    done = BlockDone(first, [], [], _whoami())
     network = OpenOnce(common.job.network, common.job.identity)
-    job = replace(common.job, network=network, part_images=len(files), part_seconds=np.inf)
-    Work(job, common.known, done.outcomes.append, done.said.append).do(files)
-    return done
+    job = replace(common.job, network=network, part_images=part_images, part_seconds=np.inf)
+    return Work(job, common.known, tell, done.said.append)
 
 
-def _whoami() -> str:
+def whoami() -> str:
+    """Name this process as a user may find it."""
     return f"worker {os.getpid()} on {socket.gethostname()}"
 
 

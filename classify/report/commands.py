@@ -4,6 +4,7 @@ import shlex
 
 from classify.report.source import Source
 from classify.run import is_finetuned
+from extract.sources import read_once
 
 
 def commands(source: Source) -> list[str]:
@@ -19,6 +20,8 @@ def commands(source: Source) -> list[str]:
 
 def _extraction(source: Source) -> str:
     config, identity = source.features.config, source.features.identity
+    if config.data["layout"] in read_once.LAYOUTS:
+        return ""  # it was Python that handed the images over
     options = {
         "out": source.run.features_path,
         "weights": config.weights,

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cache.reader import FeatureFile
+from classify.labelled_files import why_absent
 from extract.errors import DataError, UnusableImageError
 from extract.read import ImageFile
 from extract.sources.source import Source
@@ -83,10 +84,7 @@ class Thumbnails:
         if not self.missing:
             return ""
         if not self.images.is_there:
-            return (
-                f"No pictures: the folder of images, {self.images.name}, is not there. "
-                "Name it with --data (make: DATA=...)."
-            )
+            return f"No pictures: {why_absent(self.images)}"
         row, reason = next(iter(self.missing.items()))
         return (
             f"{len(self.missing)} of {self.n_asked} pictures cannot be shown, such as "

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,16 +57,19 @@ class Folder:
         """
         stamps = np.full((len(paths), N_STAMPS), -1, dtype=np.int64)
         for row, path in enumerate(paths):
-            try:
-                found = os.stat(f"{self.root}/{path}")
-            except OSError:
-                continue  # whoever reads it finds out why
-            inode = found.st_ino & 0x7FFF_FFFF_FFFF_FFFF
-            stamps[row] = (found.st_size, found.st_mtime_ns, found.st_ctime_ns, inode)
+            with suppress(OSError):  # whoever reads it finds out why
+                stamps[row] = file_stamp(f"{self.root}/{path}")
         return stamps
 
     def _read(self, path: str) -> bytes:
         return (self.root / path).read_bytes()
+
+
+def file_stamp(path: str) -> tuple[int, int, int, int]:
+    """A row of `Folder.stamps`; `OSError` if there is no such file."""
+    found = os.stat(path)
+    inode = found.st_ino & 0x7FFF_FFFF_FFFF_FFFF
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, inode
 
 
 def image_path(root: Path, relative: str) -> Path:

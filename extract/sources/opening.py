@@ -4,13 +4,13 @@ from pathlib import Path
 
 from extract.sources.addresses import is_address, refuse_secrets
 from extract.sources.folder import Folder
+from extract.sources.place import HERE
 from extract.sources.remote import RemoteFolder
+from extract.sources.shards import Shards, are_shards
 from extract.sources.source import Source
 
-HERE = "file://"
 
-
-def open_source(data: str | Path) -> Source:
+def open_source(data: str | Path, features: Path | None = None) -> Source:
     """A source by what the user calls it; nothing is read yet.
 
     Parameters
@@ -19,14 +19,25 @@ def open_source(data: str | Path) -> Source:
         A folder: one folder per class; or ``train/``, ``val/``, ``test/`` with class folders
         inside; or the layout of Food-101, ``images/CLASS/ID.jpg`` with ``meta/train.txt`` and
         ``meta/test.txt``. The same behind any URL that fsspec knows, such as ``s3://bucket/photos``
-        or ``zip://photos::s3://bucket/all.zip``.
+        or ``zip://photos::s3://bucket/all.zip``. Or tar shards, here or behind URLs:
+        ``shards/{000..099}.tar``, several lists of them with ``::`` in between.
+    features : Path or None
+        The feature file that is made of it: what shards hold is written down beside that.
 
     Raises
     ------
     DataError
-        If it is a URL with a password or a query in it.
+        If it is a URL with a password or a query in it, or shards are compressed.
     """
+    if are_shards(str(data)):
+        refuse_secrets(str(data))
+        return Shards(str(data), indexes_beside(features or Path("features.h5")))
     if isinstance(data, str) and is_address(data) and not data.startswith(HERE):
         refuse_secrets(data)
         return RemoteFolder(data)
     return Folder(Path(str(data).removeprefix(HERE)))
+
+
+def indexes_beside(features: Path) -> Path:
+    """Where the indexes of shards lie, by the feature file that is made of them."""
+    return features.with_name(f"{features.name}.shards")

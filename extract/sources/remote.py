@@ -168,8 +168,10 @@ def open_url(url: str) -> tuple[Any, str]:
     return filesystem, path
 
 
-def read_remote(filesystem: Any, path: str) -> bytes:
-    """All bytes of a file of fsspec's.
+def read_remote(
+    filesystem: Any, path: str, start: int | None = None, end: int | None = None
+) -> bytes:
+    """All bytes of a file of fsspec's, or those from `start` to `end`.
 
     Raises
     ------
@@ -177,7 +179,7 @@ def read_remote(filesystem: Any, path: str) -> bytes:
         If there are none to be had; `UnansweredError` if there may be another time.
     """
     try:
-        return bytes(patiently(partial(_read_once, filesystem, path)))
+        return bytes(patiently(partial(_read_once, filesystem, path, start, end)))
     except FileNotFoundError as error:
         raise UnusableImageError("no such file") from error
     except PermissionError as error:
@@ -187,16 +189,18 @@ def read_remote(filesystem: Any, path: str) -> bytes:
         raise kind(f"cannot be read: {words(error)}") from error
 
 
-def _read_once(filesystem: Any, path: str) -> bytes:
+def _read_once(filesystem: Any, path: str, start: int | None, end: int | None) -> bytes:
     if is_archive(filesystem):
         with _ARCHIVES:
-            return filesystem.cat_file(path)  # type: ignore[no-any-return]
+            return filesystem.cat_file(path, start=start, end=end)  # type: ignore[no-any-return]
     if not filesystem.async_impl:
-        return filesystem.cat_file(path)  # type: ignore[no-any-return]
+        return filesystem.cat_file(path, start=start, end=end)  # type: ignore[no-any-return]
     from fsspec.asyn import sync
 
-    read = filesystem._cat_file  # fsspec's own cat_file has no limit of time
-    return sync(filesystem.loop, read, path, timeout=READ_SECONDS)  # type: ignore[no-any-return]
+    # fsspec's own cat_file has no limit of time.
+    return sync(  # type: ignore[no-any-return]
+        filesystem.loop, filesystem._cat_file, path, start=start, end=end, timeout=READ_SECONDS
+    )
 
 
 def _advice(filesystem: Any) -> str:

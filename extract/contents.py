@@ -1,0 +1,93 @@
+"""What a source holds, found out by reading what was not read before."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from extract.embedding import Embedding
+from extract.errors import UnusableImageError
+from extract.hashes import Hashed, Hashes
+from extract.plan import Known
+from extract.sources.source import Dataset
+from extract.work import Outcome
+
+
+class Held(NamedTuple):
+    """All that a source holds.
+
+    Attributes
+    ----------
+    dataset : Dataset
+    hashes : sequence of bytes or UnusableImageError, length n_images
+        SHA-256 of each image, or why it cannot be read.
+    """
+
+    dataset: Dataset
+    hashes: Sequence[Hashed]
+
+
+class Contents(Protocol):
+    """How it is found out what a source holds."""
+
+    def unread(self, known: Known) -> str:
+        """What `read` has to read and to embed, in a line; empty if that is nothing."""
+
+    def read(self, embedding: Embedding) -> None:
+        """Read what was not read before; where that is embedded in one go, embed it."""
+
+    def held(self) -> Held:
+        """All of it, once it has been read; `DataError` if no classifier can be trained on it."""
+
+
+class FileContents:
+    """Those of image files, which are listed before any is read.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    out : Path
+        The feature file: what is known of the files lies beside it.
+    reads_first : bool
+        Whether files are hashed here before any is embedded, so that the plan is known first. Else
+        each is read once, hashed and embedded in one go: those that lie far away, or for which
+        there is a cluster.
+    """
+
+    def __init__(self, dataset: Dataset, out: Path, reads_first: bool) -> None:
+        self._dataset, self._reads_first = dataset, reads_first
+        paths = [image.path for image in dataset.images]
+        self._hashes = Hashes(dataset.source, paths, out.with_name(f"{out.name}.hashes"))
+
+    def unread(self, known: Known) -> str:  # noqa: ARG002, hashes are of any network
+        """How many files have to be read and embedded in one go."""
+        if self._reads_first:
+            self._hashes.read()
+        if n_unread := len(self._hashes.unread):
+            return (
+                f"{self._dataset.source.name}: {n_unread} of {len(self._dataset.images)} files not "
+                "read before: to be read, and extracted where their content is new"
+            )
+        return ""
+
+    def read(self, embedding: Embedding) -> None:
+        """Hash files; those that are far away are embedded on the way."""
+        try:
+            if words := self.unread(embedding.known):
+                embedding.say(words)
+                self._embed_unread(embedding)
+        finally:
+            self._hashes.keep()  # of an interrupted run too: far away, reading is what takes long
+
+    def held(self) -> Held:
+        """All of it."""
+        return Held(self._dataset, self._hashes.complete())
+
+    def _embed_unread(self, embedding: Embedding) -> None:
+        unread, source = self._hashes.unread, self._dataset.source
+        files = [source.file(self._dataset.images[row].path) for row in unread]
+
+        def note(outcome: Outcome) -> None:
+            found: Hashed = outcome.content or UnusableImageError(outcome.reason)
+            self._hashes.found[unread[outcome.row]] = found
+
+        embedding.files(self._dataset, files, note)

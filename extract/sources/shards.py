@@ -1,0 +1,220 @@
+"""Tar files of images with their classes beside them, as WebDataset writes them."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cache.format import Rejected
+from extract.errors import DataError
+from extract.read import ImageFile
+from extract.sources.braces import expand_braces
+from extract.sources.layouts import SPLIT_FOLDERS
+from extract.sources.place import Place, absolute
+from extract.sources.shard_index import Entry, ShardIndex, read_index
+from extract.sources.source import N_STAMPS, Found, LabelledImage, Listing
+from extract.stream import N_READERS
+from extract.threads import map_ahead
+
+LAYOUT = "shards"
+# Between lists of shards; other "::" belong to fsspec's URLs.
+BETWEEN = re.compile(r"(?<=\.tar)::")
+COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
+# With these fsspec opens an archive as a folder.
+FOLDER_IN_ARCHIVE = re.compile(r"(tar|zip|libarchive)(://|::)")
+MOST_NAMED = 5
+
+
+class Shard(NamedTuple):
+    """One tar file.
+
+    Attributes
+    ----------
+    place : Place
+    name : str
+        Relative to the folder that all shards have in common: images are called NAME/MEMBER.
+    index_path : Path
+        Where what it holds is written down.
+    given_split : str or None
+        ``train``, ``val`` or ``test`` where the names of all shards say so.
+    """
+
+    place: Place
+    name: str
+    index_path: Path
+    given_split: str | None
+
+
+@dataclass(frozen=True)
+class Shards:
+    """Tar files; what they hold is known once each has been read.
+
+    Attributes
+    ----------
+    name : str
+        As the user wrote it: ``shards/{000..099}.tar``.
+    indexes : Path
+        Folder of what is known of each.
+    """
+
+    name: str
+    indexes: Path
+    is_near = False
+    _read: dict[str, ShardIndex | None] = field(default_factory=dict, repr=False, compare=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # To other processes goes nothing that they can read themselves.
+        return {"name": self.name, "indexes": self.indexes, "_read": {}}
+
+    @cached_property
+    def shards(self) -> dict[str, Shard]:
+        """All of them by name, in order; `DataError` where their names cannot be made out."""
+        places = [
+            Place(absolute(url)) for part in BETWEEN.split(self.name) for url in expand_braces(part)
+        ]
+        urls = [place.url for place in places]
+        rows = zip(places, names_of(urls), splits_of(urls), strict=True)
+        return {
+            name: Shard(place, name, self.indexes / f"{name}.h5", split)
+            for place, name, split in rows
+        }
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there are indexes, and those shards that should be on this machine."""
+        places = [shard.place for shard in self.shards.values()]
+        return self.indexes.is_dir() and all(
+            Path(place.url).exists() for place in places if place.is_here
+        )
+
+    def index(self, shard: Shard) -> ShardIndex | None:
+        """What is known of a shard; None if nothing is."""
+        if shard.name not in self._read:
+            self._read[shard.name] = read_index(shard.index_path)
+        return self._read[shard.name]
+
+    def forget(self) -> None:
+        """Read indexes anew from now on: shards have been read."""
+        self._read.clear()
+
+    def find(self) -> Listing:
+        """What the indexes say; `DataError` if one is missing: the shard was not read yet."""
+        found: list[Found] = []
+        for shard in self.shards.values():
+            found += [_found(shard, entry) for entry in self._known(shard).entries]
+        return Listing(LAYOUT, found)
+
+    def file(self, path: str, content: bytes | None = None) -> ImageFile:
+        """An image of it, whose bytes alone are read; `DataError` if no shard holds it."""
+        for end in re.finditer(r"\.tar(?=/)", path):
+            shard = self.shards.get(path[: end.end()])
+            member = path[end.end() + 1 :]
+            if shard is not None and member in self._known(shard).places:
+                place = self._known(shard).places[member]
+                return ImageFile(path, content, partial(_read_member, shard.place, *place))
+        raise DataError(f"{path!r}: {self.name} holds no such image.")
+
+    def stamps(self, paths: Sequence[str]) -> NDArray[np.int64]:
+        """Nothing tells versions of an image apart here: those of whole shards are looked at."""
+        return np.full((len(paths), N_STAMPS), -1, dtype=np.int64)
+
+    def shard_stamps(self) -> dict[str, tuple[int, ...]]:
+        """What changes when a shard does, by name.
+
+        Raises
+        ------
+        DataError
+            If shards are missing; it names them.
+        """
+        shards = self.shards.values()
+        stamps = list(map_ahead(_stamp, shards, N_READERS, 2 * N_READERS))
+        missing = [
+            shard.place.url for shard, stamp in zip(shards, stamps, strict=True) if stamp is None
+        ]
+        if missing:
+            raise DataError(
+                f"{self.name}: expected {len(stamps)} shards, found {len(stamps) - len(missing)}. "
+                f"Not there: {', '.join(missing[:MOST_NAMED])}"
+                f"{', ...' if len(missing) > MOST_NAMED else ''}. Fetch them, or mend the range."
+            )
+        return {
+            shard.name: stamp
+            for shard, stamp in zip(shards, stamps, strict=True)
+            if stamp is not None
+        }
+
+    def _known(self, shard: Shard) -> ShardIndex:
+        index = self.index(shard)
+        if index is None:
+            raise DataError(
+                f"{shard.index_path}: expected the index of {shard.place.url}, found none, so "
+                "nothing tells which images it holds. Run 'make features' with these shards."
+            )
+        return index
+
+
+def are_shards(data: str) -> bool:
+    """Whether a user means tar files; `DataError` for compressed ones."""
+    if FOLDER_IN_ARCHIVE.match(data) or Path(data).is_dir():
+        return False
+    parts = BETWEEN.split(data)
+    if any(part.lower().endswith(COMPRESSED) for part in parts):
+        raise DataError(
+            f"{data}: a compressed tar file has to be read from its beginning for every image that "
+            "is looked at later. Unpack it (gunzip, unxz ...): images are compressed already."
+        )
+    return all(part.endswith(".tar") for part in parts)
+
+
+def splits_of(urls: Sequence[str]) -> list[str | None]:
+    """The split that the name of each shard, or else of its folder, says; if all say one.
+
+    ``imagenet-train-000.tar`` and ``train/000.tar`` do. Without any of train, nobody is told
+    anything: they are all that there is.
+    """
+    splits = [_split_in(url.split("/")) for url in urls]
+    if None in splits or "train" not in splits:
+        return [None] * len(splits)
+    return splits
+
+
+def _split_in(parts: list[str]) -> str | None:
+    for part in reversed(parts[-2:]):
+        words = re.split(r"[^a-z]+", part.removesuffix(".tar").lower())
+        named = {SPLIT_FOLDERS[word] for word in words if word in SPLIT_FOLDERS}
+        if len(named) == 1:
+            return named.pop()
+    return None
+
+
+def names_of(urls: Sequence[str]) -> list[str]:
+    """Each without the folder that they have in common."""
+    parts = [[part for part in url.split("/") if part] for url in urls]
+    folders = [each[:-1] for each in parts]
+    shallowest, deepest = min(folders), max(folders)
+    pairs = list(zip(shallowest, deepest, strict=False))
+    depth = next((n for n, (one, other) in enumerate(pairs) if one != other), len(pairs))
+    return ["/".join(each[depth:]) for each in parts]
+
+
+def _found(shard: Shard, entry: Entry) -> Found:
+    path = f"{shard.name}/{entry.path}" if entry.path else shard.name
+    if not entry.class_name:
+        return Rejected(path, entry.reason)
+    return LabelledImage(path, entry.class_name, shard.given_split)
+
+
+def _stamp(shard: Shard) -> tuple[int, ...] | None:
+    try:
+        return shard.place.stamp()
+    except FileNotFoundError:
+        return None
+
+
+def _read_member(place: Place, offset: int, n_bytes: int, _: object) -> bytes:
+    return place.read(offset, n_bytes)

@@ -1,0 +1,170 @@
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from extract.errors import UnusableImageError
+from extract.sources.place import Place, Stream
+from extract.sources.samples import class_of, read_samples
+from tests.extract.sources.tars import special, write_tar
+
+
+def samples(path: Path) -> list[tuple[str, str, str]]:
+    """Name, class and reason of each."""
+    stream = Stream(Place(str(path)), path.stat().st_size)
+    found = [(*sample.image[::4], sample.class_name) for sample in read_samples(stream)]
+    stream.close()
+    return [(name, class_name, reason) for name, reason, class_name in found]
+
+
+def of(tmp_path: Path, *members: tuple[str, bytes] | tarfile.TarInfo) -> list[tuple[str, str, str]]:
+    return samples(write_tar(tmp_path / "some.tar", members))
+
+
+def test_a_key_ends_at_the_first_dot_of_the_last_part(tmp_path: Path) -> None:
+    found = of(
+        tmp_path,
+        ("v1.0/a.b.JPG", b"a"),
+        ("v1.0/a.CLS", b"cat\n"),
+        ("v1.0/b.cls.txt", b"\xef\xbb\xbfdog"),
+        ("v1.0/b.img.png", b"b"),
+        ("v1.0/b.caption.txt", b"goes with b, and is not asked for"),
+        ("./c.json", json.dumps({"class": 7}).encode()),
+        ("./c.webp", b"c"),
+    )
+    assert found == [
+        ("v1.0/a.b.JPG", "cat", ""),
+        ("v1.0/b.img.png", "dog", ""),
+        ("c.webp", "7", ""),
+    ]
+
+
+def test_bytes_of_an_image_lie_where_it_says(tmp_path: Path) -> None:
+    long = "long/" * 40 + "name.png"  # its header takes several blocks
+    members = [("a.png", b"first"), ("a.cls", b"x"), (long, b"second"), (f"{long[:-4]}.cls", b"y")]
+    path = write_tar(tmp_path / "some.tar", members)
+    stream = Stream(Place(str(path)), -1)
+    images = [sample.image for sample in read_samples(stream)]
+    stream.close()
+    found = [(each.name, Place(str(path)).read(each.offset, each.n_bytes)) for each in images]
+    assert found == [("a.png", b"first"), (long, b"second")]
+
+
+def test_nothing_in_a_shard_disappears(tmp_path: Path) -> None:
+    found = of(
+        tmp_path,
+        ("alone.jpg", b"x"),
+        ("label.cls", b"x"),
+        ("two.jpg", b"1"),
+        ("two.png", b"2"),
+        ("two.cls", b"x"),
+        ("notes", b"x"),
+        ("split.jpg", b"x"),
+        ("other.txt", b"x"),
+        ("split.cls", b"x"),
+        special("link.jpg", tarfile.SYMTYPE, "two.jpg"),
+        special("hard.jpg", tarfile.LNKTYPE, "two.jpg"),
+        special("folder.jpg", tarfile.DIRTYPE),
+        special("folder", tarfile.DIRTYPE),
+        special("pipe.jpg", tarfile.FIFOTYPE),
+        ("/etc/root.jpg", b"x"),
+        ("/etc/root.cls", b"x"),
+        ("../up.jpg", b"x"),
+        ("latin\udce9.jpg", b"x"),
+        ("._alone.jpg", b"of a Mac"),
+        (".DS_Store", b"of a Mac"),
+    )
+    beside = "no class: expected KEY.cls or KEY.json with a label beside it in the shard"
+    alone = "a class, and no image beside it in the shard"
+    two = "2 images have its key (two.jpg, two.png): which is meant?"
+    neither, out = "neither an image nor a class", "its name leads out of the shard"
+    link = "a link, not a file"
+    assert [(name, reason) for name, _, reason in found] == [
+        ("alone.jpg", beside),
+        ("label.cls", alone),
+        ("two.jpg", two),
+        ("two.png", two),
+        ("notes", neither),
+        ("split.jpg", beside),
+        ("other.txt", neither),
+        ("split.cls", alone),
+        ("link.jpg", link),
+        ("hard.jpg", link),
+        ("folder.jpg", "a folder, not a file"),
+        ("pipe.jpg", "not a regular file"),
+        ("/etc/root.jpg", out),
+        ("/etc/root.cls", out),
+        ("../up.jpg", out),
+        ("latin\\xe9.jpg", "its name is not valid UTF-8: rename it"),
+    ]
+    assert {class_name for _, class_name, _ in found} == {""}
+
+
+def test_a_second_member_of_one_name_is_said_to_be_one(tmp_path: Path) -> None:
+    once = [("a.jpg", b"1"), ("a.cls", b"x")]
+    found = of(tmp_path, *once, ("b.jpg", b"2"), ("b.cls", b"y"), *once)
+    assert [class_name for _, class_name, _ in found] == ["x", "y", ""]
+    assert found[-1][2] == "there are two members of this name in the shard, this is the second"
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ({"cls": b"3"}, "3"),
+        ({"cls": b" a name \n"}, "a name"),
+        ({"json": b'{"label": "from json"}'}, "from json"),
+        ({"json": b'{"cls": 12, "class": "later"}'}, "12"),
+        ({"json": b'{"label": "of json"}', "cls": b"of text"}, "of text"),
+        ({"json": b'{"caption": "nothing"}'}, None),
+        ({"json": b'{"label": true}'}, None),
+        ({"json": b'{"label": 0.5}'}, None),
+        ({"json": b"[1]"}, None),
+        ({"json": b"{"}, None),
+        ({"json": b"[" * 100_000}, None),
+        ({"json": b"\xff"}, None),
+        ({"cls": b"\xff"}, None),
+        ({"cls": b""}, None),
+        ({"cls": b"two\nlines"}, None),
+        ({"cls": b"nul\0"}, None),
+        ({"cls": b"x" * 256}, None),
+        ({}, None),
+    ],
+)
+def test_a_class_is_a_line_of_text_or_a_whole_number(
+    labels: dict[str, bytes], expected: str | None
+) -> None:
+    if expected is None:
+        with pytest.raises(UnusableImageError, match=r"^no class: "):
+            class_of(labels)
+    else:
+        assert class_of(labels) == expected
+
+
+@pytest.mark.parametrize("n_bytes", [0, 100, 512, 700, 1024, 1500, 2048, 2100, 3072])
+def test_of_a_shard_that_is_cut_off_the_whole_samples_are_used(
+    tmp_path: Path, n_bytes: int
+) -> None:
+    members = [("a.cls", b"x"), ("a.jpg", b"1" * 600), ("b.cls", b"y"), ("b.jpg", b"2" * 600)]
+    path = write_tar(tmp_path / "some.tar", members)
+    path.write_bytes(path.read_bytes()[:n_bytes])
+    found = samples(path)
+    # Header, block, header, two blocks: the first sample is whole from byte 2560 on.
+    assert [row[:2] for row in found if row[1]] == ([("a.jpg", "x")] if n_bytes >= 2560 else [])
+    assert found[-1][:2] == ("", "")
+    assert ("not a tar file" if n_bytes <= 512 else "cut off or damaged at byte") in found[-1][2]
+
+
+def test_a_shard_without_its_end_or_with_damage_inside_is_never_taken_for_whole(
+    tmp_path: Path,
+) -> None:
+    members = [("a.cls", b"x"), ("a.jpg", b"1"), ("b.cls", b"y"), ("b.jpg", b"2")]
+    path = write_tar(tmp_path / "some.tar", members)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: 8 * 512])  # all members, and not the zeros that end a tar file
+    assert [name for name, _, _ in samples(path)] == ["a.jpg", "b.jpg", ""]
+    path.write_bytes(whole[: 4 * 512] + b"!" * 512 + whole[5 * 512 :])
+    assert [name for name, _, _ in samples(path)] == ["a.jpg", ""]
+    path.write_bytes(b"\x1f\x8b" + whole)
+    [(_, _, reason)] = samples(path)
+    assert reason.startswith("not a tar file")

@@ -1,0 +1,363 @@
+import hashlib
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pytest
+
+from cache.format import SPLITS
+from cache.reader import FeatureFile
+from classify.errors import RunError
+from classify.labelled_files import images_of, open_split
+from classify.report.thumbnails import Thumbnails
+from extract import backbones, shards
+from extract.errors import DataError
+from extract.machines import Machines
+from extract.settings import ExtractSettings
+from extract.sources.place import Place
+from extract.stage import describe_plan, extract_features
+from tests.conftest import ROOT
+from tests.extract.sources.tars import write_shards, write_tar
+
+N_IMAGES, N_SHARDS = 90, 3
+
+
+def held(features: Path) -> dict[bytes, tuple[str, int, tuple[float, ...]]]:
+    """Class, split and embedding of each image, by content."""
+    with FeatureFile(features) as file:
+        table = file.table
+        X = np.empty((len(table.paths), 3), dtype=np.float32)
+        for split in SPLITS:
+            X[file.rows(split)] = file.load(split)[0]
+    rows = zip(table.contents(), table.labels, table.splits, X.tolist(), strict=True)
+    return {
+        content: (table.classes[label], int(split), tuple(embedding))
+        for content, label, split, embedding in rows
+    }
+
+
+class Extraction:
+    """Runs stage one on shards, and counts what it reads and embeds."""
+
+    def __init__(self, folder: Path, settings: ExtractSettings) -> None:
+        self.folder, self.settings = folder, settings
+        self.data = f"{folder}/{{000..{N_SHARDS - 1:03}}}.tar"
+        self.out = folder.parent / "runs/shards/features.h5"
+        self.n_embedded = 0
+        self.read: list[str] = []
+        self.said: list[str] = []
+
+    def __call__(self, **changes: object) -> tuple[list[str], int]:
+        """Shards that were read, and how many images went through the backbone."""
+        self.read, self.n_embedded = [], 0
+        self.said.clear()
+        settings = replace(self.settings, **changes)
+        extract_features(self.data, self.out, settings, self.said.append)
+        return self.read, self.n_embedded
+
+    def rejected(self) -> list[tuple[str, str]]:
+        with FeatureFile(self.out) as features:
+            return [(each.path, each.reason) for each in features.table.rejected]
+
+
+@pytest.fixture
+def extract(photos: Path, settings: ExtractSettings, monkeypatch: pytest.MonkeyPatch) -> Extraction:
+    extraction = Extraction(write_shards(photos, photos.parent / "shards", N_SHARDS), settings)
+    embed, open_place = backbones.embed_mean_color, Place.open
+
+    def counting(batches) -> Iterator:
+        for batch in batches:
+            extraction.n_embedded += len(batch.rows)
+            yield from embed([batch])
+
+    def noting(place: Place) -> object:
+        extraction.read.append(Path(place.url).name)
+        return open_place(place)
+
+    monkeypatch.setattr(backbones, "embed_mean_color", counting)
+    monkeypatch.setattr(Place, "open", noting)
+    monkeypatch.setattr(shards, "TICK_NS", 0)
+    return extraction
+
+
+ALL = ["000.tar", "001.tar", "002.tar"]
+
+
+def test_shards_hold_what_the_same_images_in_class_folders_do(
+    extract: Extraction, photos: Path
+) -> None:
+    assert extract() == (ALL, N_IMAGES)
+    beside = photos.parent / "runs/folders/features.h5"
+    extract_features(photos, beside, extract.settings, lambda _: None)
+    assert len(held(extract.out)) == N_IMAGES
+    assert held(extract.out) == held(beside)
+
+
+def test_paths_name_the_shard_and_the_member_and_each_is_read_by_itself(
+    extract: Extraction,
+) -> None:
+    extract()
+    with FeatureFile(extract.out) as features:
+        table, source = features.table, images_of(features, None)
+    assert table.paths[0] == "000.tar/blue-000.png"
+    for path, content in zip(table.paths, table.contents(), strict=True):
+        assert hashlib.sha256(source.file(path).read(path)).digest() == content
+
+
+def test_nothing_is_read_again_that_has_not_changed(extract: Extraction) -> None:
+    extract()
+    before = extract.out.stat().st_mtime_ns
+    assert extract() == ([], 0)
+    assert extract.out.stat().st_mtime_ns == before
+    assert extract.said[-1].endswith("up to date, nothing to do")
+
+
+def test_of_a_changed_shard_only_new_images_are_embedded(extract: Extraction) -> None:
+    extract()
+    path = extract.folder / "001.tar"
+    before = held(extract.out)
+    write_tar(path, [("new.png", Path(extract.folder.parent / "photos/red/001.png").read_bytes())])
+    # A member without a class: rejected, and the rest of the shard is gone.
+    assert extract() == (["001.tar"], 0)
+    assert len(held(extract.out)) == N_IMAGES - 30
+    assert held(extract.out).items() < before.items()
+    assert extract.rejected()[0][0] == "001.tar/new.png"
+
+
+def test_a_renamed_shard_is_read_and_not_embedded(extract: Extraction) -> None:
+    extract()
+    before = held(extract.out)
+    (extract.folder / "002.tar").rename(extract.folder / "last.tar")
+    extract.data = f"{extract.folder}/{{000,001,last}}.tar"
+    assert extract() == (["last.tar"], 0)
+    assert held(extract.out) == before
+    indexes = sorted(path.name for path in extract.out.parent.glob("features.h5.shards/*"))
+    assert indexes == ["000.tar.h5", "001.tar.h5", "last.tar.h5"]
+
+
+def test_another_network_reads_each_shard_once_more(extract: Extraction) -> None:
+    extract()
+    assert extract(size_px=8, overwrite=True) == (ALL, N_IMAGES)
+    assert extract(size_px=8) == ([], 0)
+
+
+def test_a_shard_that_may_still_be_changing_is_read_again(
+    extract: Extraction, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shards, "TICK_NS", 10**12)
+    extract()
+    assert extract() == (ALL, 0)
+
+
+@pytest.mark.parametrize("damage", [b"", b"nothing like HDF5"])
+def test_without_its_index_a_shard_is_read_again(extract: Extraction, damage: bytes) -> None:
+    extract()
+    index = extract.out.parent / "features.h5.shards/001.tar.h5"
+    index.write_bytes(damage)
+    assert extract() == (["001.tar"], 0)
+
+
+def test_an_image_that_cannot_be_decoded_is_listed_and_not_read_again(
+    extract: Extraction,
+) -> None:
+    path = extract.folder / "001.tar"
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"IDAT", b"ITAD", 1))  # of the first image in it
+    assert extract() == (ALL, N_IMAGES - 1)
+    [(rejected, reason)] = extract.rejected()
+    assert rejected == "001.tar/blue-001.png"
+    assert reason
+    assert extract() == ([], 0)
+    extract.out.unlink()
+    assert extract()[0] == ALL  # embeddings are gone; the reason is in the index
+    assert extract.rejected() == [(rejected, reason)]
+
+
+def test_a_shard_that_is_cut_off_is_listed_and_used_up_to_there(extract: Extraction) -> None:
+    path = extract.folder / "002.tar"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    _, n_embedded = extract()
+    assert 60 < n_embedded < 80
+    # The image before the cut has lost its class.
+    assert [path for path, _ in extract.rejected()] == ["002.tar", "002.tar/green-017.png"]
+    assert extract() == ([], 0)
+    path.write_bytes(whole)
+    assert extract() == (["002.tar"], N_IMAGES - n_embedded)
+    assert extract.rejected() == []
+
+
+def test_what_is_no_tar_file_is_one_line_and_the_rest_is_used(extract: Extraction) -> None:
+    (extract.folder / "001.tar").write_bytes(b"x" * 5000)
+    assert extract()[1] == 60
+    [(path, reason)] = extract.rejected()
+    assert path == "001.tar"
+    assert reason.startswith("not a tar file")
+
+
+def test_same_keys_in_two_shards_are_two_images(extract: Extraction, photos: Path) -> None:
+    for number, path in enumerate(sorted(photos.rglob("*.png"))[:: N_IMAGES // N_SHARDS]):
+        members = [("same.png", path.read_bytes()), ("same.cls", path.parent.name.encode())]
+        with_more = [
+            each
+            for other in sorted(path.parent.glob("*.png"))[1:]
+            for each in ((other.name, other.read_bytes()), (f"{other.stem}.cls", members[1][1]))
+        ]
+        write_tar(extract.folder / f"{number:03}.tar", [*members, *with_more])
+    extract()
+    with FeatureFile(extract.out) as features:
+        paths = [path for path in features.table.paths if "same" in path]
+        names = [features.classes[label] for label in features.table.labels]
+    assert paths == [f"{name}/same.png" for name in ALL]
+    assert [names.count(each) for each in ("blue", "green", "red")] == [30, 30, 30]
+
+
+def test_splits_are_taken_from_the_names_of_shards(extract: Extraction) -> None:
+    for split, name in zip(("train", "val", "test"), ALL, strict=True):
+        (extract.folder / name).rename(extract.folder / f"colors-{split}-{name}")
+    shards = ("train-000", "val-001", "test-002")
+    extract.data = "::".join(f"{extract.folder}/colors-{name}.tar" for name in shards)
+    extract()
+    with FeatureFile(extract.out) as features:
+        for split, name in zip(("train", "val", "test"), shards, strict=True):
+            paths = {features.table.paths[row].split("/")[0] for row in features.rows(split)}
+            assert paths == {f"colors-{name}.tar"}
+        assert features.config.data["layout"] == "shards"
+
+
+def test_without_classes_there_is_an_error_that_says_what_was_expected(
+    extract: Extraction,
+) -> None:
+    for name in ALL:
+        write_tar(extract.folder / name, [("a.jpg", b"x")])
+    with pytest.raises(
+        DataError, match=r"KEY\.jpg and KEY\.cls; found 3 other files, the first 00"
+    ):
+        extract()
+
+
+def test_a_dry_run_says_how_many_shards_and_writes_nothing(extract: Extraction) -> None:
+    say = extract.said.append
+    describe_plan(extract.data, extract.out, extract.settings, say)
+    assert extract.said == [f"{extract.data}: 3 of 3 shards to read"]
+    assert extract.read == []
+    assert not extract.out.parent.exists()
+    extract()
+    extract.said.clear()
+    describe_plan(extract.data, extract.out, extract.settings, say)
+    assert extract.said[0].endswith(
+        "0 new, 0 changed, 0 removed, 0 moved or relabelled: 0 to extract"
+    )
+
+
+def test_two_processes_give_the_same_file(extract: Extraction) -> None:
+    extract()
+    alone, two = held(extract.out), extract.out.with_name("two.h5")
+    extract_features(extract.data, two, extract.settings, extract.said.append, Machines(n_jobs=2))
+    assert held(two) == alone
+    assert extract.said[-3].endswith(", on 2 processes")
+    extract_features(extract.data, two, extract.settings, extract.said.append, Machines(n_jobs=2))
+    assert extract.said[-1].endswith("up to date, nothing to do")
+
+
+def test_shards_behind_a_url_give_the_same_file(extract: Extraction) -> None:
+    extract()
+    here = held(extract.out)
+    memory = fsspec.filesystem("memory")
+    for name in ALL:
+        memory.pipe(f"/bucket/{name}", (extract.folder / name).read_bytes())
+    try:
+        extract.data = "memory://bucket/{000..002}.tar"
+        extract.out = extract.out.with_name("far.h5")
+        assert extract() == (ALL, N_IMAGES)
+        assert held(extract.out) == here
+        assert extract() == ([], 0)
+        with FeatureFile(extract.out) as features:
+            files = open_split(features, "val", images_of(features, None))
+        assert sum(len(batch.rows) for batch in files.batches(8)) == len(files.labels)
+        memory.rm("/bucket/001.tar")
+        with pytest.raises(DataError, match=r"found 2\. Not there: memory://bucket/001\.tar"):
+            extract()
+    finally:
+        memory.rm("/bucket", recursive=True)
+
+
+def test_pictures_of_a_report_come_out_of_the_shards(extract: Extraction) -> None:
+    extract()
+    with FeatureFile(extract.out) as features:
+        pictures = Thumbnails(features, images_of(features, None))
+        assert set(pictures.make([0, 40, 80], 16)) == {0, 40, 80}
+        assert pictures.note == ""
+        (extract.folder / "000.tar").unlink()
+        source = images_of(features, None)
+        with pytest.raises(RunError, match="found nothing"):
+            open_split(features, "val", source)
+
+
+def test_images_of_a_shard_that_has_changed_are_not_shown_for_others(
+    extract: Extraction,
+) -> None:
+    extract()
+    path = extract.folder / "000.tar"
+    data = bytearray(path.read_bytes())
+    data[1024 + 512 + 100] ^= 1
+    path.write_bytes(data)
+    with FeatureFile(extract.out) as features:
+        pictures = Thumbnails(features, images_of(features, None))
+        assert len(pictures.make(range(N_IMAGES), 16)) == N_IMAGES - 1
+    assert "its content changed after it was listed" in pictures.note
+
+
+# Notes each shard that is opened at once, whatever happens next.
+EXTRACT = """
+import os, sys, time
+from cache import cli
+from extract import __main__ as command, backbones, shards, stage
+from extract.sources.place import Place
+log = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+embed, open_place = backbones.embed_mean_color, Place.open
+def noting(place):
+    os.write(log, place.url[-7:].encode() + b"\\n")
+    return open_place(place)
+def slow(batches):
+    for batch in batches:
+        time.sleep(0.02)
+        yield from embed([batch])
+Place.open, backbones.embed_mean_color = noting, slow
+shards.TICK_NS, stage.PART_IMAGES = 0, 8
+sys.exit(cli.run(command.main, sys.argv[2:]))
+"""
+
+
+def test_a_killed_run_does_not_read_finished_shards_again(
+    photos: Path, settings: ExtractSettings, tmp_path: Path
+) -> None:
+    n_shards = 10
+    folder = write_shards(photos, tmp_path / "shards", n_shards)
+    data, out, log = f"{folder}/{{000..009}}.tar", tmp_path / "runs/features.h5", tmp_path / "log"
+    options = ["--backbone", "mean-color", "--size", "16", "--batch-size", "8"]
+    command = [sys.executable, "-c", EXTRACT, log, data, "--out", out, *options]
+    indexes = out.with_name("features.h5.shards")
+    with subprocess.Popen(command, cwd=ROOT) as process:
+        deadline = time.monotonic() + 60
+        while len(list(indexes.glob("*.h5"))) < 4 and time.monotonic() < deadline:
+            time.sleep(0.002)
+        process.kill()
+    finished = {path.name[:-3] for path in indexes.glob("*.h5")}
+    assert 4 <= len(finished) < n_shards
+    log.unlink()
+    assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0
+    read = log.read_text().split()
+    assert sorted(read) == sorted({f"{number:03}.tar" for number in range(n_shards)} - finished)
+    beside = tmp_path / "folders/features.h5"
+    extract_features(photos, beside, settings, lambda _: None)
+    assert held(out) == held(beside)
+    assert sorted(path.name for path in out.parent.iterdir()) == [
+        "features.h5",
+        "features.h5.shards",
+    ]
