@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 
 from cache.parts import Location
+from cache.writer import created_by
+from extract.errors import WAY_ON, DataError
 from extract.hashes import TICK_NS
 from extract.machines import Machines
 from extract.one_pass import OnePass, Streamed
@@ -15,7 +17,15 @@ from extract.sources.shard_index import Entry, ShardIndex
 from extract.sources.shards import Shard
 from extract.sources.source import N_STAMPS
 from extract.work import Job, Outcome, Work
-from extract.workers import MOST_ROWS, BlockDone, KnownContents, blocks_done, work_at
+from extract.workers import (
+    MOST_ROWS,
+    BlockDone,
+    BlockJob,
+    KnownContents,
+    blocks_done,
+    whoami,
+    work_at,
+)
 
 UNKNOWN_STAMP = (-1,) * N_STAMPS
 
@@ -54,20 +64,21 @@ def embed_shards(
         work = Work(job, cached, one_pass.told(tell), say, on_embedded)
         work.do(files)
         return f": {work.stopwatch}"
-    known = KnownContents.of(cached)
-    tasks = ((job, known, shard) for shard in shards)
-    for done in blocks_done(embed_shard, tasks, machines, say):
-        for outcome in done.outcomes:
-            tell(outcome)
-        on_embedded(done.n_embedded)
+    common = BlockJob(job, KnownContents.of(cached), created_by(), machines.n_jobs)
+    tasks = ((common, shard) for shard in shards)
+    with closing(blocks_done(embed_shard, tasks, machines, say)) as all_done:
+        for done in all_done:
+            for outcome in done.outcomes:
+                tell(outcome)
+            on_embedded(done.n_embedded)
     return f", on {machines}"
 
 
-def embed_shard(job: Job, known: KnownContents, shard: Shard) -> BlockDone:
+def embed_shard(common: BlockJob, shard: Shard) -> BlockDone:
     """Embed a shard; done twice, it gives the same parts and the same index."""
-    done = BlockDone(0, [], [])
+    done = BlockDone(0, [], [], whoami())
     one_pass, files = _reading([shard])
-    work_at(job, known, MOST_ROWS, done, one_pass.told(done.outcomes.append)).do(files)
+    work_at(common, MOST_ROWS, done, one_pass.told(done.outcomes.append)).do(files)
     return done
 
 
@@ -84,12 +95,22 @@ def _reading(shards: Sequence[Shard]) -> tuple[OnePass, Iterator[ImageFile]]:
 
 def _samples(shard: Shard, stamps: list[tuple[int, ...]]) -> Iterator[Streamed]:
     """The samples of a shard; its stamp is added to those of the shards before it."""
-    stamp, now_ns = shard.place.stamp(), time.time_ns()
+    stamp, now_ns = _stamp(shard), time.time_ns()
     # Changed so shortly before, it could change once more and keep its times.
     is_settled = max(stamp[1:3]) < now_ns - TICK_NS
     stamps.append(stamp if is_settled else UNKNOWN_STAMP)
     with closing(Stream(shard.place, stamp[0])) as stream:
         for (name, offset, n_bytes, data, reason), class_name in read_samples(stream):
             yield Entry(name, class_name, b"", offset, n_bytes, reason), data
-    if shard.place.stamp() != stamp:
+    if _stamp(shard) != stamp:
         stamps[-1] = UNKNOWN_STAMP  # changed meanwhile: next time it is read again
+
+
+def _stamp(shard: Shard) -> tuple[int, ...]:
+    try:
+        return shard.place.stamp()
+    except FileNotFoundError as error:
+        raise DataError(
+            f"{shard.place.url}: {whoami()} does not find it. Shards have to lie where all "
+            f"machines find them, under the same path. {WAY_ON}"
+        ) from error

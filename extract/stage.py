@@ -140,10 +140,18 @@ class _Extraction:
     ) -> None:
         self.backbone, self.contents, self.out = backbone, contents, out
         self.settings, self.say = settings, say
-        self.parts = Parts(out, backbone.identity.fingerprint)
+        # Other processes may work in other folders.
+        self.parts = Parts(out.absolute(), backbone.identity.fingerprint)
         self.known = Known.find(out, backbone.identity, self.parts, settings, say)
-        runtime, size_px = settings.runtime, settings.size_px
-        job = Job(backbone, size_px, runtime, self.parts, PART_IMAGES, PART_SECONDS)
+        job = Job(
+            backbone,
+            settings.size_px,
+            settings.runtime,
+            self.parts,
+            PART_IMAGES,
+            PART_SECONDS,
+            backbone.identity,
+        )
         self.embedding = Embedding(job, self.known, out, backbone.dim, machines, say)
 
     def run(self) -> Table:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cache.fingerprint import Identity
 from cache.parts import Location, Parts
 from extract.backbones import Openable, embed_images
 from extract.embedder import Embedded
@@ -35,8 +36,8 @@ class Job:
         Most images of a part.
     part_seconds : float
         After so long a part is finished, however few it holds.
-    is_near : bool
-        Whether files are at hand, or lie on a disk of this machine; others are read many at a time.
+    identity : Identity
+        Of the embeddings to be: another process may find other weights under the same name.
     """
 
     network: Openable
@@ -45,7 +46,7 @@ class Job:
     parts: Parts
     part_images: int
     part_seconds: float
-    is_near: bool = True
+    identity: Identity
 
 
 class Outcome(NamedTuple):
