@@ -6,6 +6,7 @@ from contextlib import closing
 
 from cache.parts import Location
 from cache.writer import created_by
+from extract.errors import WAY_ON, DataError
 from extract.hashes import TICK_NS
 from extract.machines import Machines
 from extract.one_pass import OnePass, Streamed
@@ -65,10 +66,11 @@ def embed_shards(
         return f": {work.stopwatch}"
     common = BlockJob(job, KnownContents.of(cached), created_by(), machines.n_jobs)
     tasks = ((common, shard) for shard in shards)
-    for done in blocks_done(embed_shard, tasks, machines, say):
-        for outcome in done.outcomes:
-            tell(outcome)
-        on_embedded(done.n_embedded)
+    with closing(blocks_done(embed_shard, tasks, machines, say)) as all_done:
+        for done in all_done:
+            for outcome in done.outcomes:
+                tell(outcome)
+            on_embedded(done.n_embedded)
     return f", on {machines}"
 
 
@@ -93,12 +95,22 @@ def _reading(shards: Sequence[Shard]) -> tuple[OnePass, Iterator[ImageFile]]:
 
 def _samples(shard: Shard, stamps: list[tuple[int, ...]]) -> Iterator[Streamed]:
     """The samples of a shard; its stamp is added to those of the shards before it."""
-    stamp, now_ns = shard.place.stamp(), time.time_ns()
+    stamp, now_ns = _stamp(shard), time.time_ns()
     # Changed so shortly before, it could change once more and keep its times.
     is_settled = max(stamp[1:3]) < now_ns - TICK_NS
     stamps.append(stamp if is_settled else UNKNOWN_STAMP)
     with closing(Stream(shard.place, stamp[0])) as stream:
         for (name, offset, n_bytes, data, reason), class_name in read_samples(stream):
             yield Entry(name, class_name, b"", offset, n_bytes, reason), data
-    if shard.place.stamp() != stamp:
+    if _stamp(shard) != stamp:
         stamps[-1] = UNKNOWN_STAMP  # changed meanwhile: next time it is read again
+
+
+def _stamp(shard: Shard) -> tuple[int, ...]:
+    try:
+        return shard.place.stamp()
+    except FileNotFoundError as error:
+        raise DataError(
+            f"{shard.place.url}: {whoami()} does not find it. Shards have to lie where all "
+            f"machines find them, under the same path. {WAY_ON}"
+        ) from error

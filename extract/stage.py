@@ -143,11 +143,10 @@ class _Extraction:
         # Other processes may work in other folders.
         self.parts = Parts(out.absolute(), backbone.identity.fingerprint)
         self.known = Known.find(out, backbone.identity, self.parts, settings, say)
-        runtime, size_px = settings.runtime, settings.size_px
         job = Job(
             backbone,
-            size_px,
-            runtime,
+            settings.size_px,
+            settings.runtime,
             self.parts,
             PART_IMAGES,
             PART_SECONDS,

@@ -5,7 +5,7 @@ import os
 import socket
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cache
@@ -201,11 +201,12 @@ def embed_files(
         (common, first, [_from_anywhere(file) for file in files[first : first + n_rows]])
         for first in range(0, len(files), n_rows)
     )
-    for done in blocks_done(embed_block, blocks, machines, say):
-        for outcome in done.outcomes:
-            _require_unreadable(files[done.first + outcome.row], outcome, done.worker)
-            tell(outcome._replace(row=done.first + outcome.row))
-        on_embedded(done.n_embedded)
+    with closing(blocks_done(embed_block, blocks, machines, say)) as all_done:
+        for done in all_done:
+            for outcome in done.outcomes:
+                _require_unreadable(files[done.first + outcome.row], outcome, done.worker)
+                tell(outcome._replace(row=done.first + outcome.row))
+            on_embedded(done.n_embedded)
     return f", on {machines}"
 
 
@@ -214,8 +215,14 @@ def blocks_done(
     tasks: Iterable[tuple[Any, ...]],
     machines: Machines,
     say: Callable[[str], None],
-) -> Iterator[BlockDone]:
-    """What workers make of tasks, as they are done; what they say is said once."""
+) -> Generator[BlockDone, None, None]:
+    """What workers make of tasks, as they are done; what they say is said once.
+
+    Raises
+    ------
+    ClusterError
+        If workers are lost, or write where nobody else finds it.
+    """
     said: set[str] = set()
     with at_work(machines) as workers, closing(workers(function, tasks)) as all_done:
         for done in all_done:
@@ -296,7 +303,7 @@ def work_at(
 
 
 def whoami() -> str:
-    """Name this process as a user may find it."""
+    """What to call this process."""
     return f"worker {os.getpid()} on {socket.gethostname()}"
 
 

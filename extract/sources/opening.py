@@ -40,4 +40,5 @@ def open_source(data: str | Path, features: Path | None = None) -> Source:
 
 def indexes_beside(features: Path) -> Path:
     """Where the indexes of shards lie, by the feature file that is made of them."""
-    return features.with_name(f"{features.name}.shards")
+    # Other processes may work in other folders.
+    return features.absolute().with_name(f"{features.name}.shards")

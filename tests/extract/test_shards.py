@@ -255,7 +255,14 @@ def test_a_dry_run_says_how_many_shards_and_writes_nothing(extract: Extraction) 
     )
 
 
-def test_two_processes_give_the_same_file(extract: Extraction) -> None:
+def test_two_processes_give_the_same_file(extract: Extraction, photos: Path) -> None:
+    # The same image first in two shards, so that two parts begin alike.
+    first = (photos / "red/000.png").read_bytes()
+    for number, name in enumerate(("green", "blue")):
+        members = [("0.png", first), ("0.cls", b"red")]
+        for path in sorted((photos / name).glob("*.png")):
+            members += [(path.name, path.read_bytes()), (f"{path.stem}.cls", name.encode())]
+        write_tar(extract.folder / f"{number:03}.tar", members)
     extract()
     alone, two = held(extract.out), extract.out.with_name("two.h5")
     extract_features(extract.data, two, extract.settings, extract.said.append, Machines(n_jobs=2))
