@@ -58,7 +58,7 @@ def replacing_folder(target: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def require_free(folder: Path, n_bytes: int) -> None:
+def require_free(folder: Path, n_bytes: int, what: str = "the new embeddings") -> None:
     """Refuse to start what the disk has no room for.
 
     Parameters
@@ -67,6 +67,8 @@ def require_free(folder: Path, n_bytes: int) -> None:
         Where to write; it need not be there yet.
     n_bytes : int
         How much, at most, will be written.
+    what : str
+        That.
 
     Raises
     ------
@@ -76,7 +78,7 @@ def require_free(folder: Path, n_bytes: int) -> None:
     n_free = shutil.disk_usage(there).free
     if n_bytes > n_free:
         raise StorageError(
-            f"{folder}: expected {n_bytes:,} bytes of free space for the new embeddings, found "
+            f"{folder}: expected {n_bytes:,} bytes of free space for {what}, found "
             f"{n_free:,}. Free some, or write elsewhere."
         )
 

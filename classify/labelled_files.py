@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 
 from cache.reader import FeatureFile
 from classify.errors import RunError
-from extract.dataset import image_path
 from extract.errors import UnusableImageError
-from extract.stream import Batch, ImageFile, image_batches
+from extract.read import ImageFile
+from extract.sources.opening import open_source
+from extract.sources.source import Source
+from extract.stream import Batch, image_batches
 
 
 @dataclass(frozen=True)
@@ -44,27 +46,31 @@ def refuse_image(files: Sequence[ImageFile]) -> Callable[[int, UnusableImageErro
     return refuse
 
 
-def open_split(features: FeatureFile, split: str, root: Path) -> LabelledFiles:
-    """The images of a split, where they lie on disk.
+def images_of(features: FeatureFile, data: str | Path | None) -> Source:
+    """Where the images of a feature file lie: where they were, or where they are now, `data`."""
+    return open_source(data or str(features.config.data["folder"]))
+
+
+def open_split(features: FeatureFile, split: str, images: Source) -> LabelledFiles:
+    """The images of a split, where they lie.
 
     Parameters
     ----------
     features : FeatureFile
     split : {"train", "val", "test"}
-    root : Path
-        The folder of images.
+    images : Source
 
     Raises
     ------
     RunError, DataError
         If the folder is not there, or a path of the file leads out of it.
     """
-    if not root.is_dir():
+    if not images.is_there:
         raise RunError(
-            f"{root}: expected the folder of images that {features.path} was made from, found "
-            "nothing. Name it with --data (make: DATA=...)."
+            f"{images.name}: expected the folder of images that {features.path} was made from, "
+            "found nothing. Name it with --data (make: DATA=...)."
         )
     table, rows = features.table, features.rows(split)
     contents = table.contents()
-    files = [ImageFile(image_path(root, table.paths[row]), contents[row]) for row in rows]
+    files = [images.file(table.paths[row], contents[row]) for row in rows]
     return LabelledFiles(files, table.labels[rows], features.identity.size_px)

@@ -10,7 +10,8 @@ from tqdm import tqdm
 from cache import cli
 from cache.format import STORES
 from extract.backbones import BACKBONES
-from extract.options import add_runtime_options
+from extract.machines import Machines
+from extract.options import add_machine_options, add_runtime_options
 from extract.settings import POOLINGS, PRECISIONS, ExtractSettings
 from extract.stage import describe_plan, extract_features
 
@@ -25,9 +26,8 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "data",
-        type=Path,
-        help="one folder per class, or train/ val/ test/ with "
-        "class folders inside, or the layout of Food-101",
+        help="one folder per class, or train/ val/ test/ with class folders inside, or the layout "
+        "of Food-101; on this machine, or behind a URL such as s3://bucket/photos",
     )
     parser.add_argument("--out", type=Path, required=True, help="the HDF5 file to write")
     parser.add_argument(
@@ -74,6 +74,7 @@ def parser() -> argparse.ArgumentParser:
         "one mixed_float16 on GPUs that gain from it, else float32)",
     )
     add_runtime_options(parser)
+    add_machine_options(parser)
     parser.add_argument(
         "--store",
         choices=STORES,
@@ -93,8 +94,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Extract; returns the exit code."""
     arguments = vars(parser().parse_args(argv))
     data, out, is_dry = (arguments.pop(name) for name in ("data", "out", "dry_run"))
+    machines = Machines(*(arguments.pop(name) for name in ("n_jobs", "backend", "scheduler")))
     run = describe_plan if is_dry else extract_features
-    run(data, out, ExtractSettings(**arguments), tqdm.write)
+    run(data, out, ExtractSettings(**arguments), tqdm.write, machines)
     return 0
 
 

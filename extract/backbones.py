@@ -174,7 +174,7 @@ def embed_images(
     """
     first = list(islice(images, N_SAMPLE))
     if first:
-        sample = np.stack([image for _, image in first])
+        sample = np.stack([each.image for each in first])
         with stopwatch.measure("load"):
             embedder = network.open(runtime, sample, stopwatch, say)
         yield from embedder(in_batches(chain(first, images), embedder.batch_size))

@@ -2,6 +2,8 @@
 
 from cache.errors import HeadbenchError
 
+WAY_ON = "What was finished is kept: run the same command again."
+
 
 class DataError(HeadbenchError):
     """A folder of images that cannot be worked with."""
@@ -12,7 +14,18 @@ class WeightsError(HeadbenchError):
 
 
 class UnusableImageError(HeadbenchError):
-    """An image that cannot be decoded; its message is the reason, without the path."""
+    """An image that cannot be decoded; its message is the reason, without the path.
+
+    Parameters
+    ----------
+    reason : str
+    content : bytes
+        SHA-256 of its bytes; empty if they were never read.
+    """
+
+    def __init__(self, reason: str, content: bytes = b"") -> None:
+        super().__init__(reason)
+        self.content = content
 
 
 class DeviceError(HeadbenchError):
@@ -21,3 +34,7 @@ class DeviceError(HeadbenchError):
 
 class ClusterError(HeadbenchError):
     """Workers or a scheduler that cannot be reached, or that are lost."""
+
+
+class DownloadError(HeadbenchError):
+    """A file that a server does not give, or one that is not what it should be."""

@@ -1,10 +1,9 @@
-"""SHA-256 of each image file, read anew only where the file may have changed.
+"""SHA-256 of each image, read anew only where the file may have changed.
 
 What is known lies beside the feature file. It only saves reading: deleted or damaged, all files are
 read again.
 """
 
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,12 +18,12 @@ from cache.format import hash_rows
 from cache.hdf5 import create_hdf5, open_hdf5
 from extract.errors import UnusableImageError
 from extract.progress import Progress
+from extract.sources.source import N_STAMPS, Source
 from extract.stream import hash_files
 
 # A file that was hashed within the tick of the file system's clock in which it was changed could be
 # changed once more and keep its times. Two seconds is the longest tick in use (FAT).
 TICK_NS = 2_000_000_000
-N_STAMPS = 4
 
 Hashed = bytes | UnusableImageError
 
@@ -38,8 +37,7 @@ class KnownHashes:
     paths : list of str, length n_files
         Relative to the data folder.
     stamps : int64 (n_files, 4)
-        Size in bytes, time of modification and of change (ctime) in ns, inode. The last two are for
-        what the first two miss: files swapped, an edit by a program that sets the old time again.
+        As the source gives them; see `extract.sources.source.N_STAMPS`.
     sha256 : uint8 (n_files, 32)
     """
 
@@ -53,6 +51,7 @@ class KnownHashes:
         rows = np.array([row_of.get(path, -1) for path in paths], dtype=np.intp)
         is_known = rows >= 0
         is_known[is_known] = (self.stamps[rows[is_known]] == stamps[is_known]).all(axis=1)
+        is_known &= stamps[:, 0] >= 0
         return [
             self.sha256[row].tobytes() if known else None
             for row, known in zip(rows.tolist(), is_known.tolist(), strict=True)
@@ -78,51 +77,65 @@ def read_hashes(path: Path) -> KnownHashes:
         return KnownHashes([], np.empty((0, N_STAMPS), dtype=np.int64), hash_rows([]))
 
 
-def hash_images(root: Path, paths: Sequence[str], known: Path, keep: bool) -> list[Hashed]:
-    """SHA-256 of each file, or why it cannot be read.
+class Hashes:
+    """What each image of a source holds, as far as it is known.
 
     Parameters
     ----------
-    root : Path
-        The data folder.
+    source : Source
     paths : sequence of str, length n_images
-        Relative to `root`.
+        Of the source.
     known : Path
         File of what is known.
-    keep : bool
-        Whether to keep what is found, for the next time.
+
+    Attributes
+    ----------
+    found : list of bytes, UnusableImageError or None, length n_images
+        SHA-256 of each file, why it cannot be read, or None where it has to be read.
     """
-    started_ns = time.time_ns()
-    stamps = _stamps(root, paths)
-    found = read_hashes(known).look_up(paths, stamps)
-    unknown = [row for row, content in enumerate(found) if content is None]
-    hashes: list[Hashed] = [content or b"" for content in found]
-    with Progress("read", len(unknown)) as progress:
-        digests = hash_files(root / paths[row] for row in unknown)
-        for row, digest in zip(unknown, digests, strict=True):
-            hashes[row] = digest
-            progress.update()
-    if unknown and keep:
-        _trusted(paths, stamps, hashes, started_ns).write(known)
-    return hashes
+
+    def __init__(self, source: Source, paths: Sequence[str], known: Path) -> None:
+        self.source, self.paths, self._known = source, paths, known
+        self._started_ns = time.time_ns()
+        self._stamps = source.stamps(paths)
+        self.found: list[Hashed | None] = list(read_hashes(known).look_up(paths, self._stamps))
+        self._n_known = len(paths) - len(self.unread)
+
+    @property
+    def unread(self) -> list[int]:
+        """Rows of the images that have to be read."""
+        return [row for row, content in enumerate(self.found) if content is None]
+
+    def read(self) -> None:
+        """Read and hash what has to be read."""
+        unread = self.unread
+        with Progress("read", len(unread)) as progress:
+            digests = hash_files(self.source.file(self.paths[row]) for row in unread)
+            for row, digest in zip(unread, digests, strict=True):
+                self.found[row] = digest
+                progress.update()
+
+    def complete(self) -> list[Hashed]:
+        """All of them, once all have been read."""
+        found = [content for content in self.found if content is not None]
+        if len(found) != len(self.paths):
+            raise ValueError(f"{len(self.paths) - len(found)} images have not been read yet")
+        return found
+
+    def keep(self) -> None:
+        """Write down what was found out since, for the next time."""
+        if len(self.paths) - len(self.unread) > self._n_known:
+            known = _trusted(self.paths, self._stamps, self.found, self._started_ns - TICK_NS)
+            known.write(self._known)
 
 
 def _trusted(
-    paths: Sequence[str], stamps: NDArray[np.int64], hashes: Sequence[Hashed], started_ns: int
+    paths: Sequence[str],
+    stamps: NDArray[np.int64],
+    hashes: Sequence[Hashed | None],
+    settled_ns: int,
 ) -> KnownHashes:
-    is_settled = stamps[:, 1:3].max(axis=1) < started_ns - TICK_NS
+    is_settled = (stamps[:, 1:3].max(axis=1) < settled_ns) & (stamps[:, 0] >= 0)
     rows = [row for row in np.flatnonzero(is_settled).tolist() if isinstance(hashes[row], bytes)]
     contents = [content for row in rows if isinstance(content := hashes[row], bytes)]
     return KnownHashes([paths[row] for row in rows], stamps[rows], hash_rows(contents))
-
-
-def _stamps(root: Path, paths: Sequence[str]) -> NDArray[np.int64]:
-    stamps = np.full((len(paths), N_STAMPS), -1, dtype=np.int64)
-    for row, path in enumerate(paths):
-        try:
-            found = os.stat(f"{root}/{path}")
-        except OSError:
-            continue  # whoever reads it finds out why
-        inode = found.st_ino & 0x7FFF_FFFF_FFFF_FFFF
-        stamps[row] = (found.st_size, found.st_mtime_ns, found.st_ctime_ns, inode)
-    return stamps

@@ -13,11 +13,11 @@ from cache.parts import Location, Parts
 from cache.reader import FeatureFile
 from cache.writer import created_by
 from extract.changes import compare
-from extract.dataset import Dataset
 from extract.errors import DataError, UnusableImageError
-from extract.hashes import Hashed, hash_images
+from extract.hashes import Hashed
 from extract.kinds import may_be_read_now
 from extract.settings import ExtractSettings
+from extract.sources.source import Dataset
 from extract.splits import assign_splits, check_splits, describe_rule, missing_splits
 
 MOST_REASONS = 5
@@ -33,16 +33,13 @@ class Plan:
         The file to be, as long as no image fails to decode.
     old : Table or None
         Of the file that is there.
-    cached : dict of bytes to Location
-        Embeddings that are there, by the SHA-256 of their images. Grows as parts are finished.
-    missing : dict of bytes to Path
-        One file for each different image that is to go through the network.
+    missing : dict of bytes to str
+        One path for each different image that is to go through the network.
     """
 
     table: Table
     old: Table | None
-    cached: dict[bytes, Location]
-    missing: dict[bytes, Path]
+    missing: dict[bytes, str]
 
     @property
     def changes_nothing(self) -> bool:
@@ -56,53 +53,79 @@ class Plan:
         return f"{compare(self.old, self.table)}: {len(self.missing)} to extract{finished}"
 
 
+@dataclass(frozen=True)
+class Known:
+    """What earlier runs have left.
+
+    Attributes
+    ----------
+    old : Table or None
+        Of the file that is there, if its embeddings can be used again.
+    unusable : dict of bytes to str
+        Contents that this version of headbench has found unusable, and why.
+    cached : dict of bytes to Location
+        Embeddings that are there, by the SHA-256 of their images. Grows as parts are finished.
+    """
+
+    old: Table | None
+    unusable: dict[bytes, str]
+    cached: dict[bytes, Location]
+
+    @classmethod
+    def find(
+        cls,
+        out: Path,
+        identity: Identity,
+        parts: Parts,
+        settings: ExtractSettings,
+        say: Callable[[str], None],
+    ) -> "Known":
+        """Look at the feature file, and at the parts of an interrupted run.
+
+        Raises
+        ------
+        FeatureFileError
+            If the file that is there was made with other settings, or is damaged.
+        """
+        old, unusable = _read_old(out, identity, settings)
+        cached = parts.find(say)
+        if old is not None:
+            cached |= {content: Location(out, row) for row, content in enumerate(old.contents())}
+        return cls(old, unusable, cached)
+
+
 def make_plan(
     dataset: Dataset,
-    out: Path,
+    hashes: Sequence[Hashed],
     identity: Identity,
-    parts: Parts,
+    known: Known,
     settings: ExtractSettings,
-    say: Callable[[str], None],
-    keep_hashes: bool = True,
 ) -> Plan:
-    """Look at what is there and at what is wanted.
+    """Hold what is wanted against what is there.
 
     Parameters
     ----------
     dataset : Dataset
-    out : Path
-        The feature file.
+    hashes : sequence of bytes or UnusableImageError, length n_images
+        SHA-256 of each image, or why it cannot be read.
     identity : Identity
         Of the embeddings to be.
-    parts : Parts
-        Those of an interrupted run.
+    known : Known
     settings : ExtractSettings
-    say : callable
-        Told of damaged parts.
-    keep_hashes : bool
-        Whether to write down the hashes of the images for the next run.
 
     Raises
     ------
     DataError
         If the images cannot be split, or most of them cannot be used.
-    FeatureFileError
-        If the file that is there was made with other settings, or is damaged.
     """
-    old, unusable = _read_old(out, identity, settings)
-    known = out.with_name(f"{out.name}.hashes")
-    hashes = hash_images(dataset.root, [each.path for each in dataset.images], known, keep_hashes)
-    table = plan_table(dataset, hashes, identity, settings).without(unusable)
+    table = plan_table(dataset, hashes, identity, settings).without(known.unusable)
     require_usable(table, dataset)
     check_table(table)  # before hours of extraction, not after
-    cached = parts.find(say)
-    if old is not None:
-        cached |= {content: Location(out, row) for row, content in enumerate(old.contents())}
-    missing: dict[bytes, Path] = {}
+    missing: dict[bytes, str] = {}
     for path, content in zip(table.paths, table.contents(), strict=True):
-        if content not in cached and content not in missing:
-            missing[content] = dataset.root / path
-    return Plan(table, old, cached, missing)
+        if content not in known.cached and content not in missing:
+            missing[content] = path
+    return Plan(table, known.old, missing)
 
 
 def plan_table(
@@ -135,7 +158,7 @@ def plan_table(
     given = [image.given_split for image, _ in readable]
     label_of = {name: label for label, name in enumerate(dataset.classes)}
     data = {
-        "folder": str(dataset.root),
+        "folder": dataset.source.name,
         "layout": dataset.layout,
         "split": describe_rule(missing_splits(given), settings.seed, settings.val_share),
         "seed": settings.seed,
@@ -160,16 +183,19 @@ def require_usable(table: Table, dataset: Dataset) -> None:
     DataError
         If more than half of them cannot be used; with the first reasons.
     """
-    n_images = len(dataset.images)
-    n_unusable = n_images - len(table.paths)
+    not_images = set(dataset.rejected)
+    refuse_if_most(dataset, [each for each in table.rejected if each not in not_images])
+
+
+def refuse_if_most(dataset: Dataset, unusable: Sequence[Rejected]) -> None:
+    """The same, of images that are known to be unusable so far."""
+    n_images, n_unusable = len(dataset.images), len(unusable)
     if 2 * n_unusable <= n_images:
         return
-    not_images = set(dataset.rejected)
-    unusable = [each for each in table.rejected if each not in not_images]
     first = "; ".join(f"{each.path}: {each.reason}" for each in unusable[:MOST_REASONS])
     raise DataError(
-        f"{dataset.root}: {n_unusable} of {n_images} images cannot be used, which is more than "
-        f"half. The first: {first}. Mend or remove them, and run this again."
+        f"{dataset.source.name}: {n_unusable} of {n_images} images cannot be used, which is more "
+        f"than half. The first: {first}. Mend or remove them, and run this again."
     )
 
 
@@ -190,10 +216,7 @@ def check_table(table: Table) -> list[str]:
 def _read_old(
     out: Path, identity: Identity, settings: ExtractSettings
 ) -> tuple[Table | None, dict[bytes, str]]:
-    """The table of the file that is there, if its embeddings can be used again.
-
-    With it the contents that this version of headbench has found unusable, and why.
-    """
+    """`Known.old` and `Known.unusable` of the file that is there."""
     if not out.exists():
         return None, {}
     try:

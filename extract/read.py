@@ -3,7 +3,9 @@
 import errno
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from extract.errors import UnusableImageError
 
@@ -31,6 +33,24 @@ def read_file(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise UnusableImageError(_describe(path, error)) from error
+
+
+class ImageFile(NamedTuple):
+    """A file to decode.
+
+    Attributes
+    ----------
+    path : Path or str
+        Where it lies, for `read` and for people.
+    content_sha256 : bytes or None
+        What its bytes must hash to; None where nobody knows yet.
+    read : callable
+        Gives all bytes at a path, or raises `UnusableImageError`.
+    """
+
+    path: Path | str
+    content_sha256: bytes | None = None
+    read: Callable[[Any], bytes] = read_file
 
 
 def _describe(path: Path, error: OSError) -> str:

@@ -1,27 +1,34 @@
 """Stage one: plan what is missing, run it, commit it."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from cache.disk import require_free, temporary_path
-from cache.format import Table, count_splits, describe_counts
+from cache.format import Rejected, Table, count_splits, describe_counts
 from cache.lock import one_writer
 from cache.parts import Parts
 from cache.writer import n_bytes, write_features
-from extract.backbones import MEAN_COLOR, Backbone, create_backbone, embed_images
-from extract.dataset import Dataset, find_images
+from extract.backbones import MEAN_COLOR, Backbone, create_backbone
+from extract.dataset import find_images
 from extract.devices import GPU, find_devices, has_nvidia_gpu
-from extract.embedder import Embedded
-from extract.errors import DataError, UnusableImageError
-from extract.plan import Plan, check_table, make_plan, previous_precision, require_usable
+from extract.errors import UnusableImageError
+from extract.hashes import Hashed, Hashes
+from extract.machines import LOCAL, Machines
+from extract.plan import (
+    Known,
+    Plan,
+    check_table,
+    make_plan,
+    previous_precision,
+    refuse_if_most,
+    require_usable,
+)
 from extract.progress import Progress
+from extract.read import ImageFile
 from extract.settings import AUTO, FLOAT32, MIXED_FLOAT16, ExtractSettings
-from extract.stopwatch import Stopwatch
-from extract.stream import ImageFile, decoded_images
+from extract.sources.source import Dataset, Source
+from extract.work import Job, Outcome
+from extract.workers import embed_files
 
 # A killed run loses at most the part in flight.
 PART_IMAGES = 512
@@ -30,19 +37,25 @@ MOST_SAID = 10
 
 
 def extract_features(
-    data: Path, out: Path, settings: ExtractSettings, say: Callable[[str], None]
+    data: str | Path | Source,
+    out: Path,
+    settings: ExtractSettings,
+    say: Callable[[str], None],
+    machines: Machines = Machines(),  # noqa: B008, it is frozen
 ) -> Table:
-    """Make a feature file of a folder of images, or bring it up to date.
+    """Make a feature file of images, or bring it up to date.
 
     Parameters
     ----------
-    data : Path
-        The folder; see :func:`extract.dataset.find_images` for its layouts.
+    data : path-like, URL or Source
+        See :func:`extract.sources.opening.open_source` for what it may be.
     out : Path
         The feature file, replaced atomically; embeddings that are in it are not computed again.
     settings : ExtractSettings
     say : callable
         Told what happens, a line at a time.
+    machines : Machines
+        Where images go through the network.
 
     Returns
     -------
@@ -51,43 +64,31 @@ def extract_features(
 
     Raises
     ------
-    DataError, WeightsError, FeatureFileError, StorageError
+    DataError, WeightsError, FeatureFileError, StorageError, ClusterError
         For what the user can mend. Parts finished until then are kept.
     """
     backbone, dataset = _open(data, out, settings)
     if backbone.identity.has_random_weights:
         say("RANDOM WEIGHTS: this network knows nothing. For demos and tests only.")
     with one_writer(out):
-        parts = Parts(out, backbone.identity.fingerprint)
-        plan = make_plan(dataset, out, backbone.identity, parts, settings, say)
-        say(f"{data}: {plan}")
-        _require_room(out, plan, backbone.dim)
-        rejected = _extract(backbone, dataset, plan, parts, settings, say)
-        table = plan.table.without(rejected)
-        require_usable(table, dataset)
-        _say_rejected(table, say)
-        for warning in check_table(table):
-            say(f"note: {warning}")
-        if plan.old is not None and table.equals(plan.old):
-            say(f"{out}: up to date, nothing to do")
-        else:
-            write_features(out, table, plan.cached, backbone.dim)
-            say(f"{out}: {_describe(table, backbone.dim)}")
-        _clear_up(out, parts, say)
-    return table
+        return _Extraction(backbone, dataset, out, settings, machines, say).run()
 
 
 def describe_plan(
-    data: Path, out: Path, settings: ExtractSettings, say: Callable[[str], None]
+    data: str | Path | Source,
+    out: Path,
+    settings: ExtractSettings,
+    say: Callable[[str], None],
+    machines: Machines = Machines(),  # noqa: B008, it is frozen
 ) -> None:
     """Say what `extract_features` would do, and write nothing; takes and raises the same."""
     backbone, dataset = _open(data, out, settings)
-    parts = Parts(out, backbone.identity.fingerprint)
-    plan = make_plan(dataset, out, backbone.identity, parts, settings, say, keep_hashes=False)
-    say(f"{data}: {plan}")
+    _Extraction(backbone, dataset, out, settings, machines, say).describe()
 
 
-def _open(data: Path, out: Path, settings: ExtractSettings) -> tuple[Backbone, Dataset]:
+def _open(
+    data: str | Path | Source, out: Path, settings: ExtractSettings
+) -> tuple[Backbone, Dataset]:
     # Before weights are fetched, or GPUs looked for, for a folder that is not there.
     dataset = find_images(data)
     backbone = create_backbone(
@@ -113,12 +114,147 @@ def _choose_precision(out: Path, settings: ExtractSettings) -> str:
     return MIXED_FLOAT16 if gains else FLOAT32
 
 
-def _require_room(out: Path, plan: Plan, dim: int) -> None:
-    """Room for the parts, and for the new file while the old one is still there."""
-    if plan.changes_nothing:
-        return
-    parts = len(plan.missing) * 4 * dim
-    require_free(out.parent, parts + n_bytes(plan.table, dim))
+class _Extraction:
+    """One run: what is there, what is missing, and what becomes of it."""
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        dataset: Dataset,
+        out: Path,
+        settings: ExtractSettings,
+        machines: Machines,
+        say: Callable[[str], None],
+    ) -> None:
+        self.backbone, self.dataset, self.out = backbone, dataset, out
+        self.settings, self.machines, self.say = settings, machines, say
+        # Other processes may work in other folders.
+        self.parts = Parts(out.absolute(), backbone.identity.fingerprint)
+        self.known = Known.find(out, backbone.identity, self.parts, settings, say)
+        paths = [image.path for image in dataset.images]
+        self.hashes = Hashes(dataset.source, paths, out.with_name(f"{out.name}.hashes"))
+
+    def run(self) -> Table:
+        """Extract what is missing, and write the file."""
+        try:
+            if self._reads_first:
+                self.hashes.read()
+            else:
+                self._extract_unread()
+        finally:
+            self.hashes.keep()  # of an interrupted run too: far away, reading is what takes long
+        plan = self._plan()
+        self.say(f"{self.dataset.source.name}: {plan}")
+        self._require_room(plan)
+        self._extract_missing(plan)
+        table = plan.table.without(self.known.unusable)
+        require_usable(table, self.dataset)
+        _say_rejected(table, self.say)
+        for warning in check_table(table):
+            self.say(f"note: {warning}")
+        self._write(table, plan)
+        _clear_up(self.out, self.parts, self.say)
+        return table
+
+    def describe(self) -> None:
+        """Say what `run` would do."""
+        if self._reads_first:
+            self.hashes.read()
+        if n_unread := len(self.hashes.unread):
+            self._say_unread(n_unread)
+        else:
+            self.say(f"{self.dataset.source.name}: {self._plan()}")
+
+    @property
+    def _reads_first(self) -> bool:
+        """Whether files are hashed here before any is embedded, so that the plan is known first.
+
+        Files far away, or those of a cluster, are read once: hashed and embedded in one go.
+        """
+        return self.dataset.source.is_near and self.machines.backend == LOCAL
+
+    def _plan(self) -> Plan:
+        hashes = self.hashes.complete()
+        return make_plan(self.dataset, hashes, self.backbone.identity, self.known, self.settings)
+
+    def _say_unread(self, n_unread: int) -> None:
+        name, n_images = self.dataset.source.name, len(self.dataset.images)
+        self.say(
+            f"{name}: {n_unread} of {n_images} files not read before: to be read, and extracted "
+            "where their content is new"
+        )
+
+    def _extract_unread(self) -> None:
+        unread = self.hashes.unread
+        if not unread:
+            return
+        self._say_unread(len(unread))
+        require_free(self.out.parent, len(unread) * 4 * self.backbone.dim)
+        images, source = self.dataset.images, self.dataset.source
+
+        def note(outcome: Outcome) -> None:
+            found: Hashed = outcome.content or UnusableImageError(outcome.reason)
+            self.hashes.found[unread[outcome.row]] = found
+
+        self._embed([source.file(images[row].path) for row in unread], note)
+
+    def _extract_missing(self, plan: Plan) -> None:
+        contents, source = list(plan.missing), self.dataset.source
+
+        def note(outcome: Outcome) -> None:
+            if outcome.reason:
+                self.known.unusable[contents[outcome.row]] = outcome.reason
+
+        self._embed([source.file(path, each) for each, path in plan.missing.items()], note)
+
+    def _embed(self, files: list[ImageFile], note: Callable[[Outcome], None]) -> None:
+        """Embed files into parts, here or elsewhere."""
+        if not files:
+            return
+        progress = Progress("extract", len(files))
+        rejected: list[Rejected] = []
+
+        def tell(outcome: Outcome) -> None:
+            note(outcome)
+            if outcome.location is not None:
+                self.known.cached[outcome.content] = outcome.location
+            elif outcome.reason:
+                progress.reject()
+                if outcome.content:
+                    self.known.unusable[outcome.content] = outcome.reason
+                rejected.append(Rejected(str(files[outcome.row].path), outcome.reason))
+                refuse_if_most(self.dataset, rejected)
+            else:
+                progress.update()
+
+        job = Job(
+            self.backbone,
+            self.settings.size_px,
+            self.settings.runtime,
+            self.parts,
+            PART_IMAGES,
+            PART_SECONDS,
+            self.backbone.identity,
+        )
+        with progress:
+            how = embed_files(
+                job, self.known.cached, files, self.machines, tell, progress.update, self.say
+            )
+        self.say(f"{progress.summary()}{how}")
+
+    def _require_room(self, plan: Plan) -> None:
+        """Room for the parts, and for the new file while the old one is still there."""
+        if plan.changes_nothing:
+            return
+        parts = len(plan.missing) * 4 * self.backbone.dim
+        require_free(self.out.parent, parts + n_bytes(plan.table, self.backbone.dim))
+
+    def _write(self, table: Table, plan: Plan) -> None:
+        if plan.old is not None and table.equals(plan.old):
+            self.say(f"{self.out}: up to date, nothing to do")
+        else:
+            write_features(self.out, table, self.known.cached, self.backbone.dim)
+            self.say(f"{self.out}: {_describe(table, self.backbone.dim)}")
 
 
 def _clear_up(out: Path, parts: Parts, say: Callable[[str], None]) -> None:
@@ -128,73 +264,6 @@ def _clear_up(out: Path, parts: Parts, say: Callable[[str], None]) -> None:
         say(
             f"note: {folder}: finished embeddings of an interrupted run with other settings. That "
             "run can go on from them; if it is not wanted any more, delete the folder."
-        )
-
-
-def _extract(
-    backbone: Backbone,
-    dataset: Dataset,
-    plan: Plan,
-    parts: Parts,
-    settings: ExtractSettings,
-    say: Callable[[str], None],
-) -> dict[bytes, str]:
-    """Embed the missing images into parts; gives the reason for each that cannot be used."""
-    contents = list(plan.missing)
-    files = [ImageFile(path, content) for content, path in plan.missing.items()]
-    rejected: dict[bytes, str] = {}
-    stopwatch = Stopwatch()
-    progress = Progress("extract", len(contents))
-    most = len(plan.table.paths) - len(dataset.images) / 2
-
-    def reject(row: int, reason: UnusableImageError) -> None:
-        rejected[contents[row]] = str(reason)
-        progress.reject()
-        if len(rejected) > most:
-            require_usable(plan.table.without(rejected), dataset)
-
-    images = decoded_images(files, settings.size_px, reject, stopwatch)
-    with progress:
-        embedded = embed_images(backbone, images, settings.runtime, stopwatch, say)
-        for rows, embeddings in _in_parts(embedded, progress.update):
-            _refuse_infinite(embeddings, [files[row].path for row in rows])
-            with stopwatch.measure("write"):
-                plan.cached.update(parts.add([contents[row] for row in rows], embeddings))
-    if contents:
-        say(f"{progress.summary()}: {stopwatch}")
-    return rejected
-
-
-def _in_parts(embedded: Iterator[Embedded], on_done: Callable[[int], object]) -> Iterator[Embedded]:
-    """Gather batches until a part is due."""
-    waiting: list[Embedded] = []
-    started = time.monotonic()
-    for batch in embedded:
-        waiting.append(batch)
-        on_done(len(batch.rows))
-        is_full = sum(len(each.rows) for each in waiting) >= PART_IMAGES
-        if is_full or time.monotonic() - started > PART_SECONDS:
-            yield _concatenate(waiting)
-            waiting, started = [], time.monotonic()
-    if waiting:
-        yield _concatenate(waiting)
-
-
-def _concatenate(batches: list[Embedded]) -> Embedded:
-    return Embedded(
-        np.concatenate([batch.rows for batch in batches]),
-        np.concatenate([batch.embeddings for batch in batches]),
-    )
-
-
-def _refuse_infinite(embeddings: NDArray[np.float32], paths: list[Path]) -> None:
-    is_finite = np.isfinite(embeddings).all(axis=1)
-    if not is_finite.all():
-        first = paths[int(np.flatnonzero(~is_finite)[0])]
-        raise DataError(
-            f"{first}: its embedding is not finite, nor are those of {(~is_finite).sum() - 1} "
-            "more images. The weights are damaged or of another network (give others, --weights), "
-            "or too large for float16 (--precision float32)."
         )
 
 

@@ -2,10 +2,9 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from extract.decode import decode
 from extract.errors import UnusableImageError
-from extract.read import read_file
+from extract.read import ImageFile, read_file
 from extract.stopwatch import Stopwatch
 from extract.threads import map_ahead
 
@@ -21,20 +20,8 @@ from extract.threads import map_ahead
 N_THREADS = os.cpu_count() or 1
 # Results that may wait to be taken: enough that no thread idles, few enough to bound memory.
 N_AHEAD = 64
-
-
-class ImageFile(NamedTuple):
-    """A file to decode.
-
-    Attributes
-    ----------
-    path : Path
-    content_sha256 : bytes or None
-        What its bytes must hash to; None where nobody knows yet.
-    """
-
-    path: Path
-    content_sha256: bytes | None = None
+# Files that come over a network, read at a time: at 50 ms each, 640 a second.
+N_READERS = 32
 
 
 class Batch(NamedTuple):
@@ -61,15 +48,32 @@ class DecodedImage(NamedTuple):
         Which of the files it is.
     image : uint8 (size_px, size_px, 3)
         RGB, 0-255.
+    content_sha256 : bytes
+        Of the file's bytes; empty for pixels that came from no file.
     """
 
     row: int
     image: NDArray[np.uint8]
+    content_sha256: bytes = b""
 
 
-def hash_files(paths: Iterable[Path]) -> Iterator[bytes | UnusableImageError]:
+class KnownImage(NamedTuple):
+    """One image that need not be decoded: its content is known already.
+
+    Attributes
+    ----------
+    row : int
+        Which of the files it is.
+    content_sha256 : bytes
+    """
+
+    row: int
+    content_sha256: bytes
+
+
+def hash_files(files: Iterable[ImageFile]) -> Iterator[bytes | UnusableImageError]:
     """SHA-256 of the bytes of each file, or why it cannot be read, in order."""
-    return map_ahead(_hash, paths, N_THREADS, N_AHEAD)
+    return map_ahead(_hash, _read_ahead(files), N_THREADS, N_AHEAD)
 
 
 def decoded_images(
@@ -77,6 +81,8 @@ def decoded_images(
     size_px: int,
     on_unusable: Callable[[int, UnusableImageError], None],
     stopwatch: Stopwatch,
+    known: Container[bytes] = (),
+    on_known: Callable[[KnownImage], object] = lambda _: None,
 ) -> Iterator[DecodedImage]:
     """Decode files, in order.
 
@@ -89,21 +95,27 @@ def decoded_images(
         Told the row of each file that cannot be used, and why; it is not handed out.
     stopwatch : Stopwatch
         Counts the stages ``read`` and ``decode``.
+    known : container of bytes
+        Contents that are not decoded again; may grow meanwhile.
+    on_known : callable
+        Told of each file that holds one of them.
     """
-    decode_next = partial(decode_file, size_px=size_px, stopwatch=stopwatch)
-    for row, image in enumerate(map_ahead(decode_next, files, N_THREADS, N_AHEAD)):
+    decode_next = partial(_unless_known, size_px=size_px, stopwatch=stopwatch, known=known)
+    decoded = map_ahead(decode_next, _read_ahead(files), N_THREADS, N_AHEAD)
+    for row, (content, image) in enumerate(decoded):
         if isinstance(image, UnusableImageError):
             on_unusable(row, image)
+        elif image is None:
+            on_known(KnownImage(row, content))
         else:
-            yield DecodedImage(row, image)
+            yield DecodedImage(row, image, content)
 
 
 def in_batches(images: Iterable[DecodedImage], batch_size: int) -> Iterator[Batch]:
     """Put images together, `batch_size` at a time; the last batch may hold fewer."""
     remaining = iter(images)
     while some := list(islice(remaining, batch_size)):
-        rows, pixels = zip(*some, strict=True)
-        yield Batch(np.array(rows), np.stack(pixels))
+        yield Batch(np.array([each.row for each in some]), np.stack([each.image for each in some]))
 
 
 def image_batches(
@@ -116,24 +128,67 @@ def image_batches(
     return in_batches(decoded_images(files, size_px, on_unusable, Stopwatch()), batch_size)
 
 
-def _hash(path: Path) -> bytes | UnusableImageError:
-    try:
-        return hashlib.sha256(read_file(path)).digest()
-    except UnusableImageError as error:
-        return error
-
-
 def decode_file(
     file: ImageFile, size_px: int, stopwatch: Stopwatch
 ) -> NDArray[np.uint8] | UnusableImageError:
     """Pixels of one file, uint8 (size_px, size_px, 3), or why it cannot be used."""
     try:
-        with stopwatch.measure("read"):
-            data = read_file(file.path)
-            is_changed = file.content_sha256 not in (None, hashlib.sha256(data).digest())
-        if is_changed:
-            return UnusableImageError("its content changed after it was listed: run again")
-        with stopwatch.measure("decode"):
-            return decode(data, size_px)
+        return _pixels(_read(file, stopwatch)[1], size_px, stopwatch)
     except UnusableImageError as error:
         return error
+
+
+def _unless_known(
+    file: ImageFile, size_px: int, stopwatch: Stopwatch, known: Container[bytes]
+) -> tuple[bytes, NDArray[np.uint8] | UnusableImageError | None]:
+    """The content of a file and its pixels, why it cannot be used, or None if it is known."""
+    content = b""
+    try:
+        content, data = _read(file, stopwatch)
+        return content, None if content in known else _pixels(data, size_px, stopwatch)
+    except UnusableImageError as error:
+        return content, UnusableImageError(str(error), content)
+
+
+def _read(file: ImageFile, stopwatch: Stopwatch) -> tuple[bytes, bytes]:
+    """SHA-256 of the bytes of a file, and the bytes."""
+    with stopwatch.measure("read"):
+        data = file.read(file.path)
+        content = hashlib.sha256(data).digest()
+    if file.content_sha256 not in (None, content):
+        raise UnusableImageError("its content changed after it was listed: run again")
+    return content, data
+
+
+def _pixels(data: bytes, size_px: int, stopwatch: Stopwatch) -> NDArray[np.uint8]:
+    with stopwatch.measure("decode"):
+        return decode(data, size_px)
+
+
+def _hash(file: ImageFile) -> bytes | UnusableImageError:
+    try:
+        return hashlib.sha256(file.read(file.path)).digest()
+    except UnusableImageError as error:
+        return error
+
+
+def _read_ahead(files: Iterable[ImageFile]) -> Iterator[ImageFile]:
+    """The same files, with the bytes of those that lie on no disk here read, many at a time."""
+    return map_ahead(_fetched, files, N_READERS, 2 * N_READERS)
+
+
+def _fetched(file: ImageFile) -> ImageFile:
+    if file.read is read_file:
+        return file
+    try:
+        return file._replace(read=partial(_give, file.read(file.path)))
+    except UnusableImageError as error:
+        return file._replace(read=partial(_refuse, error))
+
+
+def _give(data: bytes, _: object) -> bytes:
+    return data
+
+
+def _refuse(error: UnusableImageError, _: object) -> bytes:
+    raise error

@@ -39,6 +39,8 @@ def test_make_alone_prints_every_target_and_variable(checkout: Path) -> None:
         *(
             "test",
             "check",
+            "food101",
+            "SHA256",
             "bench-cache",
             "bench-extract",
             "bench-heads",
@@ -58,9 +60,7 @@ def test_make_alone_prints_every_target_and_variable(checkout: Path) -> None:
             "STORE",
             "DRY_RUN",
             "REPAIR",
-            "JOBS",
-            "BACKEND",
-            "SCHEDULER",
+            "SAMPLE",
         ),
         *("BACKBONE", "POOLING", "DEVICE", "ENGINE", "PRECISION", "BATCH", "EXTRAS"),
         *("DATA", "NAME", "WEIGHTS", "SIZE", "HEADS", "IMAGES", "SEED"),
@@ -94,6 +94,17 @@ def test_every_choice_of_network_and_device_reaches_the_command(checkout: Path) 
         assert f'--{option} "{value}"' in features
     predict = make(checkout, "-n", "predict", "NAME=photos", "IMAGES=a.jpg", *given).stdout
     assert '--device "cpu" --engine "tensorflow" --batch-size "7"' in " ".join(predict.split())
+
+
+def test_every_choice_of_machines_reaches_the_command(checkout: Path) -> None:
+    (checkout / "photos").mkdir()
+    features = make(checkout, "-n", "features", "DATA=photos", "JOBS=4").stdout
+    assert '--jobs "4"' in features
+    assert "--backend" not in features
+    given = ["BACKEND=dask", "SCHEDULER=tcp://10.0.0.1:8786"]
+    features = make(checkout, "-n", "features", "DATA=photos", *given).stdout
+    wanted = '--backend "dask" --scheduler "tcp://10.0.0.1:8786"'
+    assert wanted in " ".join(features.replace("\\\n", " ").split())
 
 
 def test_every_setting_of_heads_reaches_the_command(checkout: Path) -> None:
@@ -187,6 +198,30 @@ def test_every_choice_of_an_export_reaches_the_command(checkout: Path) -> None:
     ) in " ".join(export.replace("\\\n", " ").split())
 
 
+def test_food101_is_fetched_and_then_a_run_like_any_other(checkout: Path) -> None:
+    done = make(checkout, "-n", "food101", "SIZE=96", "HEADS=ridge").stdout
+    commands = [line.strip(" \\") for line in done.splitlines() if "/python -m" in line]
+    assert commands == [
+        '.venv/bin/python -m extract.food101 "runs/downloads/food-101"',
+        '.venv/bin/python -m extract "runs/downloads/food-101" --out "runs/food-101/features.h5"',
+        '.venv/bin/python -m classify train "runs/food-101/features.h5"',
+        '.venv/bin/python -m classify report "runs/food-101"  --data "runs/downloads/food-101"',
+    ]
+    assert '--size "96"' in done
+    assert "--heads ridge" in done
+    given = ["DATA=my disk/food", "URL=http://a/b c?d&e", "SHA256=12ab", "NAME=my run"]
+    done = " ".join(make(checkout, "-n", "food101", *given).stdout.replace("\\\n", " ").split())
+    assert 'food101 "my disk/food" --url "http://a/b c?d&e" --sha256 "12ab"' in done
+    assert 'extract "my disk/food" --out "runs/my run/features.h5"' in done
+    assert 'report "runs/my run" --data "my disk/food"' in done
+
+
+def test_food101_has_no_dry_run(checkout: Path) -> None:
+    done = make(checkout, "food101", "DRY_RUN=1")
+    assert done.returncode == 2
+    assert "DRY_RUN=1 is for make features" in done.stderr.splitlines()[0]
+
+
 def test_one_run_cannot_be_compared(checkout: Path) -> None:
     done = make(checkout, "compare", "A=runs/a")
     assert done.returncode == 2
@@ -231,6 +266,12 @@ def test_verify_repairs_only_when_asked(checkout: Path) -> None:
     assert "--repair" not in make(checkout, "-n", "verify", "NAME=food").stdout
     done = make(checkout, "-n", "verify", "NAME=food", "REPAIR=1")
     assert '-m cache "runs/food/features.h5" --repair' in done.stdout
+
+
+def test_verify_takes_a_sample_when_asked(checkout: Path) -> None:
+    assert "--sample" not in make(checkout, "-n", "verify", "NAME=food").stdout
+    done = make(checkout, "-n", "verify", "NAME=food", "SAMPLE=20", "SEED=3")
+    assert '--sample "20" --seed "3"' in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -29,8 +29,8 @@ def add_run(
 
 
 def add_data(command: argparse.ArgumentParser) -> None:
-    """Add the folder of images, for where it was moved."""
-    command.add_argument("--data", type=Path, help="folder of images, if it was moved")
+    """Add where the images are, for those that were moved."""
+    command.add_argument("--data", help="folder or URL of images, if they were moved")
 
 
 def add_weights(command: argparse.ArgumentParser) -> None:

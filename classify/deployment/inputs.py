@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from classify.errors import RunError
-from extract.dataset import image_files
+from extract.sources.folder import image_files
 
 STDIN = "-"
 

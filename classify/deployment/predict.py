@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from classify.deployment.classifier import Classifier
 from extract.errors import UnusableImageError
+from extract.read import ImageFile
 from extract.settings import Runtime
 from extract.stopwatch import Stopwatch
-from extract.stream import ImageFile, decoded_images
+from extract.stream import decoded_images
 
 
 class Prediction(NamedTuple):

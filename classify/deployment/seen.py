@@ -6,6 +6,7 @@ from pathlib import Path
 from cache.format import SPLITS
 from cache.reader import FeatureFile
 from extract.progress import Progress
+from extract.read import ImageFile
 from extract.stream import hash_files
 
 SEEN_SPLITS = ("train", "val")
@@ -26,7 +27,7 @@ def seen_files(features: FeatureFile, paths: Sequence[Path]) -> dict[Path, str]:
     split_of = dict(zip(table.contents(), splits, strict=True))
     seen: dict[Path, str] = {}
     with Progress("compare with train and val", len(paths)) as progress:
-        for path, content in zip(paths, hash_files(paths), strict=True):
+        for path, content in zip(paths, hash_files(map(ImageFile, paths)), strict=True):
             # What cannot be read is nobody's copy; why not is said in its own place.
             split = split_of.get(content) if isinstance(content, bytes) else None
             if split in SEEN_SPLITS:

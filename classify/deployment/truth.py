@@ -5,7 +5,8 @@ from pathlib import Path, PurePosixPath
 
 from classify.deployment.inputs import STDIN
 from classify.wording import count, some
-from extract.dataset import Dataset, LabelledImage, list_images
+from extract.dataset import list_images
+from extract.sources.source import Dataset, LabelledImage
 
 
 def true_classes(

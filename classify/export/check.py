@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from cache.reader import FeatureFile
 from classify.deployment.classifier import open_classifier
-from classify.deployment.predict import predict_files
 from classify.errors import RunError
 from classify.export.exportable import Exportable, seen_by
 from classify.export.onnx_file import INPUT
@@ -21,8 +20,8 @@ from extract.decode import decode
 from extract.embedder import relative_difference
 from extract.errors import UnusableImageError
 from extract.keras_runtime import load_keras, load_tensorflow
-from extract.read import read_file
 from extract.settings import FLOAT32, Runtime
+from extract.sources.source import Source
 from extract.stopwatch import Stopwatch
 from extract.stream import DecodedImage
 
@@ -51,18 +50,18 @@ class Sample(NamedTuple):
     pixels: NDArray[np.uint8]
 
 
-def draw_sample(features: FeatureFile, root: Path) -> Sample | None:
+def draw_sample(features: FeatureFile, images: Source) -> Sample | None:
     """A few images of test, spread evenly; None if none of them is there any more."""
-    files = open_split(features, "test", root).files if root.is_dir() else []
+    files = open_split(features, "test", images).files if images.is_there else []
     spread = np.unique(np.linspace(0, len(files) - 1, N_CHECKED).round().astype(int))
     paths, data, pixels = [], [], []
-    for path in (files[row].path for row in spread if files):
+    for file in (files[row] for row in spread if files):
         try:
-            content = read_file(path)
+            content = file.read(file.path)
             pixels.append(decode(content, features.identity.size_px))
         except UnusableImageError:
             continue
-        paths.append(path)
+        paths.append(file.path)
         data.append(content)
     return Sample(paths, data, np.stack(pixels)) if paths else None
 
@@ -125,14 +124,12 @@ def _largest(found: Outputs, expected: Outputs) -> float:
 def _expected(
     exported: Exportable, sample: Sample, run: Run, features: FeatureFile, weights: str
 ) -> Outputs:
-    classes, name = exported.classes, exported.provenance["head"]
-    if exported.trees is None:
-        classifier = open_classifier(run, name, weights, _quiet)
-        found = predict_files(classifier, sample.paths, len(classes), _quiet)
-        rows = [dict(each.top) for each in found]
-        return np.array([[row[name] for name in classes] for row in rows], dtype=np.float32)
-    # What trees look at, and not what they say: a hair's breadth may lead down another branch.
     images = (DecodedImage(row, image) for row, image in enumerate(sample.pixels))
+    if exported.trees is None:
+        classifier = open_classifier(run, exported.provenance["head"], weights, _quiet)
+        found = classifier.classify(images, Runtime(), Stopwatch(), _quiet)
+        return np.concatenate([proba for _, proba in found])
+    # What trees look at, and not what they say: a hair's breadth may lead down another branch.
     backbone = reopen_backbone(features.identity, weights)
     embedded = embed_images(backbone, images, Runtime(), Stopwatch(), _quiet)
     return seen_by(exported.trees, np.concatenate([each.embeddings for each in embedded]))

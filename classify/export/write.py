@@ -14,6 +14,7 @@ from classify.export.keras_file import write_keras_file
 from classify.export.lightgbm_folder import write_trees
 from classify.export.onnx_file import has_onnx, write_onnx_file
 from classify.export.saved_model import write_saved_model
+from classify.labelled_files import images_of
 from classify.run import Run, Trained, rank
 from classify.wording import describe_weights, n_bytes
 
@@ -57,7 +58,7 @@ def export_model(
     run: Run,
     head: str | None,
     weights: str | None,
-    data: Path | None,
+    data: str | Path | None,
     out: Path | None,
     formats: Sequence[str] | None,
     say: Callable[[str], None],
@@ -71,7 +72,7 @@ def export_model(
         A trained head or a fine-tuned network; None for the best on val that can be exported.
     weights : str or None
         The backbone's weights; None for those that the features were made with.
-    data : Path or None
+    data : path-like, URL or None
         The folder of images, to check on; None for the one that the features were made from.
     out : Path or None
         The folder to write; None for ``export/HEAD`` in the run's own.
@@ -99,7 +100,7 @@ def export_model(
         weights = weights or features.config.weights
         say(f"head {name}, weights {describe_weights(features.identity, weights)}")
         exported = build_exportable(trained, features, weights)
-        root = data or Path(features.config.data["folder"])
+        images = images_of(features, data)
         with replacing_folder(folder) as temporary:
             written = {each: temporary / FORMATS[each].file for each in names}
             for each, path in written.items():
@@ -109,9 +110,9 @@ def export_model(
             facts = {"classes": exported.classes, "provenance": exported.provenance}
             text = json.dumps(facts, indent=2, ensure_ascii=False)
             (temporary / FACTS_FILE).write_text(text, "utf-8")
-            sample = draw_sample(features, root)
+            sample = draw_sample(features, images)
             if sample is None:
-                say(f"not checked against predict: {root} holds no image of test (--data).")
+                say(f"not checked against predict: {images.name} holds no image of test (--data).")
             else:
                 found = check_export(exported, written, sample, run, features, weights)
                 n_images = len(sample.paths)

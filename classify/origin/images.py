@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 from cache.fingerprint import Identity
 from cache.format import SPLITS, Table
 from classify.origin.settings import VALIDATION_SPLIT, OriginSettings
-from extract.dataset import Dataset, image_path
 from extract.errors import DataError
 from extract.plan import check_table, plan_table, require_usable
-from extract.stream import ImageFile, hash_files
+from extract.read import ImageFile
+from extract.sources.source import Dataset
+from extract.stream import hash_files
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,8 @@ class Images:
     def files(self, rows: NDArray[np.intp]) -> list[ImageFile]:
         """The files of some rows, in their order."""
         contents = self.table.contents()
-        return [
-            ImageFile(image_path(self.dataset.root, self.table.paths[row]), contents[row])
-            for row in rows.tolist()
-        ]
+        source = self.dataset.source
+        return [source.file(self.table.paths[row], contents[row]) for row in rows.tolist()]
 
     def without(self, rejected: dict[bytes, str]) -> "Images":
         """The same without images that could not be decoded.
@@ -88,9 +87,9 @@ class Images:
             is_val[of_class[: int(VALIDATION_SPLIT * len(of_class))]] = True
         if not is_val.any():
             raise DataError(
-                f"{self.dataset.root}: a validation_split of {VALIDATION_SPLIT} takes no image of "
-                "any class: expected a class with at least 5 images in train and val together. "
-                "Add images."
+                f"{self.dataset.source.name}: a validation_split of {VALIDATION_SPLIT} takes no "
+                "image of any class: expected a class with at least 5 images in train and val "
+                "together. Add images."
             )
         return used[~is_val], used[is_val]
 
@@ -114,7 +113,7 @@ def split_images(
     DataError
         If most images cannot be read, or a split would be empty.
     """
-    hashes = list(hash_files(dataset.root / each.path for each in dataset.images))
+    hashes = list(hash_files(dataset.source.file(each.path) for each in dataset.images))
     images = Images(dataset, plan_table(dataset, hashes, identity, settings.extraction()))
     for warning in images.require_usable():
         say(f"note: {warning}")

@@ -20,10 +20,11 @@ from classify.origin.text import footnote, paragraphs, provenance, table_text
 from classify.origin.write import JSON_FILE, PAGE_FILE, write_origin
 from extract.backbones import create_backbone
 from extract.batch_statistics import batch_norms
-from extract.dataset import Dataset, find_images
+from extract.dataset import find_images
 from extract.errors import DataError
 from extract.keras_backbone import KerasBackbone
 from extract.networks import NETWORKS
+from extract.sources.source import Dataset
 
 Say = Callable[[str], None]
 MOST_SAID = 10

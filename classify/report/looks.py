@@ -73,7 +73,7 @@ def collect_looks(
     suspects = [] if results["suspects"] is None else suspect_cards(results["suspects"])
     cards = [*duplicates, *suspects, *galleries.cards]
     on_map = map_rows.tolist()
-    thumbnails = Thumbnails(source.features, source.data)
+    thumbnails = Thumbnails(source.features, source.images)
     large = thumbnails.make((card.row for card in cards), CARD_PX)
     small = thumbnails.make(on_map, POINT_PX)
     found = details(source, [*(card.row for card in cards), *on_map])

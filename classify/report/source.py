@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 
 from cache.reader import FeatureFile
 from classify.errors import RunError
+from classify.labelled_files import images_of
 from classify.metrics import confusion_matrix
 from classify.run import Run, Trained, rank
+from extract.sources import source as sources
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Source:
         The best on val first.
     shown : Trained
         The one whose mistakes are looked at.
-    data : Path
+    images : extract.sources.source.Source
         Where the images should lie.
     command : str
         The command line that asks for the report.
@@ -36,7 +38,7 @@ class Source:
     features: FeatureFile
     ranked: list[Trained]
     shown: Trained
-    data: Path
+    images: sources.Source
     command: str
 
     @cached_property
@@ -52,7 +54,7 @@ class Source:
 
 
 def open_source(
-    run: Run, features: FeatureFile, head: str | None, data: Path | None, command: str
+    run: Run, features: FeatureFile, head: str | None, data: str | Path | None, command: str
 ) -> Source:
     """Find what was trained in a run.
 
@@ -63,7 +65,7 @@ def open_source(
         That of the run.
     head : str or None
         The one to look at; None for the best on val.
-    data : Path or None
+    data : path-like, URL or None
         The folder of images; None for the one that the features were made from.
     command : str
 
@@ -80,5 +82,4 @@ def open_source(
             f"'make heads HEADS={head}'."
         )
     shown = by_name[head] if head is not None else ranked[0]
-    root = data or Path(features.config.data["folder"])
-    return Source(run, features, ranked, shown, root, command)
+    return Source(run, features, ranked, shown, images_of(features, data), command)

@@ -10,17 +10,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cache.reader import FeatureFile
-from extract.dataset import image_path
 from extract.errors import DataError, UnusableImageError
+from extract.read import ImageFile
+from extract.sources.source import Source
 from extract.stopwatch import Stopwatch
-from extract.stream import (
-    N_AHEAD,
-    N_THREADS,
-    DecodedImage,
-    ImageFile,
-    decode_file,
-    decoded_images,
-)
+from extract.stream import N_AHEAD, N_THREADS, DecodedImage, decode_file, decoded_images
 from extract.threads import map_ahead
 
 # WebP: at this size a JPEG is half header.
@@ -33,7 +27,7 @@ class Thumbnails:
     Parameters
     ----------
     features : FeatureFile
-    root : Path
+    images : Source
         The folder of images.
 
     Attributes
@@ -42,8 +36,8 @@ class Thumbnails:
         By row of the file: why there is no picture of it.
     """
 
-    def __init__(self, features: FeatureFile, root: Path) -> None:
-        self.root = root
+    def __init__(self, features: FeatureFile, images: Source) -> None:
+        self.images = images
         self.missing: dict[int, str] = {}
         self.n_asked = 0
         self._paths = features.table.paths
@@ -77,16 +71,20 @@ class Thumbnails:
         )
         # Side by side, as they are decoded: writing one takes a third as long as reading it.
         addresses = map_ahead(_address, found, N_THREADS, N_AHEAD)
-        return {there[row]: address for row, address in addresses}
+        try:
+            return {there[row]: address for row, address in addresses}
+        except DataError as error:  # a store far away does not answer: the report does without
+            self.missing = dict.fromkeys(there, str(error).rstrip(".")) | self.missing
+            return {}
 
     @property
     def note(self) -> str:
         """What is missing, in a sentence; empty if nothing is."""
         if not self.missing:
             return ""
-        if not self.root.is_dir():
+        if not self.images.is_there:
             return (
-                f"No pictures: the folder of images, {self.root}, is not there. "
+                f"No pictures: the folder of images, {self.images.name}, is not there. "
                 "Name it with --data (make: DATA=...)."
             )
         row, reason = next(iter(self.missing.items()))
@@ -97,7 +95,7 @@ class Thumbnails:
 
     def _file(self, row: int) -> ImageFile | None:
         try:
-            return ImageFile(image_path(self.root, self._paths[row]), self._contents[row])
+            return self.images.file(self._paths[row], self._contents[row])
         except DataError as error:
             self.missing[row] = str(error)
             return None

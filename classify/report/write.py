@@ -41,7 +41,7 @@ MAP_SEED = 0
 
 
 def write_report(
-    run: Run, head: str | None = None, data: Path | None = None, command: str = ""
+    run: Run, head: str | None = None, data: str | Path | None = None, command: str = ""
 ) -> dict[str, Any]:
     """Measure a run and write its report beside it.
 
@@ -50,7 +50,7 @@ def write_report(
     run : Run
     head : str or None
         The one whose mistakes are shown; None for the best on val.
-    data : Path or None
+    data : path-like, URL or None
         The folder of images, if it was moved; without it there are no thumbnails, and the page
         says so.
     command : str

@@ -5,8 +5,11 @@ from pathlib import Path
 import pytest
 
 from cache.format import Rejected
-from extract.dataset import IMAGE_EXTENSIONS, LabelledImage, find_images, image_files, image_path
+from extract.dataset import find_images
 from extract.errors import DataError
+from extract.sources.folder import image_files, image_path
+from extract.sources.layouts import IMAGE_EXTENSIONS
+from extract.sources.source import LabelledImage
 from tests.conftest import write_class_folders, write_image
 
 

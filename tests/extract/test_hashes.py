@@ -6,9 +6,18 @@ import pytest
 
 from extract import hashes
 from extract.errors import UnusableImageError
-from extract.hashes import hash_images
+from extract.hashes import Hashed, Hashes
+from extract.sources.folder import Folder
 
 NAMES = ["a", "b", "ü"]
+
+
+def hash_images(root: Path, names: list[str], known: Path, keep: bool) -> list[Hashed]:
+    found = Hashes(Folder(root), names, known)
+    found.read()
+    if keep:
+        found.keep()
+    return found.complete()
 
 
 @pytest.fixture
@@ -26,7 +35,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def noting(paths):
         found = list(paths)
-        names.extend(path.name for path in found)
+        names.extend(file.path.name for file in found)
         return original(found)
 
     monkeypatch.setattr(hashes, "hash_files", noting)

@@ -14,9 +14,10 @@ import pytest
 from cache.reader import FeatureFile
 from extract.decode import decode
 from extract.errors import UnusableImageError
+from extract.read import ImageFile
 from extract.settings import ExtractSettings
 from extract.stage import extract_features
-from extract.stream import ImageFile, image_batches
+from extract.stream import image_batches
 from tests.conftest import ROOT, write_image
 from tests.data.corpus.case import encode
 from tests.data.hostile import UNREADABLE, hostile_cases, write_hostile

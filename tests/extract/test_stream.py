@@ -6,7 +6,8 @@ import pytest
 
 from extract.decode import decode
 from extract.errors import UnusableImageError
-from extract.stream import N_AHEAD, ImageFile, hash_files, image_batches
+from extract.read import ImageFile
+from extract.stream import N_AHEAD, N_READERS, hash_files, image_batches
 from tests.conftest import write_image
 
 
@@ -64,7 +65,7 @@ def test_a_file_that_changed_after_it_was_hashed_is_not_taken(paths: list[Path])
 
 def test_hashes_are_those_of_the_bytes(paths: list[Path]) -> None:
     paths[1].unlink()
-    found = list(hash_files(paths))
+    found = list(hash_files(map(ImageFile, paths)))
     assert isinstance(found[1], UnusableImageError)
     for path, digest in zip(paths[2:], found[2:], strict=True):
         assert digest == hashlib.sha256(path.read_bytes()).digest()
@@ -83,4 +84,4 @@ def test_no_more_files_are_opened_than_may_wait(paths: list[Path]) -> None:
     for _ in range(5):
         next(batches)
     batches.close()
-    assert taken <= 5 * 8 + N_AHEAD
+    assert taken <= 5 * 8 + N_AHEAD + 2 * N_READERS

@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -14,11 +13,11 @@ from classify.deployment.classifier import Classifier
 from classify.deployment.server.batcher import Batcher
 from classify.deployment.server.neighbours import Neighbour, Neighbours
 from extract.backbones import N_SAMPLE
-from extract.dataset import image_path
 from extract.errors import UnusableImageError
 from extract.settings import Runtime
+from extract.sources.source import Source
 from extract.stopwatch import Stopwatch
-from extract.stream import ImageFile, decode_file
+from extract.stream import decode_file
 
 MOST_SIMILAR = 20
 
@@ -104,16 +103,16 @@ class ServingEngine:
         ]
 
 
-def sample_images(features: FeatureFile, root: Path) -> NDArray[np.uint8]:
+def sample_images(features: FeatureFile, images: Source) -> NDArray[np.uint8]:
     """Some images to check a network on, uint8 (n, size_px, size_px, 3).
 
     Those of train where the folder of images is there, and noise where it is not.
     """
     size_px, table = features.identity.size_px, features.table
     rows = features.rows("train")[:N_SAMPLE]
-    files = [ImageFile(image_path(root, table.paths[row])) for row in rows]
-    images = [decode_file(file, size_px, Stopwatch()) for file in files]
-    usable = [each for each in images if not isinstance(each, UnusableImageError)]
+    files = [images.file(table.paths[row]) for row in rows]
+    decoded = [decode_file(file, size_px, Stopwatch()) for file in files]
+    usable = [each for each in decoded if not isinstance(each, UnusableImageError)]
     if usable:
         return np.stack(usable)
     shape = (N_SAMPLE, size_px, size_px, 3)

@@ -1,6 +1,5 @@
 """The images of train that are most like a new one, as the network sees them."""
 
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -9,10 +8,10 @@ from numpy.typing import NDArray
 from cache.reader import FeatureFile
 from classify.inspection.projection import unit
 from classify.report.thumbnails import encode
-from extract.dataset import image_path
 from extract.errors import UnusableImageError
+from extract.sources.source import Source
 from extract.stopwatch import Stopwatch
-from extract.stream import ImageFile, decode_file
+from extract.stream import decode_file
 
 
 class Neighbour(NamedTuple):
@@ -41,11 +40,11 @@ class Neighbours:
     Parameters
     ----------
     features : FeatureFile
-    root : Path
+    images : Source
         The folder of images; it need not be there, then there are no thumbnails.
     """
 
-    def __init__(self, features: FeatureFile, root: Path) -> None:
+    def __init__(self, features: FeatureFile, images: Source) -> None:
         rows, table = features.rows("train"), features.table
         self._embeddings = np.empty((len(rows), features.dim), dtype=np.float32)
         n_read = 0
@@ -55,8 +54,8 @@ class Neighbours:
         self._classes = [table.classes[label] for label in table.labels[rows]]
         contents = table.contents()
         self._files = [(table.paths[row], contents[row]) for row in rows]
-        self._root = root
-        self.has_pictures = root.is_dir()
+        self._images = images
+        self.has_pictures = images.is_there
 
     def nearest(self, embeddings: NDArray[np.float32], n: int) -> list[list[Neighbour]]:
         """The `n` most similar of each of float32 (n_images, dim), the most similar first."""
@@ -75,8 +74,7 @@ class Neighbours:
             If it cannot be shown: its bytes may be others than those that were extracted.
         """
         path, content = self._files[number]
-        file = ImageFile(image_path(self._root, path), content)
-        image = decode_file(file, size_px, Stopwatch())
+        image = decode_file(self._images.file(path, content), size_px, Stopwatch())
         if isinstance(image, UnusableImageError):
             raise image
         return encode(image)

@@ -16,6 +16,7 @@ from classify.deployment.server.guard import LOOPBACK
 from classify.deployment.server.neighbours import Neighbours
 from classify.deployment.server.settings import ServerSettings
 from classify.errors import RunError
+from classify.labelled_files import images_of
 from classify.run import Run
 from extract.settings import Runtime
 
@@ -27,7 +28,7 @@ def serve(
     run: Run,
     head: str | None,
     weights: str | None,
-    data: Path | None,
+    data: str | Path | None,
     settings: ServerSettings,
     runtime: Runtime,
     say: Callable[[str], None],
@@ -41,7 +42,7 @@ def serve(
         None for the best on val.
     weights : str or None
         The backbone's weights; None for those that the features were made with.
-    data : Path or None
+    data : path-like, URL or None
         The folder of images; None for the one that the features were made from.
     settings : ServerSettings
     runtime : Runtime
@@ -84,20 +85,20 @@ def listen(host: str, port: int) -> socket.socket:
 def open_engine(
     run: Run,
     classifier: Classifier,
-    data: Path | None,
+    data: str | Path | None,
     max_batch: int,
     runtime: Runtime,
     say: Callable[[str], None],
 ) -> ServingEngine:
     """Load the network, and the embeddings of train for what has a head."""
     with FeatureFile(run.features_path) as features:
-        root = data or Path(features.config.data["folder"])
-        sample = sample_images(features, root)
-        neighbours = Neighbours(features, root) if classifier.head else None
+        images = images_of(features, data)
+        sample = sample_images(features, images)
+        neighbours = Neighbours(features, images) if classifier.head else None
     if neighbours is None:
         say(f"{classifier.name}: no similar photographs, its activations are not those cached")
     elif not neighbours.has_pictures:
-        say(f"{root}: not there, so similar photographs have no pictures (--data)")
+        say(f"{images.name}: not there, so similar photographs have no pictures (--data)")
     return ServingEngine(classifier, neighbours, sample, runtime, max_batch, say)
 
 

@@ -14,8 +14,9 @@ from classify.doctor.data.scan import Scan, scan
 from classify.doctor.data.splits import partition
 from classify.doctor.finding import Examination, Finding, Severity
 from classify.doctor.script import ScriptSettings
-from extract.dataset import Dataset, find_images
+from extract.dataset import find_images
 from extract.errors import DataError
+from extract.sources.source import Dataset
 
 
 def examine_data(root: Path, script: ScriptSettings, say: Callable[[str], None]) -> Examination:

@@ -9,7 +9,7 @@ from classify.doctor.data.splits import carved, describe_rule
 from classify.doctor.finding import Finding, Grid, Severity
 from classify.doctor.script import GENERATOR, ScriptSettings
 from classify.wording import share, some
-from extract.dataset import Dataset
+from extract.sources.source import Dataset
 
 # A class with fewer images to be expected in validation may well have none, by chance alone.
 EXPECTED_IN_VAL = 3

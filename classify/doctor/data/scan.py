@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from classify.doctor.data.alike import HASHED_PX, SIDE_PX, hash_picture, shrink
 from classify.doctor.finding import Photo
-from extract.dataset import LabelledImage
 from extract.decode import UPRIGHT, decode, orientation
 from extract.errors import UnusableImageError
 from extract.kinds import open_image
 from extract.progress import Progress
 from extract.read import read_file
+from extract.sources.source import LabelledImage
 from extract.stream import N_AHEAD, N_THREADS
 from extract.threads import map_ahead
 

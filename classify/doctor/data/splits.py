@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from cache.format import SPLITS
 from classify.doctor.data.folders import KERAS_ENDINGS, keras_order
 from classify.doctor.script import DATASET, FIT, GENERATOR, ScriptSettings
-from extract.dataset import LabelledImage
+from extract.sources.source import LabelledImage
 
 TRAIN, VAL, TEST = range(len(SPLITS))
 UNKNOWN = -1

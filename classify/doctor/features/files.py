@@ -11,7 +11,8 @@ from cache.reader import FeatureFile
 from classify.bootstrap import wilson
 from classify.doctor.finding import Finding, Photo, Severity, not_checked
 from classify.wording import count, percent, some
-from extract.hashes import hash_images
+from extract.hashes import Hashes
+from extract.sources.folder import Folder
 
 # Read, where they may have changed since they were extracted; spread over the file if it has more.
 MOST_READ = 2000
@@ -52,11 +53,11 @@ def check_files(features: FeatureFile, root: Path) -> FileCheck:
     table = features.table
     rows = spread(features.n_images, MOST_READ).tolist()
     paths = [table.paths[row] for row in rows]
-    known = features.path.with_name(f"{features.path.name}.hashes")
-    found = hash_images(root, paths, known, keep=False)
+    hashes = Hashes(Folder(root), paths, features.path.with_name(f"{features.path.name}.hashes"))
+    hashes.read()
     expected = table.contents()
     changed, gone = [], []
-    for path, row, content in zip(paths, rows, found, strict=True):
+    for path, row, content in zip(paths, rows, hashes.found, strict=True):
         if not isinstance(content, bytes):
             gone.append(path)
         elif content != expected[row]:

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from cache.reader import FeatureFile
 from classify.doctor.features.files import spread
 from classify.doctor.features.network import BATCH_SIZE
-from extract.dataset import image_path
+from extract.sources.folder import Folder
 from extract.stopwatch import Stopwatch
-from extract.stream import ImageFile, decoded_images
+from extract.stream import decoded_images
 
 # The longest and the shortest embeddings of the file are looked at again, so many of each.
 N_EXTREME = 6
@@ -75,7 +75,7 @@ def decode_sample(features: FeatureFile, root: Path, norms: NDArray[np.float64])
     rows, n_neighbours = choose_rows(norms, features.identity.size_px)
     table = features.table
     contents = table.contents()
-    files = [ImageFile(image_path(root, table.paths[row]), contents[row]) for row in rows]
+    files = [Folder(root).file(table.paths[row], contents[row]) for row in rows]
     unusable: dict[int, str] = {}
     decoded = list(
         decoded_images(

@@ -6,10 +6,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from extract.dataset import LabelledImage, find_images, image_path
+from extract.dataset import find_images
 from extract.errors import DataError, UnusableImageError
+from extract.read import ImageFile
+from extract.sources.folder import image_path
+from extract.sources.source import LabelledImage
 from extract.stopwatch import Stopwatch
-from extract.stream import ImageFile, decoded_images
+from extract.stream import decoded_images
 
 N_IMAGES = 200
 SEED = 0
@@ -68,10 +71,10 @@ def draw_sample(root: Path, size_px: int, n_images: int = N_IMAGES) -> Sample:
     found = list(decoded_images(files, size_px, leave_out, Stopwatch()))
     if not found:
         raise DataError(f"{root}: none of {len(drawn)} images drawn can be used.")
-    rows = [row for row, _ in found]
+    rows = [image.row for image in found]
     label_of = {name: label for label, name in enumerate(dataset.classes)}
     return Sample(
-        np.stack([image for _, image in found]),
+        np.stack([image.image for image in found]),
         np.array([label_of[drawn[row].class_name] for row in rows]),
         dataset.classes,
         [paths[row] for row in rows],

@@ -14,9 +14,10 @@ from classify.train import train_heads
 from extract.backbones import embed_images, reopen_backbone
 from extract.errors import WeightsError
 from extract.keras_runtime import load_keras
+from extract.read import ImageFile
 from extract.settings import Runtime
 from extract.stopwatch import Stopwatch
-from extract.stream import ImageFile, decoded_images
+from extract.stream import decoded_images
 
 
 def quiet(_: str) -> None:

@@ -16,7 +16,7 @@ from classify.finetuning.trunk import cached_trunk, trunk_fingerprint
 from extract.decode import decode
 from extract.devices import Devices
 from extract.keras_runtime import load_keras
-from extract.stream import ImageFile
+from extract.read import ImageFile
 
 IDENTITY = Identity("net", "sha256:1", "none", 16, "rule", "avg", "float32")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from classify.doctor.data.order import examine_order
 from classify.doctor.finding import Finding, Severity
 from classify.doctor.script import DATASET, GENERATOR, ScriptSettings
-from extract.dataset import Dataset, LabelledImage
+from extract.sources.source import Dataset, LabelledImage
 
 
 def found_in(sizes: dict[str, int], script: ScriptSettings) -> list[Finding]:

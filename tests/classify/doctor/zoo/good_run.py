@@ -23,10 +23,11 @@ from classify.settings import TrainSettings
 from classify.train import train_heads
 from extract.backbones import reopen_backbone
 from extract.keras_backbone import KerasBackbone
+from extract.read import ImageFile
 from extract.settings import ExtractSettings
 from extract.stage import extract_features
 from extract.stopwatch import Stopwatch
-from extract.stream import ImageFile, decoded_images
+from extract.stream import decoded_images
 
 SIZE_PX = 64
 N_PER_CLASS = 40

@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 from classify.heads.keras_layers import keras_head
 from classify.heads.logreg import LogReg
 from extract.batch_statistics import batch_norms, batch_statistics
-from extract.dataset import find_images, image_path
+from extract.dataset import find_images
 from extract.keras_backbone import KerasBackbone
 from extract.keras_runtime import load_keras, load_tensorflow
+from extract.read import ImageFile
 from extract.scalings import SCALINGS
-from extract.stream import ImageFile, image_batches
+from extract.sources.folder import image_path
+from extract.stream import image_batches
 from tests.classify.doctor.zoo.project import Case, Project
 
 SIZE_PX, BATCH, N_CLASSES = 64, 32, 10

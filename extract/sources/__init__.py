@@ -1,0 +1,1 @@
+"""Where images may lie: a folder here, a folder in an object store, a list, shards."""

@@ -1,0 +1,208 @@
+"""A folder of images behind a URL, by fsspec: object stores, HTTP, archives, and all else it knows.
+
+Credentials are found by the libraries behind fsspec, as they find them for every program; headbench
+neither asks for them nor keeps them.
+"""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cache.format import leads_inside
+from extract.errors import DataError, UnusableImageError
+from extract.read import ImageFile
+from extract.sources.layouts import label_paths
+from extract.sources.listing import NOTHING, Files, files_below, is_archive, join
+from extract.sources.patience import is_lasting, patiently, words
+from extract.sources.source import Listing
+
+EXTRA = "make install EXTRAS=remote (pip install fsspec s3fs; gcsfs, adlfs ... for other stores)"
+# A file that takes longer is given up, and tried again: some connections hang without an end.
+READ_SECONDS = 120.0
+# When so many files in a row could not be read for want of an answer, no other is tried.
+MOST_UNANSWERED = 32
+# One file system, and one position in an archive, for all threads.
+_OPENING, _ARCHIVES = threading.Lock(), threading.Lock()
+
+
+class UnansweredError(UnusableImageError):
+    """An image that may be read another time: nobody answered, or not in time."""
+
+
+@dataclass
+class _State:
+    """What is found out about a store while it is read: not known to other processes.
+
+    Attributes
+    ----------
+    files : Files
+        What was listed.
+    n_unanswered : int
+        Files in a row for which there was no answer.
+    """
+
+    files: Files = NOTHING
+    n_unanswered: int = 0
+
+
+@dataclass(frozen=True)
+class RemoteFolder:
+    """A folder behind a URL, laid out like one on disk.
+
+    Attributes
+    ----------
+    name : str
+        The URL, as the user wrote it.
+    """
+
+    name: str
+    is_near = False
+    is_there = True
+    _state: _State = field(default_factory=_State, repr=False, compare=False)
+
+    def __reduce__(self) -> tuple[type["RemoteFolder"], tuple[str]]:
+        # To other processes go neither connections nor the listing.
+        return RemoteFolder, (self.name,)
+
+    def find(self) -> Listing:
+        """Find and label the files in it; `DataError` if it cannot be listed."""
+        filesystem, root = self._place
+        if filesystem.async_impl and not root:
+            raise DataError(f"{self.name}: expected a bucket and a folder in it, found neither.")
+        self._state.files = self._list(filesystem, root)
+        return label_paths(self._state.files.paths, self.name, self._read_text)
+
+    def file(self, path: str, content: bytes | None = None) -> ImageFile:
+        """An image of it, to be read; `DataError` for a path that leads out of it."""
+        if not leads_inside(path):
+            raise DataError(f"{path!r}: a path that leaves {self.name} is not opened.")
+        return ImageFile(path, content, self._read_image)
+
+    def stamps(self, paths: Sequence[str]) -> NDArray[np.int64]:
+        """Size, time and ETag as they were listed, int64 (n_paths, 4)."""
+        return self._state.files.stamps_of(paths)
+
+    @property
+    def _place(self) -> tuple[Any, str]:
+        with _OPENING:
+            return self._opened
+
+    @cached_property
+    def _opened(self) -> tuple[Any, str]:
+        return open_url(self.name)
+
+    def _list(self, filesystem: Any, root: str) -> Files:
+        try:
+            files = files_below(filesystem, root)
+        except FileNotFoundError:
+            files = NOTHING
+        except NotADirectoryError as error:
+            raise DataError(f"{self.name}: expected a folder of images, found a file.") from error
+        except DataError as error:
+            raise DataError(f"{self.name}: {error}") from error
+        except Exception as error:  # each store has errors of its own
+            raise DataError(
+                f"{self.name}: cannot be listed ({words(error)}).{_advice(filesystem)}"
+            ) from error
+        if not files.paths:
+            raise DataError(
+                f"{self.name}: expected a folder of images, found nothing.{_advice(filesystem)}"
+            )
+        return files
+
+    def _read(self, path: str) -> bytes:
+        filesystem, root = self._place
+        return read_remote(filesystem, join(root, path))
+
+    def _read_text(self, path: str) -> bytes:
+        try:
+            return self._read(path)
+        except UnusableImageError as error:
+            raise DataError(f"{self.name}/{path}: {error}.") from error
+
+    def _read_image(self, path: str) -> bytes:
+        try:
+            data = self._read(path)
+        except UnansweredError as error:
+            self._state.n_unanswered += 1
+            if self._state.n_unanswered >= MOST_UNANSWERED:
+                raise DataError(
+                    f"{self.name}: no answer for {MOST_UNANSWERED} files in a row, the last "
+                    f"{path} ({error}). Run again when the store answers."
+                ) from error
+            raise
+        self._state.n_unanswered = 0
+        return data
+
+
+def open_url(url: str) -> tuple[Any, str]:
+    """The file system behind a URL, and the path in it.
+
+    Raises
+    ------
+    DataError
+        If what reads it is not installed, nothing knows such a URL, or there is no such archive.
+    """
+    try:
+        import fsspec
+    except ImportError as error:
+        raise DataError(f"{url}: to read it, {EXTRA}.") from error
+    try:
+        filesystem, path = fsspec.core.url_to_fs(url)
+    except (ImportError, ValueError) as error:
+        raise DataError(
+            f"{url}: cannot be opened ({words(error)}). To read it, {EXTRA}."
+        ) from error
+    except IsADirectoryError as error:
+        raise DataError(
+            f"{url}: expected an archive after '::', as in zip://photos::s3://bucket/all.zip "
+            "or zip://::all.zip."
+        ) from error
+    except Exception as error:  # each store has errors of its own
+        raise DataError(f"{url}: cannot be opened ({words(error)}).") from error
+    return filesystem, path
+
+
+def read_remote(filesystem: Any, path: str) -> bytes:
+    """All bytes of a file of fsspec's.
+
+    Raises
+    ------
+    UnusableImageError
+        If there are none to be had; `UnansweredError` if there may be another time.
+    """
+    try:
+        return bytes(patiently(partial(_read_once, filesystem, path)))
+    except FileNotFoundError as error:
+        raise UnusableImageError("no such file") from error
+    except PermissionError as error:
+        raise UnusableImageError("no permission to read it") from error
+    except Exception as error:  # each store has errors of its own
+        kind = UnusableImageError if is_lasting(error) else UnansweredError
+        raise kind(f"cannot be read: {words(error)}") from error
+
+
+def _read_once(filesystem: Any, path: str) -> bytes:
+    if is_archive(filesystem):
+        with _ARCHIVES:
+            return filesystem.cat_file(path)  # type: ignore[no-any-return]
+    if not filesystem.async_impl:
+        return filesystem.cat_file(path)  # type: ignore[no-any-return]
+    from fsspec.asyn import sync
+
+    read = filesystem._cat_file  # fsspec's own cat_file has no limit of time
+    return sync(filesystem.loop, read, path, timeout=READ_SECONDS)  # type: ignore[no-any-return]
+
+
+def _advice(filesystem: Any) -> str:
+    if "http" not in filesystem.protocol:
+        return ""
+    return (
+        " Over HTTP a folder can be listed only where the server shows an index of it; where it "
+        "does not, name the files in a manifest."
+    )

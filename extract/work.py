@@ -1,0 +1,173 @@
+"""Files to finished parts of embeddings: what one process does, here or as a worker elsewhere."""
+
+import time
+from collections.abc import Callable, Container, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cache.fingerprint import Identity
+from cache.parts import Location, Parts
+from extract.backbones import Openable, embed_images
+from extract.embedder import Embedded
+from extract.errors import DataError, UnusableImageError
+from extract.read import ImageFile
+from extract.settings import Runtime
+from extract.stopwatch import Stopwatch
+from extract.stream import DecodedImage, KnownImage, decoded_images
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be done with files, whichever they are.
+
+    Attributes
+    ----------
+    network : Openable
+    size_px : int
+        Height and width of its input.
+    runtime : Runtime
+    parts : Parts
+        Where finished embeddings go.
+    part_images : int
+        Most images of a part.
+    part_seconds : float
+        After so long a part is finished, however few it holds.
+    identity : Identity
+        Of the embeddings to be: another process may find other weights under the same name.
+    """
+
+    network: Openable
+    size_px: int
+    runtime: Runtime
+    parts: Parts
+    part_images: int
+    part_seconds: float
+    identity: Identity
+
+
+class Outcome(NamedTuple):
+    """What became of one file.
+
+    Attributes
+    ----------
+    row : int
+        Which of the files it is.
+    content : bytes
+        SHA-256 of its bytes; empty where they could not be read, or are not those expected.
+    reason : str
+        Why it cannot be used; empty where it can.
+    location : Location or None
+        Where its embedding lies; None for one that was known already, or cannot be used.
+    """
+
+    row: int
+    content: bytes
+    reason: str = ""
+    location: Location | None = None
+
+
+@dataclass
+class Work:
+    """Files on their way through a job.
+
+    Attributes
+    ----------
+    job : Job
+    known : container of bytes
+        Contents whose embeddings are there: their files are read and not embedded again. May grow
+        meanwhile.
+    tell : callable
+        Told the outcome of each file, once: of an embedding when its part is finished.
+    on_embedded : callable
+        Told how many images have just been through the network.
+    say : callable
+        Told of the device, and of what does not work there.
+    stopwatch : Stopwatch
+    """
+
+    job: Job
+    known: Container[bytes]
+    tell: Callable[[Outcome], object]
+    say: Callable[[str], None]
+    on_embedded: Callable[[int], object] = lambda _: None
+    stopwatch: Stopwatch = field(default_factory=Stopwatch)
+    _contents: dict[int, bytes] = field(default_factory=dict)
+
+    def do(self, files: Sequence[ImageFile]) -> None:
+        """Embed files.
+
+        Raises
+        ------
+        DataError
+            If an embedding is not finite.
+        WeightsError, DeviceError, StorageError
+        """
+        job = self.job
+        images = decoded_images(
+            files,
+            job.size_px,
+            self._reject,
+            self.stopwatch,
+            self.known,
+            self._skip,
+        )
+        embedded = embed_images(
+            job.network, self._noted(images), job.runtime, self.stopwatch, self.say
+        )
+        for rows, embeddings in self._in_parts(embedded):
+            _refuse_infinite(embeddings, [files[row].path for row in rows])
+            self._finish(rows.tolist(), embeddings)
+
+    def _reject(self, row: int, reason: UnusableImageError) -> None:
+        self.tell(Outcome(row, reason.content, str(reason)))
+
+    def _skip(self, image: KnownImage) -> None:
+        self.tell(Outcome(image.row, image.content_sha256))
+
+    def _noted(self, images: Iterator[DecodedImage]) -> Iterator[DecodedImage]:
+        for image in images:
+            self._contents[image.row] = image.content_sha256
+            yield image
+
+    def _finish(self, rows: list[int], embeddings: NDArray[np.float32]) -> None:
+        contents = [self._contents.pop(row) for row in rows]
+        with self.stopwatch.measure("write"):
+            locations = self.job.parts.add(contents, embeddings)
+        for row, content in zip(rows, contents, strict=True):
+            self.tell(Outcome(row, content, location=locations[content]))
+
+    def _in_parts(self, embedded: Iterator[Embedded]) -> Iterator[Embedded]:
+        """Gather batches until a part is due."""
+        waiting: list[Embedded] = []
+        started = time.monotonic()
+        for batch in embedded:
+            waiting.append(batch)
+            self.on_embedded(len(batch.rows))
+            is_full = sum(len(each.rows) for each in waiting) >= self.job.part_images
+            if is_full or time.monotonic() - started > self.job.part_seconds:
+                yield _concatenate(waiting)
+                waiting, started = [], time.monotonic()
+        if waiting:
+            yield _concatenate(waiting)
+
+
+def _concatenate(batches: list[Embedded]) -> Embedded:
+    return Embedded(
+        np.concatenate([batch.rows for batch in batches]),
+        np.concatenate([batch.embeddings for batch in batches]),
+    )
+
+
+def _refuse_infinite(embeddings: NDArray[np.float32], paths: Sequence[Path | str]) -> None:
+    is_finite = np.isfinite(embeddings).all(axis=1)
+    if not is_finite.all():
+        first = paths[int(np.flatnonzero(~is_finite)[0])]
+        raise DataError(
+            f"{first}: its embedding is not finite, nor are those of {(~is_finite).sum() - 1} "
+            "more images. The weights are damaged or of another network (give others, --weights), "
+            "or too large for float16 (--precision float32)."
+        )
