@@ -51,7 +51,8 @@ def train_on_cluster(
     from extract.dask_cluster import SCHEDULER_LOST, dask_backend
 
     _silence_lightgbm()
-    with dask_backend(str(X.machines.scheduler)) as backend:
+    # LightGBM asks for the current client too, where it was given one.
+    with dask_backend(str(X.machines.scheduler)) as backend, backend.client.as_current():
         # A classifier would number the classes that a worker happens to see.
         model = DaskLGBMRegressor(client=backend.client, n_estimators=n_rounds, **parameters)
         parts = _dealt(len(X), len(backend.client.ncores()))

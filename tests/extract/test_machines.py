@@ -72,21 +72,6 @@ def test_an_error_of_the_work_comes_as_it_is(kind: str, request: pytest.FixtureR
         list(workers(fails_at_three, ((n,) for n in range(5)), in_order=True))
 
 
-def test_tasks_are_read_as_workers_become_free() -> None:
-    read = []
-
-    def tasks() -> Iterator[tuple[int]]:
-        for number in range(12):
-            read.append(number)
-            yield (number,)
-
-    with at_work(Machines(n_jobs=2)) as workers:
-        results = workers(slow_when_even, tasks(), in_order=True)
-        next(results)
-        assert len(read) < 10
-        assert len(list(results)) == 11
-
-
 def test_a_lost_process_is_one_clear_error_and_the_next_work_is_done(tmp_path: Path) -> None:
     with at_work(Machines(n_jobs=2)) as workers:
         with pytest.raises(ClusterError, match=r"ended from outside.*run the same"):
