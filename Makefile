@@ -104,12 +104,12 @@ help: ## this help
 #: AGAIN      1: train heads, or fine-tune, what would be reused too
 #: CURVE      1: learning curve, heads on 1 to 100 % of train
 #: FOLDS      cross-validate on train and val in so many folds
-#: JOBS       processes for make features, and for heads that read the file (1); fits at a time, of
-#:            CURVE and FOLDS (the cores)
-#: BACKEND    dask: the workers of a running Dask cluster
-#: SCHEDULER  of that cluster, such as tcp://10.0.0.1:8786
-#: STREAM     always: read embeddings from the file as they are needed (where they do not fit in
-#:            memory); never
+#: JOBS       processes for make features, and for sums of embeddings that stay in their file (1);
+#:            fits at a time, of CURVE and FOLDS (the cores)
+#: BACKEND    dask: the workers of a running Dask cluster instead (local)
+#: SCHEDULER  of that cluster, such as SCHEDULER=tcp://10.0.0.1:8786
+#: STREAM     always: leave embeddings in their file, and read them as they are needed (where they
+#:            do not fit in memory); never
 #: IMAGES     files, folders and patterns to predict, such as IMAGES="a.jpg folder/ 'b/**/*.jpg'";
 #:            - for a list of files on standard input
 #: HEAD       head to predict with, to export, to serve, or to look at in the report: a trained

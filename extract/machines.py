@@ -81,7 +81,7 @@ class Workers(Protocol):
 
 @contextmanager
 def at_work(machines: Machines) -> Iterator[Workers]:
-    """Reach the workers; processes stay for the next work and end with this one, a cluster goes on.
+    """Reach the workers; processes started for it end with it, a cluster goes on.
 
     Raises
     ------

@@ -52,8 +52,6 @@ def add(commands: Commands) -> None:
         f"memory (default {STREAM[0]})",
     )
     add_machine_options(command)
-    # None was given: what --curve and --folds take then is another number.
-    command.set_defaults(n_jobs=None)
 
 
 def train(arguments: argparse.Namespace) -> int:
@@ -63,7 +61,7 @@ def train(arguments: argparse.Namespace) -> int:
     alone = {
         name: head for name, head in configured_heads(names, seed, settings).items() if name != VOTE
     }
-    n_jobs = arguments.n_jobs or os.cpu_count() or 1
+    n_jobs = arguments.jobs or os.cpu_count() or 1
     with FeatureFile(run.features_path) as features:
         if arguments.curve:
             points = learning_curve(run.folder, features, alone, seed, n_jobs, tqdm.write)
