@@ -53,6 +53,11 @@ def test_training_without_a_network_is_light(run: Run, head: str) -> None:
     assert heavy_modules("classify", "train", run.features_path, "--heads", head) == "HEAVY []"
 
 
+def test_heads_that_read_the_file_are_light(run: Run) -> None:
+    heads = ("--heads", "ridge", "logreg", "lightgbm", "--stream", "always")
+    assert heavy_modules("classify", "train", run.features_path, *heads) == "HEAVY []"
+
+
 def test_a_report_is_light_whatever_was_trained(network_run: Run) -> None:
     assert heavy_modules("classify", "report", network_run.folder) == "HEAVY []"
 

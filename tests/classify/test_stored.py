@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from distributed import LocalCluster
 
 from cache.errors import FeatureFileError
 from cache.reader import FeatureFile
@@ -19,9 +18,9 @@ from classify.heads.head import Head
 from classify.heads.registry import create_head
 from classify.heads.stored import StoredRows, embedding_blocks
 from classify.heads.tree_columns import as_they_are
-from extract.machines import Machines
+from extract.machines import DASK, Machines
 from tests.classify.stored_file import write_stored_file
-from tests.clusters import of_cluster, two_workers
+from tests.extract.cluster import cluster_of
 
 # Enough for the optimum to stand still, and no more fits than the choice of C needs.
 EXACT: dict[str, dict[str, Any]] = {"logreg": {"tol": 1e-8, "cs": (0.003, 0.03, 0.3)}}
@@ -47,9 +46,15 @@ def small_stretches(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[LocalCluster]:
-    with two_workers() as cluster:
-        yield cluster
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
+    """Two worker processes on loopback."""
+    with cluster_of(2, tmp_path_factory.mktemp("cluster")) as cluster:
+        yield Machines(backend=DASK, scheduler=cluster.address)
+
+
+@pytest.fixture
+def processes() -> Machines:
+    return Machines(n_jobs=2)
 
 
 def made(name: str, **settings: Any) -> Head:
@@ -141,8 +146,7 @@ def test_fewer_rows_than_columns_are_no_exception(tmp_path: Path) -> None:
 def test_other_machines_give_the_same_heads_to_the_bit_each_time(
     features: FeatureFile, kind: str, request: pytest.FixtureRequest
 ) -> None:
-    on_cluster = kind == "cluster"
-    machines = of_cluster(request.getfixturevalue(kind)) if on_cluster else Machines(n_jobs=2)
+    machines = request.getfixturevalue(kind)
     for name, atol in (("ridge", 1e-6), ("logreg", 1e-3)):
         found = made(name).fit_file(features, machines)
         assert_same(found, in_memory(features, name), features, atol)
@@ -161,10 +165,10 @@ def test_trees_on_the_file_are_those_in_memory(features: FeatureFile, projection
 
 @pytest.mark.parametrize("projection", ["none", "scores"])
 def test_trees_of_a_cluster_are_as_good_and_saved_alike(
-    features: FeatureFile, cluster: LocalCluster, projection: str, tmp_path: Path
+    features: FeatureFile, cluster: Machines, projection: str, tmp_path: Path
 ) -> None:
     settings = {"projection": projection, "max_rounds": 15, "feature_fraction": 1.0}
-    found = made("lightgbm", **settings).fit_file(features, of_cluster(cluster))
+    found = made("lightgbm", **settings).fit_file(features, cluster)
     wanted = in_memory(features, "lightgbm", **settings)
     X, y = features.load("test")
     assert found.score(X, y) > wanted.score(X, y) - 0.02
