@@ -49,17 +49,22 @@ OVERWRITE ?=
 STORE     ?=
 DRY_RUN   ?=
 REPAIR    ?=
+SAMPLE    ?=
 EXTRAS    ?=
 FORMATS   ?=
 OUT       ?=
 MODEL     ?=
 SCRIPT    ?=
+URL       ?=
+SHA256    ?=
 # The folder's name; without DATA, the model's, or the run of the last `make features`.
 NAME      ?= $(if $(DATA),$(FOLDER),$(if $(MODEL),$(basename $(notdir $(MODEL))),$(LAST)))
 LAST       = $(shell cat runs/.last 2>/dev/null)
 FOLDER     = $(shell (cd "$(DATA)" 2>/dev/null && basename "$$PWD") || basename "$(DATA)")
 
 RUN    = runs/$(NAME)
+# Beside the runs and in none of them: whoever deletes a run keeps the 5 GB.
+FOOD101 = $(or $(DATA),runs/downloads/food-101)
 PIP    = .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 READY  = .venv/.ready $(addprefix .venv/.ready-,$(EXTRAS))
 # option(name, value): the option of a command, if the variable was set.
@@ -70,15 +75,16 @@ machines = $(call option,jobs,$(JOBS)) $(call option,backend,$(BACKEND)) \
 	   $(call option,scheduler,$(SCHEDULER))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo features verify heads report open compare finetune preset origin predict export serve doctor test check format bench-cache bench-extract bench-heads bench-report bench-finetune bench-serve clean named
+.PHONY: help install demo food101 features verify heads report open compare finetune preset origin predict export serve doctor test check format bench-cache bench-extract bench-heads bench-report bench-finetune bench-serve clean named
 
 help: ## this help
 	@echo "Cache a frozen network's embeddings once, then train and compare heads in seconds."
-	@awk -F ': .*## |: ## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ': .*## |: ## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "Variables:"
 	@awk -F ' ## ' '/^#: / { print "  " substr($$0, 4) }' $(MAKEFILE_LIST)
 
-#: DATA       folder of images: a folder per class, train/ val/ test/, or Food-101's layout
+#: DATA       folder of images: a folder per class, train/ val/ test/, or Food-101's layout;
+#:            where make food101 puts them (runs/downloads/food-101)
 #: NAME       name of the run; everything goes to runs/NAME/ (the folder's name)
 #: WEIGHTS    imagenet, a path, or random (imagenet)
 #: SIZE       height and width of the network's input (224; make origin: 256)
@@ -115,6 +121,7 @@ help: ## this help
 #: OUT        folder to export to (runs/NAME/export/HEAD)
 #: MODEL      a Keras model of your own, for the doctor: .keras or .h5
 #: SCRIPT     what your own script does, such as SCRIPT="scaling=/255 validation_split=0.2"
+#: URL, SHA256  of another copy of Food-101's archive (the official one)
 #: SEED       of the split; of heads; of fine-tuning (0)
 #: VAL_SHARE  share of val where the folder does not name it (0.15, or 0.2 of train)
 #: UNFREEZE   what fine-tuning trains: block5, block4 (the last two blocks), half, all, or a layer
@@ -130,6 +137,7 @@ help: ## this help
 #: STORE      float16: keep embeddings in half the space (float32)
 #: DRY_RUN    1: say what `make features` would do, and write nothing
 #: REPAIR     1: make verify drops what is damaged
+#: SAMPLE     make verify reads so many random blocks of each dataset, chosen by SEED (all)
 #: EXTRAS     cpu: OpenVINO, faster on CPUs; gpu: CUDA for TensorFlow; heic: photos of iPhones;
 #:            map: t-SNE in the report; suspects: wrong labels in the report; serve: make serve;
 #:            onnx: export to ONNX
@@ -141,6 +149,15 @@ demo: $(READY) ## all three stages on handwritten digits: start here
 	@mkdir -p runs && echo demo > runs/.last
 	@.venv/bin/python -m classify demo runs/demo
 
+# Three calls, because with -j the targets of one would run side by side.
+food101: $(READY) ## Food-101 from the web (5 GB), then features, heads, report
+	@test -z "$(DRY_RUN)" || { echo "error: DRY_RUN=1 is for make features." >&2; exit 2; }
+	@.venv/bin/python -m extract.food101 "$(FOOD101)" $(call option,url,$(URL)) \
+	  $(call option,sha256,$(SHA256))
+	@$(MAKE) --no-print-directory features DATA="$(FOOD101)"
+	@$(MAKE) --no-print-directory heads DATA="$(FOOD101)"
+	@$(MAKE) --no-print-directory report DATA="$(FOOD101)"
+
 features: $(READY) named ## stage one: images in DATA to runs/NAME/features.h5
 	@test -n "$(DATA)" || { echo "error: which images? Say DATA=folder." >&2; exit 2; }
 	@.venv/bin/python -m extract "$(DATA)" --out "$(RUN)/features.h5" \
@@ -151,7 +168,8 @@ features: $(READY) named ## stage one: images in DATA to runs/NAME/features.h5
 	@$(if $(DRY_RUN),,echo "$(NAME)" > runs/.last)
 
 verify: $(READY) named ## is runs/NAME/features.h5 whole?
-	@.venv/bin/python -m cache "$(RUN)/features.h5" $(if $(REPAIR),--repair)
+	@.venv/bin/python -m cache "$(RUN)/features.h5" $(if $(REPAIR),--repair) \
+	  $(call option,sample,$(SAMPLE)) $(call option,seed,$(SEED))
 
 heads: $(READY) named ## stage two: train heads on the features
 	@.venv/bin/python -m classify train "$(RUN)/features.h5" \

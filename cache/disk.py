@@ -9,23 +9,23 @@ from pathlib import Path
 from cache.errors import StorageError
 
 
-def temporary_path(target: Path) -> Path:
+def temporary_path(target: Path, writer: str = "") -> Path:
     """Where `replacing` writes: always the same name, so the next run clears up."""
-    return target.with_name(f".{target.name}.tmp")
+    return target.with_name(f".{target.name}{writer}.tmp")
 
 
 @contextmanager
-def replacing(target: Path) -> Iterator[Path]:
+def replacing(target: Path, writer: str = "") -> Iterator[Path]:
     """Give a temporary name beside `target`; on success flush it to disk and rename it.
 
-    Only one writer at a time may replace a target: see :mod:`cache.lock`.
+    Only one writer at a time may replace a target, see :mod:`cache.lock`, unless each has a name.
 
     Raises
     ------
     StorageError
         If the disk is full, the folder cannot be written to, or the device fails.
     """
-    temporary = temporary_path(target)
+    temporary = temporary_path(target, writer)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -58,7 +58,7 @@ def replacing_folder(target: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def require_free(folder: Path, n_bytes: int) -> None:
+def require_free(folder: Path, n_bytes: int, what: str = "the new embeddings") -> None:
     """Refuse to start what the disk has no room for.
 
     Parameters
@@ -67,6 +67,8 @@ def require_free(folder: Path, n_bytes: int) -> None:
         Where to write; it need not be there yet.
     n_bytes : int
         How much, at most, will be written.
+    what : str
+        That.
 
     Raises
     ------
@@ -76,7 +78,7 @@ def require_free(folder: Path, n_bytes: int) -> None:
     n_free = shutil.disk_usage(there).free
     if n_bytes > n_free:
         raise StorageError(
-            f"{folder}: expected {n_bytes:,} bytes of free space for the new embeddings, found "
+            f"{folder}: expected {n_bytes:,} bytes of free space for {what}, found "
             f"{n_free:,}. Free some, or write elsewhere."
         )
 

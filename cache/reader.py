@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterator
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -23,13 +24,16 @@ from cache.format import (
     FORMAT_VERSION,
     REJECTED,
     SPLITS,
+    VIRTUAL_VERSION,
     Config,
     Rejected,
     Table,
     attributes_checksum,
+    digest_of,
     row_hashes,
 )
 from cache.hdf5 import open_hdf5
+from cache.runs import is_virtual, part_rows
 
 
 class FeatureFile:
@@ -60,7 +64,11 @@ class FeatureFile:
         self._file = _open(self.path)
         try:
             self.config = _read_attributes(self.path, self._file)
-            self._datasets = {name: CheckedDataset(self._file, name) for name in DATASETS}
+            self._parts = part_rows(self._file) if is_virtual(self._file) else None
+            elsewhere = {"embeddings": self._parts}
+            self._datasets = {
+                name: CheckedDataset(self._file, name, elsewhere.get(name)) for name in DATASETS
+            }
             _check_layout(self.path, self._file, self._datasets)
             self.classes = tuple(self._datasets["classes"].strings())
         except BaseException:
@@ -81,6 +89,8 @@ class FeatureFile:
     def close(self) -> None:
         """Close the file; what was read before stays in memory."""
         self._file.close()
+        if self._parts is not None:
+            self._parts.close()
 
     @property
     def n_images(self) -> int:
@@ -102,6 +112,23 @@ class FeatureFile:
         """What was computed."""
         return self.config.identity
 
+    @property
+    def is_virtual(self) -> bool:
+        """Whether the embeddings stay in parts beside the file."""
+        return self._parts is not None
+
+    @cached_property
+    def splits(self) -> NDArray[np.uint8]:
+        """The split of each image, uint8 (n_images,), index into `cache.format.SPLITS`."""
+        splits: NDArray[np.uint8] = self._datasets["splits"].read()
+        if splits.size and splits.max() >= len(SPLITS):
+            raise damaged(self.path, f"/splits is not one of {', '.join(SPLITS)}")
+        return splits
+
+    def digest(self) -> str:
+        """That of `table`, without holding paths and hashes in memory."""
+        return self._digest
+
     @cached_property
     def rejected(self) -> tuple[Rejected, ...]:
         """The files that could not be used, and why."""
@@ -122,7 +149,7 @@ class FeatureFile:
         return Table(
             paths=tuple(self._datasets["paths"].strings()),
             labels=self._labels,
-            splits=self._splits,
+            splits=self.splits,
             content_sha256=self._datasets["content_sha256"].read(),
             classes=self.classes,
             rejected=self.rejected,
@@ -132,6 +159,13 @@ class FeatureFile:
     def dataset(self, name: str) -> CheckedDataset:
         """One of `cache.format.DATASETS`, to be read block by block."""
         return self._datasets[name]
+
+    def parts_under(self, rows: slice) -> list[Path]:
+        """The parts that some consecutive embeddings lie in; none if the file itself holds them."""
+        if self._parts is None:
+            return []
+        names = dict.fromkeys(piece.name for piece in self._parts.runs.pieces(rows))
+        return [self.path.parent / name for name in names]
 
     def rows(self, split: str) -> NDArray[np.intp]:
         """Rows of a split, ascending.
@@ -144,7 +178,7 @@ class FeatureFile:
         -------
         intp (n_split,)
         """
-        return np.flatnonzero(self._splits == SPLITS.index(split))
+        return np.flatnonzero(self.splits == SPLITS.index(split))
 
     def labels(self, split: str) -> NDArray[np.int32]:
         """Labels of a split, int32 (n_split,), index into `classes`."""
@@ -208,27 +242,24 @@ class FeatureFile:
         )
 
     @cached_property
+    def _digest(self) -> str:
+        columns = chain(self._datasets["content_sha256"].spans(), (self._labels, self.splits))
+        return digest_of(self.config, self.classes, columns)
+
+    @cached_property
     def _labels(self) -> NDArray[np.int32]:
         labels: NDArray[np.int32] = self._datasets["labels"].read()
         if labels.size and not 0 <= labels.min() <= labels.max() < len(self.classes):
             raise damaged(self.path, "/labels points outside /classes")
         return labels
 
-    @cached_property
-    def _splits(self) -> NDArray[np.uint8]:
-        splits: NDArray[np.uint8] = self._datasets["splits"].read()
-        if splits.size and splits.max() >= len(SPLITS):
-            raise damaged(self.path, f"/splits is not one of {', '.join(SPLITS)}")
-        return splits
-
     def _load(self, rows: NDArray[np.intp]) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
         X = self._datasets["embeddings"].read(rows)
         infinite = np.flatnonzero(~are_finite(X))
         if infinite.size:
-            row = rows[infinite[0]]
-            raise damaged(
-                self.path, f"row {row} of /embeddings ({self.table.paths[row]}) is not finite"
-            )
+            row = rows[infinite[:1]]
+            [path] = self._datasets["paths"].read(row).tolist()
+            raise damaged(self.path, f"row {row[0]} of /embeddings ({path.decode()}) is not finite")
         return X, self._labels[rows]
 
 
@@ -297,10 +328,11 @@ def _check_version(path: Path, values: dict[str, Any]) -> None:
             "'make features'."
         )
     version = values["format_version"]
-    if str(version) != str(FORMAT_VERSION):
+    if str(version) not in map(str, (FORMAT_VERSION, VIRTUAL_VERSION)):
         raise FeatureFileError(
-            f"{path}: has format version {version}, this headbench reads version "
-            f"{FORMAT_VERSION}. Upgrade headbench, or write another file with it."
+            f"{path}: has format version {version}, this headbench reads versions "
+            f"{FORMAT_VERSION} and {VIRTUAL_VERSION}. Upgrade headbench, or write another file "
+            "with it."
         )
 
 

@@ -62,7 +62,7 @@ def train_heads(
     heads = configured_heads(names, seed, settings)
     with FeatureFile(run.features_path) as features:
         check_classes(features)
-        counts = describe_counts(count_splits(features.table.splits))
+        counts = describe_counts(count_splits(features.splits))
         n_classes, dim = len(features.classes), features.dim
         say(f"{run.features_path}: {counts}; {n_classes} classes, {dim} columns")
         training = _Training(run, features, heads, seed, settings, say, command)
@@ -172,7 +172,7 @@ class _Training:
             seed=self.seed,
             classes=self.features.classes,
             dim=self.features.dim,
-            features_digest=self.features.table.digest(),
+            features_digest=self.features.digest(),
             is_refit=self.settings.refit,
             command=self.command,
         )

@@ -8,10 +8,11 @@ from tqdm import tqdm
 
 SECONDS_BETWEEN_LINES = 10.0
 BRIEF_SECONDS = 1.0
+IMAGES, BYTES = "images", "bytes"
 
 
 class Progress:
-    """Images done and total, images per second, time left, rejected so far.
+    """Images (or bytes) done and total, how many per second, time left, rejected so far.
 
     Nothing at all is shown of what is over in a second.
 
@@ -19,20 +20,23 @@ class Progress:
     ----------
     what : str
         What is being done.
-    n_images : int
+    n_total : int
         How often, if all goes well.
+    unit : str
+        Of what: `IMAGES` or `BYTES`.
     """
 
-    def __init__(self, what: str, n_images: int) -> None:
+    def __init__(self, what: str, n_total: int, unit: str = IMAGES) -> None:
         self._is_terminal = sys.stderr.isatty()
         self._bar = tqdm(
-            total=n_images,
+            total=n_total,
             desc=what,
-            unit=" images",
+            unit="B" if unit == BYTES else f" {unit}",
+            unit_scale=unit == BYTES,
             delay=BRIEF_SECONDS,
-            disable=n_images == 0 or not self._is_terminal,
+            disable=n_total == 0 or not self._is_terminal,
         )
-        self._what, self._n_images = what, n_images
+        self._what, self._n_total, self._unit = what, n_total, unit
         self._n_done = self._n_rejected = 0
         self._started = self._last_line = time.monotonic()
         self._first = (self._started, 0)
@@ -49,7 +53,7 @@ class Progress:
         self._bar.close()
 
     def update(self, n: int = 1) -> None:
-        """Count images that are done."""
+        """Count what is done; what was done before comes first, and does not count as speed."""
         if self._n_done == 0:
             # A network is loaded before its first images are done: not a matter of speed.
             self._first = (time.monotonic(), n)
@@ -84,9 +88,13 @@ class Progress:
 
     def __str__(self) -> str:
         rate = self._rate()
-        left = tqdm.format_interval((self._n_images - self._n_done) / rate) if rate else "?"
+        left = tqdm.format_interval((self._n_total - self._n_done) / rate) if rate else "?"
         rejected = f", {self._n_rejected} rejected" if self._n_rejected else ""
-        return (
-            f"{self._what}: {self._n_done} of {self._n_images} images, {rate:.1f} images/s, "
-            f"{left} left{rejected}"
-        )
+        if self._unit == BYTES:
+            done, total, speed = (
+                tqdm.format_sizeof(n, "B") for n in (self._n_done, self._n_total, rate)
+            )
+        else:
+            done, total = f"{self._n_done}", f"{self._n_total} {self._unit}"
+            speed = f"{rate:.1f} {self._unit}"
+        return f"{self._what}: {done} of {total}, {speed}/s, {left} left{rejected}"

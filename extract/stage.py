@@ -142,7 +142,7 @@ class _Extraction:
             else:
                 self._extract_unread()
         finally:
-            self.hashes.keep()
+            self.hashes.keep()  # of an interrupted run too: far away, reading is what takes long
         plan = self._plan()
         self.say(f"{self.dataset.source.name}: {plan}")
         self._require_room(plan)
@@ -232,7 +232,6 @@ class _Extraction:
             self.settings.size_px,
             self.settings.runtime,
             self.parts,
-            self.dataset.source.is_near,
             PART_IMAGES,
             PART_SECONDS,
             self.backbone.identity,

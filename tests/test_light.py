@@ -38,6 +38,7 @@ def heavy_modules(*arguments: object) -> str:
     "arguments",
     [
         ("extract", "--help"),
+        ("extract.food101", "--help"),
         ("classify", "--help"),
         ("classify", "train", "--help"),
         ("classify", "export", "--help"),

@@ -39,6 +39,8 @@ def test_make_alone_prints_every_target_and_variable(checkout: Path) -> None:
         *(
             "test",
             "check",
+            "food101",
+            "SHA256",
             "bench-cache",
             "bench-extract",
             "bench-heads",
@@ -58,6 +60,7 @@ def test_make_alone_prints_every_target_and_variable(checkout: Path) -> None:
             "STORE",
             "DRY_RUN",
             "REPAIR",
+            "SAMPLE",
         ),
         *("BACKBONE", "POOLING", "DEVICE", "ENGINE", "PRECISION", "BATCH", "EXTRAS"),
         *("DATA", "NAME", "WEIGHTS", "SIZE", "HEADS", "IMAGES", "SEED"),
@@ -193,6 +196,30 @@ def test_every_choice_of_an_export_reaches_the_command(checkout: Path) -> None:
     ) in " ".join(export.replace("\\\n", " ").split())
 
 
+def test_food101_is_fetched_and_then_a_run_like_any_other(checkout: Path) -> None:
+    done = make(checkout, "-n", "food101", "SIZE=96", "HEADS=ridge").stdout
+    commands = [line.strip(" \\") for line in done.splitlines() if "/python -m" in line]
+    assert commands == [
+        '.venv/bin/python -m extract.food101 "runs/downloads/food-101"',
+        '.venv/bin/python -m extract "runs/downloads/food-101" --out "runs/food-101/features.h5"',
+        '.venv/bin/python -m classify train "runs/food-101/features.h5"',
+        '.venv/bin/python -m classify report "runs/food-101"  --data "runs/downloads/food-101"',
+    ]
+    assert '--size "96"' in done
+    assert "--heads ridge" in done
+    given = ["DATA=my disk/food", "URL=http://a/b c?d&e", "SHA256=12ab", "NAME=my run"]
+    done = " ".join(make(checkout, "-n", "food101", *given).stdout.replace("\\\n", " ").split())
+    assert 'food101 "my disk/food" --url "http://a/b c?d&e" --sha256 "12ab"' in done
+    assert 'extract "my disk/food" --out "runs/my run/features.h5"' in done
+    assert 'report "runs/my run" --data "my disk/food"' in done
+
+
+def test_food101_has_no_dry_run(checkout: Path) -> None:
+    done = make(checkout, "food101", "DRY_RUN=1")
+    assert done.returncode == 2
+    assert "DRY_RUN=1 is for make features" in done.stderr.splitlines()[0]
+
+
 def test_one_run_cannot_be_compared(checkout: Path) -> None:
     done = make(checkout, "compare", "A=runs/a")
     assert done.returncode == 2
@@ -237,6 +264,12 @@ def test_verify_repairs_only_when_asked(checkout: Path) -> None:
     assert "--repair" not in make(checkout, "-n", "verify", "NAME=food").stdout
     done = make(checkout, "-n", "verify", "NAME=food", "REPAIR=1")
     assert '-m cache "runs/food/features.h5" --repair' in done.stdout
+
+
+def test_verify_takes_a_sample_when_asked(checkout: Path) -> None:
+    assert "--sample" not in make(checkout, "-n", "verify", "NAME=food").stdout
+    done = make(checkout, "-n", "verify", "NAME=food", "SAMPLE=20", "SEED=3")
+    assert '--sample "20" --seed "3"' in done.stdout
 
 
 @pytest.mark.parametrize(

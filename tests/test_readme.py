@@ -28,8 +28,8 @@ def block(beginning: str) -> str:
 
 def test_every_command_in_it_is_a_target_of_the_makefile() -> None:
     makefile = (ROOT / "Makefile").read_text("utf-8")
-    targets = set(re.findall(r"^([a-z-]+):", makefile, flags=re.MULTILINE))
-    named = re.findall(r"(?:^|`)make ([a-z-]+)", README, flags=re.MULTILINE)
+    targets = set(re.findall(r"^([a-z0-9-]+):", makefile, flags=re.MULTILINE))
+    named = re.findall(r"(?:^|`)make ([a-z0-9-]+)", README, flags=re.MULTILINE)
     assert {"demo", "test", "features", "heads", "report", "finetune", "predict"} <= set(named)
     assert set(named) <= targets
 

@@ -1,7 +1,7 @@
 """Random crops, flips and colours of the images of train, in tf.data.
 
-Every number is drawn from the seed, the epoch and the image's place, so that a run that is resumed
-sees what an uninterrupted one would have seen.
+Every number is drawn from the seed, the epoch and the image's row, so that a run that is resumed or
+shared by several machines sees what an uninterrupted one on a single machine would have seen.
 """
 
 from collections.abc import Callable, Iterator

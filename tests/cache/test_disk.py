@@ -15,8 +15,10 @@ def test_bytes_needed_and_bytes_free_are_named(
     require_free(tmp_path, 1_234_567)
     with pytest.raises(StorageError) as caught:
         require_free(tmp_path / "not/there/yet", 1_234_568)
-    for phrase in ("1,234,568 bytes", "1,234,567", str(tmp_path)):
+    for phrase in ("1,234,568 bytes", "1,234,567", str(tmp_path), "for the new embeddings"):
         assert phrase in str(caught.value)
+    with pytest.raises(StorageError, match="of free space for a download, found"):
+        require_free(tmp_path, 1_234_568, "a download")
 
 
 def test_what_a_killed_run_left_is_written_over(tmp_path: Path) -> None:

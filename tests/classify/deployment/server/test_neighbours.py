@@ -7,11 +7,12 @@ from cache.reader import FeatureFile
 from classify.deployment.server.neighbours import Neighbours
 from classify.run import Run
 from extract.errors import UnusableImageError
+from extract.sources.folder import Folder
 
 
 def test_the_nearest_are_those_of_a_search_by_hand(served_run: Run, served_photos: Path) -> None:
     with FeatureFile(served_run.features_path) as features:
-        neighbours = Neighbours(features, served_photos)
+        neighbours = Neighbours(features, Folder(served_photos))
         train, labels = features.load("train")
         asked, _ = features.load("test")
         classes = features.classes
@@ -27,7 +28,7 @@ def test_the_nearest_are_those_of_a_search_by_hand(served_run: Run, served_photo
 
 def test_more_than_there_are_is_all_of_them(served_run: Run, served_photos: Path) -> None:
     with FeatureFile(served_run.features_path) as features:
-        neighbours = Neighbours(features, served_photos)
+        neighbours = Neighbours(features, Folder(served_photos))
         n_train = len(features.rows("train"))
         [near] = neighbours.nearest(features.load("train")[0][:1], 10_000)
     assert sorted(each.number for each in near) == list(range(n_train))
@@ -36,7 +37,7 @@ def test_more_than_there_are_is_all_of_them(served_run: Run, served_photos: Path
 
 def test_a_picture_that_is_another_by_now_is_not_shown(run: Run, photos: Path) -> None:
     with FeatureFile(run.features_path) as features:
-        neighbours = Neighbours(features, photos)
+        neighbours = Neighbours(features, Folder(photos))
         path = photos / features.table.paths[features.rows("train")[0]]
     assert neighbours.thumbnail(0, 32)[8:12] == b"WEBP"
     path.write_bytes((photos / "red/000.png").read_bytes() + b"more")
