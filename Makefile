@@ -104,10 +104,12 @@ help: ## this help
 #: AGAIN      1: train heads, or fine-tune, what would be reused too
 #: CURVE      1: learning curve, heads on 1 to 100 % of train
 #: FOLDS      cross-validate on train and val in so many folds
-#: JOBS       processes for make features (1); fits at a time, of CURVE and FOLDS (the cores)
-#: BACKEND    dask: the workers of a running Dask cluster
-#: SCHEDULER  of that cluster, such as tcp://10.0.0.1:8786
-#: STREAM     always: read embeddings batch by batch (where they do not fit in memory)
+#: JOBS       processes for make features, and for sums of embeddings that stay in their file (1);
+#:            fits at a time, of CURVE and FOLDS (the cores)
+#: BACKEND    dask: the workers of a running Dask cluster instead (local)
+#: SCHEDULER  of that cluster, such as SCHEDULER=tcp://10.0.0.1:8786
+#: STREAM     always: leave embeddings in their file, and read them as they are needed (where they
+#:            do not fit in memory); never
 #: IMAGES     files, folders and patterns to predict, such as IMAGES="a.jpg folder/ 'b/**/*.jpg'";
 #:            - for a list of files on standard input
 #: HEAD       head to predict with, to export, to serve, or to look at in the report: a trained
@@ -177,8 +179,8 @@ heads: $(READY) named ## stage two: train heads on the features
 	  $(call option,class-weight,$(CLASS_WEIGHT)) $(call option,config,$(CONFIG)) \
 	  $(if $(C_GRID),--c-grid $(C_GRID)) $(call option,max-rounds,$(MAX_ROUNDS)) \
 	  $(call option,max-epochs,$(MAX_EPOCHS)) $(if $(REFIT),--refit) $(if $(AGAIN),--again) \
-	  $(if $(CURVE),--curve) $(call option,folds,$(FOLDS)) $(call option,jobs,$(JOBS)) \
-	  $(call option,stream,$(STREAM))
+	  $(if $(CURVE),--curve) $(call option,folds,$(FOLDS)) $(call option,stream,$(STREAM)) \
+	  $(machines)
 
 report: $(READY) named ## measure the heads, look at mistakes and data: runs/NAME/report/
 	@.venv/bin/python -m classify report "$(RUN)" $(call option,head,$(HEAD)) $(call option,data,$(DATA))

@@ -89,7 +89,7 @@ def at_work(machines: Machines) -> Iterator[Workers]:
         If the scheduler cannot be reached, or Dask is not installed.
     """
     if machines.are_this_process:
-        yield _here
+        yield here
     elif machines.scheduler is not None:
         with _cluster(machines.scheduler) as backend, parallel_config(backend):
             yield _by_joblib
@@ -98,11 +98,12 @@ def at_work(machines: Machines) -> Iterator[Workers]:
             yield _by_joblib
 
 
-def _here(
+def here(
     function: Callable[..., Any],
     tasks: Iterable[tuple[Any, ...]],
     in_order: bool = False,  # noqa: ARG001, it always is
 ) -> Generator[Any, None, None]:
+    """Do the tasks in this very process, one after the other: see `Workers`."""
     return (function(*task) for task in tasks)
 
 

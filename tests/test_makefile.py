@@ -61,6 +61,9 @@ def test_make_alone_prints_every_target_and_variable(checkout: Path) -> None:
             "DRY_RUN",
             "REPAIR",
             "SAMPLE",
+            "JOBS",
+            "BACKEND",
+            "SCHEDULER",
         ),
         *("BACKBONE", "POOLING", "DEVICE", "ENGINE", "PRECISION", "BATCH", "EXTRAS"),
         *("DATA", "NAME", "WEIGHTS", "SIZE", "HEADS", "IMAGES", "SEED"),
@@ -110,11 +113,13 @@ def test_every_choice_of_machines_reaches_the_command(checkout: Path) -> None:
 def test_every_setting_of_heads_reaches_the_command(checkout: Path) -> None:
     given = ["CLASS_WEIGHT=balanced", "CONFIG=my heads.toml", "C_GRID=0.1 1", "MAX_ROUNDS=9"]
     given += ["MAX_EPOCHS=8", "REFIT=1", "AGAIN=1", "CURVE=1", "FOLDS=5", "JOBS=2", "STREAM=always"]
+    given += ["BACKEND=dask", "SCHEDULER=tcp://10.0.0.1:8786"]
     heads = make(checkout, "-n", "heads", "NAME=photos", *given).stdout
     for option in (
         *('--class-weight "balanced"', '--config "my heads.toml"', "--c-grid 0.1 1"),
         *('--max-rounds "9"', '--max-epochs "8"', "--refit", "--again", "--curve"),
         *('--folds "5"', '--jobs "2"', '--stream "always"'),
+        *('--backend "dask"', '--scheduler "tcp://10.0.0.1:8786"'),
     ):
         assert option in heads
 

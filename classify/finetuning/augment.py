@@ -56,7 +56,10 @@ def augmented(
     def change(row: Any, image: Any) -> tuple[Any, Any]:
         return row, augment(image, size_px, tf.stack([tf.constant(mixed, tf.int64), row]))
 
-    dataset = tf.data.Dataset.from_generator(images, output_signature=signature)
+    def pairs() -> Iterator[tuple[int, Any]]:
+        return ((each.row, each.image) for each in images())
+
+    dataset = tf.data.Dataset.from_generator(pairs, output_signature=signature)
     return dataset.map(change, num_parallel_calls=N_PARALLEL, deterministic=True)
 
 

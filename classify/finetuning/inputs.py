@@ -114,7 +114,7 @@ class AugmentedInputs:
         def images() -> Iterator[DecodedImage]:
             pictures = decoded_images(files, frame_px(size_px), refuse_image(files), Stopwatch())
             # Changed by which image it is: whoever else has some of the batch, it is the same.
-            return (DecodedImage(int(order[row]), image) for row, image in pictures)
+            return (each._replace(row=int(order[each.row])) for each in pictures)
 
         dataset = augmented(images, size_px, seed).batch(batch_size).prefetch(N_AHEAD)
         for rows, pixels in dataset.as_numpy_iterator():
