@@ -9,23 +9,23 @@ from pathlib import Path
 from cache.errors import StorageError
 
 
-def temporary_path(target: Path) -> Path:
+def temporary_path(target: Path, writer: str = "") -> Path:
     """Where `replacing` writes: always the same name, so the next run clears up."""
-    return target.with_name(f".{target.name}.tmp")
+    return target.with_name(f".{target.name}{writer}.tmp")
 
 
 @contextmanager
-def replacing(target: Path) -> Iterator[Path]:
+def replacing(target: Path, writer: str = "") -> Iterator[Path]:
     """Give a temporary name beside `target`; on success flush it to disk and rename it.
 
-    Only one writer at a time may replace a target: see :mod:`cache.lock`.
+    Only one writer at a time may replace a target, see :mod:`cache.lock`, unless each has a name.
 
     Raises
     ------
     StorageError
         If the disk is full, the folder cannot be written to, or the device fails.
     """
-    temporary = temporary_path(target)
+    temporary = temporary_path(target, writer)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary

@@ -48,7 +48,7 @@ class PatientFile(io.FileIO):
 
 
 @contextmanager
-def create_hdf5(path: Path) -> Iterator[h5py.File]:
+def create_hdf5(path: Path, writer: str = "") -> Iterator[h5py.File]:
     """Create a file that takes its name once it is whole and on the disk.
 
     Raises
@@ -56,7 +56,7 @@ def create_hdf5(path: Path) -> Iterator[h5py.File]:
     StorageError
         If it cannot be written.
     """
-    with replacing(path) as temporary, PatientFile(temporary, "w+") as disk:
+    with replacing(path, writer) as temporary, PatientFile(temporary, "w+") as disk:
         try:
             with h5py.File(disk, "w", libver=VERSION) as file:
                 yield file

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +48,7 @@ class Parts:
         self.store = store
 
     def add(self, contents: list[bytes], embeddings: NDArray[np.float32]) -> dict[bytes, Location]:
-        """Make a part, named after all that is in it: done twice, it is the same file.
+        """Make a part, named after all that is in it: done twice, the first one stays.
 
         Parameters
         ----------
@@ -69,7 +70,11 @@ class Parts:
         kept = as_stored(embeddings, self.store, lambda row: f"image {contents[row].hex()}")
         name = hashlib.sha256(self.store.encode() + b"".join(contents)).hexdigest()[:32]
         target = self.directory / f"{name}.h5"
-        with create_hdf5(target) as file:
+        with suppress(FeatureFileError):  # not there, or damaged
+            if self._read(target) == contents:
+                return _locations(target, contents)
+        # Two workers may be at the same one: of a cluster that took the first for dead.
+        with create_hdf5(target, f".{uuid4().hex}") as file:
             write_array(file, "embeddings", kept)
             write_array(file, "content_sha256", hash_rows(contents))
         return _locations(target, contents)

@@ -3,7 +3,7 @@
 import importlib
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
@@ -16,7 +16,7 @@ from extract.decode import resize_rule
 from extract.embedder import Embedder
 from extract.errors import WeightsError
 from extract.folding import base_of, fold_batch_norms
-from extract.keras_runtime import load_keras
+from extract.keras_runtime import load_keras, seeded
 from extract.networks import NETWORKS, Network
 from extract.opening import OpenableNetwork, open_network
 from extract.settings import FLOAT32, POOLINGS, Runtime
@@ -169,14 +169,13 @@ class KerasBackbone:
             If the weights are those of another network.
         """
         path = self.weights.path
-        if path is None:
-            load_keras().utils.set_random_seed(RANDOM_SEED)
-        base = self._application()(
-            include_top=False,
-            weights=None,
-            pooling=self.pooling,
-            input_shape=(self.size_px, self.size_px, 3),
-        )
+        with seeded(RANDOM_SEED) if path is None else nullcontext():
+            base = self._application()(
+                include_top=False,
+                weights=None,
+                pooling=self.pooling,
+                input_shape=(self.size_px, self.size_px, 3),
+            )
         if path is not None:
             check_shapes(path, [tuple(w.shape) for w in base.weights], self.facts.application)
             try:

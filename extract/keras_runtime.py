@@ -1,6 +1,7 @@
 """The one place that imports TensorFlow and Keras: set up, quiet, and only when needed."""
 
 import os
+import random
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,6 +42,24 @@ def load_tensorflow() -> Any:
     import tensorflow as tf
 
     return tf
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Let layers that are built inside start from the same numbers every time.
+
+    Keras takes a seed for each from Python's own generator. Other threads draw from that too, such
+    as those of a Dask worker, and every machine would get another network.
+    """
+    load_keras().utils.set_random_seed(seed)
+    from keras.src.random import seed_generator
+
+    shared = seed_generator.python_random
+    seed_generator.python_random = random.Random(seed)  # noqa: S311, not for cryptography
+    try:
+        yield
+    finally:
+        seed_generator.python_random = shared
 
 
 def forbid_tensor_float_32() -> None:

@@ -10,7 +10,8 @@ import h5py
 import numpy as np
 import pytest
 
-from extract import dask_cluster
+from classify.run import Run
+from extract import dask_cluster, workers
 from extract.errors import ClusterError
 from extract.machines import Machines, at_work
 from extract.settings import ExtractSettings
@@ -141,6 +142,27 @@ def test_a_cluster_makes_the_very_file_of_one_process(
     assert "up to date, nothing to do" in again.stdout
 
 
+def test_a_network_gives_bit_for_bit_what_it_gives_in_one_process(
+    cluster: Cluster,
+    network_run: Run,
+    network_photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Whole batches, so that they are the same ones.
+    monkeypatch.setattr(workers, "FEWEST_ROWS", 16)
+    said: list[str] = []
+    extract_features(
+        network_photos,
+        tmp_path / "features.h5",
+        ExtractSettings(weights="random", size_px=32),
+        said.append,
+        Machines(backend="dask", scheduler=cluster.address),
+    )
+    assert everything_in(tmp_path / "features.h5") == everything_in(network_run.features_path)
+    assert [line.startswith("resnet50 on ") for line in said].count(True) == 1
+
+
 def test_a_killed_worker_costs_the_blocks_that_it_had(
     cluster: Cluster, held: Held, wanted: tuple[object, ...]
 ) -> None:
@@ -247,8 +269,8 @@ def test_work_that_the_cluster_cannot_do_is_an_error_and_not_a_wait_for_ever(
     import only_here
 
     machines = Machines(backend="dask", scheduler=cluster.address)
-    with pytest.raises(ClusterError, match="the cluster gave up"), at_work(machines) as workers:
-        list(workers(only_here.double, [(1,), (2,)]))
+    with pytest.raises(ClusterError, match="the cluster gave up"), at_work(machines) as do:
+        list(do(only_here.double, [(1,), (2,)]))
 
 
 def test_a_scheduler_without_workers_is_named(

@@ -1,3 +1,4 @@
+import os
 from types import SimpleNamespace
 
 import pytest
@@ -75,3 +76,21 @@ def test_without_a_gpu_the_precision_is_float32_and_tensorflow_is_not_asked(
     monkeypatch.setattr(stage, "has_nvidia_gpu", lambda: False)
     monkeypatch.setattr(stage, "find_devices", pytest.fail)
     assert stage._choose_precision(tmp_path / "features.h5", ExtractSettings()) == "float32"
+
+
+def test_processes_share_the_cores_unless_the_user_has_said_how_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 16)
+    monkeypatch.setattr(os, "environ", {})
+    assert str(Devices("cpu", ("CPU:0",))) == "CPU, 16 cores"
+    devices.share_cores(3)
+    devices.share_cores(3)  # at every block
+    assert os.environ == {devices.THREADS: "5"}
+    assert str(Devices("cpu", ("CPU:0",))) == "CPU, 5 cores"
+    monkeypatch.setattr(os, "environ", {})
+    devices.share_cores(40)
+    assert str(Devices("cpu", ("CPU:0",))) == "CPU, 1 core"
+    monkeypatch.setattr(os, "environ", {devices.THREADS: "8"})
+    devices.share_cores(3)
+    assert os.environ == {devices.THREADS: "8"}

@@ -1,14 +1,16 @@
 import os
+import random
 import subprocess
 import sys
 
 import numpy as np
 
-from extract.keras_runtime import freeze, load_keras, load_tensorflow
+from extract.keras_runtime import freeze, load_keras, load_tensorflow, seeded
 from tests.conftest import ROOT
 
 PROBE = """
 import os
+import random
 from extract.keras_runtime import load_keras
 keras = load_keras()
 print(os.environ["TF_ENABLE_ONEDNN_OPTS"], keras.config.backend(), keras.config.image_data_format())
@@ -50,3 +52,19 @@ def test_arrays_that_layers_hold_beside_their_weights_are_frozen_too() -> None:
     run = run.prune("images:0", f"{frozen.node[-1].name}:0")
     images = np.random.default_rng(0).integers(0, 256, (4, 300), dtype=np.uint8)
     np.testing.assert_allclose(run(tf.constant(images)), network(images), rtol=1e-5, atol=1e-5)
+
+
+def test_random_weights_do_not_depend_on_who_else_draws_random_numbers() -> None:
+    initializer = load_keras().initializers.HeNormal
+
+    def seeds(n_drawn_by_others: int) -> list[int]:
+        with seeded(0):
+            first = initializer().seed
+            for _ in range(n_drawn_by_others):
+                random.random()  # noqa: S311
+            return [first, initializer().seed]
+
+    assert seeds(0) == seeds(3)
+    # As Keras draws by itself after its own seeding: random weights stay what they were.
+    load_keras().utils.set_random_seed(0)
+    assert [initializer().seed, initializer().seed] == seeds(0)

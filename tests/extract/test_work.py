@@ -25,7 +25,6 @@ def job_in(folder: Path, network: object = None, part_images: int = 4) -> Job:
         size_px=SIZE_PX,
         runtime=Runtime(batch_size=2),
         parts=Parts(folder / "features.h5", backbone.identity.fingerprint),
-        is_near=True,
         part_images=part_images,
         part_seconds=1000,
         identity=backbone.identity,
@@ -107,8 +106,7 @@ def test_files_far_away_are_read_by_their_own_means(tmp_path: Path, files: list[
         file._replace(path=f"s3://{row}", read=partial(read_far, file.path))
         for row, file in enumerate(files)
     ]
-    job = job_in(tmp_path)
-    outcomes = done(Job(**{**vars(job), "is_near": False}), far)
+    outcomes = done(job_in(tmp_path), far)
     assert [each.content for each in outcomes[:-1]] == contents_of(files)[:-1]
     assert outcomes[-1].reason == "not there"
 

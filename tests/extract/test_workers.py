@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from cache import parts
 from extract import workers
 from extract.backbones import MeanColor
 from extract.errors import ClusterError, DataError, WeightsError
@@ -62,7 +63,31 @@ def test_a_block_becomes_one_part(tmp_path: Path, files: list[ImageFile]) -> Non
 
 def test_a_block_done_twice_is_the_same_part(tmp_path: Path, files: list[ImageFile]) -> None:
     once = embed_block(order(tmp_path), 0, files).outcomes
+    [part] = tmp_path.glob("features.h5.parts/*/*")
+    written = part.stat().st_ino
     assert embed_block(order(tmp_path), 0, files).outcomes == once
+    assert [path.stat().st_ino for path in part.parent.iterdir()] == [written]
+    # Unless it is damaged.
+    part.write_bytes(b"")
+    assert embed_block(order(tmp_path), 0, files).outcomes == once
+    assert len(job_in(tmp_path).parts.find(pytest.fail)) == len(files)
+
+
+def test_two_workers_at_the_same_part_do_not_disturb_each_other(
+    tmp_path: Path, files: list[ImageFile], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = parts.write_array
+    done = []
+
+    def overtaken(*arguments: object) -> None:
+        monkeypatch.setattr(parts, "write_array", write)
+        done.append(embed_block(order(tmp_path), 0, files))
+        write(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(parts, "write_array", overtaken)
+    done.append(embed_block(order(tmp_path), 0, files))
+    assert done[0].outcomes == done[1].outcomes
+    assert len(job_in(tmp_path).parts.find(pytest.fail)) == len(files)
     assert len(list(tmp_path.glob("features.h5.parts/*/*"))) == 1
 
 
