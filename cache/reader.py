@@ -21,11 +21,13 @@ from cache.format import (
     DATASETS,
     FORMAT,
     FORMAT_VERSION,
+    OPTIONAL,
     REJECTED,
     SPLITS,
     Config,
     Rejected,
     Table,
+    alone,
     attributes_checksum,
     row_hashes,
 )
@@ -42,6 +44,14 @@ class FeatureFile:
     ----------
     path : path-like
         A file written by ``python -m extract``.
+
+    Attributes
+    ----------
+    path : Path
+    config : Config
+    classes : tuple of str, length n_classes
+    optional : tuple of str
+        Those of `cache.format.OPTIONAL` that it holds.
 
     Raises
     ------
@@ -60,7 +70,9 @@ class FeatureFile:
         self._file = _open(self.path)
         try:
             self.config = _read_attributes(self.path, self._file)
-            self._datasets = {name: CheckedDataset(self._file, name) for name in DATASETS}
+            self.optional = _optional(self.path, self._file)
+            names = (*DATASETS, *self.optional)
+            self._datasets = {name: CheckedDataset(self._file, name) for name in names}
             _check_layout(self.path, self._file, self._datasets)
             self.classes = tuple(self._datasets["classes"].strings())
         except BaseException:
@@ -127,10 +139,12 @@ class FeatureFile:
             classes=self.classes,
             rejected=self.rejected,
             config=self.config,
+            groups=self._groups,
+            weights=self._weights,
         )
 
     def dataset(self, name: str) -> CheckedDataset:
-        """One of `cache.format.DATASETS`, to be read block by block."""
+        """One of `cache.format.DATASETS`, or of `optional`, to be read block by block."""
         return self._datasets[name]
 
     def rows(self, split: str) -> NDArray[np.intp]:
@@ -149,6 +163,21 @@ class FeatureFile:
     def labels(self, split: str) -> NDArray[np.int32]:
         """Labels of a split, int32 (n_split,), index into `classes`."""
         return self._labels[self.rows(split)]
+
+    def groups(self, split: str) -> NDArray[np.int64]:
+        """Numbers of a split, int64 (n_split,): images with the same one belong together.
+
+        Where no group is named, an image belongs together with its copies alone.
+        """
+        rows = self.rows(split)
+        groups = self._groups
+        return alone(self.table.content_sha256[rows]) if groups is None else groups[rows]
+
+    def weights(self, split: str) -> NDArray[np.float32]:
+        """What each image of a split counts for, float32 (n_split,), positive; ones without any."""
+        rows = self.rows(split)
+        weights = self._weights
+        return np.ones(len(rows), np.float32) if weights is None else weights[rows]
 
     def load(self, split: str) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
         """Embeddings and labels of a split, in memory.
@@ -221,6 +250,19 @@ class FeatureFile:
             raise damaged(self.path, f"/splits is not one of {', '.join(SPLITS)}")
         return splits
 
+    @cached_property
+    def _groups(self) -> NDArray[np.int64] | None:
+        return self._datasets["groups"].read() if "groups" in self.optional else None
+
+    @cached_property
+    def _weights(self) -> NDArray[np.float32] | None:
+        if "weights" not in self.optional:
+            return None
+        weights: NDArray[np.float32] = self._datasets["weights"].read()
+        if not are_positive(weights).all():
+            raise damaged(self.path, "/weights holds what is not a positive number")
+        return weights
+
     def _load(self, rows: NDArray[np.intp]) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
         X = self._datasets["embeddings"].read(rows)
         infinite = np.flatnonzero(~are_finite(X))
@@ -244,6 +286,11 @@ def are_finite(embeddings: NDArray[Any]) -> NDArray[np.bool_]:
     return is_finite
 
 
+def are_positive(weights: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Whether each weight, float32 (n,), is positive and finite; bool (n,)."""
+    return np.isfinite(weights) & (weights > 0)
+
+
 def damaged(path: Path, what: str) -> FeatureFileError:
     """The error for a file that is not as it was written."""
     return FeatureFileError(f"{path}: damaged: {what}. {WAY_OUT}")
@@ -257,6 +304,13 @@ def _open(path: Path) -> h5py.File:
     if not os.access(path, os.R_OK):
         raise FeatureFileError(f"{path}: may not be read by you. Change its permissions.")
     return open_hdf5(path)
+
+
+def _optional(path: Path, file: h5py.File) -> tuple[str, ...]:
+    try:
+        return tuple(name for name in OPTIONAL if name in file)
+    except (KeyError, OSError, RuntimeError, ValueError) as error:
+        raise damaged(path, "its datasets cannot be listed") from error
 
 
 def _read_attributes(path: Path, file: h5py.File) -> Config:
@@ -306,7 +360,7 @@ def _check_version(path: Path, values: dict[str, Any]) -> None:
 
 def _check_layout(path: Path, file: h5py.File, datasets: dict[str, CheckedDataset]) -> None:
     for name, dataset in datasets.items():
-        expected, row_shape = DATASETS[name]
+        expected, row_shape = (DATASETS | OPTIONAL)[name]
         found = "utf-8" if dataset.dtype.kind == "S" else dataset.dtype.name
         is_shaped = len(dataset.shape) == 1 + len(row_shape) and all(
             wanted in ("dim", length)
@@ -318,8 +372,8 @@ def _check_layout(path: Path, file: h5py.File, datasets: dict[str, CheckedDatase
                 f"/{name} is {found} {dataset.shape}, expected {' or '.join(expected)} "
                 f"(n, {', '.join(map(str, row_shape))})",
             )
-    for names in (COLUMNS, REJECTED):
-        lengths = {name: len(datasets[name]) for name in names}
+    for names in ((*COLUMNS, *OPTIONAL), REJECTED):
+        lengths = {name: len(datasets[name]) for name in names if name in datasets}
         if len(set(lengths.values())) > 1:
             raise damaged(path, f"datasets differ in length: {lengths}")
     if _attribute(path, file, "names", group="splits") != SPLITS:

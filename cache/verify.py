@@ -13,7 +13,7 @@ from cache.errors import WAY_OUT, FeatureFileError
 from cache.format import COLUMNS, REJECTED, SPLITS, Rejected, Table, leads_inside, row_hashes
 from cache.lock import one_writer
 from cache.parts import Location
-from cache.reader import FeatureFile, are_finite
+from cache.reader import FeatureFile, are_finite, are_positive
 from cache.writer import write_features
 
 
@@ -83,7 +83,8 @@ def inspect_file(path: Path) -> Inspection:
     """
     with FeatureFile(path) as features:
         checks = _row_checks(len(features.classes))
-        names = (*COLUMNS, *REJECTED)
+        columns_there = (*COLUMNS, *features.optional)
+        names = (*columns_there, *REJECTED)
         damage = [each for name in names for each in _damage(features, name, checks.get(name))]
         columns = {name: _salvage(features, name) for name in names if name != "embeddings"}
         damage += _repeated(columns["paths"])
@@ -91,7 +92,7 @@ def inspect_file(path: Path) -> Inspection:
             path=path,
             table=_table(features, columns),
             dim=features.dim,
-            is_whole=_are_whole(damage, COLUMNS, features.n_images),
+            is_whole=_are_whole(damage, columns_there, features.n_images),
             is_rejected_whole=_are_whole(damage, REJECTED, len(columns["rejected/path"])),
             damage=tuple(damage),
             n_blocks=sum(features.dataset(name).n_blocks for name in (*names, "classes")),
@@ -136,6 +137,7 @@ def _row_checks(n_classes: int) -> dict[str, RowCheck]:
         "embeddings": RowCheck(are_finite, "not finite"),
         "labels": RowCheck(lambda rows: (rows >= 0) & (rows < n_classes), "outside /classes"),
         "splits": RowCheck(lambda rows: rows < len(SPLITS), f"not one of {', '.join(SPLITS)}"),
+        "weights": RowCheck(are_positive, "not a positive number"),
         "paths": RowCheck(_lead_inside, "does not lead to a place inside the data folder"),
     }
 
@@ -191,6 +193,7 @@ def _table(features: FeatureFile, columns: dict[str, NDArray[Any]]) -> Table:
         classes=features.classes,
         rejected=tuple(map(Rejected, texts["rejected/path"], texts["rejected/reason"], contents)),
         config=features.config,
+        **{name: columns[name] for name in features.optional},
     )
 
 
