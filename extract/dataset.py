@@ -37,7 +37,7 @@ def find_images(data: str | Path | Source) -> Dataset:
     if len(dataset.classes) == 1:
         raise DataError(
             f"{name}: found one class only, {dataset.classes[0]!r}; a classifier needs at least "
-            "two. Expected one folder per class."
+            "two: one folder per class, or labels in a list."
         )
     return dataset
 
@@ -45,10 +45,10 @@ def find_images(data: str | Path | Source) -> Dataset:
 def list_images(data: str | Path | Source) -> Dataset:
     """What `find_images` finds in a source, however few images and classes that are."""
     source = open_source(data) if isinstance(data, str | Path) else data
-    layout, found = source.find()
+    layout, found, class_order, notes = source.find()
     images = sorted(each for each in found if isinstance(each, LabelledImage))
     rejected = sorted(each for each in found if isinstance(each, Rejected))
-    return Dataset(source, layout, tuple(images), tuple(rejected))
+    return Dataset(source, layout, tuple(images), tuple(rejected), tuple(class_order), tuple(notes))
 
 
 def _describe(rejected: Sequence[Rejected]) -> str:

@@ -67,7 +67,7 @@ def extract_features(
     DataError, WeightsError, FeatureFileError, StorageError, ClusterError
         For what the user can mend. Parts finished until then are kept.
     """
-    backbone, dataset = _open(data, out, settings)
+    backbone, dataset = _open(data, out, settings, say)
     if backbone.identity.has_random_weights:
         say("RANDOM WEIGHTS: this network knows nothing. For demos and tests only.")
     with one_writer(out):
@@ -82,15 +82,17 @@ def describe_plan(
     machines: Machines = Machines(),  # noqa: B008, it is frozen
 ) -> None:
     """Say what `extract_features` would do, and write nothing; takes and raises the same."""
-    backbone, dataset = _open(data, out, settings)
+    backbone, dataset = _open(data, out, settings, say)
     _Extraction(backbone, dataset, out, settings, machines, say).describe()
 
 
 def _open(
-    data: str | Path | Source, out: Path, settings: ExtractSettings
+    data: str | Path | Source, out: Path, settings: ExtractSettings, say: Callable[[str], None]
 ) -> tuple[Backbone, Dataset]:
     # Before weights are fetched, or GPUs looked for, for a folder that is not there.
     dataset = find_images(data)
+    for note in dataset.notes:
+        say(f"note: {note}")
     backbone = create_backbone(
         settings.backbone,
         settings.weights,
