@@ -27,7 +27,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "data",
         help="one folder per class, or train/ val/ test/ with class folders inside, or the layout "
-        "of Food-101; on this machine, or behind a URL such as s3://bucket/photos",
+        "of Food-101; on this machine, or behind a URL such as s3://bucket/photos. Or a list: a "
+        ".csv, .tsv or .parquet file with the columns path and label, and, if wanted, split, group "
+        "and weight. Or a data set that Hugging Face's datasets saved on disk",
     )
     parser.add_argument("--out", type=Path, required=True, help="the HDF5 file to write")
     parser.add_argument(

@@ -3,8 +3,11 @@
 from pathlib import Path
 
 from extract.sources.folder import Folder
+from extract.sources.huggingface import HuggingFace, is_saved_dataset
+from extract.sources.manifest import Manifest
 from extract.sources.remote import RemoteFolder
 from extract.sources.source import Source
+from extract.sources.tables import EXTENSIONS, extension
 
 
 def open_source(data: str | Path) -> Source:
@@ -16,12 +19,17 @@ def open_source(data: str | Path) -> Source:
         A folder: one folder per class; or ``train/``, ``val/``, ``test/`` with class folders
         inside; or the layout of Food-101, ``images/CLASS/ID.jpg`` with ``meta/train.txt`` and
         ``meta/test.txt``. The same behind any URL that fsspec knows, such as ``s3://bucket/photos``.
+        A list, here or behind a URL: a file that ends in ``.csv``, ``.tsv`` or ``.parquet``, see
+        `extract.sources.manifest.Manifest`. A folder here that Hugging Face's ``datasets`` saved.
 
     Raises
     ------
     DataError
         If it is a URL and what reads it is not installed.
     """
+    name, folder = str(data), Path(data)
+    if extension(name) in EXTENSIONS and not folder.is_dir():
+        return Manifest(name)
     if isinstance(data, str) and "://" in data:
         return RemoteFolder(data)
-    return Folder(Path(data))
+    return HuggingFace(folder) if is_saved_dataset(folder) else Folder(folder)

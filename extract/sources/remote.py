@@ -6,10 +6,12 @@ neither asks for them nor keeps them.
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -94,17 +96,41 @@ def open_url(url: str) -> tuple[Any, str]:
     DataError
         If what reads it is not installed, or nothing knows such a URL.
     """
-    try:
-        import fsspec
-    except ImportError as error:
-        raise DataError(f"{url}: to read it, {EXTRA}.") from error
-    try:
+    with _words_of_fsspec(url) as fsspec:
         filesystem, path = fsspec.core.url_to_fs(url)
-    except (ImportError, ValueError) as error:
-        raise DataError(f"{url}: cannot be opened ({error}). To read it, {EXTRA}.") from error
-    except OSError as error:
-        raise DataError(f"{url}: cannot be opened ({_words(error)}).") from error
     return filesystem, path
+
+
+def require_reader(url: str) -> None:
+    """Raise what `open_url` would where nothing reads such a URL; asks nobody far away."""
+    with _words_of_fsspec(url) as fsspec:
+        for part in url.split("::"):
+            fsspec.get_filesystem_class(part.partition("://")[0])
+
+
+def read_url(url: str) -> bytes:
+    """All bytes behind a URL; raises what `open_url` and `read_remote` do."""
+    return read_remote(*open_url(url))
+
+
+def url_stamp(url: str) -> tuple[int, int, int, int]:
+    """What `stamp` knows of the file behind a URL; asks once."""
+    filesystem, path = open_url(url)
+    try:
+        return stamp(filesystem.info(path))
+    except Exception:  # each store has errors of its own; whoever reads the file finds out why
+        return stamp({})
+
+
+def fetch(url: str, target: Path) -> None:
+    """Copy a file from behind a URL; `DataError` if it cannot be had."""
+    filesystem, path = open_url(url)
+    try:
+        patiently(lambda: filesystem.get_file(path, str(target)))
+    except FileNotFoundError as error:
+        raise DataError(f"{url}: no such file.") from error
+    except Exception as error:  # each store has errors of its own
+        raise DataError(f"{url}: cannot be read ({_words(error)}).") from error
 
 
 def read_remote(filesystem: Any, path: str) -> bytes:
@@ -149,6 +175,21 @@ def stamp(details: dict[str, Any]) -> tuple[int, int, int, int]:
     if modified is None and etag is None:
         return (-1,) * N_STAMPS  # type: ignore[return-value]
     return (int(details.get("size") or 0), _nanoseconds(modified), 0, _number(etag))
+
+
+@contextmanager
+def _words_of_fsspec(url: str) -> Iterator[Any]:
+    """fsspec, whose errors about a URL come as `DataError`."""
+    try:
+        import fsspec
+    except ImportError as error:
+        raise DataError(f"{url}: to read it, {EXTRA}.") from error
+    try:
+        yield fsspec
+    except (ImportError, ValueError) as error:
+        raise DataError(f"{url}: cannot be opened ({error}). To read it, {EXTRA}.") from error
+    except OSError as error:
+        raise DataError(f"{url}: cannot be opened ({_words(error)}).") from error
 
 
 def _nanoseconds(modified: Any) -> int:
