@@ -25,6 +25,8 @@ AGAIN     ?=
 CURVE     ?=
 FOLDS     ?=
 JOBS      ?=
+BACKEND   ?=
+SCHEDULER ?=
 STREAM    ?=
 HEAD      ?=
 A         ?=
@@ -47,6 +49,7 @@ OVERWRITE ?=
 STORE     ?=
 DRY_RUN   ?=
 REPAIR    ?=
+SAMPLE    ?=
 EXTRAS    ?=
 FORMATS   ?=
 OUT       ?=
@@ -69,6 +72,8 @@ READY  = .venv/.ready $(addprefix .venv/.ready-,$(EXTRAS))
 option = $(if $(2),--$(1) "$(2)")
 runtime = $(call option,device,$(DEVICE)) $(call option,engine,$(ENGINE)) \
 	  $(call option,batch-size,$(BATCH))
+machines = $(call option,jobs,$(JOBS)) $(call option,backend,$(BACKEND)) \
+	   $(call option,scheduler,$(SCHEDULER))
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo food101 features verify heads report open compare finetune preset origin predict export serve doctor test check format bench-cache bench-extract bench-heads bench-report bench-finetune bench-serve clean named
@@ -101,8 +106,12 @@ help: ## this help
 #: AGAIN      1: train heads, or fine-tune, what would be reused too
 #: CURVE      1: learning curve, heads on 1 to 100 % of train
 #: FOLDS      cross-validate on train and val in so many folds
-#: JOBS       fits at a time, of CURVE and FOLDS (the cores)
-#: STREAM     always: read embeddings batch by batch (where they do not fit in memory)
+#: JOBS       processes for make features, and for sums of embeddings that stay in their file (1);
+#:            fits at a time, of CURVE and FOLDS (the cores)
+#: BACKEND    dask: the workers of a running Dask cluster instead (local)
+#: SCHEDULER  of that cluster, such as SCHEDULER=tcp://10.0.0.1:8786
+#: STREAM     always: leave embeddings in their file, and read them as they are needed (where they
+#:            do not fit in memory); never
 #: IMAGES     files, folders and patterns to predict, such as IMAGES="a.jpg folder/ 'b/**/*.jpg'";
 #:            - for a list of files on standard input
 #: HEAD       head to predict with, to export, to serve, or to look at in the report: a trained
@@ -132,6 +141,7 @@ help: ## this help
 #: STORE      float16: keep embeddings in half the space (float32)
 #: DRY_RUN    1: say what `make features` would do, and write nothing
 #: REPAIR     1: make verify drops what is damaged
+#: SAMPLE     make verify reads so many random blocks of each dataset, chosen by SEED (all)
 #: EXTRAS     cpu: OpenVINO, faster on CPUs; gpu: CUDA for TensorFlow; heic: photos of iPhones;
 #:            map: t-SNE in the report; suspects: wrong labels in the report; serve: make serve;
 #:            onnx: export to ONNX; remote: URLs; tables: Parquet; hf: Hugging Face data sets
@@ -158,11 +168,12 @@ features: $(READY) named ## stage one: images in DATA to runs/NAME/features.h5
 	  $(call option,weights,$(WEIGHTS)) $(call option,size,$(SIZE)) $(call option,seed,$(SEED)) \
 	  $(call option,backbone,$(BACKBONE)) $(call option,pooling,$(POOLING)) \
 	  $(call option,precision,$(PRECISION)) $(call option,val-share,$(VAL_SHARE)) \
-	  $(runtime) $(call option,store,$(STORE)) $(if $(OVERWRITE),--overwrite) $(if $(DRY_RUN),--dry-run)
+	  $(runtime) $(machines) $(call option,store,$(STORE)) $(if $(OVERWRITE),--overwrite) $(if $(DRY_RUN),--dry-run)
 	@$(if $(DRY_RUN),,echo "$(NAME)" > runs/.last)
 
 verify: $(READY) named ## is runs/NAME/features.h5 whole?
-	@.venv/bin/python -m cache "$(RUN)/features.h5" $(if $(REPAIR),--repair)
+	@.venv/bin/python -m cache "$(RUN)/features.h5" $(if $(REPAIR),--repair) \
+	  $(call option,sample,$(SAMPLE)) $(call option,seed,$(SEED))
 
 heads: $(READY) named ## stage two: train heads on the features
 	@.venv/bin/python -m classify train "$(RUN)/features.h5" \
@@ -170,8 +181,8 @@ heads: $(READY) named ## stage two: train heads on the features
 	  $(call option,class-weight,$(CLASS_WEIGHT)) $(call option,config,$(CONFIG)) \
 	  $(if $(C_GRID),--c-grid $(C_GRID)) $(call option,max-rounds,$(MAX_ROUNDS)) \
 	  $(call option,max-epochs,$(MAX_EPOCHS)) $(if $(REFIT),--refit) $(if $(AGAIN),--again) \
-	  $(if $(CURVE),--curve) $(call option,folds,$(FOLDS)) $(call option,jobs,$(JOBS)) \
-	  $(call option,stream,$(STREAM))
+	  $(if $(CURVE),--curve) $(call option,folds,$(FOLDS)) $(call option,stream,$(STREAM)) \
+	  $(machines)
 
 report: $(READY) named ## measure the heads, look at mistakes and data: runs/NAME/report/
 	@.venv/bin/python -m classify report "$(RUN)" $(call option,head,$(HEAD)) $(call option,data,$(DATA))

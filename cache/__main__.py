@@ -20,10 +20,20 @@ def parser() -> argparse.ArgumentParser:
         "labels, splits and paths. Exit code 1 if it is damaged.",
     )
     parser.add_argument("file", type=Path, help="such as runs/NAME/features.h5")
-    parser.add_argument(
+    extent = parser.add_mutually_exclusive_group()
+    extent.add_argument(
         "--repair",
         action="store_true",
         help="drop the damaged images; the next 'make features' extracts just those",
+    )
+    extent.add_argument(
+        "--sample",
+        type=cli.at_least(1),
+        metavar="N",
+        help="check N random blocks of each dataset (all)",
+    )
+    parser.add_argument(
+        "--seed", type=cli.at_least(0), default=0, help="of the sample (%(default)s)"
     )
     return parser
 
@@ -31,7 +41,10 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Check, and repair if asked to; returns the exit code."""
     arguments = parser().parse_args(argv)
-    found = (repair_file if arguments.repair else inspect_file)(arguments.file)
+    if arguments.repair:
+        found = repair_file(arguments.file)
+    else:
+        found = inspect_file(arguments.file, arguments.sample, arguments.seed)
     print(_describe(found))
     for damage in found.damage[:MOST_SAID]:
         print(f"  {damage}")
@@ -44,13 +57,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _describe(found: Inspection) -> str:
-    table = found.table
-    verdict = "damaged" if found.damage else "whole: checksums, layout, values, labels, paths"
     return (
-        f"{found.path}: {len(table.paths)} images, {len(table.classes)} classes, {found.dim} "
-        f"columns in {table.config.store}, {len(table.rejected)} rejected; {found.n_blocks} blocks "
-        f"of data\n{verdict}"
+        f"{found.path}: {len(found.is_whole)} images, {found.n_classes} classes, {found.dim} "
+        f"columns in {found.store}, {len(found.is_rejected_whole)} rejected; "
+        f"{found.n_blocks_there} blocks of data\n{_verdict(found)}"
     )
+
+
+def _verdict(found: Inspection) -> str:
+    if found.is_sample:
+        share = f"a sample of {found.n_blocks} blocks ({found.n_blocks / found.n_blocks_there:.2%})"
+        verdict = "damaged" if found.damage else "no damage"
+        return (
+            f"{verdict}, in {share}; the others were not read, nor was it looked whether a path is "
+            "there twice"
+        )
+    return "damaged" if found.damage else "whole: checksums, layout, values, labels, paths"
 
 
 def _advice(found: Inspection, is_repaired: bool) -> str:
@@ -61,6 +83,8 @@ def _advice(found: Inspection, is_repaired: bool) -> str:
         lost += f" and {n_rejected_lost} entries of /rejected"
     if is_repaired:
         return f"repaired: {lost} dropped. The next 'make features' finds them and extracts them."
+    if found.is_sample:
+        lost += ", and those that a full check finds,"
     return (
         f"{lost} are lost. --repair (make verify REPAIR=1) drops them, the others stay; the next "
         "'make features' extracts just those."

@@ -7,10 +7,10 @@ are read. ``make bench-cache`` measures both.
 
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import h5py
 import numpy as np
@@ -90,6 +90,25 @@ def fixed_text(text: str | Sequence[str]) -> NDArray[np.bytes_]:
     return np.array(encoded, dtype=h5py.string_dtype("utf-8", max(1, longest)))
 
 
+class Rows(Protocol):
+    """What `CheckedDataset` asks of a dataset: some of what h5py's are."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """First axis n_rows."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """As the rows are kept."""
+
+    @property
+    def chunks(self) -> tuple[int, ...] | None:
+        """Shape of a block; None for one without rows."""
+
+    def read_direct(self, out: NDArray[Any], source: slice, target: slice) -> None:
+        """Read the rows `source` into the rows `target` of `out`, both consecutive."""
+
+
 class CheckedDataset:
     """A dataset whose every block is checked against its checksum when it is read.
 
@@ -97,6 +116,8 @@ class CheckedDataset:
     ----------
     file : h5py.File
     name : str
+    rows : Rows or None
+        Where its rows come from, if not from the dataset of that name.
 
     Raises
     ------
@@ -104,10 +125,10 @@ class CheckedDataset:
         If the dataset or its checksums are missing, or do not fit each other.
     """
 
-    def __init__(self, file: h5py.File, name: str) -> None:
+    def __init__(self, file: h5py.File, name: str, rows: Rows | None = None) -> None:
         self.path, self.name = file.filename, name
         try:
-            self._dataset = file[name]
+            self._dataset: Rows = file[name] if rows is None else rows
             self.shape: tuple[int, ...] = self._dataset.shape
             self.dtype: np.dtype[Any] = self._dataset.dtype
             self._sums = file[f"checksums/{name}"][:]
@@ -151,12 +172,23 @@ class CheckedDataset:
 
     def read_block(self, number: int) -> NDArray[Any]:
         """Read the rows of one block, in the dtype that they are kept in."""
-        start = number * self._step
-        block = slice(start, min(start + self._step, len(self)))
-        out = np.empty((block.stop - start, *self.shape[1:]), dtype=self.dtype)
-        self._fetch(out, block, slice(0, len(out)))
+        return self.read_run(self._block(number))
+
+    def read_run(self, rows: slice) -> NDArray[Any]:
+        """Read consecutive rows, in the dtype that they are kept in."""
+        if rows.stop > len(self):
+            raise self._damaged(f"has {len(self)} rows, expected {rows.stop} and more")
+        start = rows.start - rows.start % self._step
+        stop = min(-(-rows.stop // self._step) * self._step, len(self))
+        out = self._fetched(slice(start, stop))
         self._check(out, start)
-        return out
+        return out[rows.start - start : rows.stop - start]
+
+    def spans(self, rows: slice | None = None) -> Iterator[NDArray[Any]]:
+        """Read all rows, or consecutive ones, like `read_run`, some blocks at a time."""
+        start, stop = (0, len(self)) if rows is None else (rows.start, rows.stop)
+        for span in _slices(stop - start, self._span_rows()):
+            yield self.read_run(slice(start + span.start, start + span.stop))
 
     def strings(self) -> list[str]:
         """Read all rows of a dataset of text."""
@@ -165,16 +197,16 @@ class CheckedDataset:
         except UnicodeDecodeError as error:
             raise self._damaged("is not UTF-8 text") from error
 
-    def whole_blocks(self) -> Iterator[tuple[slice, NDArray[Any] | None]]:
-        """Rows and content of each block, in order; None in place of what is damaged."""
-        for number, block in enumerate(_slices(len(self), self._step)):
+    def whole_blocks(
+        self, numbers: Iterable[int] | None = None
+    ) -> Iterator[tuple[slice, NDArray[Any] | None]]:
+        """Rows and content of all blocks, or of some; None in place of what is damaged."""
+        for number in range(self.n_blocks) if numbers is None else numbers:
+            block = self._block(number)
             try:
-                rows = self._dataset[block]
-            except (OSError, RuntimeError):
+                yield block, self.read_run(block)
+            except FeatureFileError:
                 yield block, None
-            else:
-                is_whole = _sums(np.ascontiguousarray(rows), self._step) == [self._sums[number]]
-                yield block, rows if is_whole else None
 
     def _read_into(self, out: NDArray[Any]) -> Iterator[Callable[[], None]]:
         for span in _slices(len(self), self._span_rows()):
@@ -184,25 +216,32 @@ class CheckedDataset:
     def _scatter(
         self, out: NDArray[Any], rows: NDArray[np.intp], positions: NDArray[np.intp]
     ) -> Iterator[Callable[[], None]]:
-        """Read the spans in which some ascending rows lie; each row goes to its position."""
+        """Read the blocks in which some ascending rows lie; each row goes to its position."""
 
         def finish(buffer: NDArray[Any], first: int, found: slice) -> None:
             self._check(buffer, first)
             wanted = rows[found] - first
             if _is_run(wanted) and _is_run(positions[found]):
-                # Whole spans, in their order: one copy and not two.
+                # Whole blocks, in their order: one copy and not two.
                 start = positions[found.start]
                 out[start : start + len(wanted)] = buffer[wanted[0] : wanted[-1] + 1]
             else:
                 out[positions[found]] = buffer[wanted]
 
-        for span in _slices(len(self), self._step):
-            found = slice(*np.searchsorted(rows, (span.start, span.stop)))
-            if found.start == found.stop:
-                continue
-            buffer = np.empty((span.stop - span.start, *self.shape[1:]), dtype=self.dtype)
-            self._fetch(buffer, span, slice(0, len(buffer)))
-            yield partial(finish, buffer, span.start, found)
+        numbers = np.unique(rows // self._step)
+        edges = np.append(np.searchsorted(rows, numbers * self._step), len(rows)).tolist()
+        for number, start, stop in zip(numbers.tolist(), edges[:-1], edges[1:], strict=True):
+            block = self._block(number)
+            yield partial(finish, self._fetched(block), block.start, slice(start, stop))
+
+    def _block(self, number: int) -> slice:
+        start = number * self._step
+        return slice(start, min(start + self._step, len(self)))
+
+    def _fetched(self, rows: slice) -> NDArray[Any]:
+        out = np.empty((rows.stop - rows.start, *self.shape[1:]), dtype=self.dtype)
+        self._fetch(out, rows, slice(0, len(out)))
+        return out
 
     def _fetch(self, out: NDArray[Any], source: slice, target: slice) -> None:
         try:
@@ -214,12 +253,11 @@ class CheckedDataset:
         block = first // self._step
         expected = self._sums[block : block + -(-len(rows) // self._step)]
         for number, (found, noted) in enumerate(
-            zip(_sums(rows, self._step), expected, strict=True)
+            zip(_sums(rows, self._step), expected, strict=True), start=block
         ):
             if found != noted:
-                start = first + number * self._step
-                damaged = slice(start, min(start + self._step, len(self)))
-                raise self._damaged(f"rows {_words(damaged)} do not match their checksum")
+                damaged = _words(self._block(number))
+                raise self._damaged(f"rows {damaged} do not match their checksum")
 
     def _check_all(self, checks: Iterator[Callable[[], None]]) -> None:
         """Check what has been read in another thread, while more is being read."""

@@ -1,4 +1,4 @@
-"""The layout of ``features.h5``, version 1.
+"""The layout of ``features.h5``, version 1, and 2 where it stands on parts.
 
 First axis n_images everywhere; row i is image i in every dataset::
 
@@ -20,13 +20,28 @@ First axis n_images everywhere; row i is image i in every dataset::
 /groups and /weights are there only where the source has them. Without /groups an image belongs
 together with its copies alone, as `alone` numbers it; without /weights each counts for 1.
 
+In version 2 embeddings stay in the parts that a run has finished, files beside this one that MAY
+hold more rows than it uses and MUST NOT be moved without it::
+
+    /embeddings        an HDF5 virtual dataset over /embeddings of the parts, for other programs;
+                       NaN where they find no part
+    /runs/file         utf-8   (n_runs,)        a part, POSIX, relative to the folder of this file
+    /runs/rows         int64   (n_runs, 2)      first row in the part, number of rows
+    attributes of /runs    dim, dtype, and block_rows: rows to each of /checksums/embeddings
+
+Runs one after the other are the rows of /embeddings; they MUST say the same as the virtual dataset.
+A part MUST lie inside the folder of this file and keep /embeddings as float (n, dim) in that dtype;
+/content_sha256 and /checksums are in it as they are here. `config.store` MUST be that dtype.
+
 To bump the version:
 
-1. Add 1 to `FORMAT_VERSION` and describe the new layout above and in README.md.
+1. Add 1 to the higher one of `FORMAT_VERSION` and `VIRTUAL_VERSION` for whichever layout changes,
+   and describe the new layout above and in README.md.
 2. Teach :mod:`cache.reader` to read the old layout too. Only if it cannot be read in any sensible
    way, name the way out in `_check_version` instead.
 3. Write a tiny file of the new version N next to those of the old ones, which are never written
-   again: ``python -m tests.data.formats.write tests/data/formats/vN/features.h5``.
+   again: ``python -m tests.data.formats.write tests/data/formats/vN/features.h5``, and after it
+   ``--virtual`` for one that stands on parts.
 4. Say so in CHANGELOG.md.
 """
 
@@ -35,7 +50,6 @@ import json
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from itertools import compress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,6 +59,8 @@ from cache.fingerprint import Identity
 
 FORMAT = "headbench features"
 FORMAT_VERSION = 1
+# Of files that stand on parts.
+VIRTUAL_VERSION = 2
 SPLITS = ("train", "val", "test")
 STORES = ("float32", "float16")
 # Of each dataset: what it may be, and the shape of a row.
@@ -206,13 +222,17 @@ class Table:
 
     def select(self, is_kept: NDArray[np.bool_]) -> "Table":
         """The same table with some of its rows, bool (n_images,)."""
+        return self.take(np.flatnonzero(is_kept))
+
+    def take(self, rows: NDArray[np.intp]) -> "Table":
+        """The same table with some of its rows, intp (n_rows,), in that order."""
         return replace(
             self,
-            paths=tuple(compress(self.paths, is_kept.tolist())),
-            labels=self.labels[is_kept],
-            splits=self.splits[is_kept],
-            content_sha256=self.content_sha256[is_kept],
-            **{name: array[is_kept] for name, array in self.optional.items()},
+            paths=tuple(self.paths[row] for row in rows.tolist()),
+            labels=self.labels[rows],
+            splits=self.splits[rows],
+            content_sha256=self.content_sha256[rows],
+            **{name: array[rows] for name, array in self.optional.items()},
         )
 
     def without(self, rejected: Mapping[bytes, str]) -> "Table":
@@ -239,11 +259,32 @@ class Table:
         Images, labels, splits, groups, weights, classes, fingerprint and store; not paths, so that
         a renamed folder does not outdate a trained head.
         """
-        digest = hashlib.sha256(self.config.identity.fingerprint.encode())
-        digest.update(self.config.store.encode())
-        digest.update("\0".join(self.classes).encode())
-        for array in (self.content_sha256, self.labels, self.splits):
-            digest.update(np.ascontiguousarray(array).tobytes())
-        for name, array in self.optional.items():
-            digest.update(name.encode() + np.ascontiguousarray(array).tobytes())
-        return digest.hexdigest()
+        columns = (self.content_sha256, self.labels, self.splits)
+        return digest_of(self.config, self.classes, columns, self.optional)
+
+
+def digest_of(
+    config: Config,
+    classes: tuple[str, ...],
+    columns: Iterable[NDArray[np.generic]],
+    optional: Mapping[str, NDArray[np.generic]],
+) -> str:
+    """`Table.digest` of columns that come one by one, or piece by piece.
+
+    Parameters
+    ----------
+    config : Config
+    classes : tuple of str
+    columns : iterable of arrays
+        All rows of content_sha256, then of labels, then of splits.
+    optional : mapping of str to array
+        See `Table.optional`.
+    """
+    digest = hashlib.sha256(config.identity.fingerprint.encode())
+    digest.update(config.store.encode())
+    digest.update("\0".join(classes).encode())
+    for array in columns:
+        digest.update(np.ascontiguousarray(array).data)
+    for name, array in optional.items():
+        digest.update(name.encode() + np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

@@ -1,17 +1,19 @@
-"""Finished embeddings beside the feature file to be: what an interrupted run goes on from."""
+"""Finished embeddings beside the feature file: what it stands on, and what a run goes on from."""
 
-import shutil
+import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cache.blocks import CheckedDataset, write_array
-from cache.errors import FeatureFileError
-from cache.format import hash_rows, row_hashes
+from cache.errors import FeatureFileError, HeadbenchError
+from cache.format import STORES, hash_rows, row_hashes
 from cache.hdf5 import create_hdf5, open_hdf5
+from cache.runs import parts_behind
 
 
 class Location(NamedTuple):
@@ -25,22 +27,27 @@ class Parts:
     """Embeddings finished so far, in files beside the feature file.
 
     A part is written under another name and renamed, so it is there whole or not at all. Parts lie
-    in a folder named after the fingerprint: those of another network are never taken up.
+    in a folder named after the fingerprint: those of another network are never taken up. Those that
+    the feature file stands on are left alone: its checksums answer for them.
 
     Parameters
     ----------
     feature_path : Path
-        The feature file to be.
+        The feature file, there or to be.
     fingerprint : str
         Of the embeddings in it.
+    store : str
+        ``float32`` or ``float16``: how parts keep them. Parts that keep less are not taken up.
     """
 
-    def __init__(self, feature_path: Path, fingerprint: str) -> None:
+    def __init__(self, feature_path: Path, fingerprint: str, store: str = STORES[0]) -> None:
+        self._feature_path = feature_path
         self._all = feature_path.with_name(f"{feature_path.name}.parts")
         self.directory = self._all / fingerprint[:16]
+        self.store = store
 
     def add(self, contents: list[bytes], embeddings: NDArray[np.float32]) -> dict[bytes, Location]:
-        """Make a part.
+        """Make a part, named after all that is in it: done twice, it is the same file.
 
         Parameters
         ----------
@@ -56,22 +63,30 @@ class Parts:
         Raises
         ------
         StorageError
+        HeadbenchError
+            If an embedding does not fit into float16.
         """
-        target = self.directory / f"{contents[0].hex()[:16]}.h5"
+        kept = as_stored(embeddings, self.store, lambda row: f"image {contents[row].hex()}")
+        name = hashlib.sha256(self.store.encode() + b"".join(contents)).hexdigest()[:32]
+        target = self.directory / f"{name}.h5"
         with create_hdf5(target) as file:
-            write_array(file, "embeddings", embeddings)
+            write_array(file, "embeddings", kept)
             write_array(file, "content_sha256", hash_rows(contents))
         return _locations(target, contents)
 
     def find(self, on_damage: Callable[[str], None]) -> dict[bytes, Location]:
         """Where each finished embedding lies, by the SHA-256 of its image.
 
+        Those in parts that the feature file stands on are left out: it says itself what it holds.
         A damaged part is left out and reported to `on_damage`: its images are extracted again.
         """
         found: dict[bytes, Location] = {}
-        for path in sorted(self.directory.glob("*.h5")):
+        standing: set[Path] = set()
+        with suppress(FeatureFileError):  # of a damaged one whatever is whole is found here
+            standing = parts_behind(self._feature_path)
+        for path in sorted(set(self.directory.glob("*.h5")) - standing):
             try:
-                found |= _locations(path, _read(path))
+                found |= _locations(path, self._read(path))
             except FeatureFileError:
                 on_damage(f"{path}: damaged part; its images are extracted again")
         return found
@@ -81,20 +96,52 @@ class Parts:
         return sorted(path for path in self._all.glob("*") if path != self.directory)
 
     def remove(self) -> None:
-        """Delete the parts of this fingerprint: they are in the feature file now."""
-        shutil.rmtree(self.directory, ignore_errors=True)
-        if not self.others():
-            shutil.rmtree(self._all, ignore_errors=True)
+        """Delete the parts of this fingerprint, but for those that the feature file stands on.
+
+        Raises
+        ------
+        FeatureFileError
+            If the feature file is there and does not say which these are.
+        """
+        standing = parts_behind(self._feature_path)
+        for path in set(self.directory.glob("*")) - standing:
+            path.unlink(missing_ok=True)
+        for folder in (self.directory, self._all):
+            with suppress(OSError):  # there is something in it, or it is not there
+                folder.rmdir()
+
+    def _read(self, path: Path) -> list[bytes]:
+        """The SHA-256 of the images of a part, once all of it is known to be whole."""
+        with open_hdf5(path) as file:
+            embeddings = CheckedDataset(file, "embeddings")
+            if STORES.index(self.store) < STORES.index(embeddings.dtype.name):
+                return []
+            n_embeddings = len(embeddings.read())
+            contents = CheckedDataset(file, "content_sha256").read()
+        if n_embeddings != len(contents):
+            raise FeatureFileError(f"{path}: damaged: its datasets differ in length.")
+        return row_hashes(contents)
 
 
-def _read(path: Path) -> list[bytes]:
-    """The SHA-256 of the images of a part, once all of it is known to be whole."""
-    with open_hdf5(path) as file:
-        n_embeddings = len(CheckedDataset(file, "embeddings").read())
-        contents = CheckedDataset(file, "content_sha256").read()
-    if n_embeddings != len(contents):
-        raise FeatureFileError(f"{path}: damaged: its datasets differ in length.")
-    return row_hashes(contents)
+def as_stored(
+    embeddings: NDArray[np.float32], store: str, name: Callable[[int], str]
+) -> NDArray[np.floating[Any]]:
+    """Embeddings, float32 (n_rows, dim), in the dtype `store`.
+
+    Raises
+    ------
+    HeadbenchError
+        If one does not fit into it: what `name` calls its row is named.
+    """
+    if store == embeddings.dtype:
+        return embeddings
+    too_large = np.abs(embeddings).max(axis=1, initial=0) > np.finfo(store).max
+    if too_large.any():
+        raise HeadbenchError(
+            f"{name(int(too_large.argmax()))}: its embedding holds numbers over "
+            f"{np.finfo(store).max:.0f}, which {store} cannot hold. Leave out --store {store}."
+        )
+    return embeddings.astype(store)
 
 
 def _locations(path: Path, contents: list[bytes]) -> dict[bytes, Location]:

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterator
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -24,14 +25,17 @@ from cache.format import (
     OPTIONAL,
     REJECTED,
     SPLITS,
+    VIRTUAL_VERSION,
     Config,
     Rejected,
     Table,
     alone,
     attributes_checksum,
+    digest_of,
     row_hashes,
 )
 from cache.hdf5 import open_hdf5
+from cache.runs import is_virtual, part_rows
 
 
 class FeatureFile:
@@ -70,9 +74,13 @@ class FeatureFile:
         self._file = _open(self.path)
         try:
             self.config = _read_attributes(self.path, self._file)
+            self._parts = part_rows(self._file) if is_virtual(self._file) else None
             self.optional = _optional(self.path, self._file)
-            names = (*DATASETS, *self.optional)
-            self._datasets = {name: CheckedDataset(self._file, name) for name in names}
+            elsewhere = {"embeddings": self._parts}
+            self._datasets = {
+                name: CheckedDataset(self._file, name, elsewhere.get(name))
+                for name in (*DATASETS, *self.optional)
+            }
             _check_layout(self.path, self._file, self._datasets)
             self.classes = tuple(self._datasets["classes"].strings())
         except BaseException:
@@ -93,6 +101,8 @@ class FeatureFile:
     def close(self) -> None:
         """Close the file; what was read before stays in memory."""
         self._file.close()
+        if self._parts is not None:
+            self._parts.close()
 
     @property
     def n_images(self) -> int:
@@ -114,6 +124,23 @@ class FeatureFile:
         """What was computed."""
         return self.config.identity
 
+    @property
+    def is_virtual(self) -> bool:
+        """Whether the embeddings stay in parts beside the file."""
+        return self._parts is not None
+
+    @cached_property
+    def splits(self) -> NDArray[np.uint8]:
+        """The split of each image, uint8 (n_images,), index into `cache.format.SPLITS`."""
+        splits: NDArray[np.uint8] = self._datasets["splits"].read()
+        if splits.size and splits.max() >= len(SPLITS):
+            raise damaged(self.path, f"/splits is not one of {', '.join(SPLITS)}")
+        return splits
+
+    def digest(self) -> str:
+        """That of `table`, without holding paths and hashes in memory."""
+        return self._digest
+
     @cached_property
     def rejected(self) -> tuple[Rejected, ...]:
         """The files that could not be used, and why."""
@@ -134,18 +161,24 @@ class FeatureFile:
         return Table(
             paths=tuple(self._datasets["paths"].strings()),
             labels=self._labels,
-            splits=self._splits,
+            splits=self.splits,
             content_sha256=self._datasets["content_sha256"].read(),
             classes=self.classes,
             rejected=self.rejected,
             config=self.config,
-            groups=self._groups,
-            weights=self._weights,
+            **self._optional_columns,
         )
 
     def dataset(self, name: str) -> CheckedDataset:
         """One of `cache.format.DATASETS`, or of `optional`, to be read block by block."""
         return self._datasets[name]
+
+    def parts_under(self, rows: slice) -> list[Path]:
+        """The parts that some consecutive embeddings lie in; none if the file itself holds them."""
+        if self._parts is None:
+            return []
+        names = dict.fromkeys(piece.name for piece in self._parts.runs.pieces(rows))
+        return [self.path.parent / name for name in names]
 
     def rows(self, split: str) -> NDArray[np.intp]:
         """Rows of a split, ascending.
@@ -158,7 +191,7 @@ class FeatureFile:
         -------
         intp (n_split,)
         """
-        return np.flatnonzero(self._splits == SPLITS.index(split))
+        return np.flatnonzero(self.splits == SPLITS.index(split))
 
     def labels(self, split: str) -> NDArray[np.int32]:
         """Labels of a split, int32 (n_split,), index into `classes`."""
@@ -169,15 +202,17 @@ class FeatureFile:
 
         Where no group is named, an image belongs together with its copies alone.
         """
-        rows = self.rows(split)
-        groups = self._groups
-        return alone(self.table.content_sha256[rows]) if groups is None else groups[rows]
+        rows, groups = self.rows(split), self._optional_columns.get("groups")
+        if groups is None:
+            return alone(self._datasets["content_sha256"].read(rows))
+        return groups[rows]  # type: ignore[no-any-return]
 
     def weights(self, split: str) -> NDArray[np.float32]:
         """What each image of a split counts for, float32 (n_split,), positive; ones without any."""
-        rows = self.rows(split)
-        weights = self._weights
-        return np.ones(len(rows), np.float32) if weights is None else weights[rows]
+        rows, weights = self.rows(split), self._optional_columns.get("weights")
+        if weights is None:
+            return np.ones(len(rows), np.float32)
+        return weights[rows]  # type: ignore[no-any-return]
 
     def load(self, split: str) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
         """Embeddings and labels of a split, in memory.
@@ -237,6 +272,11 @@ class FeatureFile:
         )
 
     @cached_property
+    def _digest(self) -> str:
+        columns = chain(self._datasets["content_sha256"].spans(), (self._labels, self.splits))
+        return digest_of(self.config, self.classes, columns, self._optional_columns)
+
+    @cached_property
     def _labels(self) -> NDArray[np.int32]:
         labels: NDArray[np.int32] = self._datasets["labels"].read()
         if labels.size and not 0 <= labels.min() <= labels.max() < len(self.classes):
@@ -244,33 +284,20 @@ class FeatureFile:
         return labels
 
     @cached_property
-    def _splits(self) -> NDArray[np.uint8]:
-        splits: NDArray[np.uint8] = self._datasets["splits"].read()
-        if splits.size and splits.max() >= len(SPLITS):
-            raise damaged(self.path, f"/splits is not one of {', '.join(SPLITS)}")
-        return splits
-
-    @cached_property
-    def _groups(self) -> NDArray[np.int64] | None:
-        return self._datasets["groups"].read() if "groups" in self.optional else None
-
-    @cached_property
-    def _weights(self) -> NDArray[np.float32] | None:
-        if "weights" not in self.optional:
-            return None
-        weights: NDArray[np.float32] = self._datasets["weights"].read()
-        if not are_positive(weights).all():
+    def _optional_columns(self) -> dict[str, Any]:
+        """Those of `OPTIONAL` that are there, by name."""
+        columns = {name: self._datasets[name].read() for name in self.optional}
+        if "weights" in columns and not are_positive(columns["weights"]).all():
             raise damaged(self.path, "/weights holds what is not a positive number")
-        return weights
+        return columns
 
     def _load(self, rows: NDArray[np.intp]) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
         X = self._datasets["embeddings"].read(rows)
         infinite = np.flatnonzero(~are_finite(X))
         if infinite.size:
-            row = rows[infinite[0]]
-            raise damaged(
-                self.path, f"row {row} of /embeddings ({self.table.paths[row]}) is not finite"
-            )
+            row = rows[infinite[:1]]
+            [path] = self._datasets["paths"].read(row).tolist()
+            raise damaged(self.path, f"row {row[0]} of /embeddings ({path.decode()}) is not finite")
         return X, self._labels[rows]
 
 
@@ -351,10 +378,11 @@ def _check_version(path: Path, values: dict[str, Any]) -> None:
             "'make features'."
         )
     version = values["format_version"]
-    if str(version) != str(FORMAT_VERSION):
+    if str(version) not in map(str, (FORMAT_VERSION, VIRTUAL_VERSION)):
         raise FeatureFileError(
-            f"{path}: has format version {version}, this headbench reads version "
-            f"{FORMAT_VERSION}. Upgrade headbench, or write another file with it."
+            f"{path}: has format version {version}, this headbench reads versions "
+            f"{FORMAT_VERSION} and {VIRTUAL_VERSION}. Upgrade headbench, or write another file "
+            "with it."
         )
 
 

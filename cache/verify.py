@@ -1,6 +1,6 @@
 """Is this file whole? And if not: drop what is damaged, keep the rest."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import compress
 from pathlib import Path
@@ -14,6 +14,7 @@ from cache.format import COLUMNS, REJECTED, SPLITS, Rejected, Table, leads_insid
 from cache.lock import one_writer
 from cache.parts import Location
 from cache.reader import FeatureFile, are_finite, are_positive
+from cache.virtual import link_features
 from cache.writer import write_features
 
 
@@ -53,28 +54,46 @@ class Inspection:
     Attributes
     ----------
     path : Path
-    table : Table
-        Rows are meaningful where they are whole.
+    n_classes : int
     dim : int
+    store : str
     is_whole : bool (n_images,)
         Whether nothing of an image is damaged, in no dataset.
     is_rejected_whole : bool (n_rejected,)
     damage : tuple of Damage
     n_blocks : int
         Blocks that were compared with their checksums.
+    n_blocks_there : int
+        Blocks of the file.
     """
 
     path: Path
-    table: Table
+    n_classes: int
     dim: int
+    store: str
     is_whole: NDArray[np.bool_]
     is_rejected_whole: NDArray[np.bool_]
     damage: tuple[Damage, ...]
     n_blocks: int
+    n_blocks_there: int
+
+    @property
+    def is_sample(self) -> bool:
+        """Whether some blocks were not read."""
+        return self.n_blocks < self.n_blocks_there
 
 
-def inspect_file(path: Path) -> Inspection:
-    """Read all of a feature file and check it: layout, attributes, checksums, values.
+def inspect_file(path: Path, sample: int | None = None, seed: int = 0) -> Inspection:
+    """Read a feature file and check it: layout, attributes, checksums, values.
+
+    Parameters
+    ----------
+    path : Path
+    sample : int or None
+        Blocks of each dataset to read, chosen at random; None for all. Only with all of them it is
+        looked whether a path is there twice.
+    seed : int
+        Of that choice.
 
     Raises
     ------
@@ -83,19 +102,31 @@ def inspect_file(path: Path) -> Inspection:
     """
     with FeatureFile(path) as features:
         checks = _row_checks(len(features.classes))
-        columns_there = (*COLUMNS, *features.optional)
-        names = (*columns_there, *REJECTED)
-        damage = [each for name in names for each in _damage(features, name, checks.get(name))]
-        columns = {name: _salvage(features, name) for name in names if name != "embeddings"}
-        damage += _repeated(columns["paths"])
+        columns = (*COLUMNS, *features.optional)
+        names = (*columns, *REJECTED)
+        rng = np.random.default_rng(seed)
+        chosen = {name: _choose(features.dataset(name).n_blocks, sample, rng) for name in names}
+        damage = [
+            each
+            for name, numbers in chosen.items()
+            for each in _damage(features, name, numbers, checks.get(name))
+        ]
+        n_blocks = sum(map(len, chosen.values()))
+        n_blocks_there = sum(features.dataset(name).n_blocks for name in names)
+        if n_blocks == n_blocks_there:
+            damage += _repeated(_salvage(features, "paths"))
+        n_rejected = len(features.dataset("rejected/path"))
+        n_read = features.dataset("classes").n_blocks  # when it was opened
         return Inspection(
             path=path,
-            table=_table(features, columns),
+            n_classes=len(features.classes),
             dim=features.dim,
-            is_whole=_are_whole(damage, columns_there, features.n_images),
-            is_rejected_whole=_are_whole(damage, REJECTED, len(columns["rejected/path"])),
+            store=features.config.store,
+            is_whole=_are_whole(damage, columns, features.n_images),
+            is_rejected_whole=_are_whole(damage, REJECTED, n_rejected),
             damage=tuple(damage),
-            n_blocks=sum(features.dataset(name).n_blocks for name in (*names, "classes")),
+            n_blocks=n_blocks + n_read,
+            n_blocks_there=n_blocks_there + n_read,
         )
 
 
@@ -121,15 +152,34 @@ def repair_file(path: Path) -> Inspection:
             return found
         if not found.is_whole.any():
             raise FeatureFileError(f"{path}: no image of it is whole. {WAY_OUT}")
-        rejected = tuple(compress(found.table.rejected, found.is_rejected_whole))
-        table = replace(found.table.select(found.is_whole), rejected=rejected)
+        with FeatureFile(path) as features:
+            whole = _salvaged_table(features)
+            distrusted = [
+                part
+                for each in found.damage
+                if each.dataset == "embeddings"
+                for part in features.parts_under(slice(each.start, each.stop))
+            ]
+            is_virtual = features.is_virtual
+        rejected = tuple(compress(whole.rejected, found.is_rejected_whole))
+        table = replace(whole.select(found.is_whole), rejected=rejected)
         rows = np.flatnonzero(found.is_whole).tolist()
         source = {
             content: Location(path, row)
             for content, row in zip(table.contents(), rows, strict=True)
         }
-        write_features(path, table, source, found.dim)
+        if is_virtual:
+            link_features(path, table, source, found.dim, frozenset(distrusted))
+        else:
+            write_features(path, table, source, found.dim)
     return found
+
+
+def _choose(n_blocks: int, sample: int | None, rng: np.random.Generator) -> Sequence[int]:
+    if sample is None or sample >= n_blocks:
+        return range(n_blocks)
+    numbers: list[int] = np.sort(rng.choice(n_blocks, sample, replace=False)).tolist()
+    return numbers
 
 
 def _row_checks(n_classes: int) -> dict[str, RowCheck]:
@@ -153,20 +203,25 @@ def _leads_inside(path: bytes) -> bool:
         return False
 
 
-def _damage(features: FeatureFile, name: str, check: RowCheck | None) -> Iterator[Damage]:
-    for rows, content in features.dataset(name).whole_blocks():
+def _damage(
+    features: FeatureFile, name: str, numbers: Iterable[int], check: RowCheck | None
+) -> Iterator[Damage]:
+    for rows, content in features.dataset(name).whole_blocks(numbers):
         if content is None:
-            yield Damage(name, rows.start, rows.stop, "damaged, not what its checksum says")
+            parts = features.parts_under(rows) if name == "embeddings" else []
+            where = "; lies in " + ", ".join(map(str, parts)) if parts else ""
+            what = f"damaged, not what its checksum says{where}"
+            yield Damage(name, rows.start, rows.stop, what)
         elif check is not None:
             for row in np.flatnonzero(~check.is_right(content)).tolist():
                 yield Damage(name, rows.start + row, rows.start + row + 1, check.what)
 
 
 def _repeated(paths: NDArray[np.bytes_]) -> Iterator[Damage]:
-    first_rows = set(np.unique(paths, return_index=True)[1].tolist())
-    for row, path in enumerate(paths.tolist()):
-        if path and row not in first_rows:
-            yield Damage("paths", row, row + 1, "the path of an earlier row")
+    is_repeated = paths != b""
+    is_repeated[np.unique(paths, return_index=True)[1]] = False
+    for row in np.flatnonzero(is_repeated).tolist():
+        yield Damage("paths", row, row + 1, "the path of an earlier row")
 
 
 def _salvage(features: FeatureFile, name: str) -> NDArray[Any]:
@@ -179,7 +234,10 @@ def _salvage(features: FeatureFile, name: str) -> NDArray[Any]:
     return out
 
 
-def _table(features: FeatureFile, columns: dict[str, NDArray[Any]]) -> Table:
+def _salvaged_table(features: FeatureFile) -> Table:
+    """All but the embeddings; rows are meaningful where they are whole."""
+    names = (*COLUMNS[1:], *features.optional, *REJECTED)
+    columns = {name: _salvage(features, name) for name in names}
     texts = {
         name: tuple(map(_text, columns[name].tolist()))
         for name in ("paths", "rejected/path", "rejected/reason")

@@ -11,14 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.blocks import (
-    CheckedDataset,
     fixed_text,
     rows_per_block,
     write_array,
     write_dataset,
     write_strings,
 )
-from cache.errors import HeadbenchError
 from cache.format import (
     ATTRIBUTES,
     FORMAT,
@@ -29,7 +27,8 @@ from cache.format import (
     hash_rows,
 )
 from cache.hdf5 import create_hdf5, open_hdf5
-from cache.parts import Location
+from cache.parts import Location, as_stored
+from cache.runs import checked_embeddings
 from cache.versions import installed_version
 
 
@@ -59,22 +58,23 @@ def write_features(path: Path, table: Table, source: Mapping[bytes, Location], d
     locations = [source[content] for content in table.contents()]
 
     def copy(rows: slice) -> NDArray[Any]:
-        embeddings = _gather(locations[rows], dim)
-        return _as_stored(embeddings, table.config.store, table.paths[rows])
+        paths = table.paths[rows]
+        return as_stored(gather(locations[rows], dim), table.config.store, paths.__getitem__)
 
     with create_hdf5(path) as file:
-        _write_table(file, table)
+        write_about(file, table, FORMAT_VERSION)
+        write_columns(file, table)
         write_dataset(file, "embeddings", (len(locations), dim), table.config.store, copy)
 
 
 def n_bytes(table: Table, dim: int) -> int:
-    """Size of a feature file, roughly and rather too high."""
+    """Size of a feature file, roughly and rather too high; dim is 0 for one that is linked."""
     n_images = len(table.paths)
     longest_path = max((len(path.encode()) for path in table.paths), default=1)
     embedding = np.dtype(table.config.store).itemsize * dim
     optional = [int(array.itemsize) for array in table.optional.values()]
     rows = (embedding, 4, 1, 32, longest_path, *optional)
-    steps = [rows_per_block(n_images, row) for row in rows]
+    steps = [rows_per_block(n_images, max(1, row)) for row in rows]
     blocks = [-(-n_images // step) * step * row for step, row in zip(steps, rows, strict=True)]
     return sum(blocks) + (1 << 16)
 
@@ -84,10 +84,11 @@ def created_by() -> str:
     return f"headbench {installed_version('headbench')}"
 
 
-def _write_table(file: h5py.File, table: Table) -> None:
+def write_about(file: h5py.File, table: Table, version: int) -> None:
+    """Write what is not of single images: attributes, classes, rejected files."""
     values = (
         FORMAT,
-        FORMAT_VERSION,
+        version,
         table.config.identity.fingerprint,
         json.dumps(asdict(table.config), ensure_ascii=False),
         created_by(),
@@ -95,13 +96,6 @@ def _write_table(file: h5py.File, table: Table) -> None:
     for name, value in zip(ATTRIBUTES, values, strict=True):
         file.attrs[name] = fixed_text(value) if isinstance(value, str) else value
     file.create_group("checksums").attrs["attributes"] = attributes_checksum(values)
-    write_array(file, "labels", table.labels)
-    write_array(file, "splits", table.splits)
-    file["splits"].attrs["names"] = fixed_text(SPLITS)
-    write_array(file, "content_sha256", table.content_sha256)
-    for name, array in table.optional.items():
-        write_array(file, name, array)
-    write_strings(file, "paths", table.paths)
     write_strings(file, "classes", table.classes)
     write_strings(file, "rejected/path", [each.path for each in table.rejected])
     write_strings(file, "rejected/reason", [each.reason for each in table.rejected])
@@ -109,8 +103,19 @@ def _write_table(file: h5py.File, table: Table) -> None:
     write_array(file, "rejected/content_sha256", contents)
 
 
-def _gather(locations: list[Location], dim: int) -> NDArray[np.float32]:
-    """Embeddings from wherever they lie, float32 (n_locations, dim).
+def write_columns(file: h5py.File, table: Table) -> None:
+    """Write what each image has, but for its embedding."""
+    write_array(file, "labels", table.labels)
+    write_array(file, "splits", table.splits)
+    file["splits"].attrs["names"] = fixed_text(SPLITS)
+    write_array(file, "content_sha256", table.content_sha256)
+    for name, array in table.optional.items():
+        write_array(file, name, array)
+    write_strings(file, "paths", table.paths)
+
+
+def gather(locations: list[Location], dim: int) -> NDArray[np.float32]:
+    """Embeddings from wherever they lie, checked, float32 (n_locations, dim).
 
     Files are opened for one span at a time: a million images make more parts than a process may
     hold open.
@@ -122,19 +127,5 @@ def _gather(locations: list[Location], dim: int) -> NDArray[np.float32]:
     for path, found in positions.items():
         rows = np.array([locations[position].row for position in found], dtype=np.intp)
         with open_hdf5(path) as file:
-            out[found] = CheckedDataset(file, "embeddings").read(rows)
+            out[found] = checked_embeddings(file).read(rows)
     return out
-
-
-def _as_stored(
-    embeddings: NDArray[np.float32], store: str, paths: tuple[str, ...]
-) -> NDArray[np.floating[Any]]:
-    if store == embeddings.dtype:
-        return embeddings
-    too_large = np.abs(embeddings).max(axis=1, initial=0) > np.finfo(store).max
-    if too_large.any():
-        raise HeadbenchError(
-            f"{paths[int(too_large.argmax())]}: its embedding holds numbers over "
-            f"{np.finfo(store).max:.0f}, which {store} cannot hold. Leave out --store {store}."
-        )
-    return embeddings.astype(store)

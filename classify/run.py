@@ -191,9 +191,9 @@ class Run:
         with loading(folder / RECORD_FILE):
             found = (record.name, record.dim, record.classes)
             expected = (folder.name, features.dim, features.classes)
-            if record.features_digest == features.table.digest() and found != expected:
+            if record.features_digest == features.digest() and found != expected:
                 raise ValueError(f"expected name, dim and classes {expected}, found {found}")
-        if record.features_digest != features.table.digest():
+        if record.features_digest != features.digest():
             target = "finetune" if is_finetuned(record.name) else "heads"
             raise RunError(
                 f"{folder}: was trained on another version of {features.path}. Run "

@@ -10,6 +10,7 @@ from classify.errors import RunError
 from classify.heads.head import Head
 from classify.heads.parameters import RANGES, check_parameters
 from classify.heads.registry import HEADS, VOTE, create_head
+from extract.machines import Machines
 
 DEFAULT_SEED = 0
 # Options that are called otherwise than the parameter.
@@ -33,7 +34,12 @@ class TrainSettings:
     again : bool
         Train even what would be reused.
     stream : {"auto", "always", "never"}
-        Read embeddings from the file batch by batch; auto: where they do not fit in memory.
+        Read embeddings from the file as they are needed; auto: where they do not fit in memory.
+    machines : Machines
+        Where what is read from the file is summed.
+    are_named : bool
+        Whether each head was asked for. What cannot be trained is then an error; else it is left
+        out and said.
     """
 
     common: Mapping[str, Any] = field(default_factory=dict)
@@ -41,6 +47,8 @@ class TrainSettings:
     refit: bool = False
     again: bool = False
     stream: str = AUTO
+    machines: Machines = field(default_factory=Machines)
+    are_named: bool = True
 
 
 def configured_heads(names: Sequence[str], seed: int, settings: TrainSettings) -> dict[str, Head]:
@@ -58,7 +66,11 @@ def configured_heads(names: Sequence[str], seed: int, settings: TrainSettings) -
     return heads
 
 
-def combine(given: Mapping[str, Any], path: Path | None) -> tuple[list[str], int, TrainSettings]:
+def combine(
+    given: Mapping[str, Any],
+    path: Path | None,
+    machines: Machines = Machines(),  # noqa: B008, it is frozen
+) -> tuple[list[str], int, TrainSettings]:
     """Names, seed and settings from what was given on the command line and a TOML file.
 
     Parameters
@@ -67,6 +79,7 @@ def combine(given: Mapping[str, Any], path: Path | None) -> tuple[list[str], int
         Options that were given, by their names with underscores; they win over the file.
     path : Path or None
         ``heads``, ``seed``, ``refit``, ``stream``, parameters for all heads, a table for each head.
+    machines : Machines
 
     Raises
     ------
@@ -94,7 +107,10 @@ def combine(given: Mapping[str, Any], path: Path | None) -> tuple[list[str], int
             raise RunError(f"{path}: {name} cannot be {merged[name]!r}.")
     common = {key: value for key, value in merged.items() if key in RANGES and key != "seed"}
     more = {key: merged[key] for key in ("refit", "again", "stream") if key in merged}
-    return names, seed, TrainSettings(common=common, by_head=by_head, **more)
+    settings = TrainSettings(
+        common=common, by_head=by_head, machines=machines, are_named="heads" in merged, **more
+    )
+    return names, seed, settings
 
 
 def read_toml(path: Path) -> dict[str, Any]:

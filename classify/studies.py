@@ -131,7 +131,7 @@ def study_stamp(features: FeatureFile) -> dict[str, Any]:
     return {
         "version": STUDY_VERSION,
         "made_by": installed_version("headbench"),
-        "features_digest": features.table.digest(),
+        "features_digest": features.digest(),
     }
 
 

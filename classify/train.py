@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from cache.format import SPLITS, count_splits, describe_counts
 from cache.reader import FeatureFile
 from classify.errors import RunError
+from classify.heads.blocks import BLOCK_ROWS
 from classify.heads.head import Head
-from classify.heads.mlp import MLP
 from classify.heads.registry import NO_VOTE, VOTE, load_trained_head
+from classify.heads.stored import StoredRows, embedding_blocks
 from classify.heads.temperature import sharpen
 from classify.heads.vote import Vote
 from classify.metrics import accuracy
@@ -25,9 +26,10 @@ from classify.settings import ALWAYS, NEVER, TrainSettings, configured_heads
 from classify.timing import predict_seconds
 from classify.wording import describe_choice, percent
 from extract.keras_runtime import load_keras
+from extract.machines import DASK
 
-# Of the embeddings of train and val: what heads need besides them.
-HEADROOM = 1.5
+# Of the free memory: what the embeddings of train and val may take. Heads need some besides.
+MEMORY_SHARE = 0.6
 
 Split = tuple[NDArray[np.float32], NDArray[np.int32]]
 
@@ -57,12 +59,15 @@ def train_heads(
     Raises
     ------
     RunError, FeatureFileError
-        For an unknown name or setting, features that cannot be trained on, or too little memory.
+        For an unknown name or setting, features that cannot be trained on, or a head that needs
+        more memory than there is.
+    ClusterError
+        If other machines cannot be reached, or are lost.
     """
     heads = configured_heads(names, seed, settings)
     with FeatureFile(run.features_path) as features:
         check_classes(features)
-        counts = describe_counts(count_splits(features.table.splits))
+        counts = describe_counts(count_splits(features.splits))
         n_classes, dim = len(features.classes), features.dim
         say(f"{run.features_path}: {counts}; {n_classes} classes, {dim} columns")
         training = _Training(run, features, heads, seed, settings, say, command)
@@ -142,6 +147,8 @@ class _Training:
         wanted = self._wanted(name)
         kept = None if self.settings.again else self.run.reusable(name, self.features, wanted)
         if kept is None:
+            if self._is_left_out(name):
+                return
             self._fit(name, wanted)
             kept = self.run.find(name, self.features)
             after = f"{kept.record.fit_seconds:5.1f} s"
@@ -172,7 +179,7 @@ class _Training:
             seed=self.seed,
             classes=self.features.classes,
             dim=self.features.dim,
-            features_digest=self.features.table.digest(),
+            features_digest=self.features.digest(),
             is_refit=self.settings.refit,
             command=self.command,
         )
@@ -188,7 +195,7 @@ class _Training:
         # Before a refit: afterwards val would be measured by what has seen it.
         val = self._proba(head, "val")
         if self.settings.refit and name != VOTE:
-            head = head.refit(*self._load("train", "val"))
+            head = self._refitted(head)
         record = replace(
             wanted,
             chosen=head.chosen_,
@@ -202,28 +209,48 @@ class _Training:
             head.save(folder)
 
     def _fitted(self, name: str) -> Head:
-        head = self.heads[name]
-        if not self._streams():
-            return head.fit(*self._load("train"), *self._load("val"))
-        if not isinstance(head, MLP):
+        if self._is_stored:
+            return self.heads[name].fit_file(self.features, self.settings.machines)
+        return self.heads[name].fit(*self._load("train"), *self._load("val"))
+
+    def _refitted(self, head: Head) -> Head:
+        if self._is_stored:
+            return head.refit_file(self.features, self.settings.machines)
+        return head.refit(*self._load("train", "val"))
+
+    def _is_left_out(self, name: str) -> bool:
+        """Whether a head that nobody asked for by name is not to be had."""
+        if not self._is_stored or name == VOTE or not self.heads[name].needs_memory:
+            return False
+        if self.settings.are_named:
             raise RunError(
-                f"{self.features.path}: {name} needs train and val in memory, about "
-                f"{self._n_bytes() / 1e9:.1f} GB; {psutil.virtual_memory().available / 1e9:.1f} GB "
-                "are free. Only networks read from the file: --heads mlp mlp-128 (make: HEADS=...)."
+                f"{self.features.path}: {name} needs train in memory. Choose other heads "
+                "(make: HEADS=...), or --stream never on a machine with more memory."
             )
-        if self.settings.refit:
-            raise RunError(f"--refit: {name} is read from the file, where train and val are apart.")
-        return head.fit_file(self.features)
+        self.say(f"{name:10} left out: it needs train in memory")
+        return True
 
-    def _streams(self) -> bool:
-        """Whether embeddings are read from the file batch by batch."""
-        if self.settings.stream in (ALWAYS, NEVER):
-            return self.settings.stream == ALWAYS
-        return not self._data and self._n_bytes() > psutil.virtual_memory().available
+    @cached_property
+    def _is_stored(self) -> bool:
+        """Whether embeddings stay in the file; decided once, before any are read, and said."""
+        machines, stream = self.settings.machines, self.settings.stream
+        needed, free = self._n_bytes(), psutil.virtual_memory().available
+        is_large = needed > MEMORY_SHARE * free
+        if machines.backend == DASK and stream == NEVER:
+            raise RunError(
+                "--stream never: the workers of a cluster read embeddings from the file."
+            )
+        if stream == NEVER or not (is_large or stream == ALWAYS or machines.backend == DASK):
+            return False
+        self.say(
+            f"train and val take {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free: embeddings "
+            f"are read from the file as they are needed, by {machines}"
+        )
+        return True
 
-    def _n_bytes(self) -> float:
+    def _n_bytes(self) -> int:
         n_rows = sum(len(self.features.rows(split)) for split in ("train", "val"))
-        return HEADROOM * n_rows * self.features.dim * np.dtype(np.float32).itemsize
+        return n_rows * self.features.dim * np.dtype(np.float32).itemsize
 
     def _voters(self) -> dict[str, Trained]:
         """Of the heads asked for, those that may vote; all are trained by then."""
@@ -243,8 +270,11 @@ class _Training:
         """Probabilities on a split; of a vote, from those that its members left behind."""
         n_classes = len(self.features.classes)
         if not isinstance(head, Vote):
-            blocks = (X for X, _ in self.features.blocks(split))
-            return np.concatenate([class_proba(head, X, n_classes) for X in blocks])
+            X = StoredRows(self.features, (split,))
+            proba = np.empty((len(X), n_classes), dtype=np.float32)
+            for rows, block in embedding_blocks(X):
+                proba[rows] = class_proba(head, block, n_classes)
+            return proba
         mixed = sum(
             weight * getattr(self.trained[name], split) for name, weight in head.weights_.items()
         )
@@ -253,7 +283,7 @@ class _Training:
     @cached_property
     def _sample(self) -> NDArray[np.float32]:
         """Embeddings of the first block of val: enough to time a head, whatever val holds."""
-        return next(self.features.blocks("val"))[0]
+        return StoredRows(self.features, ("val",))[:BLOCK_ROWS]
 
     def _load(self, *splits: str) -> Split:
         """Embeddings and labels of some splits; those of one stay in memory for the next head."""

@@ -96,7 +96,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Extract; returns the exit code."""
     arguments = vars(parser().parse_args(argv))
     data, out, is_dry = (arguments.pop(name) for name in ("data", "out", "dry_run"))
-    machines = Machines(*(arguments.pop(name) for name in ("n_jobs", "backend", "scheduler")))
+    n_jobs, backend, scheduler = (arguments.pop(name) for name in ("jobs", "backend", "scheduler"))
+    machines = Machines(n_jobs or Machines().n_jobs, backend, scheduler)
     run = describe_plan if is_dry else extract_features
     run(data, out, ExtractSettings(**arguments), tqdm.write, machines)
     return 0

@@ -13,6 +13,8 @@ from extract.settings import AUTO, DEVICES
 CPU, GPU = DEVICES[1:]
 # From Volta on (2017), NVIDIA's GPUs multiply float16 matrices several times as fast as float32.
 FLOAT16_COMPUTE_CAPABILITY = (7, 0)
+# TensorFlow's own setting; OpenVINO is given the same.
+THREADS = "TF_NUM_INTRAOP_THREADS"
 # A folder for each that the driver sees.
 NVIDIA_GPUS = Path("/proc/driver/nvidia/gpus")
 
@@ -37,7 +39,17 @@ class Devices:
     def __str__(self) -> str:
         if self.kind == GPU:
             return f"{len(self.names)} GPU" + ("s" if len(self.names) > 1 else "")
-        return f"CPU, {os.cpu_count()} cores"
+        return f"CPU, {n_cores()} core" + ("s" if n_cores() != 1 else "")
+
+
+def n_cores() -> int:
+    """Cores that networks may use."""
+    return int(os.environ.get(THREADS) or os.cpu_count() or 1)
+
+
+def share_cores(n_processes: int) -> None:
+    """Take a share of the cores, as one of several processes, before TensorFlow is imported."""
+    os.environ.setdefault(THREADS, str(max(1, n_cores() // n_processes)))
 
 
 def find_devices(asked: str = AUTO) -> Devices:

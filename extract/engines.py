@@ -1,6 +1,7 @@
 """Engines: what pushes a batch of pixels through a network, on one kind of device."""
 
 import math
+import os
 import tempfile
 import threading
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from extract.devices import GPU, Devices
+from extract.devices import GPU, THREADS, Devices
 from extract.errors import DeviceError
 from extract.keras_runtime import freeze, load_tensorflow
 
@@ -133,6 +134,8 @@ def _compile_for_openvino(network: Any, n_images: int) -> Any:
         model.reshape([n_images, *network.input_shape[1:]])
         # Where the processor has bfloat16, OpenVINO takes it unless told: wrong by 3e-3.
         options = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": "f32"}
+        if THREADS in os.environ:  # else OpenVINO knows better: cores count once, not by thread
+            options["INFERENCE_NUM_THREADS"] = os.environ[THREADS]
         return core.compile_model(model, "CPU", options)
 
 

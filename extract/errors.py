@@ -2,6 +2,8 @@
 
 from cache.errors import HeadbenchError
 
+WAY_ON = "What was finished is kept: run the same command again."
+
 
 class DataError(HeadbenchError):
     """A folder of images that cannot be worked with."""

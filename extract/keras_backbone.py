@@ -1,16 +1,17 @@
 """A network of keras.applications with its own preprocessing, and the identity of both."""
 
 import importlib
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.fingerprint import Identity
+from cache.fingerprint import RANDOM_WEIGHTS, Identity
 from extract.decode import resize_rule
 from extract.embedder import Embedder
 from extract.errors import WeightsError
@@ -55,6 +56,13 @@ class KerasBackbone:
     size_px: int
     pooling: str = POOLINGS[0]
     precision: str = FLOAT32
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Another process finds out for itself what its weights are, in whatever folder it works.
+        state: dict[str, Any] = {each.name: getattr(self, each.name) for each in fields(self)}
+        if self.weights_source not in (IMAGENET, RANDOM_WEIGHTS):
+            state["weights_source"] = os.path.abspath(self.weights_source)
+        return state
 
     @property
     def facts(self) -> Network:

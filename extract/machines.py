@@ -4,22 +4,18 @@ One abstraction for all of it: processes on this machine (joblib's own loky), or
 Dask cluster that somebody already runs (joblib's Dask backend). There is no engine of ours.
 """
 
-import asyncio
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import CancelledError
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from joblib import Parallel, delayed, parallel_config
 
-from extract.errors import ClusterError
+from extract.errors import WAY_ON, ClusterError
 
 LOCAL, DASK = "local", "dask"
 BACKENDS = (LOCAL, DASK)
-CONNECT_SECONDS = 20
-WAY_ON = "What was finished is kept: run the same command again."
 
 
 @dataclass(frozen=True)
@@ -64,7 +60,7 @@ class Workers(Protocol):
 
     def __call__(
         self, function: Callable[..., Any], tasks: Iterable[tuple[Any, ...]], in_order: bool = False
-    ) -> Iterator[Any]:
+    ) -> Generator[Any, None, None]:
         """Results of ``function(*task)`` for each task.
 
         Parameters
@@ -93,66 +89,45 @@ def at_work(machines: Machines) -> Iterator[Workers]:
         If the scheduler cannot be reached, or Dask is not installed.
     """
     if machines.are_this_process:
-        yield _here
-    elif machines.backend == DASK:
-        with _dask_client(machines) as client, parallel_config("dask", client=client):
+        yield here
+    elif machines.scheduler is not None:
+        with _cluster(machines.scheduler) as backend, parallel_config(backend):
             yield _by_joblib
     else:
         with parallel_config("loky", n_jobs=machines.n_jobs):
             yield _by_joblib
 
 
-def _here(
+def here(
     function: Callable[..., Any],
     tasks: Iterable[tuple[Any, ...]],
     in_order: bool = False,  # noqa: ARG001, it always is
-) -> Iterator[Any]:
+) -> Generator[Any, None, None]:
+    """Do the tasks in this very process, one after the other: see `Workers`."""
     return (function(*task) for task in tasks)
 
 
 def _by_joblib(
     function: Callable[..., Any], tasks: Iterable[tuple[Any, ...]], in_order: bool = False
-) -> Iterator[Any]:
+) -> Generator[Any, None, None]:
     mode = "generator" if in_order else "generator_unordered"
     # One task at a time: each is long, and what is lost with a worker stays small.
     parallel = Parallel(return_as=mode, batch_size=1, pre_dispatch="2*n_jobs")
     try:
         yield from parallel(delayed(function)(*task) for task in tasks)
-    except _lost_errors() as error:
-        raise ClusterError(f"a worker, or the scheduler, was lost ({error!r}). {WAY_ON}") from error
+    except BrokenProcessPool as error:  # loky's TerminatedWorkerError is one
+        raise ClusterError(
+            "one of the processes was ended from outside, perhaps for want of memory (fewer "
+            f"--jobs). {WAY_ON}"
+        ) from error
 
 
-def _lost_errors() -> tuple[type[BaseException], ...]:
-    errors: list[type[BaseException]] = [
-        BrokenProcessPool,  # loky's TerminatedWorkerError is one
-        CancelledError,
-        asyncio.CancelledError,
-        ConnectionError,
-        TimeoutError,
-    ]
+def _cluster(scheduler: str) -> AbstractContextManager[Any]:
     try:
-        from distributed import KilledWorker
-        from distributed.client import FutureCancelledError
-        from distributed.comm.core import CommClosedError
-    except ImportError:
-        return tuple(errors)
-    return (*errors, CommClosedError, KilledWorker, FutureCancelledError)
-
-
-@contextmanager
-def _dask_client(machines: Machines) -> Iterator[Any]:
-    try:
-        from distributed import Client
+        # Takes a second to import.
+        from extract.dask_cluster import dask_backend
     except ImportError as error:
         raise ClusterError(
             "--backend dask needs Dask: make install EXTRAS=cluster (pip install distributed)."
         ) from error
-    try:
-        client = Client(machines.scheduler, timeout=CONNECT_SECONDS)  # type: ignore[no-untyped-call]
-    except (OSError, ValueError) as error:
-        raise ClusterError(
-            f"{machines.scheduler}: no Dask scheduler answers there within {CONNECT_SECONDS} s "
-            f"({error}). Start one ('dask scheduler'), or mend the address."
-        ) from error
-    with client:
-        yield client
+    return dask_backend(scheduler)

@@ -1,4 +1,4 @@
-"""Options of every command that runs a network."""
+"""Options of every command that runs a network, or works on several machines."""
 
 import argparse
 
@@ -46,23 +46,18 @@ def add_machine_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--jobs",
         type=cli.at_least(1),
-        default=default.n_jobs,
-        dest="n_jobs",
         help=f"processes on this machine (default {default.n_jobs})",
     )
     parser.add_argument(
         "--backend",
         choices=BACKENDS,
         default=default.backend,
-        help=f"local, or a running Dask cluster (default {default.backend})",
+        help=f"dask: the workers of a running cluster (default {default.backend})",
     )
-    parser.add_argument(
-        "--scheduler",
-        default=default.scheduler,
-        help="of that cluster, such as tcp://10.0.0.1:8786",
-    )
+    parser.add_argument("--scheduler", help="of that cluster, such as tcp://10.0.0.1:8786")
 
 
 def machines_of(arguments: argparse.Namespace) -> Machines:
     """What was chosen by those options."""
-    return Machines(arguments.n_jobs, arguments.backend, arguments.scheduler)
+    n_jobs = arguments.jobs or Machines().n_jobs
+    return Machines(n_jobs, arguments.backend, arguments.scheduler)

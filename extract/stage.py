@@ -130,18 +130,21 @@ class _Extraction:
     ) -> None:
         self.backbone, self.dataset, self.out = backbone, dataset, out
         self.settings, self.machines, self.say = settings, machines, say
-        self.parts = Parts(out, backbone.identity.fingerprint)
+        # Other processes may work in other folders.
+        self.parts = Parts(out.absolute(), backbone.identity.fingerprint)
         self.known = Known.find(out, backbone.identity, self.parts, settings, say)
         paths = [image.path for image in dataset.images]
         self.hashes = Hashes(dataset.source, paths, out.with_name(f"{out.name}.hashes"))
 
     def run(self) -> Table:
         """Extract what is missing, and write the file."""
-        if self._reads_first:
-            self.hashes.read()
-        else:
-            self._extract_unread()
-        self.hashes.keep()
+        try:
+            if self._reads_first:
+                self.hashes.read()
+            else:
+                self._extract_unread()
+        finally:
+            self.hashes.keep()  # of an interrupted run too: far away, reading is what takes long
         plan = self._plan()
         self.say(f"{self.dataset.source.name}: {plan}")
         self._require_room(plan)
@@ -231,9 +234,9 @@ class _Extraction:
             self.settings.size_px,
             self.settings.runtime,
             self.parts,
-            self.dataset.source.is_near,
             PART_IMAGES,
             PART_SECONDS,
+            self.backbone.identity,
         )
         with progress:
             how = embed_files(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from extract.decode import decode
 from extract.errors import UnusableImageError
-from extract.read import ImageFile
+from extract.read import ImageFile, read_file
 from extract.stopwatch import Stopwatch
 from extract.threads import map_ahead
 
@@ -73,12 +73,7 @@ class KnownImage(NamedTuple):
 
 def hash_files(files: Iterable[ImageFile]) -> Iterator[bytes | UnusableImageError]:
     """SHA-256 of the bytes of each file, or why it cannot be read, in order."""
-    return map_ahead(_hash, files, N_THREADS, N_AHEAD)
-
-
-def read_ahead(files: Iterable[ImageFile]) -> Iterator[ImageFile]:
-    """The same files with their bytes read, many at a time: for those that come over a network."""
-    return map_ahead(_fetched, files, N_READERS, 2 * N_READERS)
+    return map_ahead(_hash, _read_ahead(files), N_THREADS, N_AHEAD)
 
 
 def decoded_images(
@@ -106,7 +101,8 @@ def decoded_images(
         Told of each file that holds one of them.
     """
     decode_next = partial(_unless_known, size_px=size_px, stopwatch=stopwatch, known=known)
-    for row, (content, image) in enumerate(map_ahead(decode_next, files, N_THREADS, N_AHEAD)):
+    decoded = map_ahead(decode_next, _read_ahead(files), N_THREADS, N_AHEAD)
+    for row, (content, image) in enumerate(decoded):
         if isinstance(image, UnusableImageError):
             on_unusable(row, image)
         elif image is None:
@@ -176,7 +172,14 @@ def _hash(file: ImageFile) -> bytes | UnusableImageError:
         return error
 
 
+def _read_ahead(files: Iterable[ImageFile]) -> Iterator[ImageFile]:
+    """The same files, with the bytes of those that lie on no disk here read, many at a time."""
+    return map_ahead(_fetched, files, N_READERS, 2 * N_READERS)
+
+
 def _fetched(file: ImageFile) -> ImageFile:
+    if file.read is read_file:
+        return file
     try:
         return file._replace(read=partial(_give, file.read(file.path)))
     except UnusableImageError as error:

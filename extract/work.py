@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cache.fingerprint import Identity
 from cache.parts import Location, Parts
 from extract.backbones import Openable, embed_images
 from extract.embedder import Embedded
@@ -16,7 +17,7 @@ from extract.errors import DataError, UnusableImageError
 from extract.read import ImageFile
 from extract.settings import Runtime
 from extract.stopwatch import Stopwatch
-from extract.stream import DecodedImage, KnownImage, decoded_images, read_ahead
+from extract.stream import DecodedImage, KnownImage, decoded_images
 
 
 @dataclass(frozen=True)
@@ -31,21 +32,21 @@ class Job:
     runtime : Runtime
     parts : Parts
         Where finished embeddings go.
-    is_near : bool
-        Whether files lie on a disk of this machine; others are read many at a time.
     part_images : int
         Most images of a part.
     part_seconds : float
         After so long a part is finished, however few it holds.
+    identity : Identity
+        Of the embeddings to be: another process may find other weights under the same name.
     """
 
     network: Openable
     size_px: int
     runtime: Runtime
     parts: Parts
-    is_near: bool
     part_images: int
     part_seconds: float
+    identity: Identity
 
 
 class Outcome(NamedTuple):
@@ -107,7 +108,7 @@ class Work:
         """
         job = self.job
         images = decoded_images(
-            files if job.is_near else read_ahead(files),
+            files,
             job.size_px,
             self._reject,
             self.stopwatch,

@@ -2,8 +2,11 @@
 
 import fcntl
 import os
+import socket
 import tempfile
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -12,20 +15,26 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cache.fingerprint import Identity
 from cache.parts import Location
+from cache.writer import created_by
 from extract.backbones import Openable
-from extract.devices import NVIDIA_GPUS
+from extract.devices import NVIDIA_GPUS, share_cores
 from extract.embedder import Embedder
+from extract.errors import WAY_ON, ClusterError, WeightsError
 from extract.machines import Machines, at_work
 from extract.read import ImageFile
 from extract.settings import Runtime
 from extract.stopwatch import Stopwatch
+from extract.stream import hash_files
 from extract.work import Job, Outcome, Work
 
 # A task for a worker: 512 files, and more where there would be more than so many tasks.
 FEWEST_ROWS, MOST_ROWS, MOST_BLOCKS = 512, 8192, 1024
-# Networks that this process has open.
-_OPEN: dict[Any, Embedder] = {}
+# The network that this process has open, and who is to be told what there is to say of it.
+_OPEN: dict[Any, tuple[Embedder, list[Callable[[str], None]]]] = {}
+# A Dask worker may do several blocks at a time, in threads.
+_OPENING = threading.Lock()
 
 
 class BlockDone(NamedTuple):
@@ -39,11 +48,14 @@ class BlockDone(NamedTuple):
         Rows count from `first`.
     said : list of str
         What there was to say of the device.
+    worker : str
+        Who did it.
     """
 
     first: int
     outcomes: list[Outcome]
     said: list[str]
+    worker: str
 
 
 @dataclass(frozen=True)
@@ -74,16 +86,39 @@ class KnownContents:
 
 
 @dataclass(frozen=True)
+class BlockJob:
+    """What is the same for all blocks.
+
+    Attributes
+    ----------
+    job : Job
+    known : KnownContents
+    made_by : str
+        Version of headbench that the embeddings are to be of.
+    n_processes : int
+        Processes that share this machine's cores, as far as that is ours to say.
+    """
+
+    job: Job
+    known: KnownContents
+    made_by: str
+    n_processes: int
+
+
+@dataclass(frozen=True)
 class OpenOnce:
     """A network that a process loads once, whatever number of blocks come.
 
     Attributes
     ----------
     network : Openable
-        Equal ones are one and the same.
+        Equal ones are one and the same, if they have the same identity.
+    identity : Identity
+        What it has to be.
     """
 
     network: Openable
+    identity: Identity
 
     def open(
         self,
@@ -92,11 +127,29 @@ class OpenOnce:
         stopwatch: Stopwatch,
         say: Callable[[str], None],
     ) -> Embedder:
-        """Load the network, or take the one that is there."""
-        key = (self.network, runtime)
-        if key not in _OPEN:
-            _OPEN[key] = self.network.open(runtime, sample, stopwatch, say)
-        return _OPEN[key]
+        """Load the network, or take the one that is there; `WeightsError` if it is another."""
+        # Weights may have changed under the same name since a worker was started.
+        key = (self.network, self.identity.fingerprint, runtime)
+        with _OPENING:
+            if key not in _OPEN:
+                self._refuse_other()
+                _OPEN.clear()
+                listeners: list[Callable[[str], None]] = [say]
+                opened = self.network.open(
+                    runtime, sample, stopwatch, lambda line: listeners[0](line)
+                )
+                _OPEN[key] = (opened, listeners)
+            embedder, listeners = _OPEN[key]
+            listeners[0] = say
+            return embedder
+
+    def _refuse_other(self) -> None:
+        found = getattr(self.network, "identity", self.identity)
+        if differences := self.identity.differences(found):
+            raise WeightsError(
+                f"{_whoami()}: has another network ({'; '.join(differences)}). Every machine needs "
+                "the same weights, Keras and TensorFlow."
+            )
 
 
 def embed_files(
@@ -134,21 +187,55 @@ def embed_files(
         work = Work(job, cached, tell, say, on_embedded)
         work.do(files)
         return f": {work.stopwatch}"
-    known, n_rows = KnownContents.of(cached), block_rows(len(files))
+    # Files whose content is given are those that are missing, whatever their prefixes say.
+    is_unread = any(file.content_sha256 is None for file in files)
+    known = KnownContents.of(cached if is_unread else ())
+    common = BlockJob(job, known, created_by(), machines.n_jobs)
+    n_rows = block_rows(len(files))
     blocks = (
-        (job, known, first, files[first : first + n_rows]) for first in range(0, len(files), n_rows)
+        (common, first, [_from_anywhere(file) for file in files[first : first + n_rows]])
+        for first in range(0, len(files), n_rows)
     )
     said: set[str] = set()
-    with at_work(machines) as workers:
-        for done in workers(embed_block, blocks):
+    with at_work(machines) as workers, closing(workers(embed_block, blocks)) as all_done:
+        for done in all_done:
+            _require_parts(done)
             for line in dict.fromkeys(done.said):
                 if line not in said:
                     say(line)
             said.update(done.said)
             for outcome in done.outcomes:
+                _require_unreadable(files[done.first + outcome.row], outcome, done.worker)
                 tell(outcome._replace(row=done.first + outcome.row))
             on_embedded(sum(each.location is not None for each in done.outcomes))
     return f", on {machines}"
+
+
+def _from_anywhere(file: ImageFile) -> ImageFile:
+    """The same for a process that works in another folder."""
+    return file._replace(path=file.path.absolute()) if isinstance(file.path, Path) else file
+
+
+def _require_parts(done: BlockDone) -> None:
+    """Refuse what was written where only the worker finds it, before hours of it."""
+    for path in dict.fromkeys(each.location.path for each in done.outcomes if each.location):
+        if not path.exists():
+            raise ClusterError(
+                f"{path}: written by {done.worker}, and not to be found here. --out has to lie in "
+                "a folder that all machines share, under the same path."
+            )
+
+
+def _require_unreadable(file: ImageFile, outcome: Outcome, worker: str) -> None:
+    """Refuse to leave out what only the worker cannot read."""
+    if outcome.content or not outcome.reason:
+        return
+    [found] = hash_files([file])
+    if isinstance(found, bytes) and file.content_sha256 in (None, found):
+        raise ClusterError(
+            f"{file.path}: {worker} cannot read it ({outcome.reason}), but it is there. The images "
+            f"have to be where all machines find them, under the same path. {WAY_ON}"
+        )
 
 
 def block_rows(n_files: int) -> int:
@@ -156,15 +243,31 @@ def block_rows(n_files: int) -> int:
     return int(np.clip(n_files // MOST_BLOCKS, FEWEST_ROWS, MOST_ROWS))
 
 
-def embed_block(
-    job: Job, known: KnownContents, first: int, files: Sequence[ImageFile]
-) -> BlockDone:
-    """Embed a block of files into one part; done twice, it gives the same part."""
+def embed_block(common: BlockJob, first: int, files: Sequence[ImageFile]) -> BlockDone:
+    """Embed a block of files into one part; done twice, it gives the same part.
+
+    Raises
+    ------
+    ClusterError
+        If this process has another version of headbench.
+    WeightsError, DeviceError, DataError, StorageError
+    """
+    if common.made_by != created_by():
+        raise ClusterError(
+            f"{_whoami()}: has {created_by()}, expected {common.made_by}. Every machine needs the "
+            "same."
+        )
     pin_gpu()
-    done = BlockDone(first, [], [])
-    once = replace(job, network=OpenOnce(job.network), part_images=len(files), part_seconds=np.inf)
-    Work(once, known, done.outcomes.append, done.said.append).do(files)
+    share_cores(common.n_processes)
+    done = BlockDone(first, [], [], _whoami())
+    network = OpenOnce(common.job.network, common.job.identity)
+    job = replace(common.job, network=network, part_images=len(files), part_seconds=np.inf)
+    Work(job, common.known, done.outcomes.append, done.said.append).do(files)
     return done
+
+
+def _whoami() -> str:
+    return f"worker {os.getpid()} on {socket.gethostname()}"
 
 
 @cache

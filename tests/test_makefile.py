@@ -60,6 +60,10 @@ def test_make_alone_prints_every_target_and_variable(checkout: Path) -> None:
             "STORE",
             "DRY_RUN",
             "REPAIR",
+            "SAMPLE",
+            "JOBS",
+            "BACKEND",
+            "SCHEDULER",
         ),
         *("BACKBONE", "POOLING", "DEVICE", "ENGINE", "PRECISION", "BATCH", "EXTRAS"),
         *("DATA", "NAME", "WEIGHTS", "SIZE", "HEADS", "IMAGES", "SEED"),
@@ -95,14 +99,27 @@ def test_every_choice_of_network_and_device_reaches_the_command(checkout: Path) 
     assert '--device "cpu" --engine "tensorflow" --batch-size "7"' in " ".join(predict.split())
 
 
+def test_every_choice_of_machines_reaches_the_command(checkout: Path) -> None:
+    (checkout / "photos").mkdir()
+    features = make(checkout, "-n", "features", "DATA=photos", "JOBS=4").stdout
+    assert '--jobs "4"' in features
+    assert "--backend" not in features
+    given = ["BACKEND=dask", "SCHEDULER=tcp://10.0.0.1:8786"]
+    features = make(checkout, "-n", "features", "DATA=photos", *given).stdout
+    wanted = '--backend "dask" --scheduler "tcp://10.0.0.1:8786"'
+    assert wanted in " ".join(features.replace("\\\n", " ").split())
+
+
 def test_every_setting_of_heads_reaches_the_command(checkout: Path) -> None:
     given = ["CLASS_WEIGHT=balanced", "CONFIG=my heads.toml", "C_GRID=0.1 1", "MAX_ROUNDS=9"]
     given += ["MAX_EPOCHS=8", "REFIT=1", "AGAIN=1", "CURVE=1", "FOLDS=5", "JOBS=2", "STREAM=always"]
+    given += ["BACKEND=dask", "SCHEDULER=tcp://10.0.0.1:8786"]
     heads = make(checkout, "-n", "heads", "NAME=photos", *given).stdout
     for option in (
         *('--class-weight "balanced"', '--config "my heads.toml"', "--c-grid 0.1 1"),
         *('--max-rounds "9"', '--max-epochs "8"', "--refit", "--again", "--curve"),
         *('--folds "5"', '--jobs "2"', '--stream "always"'),
+        *('--backend "dask"', '--scheduler "tcp://10.0.0.1:8786"'),
     ):
         assert option in heads
 
@@ -273,6 +290,12 @@ def test_verify_repairs_only_when_asked(checkout: Path) -> None:
     assert "--repair" not in make(checkout, "-n", "verify", "NAME=food").stdout
     done = make(checkout, "-n", "verify", "NAME=food", "REPAIR=1")
     assert '-m cache "runs/food/features.h5" --repair' in done.stdout
+
+
+def test_verify_takes_a_sample_when_asked(checkout: Path) -> None:
+    assert "--sample" not in make(checkout, "-n", "verify", "NAME=food").stdout
+    done = make(checkout, "-n", "verify", "NAME=food", "SAMPLE=20", "SEED=3")
+    assert '--sample "20" --seed "3"' in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from classify.report.sentences import describe_curve, describe_folds
 from classify.run import Run
 from classify.settings import DEFAULT_SEED, STREAM, TrainSettings, combine, configured_heads
 from classify.train import train_heads
+from extract.options import add_machine_options, machines_of
 
 # Options that are parameters of some heads, whole numbers.
 COMMON = {
@@ -37,13 +38,20 @@ def add(commands: Commands) -> None:
     command.add_argument("--refit", action="store_true", help="then fit anew on train and val")
     command.add_argument("--again", action="store_true", help="train what would be reused too")
     command.add_argument(
-        "--curve", action="store_true", help="learning curve: 1 to 100 %% of train"
+        "--curve",
+        action="store_true",
+        help="learning curve: 1 to 100 %% of train, --jobs fits at a time (default: the cores)",
     )
-    command.add_argument("--folds", type=cli.at_least(3), help="cross-validate on train and val")
-    command.add_argument("--jobs", type=cli.at_least(1), help="fits at a time (default: the cores)")
     command.add_argument(
-        "--stream", choices=STREAM, help=f"read the file batch by batch (default {STREAM[0]})"
+        "--folds", type=cli.at_least(3), help="cross-validate on train and val, alike"
     )
+    command.add_argument(
+        "--stream",
+        choices=STREAM,
+        help="read embeddings from the file as they are needed; auto: where they do not fit in "
+        f"memory (default {STREAM[0]})",
+    )
+    add_machine_options(command)
 
 
 def train(arguments: argparse.Namespace) -> int:
@@ -82,4 +90,4 @@ def _settings(arguments: argparse.Namespace) -> tuple[list[str], int, TrainSetti
     given = {key: value for key, value in vars(arguments).items() if value not in (None, False)}
     if "heads" in given:
         given["heads"] = [name for each in given["heads"] for name in each.split(",") if name]
-    return combine(given, given.get("config"))
+    return combine(given, given.get("config"), machines_of(arguments))

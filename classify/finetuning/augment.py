@@ -1,7 +1,7 @@
 """Random crops, flips and colours of the images of train, in tf.data.
 
-Every number is drawn from the seed, the epoch and the image's place, so that a run that is resumed
-sees what an uninterrupted one would have seen.
+Every number is drawn from the seed, the epoch and the image's row, so that a run that is resumed or
+shared by several machines sees what an uninterrupted one on a single machine would have seen.
 """
 
 from collections.abc import Callable, Iterator
@@ -56,7 +56,10 @@ def augmented(
     def change(row: Any, image: Any) -> tuple[Any, Any]:
         return row, augment(image, size_px, tf.stack([tf.constant(mixed, tf.int64), row]))
 
-    dataset = tf.data.Dataset.from_generator(images, output_signature=signature)
+    def pairs() -> Iterator[tuple[int, Any]]:
+        return ((each.row, each.image) for each in images())
+
+    dataset = tf.data.Dataset.from_generator(pairs, output_signature=signature)
     return dataset.map(change, num_parallel_calls=N_PARALLEL, deterministic=True)
 
 

@@ -112,8 +112,10 @@ class AugmentedInputs:
         size_px = self.files.size_px
 
         def images() -> Iterator[DecodedImage]:
-            return decoded_images(files, frame_px(size_px), refuse_image(files), Stopwatch())
+            pictures = decoded_images(files, frame_px(size_px), refuse_image(files), Stopwatch())
+            # Changed by which image it is: whoever else has some of the batch, it is the same.
+            return (each._replace(row=int(order[each.row])) for each in pictures)
 
         dataset = augmented(images, size_px, seed).batch(batch_size).prefetch(N_AHEAD)
         for rows, pixels in dataset.as_numpy_iterator():
-            yield InputBatch(order[rows], pixels)
+            yield InputBatch(rows, pixels)

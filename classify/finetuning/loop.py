@@ -1,6 +1,5 @@
 """Epochs: train, measure on val, keep the best, stop when nothing is gained."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -8,11 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classify.errors import RunError
+from classify.finetuning.batching import padded_size, part_of
 from classify.finetuning.checkpoint import Checkpoint, State
-from classify.finetuning.inputs import InputBatch, Inputs
+from classify.finetuning.inputs import Inputs
 from classify.finetuning.optimizer import learning_rate
 from classify.finetuning.settings import FinetuneSettings
 from classify.finetuning.steps import Steps
+from classify.finetuning.team import Team
 from classify.heads.curves import Curves
 from classify.heads.temperature import fit_temperature, sharpen
 from classify.metrics import TOP_K, accuracy, mean_log_loss
@@ -34,6 +35,8 @@ class Loop:
     checkpoint : Checkpoint
     say : callable
         Told what happens, a line at a time.
+    team : Team
+        Each of its workers runs the same loop on its part of every batch.
     """
 
     def __init__(
@@ -45,7 +48,9 @@ class Loop:
         settings: FinetuneSettings,
         checkpoint: Checkpoint,
         say: Callable[[str], None],
+        team: Team,
     ) -> None:
+        self._team = team
         self._steps, self._train, self._val, self._weights = steps, train, val, weights
         self._settings, self._checkpoint, self._say = settings, checkpoint, say
         self._kept = steps.model.weights
@@ -62,6 +67,7 @@ class Loop:
             After the last epoch that was run.
         """
         state = self._checkpoint.load()
+        self._team.require_same(state and state.epoch)
         if state is None:
             state = State(history=Curves(self._n_classes).history)
             self.measure(state)
@@ -82,15 +88,11 @@ class Loop:
     def epoch(self, state: State) -> NDArray[np.float64]:
         """Every image once; where memory runs out, again from the start in smaller shares."""
         out_of_memory = load_tensorflow().errors.ResourceExhaustedError
-        batch_size = _padded_size(self._settings.batch_size, self._steps)
+        batch_size = padded_size(self._settings.batch_size, self._steps)
         try:
             return self._pass(state.epoch, batch_size)
         except out_of_memory as error:
-            if self._steps.n_shares >= batch_size:
-                raise RunError(
-                    "out of memory with a single image: make less trainable (make: "
-                    "UNFREEZE=block5), or extract at a smaller SIZE."
-                ) from error
+            self._require_smaller(batch_size, error)
         self._steps.halve()
         self._say(
             f"out of memory with a batch of {self._settings.batch_size}: the epoch begins again, "
@@ -99,35 +101,40 @@ class Loop:
         self._restore(state)
         return self.epoch(state)
 
+    def _require_smaller(self, batch_size: int, error: Exception) -> None:
+        """Refuse to go on after a lack of memory where smaller shares cannot help."""
+        if self._steps.n_shares >= batch_size:
+            raise RunError(
+                "out of memory with a single image: make less trainable (make: UNFREEZE=block5), "
+                "or extract at a smaller SIZE."
+            ) from error
+        if not self._team.workers.is_alone:
+            # The others are in the middle of the step.
+            raise RunError(
+                f"{self._team.workers}: out of memory with its part of a batch of "
+                f"{self._settings.batch_size}. Start all workers again with a smaller --batch-size."
+            ) from error
+
     def _pass(self, epoch: int, batch_size: int) -> NDArray[np.float64]:
         seed = (self._settings.seed, epoch)
         n_images = len(self._train.labels)
         order = np.random.default_rng(seed).permutation(n_images)
-        n_steps = math.ceil(n_images / self._settings.batch_size)
+        part = part_of(
+            self._team.workers, order, self._weights, self._settings.batch_size, batch_size
+        )
+        n_steps, part_size = part.rows.shape
         sums: Any = 0.0
         with Progress(f"epoch {epoch}", n_images) as progress:
-            batches = self._train.batches(order, self._settings.batch_size, seed)
-            for number, batch in enumerate(batches):
+            batches = self._train.batches(part.rows.ravel(), part_size, seed)
+            for number, (rows, inputs) in enumerate(batches):
                 step = (epoch - 1) * n_steps + number
                 self._steps.optimizer.learning_rate = learning_rate(
                     self._settings, step, n_steps * self._settings.epochs
                 )
-                sums = sums + self._steps.train(*self._filled(batch, batch_size))
-                progress.update(len(batch.rows))
+                labels, weights = self._train.labels[rows], part.weights[number]
+                sums = sums + self._steps.train(inputs, labels, weights, part.totals[number])
+                progress.update(int(part.n_images[number]))
             return np.asarray(sums, dtype=np.float64)
-
-    def _filled(self, batch: InputBatch, batch_size: int) -> tuple[NDArray[Any], ...]:
-        """Inputs, labels and weights, filled up with images that count nothing.
-
-        Every step is then of one shape, which TensorFlow prepares once.
-        """
-        n_images = len(batch.rows)
-        if n_images == batch_size:
-            return batch.inputs, self._train.labels[batch.rows], self._weights[batch.rows]
-        rows = np.resize(np.arange(n_images), batch_size)
-        weights = self._weights[batch.rows][rows]
-        weights[n_images:] = 0
-        return batch.inputs[rows], self._train.labels[batch.rows][rows], weights
 
     def _add_train(self, state: State, sums: NDArray[np.float64]) -> None:
         loss, top1, top5 = sums[:3] / sums[3]
@@ -153,11 +160,14 @@ class Loop:
             f"epoch {state.epoch}: val top-1 {percent(top1)} (n={top1.n}), log loss {loss:.3f}, "
             f"calibrated {calibrated:.3f}"
         )
+        # Else rounding could have workers end after different epochs.
+        calibrated = self._team.agree(calibrated)
         if calibrated < state.best_loss:
             state.best_epoch, state.best_loss = state.epoch, calibrated
             state.best_weights = [variable.numpy() for variable in self._kept]
         state.weights = [variable.numpy() for variable in self._changing]
-        self._checkpoint.save(state)
+        if self._team.workers.is_chief:
+            self._checkpoint.save(state)
 
     def _proba(self) -> NDArray[np.float32]:
         order = np.arange(len(self._val.labels))
@@ -167,9 +177,3 @@ class Loop:
     def _restore(self, state: State) -> None:
         for variable, value in zip(self._changing, state.weights, strict=True):
             variable.assign(value)
-
-
-def _padded_size(batch_size: int, steps: Steps) -> int:
-    """The batch, filled up until every device and every share has as many images."""
-    multiple = steps.n_devices * steps.n_shares
-    return math.ceil(batch_size / multiple) * multiple

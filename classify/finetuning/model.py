@@ -8,7 +8,8 @@ from classify.finetuning.layers import depth_of, inputs_of
 from classify.finetuning.network import SplitNetwork
 from classify.finetuning.optimizer import create_adam
 from classify.finetuning.settings import FinetuneSettings
-from classify.finetuning.steps import Steps, create_strategy
+from classify.finetuning.steps import Steps
+from classify.finetuning.team import Team
 from classify.heads.head import Head
 from classify.heads.keras_layers import keras_head
 from extract.devices import Devices
@@ -37,9 +38,9 @@ class Trainee:
 
     @classmethod
     def create(
-        cls, network: SplitNetwork, head: Head, settings: FinetuneSettings, devices: Devices
+        cls, network: SplitNetwork, head: Head, settings: FinetuneSettings, team: Team
     ) -> "Trainee":
-        """Build it on some devices, starting from a fitted head.
+        """Build it on the devices of a team, starting from a fitted head.
 
         Raises
         ------
@@ -48,9 +49,8 @@ class Trainee:
         """
         keras = load_keras()
         keras.utils.set_random_seed(settings.seed)
-        dtype = precision(settings, devices)
-        strategy = create_strategy(devices)
-        with strategy.scope():
+        dtype = precision(settings, team.devices)
+        with team.strategy.scope():
             top = network.top(dtype)
             logits = logits_of(head, settings.is_fresh)
             model = keras.Model(top.input, logits(top.output))
@@ -61,7 +61,7 @@ class Trainee:
                 optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
                 optimizer.build(variables)
             trunk = network.trunk()
-        steps = Steps(trunk, model, optimizer, strategy, settings.label_smoothing)
+        steps = Steps(trunk, model, optimizer, team.strategy, settings.label_smoothing)
         return cls(network, top, logits, steps)
 
     def whole(self, temperature: float) -> Any:

@@ -11,7 +11,9 @@ from extract.keras_runtime import load_keras, load_tensorflow
 def create_adam(variables: Sequence[Any], factors: Sequence[float], weight_decay: float) -> Any:
     """Adam (Kingma & Ba 2015) as Keras has it, but for the rates and the speed.
 
-    Keras updates each variable by a dozen operations, TensorFlow by one.
+    Keras updates each variable by a dozen operations, TensorFlow by one. Where several devices
+    train, gradients come in summed over them. Keras does that here, after loss scaling has looked,
+    on each device for itself, whether they are finite: one device took the step, another did not.
 
     Parameters
     ----------
@@ -30,6 +32,9 @@ def create_adam(variables: Sequence[Any], factors: Sequence[float], weight_decay
     keras, tf = load_keras(), load_tensorflow()
 
     class LayerwiseAdam(keras.optimizers.Adam):  # type: ignore[misc, name-defined]
+        def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:
+            return grads_and_vars
+
         def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
             index = self._get_variable_index(variable)
             rate = tf.cast(learning_rate, tf.float32) * factors[index]

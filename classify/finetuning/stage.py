@@ -24,13 +24,17 @@ def finetune(
     command: str = "",
     device: str = AUTO,
     is_again: bool = False,
-) -> Record:
+) -> None:
     """Train the top of the network and the head; keep the epoch that is best on val.
 
     Epoch 0 is the network with the trained head on it, so what is kept never has a larger log loss
     on val than what it started from. No BatchNormalization of the network learns or looks at the
     batch. After every epoch all that is needed to go on is saved: a run that was killed goes on
     from there.
+
+    Where ``TF_CONFIG`` lists several workers, each of them is to call this at the same time, with
+    the same arguments and folders. The chief, which is the first, writes and speaks; the others
+    write their part of the trunk's cache.
 
     Parameters
     ----------
@@ -51,7 +55,7 @@ def finetune(
 
     Raises
     ------
-    RunError, WeightsError, DataError, FeatureFileError, StorageError, DeviceError
+    RunError, WeightsError, DataError, FeatureFileError, StorageError, DeviceError, ClusterError
     """
     settings.check()
     with FeatureFile(run.features_path) as features:
@@ -61,11 +65,11 @@ def finetune(
         if kept is not None:
             say(f"{settings.name}: there already, with these settings (AGAIN=1 trains it again)")
             _say_result(features, kept, start, say)
-            return kept.record
+            return
         finetuning = Finetuning.open(run, features, start, settings, data, weights, device, say)
         finetuning.run(wanted)
-        _say_result(features, run.find(settings.name, features), start, say)
-        return run.find(settings.name, features).record
+        if finetuning.team.workers.is_chief:
+            _say_result(features, run.find(settings.name, features), start, say)
 
 
 def _wanted(
@@ -85,7 +89,7 @@ def _wanted(
         seed=settings.seed,
         classes=features.classes,
         dim=features.dim,
-        features_digest=features.table.digest(),
+        features_digest=features.digest(),
         command=command,
     )
 

@@ -7,20 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classify.metrics import TOP_K
-from extract.devices import Devices
 from extract.keras_runtime import load_tensorflow
 
 # What a step gives, summed over its images: loss, right, right among five, weight.
 N_SUMS = 4
-
-
-def create_strategy(devices: Devices) -> Any:
-    """How variables and work are spread over devices; variables are created in its ``scope()``."""
-    tf = load_tensorflow()
-    if len(devices.names) > 1:
-        return tf.distribute.MirroredStrategy(list(devices.names))
-    # Not TensorFlow's default: that takes a GPU where it sees one, whatever was asked for.
-    return tf.distribute.OneDeviceStrategy(f"/{devices.names[0]}")
 
 
 class Steps:
@@ -39,7 +29,7 @@ class Steps:
     optimizer : keras.optimizers.Optimizer
         Built.
     strategy : tf.distribute.Strategy
-        In whose scope all of these were made.
+        In whose scope all of these were made; with several workers, each has the same.
     label_smoothing : float
     """
 
@@ -56,7 +46,7 @@ class Steps:
 
     @property
     def n_devices(self) -> int:
-        """Devices that share each batch."""
+        """Devices that share each batch, of all workers."""
         return int(self.strategy.num_replicas_in_sync)
 
     def halve(self) -> None:
@@ -65,9 +55,13 @@ class Steps:
         self._trace()
 
     def train(
-        self, inputs: NDArray[Any], labels: NDArray[np.integer], weights: NDArray[np.floating]
+        self,
+        inputs: NDArray[Any],
+        labels: NDArray[np.integer],
+        weights: NDArray[np.floating],
+        total: float | None = None,
     ) -> Any:
-        """Take a step.
+        """Take a step; each worker gives its part of the batch.
 
         Parameters
         ----------
@@ -76,16 +70,18 @@ class Steps:
         labels : int (n,)
         weights : float (n,)
             What each image counts for; 0 for one that only fills the batch.
+        total : float, optional
+            Sum of the weights of the whole batch, if these are a worker's part of it.
 
         Returns
         -------
         tf.Tensor float32 (4,)
-            Sums over the images by their weight: of loss, right, right among five; of weights. On
-            the device, so that nobody waits for it.
+            Sums over the images of all workers by their weight: of loss, right, right among five;
+            of weights. On the device, so that nobody waits for it.
         """
         batch = (inputs, labels.astype(np.int32), weights.astype(np.float32))
-        total = self._tf.constant(weights.sum(), self._tf.float32)
-        return self._function(*(self._spread(each) for each in batch), total)
+        divisor = self._tf.constant(weights.sum() if total is None else total, self._tf.float32)
+        return self._function(*(self._spread(each) for each in batch), divisor)
 
     def proba(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
         """Probabilities of a batch, float32 (n, n_classes), on the first device."""
@@ -102,6 +98,8 @@ class Steps:
 
     def _on_device(self, inputs: Any, labels: Any, weights: Any, total: Any) -> Any:
         sums, gradients = self._in_shares((inputs, labels, weights), total)
+        context = self._tf.distribute.get_replica_context()
+        gradients = context.all_reduce(self._tf.distribute.ReduceOp.SUM, gradients)
         self.optimizer.apply(gradients, self.model.trainable_variables)
         return sums
 
@@ -150,10 +148,11 @@ class Steps:
         return self._trunk(inputs, training=False) if is_image else inputs
 
     def _spread(self, array: NDArray[Any]) -> Any:
-        """A part of the batch for each device."""
+        """A part for each device of this worker."""
         if self.n_devices == 1:
             return self._tf.constant(array)
-        parts = np.split(array, self.n_devices)
+        parts = np.split(array, len(self.strategy.extended.worker_devices))
+        # Devices count through all workers, each of which has as many.
         return self.strategy.experimental_distribute_values_from_function(
-            lambda context: self._tf.constant(parts[context.replica_id_in_sync_group])
+            lambda context: self._tf.constant(parts[context.replica_id_in_sync_group % len(parts)])
         )

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,11 +15,13 @@ from cache.disk import require_free
 from cache.fingerprint import Identity
 from classify.errors import RunError
 from classify.finetuning.network import SplitNetwork
+from classify.finetuning.team import Team
 from classify.labelled_files import refuse_image
 from classify.wording import n_bytes
 from extract.devices import Devices
 from extract.embedder import Embedded, EngineEmbedder
 from extract.engines import Engine, engine_on, halving_engine
+from extract.errors import ClusterError
 from extract.progress import Progress
 from extract.read import ImageFile
 from extract.stopwatch import Stopwatch
@@ -28,6 +31,8 @@ FOLDER = "trunk"
 ITEM_BYTES = np.dtype(np.float16).itemsize
 # Rows are written some at a time: bounds memory and what a killed run loses.
 PART_BYTES = 64 << 20
+# A folder on a network may show what another machine has written only after a minute.
+SECONDS_TO_SEE, SECONDS_BETWEEN_LOOKS = 180, 0.5
 
 
 def trunk_fingerprint(identity: Identity, cut_name: str) -> str:
@@ -80,6 +85,35 @@ def cached_trunk(
         require_free(folder, len(missing) * row_bytes)
         engine = halving_engine(engine_on(devices, lambda: trunk), say)
         _fill(store, engine, trunk.input_shape[1], [files[row] for row in missing], row_bytes)
+    return store
+
+
+def shared_trunk(
+    folder: Path,
+    network: SplitNetwork,
+    files: Sequence[ImageFile],
+    team: Team,
+    say: Callable[[str], None],
+) -> ActivationStore:
+    """`cached_trunk` by all workers: each computes some images, and takes the others from the disk.
+
+    Raises
+    ------
+    ClusterError
+        If what the others have written does not come to light.
+    """
+    own = [file for file in files if team.workers.owns(content_of(file))]
+    store = cached_trunk(folder, network, own, team.devices, say)
+    team.wait()
+    until = time.monotonic() + SECONDS_TO_SEE
+    while store.missing([content_of(file) for file in files]):
+        if time.monotonic() > until:
+            raise ClusterError(
+                f"{store.folder}: expected what the other workers have written, did not find all "
+                f"of it in {SECONDS_TO_SEE} s. Put the run into a folder that all machines share."
+            )
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+        store.open(say)
     return store
 
 

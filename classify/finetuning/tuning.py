@@ -19,7 +19,9 @@ from classify.finetuning.loop import Loop
 from classify.finetuning.model import Trainee, precision, require_all_classes
 from classify.finetuning.network import SplitNetwork
 from classify.finetuning.settings import FinetuneSettings
-from classify.finetuning.trunk import cached_trunk, content_of
+from classify.finetuning.team import Team
+from classify.finetuning.trunk import content_of, shared_trunk
+from classify.finetuning.workers import find_workers
 from classify.heads.head import Head
 from classify.heads.keras_layers import require_composable
 from classify.heads.registry import load_trained_head
@@ -28,7 +30,7 @@ from classify.labelled_files import LabelledFiles, images_of, open_split
 from classify.metrics import calibration_error, mean_log_loss
 from classify.run import NETWORK_FILE, Record, Run, Trained, saving
 from extract.backbones import reopen_backbone
-from extract.devices import Devices, describe_devices, find_devices
+from extract.devices import describe_devices, find_devices
 from extract.embedder import EngineEmbedder
 from extract.engines import engine_on
 from extract.keras_backbone import KerasBackbone
@@ -49,8 +51,9 @@ class Finetuning:
     network : SplitNetwork
     files : dict of str to LabelledFiles
         By split.
-    devices : Devices
+    team : Team
     say : callable
+        Silent for all workers but the chief.
     """
 
     source: Run
@@ -59,7 +62,7 @@ class Finetuning:
     settings: FinetuneSettings
     network: SplitNetwork
     files: dict[str, LabelledFiles]
-    devices: Devices
+    team: Team
     say: Callable[[str], None]
 
     @classmethod
@@ -75,6 +78,8 @@ class Finetuning:
         say: Callable[[str], None],
     ) -> "Finetuning":
         """Open the head, the network and the images; see `classify.finetuning.stage.finetune`."""
+        # First of all: TensorFlow has to know of other workers before it does anything.
+        team = Team.gather(find_workers(), find_devices(device), say)
         head = load_trained_head(start)
         require_composable(head)
         require_all_classes(head, settings.start, len(features.classes))
@@ -86,31 +91,45 @@ class Finetuning:
         images = images_of(features, data)
         files = {split: open_split(features, split, images) for split in SPLITS}
         network = SplitNetwork.open(backbone, settings.unfreeze)
-        return cls(run, features, head, settings, network, files, find_devices(device), say)
+        return cls(run, features, head, settings, network, files, team, team.voice(say))
 
     def run(self, wanted: Record) -> None:
-        """Train, measure and save."""
+        """Train, measure and save, together with the other workers if there are any."""
         started = time.perf_counter()
-        trainee = Trainee.create(self.network, self.head, self.settings, self.devices)
-        self.say(
+        with self.team.together():
+            self.team.require_same(self._identity(wanted))
+            trainee = Trainee.create(self.network, self.head, self.settings, self.team)
+            self.say(self._what(trainee))
+            checkpoint = Checkpoint(self._training_folder, self._identity(wanted))
+            state = self._trained(trainee, checkpoint)
+            if self.team.workers.is_chief:
+                self.say(_verdict(state, self.settings.start))
+                record = replace(
+                    wanted,
+                    chosen={"epoch": state.best_epoch},
+                    history=state.history,
+                    fit_seconds=time.perf_counter() - started,
+                )
+                self._save(trainee, record)
+                checkpoint.remove()
+            # Nobody leaves before: those that are left would take them for lost.
+            self.team.wait()
+
+    def _what(self, trainee: Trainee) -> str:
+        where, n_workers = describe_devices(self.team.devices), self.team.workers.n_workers
+        if n_workers > 1:
+            where += f" of each of {n_workers} workers"
+        return (
             f"{self.network.backbone.name} from {self.network.trained[0]} on, "
-            f"{_millions(trainee.steps.model)} million weights, on "
-            f"{describe_devices(self.devices)}, {precision(self.settings, self.devices)}"
+            f"{_millions(trainee.steps.model)} million weights, on {where}, "
+            f"{precision(self.settings, self.team.devices)}"
         )
-        checkpoint = Checkpoint(self._training_folder, self._identity(wanted))
+
+    def _trained(self, trainee: Trainee, checkpoint: Checkpoint) -> State:
         train, val = self.inputs()
-        state = Loop(
-            trainee.steps, train, val, self.weights, self.settings, checkpoint, self.say
+        return Loop(
+            trainee.steps, train, val, self.weights, self.settings, checkpoint, self.say, self.team
         ).run()
-        self.say(_verdict(state, self.settings.start))
-        record = replace(
-            wanted,
-            chosen={"epoch": state.best_epoch},
-            history=state.history,
-            fit_seconds=time.perf_counter() - started,
-        )
-        self._save(trainee, record)
-        checkpoint.remove()
 
     @property
     def _training_folder(self) -> Path:
@@ -122,7 +141,9 @@ class Finetuning:
             **facts,
             "features": self.features.identity.fingerprint,
             "table": wanted.features_digest,
-            "devices": self.devices.names,
+            "devices": self.team.devices.names,
+            "workers": self.team.workers.n_workers,
+            "precision": precision(self.settings, self.team.devices),
         }
 
     def inputs(self) -> tuple[Inputs, Inputs]:
@@ -134,7 +155,7 @@ class Finetuning:
         # Changed images are new ones in every epoch: only val comes again and again.
         again = [val] if self.settings.augment else [train, val]
         files = [file for split in again for file in split.files]
-        store = cached_trunk(self.source.folder, self.network, files, self.devices, self.say)
+        store = shared_trunk(self.source.folder, self.network, files, self.team, self.say)
         inputs: list[Inputs] = [
             CachedInputs(store, [content_of(file) for file in split.files], split.labels)
             for split in again
@@ -179,7 +200,7 @@ class Finetuning:
             whole.save(folder / NETWORK_FILE)
 
     def _proba(self, whole: Any, split: str) -> NDArray[np.float32]:
-        engine = engine_on(self.devices, lambda: whole)
+        engine = engine_on(self.team.devices, lambda: whole)
         embedder = EngineEmbedder(engine, engine.batch_size, Stopwatch())
         batches: Iterable[Any] = embedder(self.files[split].batches(engine.batch_size))
         return np.concatenate([proba for _, proba in batches])

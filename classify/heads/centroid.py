@@ -11,6 +11,7 @@ from sklearn.preprocessing import normalize
 from classify.arrays import load_arrays, save_arrays
 from classify.heads.head import Head, Labelled
 from classify.heads.moments import moments
+from classify.heads.sums import sum_over
 
 # Factor on the cosine before the softmax where there is no val to fit a temperature on.
 SHARPNESS = 10.0
@@ -35,9 +36,10 @@ class Centroid(Head):
 
     def _fit(self, train: Labelled, val: Labelled | None) -> None:  # noqa: ARG002, the contract's
         self.mean_, self.scale_ = moments(train.X, train.weight)
-        labels = range(len(self.classes_))
-        means = np.stack([train.X[train.y == label].mean(axis=0) for label in labels])
-        self.means_ = normalize((means - self.mean_) / self.scale_)
+        n_classes = len(self.classes_)
+        [sums] = sum_over(_class_sums, train.X, (train.y,), self.mean_, n_classes)
+        sizes = np.bincount(train.y, minlength=n_classes)[:, None]
+        self.means_ = normalize(sums / sizes / self.scale_).astype(np.float32)
 
     def _predict_proba(self, X: NDArray[np.float32]) -> NDArray[Any]:
         cosine = normalize((X - self.mean_) / self.scale_, copy=False) @ self.means_.T
@@ -50,3 +52,11 @@ class Centroid(Head):
     def _load(self, folder: Path) -> None:
         arrays = load_arrays(folder / MEANS_FILE)
         self.mean_, self.scale_, self.means_ = (arrays[key] for key in ("mean", "scale", "means"))
+
+
+def _class_sums(
+    X: NDArray[np.float32], y: NDArray[np.integer], mean: NDArray[np.float32], n_classes: int
+) -> tuple[NDArray[np.float32]]:
+    is_of_class = np.zeros((n_classes, len(y)), dtype=np.float32)
+    is_of_class[y, np.arange(len(y))] = 1
+    return (is_of_class @ (X - mean),)

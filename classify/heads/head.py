@@ -1,26 +1,30 @@
 """The contract of every head, and what all of them share."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from psutil import virtual_memory
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from cache.reader import are_finite
+from cache.reader import FeatureFile, are_finite
 from classify.arrays import load_arrays, save_arrays
-from classify.heads.blocks import row_blocks
 from classify.heads.parameters import check_parameters
+from classify.heads.stored import Embeddings, StoredRows, embedding_blocks
 from classify.heads.temperature import fit_temperature, sharpen
 from classify.metrics import calibration_error, log_losses
+from extract.machines import Machines, at_work
 
 CLASSES_FILE = "classes.npz"
 HEAD_FILE = "head.json"
+# Of the free memory: val that takes less is read from a file once, and not again and again.
+VAL_SHARE = 0.1
 
 
 class Labelled(NamedTuple):
@@ -28,15 +32,16 @@ class Labelled(NamedTuple):
 
     Attributes
     ----------
-    X : float32 (n_images, dim)
-        Finite, not to be modified.
+    X : float32 (n_images, dim), in memory or in a file
+        Finite, not to be modified. In a file, what is sliced is read: `embedding_blocks` goes over
+        all of them, `sum_over` sums what is made of them.
     y : intp (n_images,)
         Positions in `classes_`.
     weight : float64 (n_images,)
         Positive: what each image counts for; ones without `class_weight`.
     """
 
-    X: NDArray[np.float32]
+    X: Embeddings
     y: NDArray[np.intp]
     weight: NDArray[np.float64]
 
@@ -66,6 +71,8 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """
 
     needs_tensorflow: ClassVar[bool] = False
+    # Whether `_fit` takes embeddings in memory only, and `fit_file` is not there.
+    needs_memory: ClassVar[bool] = False
     # Settings that `fit` takes as they are where there is no val, by their names in `chosen_`.
     refit_with: ClassVar[Mapping[str, str]] = {}
 
@@ -112,10 +119,7 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if len(self.classes_) < 2:
             raise ValueError(f"expected at least 2 classes, found one class: {self.classes_[0]!r}")
         val = None if X_val is None else self._validate_val(X_val, y_val)
-        self._fit(self._labelled(embeddings, y), val)
-        if val is not None:
-            self._calibrate(self._proba(val.X), val.y, val.weight)
-        return self
+        return self._fit_labelled(self._labelled(embeddings, y), val)
 
     def refit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """The same head with what was chosen on val, fitted anew on other embeddings.
@@ -130,11 +134,46 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Head
             Another one; it keeps this one's temperature.
         """
-        check_is_fitted(self)
-        head: Self = clone(self).set_params(**self._chosen_parameters()).fit(X, y)
-        head.temperature_, head.calibration_ = self.temperature_, self.calibration_
-        head.chosen_, head.history_ = self.chosen_, self.history_
-        return head
+        return self._as_chosen(lambda head: head.fit(X, y))
+
+    def fit_file(
+        self,
+        features: FeatureFile,
+        machines: Machines = Machines(),  # noqa: B008, it is frozen
+    ) -> Self:
+        """Like `fit`, on train and val of a feature file, which need not fit in memory.
+
+        Parameters
+        ----------
+        features : FeatureFile
+            Its labels become `classes_`.
+        machines : Machines
+            Where sums over train are computed; what else there is to do is done here.
+
+        Raises
+        ------
+        ValueError
+            If this kind of head needs its embeddings in memory, or a parameter is out of range.
+        FeatureFileError, ClusterError
+            If the file is damaged, or workers are lost.
+        """
+        with at_work(machines) as workers:
+            train = StoredRows(features, ("train",), machines, workers)
+            X_val = StoredRows(features, ("val",))
+            # Images of val lie all over the file: reading them costs as much as reading train.
+            is_small = X_val.size * X_val.dtype.itemsize <= VAL_SHARE * virtual_memory().available
+            y, y_val = train.labels(), X_val.labels()
+            return self._fit_stored(train, y, X_val[:] if is_small else X_val, y_val)
+
+    def refit_file(
+        self,
+        features: FeatureFile,
+        machines: Machines = Machines(),  # noqa: B008, it is frozen
+    ) -> Self:
+        """Like `refit`, on train and val of a feature file, which need not fit in memory."""
+        with at_work(machines) as workers:
+            both = StoredRows(features, ("train", "val"), machines, workers)
+            return self._as_chosen(lambda head: head._fit_stored(both, both.labels()))
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float32]:
         """Probability of each class.
@@ -184,11 +223,40 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         head._load(folder)
         return head
 
-    def _proba(self, X: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _fit_stored(
+        self,
+        X: StoredRows,
+        y: NDArray[np.integer],
+        X_val: Embeddings | None = None,
+        y_val: NDArray[np.integer] | None = None,
+    ) -> Self:
+        self._check_parameters()
+        if self.needs_memory:
+            raise ValueError(f"{type(self).__name__} needs its embeddings in memory")
+        self._start(np.unique(y))
+        self.n_features_in_ = X.shape[1]
+        val = None if X_val is None else self._labelled(X_val, y_val)
+        return self._fit_labelled(self._labelled(X, y), val)
+
+    def _fit_labelled(self, train: Labelled, val: Labelled | None) -> Self:
+        self._fit(train, val)
+        if val is not None:
+            self._calibrate(self._proba(val.X), val.y, val.weight)
+        return self
+
+    def _as_chosen(self, fit: Callable[[Self], Self]) -> Self:
+        """Another head with what was chosen on val, and with this one's temperature."""
+        check_is_fitted(self)
+        head = fit(clone(self).set_params(**self._chosen_parameters()))
+        head.temperature_, head.calibration_ = self.temperature_, self.calibration_
+        head.chosen_, head.history_ = self.chosen_, self.history_
+        return head
+
+    def _proba(self, X: Embeddings) -> NDArray[np.float32]:
         """Without the temperature; in blocks, so that nothing else is as large as `X`."""
         proba = np.empty((len(X), len(self.classes_)), dtype=np.float32)
-        for rows in row_blocks(len(X)):
-            proba[rows] = self._predict_proba(X[rows])
+        for rows, block in embedding_blocks(X):
+            proba[rows] = self._predict_proba(block)
         return proba
 
     def _start(self, classes: NDArray[Any]) -> None:
@@ -199,7 +267,7 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _check_parameters(self) -> None:
         check_parameters(self.get_params(deep=False))
 
-    def _labelled(self, X: NDArray[np.float32], y: Any) -> Labelled:
+    def _labelled(self, X: Embeddings, y: Any) -> Labelled:
         return Labelled(X, np.searchsorted(self.classes_, y), self._weights(y))
 
     def _weights(self, y: NDArray[Any]) -> NDArray[np.float64]:

@@ -10,9 +10,9 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import normalize
 
 from classify.arrays import load_arrays, save_arrays
-from classify.heads.blocks import row_blocks
 from classify.heads.head import Head, Labelled
 from classify.heads.spectrum import spectrum
+from classify.heads.stored import embedding_blocks
 from classify.metrics import mean_log_loss
 
 N_AXES = 128
@@ -42,6 +42,7 @@ class KNN(Head):
         What the vote of each image of train counts for.
     """
 
+    needs_memory: ClassVar[bool] = True
     refit_with: ClassVar[Mapping[str, str]] = {"n_neighbors": "neighbors"}
 
     def __init__(
@@ -59,8 +60,8 @@ class KNN(Head):
         first = axes.axes[:, -N_AXES:]
         self.projection_ = (first / axes.scale[:, None]).astype(np.float32)
         self.offset_ = (axes.mean @ self.projection_).astype(np.float32)
-        blocks = row_blocks(len(train.X))
-        self.points_ = np.concatenate([self._project(train.X[rows]) for rows in blocks])
+        blocks = embedding_blocks(train.X)
+        self.points_ = np.concatenate([self._project(block) for _, block in blocks])
         self.labels_ = train.y.astype(np.int32)
         self.votes_ = train.weight.astype(np.float32)
         self._index()
@@ -70,7 +71,7 @@ class KNN(Head):
 
     def _choose(self, val: Labelled) -> int:
         tried = sorted({min(n, len(self.points_)) for n in self.neighbors})
-        cosine, nearest = self._search(val.X, tried[-1])
+        cosine, nearest = self._search(val.X[:], tried[-1])
         losses = [
             mean_log_loss(val.y, self._vote(cosine[:, :n], nearest[:, :n]), val.weight)
             for n in tried

@@ -1,17 +1,17 @@
 """Small Keras networks on embeddings."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.reader import FeatureFile
 from classify.arrays import load_arrays, save_arrays
-from classify.heads.batches import ArrayBatches, Batches, FileBatches
+from classify.heads.batches import epoch_batches
 from classify.heads.curves import Curves, train_epoch, train_metrics
 from classify.heads.head import Head, Labelled
+from classify.heads.moments import moments
 from extract.devices import find_devices
 from extract.keras_runtime import load_keras
 
@@ -94,36 +94,16 @@ class MLP(Head):
         self.class_weight = class_weight
         self.seed = seed
 
-    def fit_file(self, features: FeatureFile) -> Self:
-        """Like `fit`, on the splits of a feature file that need not fit in memory.
-
-        Parameters
-        ----------
-        features : FeatureFile
-            Its labels become `classes_`; val chooses the epoch.
-        """
-        self._check_parameters()
-        self._start(np.unique(features.labels("train")))
-        self.n_features_in_ = features.dim
-        train, val = (
-            FileBatches(features, split, self.classes_, self._weights) for split in ("train", "val")
-        )
-        self._train(train, val)
-        self._calibrate(self._raw(val.blocks()), val.y, val.weight)
-        return self
-
     def _fit(self, train: Labelled, val: Labelled | None) -> None:
-        self._train(ArrayBatches(train), None if val is None else ArrayBatches(val))
-
-    def _train(self, train: Batches, val: Batches | None) -> None:
         keras = load_keras()
         keras.utils.set_random_seed(self.seed)
-        self.mean_, deviation = train.moments()
+        self.mean_, deviation = moments(train.X, train.weight)
         mean_variance = float(np.square(deviation, dtype=np.float64).mean())
         self.scale_ = DEVIATION / mean_variance**0.5
         self.model_ = self._build(keras, len(self.mean_))
-        batch_size = min(self.batch_size or _batch_size(train.n_rows), train.n_rows)
-        plan = self.max_epochs or _n_epochs(train.n_rows, batch_size)
+        n_images = len(train.y)
+        batch_size = min(self.batch_size or _batch_size(n_images), n_images)
+        plan = self.max_epochs or _n_epochs(n_images, batch_size)
         rate = self.learning_rate * (batch_size / BASE_BATCH) ** 0.5
         n_epochs = plan if val is not None else min(plan, self.n_epochs or plan)
         rng = np.random.default_rng(self.seed)
@@ -133,13 +113,13 @@ class MLP(Head):
         best: list[Any] = []
         for epoch in range(n_epochs):
             self.model_.optimizer.learning_rate = rate * (1 + np.cos(np.pi * epoch / plan)) / 2
-            batches = train.epoch(batch_size, rng)
+            batches = epoch_batches(train, batch_size, rng)
             curves.add_train(
                 train_epoch(self.model_, ((self._normalise(X), *rest) for X, *rest in batches))
             )
             if val is None:
                 continue
-            loss = curves.add_val(val.y, self._raw(val.blocks()), val.weight)
+            loss = curves.add_val(val.y, self._proba(val.X), val.weight)
             if loss <= min(losses):
                 best = self.model_.get_weights()
             elif len(losses) - 1 - int(np.argmin(losses)) >= self.patience:
@@ -174,10 +154,6 @@ class MLP(Head):
             jit_compile=False,
         )
         return model
-
-    def _raw(self, blocks: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
-        """Without the temperature."""
-        return np.concatenate([self._predict_proba(X) for X in blocks])
 
     def _normalise(self, X: Any) -> Any:
         return (X - self.mean_) * np.float32(self.scale_)

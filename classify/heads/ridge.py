@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from classify.arrays import load_arrays, save_arrays
-from classify.heads.blocks import row_blocks
 from classify.heads.head import Head, Labelled
 from classify.heads.spectrum import Spectrum, spectrum
+from classify.heads.sums import sum_over
 from classify.heads.temperature import fit_temperature, sharpen
 from classify.metrics import mean_log_loss
 
@@ -92,14 +92,21 @@ def _targets_along(
     axes: Spectrum, train: Labelled, shares: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Covariance of the class indicators with the axes, float64 (rank, n_classes)."""
-    total = train.weight.sum()
-    covariance = np.zeros((len(axes.mean), len(shares)))
-    for rows in row_blocks(len(train.X)):
-        y = train.y[rows]
-        indicators = np.zeros((len(y), len(shares)))
-        indicators[np.arange(len(y)), y] = 1
-        indicators -= shares
-        indicators *= (train.weight[rows] / total)[:, None]
-        covariance += (train.X[rows] - axes.mean).T @ indicators
+    share = train.weight / train.weight.sum()
+    [covariance] = sum_over(_covariance, train.X, (train.y, share), axes.mean, shares)
     along: NDArray[np.float64] = axes.axes.T @ (covariance / axes.scale[:, None])
     return along
+
+
+def _covariance(
+    X: NDArray[np.float32],
+    y: NDArray[np.integer],
+    share: NDArray[np.float64],
+    mean: NDArray[np.float64],
+    shares: NDArray[np.float64],
+) -> tuple[NDArray[np.float64]]:
+    indicators = np.zeros((len(y), len(shares)))
+    indicators[np.arange(len(y)), y] = 1
+    indicators -= shares
+    indicators *= share[:, None]
+    return ((X - mean).T @ indicators,)

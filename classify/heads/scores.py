@@ -1,14 +1,15 @@
 """A few columns that hold what many do: class scores and principal axes."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh, solve
 
-from classify.heads.blocks import row_blocks
 from classify.heads.head import Labelled
 from classify.heads.moments import moments
+from classify.heads.sums import sum_over
 
 N_FOLDS = 5
 N_AXES = 64
@@ -35,10 +36,42 @@ class Scores(NamedTuple):
         return scores
 
 
-def cross_fitted_scores(
-    train: Labelled, n_classes: int, seed: int
-) -> tuple[Scores, NDArray[np.float32]]:
-    """Fit scores, and give those of train as if each image had not been there.
+@dataclass(frozen=True)
+class OutOfFold:
+    """Scores of images of train, as if each image had not been there.
+
+    Attributes
+    ----------
+    scores : tuple of Scores
+        Of each fold, fitted on the other folds.
+    fold_of : int8 (n_images,)
+        Fold of each image.
+    """
+
+    scores: tuple[Scores, ...]
+    fold_of: NDArray[np.int8]
+
+    @property
+    def n_columns(self) -> int:
+        """Number of scores of an image."""
+        return len(self.scores[0].bias)
+
+    def of(self, rows: NDArray[np.intp]) -> "OutOfFold":
+        """The same for some rows of train alone."""
+        return OutOfFold(self.scores, self.fold_of[rows])
+
+    def __call__(self, X: NDArray[np.float32], rows: slice) -> NDArray[np.float32]:
+        """Scores of some rows of train, float32 (n_rows, n_columns), given their embeddings."""
+        fold_of = self.fold_of[rows]
+        columns = np.empty((len(X), self.n_columns), dtype=np.float32)
+        for fold, scores in enumerate(self.scores):
+            is_here = fold_of == fold
+            columns[is_here] = scores(X[is_here])
+        return columns
+
+
+def cross_fitted_scores(train: Labelled, n_classes: int, seed: int) -> tuple[Scores, OutOfFold]:
+    """Fit scores on all of train, and on all but each fold.
 
     Scores of images that the regression was fitted on look better than any others will: trees
     would trust them too much. So each fold's come from a regression on the other folds, whose
@@ -54,17 +87,21 @@ def cross_fitted_scores(
     Returns
     -------
     scores : Scores
-        Fitted on all of train, for images that are not in it.
-    columns : float32 (n_images, n_classes + 64)
-        Of train.
+        For images that are not in train.
+    out_of_fold : OutOfFold
+        For those of train.
     """
     mean, scale = moments(train.X, train.weight)
-    folds = _folds(train.y, seed)
-    sums = [_sums(train, rows, mean, scale, n_classes) for rows in folds]
+    fold_of = _folds(train.y, seed)
+    columns = (train.y, train.weight, fold_of)
     gram, targets = np.zeros((len(mean), len(mean))), np.zeros((len(mean), n_classes))
-    for fold_gram, fold_targets in sums:
-        gram += fold_gram
-        targets += fold_targets
+    sums = []
+    for fold in range(N_FOLDS):
+        of_fold = sum_over(_products, train.X, columns, fold, mean, scale, n_classes)
+        gram += of_fold[0]
+        targets += of_fold[1]
+        # One is kept for each fold; the penalty is far above what float32 rounds off.
+        sums.append((of_fold[0].astype(np.float32), of_fold[1]))
     _, axes = eigh(gram, driver="evd", check_finite=False)
     axes = axes[:, ::-1][:, :N_AXES]
 
@@ -73,43 +110,41 @@ def cross_fitted_scores(
         kernel = (np.hstack([weights, axes]) / scale[:, None]).astype(np.float32)
         return Scores(kernel, (-mean @ kernel).astype(np.float32))
 
-    columns = np.empty((len(train.y), n_classes + axes.shape[1]), dtype=np.float32)
+    weights = np.bincount(fold_of, train.weight, N_FOLDS)
     total = train.weight.sum()
-    for rows, (fold_gram, fold_targets) in zip(folds, sums, strict=True):
-        n = total - train.weight[rows].sum()
-        scores = fitted(gram - fold_gram, targets - fold_targets, n)
-        for block in row_blocks(len(rows)):
-            columns[rows[block]] = scores(train.X[rows[block]])
-    return fitted(gram, targets, total), columns
+    others = tuple(
+        fitted(gram - of_fold[0], targets - of_fold[1], total - weight)
+        for of_fold, weight in zip(sums, weights, strict=True)
+    )
+    return fitted(gram, targets, total), OutOfFold(others, fold_of)
 
 
-def _folds(y: NDArray[np.intp], seed: int) -> list[NDArray[np.intp]]:
-    """Rows of each fold, every class spread over them as evenly as it goes."""
+def _folds(y: NDArray[np.intp], seed: int) -> NDArray[np.int8]:
+    """Fold of each row, every class spread over them as evenly as it goes."""
     rng = np.random.default_rng(seed)
     # Dealt out class by class; StratifiedKFold warns about classes smaller than the folds.
     order = rng.permutation(len(y))
     order = order[np.argsort(y[order], kind="stable")]
-    return [np.sort(order[start::N_FOLDS]) for start in range(N_FOLDS)]
+    fold_of = np.empty(len(y), dtype=np.int8)
+    fold_of[order] = np.arange(len(y)) % N_FOLDS
+    return fold_of
 
 
-def _sums(
-    train: Labelled,
-    rows: NDArray[np.intp],
+def _products(
+    X: NDArray[np.float32],
+    y: NDArray[np.integer],
+    weight: NDArray[np.float64],
+    fold_of: NDArray[np.int8],
+    fold: int,
     mean: NDArray[np.float32],
     scale: NDArray[np.float32],
     n_classes: int,
-) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Gram matrix of standardised embeddings, and their products with the class indicators."""
-    dim = len(mean)
-    gram, targets = np.zeros((dim, dim)), np.zeros((dim, n_classes))
-    for block in row_blocks(len(rows)):
-        part = rows[block]
-        root = np.sqrt(train.weight[part]).astype(np.float32)[:, None]
-        X = (train.X[part] - mean) / scale * root
-        indicators = np.zeros((len(part), n_classes), dtype=np.float32)
-        indicators[np.arange(len(part)), train.y[part]] = 1
-        indicators = (indicators - np.float32(1 / n_classes)) * root
-        gram += X.T @ X
-        targets += X.T @ indicators
-    # One is kept for each fold; the penalty is far above what float32 rounds off.
-    return gram.astype(np.float32), targets
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Gram matrix of a fold's standardised embeddings, and their products with the indicators."""
+    rows = np.flatnonzero(fold_of == fold)
+    root = np.sqrt(weight[rows]).astype(np.float32)[:, None]
+    Z = (X[rows] - mean) / scale * root
+    indicators = np.zeros((len(rows), n_classes), dtype=np.float32)
+    indicators[np.arange(len(rows)), y[rows]] = 1
+    indicators = (indicators - np.float32(1 / n_classes)) * root
+    return Z.T @ Z, Z.T @ indicators

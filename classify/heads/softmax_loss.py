@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from classify.heads.blocks import row_blocks
 from classify.heads.head import Labelled
 from classify.heads.spectrum import Spectrum
+from classify.heads.sums import sum_over
 
 # Columns whose mean is so many deviations from 0 lose digits unless it is taken off them first.
 FAR_FROM_ZERO = 30.0
@@ -17,7 +17,8 @@ class SoftmaxLoss:
     """Mean weighted log loss on standardised embeddings, which are never made.
 
     The standardisation goes into the weights instead: x'w with x' = (x - mean) / scale equals
-    x(w / scale) - mean(w / scale). Products are float32, sums of losses float64.
+    x(w / scale) - mean(w / scale). Products are float32, sums over
+    blocks float64.
 
     Parameters
     ----------
@@ -57,37 +58,46 @@ class SoftmaxLoss:
         gradient : float32, shaped like `theta`
         """
         kernel, bias = self._folded(theta)
-        loss, gradient = 0.0, np.zeros_like(theta)
-        for rows in row_blocks(len(self.train.X)):
-            X = self._rows(rows)
-            residual = X @ kernel
-            residual += bias
-            loss += self._to_residual(residual, rows)
-            gradient[:-1] += X.T @ residual
-            gradient[-1] += residual.sum(axis=0)
-        gradient[:-1] -= np.outer(self.mean, gradient[-1]).astype(np.float32)
-        gradient[:-1] /= self.scale
-        return loss, gradient
+        columns = (self.train.y, self.share)
+        loss, data, biases = sum_over(_terms, self.train.X, columns, kernel, bias, self.shift)
+        data -= np.outer(self.mean, biases)
+        data /= self.scale
+        return float(loss), np.vstack([data, biases]).astype(np.float32)
 
     def _folded(self, theta: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[Any]]:
         kernel = theta[:-1] / self.scale
         bias = theta[-1] - self.mean @ kernel
         return kernel, bias.astype(np.float32)
 
-    def _rows(self, rows: slice) -> NDArray[np.float32]:
-        X = self.train.X[rows]
-        return X if self.shift is None else X - self.shift
 
-    def _to_residual(self, logits: NDArray[np.float32], rows: slice) -> float:
-        """Turn logits into the gradient with respect to them, in place; gives their loss."""
-        y, share = self.train.y[rows], self.share[rows]
-        of_truth = np.arange(len(y)), y
-        logits -= logits.max(axis=1, keepdims=True)
-        truth = logits[of_truth]
-        np.exp(logits, out=logits)
-        total = logits.sum(axis=1)
-        loss = float(share @ (np.log(total) - truth).astype(np.float64))
-        logits /= total[:, None]
-        logits[of_truth] -= 1
-        logits *= share[:, None]
-        return loss
+def _terms(
+    X: NDArray[np.float32],
+    y: NDArray[np.integer],
+    share: NDArray[np.float32],
+    kernel: NDArray[np.float32],
+    bias: NDArray[np.float32],
+    shift: NDArray[np.float32] | None,
+) -> tuple[Any, ...]:
+    """Loss of a block, and its gradient with respect to kernel and bias."""
+    if shift is not None:
+        X = X - shift
+    residual = X @ kernel
+    residual += bias
+    loss = _to_residual(residual, y, share)
+    return loss, X.T @ residual, residual.sum(axis=0)
+
+
+def _to_residual(
+    logits: NDArray[np.float32], y: NDArray[np.integer], share: NDArray[np.float32]
+) -> float:
+    """Turn logits into the gradient with respect to them, in place; gives their loss."""
+    of_truth = np.arange(len(y)), y
+    logits -= logits.max(axis=1, keepdims=True)
+    truth = logits[of_truth]
+    np.exp(logits, out=logits)
+    total = logits.sum(axis=1)
+    loss = float(share @ (np.log(total) - truth).astype(np.float64))
+    logits /= total[:, None]
+    logits[of_truth] -= 1
+    logits *= share[:, None]
+    return loss

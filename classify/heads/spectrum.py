@@ -1,13 +1,15 @@
 """Mean, scale and principal axes of embeddings, in bounded memory."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from scipy.linalg import eigh
 
-from classify.heads.blocks import BLOCK_ROWS, row_blocks
+from classify.heads.blocks import BLOCK_ROWS
 from classify.heads.moments import scale_of
+from classify.heads.stored import Embeddings
+from classify.heads.sums import sum_over
 
 
 class Spectrum(NamedTuple):
@@ -30,9 +32,7 @@ class Spectrum(NamedTuple):
     eigenvalues: NDArray[np.float64]
 
 
-def spectrum(
-    X: NDArray[np.float32], weight: NDArray[np.float64], dtype: DTypeLike = np.float64
-) -> Spectrum:
+def spectrum(X: Embeddings, weight: NDArray[np.float64], dtype: DTypeLike = np.float64) -> Spectrum:
     """Moments and principal axes, by one pass over the embeddings and one `eigh`.
 
     `eigh` of the smaller of the two Gram matrices and not the SVD of the embeddings: it needs no
@@ -41,7 +41,7 @@ def spectrum(
 
     Parameters
     ----------
-    X : float32 (n_images, dim)
+    X : float32 (n_images, dim), in memory or in a file
     weight : float64 (n_images,)
         What each row counts for.
     dtype : dtype
@@ -49,23 +49,29 @@ def spectrum(
     """
     n_rows, dim = X.shape
     if n_rows < dim:
-        return _of_few_rows(X, weight)
+        return _of_few_rows(X[:], weight)
     share = weight / weight.sum()
     # Near the mean: what is squared below then loses no digits. Corrected afterwards.
     center = X[:BLOCK_ROWS].mean(axis=0)
-    offset, gram = np.zeros(dim), np.zeros((dim, dim))
-    for rows in row_blocks(n_rows):
-        block = (X[rows] - center).astype(dtype, copy=False)
-        root = np.sqrt(share[rows]).astype(dtype)
-        block *= root[:, None]
-        offset += root @ block
-        gram += block.T @ block
+    offset, gram = sum_over(_products, X, (share,), center, dtype)
     mean = center + offset
     gram -= np.outer(offset, offset)
     scale = scale_of(np.diag(gram), mean)
     gram /= np.outer(scale, scale)
     eigenvalues, axes = eigh(gram, driver="evd", overwrite_a=True, check_finite=False)
     return Spectrum(mean, scale, axes, np.maximum(eigenvalues, 0))
+
+
+def _products(
+    X: NDArray[np.float32],
+    share: NDArray[np.float64],
+    center: NDArray[np.float32],
+    dtype: DTypeLike,
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    block = (X - center).astype(dtype, copy=False)
+    root = np.sqrt(share).astype(dtype)
+    block *= root[:, None]
+    return root @ block, block.T @ block
 
 
 def _of_few_rows(X: NDArray[np.float32], weight: NDArray[np.float64]) -> Spectrum:

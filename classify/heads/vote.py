@@ -35,7 +35,8 @@ class Vote(Head):
         The members that count.
     """
 
-    needs_tensorflow: ClassVar[bool] = False
+    # Its members do not; from a file they are fitted first, and `of_fitted` lets them vote.
+    needs_memory: ClassVar[bool] = True
 
     def __init__(self, members: Sequence[tuple[str, Head]] = ()) -> None:
         self.members = members

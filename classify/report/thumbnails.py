@@ -71,7 +71,11 @@ class Thumbnails:
         )
         # Side by side, as they are decoded: writing one takes a third as long as reading it.
         addresses = map_ahead(_address, found, N_THREADS, N_AHEAD)
-        return {there[row]: address for row, address in addresses}
+        try:
+            return {there[row]: address for row, address in addresses}
+        except DataError as error:  # a store far away does not answer: the report does without
+            self.missing = dict.fromkeys(there, str(error).rstrip(".")) | self.missing
+            return {}
 
     @property
     def note(self) -> str:

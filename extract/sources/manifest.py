@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from cache.format import leads_inside
 from extract.errors import DataError
 from extract.read import ImageFile
-from extract.sources.addresses import is_url, place
 from extract.sources.folder import file_stamp
 from extract.sources.manifest_rows import ManifestRows, choose_columns
-from extract.sources.remote import read_url, url_stamp
+from extract.sources.places import is_url, place
+from extract.sources.remote import State
 from extract.sources.source import N_STAMPS, Listing, order_of_numbers
 from extract.sources.tables import open_rows
+from extract.sources.urls import read_url, url_stamp
 from extract.stream import N_READERS
 from extract.threads import map_ahead
 
@@ -37,6 +38,11 @@ class Manifest:
 
     name: str
     _schemes: set[str] = field(default_factory=set, repr=False, compare=False)
+    _state: State = field(default_factory=State, repr=False, compare=False)
+
+    def __reduce__(self) -> tuple[type["Manifest"], tuple[str]]:
+        # To other processes goes nothing that was found out in this one.
+        return Manifest, (self.name,)
 
     @property
     def is_near(self) -> bool:
@@ -72,7 +78,7 @@ class Manifest:
         found = place(self.name, path)
         if isinstance(found, Path):
             return ImageFile(found, content)
-        return ImageFile(found, content, read_url)
+        return ImageFile(found, content, self._read_far)
 
     def stamps(self, paths: Sequence[str]) -> NDArray[np.int64]:
         """The `file_stamp` of each file here, `url_stamp` of the others; int64 (n_paths, 4)."""
@@ -81,6 +87,9 @@ class Manifest:
         else:
             stamps = map_ahead(self._stamp, paths, N_READERS, 2 * N_READERS)
         return np.array(list(stamps), dtype=np.int64).reshape(-1, N_STAMPS)
+
+    def _read_far(self, url: str) -> bytes:
+        return self._state.read(read_url, url, self.name)
 
     def _stamp(self, path: str) -> tuple[int, int, int, int]:
         found = place(self.name, path)

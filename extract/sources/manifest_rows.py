@@ -7,11 +7,12 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 from extract.errors import DataError
-from extract.sources.addresses import FILE, address, is_url
+from extract.sources.addresses import refuse_secrets
 from extract.sources.layouts import SPLIT_FOLDERS
-from extract.sources.remote import require_reader
+from extract.sources.places import FILE, address, is_url
 from extract.sources.source import LabelledImage
 from extract.sources.tables import at
+from extract.sources.urls import require_reader
 
 COLUMNS = ("path", "label", "split", "group", "weight")
 REQUIRED = COLUMNS[:2]
@@ -118,15 +119,15 @@ class ManifestRows:
         except ValueError as error:
             raise self._error(number, f"path {path!r}: {error}") from error
         if is_url(found) and not found.startswith(FILE):
-            self._note_scheme(number, found)
+            self._check_url(number, found)
         return found
 
-    def _note_scheme(self, number: int, url: str) -> None:
+    def _check_url(self, number: int, url: str) -> None:
         scheme = url.partition("://")[0]
-        if scheme in self.schemes:
-            return
         try:
-            require_reader(url)
+            refuse_secrets(url)
+            if scheme not in self.schemes:
+                require_reader(url)
         except DataError as error:
             raise self._error(number, str(error)) from error
         self.schemes.add(scheme)

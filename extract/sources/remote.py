@@ -4,15 +4,11 @@ Credentials are found by the libraries behind fsspec, as they find them for ever
 neither asks for them nor keeps them.
 """
 
-import hashlib
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from functools import cached_property
-from pathlib import Path
-from typing import Any, TypeVar
+from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,15 +16,53 @@ from numpy.typing import NDArray
 from cache.format import leads_inside
 from extract.errors import DataError, UnusableImageError
 from extract.read import ImageFile
-from extract.sources.layouts import is_system_file, label_paths
-from extract.sources.source import N_STAMPS, Listing
+from extract.sources.layouts import label_paths
+from extract.sources.listing import NOTHING, Files, files_below, is_archive, join
+from extract.sources.patience import is_lasting, patiently, words
+from extract.sources.source import Listing
 
-Result = TypeVar("Result")
-
-N_TRIES = 4
-# Before the second try; twice as long before each further one.
-PAUSE_SECONDS = 0.5
 EXTRA = "make install EXTRAS=remote (pip install fsspec s3fs; gcsfs, adlfs ... for other stores)"
+# A file that takes longer is given up, and tried again: some connections hang without an end.
+READ_SECONDS = 120.0
+# When so many files in a row could not be read for want of an answer, no other is tried.
+MOST_UNANSWERED = 32
+# One file system, and one position in an archive, for all threads.
+_OPENING, _ARCHIVES = threading.Lock(), threading.Lock()
+
+
+class UnansweredError(UnusableImageError):
+    """An image that may be read another time: nobody answered, or not in time."""
+
+
+@dataclass
+class State:
+    """What is found out about a store while it is read: not known to other processes.
+
+    Attributes
+    ----------
+    files : Files
+        What was listed.
+    n_unanswered : int
+        Files in a row for which there was no answer.
+    """
+
+    files: Files = NOTHING
+    n_unanswered: int = 0
+
+    def read(self, read: Callable[[str], bytes], path: str, name: str) -> bytes:
+        """Read an image of the store called `name`; `DataError` if it does not answer any more."""
+        try:
+            data = read(path)
+        except UnansweredError as error:
+            self.n_unanswered += 1
+            if self.n_unanswered >= MOST_UNANSWERED:
+                raise DataError(
+                    f"{name}: no answer for {MOST_UNANSWERED} files in a row, the last {path} "
+                    f"({error}). Run again when the store answers."
+                ) from error
+            raise
+        self.n_unanswered = 0
+        return data
 
 
 @dataclass(frozen=True)
@@ -44,48 +78,70 @@ class RemoteFolder:
     name: str
     is_near = False
     is_there = True
-    _details: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False, compare=False)
+    _state: State = field(default_factory=State, repr=False, compare=False)
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __reduce__(self) -> tuple[type["RemoteFolder"], tuple[str]]:
         # To other processes go neither connections nor the listing.
-        return {"name": self.name, "_details": {}}
+        return RemoteFolder, (self.name,)
 
     def find(self) -> Listing:
         """Find and label the files in it; `DataError` if it cannot be listed."""
         filesystem, root = self._place
-        try:
-            found = patiently(lambda: filesystem.find(root, detail=True))
-        except Exception as error:  # each store has errors of its own
-            raise DataError(f"{self.name}: cannot be listed ({_words(error)}).") from error
-        prefix = f"{root.rstrip('/')}/" if root else ""
-        for path, details in found.items():
-            below = path.removeprefix(prefix)
-            if not any(is_system_file(part) for part in below.split("/")):
-                self._details[below] = details
-        if not self._details:
-            raise DataError(f"{self.name}: expected a folder of images, found nothing.")
-        return label_paths(sorted(self._details), self.name, self._read)
+        if filesystem.async_impl and not root:
+            raise DataError(f"{self.name}: expected a bucket and a folder in it, found neither.")
+        self._state.files = self._list(filesystem, root)
+        return label_paths(self._state.files.paths, self.name, self._read_text)
 
     def file(self, path: str, content: bytes | None = None) -> ImageFile:
         """An image of it, to be read; `DataError` for a path that leads out of it."""
         if not leads_inside(path):
             raise DataError(f"{path!r}: a path that leaves {self.name} is not opened.")
-        return ImageFile(path, content, self._read)
+        return ImageFile(path, content, self._read_image)
 
     def stamps(self, paths: Sequence[str]) -> NDArray[np.int64]:
         """Size, time and ETag as they were listed, int64 (n_paths, 4)."""
-        stamps = np.full((len(paths), N_STAMPS), -1, dtype=np.int64)
-        for row, path in enumerate(paths):
-            stamps[row] = stamp(self._details.get(path, {}))
-        return stamps
+        return self._state.files.stamps_of(paths)
+
+    @property
+    def _place(self) -> tuple[Any, str]:
+        with _OPENING:
+            return self._opened
 
     @cached_property
-    def _place(self) -> tuple[Any, str]:
+    def _opened(self) -> tuple[Any, str]:
         return open_url(self.name)
+
+    def _list(self, filesystem: Any, root: str) -> Files:
+        try:
+            files = files_below(filesystem, root)
+        except FileNotFoundError:
+            files = NOTHING
+        except NotADirectoryError as error:
+            raise DataError(f"{self.name}: expected a folder of images, found a file.") from error
+        except DataError as error:
+            raise DataError(f"{self.name}: {error}") from error
+        except Exception as error:  # each store has errors of its own
+            raise DataError(
+                f"{self.name}: cannot be listed ({words(error)}).{_advice(filesystem)}"
+            ) from error
+        if not files.paths:
+            raise DataError(
+                f"{self.name}: expected a folder of images, found nothing.{_advice(filesystem)}"
+            )
+        return files
 
     def _read(self, path: str) -> bytes:
         filesystem, root = self._place
-        return read_remote(filesystem, f"{root.rstrip('/')}/{path}" if root else path)
+        return read_remote(filesystem, join(root, path))
+
+    def _read_text(self, path: str) -> bytes:
+        try:
+            return self._read(path)
+        except UnusableImageError as error:
+            raise DataError(f"{self.name}/{path}: {error}.") from error
+
+    def _read_image(self, path: str) -> bytes:
+        return self._state.read(self._read, path, self.name)
 
 
 def open_url(url: str) -> tuple[Any, str]:
@@ -94,116 +150,63 @@ def open_url(url: str) -> tuple[Any, str]:
     Raises
     ------
     DataError
-        If what reads it is not installed, or nothing knows such a URL.
+        If what reads it is not installed, nothing knows such a URL, or there is no such archive.
     """
-    with _words_of_fsspec(url) as fsspec:
-        filesystem, path = fsspec.core.url_to_fs(url)
-    return filesystem, path
-
-
-def require_reader(url: str) -> None:
-    """Raise what `open_url` would where nothing reads such a URL; asks nobody far away."""
-    with _words_of_fsspec(url) as fsspec:
-        for part in url.split("::"):
-            fsspec.get_filesystem_class(part.partition("://")[0])
-
-
-def read_url(url: str) -> bytes:
-    """All bytes behind a URL; raises what `open_url` and `read_remote` do."""
-    return read_remote(*open_url(url))
-
-
-def url_stamp(url: str) -> tuple[int, int, int, int]:
-    """What `stamp` knows of the file behind a URL; asks once."""
-    filesystem, path = open_url(url)
-    try:
-        return stamp(filesystem.info(path))
-    except Exception:  # each store has errors of its own; whoever reads the file finds out why
-        return stamp({})
-
-
-def fetch(url: str, target: Path) -> None:
-    """Copy a file from behind a URL; `DataError` if it cannot be had."""
-    filesystem, path = open_url(url)
-    try:
-        patiently(lambda: filesystem.get_file(path, str(target)))
-    except FileNotFoundError as error:
-        raise DataError(f"{url}: no such file.") from error
-    except Exception as error:  # each store has errors of its own
-        raise DataError(f"{url}: cannot be read ({_words(error)}).") from error
-
-
-def read_remote(filesystem: Any, path: str) -> bytes:
-    """All bytes of a file of fsspec's; `UnusableImageError` if there are none to be had."""
-    try:
-        return bytes(patiently(lambda: filesystem.cat_file(path)))
-    except FileNotFoundError as error:
-        raise UnusableImageError("no such file") from error
-    except PermissionError as error:
-        raise UnusableImageError("no permission to read it") from error
-    except Exception as error:  # each store has errors of its own
-        raise UnusableImageError(
-            f"cannot be read, tried {N_TRIES} times: {_words(error)}"
-        ) from error
-
-
-def patiently(call: Callable[[], Result]) -> Result:
-    """Call something that may fail for a while; what is not there or not allowed stays so."""
-    for number in range(N_TRIES - 1):
-        try:
-            return call()
-        except (FileNotFoundError, PermissionError, NotImplementedError):
-            raise
-        except Exception:
-            time.sleep(PAUSE_SECONDS * 2**number)
-    return call()
-
-
-def stamp(details: dict[str, Any]) -> tuple[int, int, int, int]:
-    """What is known of a version of a file; -1 throughout where nothing tells versions apart."""
-    modified = next(
-        (
-            details[key]
-            for key in ("LastModified", "mtime", "modified", "created")
-            if details.get(key)
-        ),
-        None,
-    )
-    etag = next(
-        (details[key] for key in ("ETag", "etag", "md5Hash", "CRC") if details.get(key)), None
-    )
-    if modified is None and etag is None:
-        return (-1,) * N_STAMPS  # type: ignore[return-value]
-    return (int(details.get("size") or 0), _nanoseconds(modified), 0, _number(etag))
-
-
-@contextmanager
-def _words_of_fsspec(url: str) -> Iterator[Any]:
-    """fsspec, whose errors about a URL come as `DataError`."""
     try:
         import fsspec
     except ImportError as error:
         raise DataError(f"{url}: to read it, {EXTRA}.") from error
     try:
-        yield fsspec
+        filesystem, path = fsspec.core.url_to_fs(url)
     except (ImportError, ValueError) as error:
-        raise DataError(f"{url}: cannot be opened ({error}). To read it, {EXTRA}.") from error
-    except OSError as error:
-        raise DataError(f"{url}: cannot be opened ({_words(error)}).") from error
+        raise DataError(
+            f"{url}: cannot be opened ({words(error)}). To read it, {EXTRA}."
+        ) from error
+    except IsADirectoryError as error:
+        raise DataError(
+            f"{url}: expected an archive after '::', as in zip://photos::s3://bucket/all.zip "
+            "or zip://::all.zip."
+        ) from error
+    except Exception as error:  # each store has errors of its own
+        raise DataError(f"{url}: cannot be opened ({words(error)}).") from error
+    return filesystem, path
 
 
-def _nanoseconds(modified: Any) -> int:
-    if isinstance(modified, datetime):
-        return int(modified.timestamp() * 1e9)
-    return int(modified * 1e9) if isinstance(modified, int | float) else _number(modified)
+def read_remote(filesystem: Any, path: str) -> bytes:
+    """All bytes of a file of fsspec's.
+
+    Raises
+    ------
+    UnusableImageError
+        If there are none to be had; `UnansweredError` if there may be another time.
+    """
+    try:
+        return bytes(patiently(partial(_read_once, filesystem, path)))
+    except FileNotFoundError as error:
+        raise UnusableImageError("no such file") from error
+    except PermissionError as error:
+        raise UnusableImageError("no permission to read it") from error
+    except Exception as error:  # each store has errors of its own
+        kind = UnusableImageError if is_lasting(error) else UnansweredError
+        raise kind(f"cannot be read: {words(error)}") from error
 
 
-def _number(tag: Any) -> int:
-    """A number that stands for a tag: the same for equal ones."""
-    if tag is None:
-        return 0
-    return int.from_bytes(hashlib.sha256(str(tag).encode()).digest()[:8]) >> 1
+def _read_once(filesystem: Any, path: str) -> bytes:
+    if is_archive(filesystem):
+        with _ARCHIVES:
+            return filesystem.cat_file(path)  # type: ignore[no-any-return]
+    if not filesystem.async_impl:
+        return filesystem.cat_file(path)  # type: ignore[no-any-return]
+    from fsspec.asyn import sync
+
+    read = filesystem._cat_file  # fsspec's own cat_file has no limit of time
+    return sync(filesystem.loop, read, path, timeout=READ_SECONDS)  # type: ignore[no-any-return]
 
 
-def _words(error: BaseException) -> str:
-    return str(error).split("\n", maxsplit=1)[0] or type(error).__name__
+def _advice(filesystem: Any) -> str:
+    if "http" not in filesystem.protocol:
+        return ""
+    return (
+        " Over HTTP a folder can be listed only where the server shows an index of it; where it "
+        "does not, name the files in a manifest."
+    )

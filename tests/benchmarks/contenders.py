@@ -190,8 +190,8 @@ def run_peer(name: str, photos: Path, out: Path) -> dict[str, float]:
     return {"load": loaded - started, "run": done - loaded, "bare": bare}
 
 
-def run_headbench(engine: str, photos: Path, out: Path) -> dict[str, float]:
-    """Ours, from the folder to the feature file: with hashes, splits, checksums and all."""
+def run_headbench(engine: str, photos: str, out: Path) -> dict[str, float]:
+    """Ours, from a folder or URL to the feature file: with hashes, splits, checksums and all."""
     from extract.keras_backbone import KerasBackbone
     from extract.settings import ExtractSettings
     from extract.stage import extract_features
@@ -254,11 +254,11 @@ def main() -> None:
     if name == "prepare":
         prepare()
         return
-    photos, out = map(Path, arguments)
+    photos, out = arguments
     if name.startswith("headbench"):
-        found = run_headbench(name.partition(":")[2], photos, out)
+        found = run_headbench(name.partition(":")[2], photos, Path(out))
     else:
-        found = run_peer(name, photos, out)
+        found = run_peer(name, Path(photos), Path(out))
     print(json.dumps(found))
 
 

@@ -109,7 +109,7 @@ def rows(medians: dict[str, dict[str, float]], limit: float) -> list[Result]:
     return results
 
 
-def run(contender: str, photos: Path, out: Path) -> dict[str, float]:
+def run(contender: str, photos: Path | str, out: Path) -> dict[str, float]:
     """Seconds of one run, and of its whole process but for the bare network."""
     started = time.perf_counter()
     found: dict[str, float] = json.loads(contend(contender, photos, out).splitlines()[-1])

@@ -52,9 +52,11 @@ def quiet(_: str) -> None:
 def ours(tuning: Finetuning) -> Callable[[], float]:
     """Seconds of one epoch of ours; the cache is filled, and the graphs are made, before."""
     settings, files = tuning.settings, tuning.files
-    trainee = Trainee.create(tuning.network, tuning.head, settings, tuning.devices)
+    trainee = Trainee.create(tuning.network, tuning.head, settings, tuning.team)
     train, val = tuning.inputs()
-    loop = Loop(trainee.steps, train, val, tuning.weights, settings, NoCheckpoint(), quiet)
+    loop = Loop(
+        trainee.steps, train, val, tuning.weights, settings, NoCheckpoint(), quiet, tuning.team
+    )
     state = State(history=Curves(len(tuning.features.classes)).history)
     assert len(files["train"].files) == len(train.labels)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cache.format import FORMAT_VERSION
+from cache.format import VIRTUAL_VERSION
 from cache.reader import FeatureFile
 from cache.verify import inspect_file
 from tests.cache.tables import embeddings_of, make_table
@@ -16,7 +16,7 @@ FILES = sorted((ROOT / "tests/data/formats").glob("v*/*.h5"))
 
 
 def test_every_version_so_far_has_its_file() -> None:
-    assert {path.parent.name for path in FILES} == {f"v{n + 1}" for n in range(FORMAT_VERSION)}
+    assert {path.parent.name for path in FILES} == {f"v{n + 1}" for n in range(VIRTUAL_VERSION)}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.parent.name)
@@ -25,4 +25,5 @@ def test_it_holds_what_was_put_into_it(path: Path) -> None:
         assert features.table.equals(make_table(7, REJECTED))
         for split, numbers in {"train": [0, 1, 6], "val": [2, 3], "test": [4, 5]}.items():
             np.testing.assert_array_equal(features.load(split)[0], embeddings_of(numbers))
+        assert features.is_virtual == (path.parent.name == "v2")
     assert inspect_file(path).damage == ()

@@ -75,9 +75,9 @@ def test_a_file_of_another_program(path: Path) -> None:
 
 def test_another_version(path: Path) -> None:
     with h5py.File(path, "a") as file:
-        file.attrs["format_version"] = 2
+        file.attrs["format_version"] = 3
         seal_attributes(file)
-    refuse(path, "format version 2", "reads version 1", "Upgrade")
+    refuse(path, "format version 3", "reads versions 1 and 2", "Upgrade")
 
 
 def _drop_labels(file: h5py.File) -> None:

@@ -91,6 +91,27 @@ def test_damaged_class_names_leave_nothing_to_repair(path: Path) -> None:
         repair_file(path)
 
 
+def test_a_sample_says_how_much_it_looked_at(
+    path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flip(path, "embeddings", row=19)
+    codes, outs = set(), []
+    for seed in range(12):
+        codes.add(check(path, "--sample", "1", "--seed", str(seed)))
+        outs.append(capsys.readouterr().out)
+        assert "in a sample of 9 blocks (28.12%); the others were not read" in outs[-1]
+        assert "whole" not in outs[-1]
+    assert codes == {0, 1}
+    assert any("8 of 40 images, and those that a full check finds, are lost" in out for out in outs)
+    assert check(path, "--sample", "1", "--seed", "5") == check(
+        path, "--sample", "1", "--seed", "5"
+    )
+    assert check(path, "--sample", "99") == 1
+    assert "\ndamaged\n" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="2"):
+        check(path, "--sample", "1", "--repair")
+
+
 def test_values_that_match_their_checksums_and_are_wrong(tmp_path: Path) -> None:
     path = write_file(tmp_path / "features.h5", make_full_table(7))
     X = embeddings_of(list(range(7)))

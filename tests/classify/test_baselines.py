@@ -28,7 +28,8 @@ def test_ridge_is_scikit_learns(n_images: int, alpha: float) -> None:
 def test_scores_of_an_image_come_from_the_folds_without_it() -> None:
     X, y = World(n_classes=4, dim=30).draw(400, seed=1)
     train = Labelled(X, y.astype(np.intp), np.ones(400))
-    scores, columns = cross_fitted_scores(train, 4, seed=0)
+    scores, out_of_fold = cross_fitted_scores(train, 4, seed=0)
+    columns = out_of_fold(X, slice(None))
     assert columns.shape == (400, 4 + 30)
     in_sample = scores(X)[:, :4].argmax(axis=1) == y
     held_out = columns[:, :4].argmax(axis=1) == y

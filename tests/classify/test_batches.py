@@ -5,30 +5,29 @@ import pytest
 
 from cache.reader import FeatureFile
 from classify.heads import batches as module
-from classify.heads.batches import ArrayBatches, Batches, FileBatches
+from classify.heads.batches import epoch_batches
 from classify.heads.head import Labelled
+from classify.heads.moments import moments
+from classify.heads.stored import StoredRows
 from classify.run import Run
 
 
-@pytest.fixture(params=["array", "file"])
-def batches(
+@pytest.fixture(params=["memory", "file"])
+def data(
     run: Run, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Batches]:
-    """Of the train split of three colours, from memory and from the file in small windows."""
+) -> Iterator[Labelled]:
+    """The train split of three colours, in memory and in the file, there in small windows."""
     monkeypatch.setattr(module, "RUN_ROWS", 4)
     monkeypatch.setattr(module, "SHUFFLED_ROWS", 24)
     with FeatureFile(run.features_path) as features:
         X, y = features.load("train")
-        weight = 1.0 + y
-        if request.param == "array":
-            yield ArrayBatches(Labelled(X, y.astype(np.intp), weight))
-        else:
-            yield FileBatches(features, "train", np.arange(3), lambda labels: 1.0 + labels)
+        stored = StoredRows(features, ("train",))
+        yield Labelled(X if request.param == "memory" else stored, y.astype(np.intp), 1.0 + y)
 
 
-def rows_of(batches: Batches, seed: int) -> np.ndarray:
+def rows_of(data: Labelled, seed: int) -> np.ndarray:
     """Embeddings, labels and weights of an epoch, as they come."""
-    epoch = list(batches.epoch(8, np.random.default_rng(seed)))
+    epoch = list(epoch_batches(data, 8, np.random.default_rng(seed)))
     assert max(len(X) for X, _, _ in epoch) == 8
     return np.concatenate([np.column_stack([X, y, weight]) for X, y, weight in epoch])
 
@@ -37,26 +36,24 @@ def in_order(rows: np.ndarray) -> np.ndarray:
     return rows[np.lexsort(rows.T)]
 
 
-def test_every_image_comes_once_with_its_own_label_and_weight(batches: Batches) -> None:
-    blocks = np.concatenate(list(batches.blocks()))
-    wanted = np.column_stack([blocks, batches.y, batches.weight])
-    first, second = rows_of(batches, 0), rows_of(batches, 1)
+def test_every_image_comes_once_with_its_own_label_and_weight(data: Labelled) -> None:
+    wanted = np.column_stack([data.X[:], data.y, data.weight])
+    first, second = rows_of(data, 0), rows_of(data, 1)
     np.testing.assert_array_equal(in_order(first), in_order(wanted))
     np.testing.assert_array_equal(in_order(second), in_order(wanted))
-    assert len(wanted) == batches.n_rows
 
 
-def test_the_order_is_random_mixes_classes_and_follows_the_seed(batches: Batches) -> None:
-    first = rows_of(batches, 0)
-    assert not np.array_equal(first, rows_of(batches, 1))
-    np.testing.assert_array_equal(first, rows_of(batches, 0))
+def test_the_order_is_random_mixes_classes_and_follows_the_seed(data: Labelled) -> None:
+    first = rows_of(data, 0)
+    assert not np.array_equal(first, rows_of(data, 1))
+    np.testing.assert_array_equal(first, rows_of(data, 0))
     assert len(np.unique(first[:16, -2])) > 1
 
 
-def test_moments_are_weighted(batches: Batches) -> None:
-    X = np.concatenate(list(batches.blocks())).astype(np.float64)
-    mean, scale = batches.moments()
-    wanted = np.average(X, axis=0, weights=batches.weight)
+def test_moments_are_weighted(data: Labelled) -> None:
+    X = data.X[:].astype(np.float64)
+    mean, scale = moments(data.X, data.weight)
+    wanted = np.average(X, axis=0, weights=data.weight)
     np.testing.assert_allclose(mean, wanted, rtol=1e-5)
-    variance = np.average((X - wanted) ** 2, axis=0, weights=batches.weight)
+    variance = np.average((X - wanted) ** 2, axis=0, weights=data.weight)
     np.testing.assert_allclose(scale, np.sqrt(variance), rtol=1e-4)

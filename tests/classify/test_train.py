@@ -12,7 +12,8 @@ from classify.heads.registry import HEADS, load_head
 from classify.report.write import write_report
 from classify.run import Run
 from classify.settings import TrainSettings
-from classify.train import class_proba, train_heads
+from classify.train import MEMORY_SHARE, class_proba, train_heads
+from extract.machines import DASK, Machines
 from tests.cache.test_reader import rewrite
 
 
@@ -174,8 +175,7 @@ def test_each_head_is_timed_on_the_first_block_of_val(
 def test_timing_a_head_that_is_streamed_reads_one_block_of_val(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    blocks = FeatureFile.blocks
-    monkeypatch.setattr(FeatureFile, "blocks", lambda *given: blocks(*given, n_rows=4))
+    monkeypatch.setattr("classify.train.BLOCK_ROWS", 4)
     monkeypatch.setattr(FeatureFile, "load", lambda *_: pytest.fail("loaded whole"))
     timed: list[int] = []
 
@@ -234,20 +234,65 @@ def test_a_refit_is_said_and_its_val_numbers_are_from_before(run: Run) -> None:
     assert "Fitted anew on train and val together" in text
 
 
-def test_a_file_that_does_not_fit_in_memory_is_streamed_by_networks_alone(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Too little for the embeddings; whoever loads them all the same fails."""
     memory = type("Memory", (), {"available": 1000})()
     monkeypatch.setattr("classify.train.psutil.virtual_memory", lambda: memory)
-    with pytest.raises(RunError, match=r"ridge needs train and val in memory.*--heads mlp mlp-128"):
-        said_by(run, ["ridge"])
     monkeypatch.setattr(FeatureFile, "load", lambda *_: pytest.fail("loaded whole"))
-    said_by(run, ["mlp-128"])
+
+
+@pytest.mark.usefixtures("little_memory")
+def test_what_does_not_fit_in_memory_is_read_as_it_is_needed_and_that_is_said_once(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["centroid", "ridge", "logreg", "mlp-128", "vote"]
+    said = said_by(run, names)
+    assert "GB are free: embeddings are read from the file as they are needed" in said[0]
+    assert [line.split()[0] for line in said[1:]] == names
     monkeypatch.undo()
     with FeatureFile(run.features_path) as features:
-        trained = run.find("mlp-128", features)
-        assert (trained.val.argmax(axis=1) == features.labels("val")).mean() > 0.9
-    assert trained.record.calibration["temperature"] != 1
+        for name in names:
+            trained = run.find(name, features)
+            assert (trained.val.argmax(axis=1) == features.labels("val")).mean() > 0.9
+    again = said_by(run, names)
+    assert len(again) == len(names)
+    assert all("reused" in line for line in again)
+
+
+@pytest.mark.usefixtures("little_memory")
+def test_a_head_that_needs_memory_is_left_out_or_refused_if_it_was_asked_for(run: Run) -> None:
+    said = said_by(run, ["knn", "ridge", "vote"], are_named=False)
+    assert said[1] == "knn        left out: it needs train in memory"
+    assert said[2].startswith("ridge ")
+    with pytest.raises(RunError, match=r"knn needs train in memory. Choose other heads"):
+        said_by(run, ["ridge", "knn"])
+
+
+def test_a_share_of_the_free_memory_decides(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    with FeatureFile(run.features_path) as features:
+        needed = 4 * features.dim * sum(len(features.rows(split)) for split in ("train", "val"))
+    for factor, is_said in ((0.99, True), (1.01, False)):
+        memory = type("Memory", (), {"available": factor * needed / MEMORY_SHARE})()
+        monkeypatch.setattr("classify.train.psutil.virtual_memory", lambda memory=memory: memory)
+        said = said_by(run, ["prior"], again=True)
+        assert ("read from the file" in said[0]) == is_said
+
+
+def test_a_refit_of_what_is_read_from_the_file_is_that_in_memory(run: Run) -> None:
+    found = []
+    for stream in ("never", "always"):
+        said_by(run, ["ridge"], refit=True, stream=stream, again=True)
+        with FeatureFile(run.features_path) as features:
+            found.append(run.find("ridge", features))
+    np.testing.assert_allclose(found[1].test, found[0].test, atol=1e-4)
+    assert found[1].record.is_refit
+
+
+def test_a_cluster_reads_from_the_file_and_never_is_refused(run: Run) -> None:
+    machines = Machines(backend=DASK, scheduler="tcp://127.0.0.1:9")
+    with pytest.raises(RunError, match="--stream never: the workers of a cluster read"):
+        said_by(run, ["ridge"], stream="never", machines=machines)
 
 
 def test_training_again_replaces_a_head_whole(run: Run) -> None:

@@ -14,7 +14,9 @@ from classify.finetuning.inputs import InputBatch
 from classify.finetuning.loop import Loop
 from classify.finetuning.optimizer import create_adam
 from classify.finetuning.settings import FinetuneSettings
-from classify.finetuning.steps import Steps, create_strategy
+from classify.finetuning.steps import Steps
+from classify.finetuning.team import Team
+from classify.finetuning.workers import Workers
 from extract.devices import Devices
 from extract.keras_runtime import load_keras, load_tensorflow
 
@@ -40,7 +42,7 @@ class Points:
             yield InputBatch(rows, self.inputs[rows])
 
 
-def new_steps(dropout: float) -> Steps:
+def new_steps(dropout: float, team: Team) -> Steps:
     keras = load_keras()
     keras.utils.set_random_seed(0)
     layers = keras.layers
@@ -48,7 +50,7 @@ def new_steps(dropout: float) -> Steps:
     model = keras.Sequential([keras.Input((2,)), *stack])
     variables = model.trainable_variables
     optimizer = create_adam(variables, [1.0] * len(variables), 0.0)
-    return Steps(None, model, optimizer, create_strategy(Devices("cpu", ("CPU:0",))), 0.0)
+    return Steps(None, model, optimizer, team.strategy, 0.0)
 
 
 def loop(
@@ -60,7 +62,9 @@ def loop(
     say = (lambda _: None) if said is None else said.append
     checkpoint = Checkpoint(folder, {"settings": repr(replace(settings, epochs=0))})
     train, val = Points.draw(60, 0), Points.draw(40, 1)
-    return Loop(new_steps(dropout), train, val, np.ones(60), settings, checkpoint, say)
+    team = Team.gather(Workers(), Devices("cpu", ("CPU:0",)), say)
+    steps = new_steps(dropout, team)
+    return Loop(steps, train, val, np.ones(60), settings, checkpoint, say, team)
 
 
 def weights(trained: Loop) -> list[np.ndarray]:
@@ -170,10 +174,13 @@ def test_images_are_seen_in_another_order_in_every_epoch_and_each_once(
 
     monkeypatch.setattr(Points, "batches", noting)
     trained.run()
-    orders = [order for order in seen if len(order) == 60]
+    # The last of the batches of eight is filled up with four of its own.
+    orders = [order for order in seen if len(order) == 64]
     assert len(orders) == 2
     assert orders[0] != orders[1]
-    assert sorted(orders[0]) == sorted(orders[1]) == list(range(60))
+    for order in orders:
+        assert sorted(order[:60]) == list(range(60))
+        assert order[60:] == order[56:60]
 
 
 def test_out_of_memory_begins_the_epoch_again_in_shares_to_the_same_result(

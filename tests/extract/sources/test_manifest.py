@@ -23,6 +23,7 @@ from extract.plan import plan_table
 from extract.settings import ExtractSettings
 from extract.sources.folder import Folder
 from extract.sources.manifest import Manifest
+from extract.sources.remote import UnansweredError
 from extract.stage import extract_features
 from tests.extract.sources.manifests import listed, write_csv, write_parquet
 
@@ -203,6 +204,23 @@ def test_a_url_in_a_file_of_embeddings_is_opened_only_where_a_list_was_its_sourc
     assert elsewhere.read(elsewhere.path) == b"secret"
     with pytest.raises(DataError, match="is not opened"):
         Folder(tmp_path).file("memory://a.png")
+
+
+def test_a_store_that_does_not_answer_any_more_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def unanswered(url: str) -> bytes:
+        raise UnansweredError(f"no answer from {url}")
+
+    monkeypatch.setattr("extract.sources.remote.MOST_UNANSWERED", 3)
+    monkeypatch.setattr("extract.sources.manifest.read_url", unanswered)
+    source = Manifest("list.csv")
+    files = [source.file(f"s3://bucket/{number}.png") for number in range(3)]
+    for file in files[:2]:
+        with pytest.raises(UnansweredError):
+            file.read(file.path)
+    with pytest.raises(DataError, match=r"list\.csv: no answer for 3 files in a row"):
+        files[2].read(files[2].path)
 
 
 def random_lines(rng: random.Random) -> list[str]:

@@ -116,6 +116,8 @@ def test_a_list_of_nothing_is_refused(tmp_path: Path) -> None:
         ("{folder}/b.png,cat,,,1", r"path 'b\.png' is on line 3 already"),
         ("x.png,cat,test,g,1", "group 'g' is in test here and in val on line 3"),
         ("nothing://x.png,cat,,,1", "nothing://x.png: cannot be opened"),
+        ("http://me:hidden@host/x.png,cat,,,1", r"http://\.\.\.@host/x\.png: expected an address"),
+        ("http://host/x.png?sig=hidden,cat,,,1", r"http://host/x\.png\?\.\.\.: expected an addr"),
         ("s3://b/../x.png,cat,,,1", r"path 's3://b/\.\./x\.png': expected the path or URL"),
     ],
 )

@@ -1,5 +1,8 @@
 from pathlib import Path
 
+import pytest
+
+from extract.errors import DataError
 from extract.sources.folder import Folder
 from extract.sources.huggingface import HuggingFace
 from extract.sources.manifest import Manifest
@@ -7,7 +10,27 @@ from extract.sources.opening import open_source
 from extract.sources.remote import RemoteFolder
 
 
-def test_a_source_is_known_by_its_name_and_by_what_lies_there(tmp_path: Path) -> None:
+@pytest.mark.parametrize("data", ["photos", Path("photos"), "file://photos"])
+def test_a_folder_of_this_machine_is_near_whatever_it_is_called(data: str | Path) -> None:
+    assert open_source(data) == Folder(Path("photos"))
+    assert open_source(data).name == "photos"
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/photos", "zip::all.zip", "memory://photos"])
+def test_an_address_is_far_away_and_nobody_is_asked(url: str) -> None:
+    source = open_source(url)
+    assert source == RemoteFolder(url)
+    assert (source.name, source.is_near, source.is_there) == (url, False, True)
+
+
+def test_no_password_gets_into_a_source() -> None:
+    with pytest.raises(DataError, match="without a password"):
+        open_source("https://me:hidden@host/photos")
+
+
+def test_lists_and_saved_data_sets_are_known_by_their_names_and_by_what_lies_there(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "photos.csv").mkdir()
     (tmp_path / "saved").mkdir()
     (tmp_path / "saved/dataset_dict.json").touch()
@@ -19,9 +42,9 @@ def test_a_source_is_known_by_its_name_and_by_what_lies_there(tmp_path: Path) ->
         "list.parquet": Manifest,
         "saved": HuggingFace,
     }.items():
-        assert type(open_source(tmp_path / name)) is expected
-        assert type(open_source(str(tmp_path / name))) is expected
-        assert open_source(tmp_path / name).name == str(tmp_path / name)
-    assert type(open_source("s3://bucket/photos")) is RemoteFolder
-    assert type(open_source("s3://bucket/list.csv")) is Manifest
-    assert type(open_source("zip://list.csv::s3://bucket/photos.zip")) is Manifest
+        path = tmp_path / name
+        for data in (path, str(path), f"file://{path}"):
+            assert type(open_source(data)) is expected
+            assert open_source(data).name == str(path)
+    for url in ("s3://bucket/list.csv", "zip://list.csv::s3://bucket/photos.zip"):
+        assert open_source(url) == Manifest(url)

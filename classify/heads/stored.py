@@ -1,0 +1,169 @@
+"""Embeddings that stay in their file, and are read as they are needed."""
+
+import socket
+from collections.abc import Iterator, Sequence
+from copy import copy
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cache.reader import FeatureFile
+from classify.errors import RunError
+from classify.heads.ahead import in_turn
+from classify.heads.blocks import row_blocks
+from extract.machines import Machines, Workers, here
+
+# Read at once, as float32: what a read costs besides its bytes is then little, and the few of them
+# that are in memory at a time are small.
+READ_BYTES = 32 << 20
+
+
+class StoredRows:
+    """Embeddings of some splits of a feature file: like an array, but each slice is read anew.
+
+    Parameters
+    ----------
+    features : FeatureFile
+    splits : sequence of {"train", "val", "test"}
+        Their rows in the order of the file.
+    machines : Machines
+        Where sums over the embeddings are computed.
+    workers : Workers
+        Those machines, reached.
+
+    Attributes
+    ----------
+    shape : (int, int)
+        n_images, dim.
+    """
+
+    dtype = np.dtype(np.float32)
+
+    def __init__(
+        self,
+        features: FeatureFile,
+        splits: Sequence[str],
+        machines: Machines = Machines(),  # noqa: B008, it is frozen
+        workers: Workers = here,
+    ) -> None:
+        self.machines, self.workers = machines, workers
+        self._features, self._splits = features, tuple(splits)
+        self._rows = np.sort(np.concatenate([features.rows(split) for split in splits]))
+        self._start = 0
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of images, and of columns."""
+        return len(self._rows), self._features.dim
+
+    @property
+    def size(self) -> int:
+        """Number of numbers."""
+        return len(self._rows) * self._features.dim
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, positions: slice | NDArray[np.intp]) -> NDArray[np.float32]:
+        """Embeddings, float32 (n_rows, dim), checked as they are read."""
+        return self._features.read(self._rows[positions])
+
+    def labels(self) -> NDArray[np.int32]:
+        """Labels of all images of the splits, int32 (n_images,), index into the file's classes."""
+        rows = np.concatenate([self._features.rows(split) for split in self._splits])
+        labels = np.concatenate([self._features.labels(split) for split in self._splits])
+        return labels[np.argsort(rows)]
+
+    def spans(self) -> list[slice]:
+        """Rows that are worth reading at once, one stretch after the other."""
+        return row_blocks(len(self), max(1, READ_BYTES // (self.shape[1] * self.dtype.itemsize)))
+
+    def part(self, rows: slice) -> "StoredRows":
+        """Some consecutive ones, not read yet."""
+        some = copy(self)
+        some._rows = self._rows[rows]
+        some._start = self._start + rows.start
+        return some
+
+    def address(self) -> "Address":
+        """What another process needs to read the same."""
+        path = self._features.path.absolute()
+        rows = slice(self._start, self._start + len(self))
+        return Address(path, self._splits, rows, path.stat().st_size)
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where embeddings are; a few words, unlike the embeddings.
+
+    Attributes
+    ----------
+    path : Path
+        Of the feature file, under which every machine sees it.
+    splits : tuple of str
+    rows : slice
+        Of those splits.
+    n_bytes : int
+        Of the file, where it was opened first.
+    """
+
+    path: Path
+    splits: tuple[str, ...]
+    rows: slice
+    n_bytes: int
+
+    def open(self) -> StoredRows:
+        """The embeddings there; a process opens a file once.
+
+        Raises
+        ------
+        RunError
+            If there is no such file here, or another one.
+        """
+        where = f"{self.path}, on the worker {socket.gethostname()}"
+        way_out = "Every worker needs the feature file under this path: put it on a shared disk."
+        try:
+            file = self.path.stat()
+        except OSError as error:
+            raise RunError(f"{where}: cannot be read ({error.strerror}). {way_out}") from error
+        if file.st_size != self.n_bytes:
+            raise RunError(
+                f"{where}: expected {self.n_bytes} bytes as here, found {file.st_size}. {way_out}"
+            )
+        return _opened(self.path, self.splits, file.st_ino, file.st_mtime_ns).part(self.rows)
+
+
+Embeddings: TypeAlias = NDArray[np.float32] | StoredRows
+
+
+def embedding_blocks(X: Embeddings) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    """Rows and embeddings some at a time, in order; what is in a file is read ahead.
+
+    Parameters
+    ----------
+    X : float32 (n_images, dim), in memory or in a file
+
+    Yields
+    ------
+    rows : slice
+        Of `X`, at most 4 096.
+    block : float32 (n_rows, dim)
+    """
+    spans = _read_ahead(X) if isinstance(X, StoredRows) else iter([(0, X)])
+    for first, span in spans:
+        for rows in row_blocks(len(span)):
+            yield slice(first + rows.start, first + min(rows.stop, len(span))), span[rows]
+
+
+def _read_ahead(X: StoredRows) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    spans = X.spans()
+    return zip((span.start for span in spans), in_turn(X.__getitem__, spans, 1), strict=True)
+
+
+@lru_cache(maxsize=2)
+def _opened(path: Path, splits: tuple[str, ...], inode: int, changed: int) -> StoredRows:  # noqa: ARG001, what makes a file another one
+    return StoredRows(FeatureFile(path), splits)

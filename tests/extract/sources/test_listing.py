@@ -1,0 +1,147 @@
+import functools
+import threading
+import zipfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cache.reader import FeatureFile
+from extract.errors import DataError
+from extract.settings import ExtractSettings
+from extract.sources.listing import UNKNOWN, stamp
+from extract.sources.remote import RemoteFolder
+from extract.stage import extract_features
+from extract.stream import N_READERS
+from tests.conftest import write_class_folders
+
+fsspec = pytest.importorskip("fsspec")
+AT = datetime(2026, 1, 2, tzinfo=UTC)
+AT_NS = int(AT.timestamp()) * 1_000_000_000
+
+
+class IndexPages(SimpleHTTPRequestHandler):
+    """A folder behind a web server that lists it, as Apache does: with links to the page itself."""
+
+    def do_GET(self) -> None:
+        folder = Path(self.translate_path(self.path))
+        if not folder.is_dir():
+            super().do_GET()
+            return
+        names = [f"{each.name}/" if each.is_dir() else each.name for each in folder.iterdir()]
+        links = ["?C=N;O=D", "./", "../", *names]
+        page = "".join(f'<a href="{link}">{link}</a>\n' for link in links).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(page)))
+        self.end_headers()
+        self.wfile.write(page)
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    root = write_class_folders(tmp_path / "photos", n_per_class=4)
+    (root / "red/.hidden.png").write_bytes(b"")
+    (root / "red/notes.txt").write_text("text")
+    return root
+
+
+@pytest.fixture
+def archive(photos: Path) -> Path:
+    path = photos.parent / "all.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(photos.rglob("*")):
+            archive.write(file, f"photos/{file.relative_to(photos)}")
+    return path
+
+
+@contextmanager
+def web_server(folder: Path) -> Iterator[str]:
+    handler = functools.partial(IndexPages, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def same_as_local(url: str, photos: Path) -> None:
+    settings = ExtractSettings(backbone="mean-color", size_px=16, batch_size=8)
+    near, far = photos.parent / "near.h5", photos.parent / "far.h5"
+    extract_features(photos, near, settings, lambda _: None)
+    extract_features(url, far, settings, lambda _: None)
+    with FeatureFile(near) as ours, FeatureFile(far) as theirs:
+        assert theirs.table.paths == ours.table.paths
+        assert theirs.table.rejected == ours.table.rejected
+        for split in ("train", "val", "test"):
+            np.testing.assert_array_equal(theirs.load(split)[0], ours.load(split)[0])
+
+
+def test_an_archive_gives_what_a_folder_gives(photos: Path, archive: Path) -> None:
+    same_as_local(f"zip://photos::{archive}", photos)
+
+
+def test_a_web_servers_folder_gives_what_a_folder_gives(photos: Path) -> None:
+    with web_server(photos.parent) as url:
+        same_as_local(f"{url}/photos/", photos)
+
+
+def test_a_web_server_that_lists_nothing_is_said_with_the_way_out(tmp_path: Path) -> None:
+    with web_server(tmp_path) as url, pytest.raises(DataError, match="in a manifest"):
+        RemoteFolder(f"{url}/photos/").find()
+
+
+def test_a_folder_in_memory_gives_what_a_folder_gives(photos: Path) -> None:
+    memory = fsspec.filesystem("memory")
+    memory.put(str(photos), "/far", recursive=True)
+    same_as_local("memory://far", photos)
+    memory.rm("/far", recursive=True)
+
+
+def test_many_threads_read_an_archive_that_none_has_listed(photos: Path, archive: Path) -> None:
+    paths = [path.relative_to(photos).as_posix() for path in sorted(photos.glob("*/[0-9]*"))] * 30
+    source = RemoteFolder(f"zip://photos::{archive}")
+    files = [source.file(path) for path in paths]
+    with ThreadPoolExecutor(N_READERS) as pool:
+        found = list(pool.map(lambda file: file.read(file.path), files))
+    assert found == [(photos / path).read_bytes() for path in paths]
+
+
+def test_members_of_an_archive_are_told_apart_by_content(archive: Path) -> None:
+    source = RemoteFolder(f"zip://photos::{archive}")
+    source.find()
+    first = source.stamps(["red/000.png", "red/001.png", "red/nothing.png"])
+    assert (first[:2, 0] > 0).all()
+    assert first[0, 3] != first[1, 3]
+    assert first[2].tolist() == [-1] * 4
+
+
+@pytest.mark.parametrize(
+    ("details", "expected"),
+    [
+        ({}, UNKNOWN),
+        ({"size": 5}, UNKNOWN),
+        ({"size": 5, "mtime": AT}, (5, AT_NS, 0, 0)),
+        ({"size": 5, "mtime": AT.timestamp()}, (5, AT_NS, 0, 0)),
+        ({"size": 5, "updated": "2026-01-02T00:00:00Z"}, (5, AT_NS, 0, 0)),
+        ({"size": 5, "updated": "yesterday"}, UNKNOWN),
+    ],
+    ids=str,
+)
+def test_a_stamp_is_what_is_known_of_a_version(details: dict, expected: tuple) -> None:
+    assert stamp(details) == expected
+
+
+def test_versions_of_one_size_and_time_differ_in_their_tag() -> None:
+    one, other = ({"size": 5, "LastModified": AT, "ETag": tag} for tag in ("a", "b"))
+    assert stamp(one) == stamp(dict(one))
+    assert stamp(one) != stamp(other)
+    assert stamp(one)[:3] == (5, 0, 0)

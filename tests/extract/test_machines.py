@@ -1,0 +1,170 @@
+"""Work in other processes: those of this machine, and those of a Dask cluster on loopback."""
+
+import logging
+import os
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import dask
+import pytest
+from distributed import LocalCluster
+
+from extract import machines as module
+from extract.errors import ClusterError
+from extract.machines import BACKENDS, DASK, Machines, at_work, here
+from tests.clusters import of_cluster, two_workers
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[LocalCluster]:
+    """Two worker processes."""
+    with two_workers() as cluster:
+        yield cluster
+
+
+def machines_of(kind: str, request: pytest.FixtureRequest) -> Machines:
+    if kind == "cluster":
+        return of_cluster(request.getfixturevalue("cluster"))
+    return Machines(n_jobs=int(kind))
+
+
+def slow_when_even(number: int) -> tuple[int, int]:
+    time.sleep(0.2 * (number % 2 == 0))
+    return number, os.getpid()
+
+
+def fails_at_three(number: int) -> int:
+    if number == 3:
+        raise ValueError("three is bad")
+    return number
+
+
+def dies_at_three(number: int, folder: Path) -> int:
+    if number == 3:
+        os._exit(1)
+    (folder / str(number)).touch()
+    return number
+
+
+@pytest.mark.parametrize("kind", ["1", "2", "cluster"])
+def test_results_in_order_are_those_of_the_tasks_wherever_they_are_done(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
+    with at_work(machines_of(kind, request)) as workers:
+        done = list(workers(slow_when_even, ((n,) for n in range(6)), in_order=True))
+    assert [number for number, _ in done] == list(range(6))
+    processes = {process for _, process in done}
+    assert (processes == {os.getpid()}) == (kind == "1")
+    assert len(processes) == (1 if kind == "1" else 2)
+
+
+@pytest.mark.parametrize("kind", ["2", "cluster"])
+def test_results_come_as_they_are_done_unless_order_is_asked_for(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
+    with at_work(machines_of(kind, request)) as workers:
+        list(workers(slow_when_even, [(1,), (3,)]))  # both have started
+        done = [number for number, _ in workers(slow_when_even, [(0,), (1,)])]
+    assert done == [1, 0]
+
+
+@pytest.mark.parametrize("kind", ["1", "2", "cluster"])
+def test_an_error_of_the_work_comes_as_it_is(kind: str, request: pytest.FixtureRequest) -> None:
+    with (
+        at_work(machines_of(kind, request)) as workers,
+        pytest.raises(ValueError, match="three is bad"),
+    ):
+        list(workers(fails_at_three, ((n,) for n in range(5)), in_order=True))
+
+
+def test_tasks_are_read_as_workers_become_free() -> None:
+    read = []
+
+    def tasks() -> Iterator[tuple[int]]:
+        for number in range(12):
+            read.append(number)
+            yield (number,)
+
+    with at_work(Machines(n_jobs=2)) as workers:
+        results = workers(slow_when_even, tasks(), in_order=True)
+        next(results)
+        assert len(read) < 10
+        assert len(list(results)) == 11
+
+
+def test_a_lost_process_is_one_clear_error_and_the_next_work_is_done(tmp_path: Path) -> None:
+    with at_work(Machines(n_jobs=2)) as workers:
+        with pytest.raises(
+            ClusterError, match=r"a worker, or the scheduler, was lost.*run the same"
+        ):
+            list(workers(dies_at_three, ((n, tmp_path) for n in range(5)), in_order=True))
+        assert len(list(workers(slow_when_even, [(1,), (3,)]))) == 2
+
+
+def test_a_task_that_kills_workers_of_a_cluster_is_one_clear_error(tmp_path: Path) -> None:
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        two_workers(silence_logs=logging.CRITICAL) as own,
+        pytest.raises(ClusterError, match="a worker, or the scheduler, was lost"),
+        at_work(of_cluster(own)) as workers,
+    ):
+        list(workers(dies_at_three, ((n, tmp_path) for n in range(5)), in_order=True))
+
+
+def test_a_cluster_without_workers_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CONNECT_SECONDS", 2)
+    with (
+        LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address="127.0.0.1:0") as empty,
+        pytest.raises(ClusterError, match="has no worker, and none came within 2 s"),
+        at_work(of_cluster(empty)),
+    ):
+        pass
+
+
+def test_no_scheduler_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CONNECT_SECONDS", 1)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+    with (
+        pytest.raises(ClusterError, match=f"{address}: no Dask scheduler answers there within 1 s"),
+        at_work(Machines(backend=DASK, scheduler=address)),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("address", ["nonsense", "tcp://127.0.0.1"])
+def test_an_address_that_is_none_is_one_clear_error(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CONNECT_SECONDS", 1)
+    with (
+        pytest.raises(ClusterError, match="no Dask scheduler answers there"),
+        at_work(Machines(backend=DASK, scheduler=address)),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("wrong", "phrase"),
+    [
+        ({"backend": DASK}, "go together"),
+        ({"scheduler": "tcp://127.0.0.1:1"}, "go together"),
+        ({"backend": DASK, "scheduler": "tcp://127.0.0.1:1", "n_jobs": 2}, "its own number"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(
+    wrong: dict[str, object], phrase: str
+) -> None:
+    with pytest.raises(ClusterError, match=phrase):
+        Machines(**wrong)
+
+
+def test_machines_say_what_they_are() -> None:
+    assert str(Machines()) == "this process"
+    assert str(Machines(n_jobs=3)) == "3 processes"
+    assert "tcp://h:1" in str(Machines(backend=DASK, scheduler="tcp://h:1"))
+    assert BACKENDS == ("local", DASK)
+    assert list(here(pow, [(2, 3)])) == [8]
