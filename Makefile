@@ -57,10 +57,11 @@ MODEL     ?=
 SCRIPT    ?=
 URL       ?=
 SHA256    ?=
-# The folder's name; without DATA, the model's, or the run of the last `make features`.
+# The folder's or list's name; without DATA, the model's, or the run of the last `make features`.
 NAME      ?= $(if $(DATA),$(FOLDER),$(if $(MODEL),$(basename $(notdir $(MODEL))),$(LAST)))
 LAST       = $(shell cat runs/.last 2>/dev/null)
-FOLDER     = $(shell (cd "$(SHARED)" 2>/dev/null && basename "$$PWD") || basename "$(SHARED)")
+FOLDER     = $(shell (cd "$(SHARED)" 2>/dev/null && basename "$$PWD") || \
+  basename "$(SHARED)" | sed -E 's/\.(csv|tsv|parquet)$$//')
 # Of many tar shards, the folder that the first list lies in.
 SHARED     = $(if $(findstring {,$(DATA))$(findstring ::,$(DATA)),$(dir $(firstword $(subst ::, ,$(DATA)))),$(DATA:.tar=))
 
@@ -85,10 +86,11 @@ help: ## this help
 	@echo "Variables:"
 	@awk -F ' ## ' '/^#: / { print "  " substr($$0, 4) }' $(MAKEFILE_LIST)
 
-#: DATA       folder of images: a folder per class, train/ val/ test/, or Food-101's layout;
+#: DATA       folder of images: a folder per class, train/ val/ test/, or Food-101's layout; or a
+#:            list of them (.csv, .tsv, .parquet), or a data set saved by Hugging Face's datasets;
 #:            or tar shards, "shards/{000..099}.tar"; here or behind a URL;
 #:            where make food101 puts them (runs/downloads/food-101)
-#: NAME       name of the run; everything goes to runs/NAME/ (the folder's name)
+#: NAME       name of the run; everything goes to runs/NAME/ (the name of the folder or list)
 #: WEIGHTS    imagenet, a path, or random (imagenet)
 #: SIZE       height and width of the network's input (224; make origin: 256)
 #: BACKBONE   network, such as resnet101 (resnet50)
@@ -145,7 +147,7 @@ help: ## this help
 #: SAMPLE     make verify reads so many random blocks of each dataset, chosen by SEED (all)
 #: EXTRAS     cpu: OpenVINO, faster on CPUs; gpu: CUDA for TensorFlow; heic: photos of iPhones;
 #:            map: t-SNE in the report; suspects: wrong labels in the report; serve: make serve;
-#:            onnx: export to ONNX
+#:            onnx: export to ONNX; remote: URLs; tables: Parquet; hf: Hugging Face data sets
 #: PYTHON     the Python to make .venv with: 3.11, 3.12 or 3.13 (python3)
 
 install: $(READY) ## make .venv and install; every other target does it too

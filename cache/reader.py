@@ -22,12 +22,14 @@ from cache.format import (
     DATASETS,
     FORMAT,
     FORMAT_VERSION,
+    OPTIONAL,
     REJECTED,
     SPLITS,
     VIRTUAL_VERSION,
     Config,
     Rejected,
     Table,
+    alone,
     attributes_checksum,
     digest_of,
     row_hashes,
@@ -47,6 +49,14 @@ class FeatureFile:
     path : path-like
         A file written by ``python -m extract``.
 
+    Attributes
+    ----------
+    path : Path
+    config : Config
+    classes : tuple of str, length n_classes
+    optional : tuple of str
+        Those of `cache.format.OPTIONAL` that it holds.
+
     Raises
     ------
     FeatureFileError
@@ -65,9 +75,11 @@ class FeatureFile:
         try:
             self.config = _read_attributes(self.path, self._file)
             self._parts = part_rows(self._file) if is_virtual(self._file) else None
+            self.optional = _optional(self.path, self._file)
             elsewhere = {"embeddings": self._parts}
             self._datasets = {
-                name: CheckedDataset(self._file, name, elsewhere.get(name)) for name in DATASETS
+                name: CheckedDataset(self._file, name, elsewhere.get(name))
+                for name in (*DATASETS, *self.optional)
             }
             _check_layout(self.path, self._file, self._datasets)
             self.classes = tuple(self._datasets["classes"].strings())
@@ -154,10 +166,11 @@ class FeatureFile:
             classes=self.classes,
             rejected=self.rejected,
             config=self.config,
+            **self._optional_columns,
         )
 
     def dataset(self, name: str) -> CheckedDataset:
-        """One of `cache.format.DATASETS`, to be read block by block."""
+        """One of `cache.format.DATASETS`, or of `optional`, to be read block by block."""
         return self._datasets[name]
 
     def parts_under(self, rows: slice) -> list[Path]:
@@ -183,6 +196,23 @@ class FeatureFile:
     def labels(self, split: str) -> NDArray[np.int32]:
         """Labels of a split, int32 (n_split,), index into `classes`."""
         return self._labels[self.rows(split)]
+
+    def groups(self, split: str) -> NDArray[np.int64]:
+        """Numbers of a split, int64 (n_split,): images with the same one belong together.
+
+        Where no group is named, an image belongs together with its copies alone.
+        """
+        rows, groups = self.rows(split), self._optional_columns.get("groups")
+        if groups is None:
+            return alone(self._datasets["content_sha256"].read(rows))
+        return groups[rows]  # type: ignore[no-any-return]
+
+    def weights(self, split: str) -> NDArray[np.float32]:
+        """What each image of a split counts for, float32 (n_split,), positive; ones without any."""
+        rows, weights = self.rows(split), self._optional_columns.get("weights")
+        if weights is None:
+            return np.ones(len(rows), np.float32)
+        return weights[rows]  # type: ignore[no-any-return]
 
     def load(self, split: str) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
         """Embeddings and labels of a split, in memory.
@@ -244,7 +274,7 @@ class FeatureFile:
     @cached_property
     def _digest(self) -> str:
         columns = chain(self._datasets["content_sha256"].spans(), (self._labels, self.splits))
-        return digest_of(self.config, self.classes, columns)
+        return digest_of(self.config, self.classes, columns, self._optional_columns)
 
     @cached_property
     def _labels(self) -> NDArray[np.int32]:
@@ -252,6 +282,14 @@ class FeatureFile:
         if labels.size and not 0 <= labels.min() <= labels.max() < len(self.classes):
             raise damaged(self.path, "/labels points outside /classes")
         return labels
+
+    @cached_property
+    def _optional_columns(self) -> dict[str, Any]:
+        """Those of `OPTIONAL` that are there, by name."""
+        columns = {name: self._datasets[name].read() for name in self.optional}
+        if "weights" in columns and not are_positive(columns["weights"]).all():
+            raise damaged(self.path, "/weights holds what is not a positive number")
+        return columns
 
     def _load(self, rows: NDArray[np.intp]) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
         X = self._datasets["embeddings"].read(rows)
@@ -275,6 +313,11 @@ def are_finite(embeddings: NDArray[Any]) -> NDArray[np.bool_]:
     return is_finite
 
 
+def are_positive(weights: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Whether each weight, float32 (n,), is positive and finite; bool (n,)."""
+    return np.isfinite(weights) & (weights > 0)
+
+
 def damaged(path: Path, what: str) -> FeatureFileError:
     """The error for a file that is not as it was written."""
     return FeatureFileError(f"{path}: damaged: {what}. {WAY_OUT}")
@@ -288,6 +331,13 @@ def _open(path: Path) -> h5py.File:
     if not os.access(path, os.R_OK):
         raise FeatureFileError(f"{path}: may not be read by you. Change its permissions.")
     return open_hdf5(path)
+
+
+def _optional(path: Path, file: h5py.File) -> tuple[str, ...]:
+    try:
+        return tuple(name for name in OPTIONAL if name in file)
+    except (KeyError, OSError, RuntimeError, ValueError) as error:
+        raise damaged(path, "its datasets cannot be listed") from error
 
 
 def _read_attributes(path: Path, file: h5py.File) -> Config:
@@ -338,7 +388,7 @@ def _check_version(path: Path, values: dict[str, Any]) -> None:
 
 def _check_layout(path: Path, file: h5py.File, datasets: dict[str, CheckedDataset]) -> None:
     for name, dataset in datasets.items():
-        expected, row_shape = DATASETS[name]
+        expected, row_shape = (DATASETS | OPTIONAL)[name]
         found = "utf-8" if dataset.dtype.kind == "S" else dataset.dtype.name
         is_shaped = len(dataset.shape) == 1 + len(row_shape) and all(
             wanted in ("dim", length)
@@ -350,8 +400,8 @@ def _check_layout(path: Path, file: h5py.File, datasets: dict[str, CheckedDatase
                 f"/{name} is {found} {dataset.shape}, expected {' or '.join(expected)} "
                 f"(n, {', '.join(map(str, row_shape))})",
             )
-    for names in (COLUMNS, REJECTED):
-        lengths = {name: len(datasets[name]) for name in names}
+    for names in ((*COLUMNS, *OPTIONAL), REJECTED):
+        lengths = {name: len(datasets[name]) for name in names if name in datasets}
         if len(set(lengths.values())) > 1:
             raise damaged(path, f"datasets differ in length: {lengths}")
     if _attribute(path, file, "names", group="splits") != SPLITS:

@@ -13,7 +13,7 @@ from cache.errors import WAY_OUT, FeatureFileError
 from cache.format import COLUMNS, REJECTED, SPLITS, Rejected, Table, leads_inside, row_hashes
 from cache.lock import one_writer
 from cache.parts import Location
-from cache.reader import FeatureFile, are_finite
+from cache.reader import FeatureFile, are_finite, are_positive
 from cache.virtual import link_features
 from cache.writer import write_features
 
@@ -102,7 +102,8 @@ def inspect_file(path: Path, sample: int | None = None, seed: int = 0) -> Inspec
     """
     with FeatureFile(path) as features:
         checks = _row_checks(len(features.classes))
-        names = (*COLUMNS, *REJECTED)
+        columns = (*COLUMNS, *features.optional)
+        names = (*columns, *REJECTED)
         rng = np.random.default_rng(seed)
         chosen = {name: _choose(features.dataset(name).n_blocks, sample, rng) for name in names}
         damage = [
@@ -121,7 +122,7 @@ def inspect_file(path: Path, sample: int | None = None, seed: int = 0) -> Inspec
             n_classes=len(features.classes),
             dim=features.dim,
             store=features.config.store,
-            is_whole=_are_whole(damage, COLUMNS, features.n_images),
+            is_whole=_are_whole(damage, columns, features.n_images),
             is_rejected_whole=_are_whole(damage, REJECTED, n_rejected),
             damage=tuple(damage),
             n_blocks=n_blocks + n_read,
@@ -186,6 +187,7 @@ def _row_checks(n_classes: int) -> dict[str, RowCheck]:
         "embeddings": RowCheck(are_finite, "not finite"),
         "labels": RowCheck(lambda rows: (rows >= 0) & (rows < n_classes), "outside /classes"),
         "splits": RowCheck(lambda rows: rows < len(SPLITS), f"not one of {', '.join(SPLITS)}"),
+        "weights": RowCheck(are_positive, "not a positive number"),
         "paths": RowCheck(_lead_inside, "does not lead to a place inside the data folder"),
     }
 
@@ -234,7 +236,8 @@ def _salvage(features: FeatureFile, name: str) -> NDArray[Any]:
 
 def _salvaged_table(features: FeatureFile) -> Table:
     """All but the embeddings; rows are meaningful where they are whole."""
-    columns = {name: _salvage(features, name) for name in (*COLUMNS[1:], *REJECTED)}
+    names = (*COLUMNS[1:], *features.optional, *REJECTED)
+    columns = {name: _salvage(features, name) for name in names}
     texts = {
         name: tuple(map(_text, columns[name].tolist()))
         for name in ("paths", "rejected/path", "rejected/reason")
@@ -248,6 +251,7 @@ def _salvaged_table(features: FeatureFile) -> Table:
         classes=features.classes,
         rejected=tuple(map(Rejected, texts["rejected/path"], texts["rejected/reason"], contents)),
         config=features.config,
+        **{name: columns[name] for name in features.optional},
     )
 
 

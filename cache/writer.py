@@ -72,7 +72,8 @@ def n_bytes(table: Table, dim: int) -> int:
     n_images = len(table.paths)
     longest_path = max((len(path.encode()) for path in table.paths), default=1)
     embedding = np.dtype(table.config.store).itemsize * dim
-    rows = (embedding, 4, 1, 32, longest_path)
+    optional = [int(array.itemsize) for array in table.optional.values()]
+    rows = (embedding, 4, 1, 32, longest_path, *optional)
     steps = [rows_per_block(n_images, max(1, row)) for row in rows]
     blocks = [-(-n_images // step) * step * row for step, row in zip(steps, rows, strict=True)]
     return sum(blocks) + (1 << 16)
@@ -108,6 +109,8 @@ def write_columns(file: h5py.File, table: Table) -> None:
     write_array(file, "splits", table.splits)
     file["splits"].attrs["names"] = fixed_text(SPLITS)
     write_array(file, "content_sha256", table.content_sha256)
+    for name, array in table.optional.items():
+        write_array(file, name, array)
     write_strings(file, "paths", table.paths)
 
 

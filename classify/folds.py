@@ -30,6 +30,7 @@ from classify.studies import (
     run_study,
     study_stamp,
 )
+from classify.together import together
 from classify.train import class_proba
 
 FOLDS_FILE = "folds.json"
@@ -69,8 +70,8 @@ def cross_validate(
 ) -> list[dict[str, Any]]:
     """Measure heads on every image of train and val, each by a head that has not seen it.
 
-    Test stays untouched. Copies of one image are in one fold. In each round one fold is measured,
-    the next one chooses settings, and the others train.
+    Test stays untouched. Copies of one image, and images of one group, are in one fold. In each
+    round one fold is measured, the next one chooses settings, and the others train.
 
     Parameters
     ----------
@@ -96,7 +97,7 @@ def cross_validate(
     Raises
     ------
     RunError
-        If there are too few folds, or a class has fewer different images than folds.
+        If there are too few folds, or a class has too few different images or groups for them.
     """
     if n_folds < FEWEST_FOLDS:
         raise RunError(
@@ -104,9 +105,12 @@ def cross_validate(
             "choose on, the others to train on."
         )
     rows = _train_and_val(features)
-    y, contents = features.table.labels[rows], features.table.content_sha256[rows]
-    _check_classes(features, y, contents, n_folds)
-    fold_of = content_folds(y, contents, n_folds, seed)
+    table = features.table
+    y, groups = table.labels[rows], None if table.groups is None else table.groups[rows]
+    unit = together(table.content_sha256[rows], groups)
+    _check_classes(features, y, unit, n_folds)
+    fold_of = unit_folds(y, unit, n_folds, seed)
+    _check_folds(features, y, fold_of, n_folds)
     images = _Images(rows, features.read(rows), y, fold_of, n_folds, len(features.classes))
     stamp = study_stamp(features)
 
@@ -164,15 +168,16 @@ def held_out_proba(folder: Path, features: FeatureFile, head: str) -> HeldOut | 
     return load_folds(paths, _train_and_val(features), len(features.classes), way_out)
 
 
-def content_folds(
-    y: NDArray[np.integer], content_sha256: NDArray[np.uint8], n_folds: int, seed: int
+def unit_folds(
+    y: NDArray[np.integer], unit: NDArray[np.intp], n_folds: int, seed: int
 ) -> NDArray[np.intp]:
-    """The fold of each image: classes spread evenly, equal contents together.
+    """The fold of each image: classes spread evenly, no unit separated.
 
     Parameters
     ----------
     y : int (n_images,)
-    content_sha256 : uint8 (n_images, 32)
+    unit : intp (n_images,)
+        As `together` gives it.
     n_folds : int
     seed : int
 
@@ -181,10 +186,9 @@ def content_folds(
     intp (n_images,)
         From 0 to n_folds - 1.
     """
-    _, group = np.unique(content_sha256, axis=0, return_inverse=True)
     splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
     fold_of = np.empty(len(y), dtype=np.intp)
-    for fold, (_, rows) in enumerate(splitter.split(y, y, group.ravel())):
+    for fold, (_, rows) in enumerate(splitter.split(y, y, unit)):
         fold_of[rows] = fold
     return fold_of
 
@@ -215,13 +219,26 @@ def _train_and_val(features: FeatureFile) -> NDArray[np.intp]:
 
 
 def _check_classes(
-    features: FeatureFile, y: NDArray[np.integer], contents: NDArray[np.uint8], n_folds: int
+    features: FeatureFile, y: NDArray[np.integer], unit: NDArray[np.intp], n_folds: int
 ) -> None:
     """Every class needs an image for each fold: else a round has nothing to learn it from."""
+    what = "different images" if features.table.groups is None else "groups of images"
     for label in np.unique(y):
-        n_different = len(np.unique(contents[y == label], axis=0))
-        if n_different < n_folds:
+        n_units = len(np.unique(unit[y == label]))
+        if n_units < n_folds:
             raise RunError(
-                f"{features.path}: class {features.classes[label]!r} has {n_different} different "
-                f"images in train and val for {n_folds} folds. Choose fewer folds, or add images."
+                f"{features.path}: class {features.classes[label]!r} has {n_units} {what} in train "
+                f"and val for {n_folds} folds. Choose fewer folds, or add images."
+            )
+
+
+def _check_folds(
+    features: FeatureFile, y: NDArray[np.integer], fold_of: NDArray[np.intp], n_folds: int
+) -> None:
+    """Groups of several classes can leave a round without one of them, though it has enough."""
+    for label in np.unique(y):
+        if len(np.unique(fold_of[y == label])) < FEWEST_FOLDS:
+            raise RunError(
+                f"{features.path}: groups of images leave class {features.classes[label]!r} in "
+                f"fewer than {FEWEST_FOLDS} of {n_folds} folds. Choose more folds, or add groups."
             )

@@ -61,10 +61,10 @@ def require_classes(dataset: Dataset, expected: str) -> None:
 def list_images(data: str | Path | Source) -> Dataset:
     """What `find_images` finds in a source, however few images and classes that are."""
     source = open_source(data) if isinstance(data, str | Path) else data
-    layout, found = source.find()
+    layout, found, class_order, notes = source.find()
     images = sorted(each for each in found if isinstance(each, LabelledImage))
     rejected = sorted(each for each in found if isinstance(each, Rejected))
-    return Dataset(source, layout, tuple(images), tuple(rejected))
+    return Dataset(source, layout, tuple(images), tuple(rejected), tuple(class_order), tuple(notes))
 
 
 def _describe(rejected: Sequence[Rejected]) -> str:

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cache.errors import FeatureFileError
 from cache.fingerprint import Identity
-from cache.format import STORES, Config, Rejected, Table, hash_rows
+from cache.format import STORES, Config, Rejected, Table, alone, group_number, hash_rows
 from cache.parts import Location, Parts
 from cache.reader import FeatureFile
 from cache.writer import created_by
@@ -17,8 +18,8 @@ from extract.errors import DataError, UnusableImageError
 from extract.hashes import Hashed
 from extract.kinds import may_be_read_now
 from extract.settings import ExtractSettings
-from extract.sources.source import Dataset
-from extract.splits import assign_splits, check_splits, describe_rule, missing_splits
+from extract.sources.source import Dataset, LabelledImage
+from extract.splits import assign_splits, check_splits, describe_rule, draw_keys, missing_splits
 
 MOST_REASONS = 5
 
@@ -154,25 +155,48 @@ def plan_table(
         for image, reason in pairs
         if isinstance(reason, UnusableImageError)
     ]
-    contents = [content for _, content in readable]
-    given = [image.given_split for image, _ in readable]
+    images, contents = [image for image, _ in readable], [content for _, content in readable]
+    given = [image.given_split for image in images]
+    groups = [image.group for image in images]
+    has_groups = any(group is not None for group in groups)
+    content_sha256 = hash_rows(contents)
     label_of = {name: label for label, name in enumerate(dataset.classes)}
     data = {
         "folder": dataset.source.name,
         "layout": dataset.layout,
-        "split": describe_rule(missing_splits(given), settings.seed, settings.val_share),
+        "split": describe_rule(
+            missing_splits(given), settings.seed, settings.val_share, has_groups, None in given
+        ),
         "seed": settings.seed,
         **({} if settings.val_share is None else {"val_share": settings.val_share}),
     }
     return Table(
-        paths=tuple(image.path for image, _ in readable),
-        labels=np.array([label_of[image.class_name] for image, _ in readable], dtype=np.int32),
-        splits=assign_splits(given, contents, settings.seed, settings.val_share),
-        content_sha256=hash_rows(contents),
+        paths=tuple(image.path for image in images),
+        labels=np.array([label_of[image.class_name] for image in images], dtype=np.int32),
+        splits=assign_splits(given, draw_keys(contents, groups), settings.seed, settings.val_share),
+        content_sha256=content_sha256,
         classes=dataset.classes,
         rejected=tuple(sorted((*dataset.rejected, *unreadable))),
         config=Config(identity, settings.weights, data, settings.store),
+        groups=_group_numbers(groups, content_sha256) if has_groups else None,
+        weights=_weights(images),
     )
+
+
+def _group_numbers(
+    groups: Sequence[str | None], content_sha256: NDArray[np.uint8]
+) -> NDArray[np.int64]:
+    numbers = alone(content_sha256)
+    for row, group in enumerate(groups):
+        if group is not None:
+            numbers[row] = group_number(group)
+    return numbers
+
+
+def _weights(images: Sequence[LabelledImage]) -> NDArray[np.float32] | None:
+    """What each image counts for, float32 (n_images,); None where all count alike."""
+    weights = np.array([image.weight for image in images], dtype=np.float32)
+    return None if (weights == 1).all() else weights
 
 
 def require_usable(table: Table, dataset: Dataset) -> None:

@@ -1,4 +1,8 @@
-"""Who is train, val and test: decided per image, by its content and the seed alone."""
+"""Who is train, val and test: decided per image, by its content and the seed alone.
+
+Where images belong to groups, such as one patient or one film, the group's name takes the place of
+the content, so that no group is ever in two splits.
+"""
 
 import hashlib
 from collections.abc import Sequence
@@ -54,19 +58,54 @@ def shares_of(missing: tuple[str, ...], val_share: float | None = None) -> dict[
     return shares
 
 
-def describe_rule(missing: tuple[str, ...], seed: int, val_share: float | None = None) -> str:
-    """The rule of the split, in words, for the file and the report."""
+def describe_rule(
+    missing: tuple[str, ...],
+    seed: int,
+    val_share: float | None = None,
+    has_groups: bool = False,
+    has_unnamed: bool = False,
+) -> str:
+    """The rule of the split, in words, for the file and the report.
+
+    Parameters
+    ----------
+    missing : tuple of str
+        As `missing_splits` gives it.
+    seed : int
+    val_share : float or None
+        See `shares_of`.
+    has_groups : bool
+        Whether images belong to groups.
+    has_unnamed : bool
+        Whether there are images that no split is named for.
+    """
     if not missing:
-        return "as the folder names them"
+        return "as the folder names them" + (", train where it names none" if has_unnamed else "")
     shares = shares_of(missing, val_share)
     carved = " and ".join(f"{split} {shares[split]:.0%}" for split in missing)
     whole = "of all images" if len(missing) == 2 else "of train, the rest as the folder names it"
-    return f"{carved} {whole}; by content hash, seed {seed}"
+    by = "group, else by content hash" if has_groups else "content hash"
+    return f"{carved} {whole}; by {by}, seed {seed}"
+
+
+def draw_keys(contents: Sequence[bytes], groups: Sequence[str | None]) -> list[bytes]:
+    """What decides the place of each image, length n_images: its group, else its content.
+
+    Parameters
+    ----------
+    contents : sequence of bytes, length n_images
+        SHA-256 of each image.
+    groups : sequence of str or None, length n_images
+    """
+    return [
+        content if group is None else b"group " + group.encode()
+        for content, group in zip(contents, groups, strict=True)
+    ]
 
 
 def assign_splits(
     given: Sequence[str | None],
-    contents: Sequence[bytes],
+    keys: Sequence[bytes],
     seed: int,
     val_share: float | None = None,
 ) -> NDArray[np.uint8]:
@@ -76,10 +115,11 @@ def assign_splits(
     ----------
     given : sequence of str or None, length n_images
         The split that the folder names. ``train`` and None are carved for what is missing.
-    contents : sequence of bytes, length n_images
-        SHA-256 of each image. Copies of one image land in the same split, and adding images moves
-        nobody: each image's place depends on nothing but its own content and the seed. The price
-        is that shares hold on average, in each class, not to the image.
+    keys : sequence of bytes, length n_images
+        Of each image, see `draw_keys`. Copies of one image, or images of one group, land in the
+        same split, and adding images moves nobody: each image's place depends on nothing but its
+        own key and the seed. The price is that shares hold on average, in each class, not to the
+        image.
     seed : int
     val_share : float or None
         See `shares_of`.
@@ -92,8 +132,8 @@ def assign_splits(
     shares = shares_of(missing_splits(given), val_share)
     return np.array(
         [
-            SPLITS.index(split if split in ("val", "test") else _draw(content, seed, shares))
-            for split, content in zip(given, contents, strict=True)
+            SPLITS.index(split if split in ("val", "test") else _draw(key, seed, shares))
+            for split, key in zip(given, keys, strict=True)
         ],
         dtype=np.uint8,
     )
@@ -145,8 +185,8 @@ def check_splits(
     return _thin_classes(counts, classes) + _straddling(contents, splits)
 
 
-def _draw(content: bytes, seed: int, shares: dict[str, float]) -> str:
-    digest = hashlib.sha256(b"split %d " % seed + content).digest()
+def _draw(key: bytes, seed: int, shares: dict[str, float]) -> str:
+    digest = hashlib.sha256(b"split %d " % seed + key).digest()
     position = int.from_bytes(digest[:8]) / 2**64
     for split, share in shares.items():
         if position < share:

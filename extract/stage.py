@@ -69,7 +69,7 @@ def extract_features(
     DataError, WeightsError, FeatureFileError, StorageError, ClusterError
         For what the user can mend. Parts finished until then are kept.
     """
-    backbone, contents = _open(data, out, settings, machines)
+    backbone, contents = _open(data, out, settings, machines, say)
     if backbone.identity.has_random_weights:
         say("RANDOM WEIGHTS: this network knows nothing. For demos and tests only.")
     with one_writer(out):
@@ -84,15 +84,19 @@ def describe_plan(
     machines: Machines = Machines(),  # noqa: B008, it is frozen
 ) -> None:
     """Say what `extract_features` would do, and write nothing; takes and raises the same."""
-    backbone, contents = _open(data, out, settings, machines)
+    backbone, contents = _open(data, out, settings, machines, say)
     _Extraction(backbone, contents, out, settings, machines, say).describe()
 
 
 def _open(
-    data: str | Path | Source, out: Path, settings: ExtractSettings, machines: Machines
+    data: str | Path | Source,
+    out: Path,
+    settings: ExtractSettings,
+    machines: Machines,
+    say: Callable[[str], None],
 ) -> tuple[Backbone, Contents]:
     # Before weights are fetched, or GPUs looked for, for a folder that is not there.
-    contents = _contents_of(data, out, machines)
+    contents = _contents_of(data, out, machines, say)
     backbone = create_backbone(
         settings.backbone,
         settings.weights,
@@ -103,14 +107,19 @@ def _open(
     return backbone, contents
 
 
-def _contents_of(data: str | Path | Source, out: Path, machines: Machines) -> Contents:
+def _contents_of(
+    data: str | Path | Source, out: Path, machines: Machines, say: Callable[[str], None]
+) -> Contents:
     source = open_source(data, out) if isinstance(data, str | Path) else data
     if isinstance(source, Shards):
         return ShardContents(source)
     if isinstance(source, ReadOnce):
         return OnceContents(source)
     reads_first = source.is_near and machines.backend == LOCAL
-    return FileContents(find_images(source), out, reads_first)
+    dataset = find_images(source)
+    for note in dataset.notes:
+        say(f"note: {note}")
+    return FileContents(dataset, out, reads_first)
 
 
 def _choose_precision(out: Path, settings: ExtractSettings) -> str:

@@ -243,6 +243,27 @@ def test_a_run_is_named_after_its_folder(checkout: Path, data: str) -> None:
     assert "runs/photos/features.h5" in make(checkout, "-n", "features", f"DATA={data}").stdout
 
 
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        ("my photos/the list.csv", "the list"),
+        ("s3://bucket/lists/food.v2.parquet", "food.v2"),
+        ("list.tsv", "list"),
+        ("photos.csv.d", "photos.csv.d"),
+    ],
+)
+def test_a_run_is_named_after_its_list(checkout: Path, data: str, name: str) -> None:
+    done = make(checkout, "-n", "features", f"DATA={data}").stdout
+    assert f'-m extract "{data}" --out "runs/{name}/features.h5"' in done
+
+
+def test_a_folder_called_like_a_list_keeps_its_name(checkout: Path) -> None:
+    (checkout / "photos.csv").mkdir()
+    assert (
+        "runs/photos.csv/features.h5" in make(checkout, "-n", "features", "DATA=photos.csv").stdout
+    )
+
+
 def test_unset_variables_leave_the_commands_their_own_defaults(checkout: Path) -> None:
     (checkout / "photos").mkdir()
     done = make(checkout, "-n", "features", "DATA=photos")

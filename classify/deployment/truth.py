@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 from classify.deployment.inputs import STDIN
 from classify.wording import count, some
 from extract.dataset import list_images
+from extract.sources.folder import Folder
 from extract.sources.source import Dataset, LabelledImage
 
 
@@ -30,7 +31,7 @@ def true_classes(
     """
     truth: dict[Path, str] = {}
     for folder in (Path(each) for each in named if each != STDIN and Path(each).is_dir()):
-        dataset = list_images(folder)
+        dataset = list_images(Folder(folder))
         known = set(dataset.classes) & set(classes)
         if not known:
             continue

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,31 +49,33 @@ class Folder:
         return ImageFile(image_path(self.root, path), content)
 
     def stamps(self, paths: Sequence[str]) -> NDArray[np.int64]:
-        """Size, times of modification and change, and inode of each file, int64 (n_paths, 4).
-
-        The last two are for what the first two miss: files swapped, an edit by a program that sets
-        the old time again.
-        """
-        stamps = np.full((len(paths), N_STAMPS), -1, dtype=np.int64)
+        """The `file_stamp` of each file, int64 (n_paths, 4)."""
+        stamps = np.empty((len(paths), N_STAMPS), dtype=np.int64)
         for row, path in enumerate(paths):
-            with suppress(OSError):  # whoever reads it finds out why
-                stamps[row] = file_stamp(f"{self.root}/{path}")
+            stamps[row] = file_stamp(f"{self.root}/{path}")
         return stamps
 
     def _read(self, path: str) -> bytes:
         return (self.root / path).read_bytes()
 
 
-def file_stamp(path: str) -> tuple[int, int, int, int]:
-    """A row of `Folder.stamps`; `OSError` if there is no such file."""
-    found = os.stat(path)
+def file_stamp(path: str | Path) -> tuple[int, int, int, int]:
+    """Size, times of modification and change, and inode of a file; -1 throughout if there is none.
+
+    The last two are for what the first two miss: files swapped, an edit by a program that sets the
+    old time again.
+    """
+    try:
+        found = os.stat(path)
+    except OSError:
+        return (-1,) * N_STAMPS  # type: ignore[return-value]  # whoever reads it finds out why
     inode = found.st_ino & 0x7FFF_FFFF_FFFF_FFFF
-    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, inode
+    return (found.st_size, found.st_mtime_ns, found.st_ctime_ns, inode)
 
 
 def image_path(root: Path, relative: str) -> Path:
     """Where an image of a feature file lies; `DataError` if that would be outside the folder."""
-    if not leads_inside(relative):
+    if not leads_inside(relative) or "://" in relative:
         raise DataError(f"{relative!r}: a path that leaves the data folder {root} is not opened.")
     return root / relative
 

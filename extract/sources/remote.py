@@ -5,7 +5,7 @@ neither asks for them nor keeps them.
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
@@ -35,7 +35,7 @@ class UnansweredError(UnusableImageError):
 
 
 @dataclass
-class _State:
+class State:
     """What is found out about a store while it is read: not known to other processes.
 
     Attributes
@@ -48,6 +48,21 @@ class _State:
 
     files: Files = NOTHING
     n_unanswered: int = 0
+
+    def read(self, read: Callable[[str], bytes], path: str, name: str) -> bytes:
+        """Read an image of the store called `name`; `DataError` if it does not answer any more."""
+        try:
+            data = read(path)
+        except UnansweredError as error:
+            self.n_unanswered += 1
+            if self.n_unanswered >= MOST_UNANSWERED:
+                raise DataError(
+                    f"{name}: no answer for {MOST_UNANSWERED} files in a row, the last {path} "
+                    f"({error}). Run again when the store answers."
+                ) from error
+            raise
+        self.n_unanswered = 0
+        return data
 
 
 @dataclass(frozen=True)
@@ -63,7 +78,7 @@ class RemoteFolder:
     name: str
     is_near = False
     is_there = True
-    _state: _State = field(default_factory=_State, repr=False, compare=False)
+    _state: State = field(default_factory=State, repr=False, compare=False)
 
     def __reduce__(self) -> tuple[type["RemoteFolder"], tuple[str]]:
         # To other processes go neither connections nor the listing.
@@ -126,18 +141,7 @@ class RemoteFolder:
             raise DataError(f"{self.name}/{path}: {error}.") from error
 
     def _read_image(self, path: str) -> bytes:
-        try:
-            data = self._read(path)
-        except UnansweredError as error:
-            self._state.n_unanswered += 1
-            if self._state.n_unanswered >= MOST_UNANSWERED:
-                raise DataError(
-                    f"{self.name}: no answer for {MOST_UNANSWERED} files in a row, the last "
-                    f"{path} ({error}). Run again when the store answers."
-                ) from error
-            raise
-        self._state.n_unanswered = 0
-        return data
+        return self._state.read(self._read, path, self.name)
 
 
 def open_url(url: str) -> tuple[Any, str]:

@@ -1,7 +1,9 @@
 """What every place that images come from offers."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -14,6 +16,7 @@ from extract.read import ImageFile
 # Of a stamp: size in bytes, time of modification and of change in ns, and what else tells versions
 # of a file apart (inode, ETag). All -1 where nothing is known of a file.
 N_STAMPS = 4
+INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")
 
 
 class LabelledImage(NamedTuple):
@@ -26,11 +29,18 @@ class LabelledImage(NamedTuple):
     class_name : str
     given_split : str or None
         ``train``, ``val`` or ``test`` where the source says so; None where it is ours to decide.
+        The same throughout a group.
+    group : str or None
+        What it belongs to, such as a patient or a film: images of one group are in one split.
+    weight : float
+        Positive: what it counts for when heads are trained.
     """
 
     path: str
     class_name: str
     given_split: str | None
+    group: str | None = None
+    weight: float = 1.0
 
 
 Found = LabelledImage | Rejected
@@ -44,10 +54,16 @@ class Listing(NamedTuple):
     layout : str
         How it is laid out, in a word or two.
     found : sequence of LabelledImage or Rejected
+    class_order : sequence of str
+        Names of all classes, where the source has an order of its own; else they are sorted.
+    notes : sequence of str
+        What the user should know of it.
     """
 
     layout: str
     found: Sequence[Found]
+    class_order: Sequence[str] = ()
+    notes: Sequence[str] = ()
 
 
 class Source(Protocol):
@@ -78,6 +94,12 @@ class Source(Protocol):
         """What changes when a file does, int64 (n_paths, 4); see `N_STAMPS`."""
 
 
+def order_of_numbers(labels: Collection[str]) -> list[str]:
+    """Labels in the order of numbers if all are integers; none of them otherwise."""
+    are_integers = all(map(INTEGER.fullmatch, labels))
+    return sorted(labels, key=int) if are_integers else []
+
+
 @dataclass(frozen=True)
 class Dataset:
     """The labelled images of a source, sorted by path.
@@ -89,19 +111,27 @@ class Dataset:
     images : tuple of LabelledImage
     rejected : tuple of Rejected
         Files that are there, or listed, and are not used.
+    class_order, notes : tuple of str
+        See `Listing`.
     """
 
     source: Source
     layout: str
     images: tuple[LabelledImage, ...]
     rejected: tuple[Rejected, ...]
+    class_order: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def root(self) -> Path:
         """The folder, where the source is one of this machine."""
         return Path(self.source.name)
 
-    @property
+    @cached_property
     def classes(self) -> tuple[str, ...]:
-        """Class names, sorted: this order is the order of labels."""
-        return tuple(sorted({image.class_name for image in self.images}))
+        """Names of the classes that have images: this order is the order of labels.
+
+        It is that of the source where it has one; else they are sorted.
+        """
+        names = {image.class_name for image in self.images}
+        return tuple(filter(names.__contains__, self.class_order or sorted(names)))

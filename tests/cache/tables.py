@@ -1,12 +1,13 @@
 """Small tables and files for the tests of the cache."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from cache.fingerprint import Identity
-from cache.format import Config, Rejected, Table, hash_rows
+from cache.format import Config, Rejected, Table, group_number, hash_rows
 from cache.parts import Parts
 from cache.writer import write_features
 
@@ -32,6 +33,18 @@ def make_table(
         classes=CLASSES,
         rejected=rejected,
         config=Config(IDENTITY, "none", {"folder": "photos", "seed": 0}, store),
+    )
+
+
+def make_full_table(
+    n_images: int = 7, rejected: tuple[Rejected, ...] = (), store: str = "float32"
+) -> Table:
+    """The same with groups and weights."""
+    numbers = np.arange(n_images)
+    return replace(
+        make_table(n_images, rejected, store),
+        groups=np.array([group_number(f"g{n // 2}") for n in numbers], dtype=np.int64),
+        weights=(0.5 + numbers).astype(np.float32),
     )
 
 

@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from cache.format import Rejected
-from tests.cache.tables import content, make_table
+from cache.format import Rejected, alone, group_number, hash_rows
+from tests.cache.tables import content, make_full_table, make_table
 
 
 def test_rejected_contents_leave_with_every_copy_and_the_rows_stay_aligned() -> None:
@@ -36,6 +36,36 @@ def test_a_head_outlives_a_renamed_image_and_nothing_else() -> None:
         replace(table, config=replace(table.config, identity=identity)),
     ]
     assert all(other.digest() != table.digest() for other in changed)
+
+
+def test_groups_and_weights_stay_with_their_images_and_outdate_a_head() -> None:
+    table = make_full_table()
+    kept = table.without({content(2): "broken"})
+    assert kept.groups.tolist() == [table.groups[row] for row in (0, 1, 3, 4, 5, 6)]
+    assert kept.weights.tolist() == [0.5, 1.5, 3.5, 4.5, 5.5, 6.5]
+    digests = {make_table().digest(), table.digest()}
+    for changed in (
+        replace(table, groups=None),
+        replace(table, weights=None),
+        replace(table, groups=table.groups[::-1].copy()),
+        replace(table, weights=table.weights[::-1].copy()),
+    ):
+        assert not changed.equals(table)
+        digests.add(changed.digest())
+    assert len(digests) == 6
+
+
+def test_a_table_without_groups_and_weights_has_the_digest_of_earlier_versions() -> None:
+    assert make_table().digest() == (
+        "21a26043ab86a03c3e089bbb84cfd4880a7adb691779e7ba4a8e37c01c20b858"
+    )
+
+
+def test_numbers_of_groups() -> None:
+    # sha256sum of "g": the first 8 bytes, as a signed number with the highest byte first.
+    assert group_number("g") == int.from_bytes(bytes.fromhex("cd0aa9856147b6c5"), signed=True)
+    hashes = hash_rows([b"\xff" * 8 + b"\0" * 24, b"\0" * 7 + b"\2" + b"\1" * 24])
+    assert alone(hashes).tolist() == [-1, 2]
 
 
 def test_equal_tables_are_equal_and_a_renamed_image_is_a_change() -> None:

@@ -13,7 +13,14 @@ from cache.errors import FeatureFileError, HeadbenchError
 from cache.format import ATTRIBUTES, Rejected, attributes_checksum
 from cache.reader import FeatureFile
 from cache.verify import inspect_file
-from tests.cache.tables import CLASSES, content, embeddings_of, make_table, write_file
+from tests.cache.tables import (
+    CLASSES,
+    content,
+    embeddings_of,
+    make_full_table,
+    make_table,
+    write_file,
+)
 
 
 @pytest.fixture
@@ -199,6 +206,46 @@ def test_opening_reads_neither_embeddings_nor_columns(
         assert (features.n_images, features.dim) == (7, 3)
         features.labels("train")
         assert read == ["classes", "labels", "splits"]
+
+
+def test_groups_and_weights_are_read_as_they_were_written(tmp_path: Path) -> None:
+    table = make_full_table()
+    with FeatureFile(write_file(tmp_path / "full.h5", table)) as features:
+        assert features.optional == ("groups", "weights")
+        assert features.table.equals(table)
+        assert features.groups("val").tolist() == table.groups[2:4].tolist()
+        weights = features.weights("val")
+    assert (weights.dtype, weights.tolist()) == (np.float32, [2.5, 3.5])
+
+
+def test_without_groups_and_weights_each_image_is_alone_and_counts_for_one(path: Path) -> None:
+    with FeatureFile(path) as features:
+        assert features.optional == ()
+        assert (features.table.groups, features.table.weights) == (None, None)
+        assert features.groups("val").tolist() == [
+            int.from_bytes(content(number)[:8], signed=True) for number in (2, 3)
+        ]
+        weights = features.weights("val")
+    assert (weights.dtype, weights.tolist()) == (np.float32, [1.0, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("weights", np.zeros(7, np.float32), "/weights holds what is not a positive number"),
+        ("weights", np.ones(7), "/weights is float64"),
+        ("groups", np.ones(7, np.int32), "/groups is int32"),
+        ("groups", np.ones(6, np.int64), "datasets differ in length"),
+    ],
+)
+def test_groups_and_weights_that_cannot_be_are_refused(
+    tmp_path: Path, name: str, values: np.ndarray, message: str
+) -> None:
+    path = write_file(tmp_path / "full.h5", make_full_table())
+    with h5py.File(path, "a") as file:
+        rewrite(file, name, values)
+    with pytest.raises(FeatureFileError, match=message), FeatureFile(path) as features:
+        features.weights("train")
 
 
 def test_the_table_as_pandas_sees_it(path: Path) -> None:

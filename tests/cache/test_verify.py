@@ -7,11 +7,11 @@ import pytest
 from cache import __main__ as command
 from cache import blocks, cli
 from cache.errors import FeatureFileError
-from cache.format import COLUMNS, DATASETS, REJECTED, Rejected
+from cache.format import COLUMNS, DATASETS, OPTIONAL, REJECTED, Rejected
 from cache.lock import one_writer
 from cache.reader import FeatureFile
 from cache.verify import inspect_file, repair_file
-from tests.cache.tables import embeddings_of, make_table, write_file
+from tests.cache.tables import embeddings_of, make_full_table, make_table, write_file
 from tests.cache.test_reader import rewrite
 
 N_IMAGES = 40
@@ -22,7 +22,7 @@ LEFT_OUT = tuple(Rejected(f"bad/{number}.jpg", "empty file") for number in range
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file with several blocks in each dataset."""
     monkeypatch.setattr(blocks, "MOST_ROWS", 8)
-    return write_file(tmp_path / "features.h5", make_table(N_IMAGES, LEFT_OUT))
+    return write_file(tmp_path / "features.h5", make_full_table(N_IMAGES, LEFT_OUT))
 
 
 def flip(path: Path, name: str, row: int) -> None:
@@ -48,12 +48,12 @@ def test_a_whole_file_is_said_to_be_whole(path: Path, capsys: pytest.CaptureFixt
     before = path.read_bytes()
     assert check(path) == check(path, "--repair") == 0
     out = capsys.readouterr().out
-    assert "40 images, 3 classes, 3 columns in float32, 12 rejected; 32 blocks" in out
+    assert "40 images, 3 classes, 3 columns in float32, 12 rejected; 42 blocks" in out
     assert "\nwhole" in out
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("name", COLUMNS)
+@pytest.mark.parametrize("name", [*COLUMNS, *OPTIONAL])
 def test_one_flipped_bit_is_named_and_its_rows_are_dropped(
     path: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -69,7 +69,7 @@ def test_one_flipped_bit_is_named_and_its_rows_are_dropped(
     assert check(path) == 0
     kept = [*range(16), *range(24, 40)]
     with FeatureFile(path) as features:
-        whole = make_table(N_IMAGES, LEFT_OUT)
+        whole = make_full_table(N_IMAGES, LEFT_OUT)
         assert features.table.equals(whole.select(np.isin(np.arange(N_IMAGES), kept)))
         np.testing.assert_array_equal(features.dataset("embeddings").read(), embeddings_of(kept))
 
@@ -82,7 +82,7 @@ def test_damage_among_the_rejected_costs_no_image(
     assert check(path, "--repair") == 0
     assert "0 of 40 images and 4 entries of /rejected dropped" in capsys.readouterr().out
     with FeatureFile(path) as features:
-        assert features.table.equals(make_table(N_IMAGES, LEFT_OUT[:8]))
+        assert features.table.equals(make_full_table(N_IMAGES, LEFT_OUT[:8]))
 
 
 def test_damaged_class_names_leave_nothing_to_repair(path: Path) -> None:
@@ -113,12 +113,14 @@ def test_a_sample_says_how_much_it_looked_at(
 
 
 def test_values_that_match_their_checksums_and_are_wrong(tmp_path: Path) -> None:
-    path = write_file(tmp_path / "features.h5", make_table(7))
+    path = write_file(tmp_path / "features.h5", make_full_table(7))
     X = embeddings_of(list(range(7)))
     X[1, 2] = np.inf
     paths = [b"a/1.jpg", b"../../etc/passwd", b"/etc/passwd", b"a/1.jpg", b"", b"b/\xff.jpg", b"c"]
+    weights = np.array([1, 1, 1, 1, 0, np.nan, 1], dtype=np.float32)
     with h5py.File(path, "a") as file:
         rewrite(file, "embeddings", X)
+        rewrite(file, "weights", weights)
         rewrite(file, "labels", np.array([0, 1, -1, 3, 0, 1, 2], dtype=np.int32))
         rewrite(file, "splits", np.array([3, 1, 2, 0, 0, 1, 2], dtype=np.uint8))
         rewrite(file, "paths", np.array(paths, dtype=h5py.string_dtype("utf-8", 20)))
@@ -131,6 +133,8 @@ def test_values_that_match_their_checksums_and_are_wrong(tmp_path: Path) -> None
         "/paths row 2: does not lead to a place inside the data folder",
         "/paths row 4: does not lead to a place inside the data folder",
         "/paths row 5: does not lead to a place inside the data folder",
+        "/weights row 4: not a positive number",
+        "/weights row 5: not a positive number",
         "/paths row 3: the path of an earlier row",
     ]
     repair_file(path)
@@ -156,7 +160,8 @@ def test_repair_is_a_writer_and_checking_is_not(path: Path) -> None:
 
 def all_of(path: Path) -> dict[str, bytes]:
     with FeatureFile(path) as features:
-        found = {name: features.dataset(name).read().tobytes() for name in DATASETS}
+        names = (*DATASETS, *OPTIONAL)
+        found = {name: features.dataset(name).read().tobytes() for name in names}
         return found | {"config": repr((features.config, features.created_by)).encode()}
 
 

@@ -8,13 +8,15 @@ import pytest
 from cache.reader import FeatureFile
 from classify.arrays import load_arrays, save_arrays
 from classify.errors import RunError
-from classify.folds import content_folds, cross_validate, held_out_proba, overall
+from classify.folds import cross_validate, held_out_proba, overall, unit_folds
 from classify.heads.registry import create_head
 from classify.held_out import HeldOut
 from classify.report.sentences import describe_folds
 from classify.run import Run
+from classify.together import together
 from extract.settings import ExtractSettings
 from extract.stage import extract_features
+from tests.extract.sources.manifests import write_csv
 
 
 def folds_of(run: Run, n_folds: int, said: list[str]) -> list[dict]:
@@ -28,10 +30,32 @@ def test_copies_of_one_image_are_in_one_fold_and_classes_are_spread() -> None:
     content = rng.integers(0, 256, (60, 32), dtype=np.uint8)
     copies = np.concatenate([content, content[:30]])
     y = np.concatenate([np.arange(60) % 3, np.arange(30) % 3])
-    fold_of = content_folds(y, copies, 5, seed=0)
+    fold_of = unit_folds(y, together(copies, None), 5, seed=0)
     np.testing.assert_array_equal(fold_of[:30], fold_of[60:])
     counts = np.array([np.bincount(y[fold_of == fold], minlength=3) for fold in range(5)])
     assert counts.min() >= 3
+
+
+def test_no_group_is_in_two_folds(run: Run, settings: ExtractSettings, tmp_path: Path) -> None:
+    photos = run.folder.parents[1] / "photos"
+    names = sorted(path.relative_to(photos) for path in photos.rglob("*.png"))
+    lines = [f"{name},{name.parent},{name.parent}{n // 3}" for n, name in enumerate(names)]
+    write_csv(photos / "list.csv", "path,label,group", *lines)
+    listed = Run(tmp_path / "listed/features.h5")
+    extract_features(photos / "list.csv", listed.features_path, settings, lambda _: None)
+    points = folds_of(listed, 4, [])
+    with FeatureFile(listed.features_path) as features:
+        groups = features.table.groups
+    seen: set[int] = set()
+    for point in points[:4]:
+        rows = load_arrays(listed.folder / "folds" / point["proba_file"])["rows"]
+        in_fold = set(groups[rows].tolist())
+        assert in_fold
+        assert not in_fold & seen
+        seen |= in_fold
+    message = r"class '\w+' has \d groups of images in train and val for 12 folds"
+    with pytest.raises(RunError, match=message):
+        folds_of(listed, 12, [])
 
 
 def test_every_image_of_train_and_val_is_measured_once(run: Run) -> None:
@@ -83,7 +107,8 @@ def test_held_out_probabilities_are_of_a_head_without_the_image(run: Run) -> Non
     with FeatureFile(run.features_path) as features:
         rows = np.sort(np.concatenate([features.rows("train"), features.rows("val")]))
         X, y = features.read(rows), features.table.labels[rows]
-        fold_of = content_folds(y, features.table.content_sha256[rows], 4, seed=0)
+        unit = together(features.table.content_sha256[rows], None)
+        fold_of = unit_folds(y, unit, 4, seed=0)
     np.testing.assert_array_equal(found.rows, rows)
     for fold in range(4):
         is_test, is_val = fold_of == fold, fold_of == (fold + 1) % 4

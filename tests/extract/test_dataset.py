@@ -166,7 +166,10 @@ def test_images_to_predict_are_found_at_any_depth(tmp_path: Path) -> None:
     assert names == ["top.png", "blue/000.png", "green/000.png", "red/000.png"]
 
 
-@pytest.mark.parametrize("path", ["/etc/passwd", "../secret.jpg", "a/../../secret.jpg"])
+@pytest.mark.parametrize(
+    "path",
+    ["/etc/passwd", "//etc/passwd", "../secret.jpg", "a/../../secret.jpg", "s3://bucket/1.jpg"],
+)
 def test_a_path_from_a_file_never_leaves_the_folder(tmp_path: Path, path: str) -> None:
     with pytest.raises(DataError, match="leaves the data folder"):
         image_path(tmp_path, path)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from extract.errors import DataError
-from extract.splits import assign_splits, check_splits, describe_rule, missing_splits
+from extract.splits import assign_splits, check_splits, describe_rule, draw_keys, missing_splits
 
 TRAIN, VAL, TEST = 0, 1, 2
 
@@ -64,6 +64,27 @@ def test_a_folder_that_names_all_three_is_taken_at_its_word() -> None:
 )
 def test_the_rule_in_words(given: list[str | None], rule: str) -> None:
     assert describe_rule(missing_splits(given), seed=7) == rule
+
+
+def test_the_rule_says_what_becomes_of_groups_and_of_images_without_a_split() -> None:
+    assert describe_rule(("val",), seed=7, has_groups=True) == (
+        "val 20% of train, the rest as the folder names it; by group, else by content hash, seed 7"
+    )
+    assert describe_rule((), seed=7, has_unnamed=True) == (
+        "as the folder names them, train where it names none"
+    )
+
+
+def test_a_group_is_drawn_by_its_name_and_an_image_without_one_by_its_content() -> None:
+    hashes = contents(600)
+    groups = [f"g{number // 3}" for number in range(300)] + [None] * 300
+    splits = assign_splits([None] * 600, draw_keys(hashes, groups), seed=0)
+    assert (np.ptp(splits[:300].reshape(100, 3), axis=1) == 0).all()
+    assert len(np.unique(splits[:300])) == 3
+    others = assign_splits([None] * 600, draw_keys(hashes[::-1], groups), seed=0)
+    np.testing.assert_array_equal(splits[:300], others[:300])
+    alone = assign_splits([None] * 600, hashes, seed=0)
+    np.testing.assert_array_equal(splits[300:], alone[300:])
 
 
 def test_another_share_of_val_is_carved_and_said() -> None:

@@ -16,6 +16,7 @@ from classify.doctor.finding import Examination, Finding, Severity
 from classify.doctor.script import ScriptSettings
 from extract.dataset import find_images
 from extract.errors import DataError
+from extract.sources.folder import Folder
 from extract.sources.source import Dataset
 
 
@@ -43,7 +44,7 @@ def examine_data(root: Path, script: ScriptSettings, say: Callable[[str], None])
     """
     given = read_class_indices(script.class_indices) if script.class_indices else None
     try:
-        dataset = find_images(root)
+        dataset = find_images(Folder(root))
     except DataError as error:
         return Examination(f"{root}: no data set.", [_no_data_set(root, error)])
     say(f"{root}: reading {len(dataset.images)} images of {len(dataset.classes)} classes")

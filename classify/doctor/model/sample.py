@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from extract.dataset import find_images
 from extract.errors import DataError, UnusableImageError
 from extract.read import ImageFile
-from extract.sources.folder import image_path
+from extract.sources.folder import Folder, image_path
 from extract.sources.source import LabelledImage
 from extract.stopwatch import Stopwatch
 from extract.stream import decoded_images
@@ -59,7 +59,7 @@ def draw_sample(root: Path, size_px: int, n_images: int = N_IMAGES) -> Sample:
     DataError
         If the folder cannot be worked with, or no image drawn can be used.
     """
-    dataset = find_images(root)
+    dataset = find_images(Folder(root))
     held_out = [image for image in dataset.images if image.given_split in ("val", "test")]
     drawn = _draw(held_out or list(dataset.images), n_images)
     paths = [image_path(root, image.path) for image in drawn]

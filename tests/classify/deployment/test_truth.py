@@ -21,6 +21,12 @@ def labels(folder: Path, *more: str) -> tuple[dict[str, str], str]:
     return named, "\n".join(said)
 
 
+def test_labels_come_from_folders_and_not_from_a_data_set_saved_there(tmp_path: Path) -> None:
+    folder = make(tmp_path, "red/1.png")
+    (folder / "dataset_dict.json").write_text('{"splits": ["train"]}')
+    assert labels(folder)[0] == {"red/1.png": "red"}
+
+
 @pytest.mark.parametrize(
     ("names", "layout"),
     [

@@ -4,6 +4,8 @@ import pytest
 
 from extract.errors import DataError
 from extract.sources.folder import Folder
+from extract.sources.huggingface import HuggingFace
+from extract.sources.manifest import Manifest
 from extract.sources.opening import open_source
 from extract.sources.remote import RemoteFolder
 
@@ -24,3 +26,25 @@ def test_an_address_is_far_away_and_nobody_is_asked(url: str) -> None:
 def test_no_password_gets_into_a_source() -> None:
     with pytest.raises(DataError, match="without a password"):
         open_source("https://me:hidden@host/photos")
+
+
+def test_lists_and_saved_data_sets_are_known_by_their_names_and_by_what_lies_there(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "photos.csv").mkdir()
+    (tmp_path / "saved").mkdir()
+    (tmp_path / "saved/dataset_dict.json").touch()
+    for name, expected in {
+        "photos": Folder,
+        "photos.csv": Folder,
+        "list.CSV": Manifest,
+        "list.tsv": Manifest,
+        "list.parquet": Manifest,
+        "saved": HuggingFace,
+    }.items():
+        path = tmp_path / name
+        for data in (path, str(path), f"file://{path}"):
+            assert type(open_source(data)) is expected
+            assert open_source(data).name == str(path)
+    for url in ("s3://bucket/list.csv", "zip://list.csv::s3://bucket/photos.zip"):
+        assert open_source(url) == Manifest(url)

@@ -35,6 +35,13 @@ def test_a_folder_that_is_no_data_set_is_one_severe_finding(
     assert str(tmp_path) in found.evidence[0]
 
 
+def test_a_saved_hugging_face_data_set_is_no_folder_of_files(tmp_path: Path) -> None:
+    for name in ("dataset_info.json", "state.json", "data-00000-of-00001.arrow"):
+        (tmp_path / name).touch()
+    (found,) = examine_data(tmp_path, ScriptSettings(), lambda _: None).findings
+    assert found.code == "no-data-set"
+
+
 def test_a_bad_file_of_class_indices_is_an_error_before_anything_is_read(tmp_path: Path) -> None:
     script = ScriptSettings(class_indices=tmp_path / "classes.json")
     said: list[str] = []

@@ -1,0 +1,285 @@
+"""Runs on lists of images, here and behind URLs."""
+
+import hashlib
+import os
+import pickle
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import fsspec
+import numpy as np
+import pytest
+
+from cache.fingerprint import Identity
+from cache.format import SPLITS, Table, group_number
+from cache.reader import FeatureFile
+from classify.labelled_files import images_of
+from classify.report.thumbnails import Thumbnails
+from extract.errors import DataError, UnusableImageError
+from extract.plan import plan_table
+from extract.settings import ExtractSettings
+from extract.sources.folder import Folder
+from extract.sources.manifest import Manifest
+from extract.sources.remote import UnansweredError
+from extract.stage import extract_features
+from tests.extract.sources.manifests import listed, write_csv, write_parquet
+
+
+@pytest.fixture
+def memory() -> Iterator[Any]:
+    """fsspec's store in memory, empty."""
+    store = fsspec.filesystem("memory")
+    yield store
+    store.rm("/", recursive=True)
+
+
+def rows_of(photos: Path) -> list[tuple[str, str]]:
+    """Path below the folder and class of each picture."""
+    return [
+        (path.relative_to(photos).as_posix(), path.parent.name)
+        for path in sorted(photos.rglob("*.png"))
+    ]
+
+
+def extract(
+    data: Path | str, settings: ExtractSettings, out: Path, said: list[str] | None = None
+) -> Table:
+    return extract_features(data, out, settings, (said if said is not None else []).append)
+
+
+def test_a_list_gives_what_its_folder_gives(
+    photos: Path, settings: ExtractSettings, tmp_path: Path
+) -> None:
+    lines = [f"{path},{label}" for path, label in rows_of(photos)]
+    write_csv(photos / "list.csv", "path,label", *reversed(lines))
+    folder = extract(photos, settings, tmp_path / "folder.h5")
+    listed = extract(photos / "list.csv", settings, tmp_path / "list.h5")
+    assert listed.digest() == folder.digest()
+    assert listed.paths == folder.paths
+    assert listed.groups is None
+    assert listed.weights is None
+    assert listed.config.data["layout"] == "manifest"
+
+
+@pytest.fixture
+def mixed(photos: Path, memory: Any) -> Path:
+    """A list of pictures beside it, elsewhere on this machine, and behind URLs."""
+    lines = []
+    for number, (path, label) in enumerate(rows_of(photos)):
+        data = (photos / path).read_bytes()
+        memory.pipe_file(f"/far/{path}", data)
+        listed = (f"photos/{path}", f"memory://far/{path}", f"file://{photos}/{path}")[number % 3]
+        lines.append(f"{listed},{label},{label}{number // 2},{1 + number % 2}")
+    return write_csv(photos.parent / "list.csv", "path,label,group,weight", *lines)
+
+
+def test_files_here_and_behind_urls_stand_in_one_list(
+    mixed: Path, photos: Path, settings: ExtractSettings, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    out = tmp_path / "features.h5"
+    table = extract(mixed, settings, out, said)
+    # file:// URLs of files beside the list are called what they are called there.
+    assert sum(path.startswith("photos/") for path in table.paths) == 60
+    assert sum(path.startswith("memory://far/") for path in table.paths) == 30
+    below = [path.removeprefix("memory://far/").removeprefix("photos/") for path in table.paths]
+    contents = [hashlib.sha256((photos / path).read_bytes()).digest() for path in below]
+    assert table.contents() == contents
+    numbers = {path: number for number, (path, _) in enumerate(rows_of(photos))}
+    assert table.weights is not None
+    assert table.groups is not None
+    assert table.weights.tolist() == [1 + numbers[path] % 2 for path in below]
+    assert table.groups.tolist() == [
+        group_number(f"{path.partition('/')[0]}{numbers[path] // 2}") for path in below
+    ]
+    assert "by group" in table.config.data["split"]
+    extract(mixed, settings, out, said)
+    assert said[-1].endswith("up to date, nothing to do")
+
+
+def test_a_change_of_weight_or_group_alone_is_written_and_nothing_extracted(
+    mixed: Path, settings: ExtractSettings, tmp_path: Path
+) -> None:
+    out = tmp_path / "features.h5"
+    before = extract(mixed, settings, out)
+    assert before.weights is not None
+    lines = mixed.read_text("utf-8").splitlines()
+    path, *others, weight = lines[-1].split(",")
+    write_csv(mixed, *lines[:-1], ",".join([path, *others, str(int(weight) + 5)]))
+    said: list[str] = []
+    after = extract(mixed, settings, out, said)
+    assert any("0 to extract" in line for line in said)
+    assert after.digest() != before.digest()
+    assert after.weights is not None
+    assert after.weights.sum() == before.weights.sum() + 5
+    with FeatureFile(out) as features:
+        assert features.table.equals(after)
+
+
+def test_pictures_are_found_again_without_the_list_being_read(
+    mixed: Path, settings: ExtractSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "features.h5"
+    extract(mixed, settings, out)
+    monkeypatch.setattr(Manifest, "find", None)
+    with FeatureFile(out) as features:
+        thumbnails = Thumbnails(features, images_of(features, None))
+        made = thumbnails.make(range(features.n_images), 8)
+    assert thumbnails.missing == {}
+    assert sorted(made) == list(range(90))
+
+
+def test_a_list_behind_a_url_lists_what_lies_beside_it(
+    photos: Path, memory: Any, settings: ExtractSettings, tmp_path: Path
+) -> None:
+    rows = rows_of(photos)
+    for path, _ in rows:
+        memory.pipe_file(f"/far/{path}", (photos / path).read_bytes())
+    names, labels = zip(*rows, strict=True)
+    write_parquet(tmp_path / "list.parquet", path=names, label=labels)
+    memory.pipe_file("/far/list.parquet", (tmp_path / "list.parquet").read_bytes())
+    table = extract("memory://far/list.parquet", settings, tmp_path / "list.h5")
+    assert table.digest() == extract(photos, settings, tmp_path / "folder.h5").digest()
+    assert table.config.data["folder"] == "memory://far/list.parquet"
+    assert Manifest("memory://far/list.parquet").file(names[0]).path == f"memory://far/{names[0]}"
+
+
+def test_files_that_are_not_there_are_rejected_and_named(
+    mixed: Path, settings: ExtractSettings, tmp_path: Path
+) -> None:
+    lines = mixed.read_text("utf-8").splitlines()
+    extra = ["photos/none.png,red,,1", "memory://far/none.png,red,,1", "/nowhere.png,red,,1"]
+    table = extract(write_csv(mixed, *lines, *extra), settings, tmp_path / "features.h5")
+    assert {each.path: each.reason for each in table.rejected} == {
+        "photos/none.png": "cannot be read: No such file or directory",
+        "file:///nowhere.png": "cannot be read: No such file or directory",
+        "memory://far/none.png": "no such file",
+    }
+
+
+def test_what_a_list_of_files_here_needs_is_read_here_and_its_stamps_are_those_of_a_folder(
+    photos: Path,
+) -> None:
+    write_csv(photos / "list.csv", "path,label", "red/000.png,red", "blue/000.png,blue")
+    source, paths = Manifest(str(photos / "list.csv")), ["red/000.png", "none.png"]
+    source.find()
+    assert source.is_near
+    np.testing.assert_array_equal(source.stamps(paths), Folder(photos).stamps(paths))
+    assert source.stamps(paths)[1].tolist() == [-1] * 4
+
+
+def test_stamps_of_urls_change_with_the_file_and_are_unknown_where_it_is_missing(
+    photos: Path, memory: Any
+) -> None:
+    memory.pipe_file("/a.png", b"1")
+    lines = ["memory://a.png,red", "red/000.png,blue", "memory://b.png,red"]
+    source = Manifest(str(write_csv(photos / "list.csv", "path,label", *lines)))
+    source.find()
+    assert not source.is_near
+    paths = ["memory://a.png", "red/000.png", "memory://b.png"]
+    before = source.stamps(paths)
+    assert before[2].tolist() == [-1] * 4
+    assert before[1, 0] == os.stat(photos / "red/000.png").st_size
+    memory.pipe_file("/a.png", b"2")
+    after = source.stamps(paths)
+    np.testing.assert_array_equal(before[1:], after[1:])
+    assert before[0].tolist() != after[0].tolist()
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "//etc/passwd", "../a.png", "http://h/../a.png"])
+def test_a_path_of_a_file_of_embeddings_that_no_list_could_hold_is_not_opened(path: str) -> None:
+    with pytest.raises(DataError, match="is not opened"):
+        Manifest("photos/list.csv").file(path)
+
+
+def test_a_url_in_a_file_of_embeddings_is_opened_only_where_a_list_was_its_source(
+    memory: Any, tmp_path: Path
+) -> None:
+    memory.pipe_file("/a.png", b"secret")
+    file = Manifest(str(tmp_path / "list.csv")).file("memory://a.png")
+    elsewhere = pickle.loads(pickle.dumps(file))  # noqa: S301, our own: as workers get it
+    assert elsewhere.read(elsewhere.path) == b"secret"
+    with pytest.raises(DataError, match="is not opened"):
+        Folder(tmp_path).file("memory://a.png")
+
+
+def test_a_store_that_does_not_answer_any_more_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def unanswered(url: str) -> bytes:
+        raise UnansweredError(f"no answer from {url}")
+
+    monkeypatch.setattr("extract.sources.remote.MOST_UNANSWERED", 3)
+    monkeypatch.setattr("extract.sources.manifest.read_url", unanswered)
+    source = Manifest("list.csv")
+    files = [source.file(f"s3://bucket/{number}.png") for number in range(3)]
+    for file in files[:2]:
+        with pytest.raises(UnansweredError):
+            file.read(file.path)
+    with pytest.raises(DataError, match=r"list\.csv: no answer for 3 files in a row"):
+        files[2].read(files[2].path)
+
+
+def random_lines(rng: random.Random) -> list[str]:
+    """Groups of a few pictures, of several classes; some pictures named for a split, some not."""
+    n_groups = rng.randint(2, 60)
+    given = [rng.choice(("", "train", "val", "test")) for _ in range(n_groups)]
+    lines = []
+    for number in range(200):
+        group = rng.randrange(n_groups) if rng.random() < 0.9 else None
+        split = given[group] if group is not None and rng.random() < 0.2 else ""
+        label = rng.choice("abc")
+        lines.append(f"{number},{label},{'' if group is None else f'g{group}'},{split}")
+    return lines
+
+
+def test_groups_never_straddle_splits(tmp_path: Path) -> None:
+    identity = Identity("mean-color", "none", "none", 16, "crop", "avg", "float32")
+    for seed in range(100):
+        rng = random.Random(seed)  # noqa: S311, no secret
+        lines = random_lines(rng)
+        dataset = listed(write_csv(tmp_path / "list.csv", "path,label,group,split", *lines))
+        # Some are copies of each other, and some cannot be read: perhaps those that name a split.
+        hashes = [
+            UnusableImageError("broken")
+            if rng.random() < 0.1
+            else hashlib.sha256(b"%d" % rng.randrange(150)).digest()
+            for _ in dataset.images
+        ]
+        table = plan_table(dataset, hashes, identity, ExtractSettings(seed=seed))
+        split_of = dict(zip(table.paths, table.splits.tolist(), strict=True))
+        splits_of: dict[str, set[int]] = {}
+        named: dict[str, str] = {}
+        for path, _, group, split in (line.split(",") for line in lines):
+            if group and path in split_of:
+                splits_of.setdefault(group, set()).add(split_of[path])
+            if group and split:
+                named[group] = split
+        assert all(len(splits) == 1 for splits in splits_of.values())
+        for group, split in named.items():
+            if split != "train":  # which val and test may be carved from
+                assert splits_of.get(group, {SPLITS.index(split)}) == {SPLITS.index(split)}
+
+
+def test_the_command_runs_on_a_list_and_names_the_line_of_a_mistake(
+    photos: Path, command: Callable[..., CompletedProcess[str]], tmp_path: Path
+) -> None:
+    lines = [f"{path},{label},x" for path, label in rows_of(photos)]
+    path = write_csv(photos / "list.csv", "path,label,note", *lines)
+    options = ("--out", tmp_path / "features.h5", "--backbone", "mean-color", "--size", 16)
+    done = command("extract", path, *options)
+    assert done.returncode == 0, done.stderr
+    assert f"note: {path}: columns not used: note" in done.stdout
+    assert "90 images" in done.stdout
+    write_csv(path, "path,label,note", *lines, "x.png,,x")
+    done = command("extract", path, *options)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == f"error: {path}, line 92: label is empty."
+
+
+def test_content_and_not_the_name_says_what_is_an_image(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "list.csv", "path,label", "a,red", "b.txt,blue")
+    assert [image.path for image in listed(path).images] == ["a", "b.txt"]

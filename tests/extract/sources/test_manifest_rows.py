@@ -1,0 +1,161 @@
+"""What a list may say of an image, and where it says what it may not."""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from extract.errors import DataError
+from extract.sources.source import LabelledImage
+from tests.extract.sources.manifests import listed, write_csv, write_parquet
+
+
+def test_columns_are_found_by_name_and_those_not_used_are_said(tmp_path: Path) -> None:
+    path = write_csv(
+        tmp_path / "list.csv",
+        " Label ,id,PATH,Weight,split,Group,size",
+        "cat,1,b.png,2,,,9",
+        " dog ,2, a.png ,0.5,Validation,g 1,9",
+    )
+    found = listed(path)
+    assert found.layout == "manifest"
+    assert found.notes == (f"{path}: columns not used: id, size",)
+    assert found.images == (
+        LabelledImage("a.png", "dog", "val", "g 1", 0.5),
+        LabelledImage("b.png", "cat", None, None, 2.0),
+    )
+
+
+def test_parquet_says_the_same_as_csv(tmp_path: Path) -> None:
+    csv = write_csv(
+        tmp_path / "a.csv", "path,label,split,group,weight", "1.png,7,train,5,1.5", "2.png,8,,,0.25"
+    )
+    parquet = write_parquet(
+        tmp_path / "a.parquet",
+        path=["1.png", "2.png"],
+        label=[7, 8],
+        split=["train", None],
+        group=["5", None],
+        weight=[1.5, 0.25],
+    )
+    assert listed(csv).images == listed(parquet).images
+    assert listed(parquet).notes == ()
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [
+        ([10, 2, -1, 0], ("-1", "0", "2", "10")),
+        (["10", "2", "cat"], ("10", "2", "cat")),
+        (["10", "02", "1"], ("02", "1", "10")),
+        (["b", "B", "ä", "a"], ("B", "a", "b", "ä")),
+    ],
+)
+def test_integers_are_in_the_order_of_numbers_and_all_else_in_that_of_text(
+    tmp_path: Path, labels: list, classes: tuple[str, ...]
+) -> None:
+    names = [f"{number}.png" for number in range(len(labels))]
+    parquet = write_parquet(tmp_path / "a.parquet", path=names, label=labels)
+    lines = [f"{name},{label}" for name, label in zip(names, labels, strict=True)]
+    csv = write_csv(tmp_path / "a.csv", "path,label", *lines)
+    assert listed(parquet).classes == listed(csv).classes == classes
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ("file,label", "no column path; found file, label"),
+        ("path;label", "no column path and no column label; found path;label"),
+        ("", "found no columns"),
+        ("path,label,Path", "a column stands twice: found path, label, Path"),
+        ("path,label,Label", r"several labels .* \(column label, Label\)"),
+        ("path,labels", r"several labels .* \(column labels\)"),
+        ("path,label_1,label_2", r"several labels .* \(column label_1, label_2\)"),
+        ("path,label,label2", r"several labels .* \(column label, label2\)"),
+    ],
+)
+def test_columns_that_are_not_clear_are_refused(tmp_path: Path, header: str, message: str) -> None:
+    path = write_csv(tmp_path / "list.csv", header)
+    with pytest.raises(DataError, match=f"{path}: .*{message}") as caught:
+        listed(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_list_of_labels_in_parquet_is_refused(tmp_path: Path) -> None:
+    path = write_parquet(tmp_path / "a.parquet", path=["a.png"], label=[["cat", "dog"]])
+    with pytest.raises(DataError, match=r"several labels for an image \(column label\)"):
+        listed(path)
+
+
+def test_a_list_of_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"a row for each image .* found none"):
+        listed(write_csv(tmp_path / "list.csv", "path,label"))
+    with pytest.raises(DataError, match="one class only, 'cat'"):
+        listed(write_csv(tmp_path / "list.csv", "path,label", "a.png,cat"))
+    with pytest.raises(DataError, match="expected a list of images, found nothing"):
+        listed(tmp_path / "nowhere.csv")
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (" ,cat,,,1", "path is empty"),
+        ("x.png,,,,1", "label is empty"),
+        ("x.png,cat|dog,,,1", r"label 'cat\|dog': expected one label, found several"),
+        ("x.png,cat,dev,,1", "split 'dev': expected train, val, valid, validation, test"),
+        ("x.png,cat,,,0", "weight '0': expected a positive, finite number"),
+        ("x.png,cat,,,-1", "weight '-1'"),
+        ("x.png,cat,,,nan", "weight 'nan'"),
+        ("x.png,cat,,,inf", "weight 'inf'"),
+        ("x.png,cat,,,1e-60", "weight '1e-60'"),
+        ("x.png,cat,,,1e60", "weight '1e60'"),
+        ("x.png,cat,,,", "weight ''"),
+        ("x.png,cat,,,heavy", "weight 'heavy'"),
+        ("x\0.png,cat,,,1", "holds a zero byte"),
+        ("./b.png,cat,,,1", r"path 'b\.png' is on line 3 already"),
+        ("{folder}/b.png,cat,,,1", r"path 'b\.png' is on line 3 already"),
+        ("x.png,cat,test,g,1", "group 'g' is in test here and in val on line 3"),
+        ("nothing://x.png,cat,,,1", "nothing://x.png: cannot be opened"),
+        ("http://me:hidden@host/x.png,cat,,,1", r"http://\.\.\.@host/x\.png: expected an address"),
+        ("http://host/x.png?sig=hidden,cat,,,1", r"http://host/x\.png\?\.\.\.: expected an addr"),
+        ("s3://b/../x.png,cat,,,1", r"path 's3://b/\.\./x\.png': expected the path or URL"),
+    ],
+)
+def test_a_row_that_is_wrong_is_named_with_its_line(tmp_path: Path, row: str, message: str) -> None:
+    path = write_csv(
+        tmp_path / "list.csv",
+        "path,label,split,group,weight",
+        "a.png,cat,,g,1",
+        "b.png,dog,val,g,1",
+        row.format(folder=tmp_path),
+    )
+    with pytest.raises(DataError, match=f"{path}, line 4: {message}"):
+        listed(path)
+
+
+def test_in_parquet_rows_are_counted_from_the_first_image_on(tmp_path: Path) -> None:
+    path = write_parquet(tmp_path / "a.parquet", path=["1", "2", "3", "2"], label=[1, 2, 3, 4])
+    with pytest.raises(DataError, match=r"a\.parquet, row 4: path '2' is on row 2 already"):
+        listed(path)
+    write_parquet(path, path=["1", "2", "3"], label=["a", "b", None])
+    with pytest.raises(DataError, match=r"a\.parquet, row 3: label is empty"):
+        listed(path)
+
+
+def test_a_group_goes_where_one_of_its_images_is_named_for(tmp_path: Path) -> None:
+    path = write_csv(
+        tmp_path / "list.csv",
+        "path,label,group,split",
+        *("1,a,g,", "2,b,g,test", "3,a,g,", "4,a,h,", "5,b,,val", "6,b,,"),
+    )
+    splits = {image.path: image.given_split for image in listed(path).images}
+    assert splits == {"1": "test", "2": "test", "3": "test", "4": None, "5": "val", "6": None}
+
+
+def test_of_many_repeated_paths_the_first_is_named(tmp_path: Path) -> None:
+    names = [f"{number}.png" for number in range(500)]
+    random.Random(0).shuffle(names)  # noqa: S311, no secret
+    lines = [f"{name},{number % 2}" for number, name in enumerate(names + names[:300])]
+    path = write_csv(tmp_path / "list.csv", "path,label", *lines)
+    with pytest.raises(DataError, match=f"line 502: path '{names[0]}' is on line 2 already"):
+        listed(path)
