@@ -53,8 +53,7 @@ def extract_dataset(
         any size; or the bytes of an image file, a scalar string. A label is an integer, an index
         into `classes`, or the name of a class, a scalar string.
     classes : sequence of str or None
-        Names of the classes; None where labels are names. In the feature file classes are sorted by
-        name, as ever, whatever their order here.
+        Names of the classes, in their order; None where labels are names, which are sorted then.
     out, settings, say
         See `extract.stage.extract_features`.
 
@@ -73,7 +72,7 @@ def extract_dataset(
     check_classes(classes)
     _check_spec(dataset, classes)
     images = partial(streamed, DATASET, dataset.as_numpy_iterator, _as_pair, classes)
-    return extract_features(ReadOnce(DATASET, TF_DATA, images), out, settings, say)
+    return extract_features(ReadOnce(DATASET, TF_DATA, classes or (), images), out, settings, say)
 
 
 def streamed(

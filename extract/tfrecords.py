@@ -49,7 +49,7 @@ def extract_tfrecords(
     records = load_tensorflow().data.TFRecordDataset(files, compression)
     as_pair = partial(_parse, image=image, label=label)
     images = partial(streamed, name, records.as_numpy_iterator, as_pair, classes)
-    return extract_features(ReadOnce(name, TFRECORD, images), out, settings, say)
+    return extract_features(ReadOnce(name, TFRECORD, classes or (), images), out, settings, say)
 
 
 def _parse(record: bytes, image: str, label: str) -> Pair:

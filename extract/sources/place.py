@@ -45,6 +45,7 @@ class Place:
         """
         try:
             if self.is_here:
+                os.stat(self.url)  # what is not there has a stamp, too: -1
                 return file_stamp(self.url)
             filesystem, path = open_url(self.url)
             return stamp(patiently(lambda: filesystem.info(path)))

@@ -10,7 +10,7 @@ from cache.format import Rejected
 from extract.errors import DataError
 from extract.read import ImageFile
 from extract.sources.shard_index import Entry
-from extract.sources.source import N_STAMPS, Found, LabelledImage, Listing
+from extract.sources.source import N_STAMPS, Found, LabelledImage, Listing, order_of_numbers
 
 TF_DATA, TFRECORD = "tf.data", "TFRecord"
 LAYOUTS = (TF_DATA, TFRECORD)
@@ -24,6 +24,8 @@ class ReadOnce:
     ----------
     name : str
     layout : {"tf.data", "TFRecord"}
+    class_order : sequence of str
+        Names of all classes, where whoever hands the images over has an order of them.
     images : callable
         Gives them from the first one on: the entry and the bytes of each.
     entries : list of Entry
@@ -32,6 +34,7 @@ class ReadOnce:
 
     name: str
     layout: str
+    class_order: Sequence[str] = ()
     images: Callable[[], Iterable[tuple[Entry, bytes]]] = tuple
     entries: list[Entry] = field(default_factory=list)
     is_near = True
@@ -39,7 +42,9 @@ class ReadOnce:
 
     def find(self) -> Listing:
         """What was there."""
-        return Listing(self.layout, [_found(entry) for entry in self.entries])
+        labels = {entry.class_name for entry in self.entries if entry.class_name}
+        order = self.class_order or order_of_numbers(labels)
+        return Listing(self.layout, [_found(entry) for entry in self.entries], order)
 
     def file(self, path: str, content: bytes | None = None) -> ImageFile:  # noqa: ARG002
         """Nothing but a `DataError`."""

@@ -17,7 +17,7 @@ from extract.sources.braces import expand_braces
 from extract.sources.layouts import SPLIT_FOLDERS
 from extract.sources.place import Place, absolute
 from extract.sources.shard_index import Entry, ShardIndex, read_index
-from extract.sources.source import N_STAMPS, Found, LabelledImage, Listing
+from extract.sources.source import N_STAMPS, Found, LabelledImage, Listing, order_of_numbers
 from extract.stream import N_READERS
 from extract.threads import map_ahead
 
@@ -105,9 +105,12 @@ class Shards:
     def find(self) -> Listing:
         """What the indexes say; `DataError` if one is missing: the shard was not read yet."""
         found: list[Found] = []
+        labels: set[str] = set()
         for shard in self.shards.values():
-            found += [_found(shard, entry) for entry in self._known(shard).entries]
-        return Listing(LAYOUT, found)
+            entries = self._known(shard).entries
+            found += [_found(shard, entry) for entry in entries]
+            labels |= {entry.class_name for entry in entries if entry.class_name}
+        return Listing(LAYOUT, found, order_of_numbers(labels))
 
     def file(self, path: str, content: bytes | None = None) -> ImageFile:
         """An image of it, whose bytes alone are read; `DataError` if no shard holds it."""

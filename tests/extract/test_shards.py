@@ -241,6 +241,20 @@ def test_without_classes_there_is_an_error_that_says_what_was_expected(
         extract()
 
 
+def test_classes_that_are_numbers_are_in_their_order(extract: Extraction, photos: Path) -> None:
+    for number, name in enumerate(ALL):
+        images = [path.read_bytes() for path in sorted(photos.rglob("*.png"))[number::3]]
+        members = [
+            each
+            for row, data in enumerate(images)
+            for each in ((f"{row}.png", data), (f"{row}.cls", b"%d" % (5 * (row % 3))))
+        ]
+        write_tar(extract.folder / name, members)
+    extract()
+    with FeatureFile(extract.out) as features:
+        assert features.classes == ("0", "5", "10")
+
+
 def test_a_dry_run_says_how_many_shards_and_writes_nothing(extract: Extraction) -> None:
     say = extract.said.append
     describe_plan(extract.data, extract.out, extract.settings, say)
