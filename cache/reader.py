@@ -313,9 +313,10 @@ def are_finite(embeddings: NDArray[Any]) -> NDArray[np.bool_]:
     return is_finite
 
 
-def are_positive(weights: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Whether each weight, float32 (n,), is positive and finite; bool (n,)."""
-    return np.isfinite(weights) & (weights > 0)
+def are_positive(weights: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
+    """Whether each weight, float (n,), is positive and finite; bool (n,)."""
+    is_positive: NDArray[np.bool_] = np.isfinite(weights) & (weights > 0)
+    return is_positive
 
 
 def damaged(path: Path, what: str) -> FeatureFileError:

@@ -46,6 +46,7 @@ class _Images(NamedTuple):
         Of the feature file.
     X : float32 (n_images, dim)
     y : int32 (n_images,)
+    weight : float32 (n_images,)
     fold_of : intp (n_images,)
         From 0 to n_folds - 1.
     n_folds, n_classes : int
@@ -54,6 +55,7 @@ class _Images(NamedTuple):
     rows: NDArray[np.intp]
     X: NDArray[np.float32]
     y: NDArray[np.int32]
+    weight: NDArray[np.float32]
     fold_of: NDArray[np.intp]
     n_folds: int
     n_classes: int
@@ -107,11 +109,12 @@ def cross_validate(
     rows = _train_and_val(features)
     table = features.table
     y, groups = table.labels[rows], None if table.groups is None else table.groups[rows]
+    weight = np.ones(len(rows), np.float32) if table.weights is None else table.weights[rows]
     unit = together(table.content_sha256[rows], groups)
     _check_classes(features, y, unit, n_folds)
     fold_of = unit_folds(y, unit, n_folds, seed)
     _check_folds(features, y, fold_of, n_folds)
-    images = _Images(rows, features.read(rows), y, fold_of, n_folds, len(features.classes))
+    images = _Images(rows, features.read(rows), y, weight, fold_of, n_folds, len(features.classes))
     stamp = study_stamp(features)
 
     def fit(name: str, head: Head, fold: int) -> Fit:
@@ -205,8 +208,8 @@ def _measure(head: Head, images: _Images, fold: int, path: Path) -> dict[str, An
     is_test = images.fold_of == fold
     is_val = images.fold_of == (fold + 1) % images.n_folds
     is_train = ~(is_test | is_val)
-    X, y = images.X, images.y
-    head.fit(X[is_train], y[is_train], X[is_val], y[is_val])
+    X, y, weight = images.X, images.y, images.weight
+    head.fit(X[is_train], y[is_train], X[is_val], y[is_val], weight[is_train], weight[is_val])
     proba = class_proba(head, X[is_test], images.n_classes)
     save_held_out(path, HeldOut(images.rows[is_test], proba))
     n_right = int((proba.argmax(axis=1) == y[is_test]).sum())

@@ -50,12 +50,13 @@ def learning_curve(
     """
     X, y = features.load("train")
     val = features.load("val")
+    weight, weight_val = features.weights("train"), features.weights("val")
     ranks = nested_ranks(y, seed)
 
     def fit_on(share: float) -> Callable[[Head], dict[str, Any]]:
         def work(head: Head) -> dict[str, Any]:
             rows = np.flatnonzero(ranks < share)
-            head.fit(X[rows], y[rows], *val)
+            head.fit(X[rows], y[rows], *val, weight[rows], weight_val)
             is_right = head.predict(val[0]) == val[1]
             top1 = wilson(int(is_right.sum()), len(is_right))
             right = np.packbits(is_right).tobytes().hex()

@@ -69,7 +69,8 @@ def train_heads(
         check_classes(features)
         counts = describe_counts(count_splits(features.splits))
         n_classes, dim = len(features.classes), features.dim
-        say(f"{run.features_path}: {counts}; {n_classes} classes, {dim} columns")
+        weighted = ", images weighted" if "weights" in features.optional else ""
+        say(f"{run.features_path}: {counts}; {n_classes} classes, {dim} columns{weighted}")
         training = _Training(run, features, heads, seed, settings, say, command)
         for name in sorted(heads, key=VOTE.__eq__):
             training.one(name)
@@ -211,12 +212,13 @@ class _Training:
     def _fitted(self, name: str) -> Head:
         if self._is_stored:
             return self.heads[name].fit_file(self.features, self.settings.machines)
-        return self.heads[name].fit(*self._load("train"), *self._load("val"))
+        train, val = self._load("train"), self._load("val")
+        return self.heads[name].fit(*train, *val, self._weights("train"), self._weights("val"))
 
     def _refitted(self, head: Head) -> Head:
         if self._is_stored:
             return head.refit_file(self.features, self.settings.machines)
-        return head.refit(*self._load("train", "val"))
+        return head.refit(*self._load("train", "val"), self._weights("train", "val"))
 
     def _is_left_out(self, name: str) -> bool:
         """Whether a head that nobody asked for by name is not to be had."""
@@ -264,7 +266,8 @@ class _Training:
             )
         classes = next(iter(heads.values())).classes_
         probas = {name: self.trained[name].val[:, classes] for name in heads}
-        return Vote.of_fitted(heads, probas, np.searchsorted(classes, self.y_val))
+        y_val = np.searchsorted(classes, self.y_val)
+        return Vote.of_fitted(heads, probas, y_val, self._weights("val"))
 
     def _proba(self, head: Head, split: str) -> NDArray[np.float32]:
         """Probabilities on a split; of a vote, from those that its members left behind."""
@@ -294,6 +297,9 @@ class _Training:
         if len(parts) == 1:
             return parts[0]
         return np.concatenate([X for X, _ in parts]), np.concatenate([y for _, y in parts])
+
+    def _weights(self, *splits: str) -> NDArray[np.float32]:
+        return np.concatenate([self.features.weights(split) for split in splits])
 
 
 def _digest(record: Record) -> str:

@@ -66,6 +66,8 @@ def finetune(
             say(f"{settings.name}: there already, with these settings (AGAIN=1 trains it again)")
             _say_result(features, kept, start, say)
             return
+        if "weights" in features.optional:
+            say("note: weights of images count for heads; here all images count alike")
         finetuning = Finetuning.open(run, features, start, settings, data, weights, device, say)
         finetuning.run(wanted)
         if finetuning.team.workers.is_chief:

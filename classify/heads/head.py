@@ -13,7 +13,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from cache.reader import FeatureFile, are_finite
+from cache.reader import FeatureFile, are_finite, are_positive
 from classify.arrays import load_arrays, save_arrays
 from classify.heads.parameters import check_parameters
 from classify.heads.stored import Embeddings, StoredRows, embedding_blocks
@@ -38,7 +38,7 @@ class Labelled(NamedTuple):
     y : intp (n_images,)
         Positions in `classes_`.
     weight : float64 (n_images,)
-        Positive: what each image counts for; ones without `class_weight`.
+        Positive: what each image counts for, by its class and by itself.
     """
 
     X: Embeddings
@@ -52,7 +52,7 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     A subclass stores its constructor's parameters under their own names, which
     :mod:`classify.heads.parameters` says the ranges of, and writes `_fit`, `_predict_proba`,
     `_save` and `_load`. A parameter `class_weight` (None, ``"balanced"`` or a mapping of label to
-    weight) becomes the weights that `_fit` is given.
+    weight), times the weights of images, becomes the weights that `_fit` is given.
 
     Attributes
     ----------
@@ -87,6 +87,8 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         y: ArrayLike,
         X_val: ArrayLike | None = None,
         y_val: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
     ) -> Self:
         """Fit on train; choose on val where it is given.
 
@@ -99,6 +101,8 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         X_val, y_val : arrays (n_val, dim) and (n_val,), optional
             To choose settings, to stop early, to fit the temperature. Without them the defaults are
             taken as they are.
+        sample_weight, sample_weight_val : arrays (n_images,) and (n_val,), optional
+            Positive: what each image counts for, beside the others of train, or of val.
 
         Returns
         -------
@@ -109,7 +113,8 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ------
         ValueError
             If an embedding is not finite (its row is named), shapes do not match, there is one
-            class only, a parameter is out of its range, or val holds a class that train does not.
+            class only, a parameter is out of its range, val holds a class that train does not, or
+            a weight is not a positive number.
         """
         self._check_parameters()
         embeddings, y = validate_data(self, X, y, dtype=np.float32, ensure_all_finite=False)
@@ -118,23 +123,25 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self._start(np.unique(y))
         if len(self.classes_) < 2:
             raise ValueError(f"expected at least 2 classes, found one class: {self.classes_[0]!r}")
-        val = None if X_val is None else self._validate_val(X_val, y_val)
-        return self._fit_labelled(self._labelled(embeddings, y), val)
+        val = None if X_val is None else self._validate_val(X_val, y_val, sample_weight_val)
+        return self._fit_labelled(self._labelled(embeddings, y, sample_weight), val)
 
-    def refit(self, X: ArrayLike, y: ArrayLike) -> Self:
+    def refit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """The same head with what was chosen on val, fitted anew on other embeddings.
 
         Parameters
         ----------
         X, y : arrays (n_images, dim) and (n_images,)
             Such as train and val together.
+        sample_weight : array (n_images,), optional
+            See `fit`.
 
         Returns
         -------
         Head
             Another one; it keeps this one's temperature.
         """
-        return self._as_chosen(lambda head: head.fit(X, y))
+        return self._as_chosen(lambda head: head.fit(X, y, sample_weight=sample_weight))
 
     def fit_file(
         self,
@@ -146,7 +153,7 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Parameters
         ----------
         features : FeatureFile
-            Its labels become `classes_`.
+            Its labels become `classes_`; its weights count.
         machines : Machines
             Where sums over train are computed; what else there is to do is done here.
 
@@ -162,8 +169,8 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             X_val = StoredRows(features, ("val",))
             # Images of val lie all over the file: reading them costs as much as reading train.
             is_small = X_val.size * X_val.dtype.itemsize <= VAL_SHARE * virtual_memory().available
-            y, y_val = train.labels(), X_val.labels()
-            return self._fit_stored(train, y, X_val[:] if is_small else X_val, y_val)
+            val = (X_val[:] if is_small else X_val, X_val.labels(), X_val.weights())
+            return self._fit_stored(train, val)
 
     def refit_file(
         self,
@@ -173,7 +180,7 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Like `refit`, on train and val of a feature file, which need not fit in memory."""
         with at_work(machines) as workers:
             both = StoredRows(features, ("train", "val"), machines, workers)
-            return self._as_chosen(lambda head: head._fit_stored(both, both.labels()))
+            return self._as_chosen(lambda head: head._fit_stored(both))
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float32]:
         """Probability of each class.
@@ -226,17 +233,17 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _fit_stored(
         self,
         X: StoredRows,
-        y: NDArray[np.integer],
-        X_val: Embeddings | None = None,
-        y_val: NDArray[np.integer] | None = None,
+        val: tuple[Embeddings, NDArray[np.integer], NDArray[np.float32]] | None = None,
     ) -> Self:
         self._check_parameters()
         if self.needs_memory:
             raise ValueError(f"{type(self).__name__} needs its embeddings in memory")
+        y = X.labels()
         self._start(np.unique(y))
         self.n_features_in_ = X.shape[1]
-        val = None if X_val is None else self._labelled(X_val, y_val)
-        return self._fit_labelled(self._labelled(X, y), val)
+        return self._fit_labelled(
+            self._labelled(X, y, X.weights()), None if val is None else self._labelled(*val)
+        )
 
     def _fit_labelled(self, train: Labelled, val: Labelled | None) -> Self:
         self._fit(train, val)
@@ -267,8 +274,9 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _check_parameters(self) -> None:
         check_parameters(self.get_params(deep=False))
 
-    def _labelled(self, X: Embeddings, y: Any) -> Labelled:
-        return Labelled(X, np.searchsorted(self.classes_, y), self._weights(y))
+    def _labelled(self, X: Embeddings, y: Any, sample_weight: ArrayLike | None = None) -> Labelled:
+        weight = self._weights(y) * relative_weights(sample_weight, len(y))
+        return Labelled(X, np.searchsorted(self.classes_, y), weight)
 
     def _weights(self, y: NDArray[Any]) -> NDArray[np.float64]:
         class_weight = getattr(self, "class_weight", None)
@@ -277,13 +285,15 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             class_weight = {label: class_weight.get(label, 1) for label in self.classes_.tolist()}
         return np.asarray(compute_sample_weight(class_weight, y), dtype=np.float64)
 
-    def _validate_val(self, X_val: Any, y_val: ArrayLike | None) -> Labelled:
+    def _validate_val(
+        self, X_val: Any, y_val: ArrayLike | None, sample_weight: ArrayLike | None
+    ) -> Labelled:
         X_val = self._validated(X_val, "X_val")
         y_val = np.asarray(y_val)
         unknown = np.setdiff1d(y_val, self.classes_)
         if len(unknown):
             raise ValueError(f"classes in val that train does not have: {unknown.tolist()}")
-        return self._labelled(X_val, y_val)
+        return self._labelled(X_val, y_val, sample_weight)
 
     def _validated(self, X: Any, name: str) -> NDArray[np.float32]:
         X = validate_data(self, X, dtype=np.float32, reset=False, ensure_all_finite=False)
@@ -332,6 +342,30 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _load(self, folder: Path) -> None:
         raise NotImplementedError
+
+
+def relative_weights(sample_weight: ArrayLike | None, n_images: int) -> NDArray[np.float64]:
+    """Weights of images beside each other, float64 (n_images,): their mean is 1; ones for None.
+
+    So strengths of regularisation and learning rates mean the same for weights of any size.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many, or one is not a positive, finite number.
+    """
+    if sample_weight is None:
+        return np.ones(n_images)
+    weight = np.asarray(sample_weight, dtype=np.float64)
+    if weight.shape != (n_images,):
+        raise ValueError(f"sample_weight: expected shape ({n_images},), found {weight.shape}")
+    bad = np.flatnonzero(~are_positive(weight))
+    if bad.size:
+        raise ValueError(
+            f"sample_weight: expected finite numbers above zero, found {weight[bad[0]]} in row "
+            f"{bad[0]}"
+        )
+    return weight / weight.mean()  # type: ignore[no-any-return]
 
 
 def saved_kind(folder: Path) -> str:

@@ -1,12 +1,12 @@
 """Embeddings that stay in their file, and are read as they are needed."""
 
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,8 @@ from extract.machines import Machines, Workers, here
 # Read at once, as float32: what a read costs besides its bytes is then little, and the few of them
 # that are in memory at a time are small.
 READ_BYTES = 32 << 20
+
+Number = TypeVar("Number", bound=np.generic)
 
 
 class StoredRows:
@@ -74,9 +76,16 @@ class StoredRows:
 
     def labels(self) -> NDArray[np.int32]:
         """Labels of all images of the splits, int32 (n_images,), index into the file's classes."""
+        return self._in_order(self._features.labels)
+
+    def weights(self) -> NDArray[np.float32]:
+        """What all images of the splits count for, float32 (n_images,); ones without weights."""
+        return self._in_order(self._features.weights)
+
+    def _in_order(self, of_split: Callable[[str], NDArray[Number]]) -> NDArray[Number]:
+        """What a split has of each image, for all splits, in the order of the file."""
         rows = np.concatenate([self._features.rows(split) for split in self._splits])
-        labels = np.concatenate([self._features.labels(split) for split in self._splits])
-        return labels[np.argsort(rows)]
+        return np.concatenate([of_split(split) for split in self._splits])[np.argsort(rows)]
 
     def spans(self) -> list[slice]:
         """Rows that are worth reading at once, one stretch after the other."""

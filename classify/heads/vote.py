@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 
-from classify.heads.head import Head, Labelled
+from classify.heads.head import Head, Labelled, relative_weights
 from classify.heads.kinds import load_alone
 
 WEIGHTS_FILE = "weights.json"
@@ -47,6 +47,7 @@ class Vote(Head):
         heads: Mapping[str, Head],
         probas: Mapping[str, NDArray[np.float32]],
         y: NDArray[np.integer],
+        sample_weight: ArrayLike | None = None,
     ) -> Self:
         """A vote of heads that are fitted already.
 
@@ -58,14 +59,17 @@ class Vote(Head):
             Of each on val.
         y : int (n_val,)
             Positions of the true labels of val in the classes.
+        sample_weight : array (n_val,), optional
+            What each image of val counts for.
         """
         first = next(iter(heads.values()))
         vote = cls(tuple((name, clone(head)) for name, head in heads.items()))
         vote._start(first.classes_)
         vote.n_features_in_ = first.n_features_in_
-        vote._weigh(heads, probas, y, np.ones(len(y)))
+        weight = relative_weights(sample_weight, len(y))
+        vote._weigh(heads, probas, y, weight)
         mixed = sum(weight * probas[name] for name, weight in vote.weights_.items())
-        vote._calibrate(np.asarray(mixed, dtype=np.float32), y, np.ones(len(y)))
+        vote._calibrate(np.asarray(mixed, dtype=np.float32), y, weight)
         return vote
 
     def _fit(self, train: Labelled, val: Labelled | None) -> None:
@@ -74,8 +78,11 @@ class Vote(Head):
         names = [name for name, _ in self.members]
         if len(set(names)) < len(names):
             raise ValueError(f"members: expected names that differ, found {names}")
-        more = () if val is None else (val.X, val.y)
-        heads = {name: clone(head).fit(train.X, train.y, *more) for name, head in self.members}
+        X_val, y_val, weight_val = val or (None, None, None)
+        heads = {
+            name: clone(head).fit(train.X, train.y, X_val, y_val, train.weight, weight_val)
+            for name, head in self.members
+        }
         if val is None:
             self._keep(heads, np.full(len(heads), 1 / len(heads)))
             return

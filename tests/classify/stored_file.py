@@ -12,7 +12,9 @@ from tests.benchmarks.food101_like import World
 from tests.cache.tables import IDENTITY
 
 
-def write_stored_file(path: Path, n_images: int, dim: int = 16, n_classes: int = 4) -> Path:
+def write_stored_file(
+    path: Path, n_images: int, dim: int = 16, n_classes: int = 4, is_weighted: bool = False
+) -> Path:
     """Images of train, val and test mixed at random; a class has more images than the next."""
     rng = np.random.default_rng(0)
     X, y = World(n_classes, dim).draw(n_images, seed=1)
@@ -28,6 +30,7 @@ def write_stored_file(path: Path, n_images: int, dim: int = 16, n_classes: int =
         classes=tuple(f"class {label}" for label in range(n_classes)),
         rejected=(),
         config=Config(IDENTITY, "none", {"folder": "photos", "seed": 0}),
+        weights=rng.uniform(0.1, 10, len(y)).astype(np.float32) if is_weighted else None,
     )
     parts = Parts(path, IDENTITY.fingerprint)
     write_features(path, table, parts.add(contents, X), dim)

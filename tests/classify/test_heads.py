@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
+from sklearn.utils.class_weight import compute_sample_weight
 
 from classify.arrays import load_arrays
 from classify.errors import RunError
@@ -257,6 +258,41 @@ def test_balanced_weights_help_a_rare_class(name: str) -> None:
     )
     found = [head.predict_proba(X_test)[:, 1].mean() for head in (plain, balanced)]
     assert found[1] > found[0] + 0.01
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "vote"])
+def test_weights_of_images_are_what_the_same_weights_of_classes_are(name: str) -> None:
+    X, y, X_val, y_val = separable(2)
+    rng = np.random.default_rng(0)
+    X, X_val = (array + rng.normal(size=array.shape).astype(np.float32) for array in (X, X_val))
+    y, y_val = (np.where(rng.random(len(each)) < 0.2, 0, each) for each in (y, y_val))
+    weight, weight_val = (compute_sample_weight("balanced", each) for each in (y, y_val))
+    wanted = create_head(name, seed=0).set_params(class_weight="balanced").fit(X, y, X_val, y_val)
+    # Their size says nothing: they are of images beside each other.
+    found = create_head(name, seed=0).fit(X, y, X_val, y_val, 2 * weight, 1000 * weight_val)
+    np.testing.assert_allclose(
+        found.predict_proba(X_val), wanted.predict_proba(X_val), rtol=1e-3, atol=1e-5
+    )
+    assert found.chosen_ == wanted.chosen_
+    plain = create_head(name, seed=0).fit(X, y, X_val, y_val)
+    assert np.abs(plain.predict_proba(X_val) - wanted.predict_proba(X_val)).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ([1.0, 0.0], "above zero, found 0.0 in row 1"),
+        ([np.nan, 1.0], "above zero, found nan in row 0"),
+        ([1.0], r"expected shape \(80,\), found \(1,\)"),
+    ],
+)
+def test_weights_that_cannot_be_are_refused(weights: list[float], message: str) -> None:
+    X, y, X_val, y_val = separable(2)
+    given = np.resize(weights, 1 if len(weights) == 1 else len(y))
+    with pytest.raises(ValueError, match=message):
+        create_head("ridge", seed=0).fit(X, y, X_val, y_val, sample_weight=given)
+    with pytest.raises(ValueError, match=message):
+        create_head("ridge", seed=0).fit(X, y, X_val, y_val, sample_weight_val=given)
 
 
 @every_learner

@@ -189,6 +189,22 @@ def test_the_round_is_chosen_as_early_stopping_chooses_it(features: FeatureFile)
     assert chosen == stopped.chosen_["rounds"]
 
 
+@pytest.mark.parametrize("name", ["ridge", "logreg"])
+def test_weights_of_images_count_from_the_file_as_in_memory(tmp_path: Path, name: str) -> None:
+    path = write_stored_file(tmp_path / "weighted.h5", n_images=1000, is_weighted=True)
+    with FeatureFile(path) as features:
+        data = (*features.load("train"), *features.load("val"))
+        weights = [features.weights(split) for split in ("train", "val")]
+        found = made(name).fit_file(features)
+        assert_same(found, made(name).fit(*data, *weights), features, atol=1e-3)
+        X, _ = features.load("test")
+        unweighted = made(name).fit(*data)
+        assert np.abs(found.predict_proba(X) - unweighted.predict_proba(X)).max() > 1e-2
+        both = StoredRows(features, ("train", "val")).weights()
+        is_one = np.isin(np.arange(features.n_images), features.rows("test"), invert=True)
+        np.testing.assert_array_equal(both, features.table.weights[is_one])
+
+
 def test_a_network_learns_from_the_file(features: FeatureFile) -> None:
     found = made("mlp-128", max_epochs=20).fit_file(features)
     X, y = features.load("test")

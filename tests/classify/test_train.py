@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -11,10 +12,13 @@ from classify.heads.head import Head
 from classify.heads.registry import HEADS, load_head
 from classify.report.write import write_report
 from classify.run import Run
-from classify.settings import TrainSettings
+from classify.settings import ALWAYS, NEVER, TrainSettings
 from classify.train import MEMORY_SHARE, class_proba, train_heads
 from extract.machines import DASK, Machines
+from extract.settings import ExtractSettings
+from extract.stage import extract_features
 from tests.cache.test_reader import rewrite
+from tests.extract.sources.manifests import write_csv
 
 
 def quiet(_: str) -> None:
@@ -199,6 +203,31 @@ def test_changed_features_and_damaged_heads_are_trained_again(run: Run) -> None:
         labels[0] = 1 - labels[0]
         rewrite(file, "labels", labels)
     assert "reused" not in said_by(run, ["centroid"])[0]
+
+
+@pytest.mark.parametrize("stream", [NEVER, ALWAYS])
+def test_weights_of_a_list_reach_the_heads_and_other_weights_train_anew(
+    photos: Path, settings: ExtractSettings, stream: str
+) -> None:
+    names = sorted(path.relative_to(photos) for path in photos.rglob("*.png"))
+    run = Run(photos.parent / "weighted/features.h5")
+
+    def log_odds_of_blue(weight: float) -> float:
+        """That of chance, before its temperature."""
+        lines = [f"{name},{name.parent},{weight if 'blue' in str(name) else 1}" for name in names]
+        write_csv(photos / "list.csv", "path,label,weight", *lines)
+        extract_features(photos / "list.csv", run.features_path, settings, quiet)
+        said: list[str] = []
+        train_heads(run, ["prior", "vote", "ridge"], 0, said.append, TrainSettings(stream=stream))
+        assert "images weighted" in said[0]
+        assert not any("reused" in line for line in said)
+        with FeatureFile(run.features_path) as features:
+            head = load_head(run.find("prior", features).folder)
+            blue, green, _ = np.log(head.predict_proba(np.zeros((1, features.dim), "f4"))[0])
+        return float(blue - green) * head.temperature_
+
+    first, second = log_odds_of_blue(9.0), log_odds_of_blue(0.5)
+    assert first - second == pytest.approx(np.log(9.0 / 0.5), abs=0.05)
 
 
 def test_a_vote_is_its_members_and_follows_them(run: Run) -> None:

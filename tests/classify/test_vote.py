@@ -52,6 +52,22 @@ def test_a_vote_of_fitted_heads_is_their_average_and_is_saved_with_them(tmp_path
     )
 
 
+def test_a_vote_counts_what_the_images_of_val_count() -> None:
+    X, y, _, y_val = separable(2)
+    heads = {"a": Ridge().fit(X, y), "b": Ridge().fit(X, y)}
+    is_first = np.arange(len(y_val)) // 2 % 2 == 0
+    certain = np.where(y_val[:, None] == np.arange(2), 0.9, 0.1).astype(np.float32)
+    # Each member knows half of the images.
+    probas = {
+        "a": np.where(is_first[:, None], certain, np.float32(0.5)),
+        "b": np.where(is_first[:, None], np.float32(0.5), certain),
+    }
+    plain = Vote.of_fitted(heads, probas, y_val)
+    weighted = Vote.of_fitted(heads, probas, y_val, np.where(is_first, 30, 10))
+    assert plain.weights_["a"] == pytest.approx(0.5)
+    assert weighted.weights_["a"] > 0.7
+
+
 @pytest.mark.parametrize("members", [(), (("a", Ridge()), ("a", Ridge()))])
 def test_no_members_and_equal_names_are_refused(members: tuple[tuple[str, Ridge], ...]) -> None:
     X, y, _, _ = separable(2)
