@@ -177,6 +177,13 @@ def test_many_are_read_at_a_time(in_store: Extraction) -> None:
     assert in_store.store.layer.most_at_once > 12
 
 
+def test_what_a_user_configured_for_the_library_holds() -> None:
+    configured = {"s3": {"config_kwargs": {"max_pool_connections": 3, "region_name": "here"}}}
+    options = remote._options(f"s3://{BUCKET}", configured)
+    assert options["config_kwargs"] == configured["s3"]["config_kwargs"]
+    assert remote._options("gs://bucket", configured) == {}
+
+
 def test_what_fails_for_a_while_is_tried_again(in_store: Extraction, pauses: list[float]) -> None:
     troubles = {"red/001.png": [500, 503, 500], "blue/002.png": [CUT_OFF]}
     for path, found in troubles.items():
