@@ -33,6 +33,8 @@ class Layer:
     ----------
     gets : Counter
         Requests for the content of each object, by its key; of listings, under the empty one.
+    n_others : int
+        Requests of other kinds.
     troubles : dict of str to list of int
         By key, what its next requests get in place of an answer: a status, `CUT_OFF` or `HANG`.
         Listings have an empty key.
@@ -45,6 +47,7 @@ class Layer:
     def __init__(self, store: Any, seconds: float = 0.0) -> None:
         self.store, self.seconds = store, seconds
         self.gets: Counter[str] = Counter()
+        self.n_others = 0
         self.troubles: dict[str, list[int]] = {}
         self.most_at_once = self._at_once = 0
         self._lock, self._let_go = threading.Lock(), threading.Event()
@@ -53,7 +56,7 @@ class Layer:
         """Forget what was counted, and answer."""
         self.gets.clear()
         self.troubles.clear()
-        self.seconds, self.most_at_once = 0.0, 0
+        self.seconds, self.most_at_once, self.n_others = 0.0, 0, 0
 
     def let_go(self) -> None:
         """End what hangs."""
@@ -63,6 +66,7 @@ class Layer:
         """Answer a request, as WSGI wants it."""
         bucket, _, key = environ["PATH_INFO"].lstrip("/").partition("/")
         if environ["REQUEST_METHOD"] != "GET" or bucket != BUCKET:
+            self.n_others += 1
             return self.store(environ, start)  # type: ignore[no-any-return]
         with self._lock:
             self.gets[key] += 1
@@ -88,10 +92,8 @@ class Layer:
         return [body]
 
 
-class KeepAlive(WSGIRequestHandler):
-    """Several requests over one connection, as object stores do, and no log."""
-
-    protocol_version = "HTTP/1.1"
+class Quiet(WSGIRequestHandler):
+    """Werkzeug's own, without a log."""
 
     def log(self, *_: object) -> None:
         """Say nothing."""
@@ -119,9 +121,7 @@ class ObjectStore:
 
     def __init__(self, seconds: float = 0.0) -> None:
         self.layer = Layer(DomainDispatcherApplication(create_backend_app), seconds)
-        self._server = make_server(
-            "127.0.0.1", 0, self.layer, threaded=True, request_handler=KeepAlive
-        )
+        self._server = make_server("127.0.0.1", 0, self.layer, threaded=True, request_handler=Quiet)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 

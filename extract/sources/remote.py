@@ -20,6 +20,7 @@ from extract.sources.layouts import label_paths
 from extract.sources.listing import NOTHING, Files, files_below, is_archive, join
 from extract.sources.patience import is_lasting, patiently, words
 from extract.sources.source import Listing
+from extract.stream import N_READERS
 
 EXTRA = "make install EXTRAS=remote (pip install fsspec s3fs; gcsfs, adlfs ... for other stores)"
 # A file that takes longer is given up, and tried again: some connections hang without an end.
@@ -157,7 +158,7 @@ def open_url(url: str) -> tuple[Any, str]:
     except ImportError as error:
         raise DataError(f"{url}: to read it, {EXTRA}.") from error
     try:
-        filesystem, path = fsspec.core.url_to_fs(url)
+        filesystem, path = fsspec.core.url_to_fs(url, **_options(url, fsspec.config.conf))
     except (ImportError, ValueError) as error:
         raise DataError(
             f"{url}: cannot be opened ({words(error)}). To read it, {EXTRA}."
@@ -170,6 +171,18 @@ def open_url(url: str) -> tuple[Any, str]:
     except Exception as error:  # each store has errors of its own
         raise DataError(f"{url}: cannot be opened ({words(error)}).") from error
     return filesystem, path
+
+
+def _options(url: str, configured: dict[str, Any]) -> dict[str, Any]:
+    """What s3fs lacks for many small files.
+
+    By itself it asks for the size of each before it reads it, over ten connections.
+    """
+    if not url.startswith("s3://"):
+        return {}
+    connections = {"max_pool_connections": N_READERS}
+    configured = configured.get("s3", {}).get("config_kwargs", {})
+    return {"max_concurrency": 1, "config_kwargs": connections | configured}
 
 
 def read_remote(

@@ -34,7 +34,7 @@ class IndexPages(SimpleHTTPRequestHandler):
             super().do_GET()
             return
         names = [f"{each.name}/" if each.is_dir() else each.name for each in folder.iterdir()]
-        links = ["?C=N;O=D", "./", "../", *names]
+        links = ["?C=N;O=D", "./", "../", self.path, *names]
         page = "".join(f'<a href="{link}">{link}</a>\n' for link in links).encode()
         self.send_response(200)
         self.send_header("Content-Type", "text/html")
