@@ -95,9 +95,11 @@ def test_the_tree_in_the_contributing_guide_is_the_tree() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/validation-at-chance.md"]
+    "name",
+    ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
+    + [f"docs/{page}.md" for page in ("validation-at-chance", "sources", "scale")],
 )
 def test_links_lead_somewhere(name: str) -> None:
     text = (ROOT / name).read_text("utf-8")
-    for target in re.findall(r"\]\(([^)#:]+)\)", text):
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
         assert ((ROOT / name).parent / target).exists(), target
