@@ -79,7 +79,7 @@ machines = $(call option,jobs,$(JOBS)) $(call option,backend,$(BACKEND)) \
 	   $(call option,scheduler,$(SCHEDULER))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo food101 features verify heads report open compare finetune preset origin predict export serve doctor test check format bench-cache bench-extract bench-heads bench-report bench-finetune bench-remote bench-serve clean named
+.PHONY: help install demo food101 features verify heads report open compare finetune preset origin predict export serve doctor test check format bench-cache bench-extract bench-heads bench-report bench-finetune bench-remote bench-scale bench-serve clean named
 
 help: ## this help
 	@echo "Cache a frozen network's embeddings once, then train and compare heads in seconds."
@@ -278,6 +278,9 @@ bench-report: .venv/.ready-dev ## the report at Food-101's size: runs/bench/repo
 
 bench-remote: .venv/.ready-dev ## an object store 50 ms away against a folder: runs/bench/remote.json
 	@.venv/bin/python -m tests.benchmarks.remote
+
+bench-scale: .venv/.ready-dev ## seconds and memory against rows, to 10 million: runs/bench/scale.json
+	@.venv/bin/python -m tests.benchmarks.scale
 
 bench-serve: .venv/.ready-dev named ## requests together against one by one: runs/bench/serve.json
 	@.venv/bin/python -m tests.benchmarks.serve "$(RUN)" $(call option,head,$(HEAD)) \
