@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 from tests.benchmarks.results import ROOT, Result, report
@@ -73,7 +74,7 @@ def probe(size: int, name: str, *command: object) -> dict[str, float]:
 def growth(found: dict[int, dict[str, dict[str, float]]]) -> Iterator[Result]:
     """Processor seconds of each size beside those of the one before, times the rows."""
     sizes = list(found)
-    for before, size in zip(sizes, sizes[1:], strict=False):
+    for before, size in pairwise(sizes):
         for name in TASKS:
             linear = found[before][name]["cpu"] * size / before
             peer = f"those of {before} rows, in proportion"
