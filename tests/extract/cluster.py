@@ -140,8 +140,8 @@ def main() -> int:
     workers.FEWEST_ROWS = BLOCK_ROWS
     find_images = stage.find_images
 
-    def find_held(data: str | Path | Source):
-        return find_images(HeldFolder(Path(str(data))))
+    def find_held(source: Source):
+        return find_images(HeldFolder(Path(source.name)))
 
     stage.find_images = find_held
     return cli.run(command.main)
