@@ -276,7 +276,7 @@ def test_a_head_that_is_not_made_of_layers_is_refused(run: Run) -> None:
 
 
 def test_moved_images_are_asked_for(own_run: Run, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="Name it with --data"):
+    with pytest.raises(RunError, match="Name the folder with --data"):
         finetune(own_run, replace(FAST, seed=9), tmp_path / "gone", None, quiet)
 
 
