@@ -1,7 +1,5 @@
 """Open a feature file: what every later step starts from."""
 
-import json
-import os
 from collections.abc import Iterator
 from functools import cached_property
 from itertools import chain
@@ -9,32 +7,29 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from cache.blocks import CheckedDataset
-from cache.errors import WAY_OUT, FeatureFileError, HeadbenchError
+from cache.errors import HeadbenchError
 from cache.fingerprint import Identity
 from cache.format import (
-    ATTRIBUTES,
-    COLUMNS,
     DATASETS,
-    FORMAT,
-    FORMAT_VERSION,
-    OPTIONAL,
-    REJECTED,
     SPLITS,
-    VIRTUAL_VERSION,
-    Config,
     Rejected,
     Table,
     alone,
-    attributes_checksum,
     digest_of,
     row_hashes,
 )
-from cache.hdf5 import open_hdf5
+from cache.layout import (
+    check_layout,
+    damaged,
+    open_feature_file,
+    optional_datasets,
+    read_attribute,
+    read_config,
+)
 from cache.runs import is_virtual, part_rows
 
 
@@ -71,17 +66,17 @@ class FeatureFile:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._file = _open(self.path)
+        self._file = open_feature_file(self.path)
         try:
-            self.config = _read_attributes(self.path, self._file)
+            self.config = read_config(self.path, self._file)
             self._parts = part_rows(self._file) if is_virtual(self._file) else None
-            self.optional = _optional(self.path, self._file)
+            self.optional = optional_datasets(self.path, self._file)
             elsewhere = {"embeddings": self._parts}
             self._datasets = {
                 name: CheckedDataset(self._file, name, elsewhere.get(name))
                 for name in (*DATASETS, *self.optional)
             }
-            _check_layout(self.path, self._file, self._datasets)
+            check_layout(self.path, self._file, self._datasets)
             self.classes = tuple(self._datasets["classes"].strings())
         except BaseException:
             self._file.close()
@@ -117,7 +112,7 @@ class FeatureFile:
     @property
     def created_by(self) -> str:
         """Name and version of the program that wrote the file."""
-        return str(_attribute(self.path, self._file, "created_by"))
+        return str(read_attribute(self.path, self._file, "created_by"))
 
     @property
     def identity(self) -> Identity:
@@ -317,93 +312,3 @@ def are_positive(weights: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
     """Whether each weight, float (n,), is positive and finite; bool (n,)."""
     is_positive: NDArray[np.bool_] = np.isfinite(weights) & (weights > 0)
     return is_positive
-
-
-def damaged(path: Path, what: str) -> FeatureFileError:
-    """The error for a file that is not as it was written."""
-    return FeatureFileError(f"{path}: damaged: {what}. {WAY_OUT}")
-
-
-def _open(path: Path) -> h5py.File:
-    if not path.exists():
-        raise FeatureFileError(f"{path}: no such file. 'make features DATA=folder' makes it.")
-    if path.is_dir():
-        raise FeatureFileError(f"{path}: expected a feature file, found a folder.")
-    if not os.access(path, os.R_OK):
-        raise FeatureFileError(f"{path}: may not be read by you. Change its permissions.")
-    return open_hdf5(path)
-
-
-def _optional(path: Path, file: h5py.File) -> tuple[str, ...]:
-    try:
-        return tuple(name for name in OPTIONAL if name in file)
-    except (KeyError, OSError, RuntimeError, ValueError) as error:
-        raise damaged(path, "its datasets cannot be listed") from error
-
-
-def _read_attributes(path: Path, file: h5py.File) -> Config:
-    values = {name: _attribute(path, file, name) for name in ATTRIBUTES}
-    _check_version(path, values)
-    noted = _attribute(path, file, "attributes", group="checksums")
-    if str(noted) != str(attributes_checksum(values.values())):
-        raise damaged(path, "the attributes do not match their checksum")
-    try:
-        raw: dict[str, Any] = json.loads(values["config"])
-        config = Config(**{**raw, "identity": Identity(**raw["identity"])})
-    except (KeyError, TypeError, ValueError) as error:
-        raise damaged(path, f"attribute config: {error!r}") from error
-    if config.identity.fingerprint != values["fingerprint"]:
-        raise damaged(path, "attribute fingerprint is not that of config")
-    return config
-
-
-def _attribute(path: Path, file: h5py.File, name: str, group: str = "/") -> Any:
-    try:
-        value = file[group].attrs.get(name)
-        if isinstance(value, np.ndarray):
-            return tuple(map(_decoded, value.tolist()))
-        return _decoded(value)
-    except (KeyError, OSError, RuntimeError, ValueError) as error:
-        raise damaged(path, f"attribute {name} cannot be read") from error
-
-
-def _decoded(value: Any) -> Any:
-    return value.decode() if isinstance(value, bytes) else value
-
-
-def _check_version(path: Path, values: dict[str, Any]) -> None:
-    if str(values["format"]) != FORMAT:
-        raise FeatureFileError(
-            f"{path}: expected a feature file (attribute format = {FORMAT!r}), found "
-            f"{values['format']!r}: an HDF5 file of another program. Name the file made by "
-            "'make features'."
-        )
-    version = values["format_version"]
-    if str(version) not in map(str, (FORMAT_VERSION, VIRTUAL_VERSION)):
-        raise FeatureFileError(
-            f"{path}: has format version {version}, this headbench reads versions "
-            f"{FORMAT_VERSION} and {VIRTUAL_VERSION}. Upgrade headbench, or write another file "
-            "with it."
-        )
-
-
-def _check_layout(path: Path, file: h5py.File, datasets: dict[str, CheckedDataset]) -> None:
-    for name, dataset in datasets.items():
-        expected, row_shape = (DATASETS | OPTIONAL)[name]
-        found = "utf-8" if dataset.dtype.kind == "S" else dataset.dtype.name
-        is_shaped = len(dataset.shape) == 1 + len(row_shape) and all(
-            wanted in ("dim", length)
-            for wanted, length in zip(row_shape, dataset.shape[1:], strict=True)
-        )
-        if found not in expected or not is_shaped:
-            raise damaged(
-                path,
-                f"/{name} is {found} {dataset.shape}, expected {' or '.join(expected)} "
-                f"(n, {', '.join(map(str, row_shape))})",
-            )
-    for names in ((*COLUMNS, *OPTIONAL), REJECTED):
-        lengths = {name: len(datasets[name]) for name in names if name in datasets}
-        if len(set(lengths.values())) > 1:
-            raise damaged(path, f"datasets differ in length: {lengths}")
-    if _attribute(path, file, "names", group="splits") != SPLITS:
-        raise damaged(path, f"attribute names of /splits is not {', '.join(SPLITS)}")

@@ -8,6 +8,7 @@ from cache.parts import Location
 from cache.writer import created_by
 from extract.errors import WAY_ON, DataError
 from extract.hashes import TICK_NS
+from extract.known_contents import KnownContents
 from extract.machines import Machines
 from extract.one_pass import OnePass, Streamed
 from extract.read import ImageFile
@@ -21,7 +22,6 @@ from extract.workers import (
     MOST_ROWS,
     BlockDone,
     BlockJob,
-    KnownContents,
     blocks_done,
     whoami,
     work_at,

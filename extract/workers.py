@@ -1,14 +1,11 @@
 """Files embedded here, or in blocks by other processes, each of which loads the network once."""
 
-import fcntl
 import os
 import socket
-import tempfile
 import threading
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,10 +16,12 @@ from cache.fingerprint import Identity
 from cache.parts import Location
 from cache.writer import created_by
 from extract.backbones import Openable
-from extract.devices import NVIDIA_GPUS, share_cores
+from extract.devices import share_cores
 from extract.embedder import Embedder
 from extract.errors import WAY_ON, ClusterError, WeightsError
+from extract.known_contents import KnownContents
 from extract.machines import Machines, at_work
+from extract.pinning import pin_gpu
 from extract.read import ImageFile
 from extract.settings import Runtime
 from extract.stopwatch import Stopwatch
@@ -61,33 +60,6 @@ class BlockDone(NamedTuple):
     def n_embedded(self) -> int:
         """How many of its files went through the network."""
         return sum(each.location is not None for each in self.outcomes)
-
-
-@dataclass(frozen=True)
-class KnownContents:
-    """Contents whose embeddings are there, in 8 bytes each: for other processes.
-
-    The odds that a new content is taken for one of a million are 1 in 10^13; even then it is found
-    missing at the end, and embedded.
-
-    Attributes
-    ----------
-    prefixes : uint64 (n_known,)
-        The first 8 bytes of each, ascending.
-    """
-
-    prefixes: NDArray[np.uint64]
-
-    @classmethod
-    def of(cls, contents: Iterable[bytes]) -> "KnownContents":
-        """Those of some SHA-256 digests."""
-        whole = b"".join(content[:8] for content in contents)
-        return cls(np.sort(np.frombuffer(whole, dtype=">u8").astype(np.uint64)))
-
-    def __contains__(self, content: object) -> bool:
-        wanted = np.uint64(int.from_bytes(bytes(content)[:8]))  # type: ignore[call-overload]
-        position = np.searchsorted(self.prefixes, wanted)
-        return bool(position < len(self.prefixes) and self.prefixes[position] == wanted)
 
 
 @dataclass(frozen=True)
@@ -305,33 +277,3 @@ def work_at(
 def whoami() -> str:
     """What to call this process."""
     return f"worker {os.getpid()} on {socket.gethostname()}"
-
-
-@cache
-def pin_gpu() -> int | None:
-    """Take a GPU of this machine for this process, before TensorFlow is imported.
-
-    Returns
-    -------
-    int or None
-        Which; None where there are none, or somebody has chosen already (CUDA_VISIBLE_DEVICES).
-    """
-    n_gpus = len(list(NVIDIA_GPUS.glob("*")))
-    if "CUDA_VISIBLE_DEVICES" in os.environ or not n_gpus:
-        return None
-    # More processes than GPUs: they share.
-    taken = next(filter(_take, range(n_gpus)), os.getpid() % n_gpus)
-    os.environ["CUDA_VISIBLE_DEVICES"] = str(taken)
-    return taken
-
-
-def _take(number: int) -> bool:
-    """Hold a lock for as long as this process lives; whoever has it has the GPU."""
-    path = Path(tempfile.gettempdir()) / f"headbench-gpu-{os.getuid()}-{number}.lock"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return False
-    return True

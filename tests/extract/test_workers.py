@@ -3,8 +3,6 @@
 import os
 import pickle
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,11 +15,13 @@ from extract import workers
 from extract.backbones import MeanColor
 from extract.errors import ClusterError, DataError, WeightsError
 from extract.keras_backbone import KerasBackbone
+from extract.known_contents import KnownContents
 from extract.machines import Machines
+from extract.pinning import pin_gpu
 from extract.read import ImageFile
 from extract.settings import ExtractSettings, Runtime
 from extract.stage import extract_features
-from extract.workers import BlockDone, BlockJob, KnownContents, OpenOnce, block_rows, embed_block
+from extract.workers import BlockDone, BlockJob, OpenOnce, block_rows, embed_block
 from tests.conftest import ROOT
 from tests.extract.test_faults import content_of
 from tests.extract.test_work import files, job_in
@@ -36,9 +36,9 @@ def as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A worker's settings of its own process must not outlive a test."""
     monkeypatch.setattr(workers, "_OPEN", {})
     monkeypatch.setattr(workers, "share_cores", lambda _: None)
-    workers.pin_gpu.cache_clear()
+    pin_gpu.cache_clear()
     yield
-    workers.pin_gpu.cache_clear()
+    pin_gpu.cache_clear()
 
 
 def order(folder: Path, **changes: object) -> BlockJob:
@@ -246,17 +246,6 @@ def test_known_contents_that_collide_are_found_missing_and_embedded(
     assert content_of(tmp_path / "f.h5") == wanted
 
 
-def test_known_contents_are_those_with_the_same_first_eight_bytes() -> None:
-    contents = [bytes([number]) * 32 for number in (7, 255, 0, 128)]
-    known = KnownContents.of(contents)
-    assert all(content in known for content in contents)
-    assert bytes([7]) * 8 + bytes(24) in known
-    assert bytes([7]) * 7 + bytes(25) not in known
-    assert bytes([255]) * 7 + bytes(25) not in known
-    assert bytes(32) not in KnownContents.of([])
-    assert known.prefixes.nbytes == 8 * len(contents)
-
-
 def test_several_processes_make_the_very_file_of_one(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -308,53 +297,3 @@ def test_a_lost_process_or_an_error_in_it_ends_the_run_and_the_next_goes_on(
     extract_features(photos, out, SETTINGS, said.append, Machines(2))
     assert any(f"({n_finished} more are finished already)" in line for line in said)
     assert content_of(out) == content_of(tmp_path / "alone.h5")
-
-
-PIN = """
-import sys, tempfile
-from pathlib import Path
-tempfile.tempdir = sys.argv[2]
-from extract import workers
-workers.NVIDIA_GPUS = Path(sys.argv[1])
-print(workers.pin_gpu(), workers.os.environ.get("CUDA_VISIBLE_DEVICES"), flush=True)
-sys.stdin.read()
-"""
-
-
-@contextmanager
-def pinned(gpus: Path, locks: Path, **environment: str) -> Iterator[str]:
-    """What a process says of the GPU that it has taken, for as long as it lives."""
-    with subprocess.Popen(
-        [sys.executable, "-c", PIN, gpus, locks],
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout
-        try:
-            yield process.stdout.readline().strip()
-        finally:
-            process.kill()
-
-
-def test_each_process_takes_a_gpu_of_its_own_and_then_they_share(tmp_path: Path) -> None:
-    gpus = tmp_path / "gpus"
-    for number in range(2):
-        (gpus / f"0000:0{number}:00.0").mkdir(parents=True)
-    with pinned(gpus, tmp_path) as first:
-        assert first == "0 0"
-        with pinned(gpus, tmp_path) as second, pinned(gpus, tmp_path) as third:
-            assert second == "1 1"
-            assert third in ("0 0", "1 1")
-    with pinned(gpus, tmp_path) as again:
-        assert again == "0 0"
-
-
-def test_a_gpu_that_was_chosen_stays_chosen(tmp_path: Path) -> None:
-    (tmp_path / "gpus/0000:01:00.0").mkdir(parents=True)
-    with pinned(tmp_path / "gpus", tmp_path, CUDA_VISIBLE_DEVICES="5") as said:
-        assert said == "None 5"
-    with pinned(tmp_path / "nothing", tmp_path) as said:
-        assert said == "None None"

@@ -1,0 +1,39 @@
+"""A GPU of its own for each process of a machine."""
+
+import fcntl
+import os
+import tempfile
+from functools import cache
+from pathlib import Path
+
+from extract.devices import NVIDIA_GPUS
+
+
+@cache
+def pin_gpu() -> int | None:
+    """Take a GPU of this machine for this process, before TensorFlow is imported.
+
+    Returns
+    -------
+    int or None
+        Which; None where there are none, or somebody has chosen already (CUDA_VISIBLE_DEVICES).
+    """
+    n_gpus = len(list(NVIDIA_GPUS.glob("*")))
+    if "CUDA_VISIBLE_DEVICES" in os.environ or not n_gpus:
+        return None
+    # More processes than GPUs: they share.
+    taken = next(filter(_take, range(n_gpus)), os.getpid() % n_gpus)
+    os.environ["CUDA_VISIBLE_DEVICES"] = str(taken)
+    return taken
+
+
+def _take(number: int) -> bool:
+    """Hold a lock for as long as this process lives; whoever has it has the GPU."""
+    path = Path(tempfile.gettempdir()) / f"headbench-gpu-{os.getuid()}-{number}.lock"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return False
+    return True
