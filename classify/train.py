@@ -72,6 +72,7 @@ def train_heads(
         weighted = ", images weighted" if "weights" in features.optional else ""
         say(f"{run.features_path}: {counts}; {n_classes} classes, {dim} columns{weighted}")
         training = _Training(run, features, heads, seed, settings, say, command)
+        training.refuse_unfit()
         for name in sorted(heads, key=VOTE.__eq__):
             training.one(name)
 
@@ -143,13 +144,23 @@ class _Training:
         self.trained: dict[str, Trained] = {}
         self._data: dict[str, Split] = {}
 
+    def refuse_unfit(self) -> None:
+        """Refuse a head that was asked for by name and is not to be had, before any is fitted."""
+        for name, head in self.heads.items():
+            is_named = self.settings.are_named and head.needs_memory and name != VOTE
+            if is_named and self._kept(name) is None and self._is_stored:
+                raise RunError(
+                    f"{self.features.path}: {name} needs train in memory. Choose other heads "
+                    "(make: HEADS=...), or --stream never on a machine with more memory."
+                )
+
     def one(self, name: str) -> None:
         """Fit a head and save it, or find it fitted already."""
-        wanted = self._wanted(name)
-        kept = None if self.settings.again else self.run.reusable(name, self.features, wanted)
+        kept = self._kept(name)
         if kept is None:
             if self._is_left_out(name):
                 return
+            wanted = self._wanted(name)
             self._fit(name, wanted)
             kept = self.run.find(name, self.features)
             after = f"{kept.record.fit_seconds:5.1f} s"
@@ -220,15 +231,16 @@ class _Training:
             return head.refit_file(self.features, self.settings.machines)
         return head.refit(*self._load("train", "val"), self._weights("train", "val"))
 
+    def _kept(self, name: str) -> Trained | None:
+        """A head that is there unchanged and need not be fitted."""
+        if self.settings.again:
+            return None
+        return self.run.reusable(name, self.features, self._wanted(name))
+
     def _is_left_out(self, name: str) -> bool:
         """Whether a head that nobody asked for by name is not to be had."""
         if not self._is_stored or name == VOTE or not self.heads[name].needs_memory:
             return False
-        if self.settings.are_named:
-            raise RunError(
-                f"{self.features.path}: {name} needs train in memory. Choose other heads "
-                "(make: HEADS=...), or --stream never on a machine with more memory."
-            )
         self.say(f"{name:10} left out: it needs train in memory")
         return True
 

@@ -295,7 +295,9 @@ def test_a_head_that_needs_memory_is_left_out_or_refused_if_it_was_asked_for(run
     assert said[1] == "knn        left out: it needs train in memory"
     assert said[2].startswith("ridge ")
     with pytest.raises(RunError, match=r"knn needs train in memory. Choose other heads"):
-        said_by(run, ["ridge", "knn"])
+        said_by(run, ["centroid", "knn"])
+    with FeatureFile(run.features_path) as features, pytest.raises(RunError, match="not trained"):
+        run.find("centroid", features)
 
 
 def test_a_share_of_the_free_memory_decides(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
