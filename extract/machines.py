@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from joblib import Parallel, delayed, parallel_config
+from joblib.externals.loky import get_reusable_executor
 
 from extract.errors import WAY_ON, ClusterError
 
@@ -94,8 +95,13 @@ def at_work(machines: Machines) -> Iterator[Workers]:
         with _cluster(machines.scheduler) as backend, parallel_config(backend):
             yield _by_joblib
     else:
-        with parallel_config("loky", n_jobs=machines.n_jobs):
-            yield _by_joblib
+        try:
+            with parallel_config("loky", n_jobs=machines.n_jobs):
+                yield _by_joblib
+        finally:
+            # joblib would keep them, with their memory, and with the environment of when they were
+            # started: keys to a store that are set afterwards would never reach them.
+            get_reusable_executor(reuse=True).shutdown(wait=True)
 
 
 def here(

@@ -7,7 +7,6 @@ import os
 import random
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -21,24 +20,34 @@ N_KILLS = int(os.environ.get("HEADBENCH_KILLS", "20"))
 PART, BATCH = 16, 8
 N_IMAGES = 120
 
-# Each image that went through the backbone is noted in a file at once, whatever happens next. The
-# pause spreads the run over time, so that kills hit all of it.
+# A kill comes after so many images, 0 to all, and up to so many seconds more. Seconds alone would
+# fall behind the end on a fast machine, and before the beginning on a busy one.
+SECONDS = 0.06
+# Each image that went through the backbone is noted in a file at once, whatever happens next.
 EXTRACT = """
-import os, sys, time
+import os, signal, sys, threading, time
 from cache import cli
 from extract import __main__ as command, backbones, stage
 embed = backbones.embed_mean_color
 log = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+stage.PART_IMAGES, last, seconds = int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
+def end():
+    time.sleep(seconds)
+    os.kill(os.getpid(), signal.SIGKILL)
 def noting(batches):
+    embedded = 0
     for batch in batches:
         os.write(log, b"." * len(batch.rows))
-        time.sleep(0.002)
+        embedded += len(batch.rows)
+        if embedded == last:
+            threading.Thread(target=end).start()
         yield from embed([batch])
 backbones.embed_mean_color = noting
-stage.PART_IMAGES = int(sys.argv[2])
-print("ready", flush=True)
-sys.exit(cli.run(command.main, sys.argv[3:]))
+if last == 0:
+    threading.Thread(target=end).start()
+sys.exit(cli.run(command.main, sys.argv[5:]))
 """
+NEVER = (-1, 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -46,22 +55,12 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_class_folders(tmp_path_factory.mktemp("killed") / "photos", N_IMAGES // 3)
 
 
-def start(photos: Path, out: Path, log: Path) -> subprocess.Popen[bytes]:
-    """An extraction that has imported everything and is about to begin."""
+def extract(photos: Path, out: Path, log: Path, kill: tuple[int, float] = NEVER) -> int:
+    """Exit code of an extraction, which ends itself after so many images and seconds."""
     options = ["--backbone", "mean-color", "--size", "16", "--batch-size", str(BATCH)]
-    arguments = [sys.executable, "-c", EXTRACT, log, str(PART), photos, "--out", out, *options]
-    process = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    assert process.stdout.readline() == b"ready\n"
-    return process
-
-
-def seconds_of(photos: Path, folder: Path) -> float:
-    """How long a run takes that nobody stops."""
-    with start(photos, folder / "features.h5", folder.with_suffix(".log")) as process:
-        started = time.perf_counter()
-        process.communicate()
-        return time.perf_counter() - started
+    arguments = [log, PART, *kill, photos, "--out", out, *options]
+    command = [sys.executable, "-c", EXTRACT, *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode
 
 
 def test_killed_at_any_instant_it_goes_on_and_loses_a_part_at_most(
@@ -71,19 +70,14 @@ def test_killed_at_any_instant_it_goes_on_and_loses_a_part_at_most(
     settings = ExtractSettings(backbone="mean-color", size_px=16)
     extract_features(photos, whole, settings, lambda _: None)
     wanted = content_of(whole)
-    # The shortest of some: a run that was slow, as the first is, would put kills after the end.
-    seconds = min(seconds_of(photos, tmp_path / f"timed-{number}") for number in range(3))
     chance = random.Random(0)  # noqa: S311, not for cryptography
     n_interrupted = 0
     for number in range(N_KILLS):
         out, log = tmp_path / f"{number}/features.h5", tmp_path / f"{number}.log"
-        with start(photos, out, log) as process:
-            time.sleep(chance.uniform(0, seconds))
-            process.kill()
+        kill = chance.randrange(0, N_IMAGES + 1, BATCH), chance.uniform(0, SECONDS)
+        extract(photos, out, log, kill)
         n_interrupted += not out.exists()
-        with start(photos, out, log) as process:
-            process.communicate()
-        assert process.returncode == 0
+        assert extract(photos, out, log) == 0
         assert content_of(out) == wanted
         # The part in flight, and what had been decoded and embedded ahead of it.
         assert log.stat().st_size <= N_IMAGES + PART + BATCH

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from extract.errors import ClusterError
@@ -77,6 +78,21 @@ def test_a_lost_process_is_one_clear_error_and_the_next_work_is_done(tmp_path: P
         with pytest.raises(ClusterError, match=r"ended from outside.*run the same"):
             list(workers(dies_at_three, ((n, tmp_path) for n in range(5)), in_order=True))
         assert len(list(workers(slow_when_even, [(1,), (3,)]))) == 2
+
+
+def variable_of(name: str) -> tuple[str | None, int]:
+    return os.environ.get(name), os.getpid()
+
+
+def test_processes_have_the_environment_of_now_and_end_with_the_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for value in ("first", "second"):
+        monkeypatch.setenv("KEY_TO_A_STORE", value)
+        with at_work(Machines(n_jobs=2)) as workers:
+            [(found, process)] = workers(variable_of, [("KEY_TO_A_STORE",)])
+        assert found == value
+        assert not psutil.pid_exists(process)
 
 
 @pytest.mark.parametrize(
