@@ -33,6 +33,15 @@ def parser() -> argparse.ArgumentParser:
         "Hugging Face's datasets saved on disk",
     )
     parser.add_argument("--out", type=Path, required=True, help="the HDF5 file to write")
+    _add_network_options(parser, default)
+    _add_split_options(parser, default)
+    add_runtime_options(parser)
+    add_machine_options(parser)
+    _add_file_options(parser, default)
+    return parser
+
+
+def _add_network_options(parser: argparse.ArgumentParser, default: ExtractSettings) -> None:
     parser.add_argument(
         "--backbone",
         default=default.backbone,
@@ -52,18 +61,6 @@ def parser() -> argparse.ArgumentParser:
         help=f"height and width of the network's input (default {default.size_px})",
     )
     parser.add_argument(
-        "--seed",
-        type=cli.at_least(0),
-        default=default.seed,
-        help=f"of the split (default {default.seed})",
-    )
-    parser.add_argument(
-        "--val-share",
-        type=float,
-        default=default.val_share,
-        help="share of val, where the folder does not name it (default 0.15, or 0.2 of train)",
-    )
-    parser.add_argument(
         "--pooling",
         choices=POOLINGS,
         default=default.pooling,
@@ -76,8 +73,24 @@ def parser() -> argparse.ArgumentParser:
         help="arithmetic of the network (default auto: that of the file that is there; for a new "
         "one mixed_float16 on GPUs that gain from it, else float32)",
     )
-    add_runtime_options(parser)
-    add_machine_options(parser)
+
+
+def _add_split_options(parser: argparse.ArgumentParser, default: ExtractSettings) -> None:
+    parser.add_argument(
+        "--seed",
+        type=cli.at_least(0),
+        default=default.seed,
+        help=f"of the split (default {default.seed})",
+    )
+    parser.add_argument(
+        "--val-share",
+        type=float,
+        default=default.val_share,
+        help="share of val, where the folder does not name it (default 0.15, or 0.2 of train)",
+    )
+
+
+def _add_file_options(parser: argparse.ArgumentParser, default: ExtractSettings) -> None:
     parser.add_argument(
         "--store",
         choices=STORES,
@@ -98,7 +111,6 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--overwrite", action="store_true", help="replace a file that was made with other settings"
     )
-    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:

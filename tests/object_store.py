@@ -11,7 +11,7 @@ from typing import Any
 
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.s3.models import s3_backends
-from moto.server import DomainDispatcherApplication, create_backend_app
+from moto.server import create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 BUCKET = "photos"
@@ -120,7 +120,7 @@ class ObjectStore:
     """
 
     def __init__(self, seconds: float = 0.0) -> None:
-        self.layer = Layer(DomainDispatcherApplication(create_backend_app), seconds)
+        self.layer = Layer(create_backend_app("s3"), seconds)
         self._server = make_server("127.0.0.1", 0, self.layer, threaded=True, request_handler=Quiet)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
