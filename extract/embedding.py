@@ -13,7 +13,7 @@ from extract.plan import Known, refuse_if_most
 from extract.progress import Progress
 from extract.read import ImageFile
 from extract.sources.source import Dataset
-from extract.work import Job, Outcome
+from extract.work import Job, Listeners, Outcome
 from extract.workers import embed_files
 
 Item = TypeVar("Item", contravariant=True)
@@ -28,10 +28,8 @@ class Embed(Protocol[Item]):
         cached: Mapping[bytes, Location],
         items: Sequence[Item],
         machines: Machines,
+        listeners: Listeners,
         /,
-        tell: Callable[[Outcome], object],
-        on_embedded: Callable[[int], object],
-        say: Callable[[str], None],
     ) -> str:
         """How the time was spent, for the end of a line."""
 
@@ -107,13 +105,6 @@ class Embedding:
             note(outcome)
 
         with progress:
-            how = embed(
-                self.job,
-                self.known.cached,
-                items,
-                self.machines,
-                tell,
-                progress.update,
-                self.say,
-            )
+            listeners = Listeners(tell, self.say, progress.update)
+            how = embed(self.job, self.known.cached, items, self.machines, listeners)
         self.say(f"{progress.summary()}{how}")

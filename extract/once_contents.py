@@ -1,6 +1,6 @@
 """What images hold that are read once, whole, whenever a run is made of them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from cache.parts import Location
 from extract.contents import Held
@@ -10,7 +10,7 @@ from extract.machines import Machines
 from extract.one_pass import OnePass
 from extract.plan import Known
 from extract.sources.read_once import ReadOnce
-from extract.work import Job, Outcome, Work
+from extract.work import Job, Listeners, Work
 
 
 class OnceContents:
@@ -46,11 +46,9 @@ def _embed_stream(
     cached: Mapping[bytes, Location],
     sources: Sequence[ReadOnce],
     machines: Machines,  # noqa: ARG001, what Python hands over is handed over here
-    tell: Callable[[Outcome], object],
-    on_embedded: Callable[[int], object],
-    say: Callable[[str], None],
+    listeners: Listeners,
 ) -> str:
     one_pass = OnePass(lambda number, entries: sources[number].entries.extend(entries))
-    work = Work(job, cached, one_pass.told(tell), say, on_embedded)
+    work = Work(job, cached, one_pass.told(listeners))
     work.do(one_pass.files(source.images() for source in sources))
     return f": {work.stopwatch}"

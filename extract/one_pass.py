@@ -1,13 +1,13 @@
 """Streams of labelled images that are read once: labels, hashes and embeddings in one go."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from extract.read import ImageFile
 from extract.sources.shard_index import Entry
 from extract.stream import give
-from extract.work import Outcome
+from extract.work import Listeners, Outcome
 
 # An image, or what cannot be used, and the bytes of the image.
 Streamed = tuple[Entry, bytes]
@@ -50,14 +50,14 @@ class OnePass:
             stream.is_read = True
             self._look_at(stream)
 
-    def told(self, tell: Callable[[Outcome], object]) -> Callable[[Outcome], None]:
-        """What a `Work` is to tell outcomes, so that `tell` hears of them first."""
+    def told(self, listeners: Listeners) -> Listeners:
+        """Those of the `Work`: `listeners` first, and then this."""
 
         def tell_both(outcome: Outcome) -> None:
-            tell(outcome)
+            listeners.tell(outcome)
             self._note(outcome)
 
-        return tell_both
+        return replace(listeners, tell=tell_both)
 
     def _note(self, outcome: Outcome) -> None:
         stream, position = self._rows.pop(outcome.row)

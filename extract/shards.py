@@ -1,7 +1,7 @@
 """Shards through the network, one after the other here, or each by a worker elsewhere."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 
 from cache.parts import Location
@@ -17,7 +17,7 @@ from extract.sources.samples import read_samples
 from extract.sources.shard_index import Entry, ShardIndex
 from extract.sources.shards import Shard
 from extract.sources.source import N_STAMPS
-from extract.work import Job, Outcome, Work
+from extract.work import Job, Listeners, Work
 from extract.workers import (
     MOST_ROWS,
     BlockDone,
@@ -35,16 +35,14 @@ def embed_shards(
     cached: Mapping[bytes, Location],
     shards: Sequence[Shard],
     machines: Machines,
-    tell: Callable[[Outcome], object],
-    on_embedded: Callable[[int], object],
-    say: Callable[[str], None],
+    listeners: Listeners,
 ) -> str:
     """Read shards once, each from its beginning to its end: embeddings into parts, then its index.
 
     Parameters
     ----------
     shards : sequence of Shard
-    job, cached, machines, tell, on_embedded, say
+    job, cached, machines, listeners
         See `extract.workers.embed_files`.
 
     Returns
@@ -61,16 +59,16 @@ def embed_shards(
     """
     if machines.are_this_process:
         one_pass, files = _reading(shards)
-        work = Work(job, cached, one_pass.told(tell), say, on_embedded)
+        work = Work(job, cached, one_pass.told(listeners))
         work.do(files)
         return f": {work.stopwatch}"
     common = BlockJob(job, KnownContents.of(cached), created_by(), machines.n_jobs)
     tasks = ((common, shard) for shard in shards)
-    with closing(blocks_done(embed_shard, tasks, machines, say)) as all_done:
+    with closing(blocks_done(embed_shard, tasks, machines, listeners.say)) as all_done:
         for done in all_done:
             for outcome in done.outcomes:
-                tell(outcome)
-            on_embedded(done.n_embedded)
+                listeners.tell(outcome)
+            listeners.on_embedded(done.n_embedded)
     return f", on {machines}"
 
 
@@ -78,7 +76,8 @@ def embed_shard(common: BlockJob, shard: Shard) -> BlockDone:
     """Embed a shard; done twice, it gives the same parts and the same index."""
     done = BlockDone(0, [], [], whoami())
     one_pass, files = _reading([shard])
-    work_at(common, MOST_ROWS, done, one_pass.told(done.outcomes.append)).do(files)
+    listeners = one_pass.told(Listeners(done.outcomes.append, done.said.append))
+    work_at(common, MOST_ROWS, listeners).do(files)
     return done
 
 

@@ -70,6 +70,25 @@ class Outcome(NamedTuple):
     location: Location | None = None
 
 
+@dataclass(frozen=True)
+class Listeners:
+    """Who is told what happens.
+
+    Attributes
+    ----------
+    tell : callable
+        Told the outcome of each file, once: of an embedding when its part is finished.
+    say : callable
+        Told of the device, and of what does not work there.
+    on_embedded : callable
+        Told how many images have just been through the network.
+    """
+
+    tell: Callable[[Outcome], object]
+    say: Callable[[str], None]
+    on_embedded: Callable[[int], object] = lambda _: None
+
+
 @dataclass
 class Work:
     """Files on their way through a job.
@@ -80,20 +99,13 @@ class Work:
     known : container of bytes
         Contents whose embeddings are there: their files are read and not embedded again. May grow
         meanwhile.
-    tell : callable
-        Told the outcome of each file, once: of an embedding when its part is finished.
-    on_embedded : callable
-        Told how many images have just been through the network.
-    say : callable
-        Told of the device, and of what does not work there.
+    listeners : Listeners
     stopwatch : Stopwatch
     """
 
     job: Job
     known: Container[bytes]
-    tell: Callable[[Outcome], object]
-    say: Callable[[str], None]
-    on_embedded: Callable[[int], object] = lambda _: None
+    listeners: Listeners
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
     _contents: dict[int, bytes] = field(default_factory=dict)
     _paths: dict[int, Path | str] = field(default_factory=dict)
@@ -117,7 +129,7 @@ class Work:
             self._skip,
         )
         embedded = embed_images(
-            job.network, self._noted(images), job.runtime, self.stopwatch, self.say
+            job.network, self._noted(images), job.runtime, self.stopwatch, self.listeners.say
         )
         for rows, embeddings in self._in_parts(embedded):
             _refuse_infinite(embeddings, [self._paths[row] for row in rows.tolist()])
@@ -130,11 +142,11 @@ class Work:
 
     def _reject(self, row: int, reason: UnusableImageError) -> None:
         del self._paths[row]
-        self.tell(Outcome(row, reason.content, str(reason)))
+        self.listeners.tell(Outcome(row, reason.content, str(reason)))
 
     def _skip(self, image: KnownImage) -> None:
         del self._paths[image.row]
-        self.tell(Outcome(image.row, image.content_sha256))
+        self.listeners.tell(Outcome(image.row, image.content_sha256))
 
     def _noted(self, images: Iterator[DecodedImage]) -> Iterator[DecodedImage]:
         for image in images:
@@ -147,7 +159,7 @@ class Work:
             locations = self.job.parts.add(contents, embeddings)
         for row, content in zip(rows, contents, strict=True):
             del self._paths[row]
-            self.tell(Outcome(row, content, location=locations[content]))
+            self.listeners.tell(Outcome(row, content, location=locations[content]))
 
     def _in_parts(self, embedded: Iterator[Embedded]) -> Iterator[Embedded]:
         """Gather batches until a part is due."""
@@ -155,7 +167,7 @@ class Work:
         started = time.monotonic()
         for batch in embedded:
             waiting.append(batch)
-            self.on_embedded(len(batch.rows))
+            self.listeners.on_embedded(len(batch.rows))
             is_full = sum(len(each.rows) for each in waiting) >= self.job.part_images
             if is_full or time.monotonic() - started > self.job.part_seconds:
                 yield _concatenate(waiting)

@@ -26,7 +26,7 @@ from extract.read import ImageFile
 from extract.settings import Runtime
 from extract.stopwatch import Stopwatch
 from extract.stream import hash_files
-from extract.work import Job, Outcome, Work
+from extract.work import Job, Listeners, Outcome, Work
 
 # A task for a worker: 512 files, and more where there would be more than so many tasks.
 FEWEST_ROWS, MOST_ROWS, MOST_BLOCKS = 512, 8192, 1024
@@ -134,9 +134,7 @@ def embed_files(
     cached: Mapping[bytes, Location],
     files: Sequence[ImageFile],
     machines: Machines,
-    tell: Callable[[Outcome], object],
-    on_embedded: Callable[[int], object],
-    say: Callable[[str], None],
+    listeners: Listeners,
 ) -> str:
     """Embed files into parts, wherever machines are.
 
@@ -144,11 +142,10 @@ def embed_files(
     ----------
     job : Job
     cached : mapping of bytes to Location
-        Embeddings that are there; `tell` may add to it.
+        Embeddings that are there; those that are told of may be added to it.
     files : sequence of ImageFile
     machines : Machines
-    tell, on_embedded, say : callable
-        See `extract.work.Work`.
+    listeners : Listeners
 
     Returns
     -------
@@ -161,7 +158,7 @@ def embed_files(
         If workers are lost. Blocks that were finished are kept.
     """
     if machines.are_this_process:
-        work = Work(job, cached, tell, say, on_embedded)
+        work = Work(job, cached, listeners)
         work.do(files)
         return f": {work.stopwatch}"
     # Files whose content is given are those that are missing, whatever their prefixes say.
@@ -173,12 +170,12 @@ def embed_files(
         (common, first, [_from_anywhere(file) for file in files[first : first + n_rows]])
         for first in range(0, len(files), n_rows)
     )
-    with closing(blocks_done(embed_block, blocks, machines, say)) as all_done:
+    with closing(blocks_done(embed_block, blocks, machines, listeners.say)) as all_done:
         for done in all_done:
             for outcome in done.outcomes:
                 _require_unreadable(files[done.first + outcome.row], outcome, done.worker)
-                tell(outcome._replace(row=done.first + outcome.row))
-            on_embedded(done.n_embedded)
+                listeners.tell(outcome._replace(row=done.first + outcome.row))
+            listeners.on_embedded(done.n_embedded)
     return f", on {machines}"
 
 
@@ -248,13 +245,12 @@ def embed_block(common: BlockJob, first: int, files: Sequence[ImageFile]) -> Blo
     WeightsError, DeviceError, DataError, StorageError
     """
     done = BlockDone(first, [], [], whoami())
-    work_at(common, len(files), done, done.outcomes.append).do(files)
+    listeners = Listeners(done.outcomes.append, done.said.append)
+    work_at(common, len(files), listeners).do(files)
     return done
 
 
-def work_at(
-    common: BlockJob, part_images: int, done: BlockDone, tell: Callable[[Outcome], object]
-) -> Work:
+def work_at(common: BlockJob, part_images: int, listeners: Listeners) -> Work:
     """The work of a worker; parts are cut by the number of images alone, so always alike.
 
     Raises
@@ -271,7 +267,7 @@ def work_at(
     share_cores(common.n_processes)
     network = OpenOnce(common.job.network, common.job.identity)
     job = replace(common.job, network=network, part_images=part_images, part_seconds=np.inf)
-    return Work(job, common.known, tell, done.said.append)
+    return Work(job, common.known, listeners)
 
 
 def whoami() -> str:

@@ -12,7 +12,7 @@ from extract.errors import DataError, UnusableImageError
 from extract.hashes import hash_files
 from extract.read import ImageFile
 from extract.settings import Runtime
-from extract.work import Job, Outcome, Work
+from extract.work import Job, Listeners, Outcome, Work
 from tests.conftest import write_image
 
 SIZE_PX = 16
@@ -48,7 +48,7 @@ def files(tmp_path: Path) -> list[ImageFile]:
 
 def done(job: Job, files: list[ImageFile], known: set[bytes] = frozenset()) -> list[Outcome]:  # type: ignore[assignment]
     outcomes: list[Outcome] = []
-    Work(job, known, outcomes.append, lambda _: None).do(files)
+    Work(job, known, Listeners(outcomes.append, lambda _: None)).do(files)
     return sorted(outcomes)
 
 
