@@ -51,6 +51,7 @@ class ShardContents:
             f"{shard.name}/{entry.path}": entry.content
             for shard in self._source.shards.values()
             for entry in self._entries(shard)
+            if entry.class_name  # what is left out may have the name of an image that is not
         }
         return Held(dataset, [contents[image.path] for image in dataset.images])
 

@@ -200,6 +200,24 @@ def test_what_is_no_tar_file_is_one_line_and_the_rest_is_used(extract: Extractio
     assert reason.startswith("not a tar file")
 
 
+def test_of_two_members_of_one_name_the_first_is_kept_and_the_second_is_listed(
+    extract: Extraction, photos: Path
+) -> None:
+    first, *others = sorted((photos / "red").glob("*.png"))
+    members = []
+    for name, path in [("0", first), *((path.stem, path) for path in others), ("0", others[0])]:
+        members += [(f"{name}.png", path.read_bytes()), (f"{name}.cls", b"red")]
+    write_tar(extract.folder / "001.tar", members)
+    extract()
+    before = held(extract.out)
+    [(path, reason)] = extract.rejected()
+    assert path == "001.tar/0.png"
+    assert "this is the second" in reason
+    assert before[hashlib.sha256(first.read_bytes()).digest()][0] == "red"
+    assert extract() == ([], 0)
+    assert held(extract.out) == before
+
+
 def test_same_keys_in_two_shards_are_two_images(extract: Extraction, photos: Path) -> None:
     for number, path in enumerate(sorted(photos.rglob("*.png"))[:: N_IMAGES // N_SHARDS]):
         members = [("same.png", path.read_bytes()), ("same.cls", path.parent.name.encode())]
