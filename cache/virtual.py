@@ -46,7 +46,8 @@ def link_features(
 
     Embeddings stay in those parts of :class:`cache.parts.Parts` that keep them as ``config.store``
     says; where an old virtual file is the source, in the parts behind it. All others, such as those
-    of an old file that holds them itself, are copied to new parts.
+    of an old file that holds them itself, are copied to new parts. So is everything if it lies in
+    more than `MOST_RUNS` runs of rows, as many small parts do.
 
     Parameters
     ----------
@@ -68,13 +69,17 @@ def link_features(
     FeatureFileError
         If an embedding, or a part beside it, is damaged.
     HeadbenchError
-        If an embedding does not fit into float16, or there are more than `MOST_RUNS` runs of rows.
+        If an embedding does not fit into float16, or copies of images make more than `MOST_RUNS`
+        runs of rows.
     """
     parts = Parts(path, table.config.identity.fingerprint, table.config.store)
     places = _Places.of(table, source)
     places.follow(distrusted)
-    places.copy_to(parts, table, dim)
+    places.copy(places.leaving(parts), parts, table, dim)
     runs = places.runs(path.parent)
+    if len(runs.names) > MOST_RUNS:
+        places.copy(np.arange(runs.n_rows), parts, table, dim)
+        runs = places.runs(path.parent)
     _refuse_scattered(path, runs)
     with create_hdf5(path) as file:
         write_about(file, table, VIRTUAL_VERSION)
@@ -161,11 +166,15 @@ class _Places:
         self.rows[found] = np.where(files == number, self.rows[found], rows)
         self.files[found] = files
 
-    def copy_to(self, parts: Parts, table: Table, dim: int) -> None:
-        """Copy what cannot stay where it is to new parts."""
+    def leaving(self, parts: Parts) -> NDArray[np.intp]:
+        """Rows that cannot stay where they are."""
         paths = list(self.paths)
         leaves = [n for n in np.unique(self.files).tolist() if not _stays(paths[n], parts)]
-        moved = np.flatnonzero(np.isin(self.files, leaves))
+        return np.flatnonzero(np.isin(self.files, leaves))
+
+    def copy(self, moved: NDArray[np.intp], parts: Parts, table: Table, dim: int) -> None:
+        """Copy some rows to new parts."""
+        paths = list(self.paths)
         n_rows = max(1, COPIED_BYTES // (np.dtype(np.float32).itemsize * dim))
         for start in range(0, len(moved), n_rows):
             self._copy(moved[start : start + n_rows], paths, parts, table, dim)
@@ -237,6 +246,7 @@ def _refuse_scattered(path: Path, runs: Runs) -> None:
     if len(runs.names) > MOST_RUNS:
         raise HeadbenchError(
             f"{path}: expected rows that lie side by side in finished parts, in at most "
-            f"{MOST_RUNS} runs, found {len(runs.names)}: too many copies, or removed images, to "
-            "read them where they are. Merge the parts into the file instead."
+            f"{MOST_RUNS} runs, found {len(runs.names)}: every image that is a copy of another "
+            f"begins one. Run again with MERGE_ROWS={runs.n_rows} (--merge-rows): finished parts "
+            "are copied into the file, and nothing is extracted again."
         )

@@ -33,9 +33,10 @@ from extract.sources.read_once import ReadOnce
 from extract.sources.shards import Shards
 from extract.sources.source import Dataset, Source
 from extract.work import Job, Outcome
+from extract.workers import MOST_ROWS
 
 # A killed run loses at most the part in flight.
-PART_IMAGES = 512
+PART_IMAGES = MOST_ROWS
 PART_SECONDS = 30.0
 MOST_SAID = 10
 

@@ -372,13 +372,28 @@ def test_the_name_of_a_part_is_that_of_all_it_holds(tmp_path: Path) -> None:
     assert len(list(parts.directory.iterdir())) == 3
 
 
-def test_rows_that_are_scattered_over_parts_are_refused(
+@pytest.mark.parametrize("most_runs", [22, 21])
+def test_rows_that_are_scattered_over_parts_are_copied_side_by_side(
+    path: Path, monkeypatch: pytest.MonkeyPatch, most_runs: int
+) -> None:
+    monkeypatch.setattr(virtual, "MOST_RUNS", most_runs)
+    monkeypatch.setattr(virtual, "COPIED_BYTES", 25 * 3 * 4)
+    link_features(path, make_table(N_IMAGES), old_rows(path), dim=3)
+    assert holds_what_it_should(path)
+    with FeatureFile(path) as features:
+        assert numbers_of(features) == list(range(N_IMAGES))
+    with h5py.File(path) as file:
+        assert len(file["runs/rows"]) == (22 if most_runs == 22 else 2)
+
+
+def test_more_copies_of_images_than_there_may_be_runs_are_refused(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(virtual, "MOST_RUNS", 20)
+    twice = make_table(N_IMAGES).take(np.repeat(np.arange(N_IMAGES), 2))
     before = path.read_bytes()
-    with pytest.raises(HeadbenchError, match=r"found 22: .*Merge"):
-        link_features(path, make_table(N_IMAGES), old_rows(path), dim=3)
+    with pytest.raises(HeadbenchError, match=r"found 41: .*MERGE_ROWS=80 "):
+        link_features(path, twice, old_rows(path), dim=3)
     assert path.read_bytes() == before
 
 
