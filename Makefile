@@ -94,8 +94,8 @@ help: ## this help
 
 #: DATA       folder of images: a folder per class, train/ val/ test/, or Food-101's layout; or a
 #:            list of them (.csv, .tsv, .parquet), or a data set saved by Hugging Face's datasets;
-#:            or tar shards, "shards/{000..099}.tar"; here or behind a URL;
-#:            where make food101 puts them (runs/downloads/food-101)
+#:            or tar shards, "shards/{000..099}.tar"; here or behind a URL (make doctor and make
+#:            origin: a folder here alone); where make food101 puts them (runs/downloads/food-101)
 #: NAME       name of the run; everything goes to runs/NAME/ (that of the folder, list or archive)
 #: WEIGHTS    imagenet, a path, or random (imagenet)
 #: SIZE       height and width of the network's input (224; make origin: 256)
