@@ -8,7 +8,6 @@ from dataclasses import asdict, replace
 from functools import cached_property
 
 import numpy as np
-import psutil
 from numpy.typing import NDArray
 
 from cache.format import SPLITS, count_splits, describe_counts
@@ -20,6 +19,7 @@ from classify.heads.registry import NO_VOTE, VOTE, load_trained_head
 from classify.heads.stored import StoredRows, embedding_blocks
 from classify.heads.temperature import sharpen
 from classify.heads.vote import Vote
+from classify.memory import free_memory
 from classify.metrics import accuracy
 from classify.run import Record, Run, Trained, saving
 from classify.settings import ALWAYS, NEVER, TrainSettings, configured_heads
@@ -248,7 +248,7 @@ class _Training:
     def _is_stored(self) -> bool:
         """Whether embeddings stay in the file; decided once, before any are read, and said."""
         machines, stream = self.settings.machines, self.settings.stream
-        needed, free = self._n_bytes(), psutil.virtual_memory().available
+        needed, free = self._n_bytes(), free_memory()
         is_large = needed > MEMORY_SHARE * free
         if machines.backend == DASK and stream == NEVER:
             raise RunError(

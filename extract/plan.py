@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from cache.errors import FeatureFileError
 from cache.fingerprint import Identity
-from cache.format import STORES, Config, Rejected, Table, alone, group_number, hash_rows
+from cache.format import SPLITS, STORES, Config, Rejected, Table, alone, group_number, hash_rows
 from cache.parts import Location, Parts
 from cache.reader import FeatureFile
 from cache.writer import created_by
@@ -156,7 +156,9 @@ def plan_table(
         if isinstance(reason, UnusableImageError)
     ]
     images, contents = [image for image, _ in readable], [content for _, content in readable]
-    given = [image.given_split for image in images]
+    # Of all that are listed: an image that cannot be read today moves no other.
+    given = [image.given_split for image in dataset.images]
+    missing = missing_splits(given)
     groups = [image.group for image in images]
     has_groups = any(group is not None for group in groups)
     content_sha256 = hash_rows(contents)
@@ -165,7 +167,7 @@ def plan_table(
         "folder": dataset.source.name,
         "layout": dataset.layout,
         "split": describe_rule(
-            missing_splits(given), settings.seed, settings.val_share, has_groups, None in given
+            missing, settings.seed, settings.val_share, has_groups, None in given
         ),
         "seed": settings.seed,
         **({} if settings.val_share is None else {"val_share": settings.val_share}),
@@ -173,7 +175,13 @@ def plan_table(
     return Table(
         paths=tuple(image.path for image in images),
         labels=np.array([label_of[image.class_name] for image in images], dtype=np.int32),
-        splits=assign_splits(given, draw_keys(contents, groups), settings.seed, settings.val_share),
+        splits=assign_splits(
+            [image.given_split for image in images],
+            draw_keys(contents, groups),
+            settings.seed,
+            settings.val_share,
+            missing,
+        ),
         content_sha256=content_sha256,
         classes=dataset.classes,
         rejected=tuple(sorted((*dataset.rejected, *unreadable))),
@@ -205,10 +213,13 @@ def require_usable(table: Table, dataset: Dataset) -> None:
     Raises
     ------
     DataError
-        If more than half of them cannot be used; with the first reasons.
+        If more than half of them cannot be used, or all that the source names for val or test; with
+        the first reasons.
     """
     not_images = set(dataset.rejected)
-    refuse_if_most(dataset, [each for each in table.rejected if each not in not_images])
+    unusable = [each for each in table.rejected if each not in not_images]
+    refuse_if_most(dataset, unusable)
+    _refuse_lost_splits(table, dataset, unusable)
 
 
 def refuse_if_most(dataset: Dataset, unusable: Sequence[Rejected]) -> None:
@@ -216,11 +227,27 @@ def refuse_if_most(dataset: Dataset, unusable: Sequence[Rejected]) -> None:
     n_images, n_unusable = len(dataset.images), len(unusable)
     if 2 * n_unusable <= n_images:
         return
-    first = "; ".join(f"{each.path}: {each.reason}" for each in unusable[:MOST_REASONS])
     raise DataError(
         f"{dataset.source.name}: {n_unusable} of {n_images} images cannot be used, which is more "
-        f"than half. The first: {first}. Mend or remove them, and run this again."
+        f"than half. The first: {_first(unusable)}. Mend or remove them, and run this again."
     )
+
+
+def _refuse_lost_splits(table: Table, dataset: Dataset, unusable: Sequence[Rejected]) -> None:
+    named = {image.given_split for image in dataset.images}
+    for split in ("val", "test"):
+        if split not in named or (table.splits == SPLITS.index(split)).any():
+            continue
+        paths = {image.path for image in dataset.images if image.given_split == split}
+        reasons = [each for each in unusable if each.path in paths]
+        raise DataError(
+            f"{dataset.source.name}: names {len(paths)} images for {split}, of which none can be "
+            f"used. The first: {_first(reasons)}. Mend them, or name others, and run this again."
+        )
+
+
+def _first(unusable: Sequence[Rejected]) -> str:
+    return "; ".join(f"{each.path}: {each.reason}" for each in unusable[:MOST_REASONS])
 
 
 def previous_precision(out: Path) -> str | None:

@@ -108,6 +108,7 @@ def assign_splits(
     keys: Sequence[bytes],
     seed: int,
     val_share: float | None = None,
+    missing: tuple[str, ...] | None = None,
 ) -> NDArray[np.uint8]:
     """Decide the split of each image.
 
@@ -123,13 +124,16 @@ def assign_splits(
     seed : int
     val_share : float or None
         See `shares_of`.
+    missing : tuple of str or None
+        As `missing_splits` gives it of all images, where these are but those that can be read; None
+        if these are all.
 
     Returns
     -------
     uint8 (n_images,)
         Index into `cache.format.SPLITS`.
     """
-    shares = shares_of(missing_splits(given), val_share)
+    shares = shares_of(missing_splits(given) if missing is None else missing, val_share)
     return np.array(
         [
             SPLITS.index(split if split in ("val", "test") else _draw(key, seed, shares))

@@ -14,6 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from cache.format import Table
@@ -34,8 +36,8 @@ Pair = tuple[Any, Any]
 
 def extract_dataset(
     dataset: Any,
-    classes: Sequence[str] | None,
-    out: Path,
+    classes: Sequence[str] | NDArray[np.str_] | None,
+    out: str | Path,
     settings: ExtractSettings,
     say: Callable[[str], None],
 ) -> Table:
@@ -52,7 +54,7 @@ def extract_dataset(
         Of (image, label), one pair at a time. An image is uint8 (height, width, 3), RGB, 0-255, of
         any size; or the bytes of an image file, a scalar string. A label is an integer, an index
         into `classes`, or the name of a class, a scalar string.
-    classes : sequence of str or None
+    classes : sequence or array of str, or None
         Names of the classes, in their order; None where labels are names, which are sorted then.
     out, settings, say
         See `extract.stage.extract_features`.
@@ -69,10 +71,11 @@ def extract_dataset(
         were scaled.
     WeightsError, FeatureFileError, StorageError
     """
-    check_classes(classes)
-    _check_spec(dataset, classes)
-    images = partial(streamed, DATASET, dataset.as_numpy_iterator, _as_pair, classes)
-    return extract_features(ReadOnce(DATASET, TF_DATA, classes or (), images), out, settings, say)
+    names = checked_classes(classes)
+    _check_spec(dataset, names)
+    images = partial(streamed, DATASET, dataset.as_numpy_iterator, _as_pair, names)
+    source = ReadOnce(DATASET, TF_DATA, names or (), images)
+    return extract_features(source, Path(out), settings, say)
 
 
 def streamed(
@@ -151,26 +154,45 @@ def _as_file(image: Any) -> bytes:
     return file.getvalue()
 
 
-def check_classes(classes: Sequence[str] | None) -> None:
-    """Refuse names of classes that are none, or not different."""
+def checked_classes(classes: Sequence[str] | NDArray[np.str_] | None) -> list[str] | None:
+    """Names of classes; `DataError` for what is none, has no order, or stands twice."""
     if classes is None:
-        return
-    if isinstance(classes, str) or len(set(classes)) < len(classes):
-        raise DataError(f"classes: expected different names, found {classes!r}.")
+        return None
+    if isinstance(classes, str | bytes) or not isinstance(classes, Sequence | np.ndarray):
+        raise DataError(
+            f"classes: expected a list of names, found {type(classes).__name__}. Hand over the "
+            "names in the order of the labels."
+        )
+    names: dict[str, None] = {}
     for name in classes:
+        if not isinstance(name, str):
+            raise DataError(f"classes: expected names (str), found {type(name).__name__}.")
+        if name in names:
+            raise DataError(f"classes: expected different names, found {name!r} twice.")
         try:
-            checked_class(name)
+            names[str(checked_class(name))] = None
         except UnusableImageError as error:
             raise DataError(f"classes: {name!r}: {error}.") from error
+    return list(names)
 
 
 def _check_spec(dataset: Any, classes: Sequence[str] | None) -> None:
     """Refuse datasets of anything but single pairs of image and label."""
     tf = load_tensorflow()
-    spec = getattr(dataset, "element_spec", None)
-    if not (isinstance(spec, tuple) and len(spec) == 2):
-        raise DataError(f"expected a tf.data.Dataset of (image, label), found {spec or dataset!r}.")
-    image, label = spec
+    if not isinstance(dataset, tf.data.Dataset):
+        raise DataError(
+            f"expected {DATASET}, found {type(dataset).__name__}. Make one, such as "
+            "tf.data.Dataset.from_tensor_slices((images, labels))."
+        )
+    spec = dataset.element_spec
+    parts = spec if isinstance(spec, tuple) else (spec,)
+    if len(parts) != 2 or not all(isinstance(part, tf.TensorSpec) for part in parts):
+        raise DataError(
+            f"expected {DATASET} of (image, label), both dense tensors; found "
+            f"({', '.join(type(part).__name__ for part in parts)}). Hand over "
+            "dataset.map(...) that gives those two."
+        )
+    image, label = parts
     if image.dtype.is_floating:
         raise DataError(
             f"expected images of uint8, found {image.dtype.name}: nobody knows whether they are "

@@ -5,6 +5,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cache.format import Table
 from extract.errors import DataError, UnusableImageError
 from extract.keras_runtime import load_tensorflow
@@ -12,15 +15,15 @@ from extract.settings import ExtractSettings
 from extract.sources.braces import expand_braces
 from extract.sources.read_once import TFRECORD, ReadOnce
 from extract.stage import extract_features
-from extract.tensors import Pair, check_classes, streamed
+from extract.tensors import Pair, checked_classes, streamed
 
 MOST_NAMED = 5
 
 
 def extract_tfrecords(
     paths: str | Path | Sequence[str | Path],
-    classes: Sequence[str] | None,
-    out: Path,
+    classes: Sequence[str] | NDArray[np.str_] | None,
+    out: str | Path,
     settings: ExtractSettings,
     say: Callable[[str], None],
     image: str = "image/encoded",
@@ -35,7 +38,7 @@ def extract_tfrecords(
     ----------
     paths : path-like, or sequence of them
         Read in this order; ``train-{00000..00099}-of-00100`` is expanded.
-    classes : sequence of str or None
+    classes : sequence or array of str, or None
         Some writers number classes from 1: begin with a name for 0 then.
     image, label : str
         Names of the features that hold the bytes of an image file, and an integer or a name.
@@ -43,13 +46,14 @@ def extract_tfrecords(
     out, settings, say
         See `extract.tensors.extract_dataset`, for what is returned and raised, too.
     """
-    check_classes(classes)
+    class_names = checked_classes(classes)
     files = _expand(paths)
     name = files[0] if len(files) == 1 else f"{files[0]} and {len(files) - 1} more"
     records = load_tensorflow().data.TFRecordDataset(files, compression)
     as_pair = partial(_parse, image=image, label=label)
-    images = partial(streamed, name, records.as_numpy_iterator, as_pair, classes)
-    return extract_features(ReadOnce(name, TFRECORD, classes or (), images), out, settings, say)
+    images = partial(streamed, name, records.as_numpy_iterator, as_pair, class_names)
+    source = ReadOnce(name, TFRECORD, class_names or (), images)
+    return extract_features(source, Path(out), settings, say)
 
 
 def _parse(record: bytes, image: str, label: str) -> Pair:

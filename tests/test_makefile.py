@@ -250,10 +250,36 @@ def test_a_run_is_named_after_its_folder(checkout: Path, data: str) -> None:
         ("my photos/the list.csv", "the list"),
         ("s3://bucket/lists/food.v2.parquet", "food.v2"),
         ("list.tsv", "list"),
+        ("list.CSV", "list"),
+        ("zip://photos::all.zip", "all"),
+        ("zip://photos::s3://bucket/all.zip", "all"),
+        ("zip://list.csv::all.zip", "all"),
+        ("zip::my photos.zip", "my photos"),
+        ("tar://photos::more/all.tar.gz", "all"),
+        ("simplecache::s3://bucket/photos.v2", "photos.v2"),
         ("photos.csv.d", "photos.csv.d"),
     ],
 )
-def test_a_run_is_named_after_its_list(checkout: Path, data: str, name: str) -> None:
+def test_a_run_is_named_after_its_list_or_archive(checkout: Path, data: str, name: str) -> None:
+    done = make(checkout, "-n", "features", f"DATA={data}").stdout
+    assert f'-m extract "{data}" --out "runs/{name}/features.h5"' in done
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        ("pets.tar", "pets"),
+        ("my pets/{000..099}.tar", "my pets"),
+        ("pets/{train,val}/{0..9}.tar", "pets"),
+        ("pets/a.tar::more/b.tar", "pets"),
+        ("s3://bucket/pets/{0..9}.tar::s3://bucket/more/{0..9}.tar", "pets"),
+        ("simplecache::s3://bucket/pets/{0..9}.tar", "pets"),
+        ("{0..9}.tar", "checkout"),
+    ],
+)
+def test_a_run_is_named_after_the_folder_of_its_first_shards(
+    checkout: Path, data: str, name: str
+) -> None:
     done = make(checkout, "-n", "features", f"DATA={data}").stdout
     assert f'-m extract "{data}" --out "runs/{name}/features.h5"' in done
 

@@ -7,7 +7,6 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from psutil import virtual_memory
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
@@ -18,6 +17,7 @@ from classify.arrays import load_arrays, save_arrays
 from classify.heads.parameters import check_parameters
 from classify.heads.stored import Embeddings, StoredRows, embedding_blocks
 from classify.heads.temperature import fit_temperature, sharpen
+from classify.memory import free_memory
 from classify.metrics import calibration_error, log_losses
 from extract.machines import Machines, at_work
 
@@ -168,7 +168,7 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             train = StoredRows(features, ("train",), machines, workers)
             X_val = StoredRows(features, ("val",))
             # Images of val lie all over the file: reading them costs as much as reading train.
-            is_small = X_val.size * X_val.dtype.itemsize <= VAL_SHARE * virtual_memory().available
+            is_small = X_val.size * X_val.dtype.itemsize <= VAL_SHARE * free_memory()
             val = (X_val[:] if is_small else X_val, X_val.labels(), X_val.weights())
             return self._fit_stored(train, val)
 

@@ -16,7 +16,14 @@ from extract.errors import DataError, UnusableImageError
 from extract.read import ImageFile
 from extract.sources.folder import file_stamp
 from extract.sources.layouts import SPLIT_FOLDERS
-from extract.sources.source import N_STAMPS, Found, LabelledImage, Listing, order_of_numbers
+from extract.sources.source import (
+    N_STAMPS,
+    Found,
+    LabelledImage,
+    Listing,
+    order_of_numbers,
+    text_of,
+)
 
 SPLITS_FILE = "dataset_dict.json"
 TABLE_FILES = ("dataset_info.json", "state.json")
@@ -159,10 +166,11 @@ def _labelled(split: str, table: Any, column: str) -> Iterator[Found]:
     labels = (label for batch in batches for label in batch[column])
     for row, label in enumerate(labels):
         path = f"{prefix}{row:09}"
-        if label is None or label == "" or (names and label < 0):
+        text = text_of(label)
+        if not text or (names and label < 0):
             yield Rejected(path, "has no label")
         else:
-            yield LabelledImage(path, names[label] if names else str(label), given)
+            yield LabelledImage(path, names[label] if names else text, given)
 
 
 def _folder_stamp(folder: Path) -> tuple[int, int, int, int]:

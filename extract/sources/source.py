@@ -94,6 +94,21 @@ class Source(Protocol):
         """What changes when a file does, int64 (n_paths, 4); see `N_STAMPS`."""
 
 
+def text_of(value: object) -> str:
+    """A value of a table as text; empty for what is none.
+
+    pandas writes integers among which some are missing as floats, and NaN for those.
+
+    Examples
+    --------
+    >>> [text_of(value) for value in (3.0, 0.5, float("nan"), None, "nan", 3)]
+    ['3', '0.5', '', '', 'nan', '3']
+    """
+    if value is None or value != value:
+        return ""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
 def order_of_numbers(labels: Collection[str]) -> list[str]:
     """Labels in the order of numbers if all are integers; none of them otherwise."""
     are_integers = all(map(INTEGER.fullmatch, labels))

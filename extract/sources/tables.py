@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Protocol
 
 from extract.errors import DataError
+from extract.sources.source import text_of
 from extract.sources.urls import fetch
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -36,7 +37,7 @@ class Rows(Protocol):
     lists: tuple[str, ...]
 
     def read(self, wanted: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
-        """Where each row stands, from 1 on, and its text in some columns; empty for a null."""
+        """Where each row stands, from 1 on, and its text in some columns; empty for none."""
 
 
 def extension(name: str) -> str:
@@ -159,7 +160,7 @@ class ParquetRows:
         self.lists = tuple(field.name for field in self._schema if self._is_list(field.type))
 
     def read(self, wanted: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
-        """See `Rows.read`; numbers come as their text."""
+        """See `Rows.read`; numbers come as their text, see `text_of`."""
         for column in wanted:
             self._require_values(column)
         number = 0
@@ -168,7 +169,7 @@ class ParquetRows:
                 columns = [batch.column(column).to_pylist() for column in wanted]
                 for values in zip(*columns, strict=True):
                     number += 1
-                    yield number, ["" if value is None else str(value) for value in values]
+                    yield number, list(map(text_of, values))
         except (self._arrow.ArrowException, OSError, UnicodeDecodeError) as error:
             raise DataError(
                 f"{at(self._name, self.unit, number + 1)} or one soon after cannot be read "

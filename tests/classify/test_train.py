@@ -266,8 +266,7 @@ def test_a_refit_is_said_and_its_val_numbers_are_from_before(run: Run) -> None:
 @pytest.fixture
 def little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Too little for the embeddings; whoever loads them all the same fails."""
-    memory = type("Memory", (), {"available": 1000})()
-    monkeypatch.setattr("classify.train.psutil.virtual_memory", lambda: memory)
+    monkeypatch.setattr("classify.train.free_memory", lambda: 1000)
     monkeypatch.setattr(FeatureFile, "load", lambda *_: pytest.fail("loaded whole"))
 
 
@@ -304,8 +303,8 @@ def test_a_share_of_the_free_memory_decides(run: Run, monkeypatch: pytest.Monkey
     with FeatureFile(run.features_path) as features:
         needed = 4 * features.dim * sum(len(features.rows(split)) for split in ("train", "val"))
     for factor, is_said in ((0.99, True), (1.01, False)):
-        memory = type("Memory", (), {"available": factor * needed / MEMORY_SHARE})()
-        monkeypatch.setattr("classify.train.psutil.virtual_memory", lambda memory=memory: memory)
+        free = factor * needed / MEMORY_SHARE
+        monkeypatch.setattr("classify.train.free_memory", lambda free=free: free)
         said = said_by(run, ["prior"], again=True)
         assert ("read from the file" in said[0]) == is_said
 

@@ -72,7 +72,7 @@ def test_encoded_images_give_what_the_same_files_in_class_folders_do(
     data = [path.read_bytes() for path in paths]
     dataset = tf.data.Dataset.from_tensor_slices((data, labels_of(paths)))
     out = tmp_path / "tf/features.h5"
-    table = extract_dataset(dataset, CLASSES, out, settings, silent)
+    table = extract_dataset(dataset, np.array(CLASSES), str(out), settings, silent)
     assert held(out) == held(folder)
     assert table.paths[:2] == ("000000000", "000000001")
     assert table.classes == tuple(CLASSES)
@@ -146,6 +146,11 @@ def test_what_cannot_be_used_is_listed(tf, paths, settings, tmp_path: Path) -> N
         (lambda tf: (tf.zeros((6, 4, 4, 3), tf.uint8), [0] * 6), ["a", "a"], "different names"),
         (lambda tf: (tf.zeros((6, 4, 4, 3), tf.uint8), [0] * 6), ["a", "b\n"], "not a line"),
         (lambda tf: (tf.zeros((6, 4, 4, 3), tf.uint8), [0] * 6), CLASSES, "one class only"),
+        (lambda tf: ({"a": tf.zeros((6, 4))}, [0] * 6), CLASSES, r"found \(dict, TensorSpec\)"),
+        (lambda tf: (tf.zeros((6, 4)), {"y": [0] * 6}), CLASSES, r"found \(TensorSpec, dict\)"),
+        (lambda tf: (tf.sparse.eye(6), [0] * 6), CLASSES, r"found \(SparseTensorSpec, Tensor"),
+        (lambda tf: (tf.zeros((6, 4, 4, 3), tf.uint8), [0] * 6), {"a", "b"}, "found set"),
+        (lambda tf: (tf.zeros((6, 4, 4, 3), tf.uint8), [0] * 6), [0, 1], "names .*found int"),
     ],
 )
 def test_other_datasets_are_refused_with_the_reason(
@@ -154,6 +159,11 @@ def test_other_datasets_are_refused_with_the_reason(
     dataset = tf.data.Dataset.from_tensor_slices(make(tf))
     with pytest.raises(DataError, match=message):
         extract_dataset(dataset, classes, tmp_path / "f.h5", settings, silent)
+
+
+def test_what_is_no_dataset_is_named_by_its_type_and_not_printed(settings, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"^expected a tf\.data\.Dataset, found ndarray\. Make one"):
+        extract_dataset(np.zeros((6, 4, 4, 3)), CLASSES, tmp_path / "f.h5", settings, silent)
 
 
 def test_batches_and_endless_datasets_are_refused(tf, settings, tmp_path: Path) -> None:
@@ -209,7 +219,7 @@ def test_tfrecords_give_what_the_same_files_in_class_folders_do(
         write_records(tf, path, data[number::2], labels[number::2])
     pattern = tmp_path / "records/part-{0..1}-of-2"
     out = tmp_path / "tf/features.h5"
-    table = extract_tfrecords(pattern, CLASSES, out, settings, silent)
+    table = extract_tfrecords(pattern, np.array(CLASSES), str(out), settings, silent)
     assert held(out) == held(folder)
     assert table.config.data["folder"] == f"{tmp_path}/records/part-0-of-2 and 1 more"
     embedded.clear()

@@ -137,6 +137,16 @@ def test_rows_without_label_are_rejected_and_images_without_bytes_are_unusable(
         file.read(file.path)
 
 
+def test_labels_that_are_floats_are_integers_again_and_nan_is_none(
+    photos: Path, tmp_path: Path
+) -> None:
+    labels = [0.0, float("nan"), None, 1.0, 10.0, 2.0]
+    table(photos, range(2), datasets.Value("float64"), label=labels).save_to_disk(tmp_path / "a")
+    found = find_images(tmp_path / "a")
+    assert found.classes == ("0", "1", "2", "10")
+    assert found.rejected == tuple(Rejected(f"00000000{row}", "has no label") for row in (1, 2))
+
+
 def two_labels(made: datasets.Dataset) -> datasets.Dataset:
     return made.add_column("kind", made["label"][:], feature=LABELS)
 

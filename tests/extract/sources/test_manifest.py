@@ -160,6 +160,19 @@ def test_files_that_are_not_there_are_rejected_and_named(
     }
 
 
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"\xff\xd8\xff")])
+def test_a_named_split_of_which_nothing_can_be_used_is_not_drawn_anew(
+    photos: Path, settings: ExtractSettings, tmp_path: Path, damage: Callable[[Path], object]
+) -> None:
+    rows, val = rows_of(photos), "red/000.png"
+    lines = [f"{path},{label},{'val' if path == val else 'train'}" for path, label in rows]
+    path = write_csv(photos / "list.csv", "path,label,split", *lines)
+    damage(photos / val)
+    with pytest.raises(DataError, match=rf"names 1 images for val, of .*: {val}: .* run this aga"):
+        extract(path, settings, tmp_path / "features.h5")
+    assert not (tmp_path / "features.h5").exists()
+
+
 def test_what_a_list_of_files_here_needs_is_read_here_and_its_stamps_are_those_of_a_folder(
     photos: Path,
 ) -> None:

@@ -142,6 +142,16 @@ def test_in_parquet_rows_are_counted_from_the_first_image_on(tmp_path: Path) -> 
         listed(path)
 
 
+def test_nan_is_neither_a_class_nor_a_group(tmp_path: Path) -> None:
+    path, nan = tmp_path / "a.parquet", float("nan")
+    write_parquet(path, path=["1", "2", "3"], label=[0.0, 1.0, 10.0], group=[nan, 7.0, nan])
+    assert [image.group for image in listed(path).images] == [None, "7", None]
+    assert listed(path).classes == ("0", "1", "10")
+    write_parquet(path, path=["1", "2", "3"], label=[0.0, 1.0, nan])
+    with pytest.raises(DataError, match=r"a\.parquet, row 3: label is empty"):
+        listed(path)
+
+
 def test_a_group_goes_where_one_of_its_images_is_named_for(tmp_path: Path) -> None:
     path = write_csv(
         tmp_path / "list.csv",

@@ -76,10 +76,23 @@ def test_parquet_comes_as_text_in_batches(tmp_path: Path, monkeypatch: pytest.Mo
     )
     assert read(path, ["path", "label", "split", "weight"]) == [
         (1, ["a", "1", "x", "0.5"]),
-        (2, ["b", "2", "", "1.0"]),
-        (3, ["c", "-3", "y", "2.0"]),
+        (2, ["b", "2", "", "1"]),
+        (3, ["c", "-3", "y", "2"]),
         (4, ["d", "4", "x", "0.001"]),
-        (5, ["e", "", "x", "4.0"]),
+        (5, ["e", "", "x", "4"]),
+    ]
+
+
+@pytest.mark.parametrize("kind", [pa.float64(), pa.float32(), pa.float16()])
+def test_what_pandas_made_floats_of_comes_as_what_it_was(tmp_path: Path, kind: pa.DataType) -> None:
+    numbers = pa.array([0.0, float("nan"), None, -3.0, 0.5], kind)
+    path = write_parquet(tmp_path / "a.parquet", label=numbers, text=["nan", "", None, "1.0", "x"])
+    assert [row for _, row in read(path, ["label", "text"])] == [
+        ["0", "nan"],
+        ["", ""],
+        ["", ""],
+        ["-3", "1.0"],
+        ["0.5", "x"],
     ]
 
 
