@@ -5,7 +5,7 @@ First axis n_images everywhere; row i is image i in every dataset::
     /embeddings        float32 (n_images, dim)  or float16, on request
     /labels            int32   (n_images,)      index into /classes
     /splits            uint8   (n_images,)      index into its attribute `names`: train, val, test
-    /paths             utf-8   (n_images,)      POSIX, relative to the data
+    /paths             utf-8   (n_images,)      POSIX, relative to the data; or a URL, of a list
     /content_sha256    uint8   (n_images, 32)   of the image's bytes
     /classes           utf-8   (n_classes,)
     /rejected/path     utf-8   (n_rejected,)
