@@ -5,11 +5,14 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cache.reader import FeatureFile
 from classify.compare import compare_right
 from classify.finetuning.settings import FinetuneSettings
 from classify.finetuning.tuning import Finetuning
-from classify.metrics import accuracy
+from classify.metrics import accuracy, mean_log_loss
 from classify.run import Record, Run, Trained
 from classify.wording import p_value, percent, points
 from extract.settings import AUTO
@@ -28,7 +31,8 @@ def finetune(
     """Train the top of the network and the head; keep the epoch that is best on val.
 
     Epoch 0 is the network with the trained head on it, so what is kept never has a larger log loss
-    on val than what it started from. No BatchNormalization of the network learns or looks at the
+    on val than what it started from; with a head drawn anew (`FinetuneSettings.is_fresh`) it may
+    have, and that is said. No BatchNormalization of the network learns or looks at the
     batch. After every epoch all that is needed to go on is saved: a run that was killed goes on
     from there.
 
@@ -100,8 +104,10 @@ def _say_result(
     features: FeatureFile, tuned: Trained, start: Trained, say: Callable[[str], None]
 ) -> None:
     """Test, once, beside the head that it started from."""
-    y = features.labels("test")
     names = (tuned.record.name, start.record.name)
+    if tuned.record.settings["is_fresh"]:
+        say(_beside_trained_head(features.labels("val"), tuned, start))
+    y = features.labels("test")
     shares = [percent(accuracy(y, each.test)) for each in (tuned, start)]
     say(f"test top-1 (n={len(y)}): {names[0]} {shares[0]}, {names[1]} {shares[1]}")
     right = {each.record.name: each.test.argmax(axis=1) == y for each in (tuned, start)}
@@ -112,3 +118,13 @@ def _say_result(
         else f"{names[0] if difference.difference.value > 0 else names[1]} is better"
     )
     say(f"{seen}: {points(difference.difference)}, {p_value(difference.p)}")
+
+
+def _beside_trained_head(y: NDArray[np.int32], tuned: Trained, start: Trained) -> str:
+    """Whether a head that was drawn anew got further than the trained one that it is built like."""
+    ours, theirs = (mean_log_loss(y, each.val, np.ones(len(y))) for each in (tuned, start))
+    verdict = "better on val than" if ours < theirs else "no better on val than"
+    return (
+        f"{tuned.record.name} is {verdict} {start.record.name}, which is there already: "
+        f"log loss {ours:.3f} and {theirs:.3f} (n={len(y)})"
+    )

@@ -103,7 +103,7 @@ class Finetuning:
             checkpoint = Checkpoint(self._training_folder, self._identity(wanted))
             state = self._trained(trainee, checkpoint)
             if self.team.workers.is_chief:
-                self.say(_verdict(state, self.settings.start))
+                self.say(_verdict(state, self.settings))
                 record = replace(
                     wanted,
                     chosen={"epoch": state.best_epoch},
@@ -211,7 +211,9 @@ def _millions(model: Any) -> str:
     return f"{n_weights / 1e6:.1f}"
 
 
-def _verdict(state: State, start: str) -> str:
-    if state.best_epoch == 0:
-        return f"Fine-tuning did not help on val: epoch 0 is kept, which is {start}."
-    return f"Epoch {state.best_epoch} is kept, the best on val."
+def _verdict(state: State, settings: FinetuneSettings) -> str:
+    if state.best_epoch:
+        return f"Epoch {state.best_epoch} is kept, the best on val by log loss."
+    if settings.is_fresh:
+        return "Training did not help on val: epoch 0 is kept, whose head is as it was drawn."
+    return f"Fine-tuning did not help on val: epoch 0 is kept, which is {settings.start}."

@@ -159,6 +159,25 @@ def test_epoch_0_is_the_head_it_starts_from(own_run: Run, start: str) -> None:
     assert ranked[0].record.name == start
 
 
+@pytest.mark.parametrize("epochs", [0, 1])
+def test_a_head_drawn_anew_is_not_called_the_trained_one(own_run: Run, epochs: int) -> None:
+    start = replace(FAST, start="mlp-128", is_fresh=True, unfreeze="conv5_block3_1_conv")
+    fresh = replace(start, epochs=epochs, learning_rate=1e-6)
+    said = tune(own_run, fresh)
+    with FeatureFile(own_run.features_path) as features:
+        y, head = features.labels("val"), own_run.find("mlp-128", features)
+        tuned = own_run.find(fresh.name, features)
+    losses = [log_losses(y, each.val).mean() for each in (tuned, head)]
+    assert losses[0] > losses[1]
+    assert not any("which is mlp-128" in line for line in said)
+    assert any("whose head is as it was drawn" in line for line in said) == (epochs == 0)
+    [verdict] = [line for line in said if "on val than" in line]
+    assert (
+        f"is no better on val than mlp-128, which is there already: log loss {losses[0]:.3f} and"
+        in verdict
+    )
+
+
 def test_what_is_there_with_the_same_settings_is_not_trained_again(block5: Run) -> None:
     said = tune(block5, FAST)
     assert said[0] == "finetuned: there already, with these settings (AGAIN=1 trains it again)"
