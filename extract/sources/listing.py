@@ -8,6 +8,7 @@ from array import array
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from functools import partial
+from html import unescape
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from extract.errors import DataError
 from extract.sources.layouts import has_image_name, is_system_file
+from extract.sources.pages import has_pages, name_of
 from extract.sources.patience import patiently
 from extract.sources.source import N_STAMPS
 from extract.threads import map_ahead
@@ -67,7 +69,7 @@ def files_below(filesystem: Any, root: str) -> Files:
     NotADirectoryError
         If it is a file.
     DataError
-        If it holds names with an empty part, ``a//b``.
+        If it holds names with an empty part, ``a//b``, or links that are no names.
     Exception
         What the file system raises, after several tries.
     """
@@ -115,41 +117,54 @@ def _archived(filesystem: Any, root: str) -> Iterator[Entry]:
 
 
 def _walked(filesystem: Any, root: str) -> Iterator[Entry]:
-    folders = [""]
+    folders = {"": ""}
     while folders:
-        deeper: list[str] = []
+        deeper: dict[str, str] = {}
         list_one = partial(_list, filesystem, root)
-        for files, subfolders in map_ahead(list_one, folders, N_LISTERS, N_LISTERS):
-            yield from files
-            deeper += subfolders
+        for files, subfolders in map_ahead(list_one, folders.items(), N_LISTERS, N_LISTERS):
+            yield from files.items()
+            deeper |= subfolders
         folders = deeper
 
 
-def _list(filesystem: Any, root: str, folder: str) -> tuple[list[Entry], list[str]]:
-    """Files of one folder, and the folders in it."""
-    place = join(root, folder)
+def _list(
+    filesystem: Any, root: str, folder: tuple[str, str]
+) -> tuple[dict[str, Stamp], dict[str, str]]:
+    """Files of one folder, and the folders in it: by name, what the file system calls each."""
+    folder_name, address = folder
+    place = join(root, address)
     found = patiently(lambda: filesystem.ls(place, detail=True))
     filesystem.invalidate_cache(place)  # or all of it would stay in memory
-    is_page = "http" in filesystem.protocol  # it links to itself too, sorted in other ways
-    files: list[Entry] = []
-    folders: list[str] = []
+    is_page = has_pages(filesystem)
+    files: dict[str, Stamp] = {}
+    folders: dict[str, str] = {}
     for details in found:
-        name, is_folder = details["name"], details["type"] == "directory"
-        if place and name.rstrip("/") == place.rstrip("/"):
-            if not is_page:
-                _require_mark(name, is_folder, place)
+        is_folder = details["type"] == "directory"
+        leaf = _leaf(details["name"], is_folder, place, is_page)
+        name = name_of(leaf) if leaf and is_page else leaf
+        if not name or is_system_file(name):
             continue
-        leaf = name.removeprefix(f"{place.rstrip('/')}/").strip("/")
-        if is_system_file(leaf) or (is_page and "?" in leaf):
-            continue
-        path = join(folder, leaf)
+        path = join(folder_name, name)
         if is_folder:
-            folders.append(path)
+            folders[path] = join(address, leaf)
         else:
-            files.append((path, stamp(details)))
-    if folder:
-        files += [(f"{path}/", UNKNOWN) for path in folders if has_image_name(path)]
+            files[path] = stamp(details)
+    if folder_name:
+        files |= {f"{path}/": UNKNOWN for path in folders if has_image_name(path)}
     return files, folders
+
+
+def _leaf(found: str, is_folder: bool, place: str, is_page: bool) -> str:
+    """What follows the address of a folder in that of an entry; empty for what is passed over."""
+    if place and found.rstrip("/") == place.rstrip("/"):
+        if not is_page:  # they link to themselves
+            _require_mark(found, is_folder, place)
+        return ""
+    leaf = found.removeprefix(f"{place.rstrip('/')}/").strip("/")
+    if not is_page:
+        return leaf
+    # Links up, to the folder itself, and to the folder itself in another order.
+    return "" if leaf.startswith(".") or "?" in leaf else unescape(leaf)
 
 
 def _require_mark(name: str, is_folder: bool, place: str) -> None:

@@ -18,6 +18,7 @@ from extract.errors import DataError, UnusableImageError
 from extract.read import ImageFile
 from extract.sources.layouts import label_paths
 from extract.sources.listing import NOTHING, Files, files_below, is_archive, join
+from extract.sources.pages import has_pages, link_to
 from extract.sources.patience import is_lasting, patiently, words
 from extract.sources.source import Listing
 from extract.stream import N_READERS
@@ -132,8 +133,12 @@ class RemoteFolder:
         return files
 
     def _read(self, path: str) -> bytes:
+        return read_remote(*self._address(path))
+
+    def _address(self, path: str) -> tuple[Any, str]:
+        """The file system, and what it calls a file of the folder."""
         filesystem, root = self._place
-        return read_remote(filesystem, join(root, path))
+        return filesystem, join(root, link_to(path) if has_pages(filesystem) else path)
 
     def _read_text(self, path: str) -> bytes:
         try:
@@ -221,7 +226,7 @@ def _read_once(filesystem: Any, path: str, start: int | None, end: int | None) -
 
 
 def _advice(filesystem: Any) -> str:
-    if "http" not in filesystem.protocol:
+    if not has_pages(filesystem):
         return ""
     return (
         " Over HTTP a folder can be listed only where the server shows an index of it; where it "

@@ -1,12 +1,15 @@
 import functools
+import os
 import threading
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from html import escape
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -15,10 +18,11 @@ from cache.reader import FeatureFile
 from extract.errors import DataError
 from extract.settings import ExtractSettings
 from extract.sources.listing import UNKNOWN, stamp
+from extract.sources.pages import link_to, name_of
 from extract.sources.remote import RemoteFolder
 from extract.stage import extract_features
 from extract.stream import N_READERS
-from tests.conftest import write_class_folders
+from tests.conftest import write_class_folders, write_image
 
 fsspec = pytest.importorskip("fsspec")
 AT = datetime(2026, 1, 2, tzinfo=UTC)
@@ -28,13 +32,18 @@ AT_NS = int(AT.timestamp()) * 1_000_000_000
 class IndexPages(SimpleHTTPRequestHandler):
     """A folder behind a web server that lists it, as Apache does: with links to the page itself."""
 
+    more: tuple[str, ...] = ()
+
     def do_GET(self) -> None:
         folder = Path(self.translate_path(self.path))
         if not folder.is_dir():
             super().do_GET()
             return
-        names = [f"{each.name}/" if each.is_dir() else each.name for each in folder.iterdir()]
-        links = ["?C=N;O=D", "./", "../", self.path, *names]
+        names = [
+            escape(quote(os.fsencode(each.name), safe="&")) + "/" * each.is_dir()
+            for each in folder.iterdir()
+        ]
+        links = ["?C=N;O=D", "./", "../", self.path, *names, *self.more]
         page = "".join(f'<a href="{link}">{link}</a>\n' for link in links).encode()
         self.send_response(200)
         self.send_header("Content-Type", "text/html")
@@ -63,14 +72,16 @@ def archive(photos: Path) -> Path:
 
 
 @contextmanager
-def web_server(folder: Path) -> Iterator[str]:
-    handler = functools.partial(IndexPages, directory=str(folder))
+def web_server(folder: Path, pages: type[IndexPages] = IndexPages) -> Iterator[str]:
+    handler = functools.partial(pages, directory=str(folder))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def same_as_local(url: str, photos: Path) -> None:
@@ -80,7 +91,9 @@ def same_as_local(url: str, photos: Path) -> None:
     extract_features(url, far, settings, lambda _: None)
     with FeatureFile(near) as ours, FeatureFile(far) as theirs:
         assert theirs.table.paths == ours.table.paths
+        assert theirs.table.classes == ours.table.classes
         assert theirs.table.rejected == ours.table.rejected
+        np.testing.assert_array_equal(theirs.table.labels, ours.table.labels)
         for split in ("train", "val", "test"):
             np.testing.assert_array_equal(theirs.load(split)[0], ours.load(split)[0])
 
@@ -92,6 +105,33 @@ def test_an_archive_gives_what_a_folder_gives(photos: Path, archive: Path) -> No
 def test_a_web_servers_folder_gives_what_a_folder_gives(photos: Path) -> None:
     with web_server(photos.parent) as url:
         same_as_local(f"{url}/photos/", photos)
+
+
+def test_names_on_pages_are_those_of_a_folder(photos: Path) -> None:
+    (photos / "red").rename(photos / "red one & only")
+    (photos / "blue").rename(photos / "blau #2 größe.png")
+    for number, name in enumerate(["a b.png", "100%.png", "é#?.png", "x%20y.png", "&amp;+.png"]):
+        write_image(photos / f"blau #2 größe.png/{name}", 500 + number, (30, 40, 210))
+        write_image(photos / f"red one & only/{name}", 600 + number, (210, 30, 40))
+    (photos / "green" / os.fsdecode(b"\xe4.png")).write_bytes(b"")
+    with web_server(photos.parent) as url:
+        same_as_local(f"{url}/photos", photos)
+
+
+@pytest.mark.parametrize(
+    "link", ["red%2F1.png", "%2E%2E%2F1.png", "%2e%2e/", "a/%2E%2E/%2E%2E/1.png", "1%00.png"]
+)
+def test_a_link_that_is_no_name_is_refused(photos: Path, link: str) -> None:
+    pages = type("Pages", (IndexPages,), {"more": (link,)})
+    with web_server(photos.parent, pages) as url, pytest.raises(DataError) as found:
+        RemoteFolder(f"{url}/photos").find()
+    shown = link.rstrip("/")
+    assert str(found.value).startswith(f"{url}/photos: its page has the link {shown!r}, expected")
+
+
+@pytest.mark.parametrize("name", ["red one/#1.png", "größe/50%.png", "a&b?.png", "\udce4.png"])
+def test_a_link_leads_to_the_name_that_it_was_made_of(name: str) -> None:
+    assert name_of(link_to(name)) == name
 
 
 def test_a_web_server_that_lists_nothing_is_said_with_the_way_out(tmp_path: Path) -> None:
