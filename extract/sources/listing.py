@@ -6,7 +6,9 @@ s3fs' own listing of all at once takes 1054 bytes an object, what is kept here 1
 import hashlib
 from array import array
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import datetime
+from email.utils import parsedate_to_datetime
 from functools import partial
 from html import unescape
 from typing import Any, NamedTuple
@@ -23,7 +25,9 @@ from extract.threads import map_ahead
 
 # Folders listed at a time.
 N_LISTERS = 16
-TIMES = ("LastModified", "mtime", "last_modified", "modified", "updated", "created")
+TIMES = (
+    "LastModified", "Last-Modified", "mtime", "last_modified", "modified", "updated", "created",
+)  # fmt: skip
 TAGS = ("ETag", "etag", "md5Hash", "CRC")
 Stamp = tuple[int, int, int, int]
 UNKNOWN: Stamp = (-1, -1, -1, -1)
@@ -104,6 +108,14 @@ def stamp(details: dict[str, Any]) -> Stamp:
     if (nanoseconds := _nanoseconds(modified)) is not None:
         return (size, nanoseconds, 0, 0)
     return UNKNOWN
+
+
+def asked_stamp(filesystem: Any, path: str) -> Stamp:
+    """The `stamp` of a file whose store is asked once; -1 throughout if it says nothing."""
+    try:
+        return stamp(filesystem.info(path))
+    except Exception:  # each store has errors of its own; whoever reads the file finds out why
+        return UNKNOWN
 
 
 def _archived(filesystem: Any, root: str) -> Iterator[Entry]:
@@ -188,13 +200,17 @@ def _first(details: dict[str, Any], keys: Iterable[str]) -> Any:
 
 def _nanoseconds(modified: Any) -> int | None:
     if isinstance(modified, str):
-        try:
-            modified = datetime.fromisoformat(modified)
-        except ValueError:
-            return None
+        modified = _read_time(modified)
     if isinstance(modified, datetime):
         modified = modified.timestamp()
     return int(modified * 1e9) if isinstance(modified, int | float) else None
+
+
+def _read_time(text: str) -> datetime | None:
+    for read in (datetime.fromisoformat, parsedate_to_datetime):  # the second is of HTTP
+        with suppress(ValueError):
+            return read(text)
+    return None
 
 
 def _number(tag: str) -> int:

@@ -17,11 +17,12 @@ from cache.format import leads_inside
 from extract.errors import DataError, UnusableImageError
 from extract.read import ImageFile
 from extract.sources.layouts import label_paths
-from extract.sources.listing import NOTHING, Files, files_below, is_archive, join
+from extract.sources.listing import NOTHING, Files, asked_stamp, files_below, is_archive, join
 from extract.sources.pages import has_pages, link_to
 from extract.sources.patience import is_lasting, patiently, words
-from extract.sources.source import Listing
+from extract.sources.source import N_STAMPS, Listing
 from extract.stream import N_READERS
+from extract.threads import map_ahead
 
 EXTRA = "make install EXTRAS=remote (pip install fsspec s3fs; gcsfs, adlfs ... for other stores)"
 # A file that takes longer is given up, and tried again: some connections hang without an end.
@@ -101,8 +102,16 @@ class RemoteFolder:
         return ImageFile(path, content, self._read_image)
 
     def stamps(self, paths: Sequence[str]) -> NDArray[np.int64]:
-        """Size, time and ETag as they were listed, int64 (n_paths, 4)."""
-        return self._state.files.stamps_of(paths)
+        """Size, time and ETag as they were listed, int64 (n_paths, 4); pages are without them.
+
+        A web server is asked for those of each file.
+        """
+        if not has_pages(self._place[0]):
+            return self._state.files.stamps_of(paths)
+        asked = map_ahead(
+            lambda path: asked_stamp(*self._address(path)), paths, N_READERS, 2 * N_READERS
+        )
+        return np.array(list(asked), dtype=np.int64).reshape(-1, N_STAMPS)
 
     @property
     def _place(self) -> tuple[Any, str]:

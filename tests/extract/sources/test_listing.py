@@ -1,4 +1,3 @@
-import functools
 import os
 import threading
 import zipfile
@@ -6,6 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from html import escape
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -73,7 +73,7 @@ def archive(photos: Path) -> Path:
 
 @contextmanager
 def web_server(folder: Path, pages: type[IndexPages] = IndexPages) -> Iterator[str]:
-    handler = functools.partial(pages, directory=str(folder))
+    handler = partial(pages, directory=str(folder))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -129,6 +129,39 @@ def test_a_link_that_is_no_name_is_refused(photos: Path, link: str) -> None:
     assert str(found.value).startswith(f"{url}/photos: its page has the link {shown!r}, expected")
 
 
+def test_a_run_with_nothing_to_do_reads_no_file_of_a_web_server(
+    photos: Path, settings: ExtractSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("extract.hashes.TICK_NS", -(10**12))  # so new, they might change else
+    (photos / "red").rename(photos / "red one")
+    read: list[str] = []
+
+    class Counting(IndexPages):
+        def do_GET(self) -> None:
+            read.extend([self.path] if self.path.endswith(".png") else [])
+            super().do_GET()
+
+    with web_server(photos, Counting) as url:
+        extract = partial(extract_features, url, photos.parent / "far.h5", settings, lambda _: None)
+        extract()
+        assert len(read) == 12
+        extract()
+        assert len(read) == 12
+        os.utime(photos / "red one/001.png", (1, 1))
+        extract()
+        assert read[12:] == ["/red%20one/001.png"]
+
+
+def test_a_web_server_that_knows_nothing_of_versions_is_read_again(photos: Path) -> None:
+    class Silent(IndexPages):
+        def send_header(self, name: str, value: str) -> None:
+            if name != "Last-Modified":
+                super().send_header(name, value)
+
+    with web_server(photos, Silent) as url:
+        assert RemoteFolder(url).stamps(["red/001.png"]).tolist() == [[-1] * 4]
+
+
 @pytest.mark.parametrize("name", ["red one/#1.png", "größe/50%.png", "a&b?.png", "\udce4.png"])
 def test_a_link_leads_to_the_name_that_it_was_made_of(name: str) -> None:
     assert name_of(link_to(name)) == name
@@ -171,6 +204,7 @@ def test_members_of_an_archive_are_told_apart_by_content(archive: Path) -> None:
         ({"size": 5}, UNKNOWN),
         ({"size": 5, "mtime": AT}, (5, AT_NS, 0, 0)),
         ({"size": 5, "mtime": AT.timestamp()}, (5, AT_NS, 0, 0)),
+        ({"size": 5, "Last-Modified": "Fri, 02 Jan 2026 00:00:00 GMT"}, (5, AT_NS, 0, 0)),
         ({"size": 5, "updated": "2026-01-02T00:00:00Z"}, (5, AT_NS, 0, 0)),
         ({"size": 5, "updated": "yesterday"}, UNKNOWN),
     ],
