@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 from extract.errors import DataError
-from extract.sources.addresses import refuse_secrets
+from extract.sources.addresses import refuse_secrets, without_secrets
 from extract.sources.layouts import SPLIT_FOLDERS
 from extract.sources.places import FILE, address, is_url
 from extract.sources.source import LabelledImage
@@ -183,4 +183,5 @@ class ManifestRows:
                 )
 
     def _error(self, number: int, what: str) -> DataError:
-        return DataError(f"{at(self._name, self._unit, number)}: {what.rstrip('.')}.")
+        said = without_secrets(what).rstrip(".")
+        return DataError(f"{at(self._name, self._unit, number)}: {said}.")

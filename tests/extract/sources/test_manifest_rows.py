@@ -118,6 +118,7 @@ def test_a_list_of_nothing_is_refused(tmp_path: Path) -> None:
         ("nothing://x.png,cat,,,1", "nothing://x.png: cannot be opened"),
         ("http://me:hidden@host/x.png,cat,,,1", r"http://\.\.\.@host/x\.png: expected an address"),
         ("http://host/x.png?sig=hidden,cat,,,1", r"http://host/x\.png\?\.\.\.: expected an addr"),
+        ("s3://me:hidden@b/../x,cat,,,1", r"path 's3://\.\.\.@b/\.\./x': expected the path or URL"),
         ("s3://b/../x.png,cat,,,1", r"path 's3://b/\.\./x\.png': expected the path or URL"),
     ],
 )
