@@ -177,6 +177,10 @@ def open_url(url: str) -> tuple[Any, str]:
         raise DataError(
             f"{url}: cannot be opened ({words(error)}). To read it, {EXTRA}."
         ) from error
+    except FileNotFoundError as error:  # of a web server, why that is thought is its cause
+        cause = error.__cause__
+        reason = words(cause) if cause else f"no such file: {error.filename or words(error)}"
+        raise DataError(f"{url}: cannot be opened ({reason}).") from error
     except IsADirectoryError as error:
         raise DataError(
             f"{url}: expected an archive after '::', as in zip://photos::s3://bucket/all.zip "

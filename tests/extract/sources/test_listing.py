@@ -172,6 +172,14 @@ def test_a_web_server_that_lists_nothing_is_said_with_the_way_out(tmp_path: Path
         RemoteFolder(f"{url}/photos/").find()
 
 
+def test_an_archive_that_a_web_server_does_not_have_is_said(tmp_path: Path) -> None:
+    with (
+        web_server(tmp_path) as url,
+        pytest.raises(DataError, match=r"opened \(404, message='File"),
+    ):
+        RemoteFolder(f"zip://::{url}/all.zip").find()
+
+
 def test_a_folder_in_memory_gives_what_a_folder_gives(photos: Path) -> None:
     memory = fsspec.filesystem("memory")
     memory.put(str(photos), "/far", recursive=True)
