@@ -5,6 +5,7 @@ s3fs' own listing of all at once takes 1054 bytes an object, what is kept here 1
 
 import hashlib
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import datetime
@@ -73,7 +74,8 @@ def files_below(filesystem: Any, root: str) -> Files:
     NotADirectoryError
         If it is a file.
     DataError
-        If it holds names with an empty part, ``a//b``, or links that are no names.
+        If it holds names with an empty part, ``a//b``, links that are no names, or, in an archive,
+        two files of one name.
     Exception
         What the file system raises, after several tries.
     """
@@ -119,13 +121,27 @@ def asked_stamp(filesystem: Any, path: str) -> Stamp:
 
 
 def _archived(filesystem: Any, root: str) -> Iterator[Entry]:
-    prefix = join(root, "/") if root else ""
+    prefix, repeated = join(root, "/") if root else "", _repeated(filesystem)
     for name, details in patiently(lambda: filesystem.find(root, detail=True)).items():
         if name == root:
             raise NotADirectoryError(f"{name}: a file, not a folder")
         path = name.removeprefix(prefix)
         if not any(map(is_system_file, path.split("/"))):
+            if name in repeated:
+                raise DataError(
+                    f"{name}: two files of the archive have this name, and one of them alone can "
+                    "be read. Pack it again, with each name once."
+                )
             yield path, stamp(details)
+
+
+def _repeated(filesystem: Any) -> set[str]:
+    """Names that several files of an archive have: fsspec lists the last one only."""
+    if hasattr(filesystem, "zip"):
+        names = [entry.filename for entry in filesystem.zip.infolist() if not entry.is_dir()]
+    else:
+        names = [entry.name for entry in getattr(filesystem, "tar", ()) if not entry.isdir()]
+    return {name for name, n_files in Counter(names).items() if n_files > 1}
 
 
 def _walked(filesystem: Any, root: str) -> Iterator[Entry]:

@@ -1,4 +1,5 @@
 import os
+import tarfile
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -100,6 +101,21 @@ def same_as_local(url: str, photos: Path) -> None:
 
 def test_an_archive_gives_what_a_folder_gives(photos: Path, archive: Path) -> None:
     same_as_local(f"zip://photos::{archive}", photos)
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_two_files_of_one_name_in_an_archive_are_refused(
+    photos: Path, archive: Path, kind: str
+) -> None:
+    source = RemoteFolder(f"{kind}://photos::{archive.with_suffix(f'.{kind}')}")
+    with zipfile.ZipFile(archive, "a") as zipped:
+        zipped.write(photos / "red/001.png", "photos/red/000.png")
+    with tarfile.open(archive.with_suffix(".tar"), "w") as tar:
+        tar.add(photos, "photos")
+        tar.add(photos / "red", "photos/red")
+    with pytest.raises(DataError, match=r"photos/red/00.\.png: two files .* each name once\.$"):
+        source.find()
 
 
 def test_a_web_servers_folder_gives_what_a_folder_gives(photos: Path) -> None:
