@@ -1,6 +1,8 @@
 import os
+import re
 import tarfile
 import threading
+import time
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -168,14 +170,26 @@ def test_a_run_with_nothing_to_do_reads_no_file_of_a_web_server(
         assert read[12:] == ["/red%20one/001.png"]
 
 
-def test_a_web_server_that_knows_nothing_of_versions_is_read_again(photos: Path) -> None:
+def test_a_web_server_that_knows_nothing_of_versions_is_read_again(
+    photos: Path, settings: ExtractSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("extract.progress.BRIEF_SECONDS", 0)
+    said: list[str] = []
+
     class Silent(IndexPages):
+        def do_GET(self) -> None:
+            time.sleep(0.1)
+            super().do_GET()
+
         def send_header(self, name: str, value: str) -> None:
             if name != "Last-Modified":
                 super().send_header(name, value)
 
     with web_server(photos, Silent) as url:
-        assert RemoteFolder(url).stamps(["red/001.png"]).tolist() == [[-1] * 4]
+        for _ in range(2):
+            extract_features(url, photos.parent / "far.h5", settings, said.append)
+    _, rate = re.findall(r"12 images in [0-9.]+ s, ([0-9.]+) images/s", "\n".join(said))
+    assert float(rate) < 12 / 0.1  # and not that of counting them, once they are read
 
 
 @pytest.mark.parametrize("name", ["red one/#1.png", "größe/50%.png", "a&b?.png", "\udce4.png"])
