@@ -3,13 +3,9 @@
 s3fs' own listing of all at once takes 1054 bytes an object, what is kept here 194 with the labels.
 """
 
-import hashlib
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
-from datetime import datetime
-from email.utils import parsedate_to_datetime
 from functools import partial
 from html import unescape
 from typing import Any, NamedTuple
@@ -22,16 +18,11 @@ from extract.sources.layouts import has_image_name, is_system_file
 from extract.sources.pages import has_pages, name_of
 from extract.sources.patience import patiently
 from extract.sources.source import N_STAMPS
+from extract.sources.stamps import UNKNOWN, Stamp, stamp
 from extract.threads import map_ahead
 
 # Folders listed at a time.
 N_LISTERS = 16
-TIMES = (
-    "LastModified", "Last-Modified", "mtime", "last_modified", "modified", "updated", "created",
-)  # fmt: skip
-TAGS = ("ETag", "etag", "md5Hash", "CRC")
-Stamp = tuple[int, int, int, int]
-UNKNOWN: Stamp = (-1, -1, -1, -1)
 Entry = tuple[str, Stamp]
 
 
@@ -95,29 +86,6 @@ def is_archive(filesystem: Any) -> bool:
     from fsspec.archive import AbstractArchiveFileSystem
 
     return isinstance(filesystem, AbstractArchiveFileSystem)
-
-
-def stamp(details: dict[str, Any]) -> Stamp:
-    """What is known of a version of a file, by what its store says of it.
-
-    Where there is a tag, two versions differ in it however quickly they follow each other, and the
-    times of the stamp are 0. -1 throughout where nothing tells versions apart.
-    """
-    size = int(details.get("size") or 0)
-    modified = _first(details, TIMES)
-    if (tag := _first(details, TAGS)) is not None:
-        return (size, 0, 0, _number(f"{tag} {modified}"))
-    if (nanoseconds := _nanoseconds(modified)) is not None:
-        return (size, nanoseconds, 0, 0)
-    return UNKNOWN
-
-
-def asked_stamp(filesystem: Any, path: str) -> Stamp:
-    """The `stamp` of a file whose store is asked once; -1 throughout if it says nothing."""
-    try:
-        return stamp(filesystem.info(path))
-    except Exception:  # each store has errors of its own; whoever reads the file finds out why
-        return UNKNOWN
 
 
 def _archived(filesystem: Any, root: str) -> Iterator[Entry]:
@@ -208,27 +176,3 @@ def _require_mark(name: str, is_folder: bool, place: str) -> None:
 def join(root: str, path: str) -> str:
     """A path below a folder, as a file system of fsspec's names it."""
     return f"{root.rstrip('/')}/{path.lstrip('/')}" if root and path else root or path
-
-
-def _first(details: dict[str, Any], keys: Iterable[str]) -> Any:
-    return next((details[key] for key in keys if details.get(key)), None)
-
-
-def _nanoseconds(modified: Any) -> int | None:
-    if isinstance(modified, str):
-        modified = _read_time(modified)
-    if isinstance(modified, datetime):
-        modified = modified.timestamp()
-    return int(modified * 1e9) if isinstance(modified, int | float) else None
-
-
-def _read_time(text: str) -> datetime | None:
-    for read in (datetime.fromisoformat, parsedate_to_datetime):  # the second is of HTTP
-        with suppress(ValueError):
-            return read(text)
-    return None
-
-
-def _number(tag: str) -> int:
-    """A number that stands for a tag: the same for equal ones."""
-    return int.from_bytes(hashlib.sha256(tag.encode()).digest()[:8]) >> 1

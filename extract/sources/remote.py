@@ -17,10 +17,11 @@ from cache.format import leads_inside
 from extract.errors import DataError, UnusableImageError
 from extract.read import ImageFile
 from extract.sources.layouts import label_paths
-from extract.sources.listing import NOTHING, Files, asked_stamp, files_below, is_archive, join
+from extract.sources.listing import NOTHING, Files, files_below, is_archive, join
 from extract.sources.pages import has_pages, link_to
 from extract.sources.patience import is_lasting, patiently, words
 from extract.sources.source import N_STAMPS, Listing
+from extract.sources.stamps import asked_stamp
 from extract.stream import N_READERS
 from extract.threads import map_ahead
 

@@ -4,9 +4,9 @@ import threading
 from pathlib import Path
 
 from extract.errors import DataError
-from extract.sources.listing import Stamp, asked_stamp
 from extract.sources.patience import patiently, words
 from extract.sources.remote import EXTRA, open_url, read_remote
+from extract.sources.stamps import Stamp, asked_stamp
 
 # One file system for all threads.
 _OPENING = threading.Lock()

@@ -7,7 +7,6 @@ import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from functools import partial
 from html import escape
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -20,16 +19,12 @@ import pytest
 from cache.reader import FeatureFile
 from extract.errors import DataError
 from extract.settings import ExtractSettings
-from extract.sources.listing import UNKNOWN, stamp
-from extract.sources.pages import link_to, name_of
 from extract.sources.remote import RemoteFolder
 from extract.stage import extract_features
 from extract.stream import N_READERS
 from tests.conftest import write_class_folders, write_image
 
 fsspec = pytest.importorskip("fsspec")
-AT = datetime(2026, 1, 2, tzinfo=UTC)
-AT_NS = int(AT.timestamp()) * 1_000_000_000
 
 
 class IndexPages(SimpleHTTPRequestHandler):
@@ -192,11 +187,6 @@ def test_a_web_server_that_knows_nothing_of_versions_is_read_again(
     assert float(rate) < 12 / 0.1  # and not that of counting them, once they are read
 
 
-@pytest.mark.parametrize("name", ["red one/#1.png", "größe/50%.png", "a&b?.png", "\udce4.png"])
-def test_a_link_leads_to_the_name_that_it_was_made_of(name: str) -> None:
-    assert name_of(link_to(name)) == name
-
-
 def test_a_web_server_that_lists_nothing_is_said_with_the_way_out(tmp_path: Path) -> None:
     with web_server(tmp_path) as url, pytest.raises(DataError, match="in a manifest"):
         RemoteFolder(f"{url}/photos/").find()
@@ -233,27 +223,3 @@ def test_members_of_an_archive_are_told_apart_by_content(archive: Path) -> None:
     assert (first[:2, 0] > 0).all()
     assert first[0, 3] != first[1, 3]
     assert first[2].tolist() == [-1] * 4
-
-
-@pytest.mark.parametrize(
-    ("details", "expected"),
-    [
-        ({}, UNKNOWN),
-        ({"size": 5}, UNKNOWN),
-        ({"size": 5, "mtime": AT}, (5, AT_NS, 0, 0)),
-        ({"size": 5, "mtime": AT.timestamp()}, (5, AT_NS, 0, 0)),
-        ({"size": 5, "Last-Modified": "Fri, 02 Jan 2026 00:00:00 GMT"}, (5, AT_NS, 0, 0)),
-        ({"size": 5, "updated": "2026-01-02T00:00:00Z"}, (5, AT_NS, 0, 0)),
-        ({"size": 5, "updated": "yesterday"}, UNKNOWN),
-    ],
-    ids=str,
-)
-def test_a_stamp_is_what_is_known_of_a_version(details: dict, expected: tuple) -> None:
-    assert stamp(details) == expected
-
-
-def test_versions_of_one_size_and_time_differ_in_their_tag() -> None:
-    one, other = ({"size": 5, "LastModified": AT, "ETag": tag} for tag in ("a", "b"))
-    assert stamp(one) == stamp(dict(one))
-    assert stamp(one) != stamp(other)
-    assert stamp(one)[:3] == (5, 0, 0)
