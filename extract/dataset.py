@@ -5,11 +5,17 @@ from pathlib import Path
 
 from cache.format import Rejected
 from extract.errors import DataError
+from extract.sources import huggingface, manifest
 from extract.sources.layouts import IMAGE_EXTENSIONS
 from extract.sources.opening import open_source
+from extract.sources.shards import NAME_SHARDS
 from extract.sources.source import Dataset, LabelledImage, Source
 
 FOLDERS = f"one folder per class with files that end in {', '.join(IMAGE_EXTENSIONS)}"
+EXPECTED = {
+    manifest.LAYOUT: "a row for each image, with one of two labels or more",
+    huggingface.LAYOUT: "rows of images, with labels of two classes or more",
+}
 
 
 def find_images(data: str | Path | Source) -> Dataset:
@@ -30,7 +36,7 @@ def find_images(data: str | Path | Source) -> Dataset:
         If there is no such source, it holds no images, or fewer than two classes.
     """
     dataset = list_images(data)
-    require_classes(dataset, FOLDERS)
+    require_classes(dataset, EXPECTED.get(dataset.layout, FOLDERS))
     return dataset
 
 
@@ -70,4 +76,8 @@ def list_images(data: str | Path | Source) -> Dataset:
 def _describe(rejected: Sequence[Rejected]) -> str:
     if not rejected:
         return "no files"
-    return f"{len(rejected)} other files, the first {rejected[0].path} ({rejected[0].reason})"
+    has_shards = any(each.path.endswith(".tar") for each in rejected)
+    return (
+        f"{len(rejected)} other files, the first {rejected[0].path} ({rejected[0].reason})"
+        f"{f'. {NAME_SHARDS}' if has_shards else ''}"
+    )

@@ -101,7 +101,7 @@ class Embedding:
                 if outcome.content:
                     self.known.unusable[outcome.content] = outcome.reason
             else:
-                progress.update()
+                progress.reread()
             note(outcome)
 
         with progress:

@@ -261,7 +261,8 @@ def previous_precision(out: Path) -> str | None:
 
 def check_table(table: Table) -> list[str]:
     """Refuse splits that nothing can be learnt or measured on; say where they are thin."""
-    return check_splits(table.labels, table.splits, table.contents(), table.classes)
+    has_groups = table.groups is not None
+    return check_splits(table.labels, table.splits, table.contents(), table.classes, has_groups)
 
 
 def _read_old(

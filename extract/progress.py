@@ -61,6 +61,13 @@ class Progress:
         self._bar.update(n)
         self._print_line_if_due()
 
+    def reread(self) -> None:
+        """Count an image that was only read; if it comes first, all seconds went into reading."""
+        is_first = self._n_done == 0
+        self.update()
+        if is_first:
+            self._first = (self._started, 0)
+
     def reject(self) -> None:
         """Count an image that is done with because it cannot be used."""
         self._n_rejected += 1
@@ -68,11 +75,10 @@ class Progress:
         self.update()
 
     def summary(self) -> str:
-        """How many images took how long."""
-        seconds = time.monotonic() - self._started
-        return (
-            f"{self._what}: {self._n_done} images in {seconds:.1f} s, {self._rate():.1f} images/s"
-        )
+        """How many images took how long; how many a second, where that took long enough to say."""
+        now, (since, _) = time.monotonic(), self._first
+        speed = f", {self._rate():.1f} images/s" if now - since >= BRIEF_SECONDS else ""
+        return f"{self._what}: {self._n_done} images in {now - self._started:.1f} s{speed}"
 
     def _rate(self) -> float:
         """Images per second since the first were done; 0 as long as no others are."""

@@ -148,6 +148,7 @@ def check_splits(
     splits: NDArray[np.uint8],
     contents: Sequence[bytes],
     classes: Sequence[str],
+    has_groups: bool = False,
 ) -> list[str]:
     """Refuse what cannot be learnt or measured; say what is thin.
 
@@ -157,6 +158,8 @@ def check_splits(
     splits : uint8 (n_images,)
     contents : sequence of bytes, length n_images
     classes : sequence of str, length n_classes
+    has_groups : bool
+        Whether images belong to groups.
 
     Returns
     -------
@@ -186,7 +189,7 @@ def check_splits(
                 f"the {split} split is empty: too few images ({len(labels)}) to split. Add images "
                 "or take another seed."
             )
-    return _thin_classes(counts, classes) + _straddling(contents, splits)
+    return _thin_classes(counts, classes) + _straddling(contents, splits, has_groups)
 
 
 def _draw(key: bytes, seed: int, shares: dict[str, float]) -> str:
@@ -207,14 +210,17 @@ def _thin_classes(counts: NDArray[np.int_], classes: Sequence[str]) -> list[str]
     ]
 
 
-def _straddling(contents: Sequence[bytes], splits: NDArray[np.uint8]) -> list[str]:
+def _straddling(
+    contents: Sequence[bytes], splits: NDArray[np.uint8], has_groups: bool
+) -> list[str]:
     places: dict[bytes, set[int]] = {}
     for content, split in zip(contents, splits, strict=True):
         places.setdefault(content, set()).add(int(split))
     n_straddling = sum(len(found) > 1 for found in places.values())
     if not n_straddling:
         return []
+    why = "by their groups, or as splits are named" if has_groups else "as the folder names them"
     return [
-        f"{n_straddling} images have exact copies in another split, as the folder names them: "
+        f"{n_straddling} images have exact copies in another split, {why}: "
         "val or test accuracy is flattered"
     ]

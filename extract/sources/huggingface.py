@@ -25,6 +25,7 @@ from extract.sources.source import (
     text_of,
 )
 
+LAYOUT = "Hugging Face data set"
 SPLITS_FILE = "dataset_dict.json"
 TABLE_FILES = ("dataset_info.json", "state.json")
 EXTRA = "make install EXTRAS=hf (pip install datasets)"
@@ -84,7 +85,7 @@ class HuggingFace:
             found += _labelled(split, table, label)
         labels = {each.class_name for each in found if isinstance(each, LabelledImage)}
         order = list(names) if labels <= names.keys() else order_of_numbers(labels)
-        return Listing("Hugging Face data set", found, order)
+        return Listing(LAYOUT, found, order)
 
     def file(self, path: str, content: bytes | None = None) -> ImageFile:
         """An image of it, to be read."""
@@ -100,6 +101,7 @@ class HuggingFace:
     def _tables(self) -> dict[str, Any]:
         """Tables by split, under an empty name if there is one only; images stay as they are."""
         datasets = _datasets(self.name)
+        _refuse_empty(self.root)
         try:
             found = datasets.load_from_disk(self.name)
         except Exception as error:  # of Arrow, of JSON, of the disk
@@ -144,6 +146,16 @@ class HuggingFace:
         if image.get("bytes") is None:
             raise UnusableImageError("the data set does not hold its bytes")
         return bytes(image["bytes"])
+
+
+def _refuse_empty(root: Path) -> None:
+    """`DataError` for a table without rows, which is saved without a file and cannot be opened."""
+    for state in (*root.glob("state.json"), *sorted(root.glob("*/state.json"))):
+        if not any(state.parent.glob("*.arrow")):
+            raise DataError(
+                f"{state.parent}: expected rows in .arrow files, found none. Remove this split, or "
+                "fill it, and save the data set again."
+            )
 
 
 def _datasets(name: str) -> Any:

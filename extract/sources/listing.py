@@ -3,11 +3,11 @@
 s3fs' own listing of all at once takes 1054 bytes an object, what is kept here 194 with the labels.
 """
 
-import hashlib
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from datetime import datetime
 from functools import partial
+from html import unescape
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,16 +15,14 @@ from numpy.typing import NDArray
 
 from extract.errors import DataError
 from extract.sources.layouts import has_image_name, is_system_file
+from extract.sources.pages import has_pages, name_of
 from extract.sources.patience import patiently
 from extract.sources.source import N_STAMPS
+from extract.sources.stamps import UNKNOWN, Stamp, stamp
 from extract.threads import map_ahead
 
 # Folders listed at a time.
 N_LISTERS = 16
-TIMES = ("LastModified", "mtime", "last_modified", "modified", "updated", "created")
-TAGS = ("ETag", "etag", "md5Hash", "CRC")
-Stamp = tuple[int, int, int, int]
-UNKNOWN: Stamp = (-1, -1, -1, -1)
 Entry = tuple[str, Stamp]
 
 
@@ -67,7 +65,8 @@ def files_below(filesystem: Any, root: str) -> Files:
     NotADirectoryError
         If it is a file.
     DataError
-        If it holds names with an empty part, ``a//b``.
+        If it holds names with an empty part, ``a//b``, links that are no names, or, in an archive,
+        two files of one name.
     Exception
         What the file system raises, after several tries.
     """
@@ -89,67 +88,79 @@ def is_archive(filesystem: Any) -> bool:
     return isinstance(filesystem, AbstractArchiveFileSystem)
 
 
-def stamp(details: dict[str, Any]) -> Stamp:
-    """What is known of a version of a file, by what its store says of it.
-
-    Where there is a tag, two versions differ in it however quickly they follow each other, and the
-    times of the stamp are 0. -1 throughout where nothing tells versions apart.
-    """
-    size = int(details.get("size") or 0)
-    modified = _first(details, TIMES)
-    if (tag := _first(details, TAGS)) is not None:
-        return (size, 0, 0, _number(f"{tag} {modified}"))
-    if (nanoseconds := _nanoseconds(modified)) is not None:
-        return (size, nanoseconds, 0, 0)
-    return UNKNOWN
-
-
 def _archived(filesystem: Any, root: str) -> Iterator[Entry]:
-    prefix = join(root, "/") if root else ""
+    prefix, repeated = join(root, "/") if root else "", _repeated(filesystem)
     for name, details in patiently(lambda: filesystem.find(root, detail=True)).items():
         if name == root:
             raise NotADirectoryError(f"{name}: a file, not a folder")
         path = name.removeprefix(prefix)
         if not any(map(is_system_file, path.split("/"))):
+            if name in repeated:
+                raise DataError(
+                    f"{name}: two files of the archive have this name, and one of them alone can "
+                    "be read. Pack it again, with each name once."
+                )
             yield path, stamp(details)
 
 
+def _repeated(filesystem: Any) -> set[str]:
+    """Names that several files of an archive have: fsspec lists the last one only."""
+    if hasattr(filesystem, "zip"):
+        names = [entry.filename for entry in filesystem.zip.infolist() if not entry.is_dir()]
+    else:
+        names = [entry.name for entry in getattr(filesystem, "tar", ()) if not entry.isdir()]
+    return {name for name, n_files in Counter(names).items() if n_files > 1}
+
+
 def _walked(filesystem: Any, root: str) -> Iterator[Entry]:
-    folders = [""]
+    folders = {"": ""}
     while folders:
-        deeper: list[str] = []
+        deeper: dict[str, str] = {}
         list_one = partial(_list, filesystem, root)
-        for files, subfolders in map_ahead(list_one, folders, N_LISTERS, N_LISTERS):
-            yield from files
-            deeper += subfolders
+        for files, subfolders in map_ahead(list_one, folders.items(), N_LISTERS, N_LISTERS):
+            yield from files.items()
+            deeper |= subfolders
         folders = deeper
 
 
-def _list(filesystem: Any, root: str, folder: str) -> tuple[list[Entry], list[str]]:
-    """Files of one folder, and the folders in it."""
-    place = join(root, folder)
+def _list(
+    filesystem: Any, root: str, folder: tuple[str, str]
+) -> tuple[dict[str, Stamp], dict[str, str]]:
+    """Files of one folder, and the folders in it: by name, what the file system calls each."""
+    folder_name, address = folder
+    place = join(root, address)
     found = patiently(lambda: filesystem.ls(place, detail=True))
     filesystem.invalidate_cache(place)  # or all of it would stay in memory
-    is_page = "http" in filesystem.protocol  # it links to itself too, sorted in other ways
-    files: list[Entry] = []
-    folders: list[str] = []
+    is_page = has_pages(filesystem)
+    files: dict[str, Stamp] = {}
+    folders: dict[str, str] = {}
     for details in found:
-        name, is_folder = details["name"], details["type"] == "directory"
-        if place and name.rstrip("/") == place.rstrip("/"):
-            if not is_page:
-                _require_mark(name, is_folder, place)
+        is_folder = details["type"] == "directory"
+        leaf = _leaf(details["name"], is_folder, place, is_page)
+        name = name_of(leaf) if leaf and is_page else leaf
+        if not name or is_system_file(name):
             continue
-        leaf = name.removeprefix(f"{place.rstrip('/')}/").strip("/")
-        if is_system_file(leaf) or (is_page and "?" in leaf):
-            continue
-        path = join(folder, leaf)
+        path = join(folder_name, name)
         if is_folder:
-            folders.append(path)
+            folders[path] = join(address, leaf)
         else:
-            files.append((path, stamp(details)))
-    if folder:
-        files += [(f"{path}/", UNKNOWN) for path in folders if has_image_name(path)]
+            files[path] = stamp(details)
+    if folder_name:
+        files |= {f"{path}/": UNKNOWN for path in folders if has_image_name(path)}
     return files, folders
+
+
+def _leaf(found: str, is_folder: bool, place: str, is_page: bool) -> str:
+    """What follows the address of a folder in that of an entry; empty for what is passed over."""
+    if place and found.rstrip("/") == place.rstrip("/"):
+        if not is_page:  # they link to themselves
+            _require_mark(found, is_folder, place)
+        return ""
+    leaf = found.removeprefix(f"{place.rstrip('/')}/").strip("/")
+    if not is_page:
+        return leaf
+    # Links up, to the folder itself, and to the folder itself in another order.
+    return "" if leaf.startswith(".") or "?" in leaf else unescape(leaf)
 
 
 def _require_mark(name: str, is_folder: bool, place: str) -> None:
@@ -165,23 +176,3 @@ def _require_mark(name: str, is_folder: bool, place: str) -> None:
 def join(root: str, path: str) -> str:
     """A path below a folder, as a file system of fsspec's names it."""
     return f"{root.rstrip('/')}/{path.lstrip('/')}" if root and path else root or path
-
-
-def _first(details: dict[str, Any], keys: Iterable[str]) -> Any:
-    return next((details[key] for key in keys if details.get(key)), None)
-
-
-def _nanoseconds(modified: Any) -> int | None:
-    if isinstance(modified, str):
-        try:
-            modified = datetime.fromisoformat(modified)
-        except ValueError:
-            return None
-    if isinstance(modified, datetime):
-        modified = modified.timestamp()
-    return int(modified * 1e9) if isinstance(modified, int | float) else None
-
-
-def _number(tag: str) -> int:
-    """A number that stands for a tag: the same for equal ones."""
-    return int.from_bytes(hashlib.sha256(tag.encode()).digest()[:8]) >> 1

@@ -20,6 +20,8 @@ from extract.sources.urls import read_url, url_stamp
 from extract.stream import N_READERS
 from extract.threads import map_ahead
 
+LAYOUT = "manifest"
+
 
 @dataclass(frozen=True)
 class Manifest:
@@ -67,7 +69,7 @@ class Manifest:
         images = reading.finish()
         self._schemes.update(reading.schemes)
         notes = [f"{self.name}: columns not used: {', '.join(unused)}"] if unused else []
-        return Listing("manifest", images, order_of_numbers(reading.labels), notes)
+        return Listing(LAYOUT, images, order_of_numbers(reading.labels), notes)
 
     def file(self, path: str, content: bytes | None = None) -> ImageFile:
         """An image of it, to be read; `DataError` for a path that it could not list."""

@@ -6,10 +6,11 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from extract.errors import DataError
-from extract.sources.addresses import refuse_secrets
+from extract.errors import DataError, UnusableImageError
+from extract.sources.addresses import refuse_secrets, without_secrets
 from extract.sources.layouts import SPLIT_FOLDERS
 from extract.sources.places import FILE, address, is_url
+from extract.sources.samples import checked_class
 from extract.sources.source import LabelledImage
 from extract.sources.tables import at
 from extract.sources.urls import require_reader
@@ -18,6 +19,8 @@ COLUMNS = ("path", "label", "split", "group", "weight")
 REQUIRED = COLUMNS[:2]
 # What people call the columns of images that have several labels.
 SEVERAL_LABELS = re.compile(r"labels?[ _-]?\d*")
+# Characters of a label, in an error.
+MOST_SHOWN = 40
 # Weights are kept in float32, where smaller and larger ones are 0 and infinite.
 LEAST_WEIGHT, MOST_WEIGHT = (float(limit) for limit in (np.finfo("f4").tiny, np.finfo("f4").max))
 
@@ -137,7 +140,13 @@ class ManifestRows:
             raise self._error(number, "label is empty")
         if "|" in label:
             raise self._error(number, f"label {label!r}: expected one label, found several")
-        return self._labels.setdefault(label, label)
+        if label not in self._labels:
+            try:
+                self._labels[label] = checked_class(label)
+            except UnusableImageError as error:
+                shown = label[:MOST_SHOWN]
+                raise self._error(number, f"label {shown!r}: {error}") from error
+        return self._labels[label]
 
     def _group(self, group: str) -> str | None:
         return self._groups.setdefault(group, group) if group else None
@@ -183,4 +192,5 @@ class ManifestRows:
                 )
 
     def _error(self, number: int, what: str) -> DataError:
-        return DataError(f"{at(self._name, self._unit, number)}: {what.rstrip('.')}.")
+        said = without_secrets(what).rstrip(".")
+        return DataError(f"{at(self._name, self._unit, number)}: {said}.")

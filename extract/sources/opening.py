@@ -32,15 +32,13 @@ def open_source(data: str | Path, features: Path | None = None) -> Source:
     Raises
     ------
     DataError
-        If it is a URL with a password or a query in it, or shards are compressed.
+        If it is a URL with a password, a token or a query in it, or shards are compressed.
     """
+    name = str(data).removeprefix(HERE)
+    refuse_secrets(name)
     if are_shards(str(data)):
-        refuse_secrets(str(data))
         return Shards(str(data), indexes_beside(features or Path("features.h5")))
     is_far = isinstance(data, str) and is_address(data) and not data.startswith(HERE)
-    name = str(data).removeprefix(HERE)
-    if is_far:
-        refuse_secrets(name)
     folder = Path(name)
     if extension(name) in EXTENSIONS and not folder.is_dir():
         return Manifest(name)

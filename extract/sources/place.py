@@ -9,9 +9,9 @@ from typing import Any
 
 from extract.errors import DataError, UnusableImageError
 from extract.sources.folder import file_stamp
-from extract.sources.listing import stamp
 from extract.sources.patience import patiently, words
 from extract.sources.remote import open_url, read_remote
+from extract.sources.stamps import stamp
 
 HERE = "file://"
 SKIP_BYTES = 1 << 20

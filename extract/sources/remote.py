@@ -18,9 +18,12 @@ from extract.errors import DataError, UnusableImageError
 from extract.read import ImageFile
 from extract.sources.layouts import label_paths
 from extract.sources.listing import NOTHING, Files, files_below, is_archive, join
+from extract.sources.pages import has_pages, link_to
 from extract.sources.patience import is_lasting, patiently, words
-from extract.sources.source import Listing
+from extract.sources.source import N_STAMPS, Listing
+from extract.sources.stamps import asked_stamp
 from extract.stream import N_READERS
+from extract.threads import map_ahead
 
 EXTRA = "make install EXTRAS=remote (pip install fsspec s3fs; gcsfs, adlfs ... for other stores)"
 # A file that takes longer is given up, and tried again: some connections hang without an end.
@@ -100,8 +103,16 @@ class RemoteFolder:
         return ImageFile(path, content, self._read_image)
 
     def stamps(self, paths: Sequence[str]) -> NDArray[np.int64]:
-        """Size, time and ETag as they were listed, int64 (n_paths, 4)."""
-        return self._state.files.stamps_of(paths)
+        """Size, time and ETag as they were listed, int64 (n_paths, 4); pages are without them.
+
+        A web server is asked for those of each file.
+        """
+        if not has_pages(self._place[0]):
+            return self._state.files.stamps_of(paths)
+        asked = map_ahead(
+            lambda path: asked_stamp(*self._address(path)), paths, N_READERS, 2 * N_READERS
+        )
+        return np.array(list(asked), dtype=np.int64).reshape(-1, N_STAMPS)
 
     @property
     def _place(self) -> tuple[Any, str]:
@@ -132,8 +143,12 @@ class RemoteFolder:
         return files
 
     def _read(self, path: str) -> bytes:
+        return read_remote(*self._address(path))
+
+    def _address(self, path: str) -> tuple[Any, str]:
+        """The file system, and what it calls a file of the folder."""
         filesystem, root = self._place
-        return read_remote(filesystem, join(root, path))
+        return filesystem, join(root, link_to(path) if has_pages(filesystem) else path)
 
     def _read_text(self, path: str) -> bytes:
         try:
@@ -163,6 +178,10 @@ def open_url(url: str) -> tuple[Any, str]:
         raise DataError(
             f"{url}: cannot be opened ({words(error)}). To read it, {EXTRA}."
         ) from error
+    except FileNotFoundError as error:  # of a web server, why that is thought is its cause
+        cause = error.__cause__
+        reason = words(cause) if cause else f"no such file: {error.filename or words(error)}"
+        raise DataError(f"{url}: cannot be opened ({reason}).") from error
     except IsADirectoryError as error:
         raise DataError(
             f"{url}: expected an archive after '::', as in zip://photos::s3://bucket/all.zip "
@@ -221,7 +240,7 @@ def _read_once(filesystem: Any, path: str, start: int | None, end: int | None) -
 
 
 def _advice(filesystem: Any) -> str:
-    if "http" not in filesystem.protocol:
+    if not has_pages(filesystem):
         return ""
     return (
         " Over HTTP a folder can be listed only where the server shows an index of it; where it "

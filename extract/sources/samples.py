@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from pathlib import PurePosixPath
 from typing import NamedTuple
+from unicodedata import category
 
 from extract.errors import UnusableImageError
 from extract.sources.layouts import has_image_name
@@ -20,6 +21,9 @@ from extract.sources.tar import LABELS, Member, read_members
 JSON_ITEMS = ("label", "cls", "class")
 # As much as file systems allow a folder's name.
 LONGEST_CLASS = 255
+# Control characters, line and paragraph separators, halves of characters. Joiners, which scripts of
+# Iran and India need, and fixed spaces are letters like others.
+NOT_OF_A_LINE = {"Cc", "Zl", "Zp", "Cs"}
 NO_LABEL = "no class: expected KEY.cls or KEY.json with a label beside it in the shard"
 NO_IMAGE = "a class, and no image beside it in the shard"
 
@@ -79,7 +83,7 @@ def class_of(labels: dict[str, bytes]) -> str:
 
 def checked_class(name: str) -> str:
     """The name itself; `UnusableImageError` if it cannot be that of a class."""
-    if not name or not name.isprintable():
+    if not name or any(category(each) in NOT_OF_A_LINE for each in name):
         raise UnusableImageError("no class: what should name it is empty, or not a line of text")
     if len(name.encode()) > LONGEST_CLASS:
         raise UnusableImageError(f"no class: what should name it is over {LONGEST_CLASS} bytes")

@@ -4,9 +4,9 @@ import threading
 from pathlib import Path
 
 from extract.errors import DataError
-from extract.sources.listing import UNKNOWN, Stamp, stamp
 from extract.sources.patience import patiently, words
 from extract.sources.remote import EXTRA, open_url, read_remote
+from extract.sources.stamps import Stamp, asked_stamp
 
 # One file system for all threads.
 _OPENING = threading.Lock()
@@ -36,10 +36,7 @@ def url_stamp(url: str) -> Stamp:
     """What tells versions of a file apart, as far as it can be had by asking once."""
     with _OPENING:
         filesystem, path = open_url(url)
-    try:
-        return stamp(filesystem.info(path))
-    except Exception:  # each store has errors of its own; whoever reads the file finds out why
-        return UNKNOWN
+    return asked_stamp(filesystem, path)
 
 
 def fetch(url: str, target: Path) -> None:

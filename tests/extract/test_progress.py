@@ -59,6 +59,30 @@ def test_the_summary_tells_all_seconds_and_the_speed_once_it_ran(
     assert progress.summary() == "extract: 300 images in 12.0 s, 50.0 images/s"
 
 
+def test_the_summary_tells_no_speed_of_what_comes_at_once(
+    clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    progress = Progress("extract", 24)
+    clock[0] += 8
+    progress.update(8)
+    clock[0] += 0.001
+    progress.update(16)
+    assert progress.summary() == "extract: 24 images in 8.0 s"
+
+
+def test_of_images_that_are_only_read_all_seconds_count(
+    clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    progress = Progress("extract", 24)
+    clock[0] += 2  # they are read ahead, and told at once
+    for _ in range(24):
+        progress.reread()
+        clock[0] += 1e-5
+    assert progress.summary() == "extract: 24 images in 2.0 s, 12.0 images/s"
+
+
 def test_rejected_images_are_counted_in_the_line(
     clock: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -108,10 +108,11 @@ def test_a_share_of_val_that_cannot_be_is_refused(
         assign_splits(given, contents(len(given)), 0, share)
 
 
-def check(labels: list[int], splits: list[int], hashes: list[bytes]) -> list[str]:
-    return check_splits(
-        np.array(labels, dtype=np.int32), np.array(splits, dtype=np.uint8), hashes, ["cat", "dog"]
-    )
+def check(
+    labels: list[int], splits: list[int], hashes: list[bytes], has_groups: bool = False
+) -> list[str]:
+    label_array, split_array = np.array(labels, dtype=np.int32), np.array(splits, dtype=np.uint8)
+    return check_splits(label_array, split_array, hashes, ["cat", "dog"], has_groups)
 
 
 def test_a_whole_split_is_quietly_accepted() -> None:
@@ -143,5 +144,7 @@ def test_a_class_without_val_images_is_said() -> None:
 
 def test_copies_across_splits_are_said() -> None:
     hashes = [*contents(7), contents(1)[0]]
-    [warning] = check([0, 0, 0, 1, 1, 1, 1, 1], [0, 1, 2, 0, 1, 2, 0, 2], hashes)
-    assert warning.startswith("1 images have exact copies in another split")
+    where = [0, 0, 0, 1, 1, 1, 1, 1], [0, 1, 2, 0, 1, 2, 0, 2]
+    for has_groups, why in ((False, "as the folder names them"), (True, "by their groups, or as")):
+        [warning] = check(*where, hashes, has_groups)
+        assert warning.startswith(f"1 images have exact copies in another split, {why}")

@@ -186,6 +186,21 @@ def test_other_splits_and_what_cannot_be_opened_are_refused(photos: Path, tmp_pa
         find_images(tmp_path / "saved")
 
 
+def test_one_class_is_refused_in_words_of_a_data_set(photos: Path, tmp_path: Path) -> None:
+    table(photos, range(1), label=[0] * 3).save_to_disk(tmp_path / "saved")
+    with pytest.raises(DataError, match=r"one class only, 'red'.* Expected rows of images,"):
+        find_images(tmp_path / "saved")
+
+
+@pytest.mark.parametrize("empty", [".", "test"])
+def test_a_table_without_rows_is_named(photos: Path, tmp_path: Path, empty: str) -> None:
+    made = datasets.DatasetDict(train=table(photos, range(2)), test=table(photos, range(0)))
+    found = made if empty == "test" else made["test"]
+    found.save_to_disk(tmp_path / "saved")
+    with pytest.raises(DataError, match=f"^{tmp_path / 'saved' / empty}: expected rows in .arrow"):
+        find_images(tmp_path / "saved")
+
+
 def test_without_the_library_the_way_out_is_named(
     saved: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -100,6 +100,21 @@ def test_files_here_and_behind_urls_stand_in_one_list(
     assert said[-1].endswith("up to date, nothing to do")
 
 
+def test_copies_that_groups_put_into_two_splits_are_said_to_be_theirs(
+    photos: Path, settings: ExtractSettings, tmp_path: Path
+) -> None:
+    rows = [(path, label, f"g{number}") for number, (path, label) in enumerate(rows_of(photos))]
+    for path, label, _ in rows[:10]:
+        copy = f"{path.removesuffix('.png')} copy.png"
+        (photos / copy).write_bytes((photos / path).read_bytes())
+        rows.append((copy, label, f"{label} alone"))
+    lines = [f"photos/{path},{label},{group}" for path, label, group in rows]
+    said: list[str] = []
+    listed = write_csv(photos.parent / "list.csv", "path,label,group", *lines)
+    extract(listed, settings, tmp_path / "features.h5", said)
+    assert any("copies in another split, by their groups" in line for line in said)
+
+
 def test_a_change_of_weight_or_group_alone_is_written_and_nothing_extracted(
     mixed: Path, settings: ExtractSettings, tmp_path: Path
 ) -> None:

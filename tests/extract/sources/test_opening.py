@@ -23,9 +23,10 @@ def test_an_address_is_far_away_and_nobody_is_asked(url: str) -> None:
     assert (source.name, source.is_near, source.is_there) == (url, False, True)
 
 
-def test_no_password_gets_into_a_source() -> None:
-    with pytest.raises(DataError, match="without a password"):
-        open_source("https://me:hidden@host/photos")
+@pytest.mark.parametrize("path", ["photos", "list.csv", "{0..9}.tar", "all.tar.gz"])
+def test_no_password_gets_into_a_source_or_an_error(path: str) -> None:
+    with pytest.raises(DataError, match=r"^https://\.\.\.@host/.* without password"):
+        open_source(f"https://me:hidden@host/{path}")
 
 
 def test_lists_and_saved_data_sets_are_known_by_their_names_and_by_what_lies_there(

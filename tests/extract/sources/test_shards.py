@@ -67,6 +67,16 @@ def test_a_shard_that_is_not_there_is_named(tmp_path: Path, settings) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["1.tar"]
 
 
+@pytest.mark.parametrize("data", ["", "/*.tar"])
+def test_whoever_names_shards_in_another_way_is_told_the_right_one(
+    tmp_path: Path, settings, data: str
+) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/1.tar").touch()
+    with pytest.raises(DataError, match=r'DATA="shards/\{000\.\.099\}\.tar"\.$'):
+        extract_features(f"{tmp_path}/a{data}", tmp_path / "f.h5", settings, lambda _: None)
+
+
 def test_no_path_leads_out_of_the_shards(tmp_path: Path) -> None:
     (tmp_path / "secret.jpg").touch()
     source = open_source(f"{tmp_path}/a.tar", tmp_path / "f.h5")
