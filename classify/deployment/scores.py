@@ -92,11 +92,16 @@ class Scores:
                 f"({some(names)}) count as wrong above;"
             )
             yield f"  without them: {self._accuracy(lambda each: each.true in self._classes)}"
-        in_split = {split: self._number_in(split) for split in SEEN_SPLITS}
-        if any(in_split.values()):
-            where = ", ".join(f"{n} in {split}" for split, n in in_split.items())
+        seen = {split: self._number_in(split) for split in SEEN_SPLITS}
+        if any(seen.values()):
+            where = ", ".join(f"{n} in {split}" for split, n in seen.items())
             yield f"files that the head was trained or chosen on, by content: {where};"
             yield f"  without them: {self._accuracy(lambda each: each.split is None)}"
+        if unknown and any(seen.values()):
+            yield f"without either: {self._accuracy(self._is_known_and_new)}"
+
+    def _is_known_and_new(self, outcome: Outcome) -> bool:
+        return outcome.true in self._classes and outcome.split is None
 
     def _number_in(self, split: str) -> int:
         return self._number(lambda each: each.split == split)

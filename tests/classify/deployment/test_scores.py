@@ -68,6 +68,17 @@ def test_files_of_train_and_val_do_not_flatter() -> None:
     ]
 
 
+def test_the_last_line_leaves_out_unknown_classes_and_files_of_train() -> None:
+    # Two of train that are right, two unknown ones, of which train has one; of the rest 1 of 3.
+    true = ["a", "a", "z", "z", "a", "e", "e"]
+    predictions = [prediction(str(number), "abcde", each) for number, each in enumerate(true)]
+    seen = {Path("0"): "train", Path("1"): "train", Path("3"): "train"}
+    said = lines(predictions, seen)
+    assert said[2].startswith(f"  without them: top-1 {share(3, 5)}")
+    assert said[4].startswith(f"  without them: top-1 {share(1, 4)}")
+    assert said[5:] == [f"without either: top-1 {share(1, 3)}, top-5 {share(3, 3)} (n=3)"]
+
+
 def test_what_is_not_answered_is_coverage_and_no_mistake() -> None:
     predictions = [prediction("1", "abcde", "a"), prediction("2", "bcdea", "a", True)]
     assert lines(predictions, least=0.6) == [
