@@ -37,6 +37,15 @@ def test_unusable_files_are_counted_and_are_no_mistakes() -> None:
     ]
 
 
+def test_a_file_that_is_given_twice_is_counted_once_and_that_is_said() -> None:
+    predictions = [prediction(name, "abcde", "a") for name in ("1", "2", "1")]
+    predictions += [prediction(str(Path.cwd() / "1"), "abcde", "a")]
+    assert lines(predictions) == [
+        "2 labelled files given again: each is counted once below",
+        f"all labelled files: top-1 {share(2, 2)}, top-5 {share(2, 2)} (n=2)",
+    ]
+
+
 def test_accuracy_is_that_of_a_count_by_hand() -> None:
     predictions = [
         prediction("1", "abcde", "a"),
