@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from cache.errors import WAY_OUT, FeatureFileError
+from cache.hdf5 import require_about_content
 
 BLOCK_BYTES = 1 << 20
 # Small columns: a damaged block costs so many images at most.
@@ -133,6 +134,7 @@ class CheckedDataset:
             self.dtype: np.dtype[Any] = self._dataset.dtype
             self._sums = file[f"checksums/{name}"][:]
         except (KeyError, OSError, RuntimeError, AttributeError) as error:
+            require_about_content(self.path, error)
             raise self._damaged("or its checksums cannot be opened", WAY_OUT) from error
         self._step = self._dataset.chunks[0] if self._dataset.chunks else 1
         self.n_blocks = -(-len(self) // self._step)
@@ -247,6 +249,7 @@ class CheckedDataset:
         try:
             self._dataset.read_direct(out, source, target)
         except (OSError, RuntimeError) as error:
+            require_about_content(self.path, error)
             raise self._damaged(f"rows {_words(source)} cannot be read") from error
 
     def _check(self, rows: NDArray[Any], first: int) -> None:

@@ -4,6 +4,7 @@
 
     HeadbenchError
     ├── FeatureFileError      the file of embeddings           (here)
+    │   └── UnreadableError   for now: it may be whole         (here)
     ├── StorageError          the disk that it is written to   (here)
     ├── DataError             the folder of images             (extract.errors)
     ├── WeightsError          the weights of the network       (extract.errors)
@@ -25,6 +26,10 @@ class HeadbenchError(Exception):
 
 class FeatureFileError(HeadbenchError):
     """A file of embeddings that cannot be read or written."""
+
+
+class UnreadableError(FeatureFileError):
+    """A file that cannot be read for now, which says nothing about its content."""
 
 
 class StorageError(HeadbenchError):

@@ -1,6 +1,8 @@
 """HDF5 files as headbench opens and creates them."""
 
+import errno
 import io
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,10 +11,14 @@ from typing import Any
 import h5py
 
 from cache.disk import replacing
-from cache.errors import FeatureFileError
+from cache.errors import FeatureFileError, UnreadableError
 
 # From this version on HDF5's own structures carry checksums; HDF5 1.10 and later read it.
 VERSION = ("v110", "v110")
+# What the system says of a file that is not there, or of an address in it that cannot be, as where
+# HDF5 followed damaged content. Whatever else it says is no word about the content.
+OF_CONTENT = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EINVAL, errno.EOVERFLOW, errno.EFBIG}
+TOO_MANY_FILES = {errno.EMFILE, errno.ENFILE}
 
 
 class PatientFile(io.FileIO):
@@ -74,12 +80,35 @@ def open_hdf5(path: Path) -> h5py.File:
     ------
     FeatureFileError
         If it is not a whole HDF5 file.
+    UnreadableError
+        If that cannot be told, as it cannot be read for now.
     """
     try:
         return h5py.File(path, "r", locking=False)
     except (OSError, RuntimeError) as error:
+        require_about_content(path, error)
         reason = str(error).split("\n", maxsplit=1)[0]
         raise FeatureFileError(
             f"{path}: not a readable HDF5 file ({reason}). Expected a file made by 'make "
             "features'; move this one away and run it again."
         ) from error
+
+
+def require_about_content(path: str | Path, error: Exception) -> None:
+    """Tell a file that cannot be read for now from one whose content is bad.
+
+    Raises
+    ------
+    UnreadableError
+        If `error` says nothing about the content of the file.
+    """
+    code = error.errno if isinstance(error, OSError) else None
+    if code is None or code in OF_CONTENT:
+        return
+    remedy = "Mend that"
+    if code in TOO_MANY_FILES:
+        remedy = "Close other files, or allow more (ulimit -n)"
+    raise UnreadableError(
+        f"{path}: cannot be read for now ({os.strerror(code)}); it may be whole and is left as it "
+        f"is. {remedy}, and run the same command again."
+    ) from error

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.blocks import CheckedDataset, write_array
-from cache.errors import FeatureFileError, HeadbenchError
+from cache.errors import FeatureFileError, HeadbenchError, UnreadableError
 from cache.format import STORES, hash_rows, row_hashes
 from cache.hdf5 import create_hdf5, open_hdf5
 from cache.runs import parts_behind
@@ -84,6 +84,11 @@ class Parts:
 
         Those in parts that the feature file stands on are left out: it says itself what it holds.
         A damaged part is left out and reported to `on_damage`: its images are extracted again.
+
+        Raises
+        ------
+        UnreadableError
+            If a part cannot be read for now: it may hold hours of work.
         """
         found: dict[bytes, Location] = {}
         standing: set[Path] = set()
@@ -92,6 +97,8 @@ class Parts:
         for path in sorted(set(self.directory.glob("*.h5")) - standing):
             try:
                 found |= _locations(path, self._read(path))
+            except UnreadableError:
+                raise
             except FeatureFileError:
                 on_damage(f"{path}: damaged part; its images are extracted again")
         return found

@@ -6,7 +6,6 @@ mappings at every read; and it keeps them where one flipped byte makes it loop f
 `cache.blocks.fixed_text`). So they stand in ``/runs`` once more, with checksums.
 """
 
-from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +20,7 @@ from cache.blocks import REMEDY, CheckedDataset, write_array, write_strings
 from cache.errors import WAY_OUT, FeatureFileError
 from cache.format import VIRTUAL_VERSION, leads_inside
 from cache.hdf5 import open_hdf5
-
-# Held open at a time, by each reader.
-OPEN_PARTS = 16
+from cache.open_files import OpenFiles
 
 
 class Piece(NamedTuple):
@@ -132,7 +129,7 @@ class PartRows:
         self.dtype = dtype
         self.chunks = (block_rows, dim)
         self._folder = folder
-        self._open: OrderedDict[str, h5py.Dataset] = OrderedDict()
+        self._parts = OpenFiles[h5py.Dataset]()
         self._lock = Lock()
 
     def read_direct(self, out: NDArray[Any], source: slice, target: slice) -> None:
@@ -152,11 +149,10 @@ class PartRows:
     def close(self) -> None:
         """Close the parts."""
         with self._lock:
-            while self._open:
-                self._open.popitem()[1].file.close()
+            self._parts.close()
 
     def _read_piece(self, out: NDArray[Any], piece: Piece, goal: slice) -> None:
-        part = self._part(piece.name)
+        part = self._parts.get(self._folder / piece.name, self._opened)
         if len(part) < piece.source.stop:
             raise FeatureFileError(
                 f"{self._folder / piece.name}: expected a part of at least {piece.source.stop} "
@@ -170,16 +166,7 @@ class PartRows:
                 f"{piece.source.stop - 1} cannot be read. {REMEDY}"
             ) from error
 
-    def _part(self, name: str) -> h5py.Dataset:
-        if name in self._open:
-            self._open.move_to_end(name)
-        else:
-            self._open[name] = self._opened(self._folder / name)
-            if len(self._open) > OPEN_PARTS:
-                self._open.popitem(last=False)[1].file.close()
-        return self._open[name]
-
-    def _opened(self, path: Path) -> h5py.Dataset:
+    def _opened(self, path: Path) -> tuple[h5py.File, h5py.Dataset]:
         if not path.exists():
             raise FeatureFileError(
                 f"{path}: expected a part of the embeddings here, found nothing. Parts move with "
@@ -194,7 +181,7 @@ class PartRows:
                 f"{path}: expected a part with /embeddings of {self.shape[1]} columns in "
                 f"{self.dtype}, found another file. {REMEDY}"
             )
-        return dataset
+        return file, dataset
 
 
 def is_virtual(file: h5py.File) -> bool:

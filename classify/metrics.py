@@ -76,7 +76,7 @@ def evaluate(y: NDArray[np.integer], proba: NDArray[np.floating], seed: int = 0)
     log_loss, ece = estimates(_image_scores, _image_values(y, proba), np.arange(len(y)), seed)
     return Metrics(
         top1=accuracy(y, proba),
-        top5=wilson(int((rank < TOP_K).sum()), len(y)) if n_classes > TOP_K else None,
+        top5=_top5(rank, n_classes),
         macro_f1=macro_f1,
         balanced_accuracy=balanced,
         log_loss=log_loss,
@@ -87,6 +87,11 @@ def evaluate(y: NDArray[np.integer], proba: NDArray[np.floating], seed: int = 0)
 def accuracy(y: NDArray[np.integer], proba: NDArray[np.floating]) -> Estimate:
     """Share of images whose class is the most probable, with Wilson's interval."""
     return wilson(int((proba.argmax(axis=1) == y).sum()), len(y))
+
+
+def top5_accuracy(y: NDArray[np.integer], proba: NDArray[np.floating]) -> Estimate | None:
+    """Share of images whose class is among the five most probable, as `Metrics` has it."""
+    return _top5(_rank_of_truth(y, proba), proba.shape[1])
 
 
 def log_losses(y: NDArray[np.integer], proba: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -222,3 +227,7 @@ def _gaps(
     confidence = proba.max(axis=1)
     bins = np.minimum((confidence * N_BINS).astype(np.intp), N_BINS - 1)
     return bins, confidence - (proba.argmax(axis=1) == y)
+
+
+def _top5(rank: NDArray[np.intp], n_classes: int) -> Estimate | None:
+    return wilson(int((rank < TOP_K).sum()), len(rank)) if n_classes > TOP_K else None

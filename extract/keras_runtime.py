@@ -1,5 +1,6 @@
 """The one place that imports TensorFlow and Keras: set up, quiet, and only when needed."""
 
+import logging
 import os
 import random
 import tempfile
@@ -7,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
+
+LOG_LEVEL, QUIET_LEVEL = "TF_CPP_MIN_LOG_LEVEL", "2"
 
 
 @cache
@@ -23,11 +26,13 @@ def load_keras() -> Any:
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     # A user's ~/.keras/keras.json may name another backend or axis order for their own work.
     os.environ["KERAS_BACKEND"] = "tensorflow"
-    with _quiet_import():
+    with quiet_stderr():
+        os.environ.setdefault(LOG_LEVEL, QUIET_LEVEL)
         import keras
         import tensorflow as tf
 
         gpus = tf.config.list_physical_devices("GPU")
+    tf.get_logger().addFilter(_is_worth_saying)
     keras.config.set_image_data_format("channels_last")
     keras.config.set_floatx("float32")
     for gpu in gpus:
@@ -68,16 +73,14 @@ def forbid_tensor_float_32() -> None:
 
 
 @contextmanager
-def _quiet_import() -> Iterator[None]:
-    """Hold back what TensorFlow's C++ side writes to stderr on import, unless the import fails.
+def quiet_stderr() -> Iterator[None]:
+    """Hold back what TensorFlow's C++ side writes to stderr, unless what is done inside fails.
 
-    Its notices on machines without a GPU come whatever its log level says. Anyone who has set that
-    level sees them.
+    Some of its notices come whatever its log level says. Anyone who has set that level sees them.
     """
-    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+    if os.environ.get(LOG_LEVEL, QUIET_LEVEL) != QUIET_LEVEL:
         yield
         return
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
     stderr = os.dup(2)
     with tempfile.TemporaryFile() as held_back:
         os.dup2(held_back.fileno(), 2)
@@ -90,6 +93,11 @@ def _quiet_import() -> Iterator[None]:
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
+
+
+def _is_worth_saying(record: logging.LogRecord) -> bool:
+    # Functions are traced once for each network and size of a batch, of which we make several.
+    return "triggered tf.function retracing" not in record.getMessage()
 
 
 def freeze(network: Any) -> bytes:

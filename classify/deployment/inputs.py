@@ -24,7 +24,8 @@ def expand(
     named : sequence of str
         Files, which need not be there; folders, whose image files are taken at any depth; patterns
         as of a shell, with ``**`` for any depth, which stand for the files that they match; and
-        ``-`` for a list of files on standard input, taken as they are.
+        ``-`` for a list of files on standard input, taken as they are, one a line as Unix or
+        Windows ends it.
     is_null_separated : bool
         Whether NUL ends a path of that list, and not a line's end.
     read_stdin : callable
@@ -33,12 +34,19 @@ def expand(
     Raises
     ------
     RunError
-        If a folder, a pattern or the list gives no file.
+        If a folder, a pattern or the list gives no file, or a name is empty.
     """
     for each in named:
+        if not each:
+            # `Path` would take it for the current folder, with all that is in it.
+            raise RunError(
+                "--images (make: IMAGES=...): expected a file, a folder, a pattern or -, found an "
+                "empty name. Where it comes from a variable, see what that holds; . is the current "
+                "folder."
+            )
         path = Path(each)
         if each == STDIN:
-            yield from _listed(read_stdin(), b"\0" if is_null_separated else b"\n")
+            yield from _listed(read_stdin(), is_null_separated)
         elif path.is_dir():
             yield from in_folder(path)
         elif glob.has_magic(each) and not path.exists():
@@ -63,8 +71,12 @@ def _matching(pattern: str) -> Iterator[Path]:
     return map(Path, found)
 
 
-def _listed(text: bytes, separator: bytes) -> Iterator[Path]:
-    names = list(filter(None, text.split(separator)))
+def _listed(text: bytes, is_null_separated: bool) -> Iterator[Path]:
+    if is_null_separated:
+        names = list(filter(None, text.split(b"\0")))
+    else:
+        lines = (line.removesuffix(b"\r") for line in text.split(b"\n"))
+        names = [line for line in lines if line.strip()]
     if not names:
         raise RunError("-: expected paths on standard input, one a line, found none.")
     return (Path(os.fsdecode(name)) for name in names)

@@ -1,5 +1,6 @@
 """What is said at the end of predictions: what could not be used, and how many were right."""
 
+import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -33,7 +34,7 @@ class Outcome(NamedTuple):
 
 
 class Scores:
-    """Counts predictions as they pass; memory does not depend on how many do.
+    """Counts predictions as they pass, each labelled file once.
 
     Parameters
     ----------
@@ -51,6 +52,8 @@ class Scores:
         self._classes, self._seen, self._min_confidence = classes, seen, min_confidence
         self.n_files = self.n_unusable = self.n_abstained = 0
         self._outcomes: Counter[Outcome] = Counter()
+        self._labelled: set[str] = set()
+        self._n_again = 0
 
     def count(self, predictions: Iterable[Prediction]) -> Iterator[Prediction]:
         """Hand on predictions, of at least 5 classes each where there are as many."""
@@ -59,7 +62,7 @@ class Scores:
             self.n_unusable += each.reason is not None
             self.n_abstained += each.is_abstained
             if each.true is not None and each.reason is None:
-                self._outcomes[self._outcome(each, each.true)] += 1
+                self._add(each, each.true)
             yield each
 
     def lines(self) -> Iterator[str]:
@@ -76,6 +79,14 @@ class Scores:
         if self._outcomes:
             yield from self._accuracies()
 
+    def _add(self, prediction: Prediction, true: str) -> None:
+        path = os.path.abspath(prediction.path)
+        if path in self._labelled:
+            self._n_again += 1
+        else:
+            self._labelled.add(path)
+            self._outcomes[self._outcome(prediction, true)] += 1
+
     def _outcome(self, prediction: Prediction, true: str) -> Outcome:
         names = [name for name, _ in prediction.top]
         rank = names.index(true) if true in names else len(self._classes)
@@ -83,6 +94,8 @@ class Scores:
         return Outcome(true, split, not prediction.is_abstained, rank)
 
     def _accuracies(self) -> Iterator[str]:
+        if self._n_again:
+            yield f"{count(self._n_again, 'labelled file')} given again: each is counted once below"
         yield f"all labelled files: {self._accuracy(lambda _: True)}"
         unknown = self._number(lambda each: each.true not in self._classes)
         if unknown:
@@ -92,11 +105,16 @@ class Scores:
                 f"({some(names)}) count as wrong above;"
             )
             yield f"  without them: {self._accuracy(lambda each: each.true in self._classes)}"
-        in_split = {split: self._number_in(split) for split in SEEN_SPLITS}
-        if any(in_split.values()):
-            where = ", ".join(f"{n} in {split}" for split, n in in_split.items())
+        seen = {split: self._number_in(split) for split in SEEN_SPLITS}
+        if any(seen.values()):
+            where = ", ".join(f"{n} in {split}" for split, n in seen.items())
             yield f"files that the head was trained or chosen on, by content: {where};"
             yield f"  without them: {self._accuracy(lambda each: each.split is None)}"
+        if unknown and any(seen.values()):
+            yield f"without either: {self._accuracy(self._is_known_and_new)}"
+
+    def _is_known_and_new(self, outcome: Outcome) -> bool:
+        return outcome.true in self._classes and outcome.split is None
 
     def _number_in(self, split: str) -> int:
         return self._number(lambda each: each.split == split)

@@ -1,26 +1,29 @@
 """True classes of files, where the folders that they lie in say so."""
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
 from classify.deployment.inputs import STDIN
 from classify.wording import count, some
 from extract.dataset import list_images
-from extract.sources.folder import Folder
+from extract.sources.folder import Folder, image_files
 from extract.sources.source import Dataset, LabelledImage
 
 
 def true_classes(
     named: Sequence[str], classes: Sequence[str], say: Callable[[str], None]
 ) -> dict[Path, str]:
-    """The class of each file of the folders that were named, where a layout that we know gives it.
+    """The class of each file of the folders that were named, where names of folders give it.
+
+    Those are the folders of a layout that we know; or else the folder that was named itself.
 
     Parameters
     ----------
     named : sequence of str
         What the user named: see `expand`. Labels are taken from folders only.
     classes : sequence of str
-        Those of the model; a folder none of whose class folders is one of them has no labels.
+        Those of the model; where no folder is named after one of them, there are no labels.
     say : callable
         Told of each folder that labels are taken from, and why they are not from one that looks
         like it.
@@ -30,12 +33,20 @@ def true_classes(
     dict of Path to str
     """
     truth: dict[Path, str] = {}
+    of_one_class: list[str] = []
     for folder in (Path(each) for each in named if each != STDIN and Path(each).is_dir()):
         dataset = list_images(Folder(folder))
         known = set(dataset.classes) & set(classes)
-        if not known:
+        # Absolute, as "." has no name; links are not followed, as it was named by its link.
+        own_name = os.path.basename(os.path.abspath(folder))
+        if not known and own_name in classes:
+            truth |= dict.fromkeys(image_files(folder), own_name)
+            of_one_class.append(str(folder))
             continue
-        if ambiguous := _between(dataset, set(classes)):
+        if not known:
+            _say_none(folder, dataset.classes, classes, say)
+            continue
+        if ambiguous := _between(dataset, set(classes), own_name):
             say(
                 f"{folder}: no labels are taken from it: {ambiguous.path} is in folders of two "
                 "classes."
@@ -44,7 +55,19 @@ def true_classes(
         truth |= {folder / image.path: image.class_name for image in dataset.images}
         say(f"{folder}: true classes are taken from the names of its folders ({dataset.layout})")
         _say_unknown(sorted(set(dataset.classes) - known), say)
+    if of_one_class:
+        say(f"{some(of_one_class)}: the true class is the name of the folder itself")
     return truth
+
+
+def _say_none(
+    folder: Path, found: Sequence[str], classes: Sequence[str], say: Callable[[str], None]
+) -> None:
+    if found:
+        say(
+            f"{folder}: accuracy is not known: no folder in it is named after a class (found "
+            f"{some(found)}; expected {some(classes)})"
+        )
 
 
 def _say_unknown(unknown: Sequence[str], say: Callable[[str], None]) -> None:
@@ -53,9 +76,11 @@ def _say_unknown(unknown: Sequence[str], say: Callable[[str], None]) -> None:
         say(f"{n} no class of the model: {some(unknown)}")
 
 
-def _between(dataset: Dataset, classes: set[str]) -> LabelledImage | None:
-    """The first image that lies in the folder of another class, inside that of its own."""
+def _between(dataset: Dataset, classes: set[str], own_name: str) -> LabelledImage | None:
+    """The first image that lies in folders of two classes, one inside the other."""
     for image in dataset.images:
+        if own_name in classes - {image.class_name}:
+            return image
         folders = PurePosixPath(image.path).parts[:-1]
         inner = folders[folders.index(image.class_name) + 1 :]
         if classes.intersection(inner):

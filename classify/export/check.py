@@ -19,7 +19,7 @@ from extract.backbones import embed_images, reopen_backbone
 from extract.decode import decode
 from extract.embedder import relative_difference
 from extract.errors import UnusableImageError
-from extract.keras_runtime import load_keras, load_tensorflow
+from extract.keras_runtime import load_keras, load_tensorflow, quiet_stderr
 from extract.settings import FLOAT32, Runtime
 from extract.sources.source import Source
 from extract.stopwatch import Stopwatch
@@ -102,7 +102,9 @@ def check_export(
     tolerance = TOLERANCE if features.identity.precision == FLOAT32 else FLOAT16_TOLERANCE
     phrases = []
     for name, path in written.items():
-        results = list(_RUNNERS[name](exported, path, sample))
+        # Else TensorFlow says of each operation that its faster library has not, that it has not.
+        with quiet_stderr():
+            results = list(_RUNNERS[name](exported, path, sample))
         difference = max(compare(found, expected[rows]) for rows, found in results if len(rows))
         # NaN fails every comparison, so it is found to differ.
         if not difference <= tolerance:

@@ -16,7 +16,7 @@ from classify.finetuning.steps import Steps
 from classify.finetuning.team import Team
 from classify.heads.curves import Curves
 from classify.heads.temperature import fit_temperature, sharpen
-from classify.metrics import TOP_K, accuracy, mean_log_loss
+from classify.metrics import TOP_K, accuracy, mean_log_loss, top5_accuracy
 from classify.wording import percent
 from extract.keras_runtime import load_tensorflow
 from extract.progress import Progress
@@ -155,10 +155,11 @@ class Loop:
         calibrated = mean_log_loss(y, sharpen(proba, fit_temperature(proba, y, ones)), ones)
         for name, values in curves.history.items():
             state.history[name] += values
-        top1 = accuracy(y, proba)
+        top1, top5 = accuracy(y, proba), top5_accuracy(y, proba)
+        among_five = f", top-5 {percent(top5)}" if top5 else ""
         self._say(
-            f"epoch {state.epoch}: val top-1 {percent(top1)} (n={top1.n}), log loss {loss:.3f}, "
-            f"calibrated {calibrated:.3f}"
+            f"epoch {state.epoch}: val top-1 {percent(top1)}{among_five} (n={top1.n}), "
+            f"log loss {loss:.3f}, calibrated {calibrated:.3f}"
         )
         # Else rounding could have workers end after different epochs.
         calibrated = self._team.agree(calibrated)

@@ -1,14 +1,17 @@
+import logging
 import os
 import random
 import subprocess
 import sys
 
 import numpy as np
+import pytest
 
-from extract.keras_runtime import freeze, load_keras, load_tensorflow, seeded
+from extract.keras_runtime import freeze, load_keras, load_tensorflow, quiet_stderr, seeded
 from tests.conftest import ROOT
 
 PROBE = """
+import logging
 import os
 import random
 from extract.keras_runtime import load_keras
@@ -68,3 +71,34 @@ def test_random_weights_do_not_depend_on_who_else_draws_random_numbers() -> None
     # As Keras draws by itself after its own seeding: random weights stay what they were.
     load_keras().utils.set_random_seed(0)
     assert [initializer().seed, initializer().seed] == seeds(0)
+
+
+def test_functions_that_are_traced_again_are_no_warning_and_others_stay(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    tf = load_tensorflow()
+    heard: list[str] = []
+    listener = logging.Handler()
+    listener.emit = lambda record: heard.append(record.getMessage())
+    tf.get_logger().addHandler(listener)
+    try:
+        traced = tf.function(lambda number: number)
+        for number in range(9):
+            traced(number)
+        tf.get_logger().warning("something else")
+    finally:
+        tf.get_logger().removeHandler(listener)
+    assert heard == ["something else"]
+    assert "retracing" not in capfd.readouterr().err
+
+
+def test_what_is_written_to_stderr_is_held_back_unless_there_is_an_error(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    load_tensorflow()
+    with quiet_stderr():
+        os.write(2, b"notice")
+    assert capfd.readouterr().err == ""
+    with pytest.raises(ZeroDivisionError), quiet_stderr():
+        1 / os.write(2, b"reason") / 0
+    assert capfd.readouterr().err == "reason"

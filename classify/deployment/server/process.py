@@ -13,6 +13,7 @@ from classify.deployment.classifier import Classifier, open_classifier
 from classify.deployment.server.app import create_app
 from classify.deployment.server.engine import ServingEngine, sample_images
 from classify.deployment.server.guard import LOOPBACK
+from classify.deployment.server.headers import headers_within
 from classify.deployment.server.neighbours import Neighbours
 from classify.deployment.server.settings import ServerSettings
 from classify.errors import RunError
@@ -106,6 +107,7 @@ def make_server(engine: ServingEngine, settings: ServerSettings) -> uvicorn.Serv
     """The server, to be run on a socket."""
     config = uvicorn.Config(
         create_app(engine, settings),
+        http=headers_within(settings.timeout_seconds),
         log_level="warning",
         access_log=False,
         server_header=False,

@@ -18,7 +18,8 @@ class ServerSettings:
     max_mb : int
         Largest body of a request, in millions of bytes.
     timeout_seconds : float
-        For a whole request, from its headers to the answer.
+        For a whole request, from its headers to the answer; and as long for the headers
+        themselves, after which the connection is closed.
     max_batch : int
         Images pushed through the network at once.
     max_waiting : int

@@ -64,9 +64,24 @@ def test_nul_ends_paths_that_hold_line_ends() -> None:
     assert names("-", text=b"a\nb.jpg\0c.jpg\0", is_null_separated=True) == ["a\nb.jpg", "c.jpg"]
 
 
-def test_an_empty_list_is_an_error() -> None:
+def test_lines_end_as_on_windows_too_and_blank_ones_are_none() -> None:
+    assert names("-", text=b"a b.jpg\r\n\r\n  \nc.jpg\r\n") == ["a b.jpg", "c.jpg"]
+
+
+def test_nul_leaves_paths_as_they_are() -> None:
+    assert names("-", text=b"a\r\0 \0", is_null_separated=True) == ["a\r", " "]
+
+
+@pytest.mark.parametrize("text", [b"\n", b"\r\n \r\n"])
+def test_an_empty_list_is_an_error(text: bytes) -> None:
     with pytest.raises(RunError, match="on standard input, one a line, found none"):
-        names("-", text=b"\n")
+        names("-", text=text)
+
+
+@pytest.mark.usefixtures("folder")
+def test_an_empty_name_is_refused_and_is_not_the_current_folder() -> None:
+    with pytest.raises(RunError, match=r"expected a file, .* found an empty name"):
+        names("a.jpg", "")
 
 
 def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:

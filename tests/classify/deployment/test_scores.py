@@ -37,6 +37,15 @@ def test_unusable_files_are_counted_and_are_no_mistakes() -> None:
     ]
 
 
+def test_a_file_that_is_given_twice_is_counted_once_and_that_is_said() -> None:
+    predictions = [prediction(name, "abcde", "a") for name in ("1", "2", "1")]
+    predictions += [prediction(str(Path.cwd() / "1"), "abcde", "a")]
+    assert lines(predictions) == [
+        "2 labelled files given again: each is counted once below",
+        f"all labelled files: top-1 {share(2, 2)}, top-5 {share(2, 2)} (n=2)",
+    ]
+
+
 def test_accuracy_is_that_of_a_count_by_hand() -> None:
     predictions = [
         prediction("1", "abcde", "a"),
@@ -66,6 +75,17 @@ def test_files_of_train_and_val_do_not_flatter() -> None:
         "files that the head was trained or chosen on, by content: 2 in train, 1 in val;",
         f"  without them: top-1 {share(0, 1)}, top-5 {share(1, 1)} (n=1)",
     ]
+
+
+def test_the_last_line_leaves_out_unknown_classes_and_files_of_train() -> None:
+    # Two of train that are right, two unknown ones, of which train has one; of the rest 1 of 3.
+    true = ["a", "a", "z", "z", "a", "e", "e"]
+    predictions = [prediction(str(number), "abcde", each) for number, each in enumerate(true)]
+    seen = {Path("0"): "train", Path("1"): "train", Path("3"): "train"}
+    said = lines(predictions, seen)
+    assert said[2].startswith(f"  without them: top-1 {share(3, 5)}")
+    assert said[4].startswith(f"  without them: top-1 {share(1, 4)}")
+    assert said[5:] == [f"without either: top-1 {share(1, 3)}, top-5 {share(3, 3)} (n=3)"]
 
 
 def test_what_is_not_answered_is_coverage_and_no_mistake() -> None:

@@ -55,11 +55,40 @@ def test_folders_that_are_no_class_are_named_and_keep_their_name(tmp_path: Path)
     assert said.splitlines()[1] == "1 folder names no class of the model: mauve"
 
 
-@pytest.mark.parametrize("names", [("1.png",), ("mauve/1.png", "ochre/2.png"), ("a/red/1.png",)])
-def test_folders_without_a_class_of_the_model_say_nothing(
-    tmp_path: Path, names: tuple[str, ...]
+def test_a_folder_without_folders_says_nothing(tmp_path: Path) -> None:
+    assert labels(make(tmp_path, "1.png")) == ({}, "")
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [(("Red Ones/1.png", "ochre/2.png"), "Red Ones, ochre"), (("a/red/1.png",), "a")],
+)
+def test_where_no_folder_is_a_class_it_is_said_what_was_found_and_expected(
+    tmp_path: Path, names: tuple[str, ...], found: str
 ) -> None:
-    assert labels(make(tmp_path, *names)) == ({}, "")
+    assert labels(make(tmp_path, *names)) == (
+        {},
+        f"{tmp_path}: accuracy is not known: no folder in it is named after a class (found "
+        f"{found}; expected blue, green, red)",
+    )
+
+
+def test_a_folder_that_is_named_after_a_class_holds_that_class(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make(tmp_path / "red", "1.png", "deep/2.png")
+    said = f"{folder}: the true class is the name of the folder itself"
+    assert labels(folder) == ({"1.png": "red", "deep/2.png": "red"}, said)
+    monkeypatch.chdir(folder)
+    assert labels(Path()) == labels(Path(".")) != ({}, "")
+
+
+def test_many_folders_that_are_named_after_classes_are_said_in_one_line(tmp_path: Path) -> None:
+    make(tmp_path, "red/1.png", "blue/2.png")
+    said: list[str] = []
+    named = [str(tmp_path / name) for name in ("red", "blue")]
+    assert sorted(true_classes(named, CLASSES, said.append).values()) == ["blue", "red"]
+    assert said == [f"{', '.join(named)}: the true class is the name of the folder itself"]
 
 
 def test_a_class_inside_another_is_ambiguous(tmp_path: Path) -> None:
@@ -70,9 +99,17 @@ def test_a_class_inside_another_is_ambiguous(tmp_path: Path) -> None:
     )
 
 
+def test_a_class_inside_a_folder_that_was_named_for_another_is_ambiguous(tmp_path: Path) -> None:
+    found, said = labels(make(tmp_path / "blue", "red/2.png"))
+    assert found == {}
+    assert said.endswith(
+        "blue: no labels are taken from it: red/2.png is in folders of two classes."
+    )
+
+
 def test_files_patterns_and_lists_have_no_labels(tmp_path: Path) -> None:
     folder = make(tmp_path, "red/1.png")
     said: list[str] = []
-    named = [str(folder / "red/1.png"), str(folder / "red"), str(folder / "*/*.png"), "-"]
+    named = [str(folder / "red/1.png"), str(folder / "*/*.png"), "-"]
     assert true_classes(named, CLASSES, said.append) == {}
     assert said == []

@@ -8,9 +8,10 @@ GUARD = """
 import sys
 class Guard:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("cache", "extract", "classify", "PIL", *BARRED):
+        parts = name.split(".")
+        if not BARRED.isdisjoint(".".join(parts[:n]) for n in range(1, len(parts) + 1)):
             raise ModuleNotFoundError(f"{name} is not there", name=name)
-BARRED = sys.argv.pop(1).split(",")
+BARRED = {"cache", "extract", "classify", "PIL", *sys.argv.pop(1).split(",")}
 sys.meta_path.insert(0, Guard())
 exec(compile(sys.stdin.read(), "<code>", "exec"))
 """
@@ -26,7 +27,7 @@ def run_alone(code: str, folder: Path, *arguments: object, barred: str = "") -> 
     folder : Path
         Where it is run.
     barred : str
-        Names of packages, by commas.
+        Names of packages and modules, by commas; what is in them is barred too.
     """
     done = subprocess.run(
         [sys.executable, "-I", "-c", GUARD, barred, *map(str, arguments)],

@@ -34,9 +34,9 @@ def photographs(network_photos: Path) -> list[Path]:
     return sorted(network_photos.rglob("*.png"))[::9]
 
 
-def predicted(run: Run, head: str, photographs: list[Path]) -> np.ndarray:
+def predicted(run: Run, head: str, photographs: list[Path], n_classes: int = 3) -> np.ndarray:
     """What predict says, classes sorted by name: float (n, n_classes)."""
-    found = predict_files(open_classifier(run, head, None, quiet), photographs, 3, quiet)
+    found = predict_files(open_classifier(run, head, None, quiet), photographs, n_classes, quiet)
     return np.array([[proba for _, proba in sorted(each.top)] for each in found])
 
 

@@ -1,6 +1,8 @@
 import json
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import numpy as np
 import pytest
@@ -148,3 +150,11 @@ def test_a_network_with_its_preprocessing_inside_is_exported_in_every_format(
         for _, found in check._RUNNERS[name](exported, tmp_path / each.file, sample):
             if len(found):
                 np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+
+
+def test_nothing_but_its_own_lines_comes_of_an_export(
+    network_run: Run, tmp_path: Path, command: Callable[..., CompletedProcess[str]]
+) -> None:
+    options = ("--head", "logreg", "--formats", "saved_model", "--out", tmp_path / "out")
+    done = command("classify", "export", network_run.folder, *options)
+    assert (done.returncode, done.stderr) == (0, "")

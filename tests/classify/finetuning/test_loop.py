@@ -1,5 +1,6 @@
 """Training on a small network in place of the top: epochs, kills, early stops, little memory."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,14 +26,17 @@ SETTINGS = FinetuneSettings(epochs=4, patience=9, learning_rate=0.01, batch_size
 
 @dataclass
 class Points:
-    """Points in a plane that a straight line divides."""
+    """Points in a plane that straight lines divide, two classes or six."""
 
     inputs: np.ndarray
     labels: np.ndarray
 
     @classmethod
-    def draw(cls, n: int, seed: int) -> "Points":
+    def draw(cls, n: int, seed: int, n_classes: int = 2) -> "Points":
         inputs = np.random.default_rng(seed).normal(size=(n, 2)).astype(np.float32)
+        if n_classes > 2:
+            angle = np.arctan2(inputs[:, 0], inputs[:, 1]) / (2 * np.pi) + 0.5
+            return cls(inputs, (angle * n_classes).astype(np.int32) % n_classes)
         return cls(inputs, (inputs.sum(axis=1) > 0).astype(np.int32))
 
     def batches(self, order: np.ndarray, size: int, seed: tuple[int, int]) -> Iterator[InputBatch]:
@@ -42,11 +46,12 @@ class Points:
             yield InputBatch(rows, self.inputs[rows])
 
 
-def new_steps(dropout: float, team: Team) -> Steps:
+def new_steps(dropout: float, team: Team, n_classes: int = 2) -> Steps:
     keras = load_keras()
     keras.utils.set_random_seed(0)
     layers = keras.layers
-    stack = [layers.Dense(16, activation="relu"), layers.Dropout(dropout), layers.Dense(2)]
+    hidden = [layers.Dense(16, activation="relu"), layers.Dropout(dropout)]
+    stack = [*hidden, layers.Dense(n_classes)]
     model = keras.Sequential([keras.Input((2,)), *stack])
     variables = model.trainable_variables
     optimizer = create_adam(variables, [1.0] * len(variables), 0.0)
@@ -58,12 +63,13 @@ def loop(
     settings: FinetuneSettings = SETTINGS,
     said: list[str] | None = None,
     dropout: float = 0.0,
+    n_classes: int = 2,
 ) -> Loop:
     say = (lambda _: None) if said is None else said.append
     checkpoint = Checkpoint(folder, {"settings": repr(replace(settings, epochs=0))})
-    train, val = Points.draw(60, 0), Points.draw(40, 1)
+    train, val = (Points.draw(n, seed, n_classes) for n, seed in ((60, 0), (40, 1)))
     team = Team.gather(Workers(), Devices("cpu", ("CPU:0",)), say)
-    steps = new_steps(dropout, team)
+    steps = new_steps(dropout, team, n_classes)
     return Loop(steps, train, val, np.ones(60), settings, checkpoint, say, team)
 
 
@@ -119,6 +125,30 @@ def test_it_learns_and_the_best_epoch_is_put_back(tmp_path: Path) -> None:
     assert (proba.argmax(axis=1) == trained._val.labels).mean() == pytest.approx(
         curve[state.best_epoch]
     )
+
+
+def test_with_more_than_five_classes_the_top_5_is_measured_and_said(tmp_path: Path) -> None:
+    said: list[str] = []
+    trained = loop(tmp_path, replace(SETTINGS, learning_rate=0.0), said, n_classes=6)
+    state = trained.run()
+    found = {}
+    for split, points in (("train", trained._train), ("val", trained._val)):
+        proba = trained._steps.proba(points.inputs)
+        # Among five of six: but for the least probable class.
+        found[split] = float((proba.argmin(axis=1) != points.labels).mean())
+        curve = state.history[f"{split}_top5"]
+        assert curve == pytest.approx([found[split]] * len(curve))
+    assert 0 < found["train"] < 1
+    assert len(state.history["val_top5"]) == len(state.history["train_top5"]) + 1
+    assert re.search(
+        rf"top-1 .*, top-5 {100 * found['val']:.1f} % \[.*\] \(n=40\), log loss", said[0]
+    )
+
+
+def test_with_two_classes_there_is_no_top_5(tmp_path: Path) -> None:
+    said: list[str] = []
+    assert "val_top5" not in loop(tmp_path, said=said).run().history
+    assert "top-5" not in "".join(said)
 
 
 def test_the_log_loss_at_its_best_temperature_chooses_the_epoch(
