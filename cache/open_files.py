@@ -7,8 +7,15 @@ from typing import Generic, TypeVar
 
 import h5py
 
-# Held open at a time, by each reader. Opening one again takes less than a millisecond.
-OPEN_PARTS = 16
+try:
+    import resource
+except ImportError:  # of Unix alone
+    resource = None  # type: ignore[assignment]
+
+# Held open at a time, by each reader: this share of what the process may open, within limits.
+# Opening one again takes a millisecond, which a GPU would wait for where rows come in random order;
+# each that is open takes a megabyte.
+OPEN_SHARE, FEWEST, MOST = 1 / 8, 16, 128
 
 Content = TypeVar("Content")
 
@@ -27,12 +34,18 @@ class OpenFiles(Generic[Content]):
         if path in self._open:
             self._open.move_to_end(path)
         else:
-            self._open[path] = open_file(path)
-            if len(self._open) > OPEN_PARTS:
+            while len(self._open) >= most_open():
                 self._open.popitem(last=False)[1][0].close()
+            self._open[path] = open_file(path)
         return self._open[path][1]
 
     def close(self) -> None:
         """Close all files."""
         while self._open:
             self._open.popitem()[1][0].close()
+
+
+def most_open() -> int:
+    """Files that one reader holds open."""
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0] if resource else 0
+    return min(max(FEWEST, int(OPEN_SHARE * allowed)), MOST)

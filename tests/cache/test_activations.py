@@ -12,6 +12,7 @@ import pytest
 from cache.activations import ActivationStore
 from cache.blocks import CheckedDataset
 from cache.errors import UnreadableError
+from cache.open_files import most_open
 
 FINGERPRINT = "a" * 64
 CONTENTS = [hashlib.sha256(str(number).encode()).digest() for number in range(60)]
@@ -81,3 +82,11 @@ def test_a_file_whose_content_is_bad_is_deleted_and_said(tmp_path: Path, files) 
     assert [line.split(":")[0] for line in said] == [str(path) for path in files[:2]]
     assert len(store.missing(CONTENTS)) == 2
     assert [path.exists() for path in files] == [False] * 2 + [True] * 58
+
+
+@pytest.mark.parametrize(("allowed", "most"), [(64, 16), (256, 32), (20_000, 128)])
+def test_files_held_open_are_a_share_of_what_the_process_may_open(
+    monkeypatch: pytest.MonkeyPatch, allowed: int, most: int
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (allowed, allowed))
+    assert most_open() == most

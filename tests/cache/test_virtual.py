@@ -398,7 +398,7 @@ def test_more_copies_of_images_than_there_may_be_runs_are_refused(
 
 
 def test_more_parts_than_are_held_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(open_files, "OPEN_PARTS", 2)
+    monkeypatch.setattr(open_files, "most_open", lambda: 2)
     path = tmp_path / "features.h5"
     link(path, make_table(N_IMAGES), add_parts(path))
     with FeatureFile(path) as features:

@@ -113,6 +113,7 @@ def test_a_second_member_of_one_name_is_said_to_be_one(tmp_path: Path) -> None:
     [
         ({"cls": b"3"}, "3"),
         ({"cls": b" a name \n"}, "a name"),
+        ({"cls": "a\u200cb\u00a0c".encode()}, "a\u200cb\u00a0c"),
         ({"json": b'{"label": "from json"}'}, "from json"),
         ({"json": b'{"cls": 12, "class": "later"}'}, "12"),
         ({"json": b'{"label": "of json"}', "cls": b"of text"}, "of text"),
@@ -127,6 +128,8 @@ def test_a_second_member_of_one_name_is_said_to_be_one(tmp_path: Path) -> None:
         ({"cls": b""}, None),
         ({"cls": b"two\nlines"}, None),
         ({"cls": b"nul\0"}, None),
+        ({"cls": "two\u2028lines".encode()}, None),
+        ({"cls": b"\x1b[31mred"}, None),
         ({"cls": b"x" * 256}, None),
         ({}, None),
     ],
