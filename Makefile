@@ -58,13 +58,18 @@ MODEL     ?=
 SCRIPT    ?=
 URL       ?=
 SHA256    ?=
-# The folder's or list's name; without DATA, the model's, or the run of the last `make features`.
+# The name of DATA; without it, the model's, or the run of the last `make features`.
 NAME      ?= $(if $(DATA),$(FOLDER),$(if $(MODEL),$(basename $(notdir $(MODEL))),$(LAST)))
 LAST       = $(shell cat runs/.last 2>/dev/null)
-FOLDER     = $(shell (cd "$(SHARED)" 2>/dev/null && basename "$$PWD") || \
-  basename "$(SHARED)" | sed -E 's/\.(csv|tsv|parquet)$$//')
-# Of many tar shards, the folder that the first list lies in.
-SHARED     = $(if $(findstring {,$(DATA))$(findstring ::,$(DATA)),$(dir $(firstword $(subst ::, ,$(DATA)))),$(DATA:.tar=))
+FOLDER     = $(shell { cd "$(DATA)" || cd "$(SHARED)"; } 2>/dev/null && basename "$$PWD" || \
+  basename "$(SHARED)")
+# What DATA is called after if it is no folder: an archive (zip://photos::all.zip) by its stem, many
+# tar shards by the folder of the first list, with "::" between lists only after ".tar", as
+# extract/sources/ has it; a list or one shard without its ending.
+SHARED     = $(shell printf '%s\n' "$(DATA)" | sed -E \
+  -e '/^(tar|zip|libarchive)(:\/\/|::)/ { s/.*:://; s/(\.tar)?\.[^./]+$$//; q; }' \
+  -e '/\.tar::|\{.*\.tar$$/ { s/\.tar::.*//; s/\{.*//; s/[^/]*$$//; s/^$$/./; q; }' \
+  -e 's/.*:://; s/\.(tar|[cC][sS][vV]|[tT][sS][vV]|[pP][aA][rR][qQ][uU][eE][tT])$$//')
 
 RUN    = runs/$(NAME)
 # Beside the runs and in none of them: whoever deletes a run keeps the 5 GB.
@@ -89,9 +94,9 @@ help: ## this help
 
 #: DATA       folder of images: a folder per class, train/ val/ test/, or Food-101's layout; or a
 #:            list of them (.csv, .tsv, .parquet), or a data set saved by Hugging Face's datasets;
-#:            or tar shards, "shards/{000..099}.tar"; here or behind a URL;
-#:            where make food101 puts them (runs/downloads/food-101)
-#: NAME       name of the run; everything goes to runs/NAME/ (the name of the folder or list)
+#:            or tar shards, "shards/{000..099}.tar"; here or behind a URL (make doctor and make
+#:            origin: a folder here alone); where make food101 puts them (runs/downloads/food-101)
+#: NAME       name of the run; everything goes to runs/NAME/ (that of the folder, list or archive)
 #: WEIGHTS    imagenet, a path, or random (imagenet)
 #: SIZE       height and width of the network's input (224; make origin: 256)
 #: BACKBONE   network, such as resnet101 (resnet50)

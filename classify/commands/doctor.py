@@ -21,7 +21,6 @@ def add(commands: Commands) -> None:
     command = commands.add_parser("doctor", help="why is my validation accuracy at chance?")
     command.add_argument(
         "targets",
-        type=Path,
         nargs="+",
         metavar="TARGET",
         help="a folder of images, runs/NAME, a Keras model (.keras, .h5), or several of these",

@@ -11,6 +11,9 @@ from cache import cli
 from classify.commands.options import Commands
 from classify.origin.settings import OriginSettings
 from classify.origin.stage import show_origin
+from extract.errors import DataError
+from extract.sources.addresses import without_secrets
+from extract.sources.opening import other_kind
 
 
 def add(commands: Commands) -> None:
@@ -19,7 +22,7 @@ def add(commands: Commands) -> None:
     command = commands.add_parser(
         "origin", help="the failure that headbench came from, and its cause, on your images"
     )
-    command.add_argument("data", type=Path, help="folder of images")
+    command.add_argument("data", help="folder of images on this machine")
     command.add_argument("--out", type=Path, help="folder to write to (default runs/NAME/origin)")
     numbers: list[tuple[str, Callable[[str], object], object, str]] = [
         ("--backbone", str, default.backbone, "a network with BatchNormalization"),
@@ -45,7 +48,16 @@ def origin(arguments: argparse.Namespace) -> int:
     """Show the failure, and write a page and JSON."""
     given = vars(arguments)
     settings = OriginSettings(**{each.name: given[each.name] for each in fields(OriginSettings)})
-    name = arguments.data.resolve().name
-    out = arguments.out or Path("runs") / name / "origin"
-    show_origin(arguments.data, out, settings, tqdm.write, arguments.line)
+    folder = _folder(arguments.data)
+    out = arguments.out or Path("runs") / folder.resolve().name / "origin"
+    show_origin(folder, out, settings, tqdm.write, arguments.line)
     return 0
+
+
+def _folder(data: str) -> Path:
+    if kind := other_kind(data):
+        raise DataError(
+            f"{without_secrets(data)}: expected a folder of images on this machine, not {kind}. "
+            "Copy the images into one, a folder for each class, and name that."
+        )
+    return Path(data)

@@ -52,6 +52,6 @@ def _examinations(
     if targets.model:
         yield examine_model(targets.model, targets.data, script, say)
     if targets.run and not targets.data:
-        why = f"the folder that {targets.run.features_path} was made from is not there."
+        why = f"what {targets.run.features_path} was made from is no folder that is there."
         note = not_checked("the images", why, "Name it too: doctor runs/NAME FOLDER.")
         yield Examination("no images", [note])

@@ -10,6 +10,8 @@ from cache.hdf5 import open_hdf5
 from cache.reader import FeatureFile
 from classify.errors import RunError
 from classify.run import Run
+from extract.sources.addresses import without_secrets
+from extract.sources.opening import other_kind
 
 EXPECTED = "expected a folder of images, runs/NAME, or a Keras model (.keras, .h5)"
 
@@ -40,8 +42,8 @@ class Targets:
         return self.model.stem if self.model else ""
 
 
-def sort_targets(named: Iterable[Path]) -> Targets:
-    """Tell what each path is.
+def sort_targets(named: Iterable[str | Path]) -> Targets:
+    """Tell what each is: paths, and not URLs, which are refused.
 
     Raises
     ------
@@ -49,15 +51,24 @@ def sort_targets(named: Iterable[Path]) -> Targets:
         If one is nothing that can be examined, or two are of the same kind.
     """
     found: dict[str, Any] = {}
-    for path in named:
-        kind, value = _kind(path)
+    for name in named:
+        _refuse_others(str(name))
+        kind, value = _kind(Path(name))
         if kind in found:
-            raise RunError(f"{path}: expected one {kind} at most, found another. Leave one out.")
+            raise RunError(f"{name}: expected one {kind} at most, found another. Leave one out.")
         found[kind] = value
     targets = Targets(**found)
     if targets.run and not targets.data:
         return replace(targets, data=_data_of(targets.run))
     return targets
+
+
+def _refuse_others(name: str) -> None:
+    if kind := other_kind(name):
+        raise RunError(
+            f"{without_secrets(name)}: {EXPECTED}, not {kind}. Name the run that was made of it, "
+            "and nothing else (make: NAME=...), or copy its images into a folder."
+        )
 
 
 def _kind(path: Path) -> tuple[str, Path | Run]:
@@ -86,5 +97,5 @@ def _is_feature_file(path: Path) -> bool:
 
 def _data_of(run: Run) -> Path | None:
     with FeatureFile(run.features_path) as features:
-        folder = Path(str(features.config.data["folder"]))
-    return folder if folder.is_dir() else None
+        name = str(features.config.data["folder"])
+    return Path(name) if Path(name).is_dir() and not other_kind(name) else None

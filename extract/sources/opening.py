@@ -49,6 +49,21 @@ def open_source(data: str | Path, features: Path | None = None) -> Source:
     return HuggingFace(folder) if is_saved_dataset(folder) else Folder(folder)
 
 
+def other_kind(data: str) -> str:
+    """What a user named in place of a folder of image files on this machine; empty for the rest.
+
+    For what looks at files one by one, where they lie.
+    """
+    folder = Path(data)
+    if folder.is_dir():
+        return "a data set saved by Hugging Face's datasets" if is_saved_dataset(folder) else ""
+    if are_shards(data):
+        return "tar shards"
+    if extension(data) in EXTENSIONS:
+        return "a list of images"
+    return "a URL" if is_address(data) else ""
+
+
 def indexes_beside(features: Path) -> Path:
     """Where the indexes of shards lie, by the feature file that is made of them."""
     # Other processes may work in other folders.

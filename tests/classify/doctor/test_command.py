@@ -54,6 +54,10 @@ def test_a_run_is_examined_with_its_images(
     ("arguments", "said"),
     [
         (["nowhere"], "found nothing"),
+        (["s3://bucket/photos"], "s3://bucket/photos: expected a folder of images, runs/NAME, or"),
+        (["zip://photos::all.zip"], "not a URL. Name the run that was made of it"),
+        (["list.csv"], "not a list of images"),
+        (["shards/{0..9}.tar"], "not tar shards"),
         (["PHOTOS", "PHOTOS"], "one data at most"),
         (["PHOTOS", "--script-settings", "size=x"], "expected pixels"),
         (["PHOTOS", "--script-settings", "class_indices=nowhere.json"], "cannot be read"),

@@ -23,6 +23,14 @@ def test_a_run_brings_its_images(run: Run, photos: Path) -> None:
     assert sort_targets([run.features_path]).data == photos
 
 
+def test_a_run_of_what_is_no_folder_of_files_brings_none(run: Run, photos: Path) -> None:
+    for name in ("dataset_info.json", "state.json"):  # as Hugging Face's datasets write them
+        (photos / name).write_text("{}")
+    assert sort_targets([run.folder]).data is None
+    with pytest.raises(RunError, match="not a data set saved by Hugging Face's"):
+        sort_targets([photos])
+
+
 def test_hdf5_of_keras_is_a_model(tmp_path: Path) -> None:
     path = tmp_path / "model.h5"
     with h5py.File(path, "w") as file:

@@ -49,6 +49,23 @@ def test_a_missing_folder_and_missing_weights_are_one_clear_line(
     assert not out.exists()
 
 
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        ("s3://bucket/photos", "a URL"),
+        ("zip://photos::all.zip", "a URL"),
+        ("list.csv", "a list of images"),
+        ("shards/{0..9}.tar", "tar shards"),
+    ],
+)
+def test_what_is_no_folder_is_one_clear_line(
+    capsys: pytest.CaptureFixture[str], data: str, kind: str
+) -> None:
+    assert call(data) == 2
+    error = capsys.readouterr().err
+    assert f"error: {data}: expected a folder of images on this machine, not {kind}. Copy" in error
+
+
 @pytest.mark.parametrize("backbone", ["mean-color", "convnexttiny"])
 def test_a_network_without_batch_normalization_is_refused(
     photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], backbone: str
