@@ -3,6 +3,7 @@
 import os
 import random
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -42,6 +43,16 @@ def load_tensorflow() -> Any:
     import tensorflow as tf
 
     return tf
+
+
+@contextmanager
+def quiet_keras() -> Iterator[None]:
+    """Hold back Keras' advice on how a model is written: of one that is a stranger's, say."""
+    # What an import sets up would be undone with the filters in the end.
+    load_keras()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"keras\.")
+        yield
 
 
 @contextmanager

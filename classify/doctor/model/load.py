@@ -9,7 +9,7 @@ from typing import Any
 
 from cache.hdf5 import open_hdf5
 from classify.errors import RunError, loading
-from extract.keras_runtime import load_keras
+from extract.keras_runtime import load_keras, quiet_keras
 
 WAY_OUT = (
     "Expected a whole model as Keras 3 or 2 saves it, of built-in layers only: layers of your own "
@@ -64,7 +64,7 @@ def load_user_model(path: Path) -> UserModel:
     RunError
         If it cannot be loaded without running code from it.
     """
-    with loading(path, WAY_OUT):
+    with loading(path, WAY_OUT), quiet_keras():
         version, compiled = _described_in_zip(path) if _is_zip(path) else _described_in_hdf5(path)
         model = load_keras().saving.load_model(path, compile=False, safe_mode=True)
     loss = compiled.get("loss") if isinstance(compiled, dict) else None

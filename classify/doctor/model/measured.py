@@ -101,7 +101,7 @@ def measure(model: Any, sample: Sample, by_batch: Iterable[Any], batch_size: int
     Parameters
     ----------
     model : keras.Model
-        Takes float images (n, size_px, size_px, 3), gives (n, n_outputs).
+        Takes float images (n, height, width, 3), gives (n, n_outputs).
     sample : Sample
     by_batch : iterable of keras.layers.BatchNormalization
         Those that normalise by the batch in training; with none of them that mode is left out.
