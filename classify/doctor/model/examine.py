@@ -10,6 +10,7 @@ from classify.doctor.finding import Examination, Finding, not_checked
 from classify.doctor.model.anatomy import Leaf, find_family, leaves
 from classify.doctor.model.batch_norm import by_batch_in_training, check_batch_norms
 from classify.doctor.model.calling import calling
+from classify.doctor.model.few import check_sample_size
 from classify.doctor.model.load import UserModel, load_user_model
 from classify.doctor.model.measured import Measured, measure
 from classify.doctor.model.order import describe_order, in_order, other_order
@@ -102,7 +103,9 @@ def _judge(
     yield from check_scaling(intake, measured, _is_frozen(found))
     yield from check_batch_norms(user, found, measured, _trained_on(intake, measured))
     if measured:
-        yield from check_answers(measured, judged_condition(intake, measured))
+        judged = judged_condition(intake, measured)
+        yield from check_answers(measured, judged)
+        yield from check_sample_size(measured, judged)
 
 
 def _trained_on(intake: Intake, measured: Measured | None) -> str:

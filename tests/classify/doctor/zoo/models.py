@@ -23,6 +23,7 @@ from extract.read import ImageFile
 from extract.scalings import SCALINGS
 from extract.sources.folder import image_path
 from extract.stream import image_batches
+from tests.classify.doctor.zoo.photographs import link
 from tests.classify.doctor.zoo.project import Case, Project
 
 SIZE_PX, BATCH, N_CLASSES = 64, 32, 10
@@ -218,6 +219,20 @@ def norm_in_head(embeddings: Any) -> Any:
     return load_keras().layers.BatchNormalization(name="norm_in_head")(embeddings)
 
 
+def few_images(folder: Path, shared: Path) -> Case:
+    """Two classes and five photographs of each, of those that the head has not seen."""
+    case = model_case(folder, shared, inside="caffe", end=dense(AS_IT_IS[:, :2]))
+    dataset = find_images(shared / "data/food10")
+    for name in dataset.classes[:2]:
+        held_out = [
+            image_path(dataset.root, image.path)
+            for image in dataset.images
+            if image.class_name == name and image.given_split == "test"
+        ]
+        link(held_out[:5], folder / "photos" / name)
+    return Case([case.targets[0], folder / "photos"])
+
+
 WRONG = frozenset({"at-chance", "one-class-predicted"})
 IN_FROZEN = "batch-norm-trains-in-frozen-block"
 MODES = WRONG | {"batch-statistics", IN_FROZEN, "frozen-layers-change"}
@@ -305,4 +320,5 @@ PROJECTS: tuple[Project, ...] = (
     Project("sound: logits and a loss for them", partial(right, end=logits, loss=FROM_LOGITS)),
     Project("sound: BatchNormalization in the head", partial(right, before_head=norm_in_head)),
     Project("sound: a small network from nothing", small_network),
+    Project("sound: ten photographs", few_images),
 )
