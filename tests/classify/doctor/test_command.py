@@ -10,6 +10,9 @@ import pytest
 from cache import cli
 from classify import __main__ as classify
 from classify.run import Run
+from classify.train import train_heads
+from extract.settings import ExtractSettings
+from extract.stage import extract_features
 
 
 @pytest.fixture
@@ -48,6 +51,27 @@ def test_a_run_is_examined_with_its_images(
     doctor(run.folder)
     examined = [line for line in capsys.readouterr().out.splitlines() if "examined:" in line]
     assert len(examined) == 3
+
+
+def test_a_run_of_no_folder_is_examined_without_its_images(
+    doctor: Callable[..., int],
+    photos: Path,
+    settings: ExtractSettings,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rows = [f"{path},{path.parent.name}" for path in sorted(photos.glob("*/*.png"))]
+    listed = photos.parent / "list.csv"
+    listed.write_text("\n".join(["path,label", *rows]))
+    run = Run(photos.parent / "runs/list")
+    extract_features(listed, run.features_path, settings, lambda _: None)
+    train_heads(run, ["centroid"], seed=0, say=lambda _: None)
+    assert doctor(run.folder, "--format", "json") == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert "90 images" in printed["examined"][0]
+    assert "centroid" in printed["examined"][1]
+    [note] = [each for each in printed["findings"] if each["code"] == "not-checked"]
+    assert note["what"] == "Not checked: the images."
+    assert f"was made from {listed} (manifest); the doctor looks at" in note["evidence"][0]
 
 
 @pytest.mark.parametrize(
