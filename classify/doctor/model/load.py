@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cache.hdf5 import open_hdf5
+from classify.doctor.model.old_layout import CONFIG, load_old_model
 from classify.errors import RunError, loading
 from extract.keras_runtime import load_keras, quiet_keras
 
@@ -15,8 +16,15 @@ WAY_OUT = (
     "Expected a whole model as Keras 3 or 2 saves it, of built-in layers only: layers of your own "
     "and Lambda layers would run code."
 )
+OLD_WAY_OUT = (
+    "Of models in .h5 that Keras 2 saved, those are opened that are Sequential or functional, of "
+    "layers that Keras 3 still has, none of them Lambda or of your own. Build it anew with Keras "
+    "3, load_weights() this file into it, save that as .keras, and name that."
+)
 # Until it became a part of TensorFlow, Keras let frozen BatchNormalization use the batch.
 FIRST_THAT_FREEZES = (2, 4)
+# Describes models in another way.
+FIRST_OF_NOW = (3, 0)
 
 
 @dataclass(frozen=True)
@@ -47,7 +55,7 @@ class UserModel:
         """
         if self.keras_version.endswith("-tf"):
             return True
-        numbers = tuple(map(int, re.findall(r"\d+", self.keras_version)[:2]))
+        numbers = _numbers(self.keras_version)
         return not numbers or numbers >= FIRST_THAT_FREEZES
 
 
@@ -57,18 +65,29 @@ def load_user_model(path: Path) -> UserModel:
     Parameters
     ----------
     path : Path
-        ``.keras``, or ``.h5`` of any Keras whose layers Keras 3 still has.
+        ``.keras``, or ``.h5`` of Keras 2 or 3, of layers that Keras 3 still has.
 
     Raises
     ------
     RunError
         If it cannot be loaded without running code from it.
     """
-    with loading(path, WAY_OUT), quiet_keras():
+    with loading(path, WAY_OUT):
         version, compiled = _described_in_zip(path) if _is_zip(path) else _described_in_hdf5(path)
-        model = load_keras().saving.load_model(path, compile=False, safe_mode=True)
+    is_old = not _is_zip(path) and _numbers(version) < FIRST_OF_NOW
+    with loading(path, OLD_WAY_OUT if is_old else WAY_OUT), quiet_keras():
+        model = load_old_model(path) if is_old else _load(path)
     loss = compiled.get("loss") if isinstance(compiled, dict) else None
     return UserModel(path, model, version, loss)
+
+
+def _load(path: Path) -> Any:
+    return load_keras().saving.load_model(path, compile=False, safe_mode=True)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """Of a version the first two; none if it is not known, as of the oldest files."""
+    return tuple(map(int, re.findall(r"\d+", version)[:2]))
 
 
 def _is_zip(path: Path) -> bool:
@@ -87,7 +106,7 @@ def _described_in_hdf5(path: Path) -> tuple[str, Any]:
         version, config = (
             _text(file.attrs.get(name, "")) for name in ("keras_version", "training_config")
         )
-        if "model_config" not in file.attrs:
+        if CONFIG not in file.attrs:
             raise RunError(f"{path}: holds weights only, no layers. Save the whole model.")
     return version, json.loads(config) if config else None
 
