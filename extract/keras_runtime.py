@@ -45,6 +45,17 @@ def load_tensorflow() -> Any:
     return tf
 
 
+def load_open_model(file: Any) -> Any:
+    """Load a model, not compiled, from an open `h5py.File`; no code in it is run.
+
+    `keras.saving.load_model` takes paths alone, and a file may be in memory.
+    """
+    load_keras()
+    from keras.src.legacy.saving.legacy_h5_format import load_model_from_hdf5
+
+    return load_model_from_hdf5(file, compile=False, safe_mode=True)
+
+
 @contextmanager
 def quiet_keras() -> Iterator[None]:
     """Hold back Keras' advice on how a model is written: of one that is a stranger's, say."""

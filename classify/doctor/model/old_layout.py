@@ -7,7 +7,7 @@ from typing import Any
 import h5py
 
 from cache.hdf5 import open_hdf5
-from extract.keras_runtime import load_keras
+from extract.keras_runtime import load_open_model
 
 NETWORKS = ("Model", "Functional")
 CONFIG, WEIGHTS = "model_config", "model_weights"
@@ -27,17 +27,13 @@ def load_old_model(path: Path) -> Any:
     keras.Model
         Not compiled.
     """
-    load_keras()
-    # `keras.saving.load_model` takes a path, and there is none: the file is in memory.
-    from keras.src.legacy.saving.legacy_h5_format import load_model_from_hdf5
-
     with (
         open_hdf5(path) as file,
         h5py.File(path.name, "w", driver="core", backing_store=False) as new,
     ):
         new.attrs[CONFIG] = json.dumps(modernised(json.loads(file.attrs[CONFIG])))
         file.copy(WEIGHTS, new)
-        return load_model_from_hdf5(new, compile=False, safe_mode=True)
+        return load_open_model(new)
 
 
 def modernised(described: dict[str, Any]) -> dict[str, Any]:
