@@ -15,6 +15,7 @@ from classify.doctor.model.load import UserModel, load_user_model
 from classify.doctor.model.measured import Measured, measure
 from classify.doctor.model.order import describe_order, in_order, other_order
 from classify.doctor.model.outputs import check_answers, check_loss, check_outputs, read_loss
+from classify.doctor.model.repeated import check_repeated
 from classify.doctor.model.sample import Sample, draw_sample
 from classify.doctor.model.scaling import (
     Intake,
@@ -102,6 +103,7 @@ def _judge(
 ) -> Iterator[Finding]:
     yield from check_scaling(intake, measured, _is_frozen(found))
     yield from check_batch_norms(user, found, measured, _trained_on(intake, measured))
+    yield from check_repeated(found)
     if measured:
         judged = judged_condition(intake, measured)
         yield from check_answers(measured, judged)
