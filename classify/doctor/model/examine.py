@@ -27,6 +27,7 @@ from classify.doctor.model.step import check_step
 from classify.doctor.model.watch import input_size, inputs_of_layer
 from classify.doctor.script import ScriptSettings
 from classify.wording import count
+from extract.errors import DataError
 from extract.scalings import SCALINGS
 
 USUAL_PX = 224
@@ -58,14 +59,14 @@ def examine_model(
     described = _describe(user, found)
     if reason := _unsuited(user.model):
         return Examination(described, [not_checked("the model", reason)])
-    sample = draw_sample(data, input_size(user.model, _open_px(script))) if data else None
+    sample = _sample(data, input_size(user.model, _open_px(script)))
     return Examination(described, list(_findings(user, found, sample, script, say)))
 
 
 def _findings(
     user: UserModel,
     found: list[Leaf],
-    sample: Sample | None,
+    sample: Sample | Finding,
     script: ScriptSettings,
     say: Callable[[str], None],
 ) -> Iterator[Finding]:
@@ -76,9 +77,8 @@ def _findings(
     loss = read_loss(user.loss, script.loss, script.from_logits)
     yield from check_loss(outputs, before_softmax, loss)
     measured = None
-    if sample is None:
-        why = "no folder of labelled images was named."
-        yield not_checked("accuracy", why, "Name it beside the model: doctor model.keras photos.")
+    if isinstance(sample, Finding):
+        yield sample
     else:
         wrong = list(check_outputs(model.output_shape[-1], sample.classes))
         yield from wrong
@@ -91,11 +91,22 @@ def _findings(
         yield describe_order(order, measured)
         measured = in_order(measured, order)
     yield from _judge(user, found, intake, measured)
-    if sample is not None:
+    if isinstance(sample, Sample):
         scaling = SCALINGS[_trained_on(intake, measured)]
         with calling(user.path):
             stepped = list(check_step(model, found, scaling(sample.images), sample.labels))
         yield from stepped
+
+
+def _sample(data: Path | None, size: tuple[int, int]) -> Sample | Finding:
+    """Labelled images, or a note of why there are none: the model is looked at all the same."""
+    if data is None:
+        why = "no folder of labelled images was named."
+        return not_checked("accuracy", why, "Name it beside the model: doctor model.keras photos.")
+    try:
+        return draw_sample(data, size)
+    except DataError as error:
+        return not_checked("accuracy", str(error), "Mend the folder, and examine the model again.")
 
 
 def _judge(

@@ -11,6 +11,7 @@ from cache import cli
 from classify import __main__ as classify
 from classify.run import Run
 from classify.train import train_heads
+from extract.keras_runtime import load_keras
 from extract.settings import ExtractSettings
 from extract.stage import extract_features
 
@@ -72,6 +73,23 @@ def test_a_run_of_no_folder_is_examined_without_its_images(
     [note] = [each for each in printed["findings"] if each["code"] == "not-checked"]
     assert note["what"] == "Not checked: the images."
     assert f"was made from {listed} (manifest); the doctor looks at" in note["evidence"][0]
+
+
+def test_a_model_is_examined_though_its_folder_cannot_be_used(
+    doctor: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keras = load_keras()
+    layers = [keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(2)]
+    model = keras.Sequential(layers)
+    model.compile("adam", "categorical_crossentropy")
+    model.save(tmp_path / "model.keras")
+    (tmp_path / "empty").mkdir()
+    assert doctor(tmp_path / "model.keras", tmp_path / "empty", "--format", "json") == 1
+    found = json.loads(capsys.readouterr().out)["findings"]
+    severe = {each["code"] for each in found if each["severity"] == "severe"}
+    assert severe == {"no-data-set", "softmax-missing"}
+    [note] = [each for each in found if each["what"] == "Not checked: accuracy."]
+    assert str(tmp_path / "empty") in note["evidence"][0]
 
 
 @pytest.mark.parametrize(
