@@ -8,6 +8,7 @@ from typing import Any
 from cache.errors import FeatureFileError
 from cache.hdf5 import open_hdf5
 from cache.reader import FeatureFile
+from classify.doctor.model.load import WHOLE_MODEL
 from classify.errors import RunError
 from classify.run import Run
 from extract.sources.addresses import is_address, without_secrets
@@ -96,7 +97,7 @@ def _is_feature_file(path: Path) -> bool:
         with open_hdf5(path) as file:
             return "fingerprint" in file.attrs
     except FeatureFileError as error:
-        raise RunError(f"{path}: {EXPECTED}, found a file that is not HDF5 ({error}).") from error
+        raise RunError(f"{path}: {EXPECTED}, found no whole HDF5 file. {WHOLE_MODEL}") from error
 
 
 def _images_of(run: Run) -> dict[str, Any]:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import h5py
+
+from cache.errors import FeatureFileError
 from cache.hdf5 import open_hdf5
 from classify.doctor.model.old_layout import CONFIG, load_old_model
 from classify.errors import RunError, loading
@@ -15,6 +18,10 @@ from extract.keras_runtime import load_keras, quiet_keras
 WAY_OUT = (
     "Expected a whole model as Keras 3 or 2 saves it, of built-in layers only: layers of your own "
     "and Lambda layers would run code."
+)
+WHOLE_MODEL = (
+    "A model in .h5 is HDF5 with layers and weights, as model.save('model.h5') writes it: save or "
+    "copy it again."
 )
 OLD_WAY_OUT = (
     "Of models in .h5 that Keras 2 saved, those are opened that are Sequential or functional, of "
@@ -102,13 +109,20 @@ def _described_in_zip(path: Path) -> tuple[str, Any]:
 
 
 def _described_in_hdf5(path: Path) -> tuple[str, Any]:
-    with open_hdf5(path) as file:
+    with _opened(path) as file:
         version, config = (
             _text(file.attrs.get(name, "")) for name in ("keras_version", "training_config")
         )
         if CONFIG not in file.attrs:
             raise RunError(f"{path}: holds weights only, no layers. Save the whole model.")
     return version, json.loads(config) if config else None
+
+
+def _opened(path: Path) -> h5py.File:
+    try:
+        return open_hdf5(path)
+    except FeatureFileError as error:
+        raise RunError(f"{path}: found no whole HDF5 file. {WHOLE_MODEL}") from error
 
 
 def _text(value: Any) -> str:

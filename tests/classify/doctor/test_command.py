@@ -104,6 +104,7 @@ def test_a_model_is_examined_though_its_folder_cannot_be_used(
         (["PHOTOS", "--script-settings", "size=x"], "expected pixels"),
         (["PHOTOS", "--script-settings", "class_indices=nowhere.json"], "cannot be read"),
         (["MODEL"], "cannot be loaded"),
+        (["TEXT"], "found no whole HDF5 file. A model in .h5 is HDF5 with layers and weights"),
     ],
 )
 def test_bad_input_ends_with_2_and_one_line(
@@ -116,8 +117,11 @@ def test_bad_input_ends_with_2_and_one_line(
 ) -> None:
     model = tmp_path / "model.keras"
     model.write_bytes(b"PK")
-    places = {"PHOTOS": str(photos), "MODEL": str(model)}
+    text = tmp_path / "model.h5"
+    text.write_text("text")
+    places = {"PHOTOS": str(photos), "MODEL": str(model), "TEXT": str(text)}
     assert doctor(*(places.get(each, each) for each in arguments)) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert said in error
     assert "Traceback" not in error
+    assert "make features" not in error

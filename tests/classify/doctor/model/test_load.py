@@ -93,5 +93,7 @@ def test_weights_alone_are_no_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["model.keras", "model.h5"])
 def test_a_file_that_is_something_else_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"text")
-    with pytest.raises(HeadbenchError, match=name):
+    with pytest.raises(HeadbenchError, match=name) as caught:
         load_user_model(tmp_path / name)
+    assert "make features" not in str(caught.value)
+    assert ("as model.save('model.h5') writes it" in str(caught.value)) is (name == "model.h5")
