@@ -4,6 +4,7 @@ import logging
 import os
 import random
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -47,6 +48,27 @@ def load_tensorflow() -> Any:
     import tensorflow as tf
 
     return tf
+
+
+def load_open_model(file: Any) -> Any:
+    """Load a model, not compiled, from an open `h5py.File`; no code in it is run.
+
+    `keras.saving.load_model` takes paths alone, and a file may be in memory.
+    """
+    load_keras()
+    from keras.src.legacy.saving.legacy_h5_format import load_model_from_hdf5
+
+    return load_model_from_hdf5(file, compile=False, safe_mode=True)
+
+
+@contextmanager
+def quiet_keras() -> Iterator[None]:
+    """Hold back Keras' advice on how a model is written: of one that is a stranger's, say."""
+    # What an import sets up would be undone with the filters in the end.
+    load_keras()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"keras\.")
+        yield
 
 
 @contextmanager

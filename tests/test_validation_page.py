@@ -16,6 +16,18 @@ RECIPE, FINE_TUNING = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
 CHOICE = 'folder, size, weights = "photos", 224, "imagenet"\n'
 
 
+def test_each_mistake_is_told_with_its_log_its_finding_and_its_cure() -> None:
+    listed = (ROOT / "README.md").read_text("utf-8")
+    mistakes = PAGE.split("## The four mistakes")[1].split("\n## ")[0].split("\n\n**")[1:]
+    assert len(mistakes) == 4
+    for mistake in mistakes:
+        [codes] = re.findall(r"^- \*The doctor\*: (.*)", mistake, flags=re.MULTILINE)
+        assert "- *In the log*: " in mistake
+        assert "- *The cure*: " in mistake
+        for code in re.findall("`(.*?)`", codes):
+            assert f"`{code}`" in listed
+
+
 @pytest.fixture
 def names(photos: Path) -> dict[str, Any]:
     """What the recipe leaves behind, on three colours with random weights."""

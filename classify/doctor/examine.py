@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterator
 from cache.reader import FeatureFile
 from classify.doctor.data.examine import examine_data
 from classify.doctor.features.examine import examine_features
-from classify.doctor.finding import Diagnosis, Examination, Severity, not_checked
+from classify.doctor.finding import Diagnosis, Examination, Finding, Severity, not_checked
 from classify.doctor.heads.examine import examine_heads
 from classify.doctor.model.examine import examine_model
 from classify.doctor.script import ScriptSettings
 from classify.doctor.targets import Targets
+from classify.run import Run
 
 
 def examine(
@@ -52,6 +53,16 @@ def _examinations(
     if targets.model:
         yield examine_model(targets.model, targets.data, script, say)
     if targets.run and not targets.data:
-        why = f"what {targets.run.features_path} was made from is no folder that is there."
-        note = not_checked("the images", why, "Name it too: doctor runs/NAME FOLDER.")
-        yield Examination("no images", [note])
+        yield Examination("no images", [_no_images(targets.run, targets.elsewhere)])
+
+
+def _no_images(run: Run, elsewhere: str) -> Finding:
+    if elsewhere:
+        why = (
+            f"{run.features_path} was made from {elsewhere}; the doctor looks at images in folders "
+            "of this machine alone."
+        )
+        way = "Copy them into a folder for each class, and name what holds those: doctor FOLDER."
+        return not_checked("the images", why, way)
+    why = f"what {run.features_path} was made from is no folder that is there."
+    return not_checked("the images", why, "Name it too: doctor runs/NAME FOLDER.")

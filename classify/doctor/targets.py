@@ -5,12 +5,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cache.errors import FeatureFileError
+from cache.errors import FeatureFileError, UnreadableError
 from cache.hdf5 import open_hdf5
 from cache.reader import FeatureFile
+from classify.doctor.model.load import WHOLE_MODEL
 from classify.errors import RunError
 from classify.run import Run
-from extract.sources.addresses import without_secrets
+from extract.sources.addresses import is_address, without_secrets
+from extract.sources.layouts import LAYOUTS
 from extract.sources.opening import other_kind
 
 EXPECTED = "expected a folder of images, runs/NAME, or a Keras model (.keras, .h5)"
@@ -26,11 +28,14 @@ class Targets:
         A folder of labelled images; that of the run where none was named and it is there.
     run : Run or None
     model : Path or None
+    elsewhere : str
+        What the images of the run are, if no folder of this machine; else empty.
     """
 
     data: Path | None = None
     run: Run | None = None
     model: Path | None = None
+    elsewhere: str = ""
 
     @property
     def name(self) -> str:
@@ -59,7 +64,7 @@ def sort_targets(named: Iterable[str | Path]) -> Targets:
         found[kind] = value
     targets = Targets(**found)
     if targets.run and not targets.data:
-        return replace(targets, data=_data_of(targets.run))
+        return replace(targets, **_images_of(targets.run))
     return targets
 
 
@@ -91,11 +96,16 @@ def _is_feature_file(path: Path) -> bool:
     try:
         with open_hdf5(path) as file:
             return "fingerprint" in file.attrs
+    except UnreadableError:
+        raise
     except FeatureFileError as error:
-        raise RunError(f"{path}: {EXPECTED}, found a file that is not HDF5 ({error}).") from error
+        raise RunError(f"{path}: {EXPECTED}, found no whole HDF5 file. {WHOLE_MODEL}") from error
 
 
-def _data_of(run: Run) -> Path | None:
+def _images_of(run: Run) -> dict[str, Any]:
     with FeatureFile(run.features_path) as features:
-        name = str(features.config.data["folder"])
-    return Path(name) if Path(name).is_dir() and not other_kind(name) else None
+        name, layout = (str(features.config.data[key]) for key in ("folder", "layout"))
+    if layout not in LAYOUTS or is_address(name):
+        return {"elsewhere": f"{without_secrets(name)} ({layout})"}
+    # It may have become something else since.
+    return {"data": Path(name)} if Path(name).is_dir() and not other_kind(name) else {}

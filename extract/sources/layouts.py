@@ -22,6 +22,7 @@ SPLIT_FOLDERS = {
     "test": "test",
 }
 CLASS_FOLDERS, SPLIT_LAYOUT, FOOD101 = "class folders", "split folders", "food101"
+LAYOUTS = (CLASS_FOLDERS, SPLIT_LAYOUT, FOOD101)
 LISTS = {split: f"meta/{split}.txt" for split in ("train", "test")}
 
 

@@ -5,13 +5,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from classify.bootstrap import wilson
+from classify.doctor.chance import is_chance, may_be_chance
 from classify.doctor.finding import Finding, Grid, Severity
 from classify.doctor.heads.scored import Scored
 from classify.wording import percent, some
 
-# Of the way from chance to all right: whoever may have gone so far cannot be called at chance, and
-# where images are few everyone may.
-USEFUL = 0.25
 NEARLY_ALL = 0.95
 ALONE = (
     "It was trained on other labels, or did not learn: 'make heads AGAIN=1' trains it again. Use "
@@ -28,11 +26,6 @@ def says_one_class(scored: Scored) -> bool:
     given, true = np.bincount(scored.predicted).max(), np.bincount(scored.y_val).max()
     n = len(scored.y_val)
     return bool(given >= NEARLY_ALL * n and wilson(int(given), n).low > wilson(int(true), n).high)
-
-
-def is_at_chance(scored: Scored, level: float) -> bool:
-    """Whether it may be no better than chance on val, and is surely not much better."""
-    return scored.val.low <= level and scored.val.high < level + USEFUL * (1 - level)
 
 
 def examine_one_class(scored: list[Scored], classes: tuple[str, ...]) -> Iterator[Finding]:
@@ -74,10 +67,10 @@ def examine_chance(scored: list[Scored], level: float, knows_nothing: bool) -> I
         Whether the backbone never saw an image: then chance is what it is good for.
     """
     looking = [each for each in scored if each.looks]
-    found = [each for each in looking if is_at_chance(each, level)]
-    unsure = [each for each in looking if each.val.low <= level and each not in found]
+    found = [each for each in looking if is_chance(each.val, level)]
+    unsure = [each for each in looking if may_be_chance(each.val, level) and each not in found]
     if found:
-        better = [each.name for each in looking if each.val.low > level]
+        better = [each.name for each in looking if not may_be_chance(each.val, level)]
         yield _at_chance(found, better, level, knows_nothing)
     if unsure:
         yield Finding(

@@ -9,10 +9,13 @@ import numpy as np
 from classify.doctor.finding import Examination, Finding, not_checked
 from classify.doctor.model.anatomy import Leaf, find_family, leaves
 from classify.doctor.model.batch_norm import by_batch_in_training, check_batch_norms
+from classify.doctor.model.calling import calling
+from classify.doctor.model.few import check_sample_size
 from classify.doctor.model.load import UserModel, load_user_model
 from classify.doctor.model.measured import Measured, measure
 from classify.doctor.model.order import describe_order, in_order, other_order
 from classify.doctor.model.outputs import check_answers, check_loss, check_outputs, read_loss
+from classify.doctor.model.repeated import check_repeated
 from classify.doctor.model.sample import Sample, draw_sample
 from classify.doctor.model.scaling import (
     Intake,
@@ -21,9 +24,10 @@ from classify.doctor.model.scaling import (
     look_at_intake,
 )
 from classify.doctor.model.step import check_step
-from classify.doctor.model.watch import inputs_of_layer
+from classify.doctor.model.watch import input_size, inputs_of_layer
 from classify.doctor.script import ScriptSettings
 from classify.wording import count
+from extract.errors import DataError
 from extract.scalings import SCALINGS
 
 USUAL_PX = 224
@@ -47,7 +51,7 @@ def examine_model(
     Raises
     ------
     RunError
-        If the model cannot be loaded without running code from it.
+        If the model cannot be loaded without running code from it, or fails when it is run.
     """
     say(f"{path}: loading the model")
     user = load_user_model(path)
@@ -55,41 +59,54 @@ def examine_model(
     described = _describe(user, found)
     if reason := _unsuited(user.model):
         return Examination(described, [not_checked("the model", reason)])
-    size_px = user.model.input_shape[1] or script.size or USUAL_PX
-    sample = draw_sample(data, size_px) if data else None
-    return Examination(described, list(_findings(user, found, size_px, sample, script, say)))
+    sample = _sample(data, input_size(user.model, _open_px(script)))
+    return Examination(described, list(_findings(user, found, sample, script, say)))
 
 
 def _findings(
     user: UserModel,
     found: list[Leaf],
-    size_px: int,
-    sample: Sample | None,
+    sample: Sample | Finding,
     script: ScriptSettings,
     say: Callable[[str], None],
 ) -> Iterator[Finding]:
     model = user.model
-    intake = look_at_intake(model, found, size_px, script.scaling)
+    with calling(user.path):
+        intake = look_at_intake(model, found, _open_px(script), script.scaling)
+        outputs, before_softmax = _outputs(model, found, _open_px(script))
     loss = read_loss(user.loss, script.loss, script.from_logits)
-    yield from check_loss(*_outputs(model, found, size_px), loss)
+    yield from check_loss(outputs, before_softmax, loss)
     measured = None
-    if sample is None:
-        why = "no folder of labelled images was named."
-        yield not_checked("accuracy", why, "Name it beside the model: doctor model.keras photos.")
+    if isinstance(sample, Finding):
+        yield sample
     else:
         wrong = list(check_outputs(model.output_shape[-1], sample.classes))
         yield from wrong
         if not wrong:
             say(f"{user.path}: {len(sample.labels)} images under {len(SCALINGS)} scalings")
             by_batch = by_batch_in_training(user, found)
-            measured = measure(model, sample, by_batch, script.batch_size)
+            with calling(user.path):
+                measured = measure(model, sample, by_batch, script.batch_size)
     if measured and (order := other_order(measured, intake.declared)):
         yield describe_order(order, measured)
         measured = in_order(measured, order)
     yield from _judge(user, found, intake, measured)
-    if sample is not None:
+    if isinstance(sample, Sample):
         scaling = SCALINGS[_trained_on(intake, measured)]
-        yield from check_step(model, found, scaling(sample.images), sample.labels)
+        with calling(user.path):
+            stepped = list(check_step(model, found, scaling(sample.images), sample.labels))
+        yield from stepped
+
+
+def _sample(data: Path | None, size: tuple[int, int]) -> Sample | Finding:
+    """Labelled images, or a note of why there are none: the model is looked at all the same."""
+    if data is None:
+        why = "no folder of labelled images was named."
+        return not_checked("accuracy", why, "Name it beside the model: doctor model.keras photos.")
+    try:
+        return draw_sample(data, size)
+    except DataError as error:
+        return not_checked("accuracy", str(error), "Mend the folder, and examine the model again.")
 
 
 def _judge(
@@ -97,8 +114,11 @@ def _judge(
 ) -> Iterator[Finding]:
     yield from check_scaling(intake, measured, _is_frozen(found))
     yield from check_batch_norms(user, found, measured, _trained_on(intake, measured))
+    yield from check_repeated(found)
     if measured:
-        yield from check_answers(measured, judged_condition(intake, measured))
+        judged = judged_condition(intake, measured)
+        yield from check_answers(measured, judged)
+        yield from check_sample_size(measured, judged)
 
 
 def _trained_on(intake: Intake, measured: Measured | None) -> str:
@@ -115,7 +135,7 @@ def _is_frozen(found: list[Leaf]) -> bool:
 
 def _outputs(model: Any, found: list[Leaf], size_px: int) -> tuple[Any, Any]:
     """What the model gives for images of noise, and what its softmax is given, if that is last."""
-    shape = (N_RANDOM, size_px, size_px, 3)
+    shape = (N_RANDOM, *input_size(model, size_px), 3)
     noise = np.random.default_rng(0).uniform(0, 255, size=shape).astype(np.float32)
     outputs = np.asarray(model(noise, training=False), dtype=np.float32)
     last = found[-1].layer
@@ -125,8 +145,15 @@ def _outputs(model: Any, found: list[Leaf], size_px: int) -> tuple[Any, Any]:
     return outputs, inputs_of_layer(model, last, noise) if is_softmax else None
 
 
+def _open_px(script: ScriptSettings) -> int:
+    """The size of images, of the sides that a model leaves open."""
+    return script.size or USUAL_PX
+
+
 def _unsuited(model: Any) -> str:
     """Why a model is none that classifies images; empty if it does."""
+    if not hasattr(model, "input_shape"):
+        return "it was saved before it was built: keras.Input as its first layer, or fit it first."
     shapes = (model.input_shape, model.output_shape)
     takes, gives = shapes
     if not all(isinstance(shape, tuple) for shape in shapes):

@@ -7,16 +7,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import h5py
+
+from cache.errors import FeatureFileError
 from cache.hdf5 import open_hdf5
+from classify.doctor.model.old_layout import CONFIG, load_old_model
 from classify.errors import RunError, loading
-from extract.keras_runtime import load_keras
+from extract.keras_runtime import load_keras, quiet_keras
 
 WAY_OUT = (
     "Expected a whole model as Keras 3 or 2 saves it, of built-in layers only: layers of your own "
     "and Lambda layers would run code."
 )
+WHOLE_MODEL = (
+    "A model in .h5 is HDF5 with layers and weights, as model.save('model.h5') writes it: save or "
+    "copy it again."
+)
+OLD_WAY_OUT = (
+    "Of models in .h5 that Keras 2 saved, those are opened that are Sequential or functional, of "
+    "layers that Keras 3 still has, none of them Lambda or of your own. Build it anew with Keras "
+    "3, load_weights() this file into it, save that as .keras, and name that."
+)
 # Until it became a part of TensorFlow, Keras let frozen BatchNormalization use the batch.
 FIRST_THAT_FREEZES = (2, 4)
+# Describes models in another way.
+FIRST_OF_NOW = (3, 0)
 
 
 @dataclass(frozen=True)
@@ -47,7 +62,7 @@ class UserModel:
         """
         if self.keras_version.endswith("-tf"):
             return True
-        numbers = tuple(map(int, re.findall(r"\d+", self.keras_version)[:2]))
+        numbers = _numbers(self.keras_version)
         return not numbers or numbers >= FIRST_THAT_FREEZES
 
 
@@ -57,7 +72,7 @@ def load_user_model(path: Path) -> UserModel:
     Parameters
     ----------
     path : Path
-        ``.keras``, or ``.h5`` of any Keras whose layers Keras 3 still has.
+        ``.keras``, or ``.h5`` of Keras 2 or 3, of layers that Keras 3 still has.
 
     Raises
     ------
@@ -66,9 +81,20 @@ def load_user_model(path: Path) -> UserModel:
     """
     with loading(path, WAY_OUT):
         version, compiled = _described_in_zip(path) if _is_zip(path) else _described_in_hdf5(path)
-        model = load_keras().saving.load_model(path, compile=False, safe_mode=True)
+    is_old = not _is_zip(path) and _numbers(version) < FIRST_OF_NOW
+    with loading(path, OLD_WAY_OUT if is_old else WAY_OUT), quiet_keras():
+        model = load_old_model(path) if is_old else _load(path)
     loss = compiled.get("loss") if isinstance(compiled, dict) else None
     return UserModel(path, model, version, loss)
+
+
+def _load(path: Path) -> Any:
+    return load_keras().saving.load_model(path, compile=False, safe_mode=True)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """Of a version the first two; none if it is not known, as of the oldest files."""
+    return tuple(map(int, re.findall(r"\d+", version)[:2]))
 
 
 def _is_zip(path: Path) -> bool:
@@ -83,13 +109,20 @@ def _described_in_zip(path: Path) -> tuple[str, Any]:
 
 
 def _described_in_hdf5(path: Path) -> tuple[str, Any]:
-    with open_hdf5(path) as file:
+    with _opened(path) as file:
         version, config = (
             _text(file.attrs.get(name, "")) for name in ("keras_version", "training_config")
         )
-        if "model_config" not in file.attrs:
+        if CONFIG not in file.attrs:
             raise RunError(f"{path}: holds weights only, no layers. Save the whole model.")
     return version, json.loads(config) if config else None
+
+
+def _opened(path: Path) -> h5py.File:
+    try:
+        return open_hdf5(path)
+    except FeatureFileError as error:
+        raise RunError(f"{path}: found no whole HDF5 file. {WHOLE_MODEL}") from error
 
 
 def _text(value: Any) -> str:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from classify.bootstrap import Estimate, wilson
 from classify.compare import Comparison, compare_right
+from classify.doctor.chance import is_chance, may_be_chance
 from classify.doctor.finding import Grid
 from classify.doctor.model.sample import Sample
 from classify.wording import percent
@@ -79,8 +80,13 @@ class Measured:
         return found.difference.low > 0 and found.p < SIGNIFICANT
 
     def is_at_chance(self, condition: Condition) -> bool:
-        """Whether always guessing the most frequent class does as well."""
-        return self.accuracy(condition).low <= self.sample.largest_share
+        """Whether always guessing the most frequent class does about as well."""
+        return is_chance(self.accuracy(condition), self.sample.largest_share)
+
+    def is_open(self, condition: Condition) -> bool:
+        """Whether the images are too few to say if it does."""
+        accuracy, level = self.accuracy(condition), self.sample.largest_share
+        return may_be_chance(accuracy, level) and not is_chance(accuracy, level)
 
     def grid(self) -> Grid:
         """Accuracy under each condition."""
@@ -101,7 +107,7 @@ def measure(model: Any, sample: Sample, by_batch: Iterable[Any], batch_size: int
     Parameters
     ----------
     model : keras.Model
-        Takes float images (n, size_px, size_px, 3), gives (n, n_outputs).
+        Takes float images (n, height, width, 3), gives (n, n_outputs).
     sample : Sample
     by_batch : iterable of keras.layers.BatchNormalization
         Those that normalise by the batch in training; with none of them that mode is left out.

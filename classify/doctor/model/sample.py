@@ -23,7 +23,7 @@ class Sample(NamedTuple):
 
     Attributes
     ----------
-    images : uint8 (n, size_px, size_px, 3)
+    images : uint8 (n, height, width, 3)
         RGB, 0-255.
     labels : int64 (n,)
         Index into `classes`.
@@ -43,14 +43,15 @@ class Sample(NamedTuple):
         return float(np.bincount(self.labels).max() / len(self.labels))
 
 
-def draw_sample(root: Path, size_px: int, n_images: int = N_IMAGES) -> Sample:
+def draw_sample(root: Path, size: tuple[int, int], n_images: int = N_IMAGES) -> Sample:
     """Draw images, as many of each class as there are for all, of val or test where there are.
 
     Parameters
     ----------
     root : Path
         Folder of labelled images.
-    size_px : int
+    size : tuple of int
+        Height and width, px. If they differ, the middle of the square of the longer one.
     n_images : int
         At most; those that cannot be used are left out here, and named by the checks on data.
 
@@ -68,17 +69,22 @@ def draw_sample(root: Path, size_px: int, n_images: int = N_IMAGES) -> Sample:
     def leave_out(row: int, reason: UnusableImageError) -> None:
         """Named elsewhere."""
 
-    found = list(decoded_images(files, size_px, leave_out, Stopwatch()))
+    found = list(decoded_images(files, max(size), leave_out, Stopwatch()))
     if not found:
         raise DataError(f"{root}: none of {len(drawn)} images drawn can be used.")
     rows = [image.row for image in found]
     label_of = {name: label for label, name in enumerate(dataset.classes)}
     return Sample(
-        np.stack([image.image for image in found]),
+        np.stack([_middle(image.image, size) for image in found]),
         np.array([label_of[drawn[row].class_name] for row in rows]),
         dataset.classes,
         [paths[row] for row in rows],
     )
+
+
+def _middle(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    top, left = ((has - wanted) // 2 for has, wanted in zip(image.shape, size, strict=False))
+    return image[top : top + size[0], left : left + size[1]]
 
 
 def _draw(images: list[LabelledImage], n_images: int) -> list[LabelledImage]:

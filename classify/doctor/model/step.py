@@ -1,7 +1,7 @@
 """One step of training, in which nothing may change that is frozen."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,20 @@ N_IMAGES = 16
 LEARNING_RATE = 1e-3
 
 
+class Changed(NamedTuple):
+    """A layer whose weights changed.
+
+    Attributes
+    ----------
+    layer : keras.Layer
+    largest : float
+        Of all changes of a weight.
+    """
+
+    layer: Any
+    largest: float
+
+
 def check_step(
     model: Any, found: list[Leaf], images: NDArray[np.float32], labels: NDArray[np.int64]
 ) -> Iterator[Finding]:
@@ -26,7 +40,7 @@ def check_step(
     ----------
     model : keras.Model
     found : list of Leaf
-    images : float32 (n, size_px, size_px, 3)
+    images : float32 (n, height, width, 3)
         As the model is given them.
     labels : int64 (n,)
     """
@@ -34,29 +48,67 @@ def check_step(
         yield not_checked("a step of training", "every layer of the model is frozen.")
         return
     frozen = [leaf.layer for leaf in found if leaf.is_frozen and leaf.layer.weights]
-    before = [[weight.numpy() for weight in layer.weights] for layer in frozen]
+    before = [_weights(layer) for layer in frozen]
     _step(model, images, labels)
-    changed = {
-        layer.name: max(
-            float(np.abs(weight.numpy() - old).max())
-            for weight, old in zip(layer.weights, weights, strict=True)
-        )
+    changed = [
+        Changed(layer, largest)
         for layer, weights in zip(frozen, before, strict=True)
-    }
-    names = [name for name, largest in changed.items() if largest > 0 or np.isnan(largest)]
-    if names:
-        largest = max(changed, key=lambda name: changed[name])
-        yield Finding(
-            "frozen-layers-change",
-            Severity.SEVERE,
-            f"{count(len(names), 'frozen layer')} changed in one step of training.",
-            (
-                f"{len(names)} of {len(frozen)} layers that are frozen, or in a frozen model: "
-                f"{some(names)}. The largest change is {changed[largest]:.3g}, in {largest}.",
-            ),
-            "Set trainable on the network first and on its layers last, look at "
-            "[layer.trainable for layer in base.layers], and compile after that.",
-        )
+        if (largest := _largest_change(weights, _weights(layer)))
+    ]
+    if against := [each for each in changed if not each.layer.trainable]:
+        yield _against_their_flag(against, len(frozen))
+    if by_it := [each for each in changed if each.layer.trainable]:
+        yield _trainable_inside(by_it, len(frozen))
+
+
+def _weights(layer: Any) -> list[NDArray[np.floating]]:
+    return [weight.numpy() for weight in layer.weights]
+
+
+def _largest_change(before: list[NDArray[np.floating]], after: list[NDArray[np.floating]]) -> float:
+    """Of any weight: 0 for none, NaN for one that became that."""
+    pairs = zip(before, after, strict=True)
+    changes = [np.abs(b - a).max() for b, a in pairs if not np.array_equal(b, a, equal_nan=True)]
+    return float(np.max(changes)) if changes else 0.0
+
+
+def _against_their_flag(changed: list[Changed], n_frozen: int) -> Finding:
+    return Finding(
+        "frozen-layers-change",
+        Severity.SEVERE,
+        f"{count(len(changed), 'frozen layer')} changed in one step of training, against "
+        "trainable = False of their own.",
+        (_evidence(changed, n_frozen),),
+        "Such layers change their weights by themselves whenever they run in training mode. Take "
+        "them out of the frozen part, or make its features once, in inference mode: "
+        "'make features'.",
+    )
+
+
+def _trainable_inside(changed: list[Changed], n_frozen: int) -> Finding:
+    return Finding(
+        "frozen-layers-change",
+        Severity.WARNING,
+        f"{count(len(changed), 'layer')} inside a frozen network: trainable by themselves, and "
+        "trained.",
+        (
+            _evidence(changed, n_frozen),
+            "Their own layer.trainable is True, which is all that Keras 3 looks at, whatever the "
+            "network around them says. Was that meant?",
+        ),
+        "If they are to be trained: base.trainable = True first, then False on each layer that is "
+        "to stay. If not: base.trainable = False last, which freezes all that is inside. Compile "
+        "after either.",
+    )
+
+
+def _evidence(changed: list[Changed], n_frozen: int) -> str:
+    largest = max(changed, key=lambda each: each.largest)
+    return (
+        f"{len(changed)} of {n_frozen} layers that are frozen, or in a frozen network: "
+        f"{some([each.layer.name for each in changed])}. The largest change is "
+        f"{largest.largest:.3g}, in {largest.layer.name}."
+    )
 
 
 def _step(model: Any, images: NDArray[np.float32], labels: NDArray[np.int64]) -> None:

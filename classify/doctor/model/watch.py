@@ -39,6 +39,12 @@ def inputs_of_layer(
     return seen[0] if seen else None
 
 
+def input_size(model: Any, size_px: int) -> tuple[int, int]:
+    """Height and width of the images that a model takes; `size_px` where it takes any."""
+    height, width = (side or size_px for side in model.input_shape[1:3])
+    return height, width
+
+
 def arriving(model: Any, first: Any, size_px: int, given: Scaling) -> Scaling | None:
     """What has been done to pixels when they reach the first convolution.
 
@@ -50,6 +56,7 @@ def arriving(model: Any, first: Any, size_px: int, given: Scaling) -> Scaling | 
     first : keras.layers.Layer
         Its first convolution.
     size_px : int
+        Of the sides that the model leaves open.
     given : Scaling
         What is done before the model.
 
@@ -59,7 +66,8 @@ def arriving(model: Any, first: Any, size_px: int, given: Scaling) -> Scaling | 
         None if it is no scaling that we know, or that layer sees no three channels.
     """
     colors = np.random.default_rng(SEED).integers(0, 256, size=(N_COLORS, 3), dtype=np.uint8)
-    images = np.broadcast_to(colors[:, None, None], (N_COLORS, size_px, size_px, 3))
+    shape = (N_COLORS, *input_size(model, size_px), 3)
+    images = np.broadcast_to(colors[:, None, None], shape)
     seen = inputs_of_layer(model, first, given(images))
     if seen is None or seen.ndim != 4 or seen.shape[-1] != 3:
         return None

@@ -10,6 +10,10 @@ import pytest
 from cache import cli
 from classify import __main__ as classify
 from classify.run import Run
+from classify.train import train_heads
+from extract.keras_runtime import load_keras
+from extract.settings import ExtractSettings
+from extract.stage import extract_features
 
 
 @pytest.fixture
@@ -50,6 +54,44 @@ def test_a_run_is_examined_with_its_images(
     assert len(examined) == 3
 
 
+def test_a_run_of_no_folder_is_examined_without_its_images(
+    doctor: Callable[..., int],
+    photos: Path,
+    settings: ExtractSettings,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rows = [f"{path},{path.parent.name}" for path in sorted(photos.glob("*/*.png"))]
+    listed = photos.parent / "list.csv"
+    listed.write_text("\n".join(["path,label", *rows]))
+    run = Run(photos.parent / "runs/list")
+    extract_features(listed, run.features_path, settings, lambda _: None)
+    train_heads(run, ["centroid"], seed=0, say=lambda _: None)
+    assert doctor(run.folder, "--format", "json") == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert "90 images" in printed["examined"][0]
+    assert "centroid" in printed["examined"][1]
+    [note] = [each for each in printed["findings"] if each["code"] == "not-checked"]
+    assert note["what"] == "Not checked: the images."
+    assert f"was made from {listed} (manifest); the doctor looks at" in note["evidence"][0]
+
+
+def test_a_model_is_examined_though_its_folder_cannot_be_used(
+    doctor: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keras = load_keras()
+    layers = [keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(2)]
+    model = keras.Sequential(layers)
+    model.compile("adam", "categorical_crossentropy")
+    model.save(tmp_path / "model.keras")
+    (tmp_path / "empty").mkdir()
+    assert doctor(tmp_path / "model.keras", tmp_path / "empty", "--format", "json") == 1
+    found = json.loads(capsys.readouterr().out)["findings"]
+    severe = {each["code"] for each in found if each["severity"] == "severe"}
+    assert severe == {"no-data-set", "softmax-missing"}
+    [note] = [each for each in found if each["what"] == "Not checked: accuracy."]
+    assert str(tmp_path / "empty") in note["evidence"][0]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -62,6 +104,7 @@ def test_a_run_is_examined_with_its_images(
         (["PHOTOS", "--script-settings", "size=x"], "expected pixels"),
         (["PHOTOS", "--script-settings", "class_indices=nowhere.json"], "cannot be read"),
         (["MODEL"], "cannot be loaded"),
+        (["TEXT"], "found no whole HDF5 file. A model in .h5 is HDF5 with layers and weights"),
     ],
 )
 def test_bad_input_ends_with_2_and_one_line(
@@ -74,8 +117,11 @@ def test_bad_input_ends_with_2_and_one_line(
 ) -> None:
     model = tmp_path / "model.keras"
     model.write_bytes(b"PK")
-    places = {"PHOTOS": str(photos), "MODEL": str(model)}
+    text = tmp_path / "model.h5"
+    text.write_text("text")
+    places = {"PHOTOS": str(photos), "MODEL": str(model), "TEXT": str(text)}
     assert doctor(*(places.get(each, each) for each in arguments)) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert said in error
     assert "Traceback" not in error
+    assert "make features" not in error

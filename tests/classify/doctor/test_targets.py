@@ -1,8 +1,12 @@
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
 import pytest
 
+from cache.parts import Location
+from cache.reader import FeatureFile
+from cache.writer import write_features
 from classify.doctor.targets import sort_targets
 from classify.errors import RunError
 from classify.run import Run
@@ -29,6 +33,45 @@ def test_a_run_of_what_is_no_folder_of_files_brings_none(run: Run, photos: Path)
     assert sort_targets([run.folder]).data is None
     with pytest.raises(RunError, match="not a data set saved by Hugging Face's"):
         sort_targets([photos])
+
+
+def made_from(run: Run, folder: str, layout: str) -> Run:
+    """The run, as if its images came from there."""
+    with FeatureFile(run.features_path) as features:
+        table, dim = features.table, features.dim
+    rows = {
+        content: Location(run.features_path, row) for row, content in enumerate(table.contents())
+    }
+    data = table.config.data | {"folder": folder, "layout": layout}
+    other = replace(table, config=replace(table.config, data=data))
+    made = Run(run.folder.parent / "other")
+    made.folder.mkdir()
+    write_features(made.features_path, other, rows, dim)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("name", "layout"),
+    [
+        ("PHOTOS", "Hugging Face data set"),
+        ("list.csv", "manifest"),
+        ("s3://bucket/photos", "class folders"),
+        ("shards/{0..9}.tar", "shards"),
+        ("digits", "tf.data"),
+    ],
+)
+def test_images_that_are_no_files_in_a_folder_are_said_to_lie_elsewhere(
+    run: Run, photos: Path, name: str, layout: str
+) -> None:
+    place = name.replace("PHOTOS", str(photos))
+    found = sort_targets([made_from(run, place, layout).folder])
+    assert found.data is None
+    assert found.elsewhere == f"{place} ({layout})"
+
+
+def test_a_folder_that_is_gone_lies_nowhere_else(run: Run) -> None:
+    found = sort_targets([made_from(run, "gone", "class folders").folder])
+    assert (found.data, found.elsewhere) == (None, "")
 
 
 def test_hdf5_of_keras_is_a_model(tmp_path: Path) -> None:

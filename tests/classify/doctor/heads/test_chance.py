@@ -1,11 +1,9 @@
 import numpy as np
-import pytest
 
 from classify.doctor.finding import Severity
 from classify.doctor.heads.chance import (
     examine_chance,
     examine_one_class,
-    is_at_chance,
     says_one_class,
 )
 from tests.classify.doctor.heads.made import head, right_for
@@ -37,21 +35,6 @@ def test_one_class_where_nearly_all_are_of_it_is_no_finding() -> None:
 
 def test_one_class_on_three_images_proves_nothing() -> None:
     assert not says_one_class(head([0, 1, 2], [1, 1, 1]))
-
-
-@pytest.mark.parametrize(
-    ("n_right", "n", "is_it"),
-    [
-        (10, 100, True),  # 5.5 to 17.4 %
-        (17, 100, False),  # 10.9 to 25.5 %: surely better
-        (2, 6, False),  # 9.7 to 70.0 %: may be very good
-        (0, 100, True),
-    ],
-)
-def test_at_chance_is_what_reaches_chance_and_little_more(
-    n_right: int, n: int, is_it: bool
-) -> None:
-    assert is_at_chance(right_for(n_right, n), 0.1) is is_it
 
 
 def test_all_heads_at_chance_are_one_severe_finding() -> None:

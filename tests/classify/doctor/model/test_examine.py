@@ -7,6 +7,7 @@ import pytest
 from classify.doctor.finding import Finding
 from classify.doctor.model.examine import examine_model
 from classify.doctor.script import ScriptSettings
+from classify.errors import RunError
 from extract.keras_runtime import load_keras
 from tests.conftest import write_image
 
@@ -33,13 +34,17 @@ def two_classes(tmp_path: Path) -> Path:
     return tmp_path / "two"
 
 
-def mean_brightness(activation: str | None = "softmax", n_outputs: int = 2) -> Any:
+def mean_brightness(
+    activation: str | None = "softmax",
+    n_outputs: int = 2,
+    sides: tuple[int | None, int | None] = (16, 16),
+) -> Any:
     """A model that tells bright from dark, pixels from 0 to 255: worked out by hand."""
     keras = load_keras()
     layers = keras.layers
     model = keras.Sequential(
         [
-            keras.Input((16, 16, 3)),
+            keras.Input((*sides, 3)),
             layers.Conv2D(3, 1, use_bias=False, name="as_it_is"),
             layers.GlobalAveragePooling2D(),
             layers.Dense(n_outputs, activation=activation),
@@ -57,6 +62,30 @@ def mean_brightness(activation: str | None = "softmax", n_outputs: int = 2) -> A
 
 def test_a_sound_model_gets_no_finding(two_classes: Path, tmp_path: Path) -> None:
     assert examine(mean_brightness(), tmp_path, two_classes, scaling="raw") == {}
+
+
+@pytest.mark.parametrize("sides", [(16, 24), (24, 16), (None, 20)])
+def test_images_need_not_be_square(
+    two_classes: Path, tmp_path: Path, sides: tuple[int | None, int | None]
+) -> None:
+    model = mean_brightness(sides=sides)
+    assert examine(model, tmp_path, two_classes, scaling="raw", size=16) == {}
+
+
+def test_a_model_that_fails_when_it_is_run_is_one_line_with_the_reason(tmp_path: Path) -> None:
+    keras = load_keras()
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((None, None, 3)),
+            layers.Conv2D(2, 5, activation="softmax"),
+            layers.GlobalAveragePooling2D(),
+        ]
+    )
+    with pytest.raises(RunError, match=r"fails when it is run .* would be negative") as caught:
+        examine(model, tmp_path, size=3)
+    assert len(str(caught.value).splitlines()) == 1
+    assert str(tmp_path / "model.keras") in str(caught.value)
 
 
 def test_one_output_tells_two_classes_apart(two_classes: Path, tmp_path: Path) -> None:
@@ -91,6 +120,10 @@ def test_what_is_no_classifier_of_images_is_said(tmp_path: Path) -> None:
     assert "several inputs" in examine(both, tmp_path)["not-checked"].evidence[0]
     grey = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()])
     assert "(None, 8, 8, 1)" in examine(grey, tmp_path)["not-checked"].evidence[0]
+    unbuilt = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(2)])
+    with pytest.warns(UserWarning, match="not yet been built"):
+        found = examine(unbuilt, tmp_path)
+    assert "before it was built" in found["not-checked"].evidence[0]
 
 
 @pytest.mark.parametrize(("scaling", "codes"), [("raw", set()), ("/255", {"wrong-scaling"})])
@@ -106,4 +139,5 @@ def test_a_network_that_scales_pixels_itself_is_not_to_be_given_scaled_ones(
     inputs = keras.Input(shape)
     head = keras.layers.Dense(3, activation="softmax")
     found = examine(keras.Model(inputs, head(base(inputs))), tmp_path, scaling=scaling)
-    assert found.keys() - {"not-checked", "moving-statistics-never-set"} == codes
+    others = {"not-checked", "moving-statistics-never-set", "frozen-in-every-epoch"}
+    assert found.keys() - others == codes

@@ -2,9 +2,11 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 import pytest
 
 from cache.errors import HeadbenchError
+from classify.doctor.model.calling import calling
 from classify.doctor.model.load import UserModel, load_user_model
 from classify.errors import RunError
 from extract.keras_runtime import load_keras
@@ -65,6 +67,22 @@ def test_a_layer_of_the_user_s_own_is_refused_with_the_reason(tmp_path: Path) ->
         load_user_model(tmp_path / "model.keras")
 
 
+def test_keras_own_advice_on_a_model_is_not_printed(tmp_path: Path) -> None:
+    """As an error it would end the test."""
+    keras = load_keras()
+    with pytest.warns(UserWarning, match="Do not pass an `input_shape`"):
+        first = keras.layers.Conv2D(2, 3, input_shape=(8, 8, 3))
+    model = keras.Sequential([first, keras.layers.GlobalAveragePooling2D()])
+    model.add(keras.layers.Dense(1, activation="softmax"))
+    model.save(tmp_path / "model.h5")
+    model = load_user_model(tmp_path / "model.h5").model
+    images = np.zeros((1, 8, 8, 3), np.float32)
+    with pytest.warns(UserWarning, match="softmax over axis -1"):
+        model(images)
+    with calling(tmp_path / "model.h5"):
+        model(images)
+
+
 def test_weights_alone_are_no_model(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "model.h5", "w") as file:
         file["kernel"] = [1.0]
@@ -75,5 +93,7 @@ def test_weights_alone_are_no_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["model.keras", "model.h5"])
 def test_a_file_that_is_something_else_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"text")
-    with pytest.raises(HeadbenchError, match=name):
+    with pytest.raises(HeadbenchError, match=name) as caught:
         load_user_model(tmp_path / name)
+    assert "make features" not in str(caught.value)
+    assert ("as model.save('model.h5') writes it" in str(caught.value)) is (name == "model.h5")

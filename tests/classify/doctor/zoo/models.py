@@ -9,7 +9,6 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,6 +22,8 @@ from extract.read import ImageFile
 from extract.scalings import SCALINGS
 from extract.sources.folder import image_path
 from extract.stream import image_batches
+from tests.classify.doctor.keras22 import save_as_keras_22
+from tests.classify.doctor.zoo.photographs import link
 from tests.classify.doctor.zoo.project import Case, Project
 
 SIZE_PX, BATCH, N_CLASSES = 64, 32, 10
@@ -127,16 +128,25 @@ def thaw_batch_norms(base: Any) -> None:
         layer.trainable = True
 
 
-def origin(folder: Path, shared: Path, *, said: bool, old: bool = False) -> Case:
+def origin(folder: Path, shared: Path, *, said: bool) -> Case:
     """Frozen but for its BatchNormalization, pixels / 255, a head that was trained on that."""
     script = ["scaling=/255"] if said else []
-    make = partial(model_case, folder, shared, script, scaling="/255", by_batch=True)
-    if not old:
-        return make(edit_base=thaw_batch_norms)
-    case = make(name="model.h5")
-    with h5py.File(case.targets[0], "r+") as file:
-        file.attrs["keras_version"] = "2.2.4"
-    return case
+    return model_case(
+        folder, shared, script, scaling="/255", by_batch=True, edit_base=thaw_batch_norms
+    )
+
+
+def origin_of_keras_22(folder: Path, shared: Path) -> Case:
+    """All of its layers frozen, in the layout that its file had: a network in a Sequential."""
+    keras = load_keras()
+    base, head = base_network(shared), fitted_head(shared, "/255", by_batch=True)
+    base.trainable = False
+    last = keras.layers.Dense(N_CLASSES, activation="softmax")
+    model = keras.Sequential([base, keras.layers.Dropout(0.5), last])
+    model.build((None, SIZE_PX, SIZE_PX, 3))
+    last.set_weights([head.kernel_, head.bias_])
+    path = save_as_keras_22(model, folder / "model.h5", "categorical_crossentropy")
+    return Case([path, shared / "data/food10"], ["scaling=/255"])
 
 
 def lagging(folder: Path, shared: Path) -> Case:
@@ -218,6 +228,20 @@ def norm_in_head(embeddings: Any) -> Any:
     return load_keras().layers.BatchNormalization(name="norm_in_head")(embeddings)
 
 
+def few_images(folder: Path, shared: Path) -> Case:
+    """Two classes and five photographs of each, of those that the head has not seen."""
+    case = model_case(folder, shared, inside="caffe", end=dense(AS_IT_IS[:, :2]))
+    dataset = find_images(shared / "data/food10")
+    for name in dataset.classes[:2]:
+        held_out = [
+            image_path(dataset.root, image.path)
+            for image in dataset.images
+            if image.class_name == name and image.given_split == "test"
+        ]
+        link(held_out[:5], folder / "photos" / name)
+    return Case([case.targets[0], folder / "photos"])
+
+
 WRONG = frozenset({"at-chance", "one-class-predicted"})
 IN_FROZEN = "batch-norm-trains-in-frozen-block"
 MODES = WRONG | {"batch-statistics", IN_FROZEN, "frozen-layers-change"}
@@ -240,7 +264,7 @@ PROJECTS: tuple[Project, ...] = (
     ),
     Project(
         "origin, saved by Keras 2.2",
-        partial(origin, said=True, old=True),
+        origin_of_keras_22,
         IN_FROZEN,
         MODES | {"wrong-scaling"},
     ),
@@ -305,4 +329,5 @@ PROJECTS: tuple[Project, ...] = (
     Project("sound: logits and a loss for them", partial(right, end=logits, loss=FROM_LOGITS)),
     Project("sound: BatchNormalization in the head", partial(right, before_head=norm_in_head)),
     Project("sound: a small network from nothing", small_network),
+    Project("sound: ten photographs", few_images),
 )

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
 
 from classify.run import Run
@@ -28,6 +29,34 @@ def mean_colors(folder: Path, shared: Path) -> Case:
     data = link_photographs(shared, folder / "food")
     settings = ExtractSettings(backbone="mean-color", size_px=32, val_share=0.3)
     return Case([train(extract(data, Run(folder / "runs/food"), settings), ALL_HEADS).folder])
+
+
+def listed(folder: Path, shared: Path) -> Case:
+    """Images that a list names, where they lie."""
+    images = sorted((shared / "data/food10/images").glob("*/*"))[::20]
+    rows = [f"{path},{path.parent.name}" for path in images]
+    (folder / "list.csv").write_text("\n".join(["path,label", *rows]))
+    settings = ExtractSettings(backbone="mean-color", size_px=32, val_share=0.3)
+    run = extract(folder / "list.csv", Run(folder / "runs/list"), settings)
+    return Case([train(run, ALL_HEADS).folder])
+
+
+def saved_data_set(folder: Path, shared: Path) -> Case:
+    """What Hugging Face's datasets saved: no folder of image files."""
+    images = sorted((shared / "data/food10/images").glob("*/*"))[::20]
+    names = sorted({path.parent.name for path in images})
+    rows = {
+        "image": [{"bytes": path.read_bytes(), "path": None} for path in images],
+        "label": [path.parent.name for path in images],
+    }
+    kinds = {"image": datasets.Image(), "label": datasets.ClassLabel(names=names)}
+    datasets.disable_progress_bars()
+    datasets.Dataset.from_dict(rows, features=datasets.Features(kinds)).save_to_disk(
+        folder / "saved"
+    )
+    settings = ExtractSettings(backbone="mean-color", size_px=32, val_share=0.3)
+    run = extract(folder / "saved", Run(folder / "runs/saved"), settings)
+    return Case([train(run, ALL_HEADS).folder])
 
 
 def in_float16(folder: Path, shared: Path) -> Case:
