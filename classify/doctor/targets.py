@@ -12,7 +12,7 @@ from classify.doctor.model.load import WHOLE_MODEL
 from classify.errors import RunError
 from classify.run import Run
 from extract.sources.addresses import is_address, without_secrets
-from extract.sources.layouts import LAYOUTS
+from extract.sources.layouts import CLASS_FOLDERS, LAYOUTS
 from extract.sources.opening import other_kind
 
 EXPECTED = "expected a folder of images, runs/NAME, or a Keras model (.keras, .h5)"
@@ -104,7 +104,9 @@ def _is_feature_file(path: Path) -> bool:
 
 def _images_of(run: Run) -> dict[str, Any]:
     with FeatureFile(run.features_path) as features:
-        name, layout = (str(features.config.data[key]) for key in ("folder", "layout"))
+        data = features.config.data
+    # A file that does not say how its images lie has them in a folder.
+    name, layout = str(data["folder"]), str(data.get("layout", CLASS_FOLDERS))
     if layout not in LAYOUTS or is_address(name):
         return {"elsewhere": f"{without_secrets(name)} ({layout})"}
     # It may have become something else since.

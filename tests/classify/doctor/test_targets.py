@@ -35,14 +35,14 @@ def test_a_run_of_what_is_no_folder_of_files_brings_none(run: Run, photos: Path)
         sort_targets([photos])
 
 
-def made_from(run: Run, folder: str, layout: str) -> Run:
+def made_from(run: Run, folder: str, layout: str | None) -> Run:
     """The run, as if its images came from there."""
     with FeatureFile(run.features_path) as features:
         table, dim = features.table, features.dim
     rows = {
         content: Location(run.features_path, row) for row, content in enumerate(table.contents())
     }
-    data = table.config.data | {"folder": folder, "layout": layout}
+    data = {"folder": folder} | ({"layout": layout} if layout else {})
     other = replace(table, config=replace(table.config, data=data))
     made = Run(run.folder.parent / "other")
     made.folder.mkdir()
@@ -69,8 +69,9 @@ def test_images_that_are_no_files_in_a_folder_are_said_to_lie_elsewhere(
     assert found.elsewhere == f"{place} ({layout})"
 
 
-def test_a_folder_that_is_gone_lies_nowhere_else(run: Run) -> None:
-    found = sort_targets([made_from(run, "gone", "class folders").folder])
+@pytest.mark.parametrize("layout", ["class folders", None])
+def test_a_folder_that_is_gone_lies_nowhere_else(run: Run, layout: str | None) -> None:
+    found = sort_targets([made_from(run, "gone", layout).folder])
     assert (found.data, found.elsewhere) == (None, "")
 
 
