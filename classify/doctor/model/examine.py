@@ -9,17 +9,14 @@ import numpy as np
 from classify.doctor.finding import Examination, Finding, not_checked
 from classify.doctor.model.anatomy import Leaf, find_family, leaves
 from classify.doctor.model.batch_norm import by_batch_in_training, check_batch_norms
+from classify.doctor.model.candidates import judged_condition, trained_on
+from classify.doctor.model.intake import Intake, look_at_intake
 from classify.doctor.model.load import UserModel, load_user_model
 from classify.doctor.model.measured import Measured, measure
 from classify.doctor.model.order import describe_order, in_order, other_order
 from classify.doctor.model.outputs import check_answers, check_loss, check_outputs, read_loss
 from classify.doctor.model.sample import Sample, draw_sample
-from classify.doctor.model.scaling import (
-    Intake,
-    check_scaling,
-    judged_condition,
-    look_at_intake,
-)
+from classify.doctor.model.scaling import check_scaling
 from classify.doctor.model.step import check_step
 from classify.doctor.model.watch import inputs_of_layer
 from classify.doctor.script import ScriptSettings
@@ -88,7 +85,7 @@ def _findings(
         measured = in_order(measured, order)
     yield from _judge(user, found, intake, measured)
     if sample is not None:
-        scaling = SCALINGS[_trained_on(intake, measured)]
+        scaling = SCALINGS[trained_on(intake, measured)[0]]
         yield from check_step(model, found, scaling(sample.images), sample.labels)
 
 
@@ -96,15 +93,9 @@ def _judge(
     user: UserModel, found: list[Leaf], intake: Intake, measured: Measured | None
 ) -> Iterator[Finding]:
     yield from check_scaling(intake, measured, _is_frozen(found))
-    yield from check_batch_norms(user, found, measured, _trained_on(intake, measured))
+    yield from check_batch_norms(user, found, measured, trained_on(intake, measured))
     if measured:
         yield from check_answers(measured, judged_condition(intake, measured))
-
-
-def _trained_on(intake: Intake, measured: Measured | None) -> str:
-    if intake.declared:
-        return intake.declared
-    return measured.best().scaling if measured else "raw"
 
 
 def _is_frozen(found: list[Leaf]) -> bool:

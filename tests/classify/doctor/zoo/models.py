@@ -221,6 +221,8 @@ def norm_in_head(embeddings: Any) -> Any:
 WRONG = frozenset({"at-chance", "one-class-predicted"})
 IN_FROZEN = "batch-norm-trains-in-frozen-block"
 MODES = WRONG | {"batch-statistics", IN_FROZEN, "frozen-layers-change"}
+# What the origin's model has wrong, all of it.
+ORIGIN = frozenset({"wrong-scaling", "batch-statistics", IN_FROZEN})
 
 right = partial(model_case, inside="caffe")
 wrong_scaling = partial(Project, code="wrong-scaling", also=WRONG)
@@ -231,18 +233,21 @@ PROJECTS: tuple[Project, ...] = (
         partial(origin, said=False),
         "wrong-scaling",
         MODES,
+        ORIGIN,
     ),
     Project(
         "origin, scaling said",
         partial(origin, said=True),
         "batch-statistics",
-        MODES | {"wrong-scaling"},
+        MODES,
+        ORIGIN,
     ),
     Project(
         "origin, saved by Keras 2.2",
         partial(origin, said=True, old=True),
         IN_FROZEN,
-        MODES | {"wrong-scaling"},
+        MODES,
+        ORIGIN,
     ),
     Project("moving statistics that lag", lagging, "batch-statistics", MODES),
     wrong_scaling("frozen, trained on pixels / 255", partial(model_case, scaling="/255")),
