@@ -39,6 +39,19 @@ class Intake:
             (name for name, each in self.arrives.items() if each and each == self.taken), None
         )
 
+    @property
+    def own_work(self) -> Scaling | None:
+        """What the model itself does to pixels; None if it is not known."""
+        return self.arrives["raw"]
+
+    @property
+    def is_spoilt_inside(self) -> bool:
+        """Whether the model itself does what nothing before it makes right again."""
+        own = self.own_work
+        if own is None or self.taken is None or self.right is not None:
+            return False
+        return own != SCALINGS["raw"]
+
 
 def look_at_intake(model: Any, found: list[Leaf], size_px: int, declared: str | None) -> Intake:
     """Find out what reaches the network's first convolution."""

@@ -14,6 +14,8 @@ REMEDY = (
     "Give the network its own preprocess_input, once, on pixels of 0 to 255, and train again; "
     "'make features' does."
 )
+SHOWN = "Pictures of one colour each, followed to the network's first convolution, show it."
+NO_WAY_OUT = "No preprocessing before the model can mend what it does itself."
 
 
 def check_scaling(intake: Intake, measured: Measured | None, is_frozen: bool) -> Iterator[Finding]:
@@ -29,14 +31,34 @@ def check_scaling(intake: Intake, measured: Measured | None, is_frozen: bool) ->
     """
     if intake.declared:
         yield from _check_declared(intake, measured, intake.declared, is_frozen)
+    elif intake.family and intake.is_spoilt_inside:
+        what = _spoilt_inside(intake, intake.family)
+        yield _wrong(what, is_frozen, (SHOWN, NO_WAY_OUT), measured)
     elif measured:
         yield from _check_undeclared(intake, measured, is_frozen)
     else:
         yield not_checked(
             "the scaling of pixels",
-            "The model does not preprocess them itself, and what the script does is not said.",
+            f"{_own_work(intake)} What the script does before it is not said.",
             "--script-settings scaling=/255, say, or name a folder of labelled images.",
         )
+
+
+def _own_work(intake: Intake) -> str:
+    """What the model itself does to pixels, as a sentence."""
+    own = intake.own_work
+    if own is None:
+        return "What the model itself does to pixels is no scaling that we know."
+    if own == SCALINGS["raw"]:
+        return "The model does not preprocess pixels itself."
+    return f"The model itself turns pixels into {own.words}."
+
+
+def _spoilt_inside(intake: Intake, family: Family) -> str:
+    return (
+        f"{_own_work(intake)[:-1]} before they reach {family.name}, which takes "
+        f"{SCALINGS[family.scaling].words}."
+    )
 
 
 def _check_declared(
@@ -133,15 +155,16 @@ def _arrive_as(words: str, family: Family) -> str:
 
 def _accuracies(intake: Intake, measured: Measured | None, declared: str) -> tuple[str, ...]:
     """What that costs, as far as it can be seen without training again."""
-    first = "Pictures of one colour each, followed to the network's first convolution, show it."
+    if intake.is_spoilt_inside:
+        return SHOWN, NO_WAY_OUT
     if measured is None or not intake.right:
-        return (first,)
+        return (SHOWN,)
     right, given = (
         percent(measured.accuracy(Condition(name, by_batch=False)))
         for name in (intake.right, declared)
     )
     return (
-        f"{first} As it is now, the model has {given} right on pixels {declared} and {right} on "
+        f"{SHOWN} As it is now, the model has {given} right on pixels {declared} and {right} on "
         f"{intake.right} (in inference, n={len(measured.sample.labels)}).",
     )
 

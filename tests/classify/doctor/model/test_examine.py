@@ -107,3 +107,30 @@ def test_a_network_that_scales_pixels_itself_is_not_to_be_given_scaled_ones(
     head = keras.layers.Dense(3, activation="softmax")
     found = examine(keras.Model(inputs, head(base(inputs))), tmp_path, scaling=scaling)
     assert found.keys() - {"not-checked", "moving-statistics-never-set"} == codes
+
+
+def resnet_after(before: list[Any]) -> Any:
+    """A frozen ResNet50 of random weights behind some layers."""
+    keras = load_keras()
+    shape = (32, 32, 3)
+    base = keras.applications.ResNet50(
+        weights=None, include_top=False, pooling="avg", input_shape=shape
+    )
+    base.trainable = False
+    head = keras.layers.Dense(3, activation="softmax")
+    return keras.Sequential([keras.Input(shape), *before, base, head])
+
+
+def test_what_the_model_itself_spoils_is_named_whatever_the_script_does(tmp_path: Path) -> None:
+    model = resnet_after([load_keras().layers.Rescaling(1 / 127.5, offset=-1)])
+    finding = examine(model, tmp_path)["wrong-scaling"]
+    assert finding.what == (
+        "The model itself turns pixels into RGB, / 127.5 - 1 before they reach ResNet, which "
+        "takes BGR, the mean of ImageNet subtracted, not scaled."
+    )
+    assert "No preprocessing before the model" in finding.evidence[1]
+
+
+def test_that_the_model_does_nothing_to_pixels_is_said_where_it_is_so(tmp_path: Path) -> None:
+    finding = examine(resnet_after([]), tmp_path)["not-checked"]
+    assert "The model does not preprocess pixels itself." in finding.evidence[0]

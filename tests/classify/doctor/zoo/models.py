@@ -97,6 +97,8 @@ def preprocessing(name: str | None) -> Edit:
         return lambda x: keras.applications.resnet50.preprocess_input(x)
     if name == "/255":
         return keras.layers.Rescaling(1 / 255)
+    if name == "tf":
+        return keras.layers.Rescaling(1 / 127.5, offset=-1)
     return lambda x: x
 
 
@@ -218,6 +220,18 @@ def norm_in_head(embeddings: Any) -> Any:
     return load_keras().layers.BatchNormalization(name="norm_in_head")(embeddings)
 
 
+def in_a_row(folder: Path, shared: Path, scaling: str) -> Case:
+    """A Sequential model that begins with a rescaling layer; the script does nothing."""
+    keras = load_keras()
+    base = base_network(shared)
+    base.trainable = False
+    head = keras_head(fitted_head(shared, scaling, by_batch=False), N_CLASSES)
+    start = keras.Input((SIZE_PX, SIZE_PX, 3))
+    model = keras.Sequential([start, preprocessing(scaling), base, head])
+    path = save(model, folder / "model.keras", "categorical_crossentropy")
+    return Case([path, shared / "data/food10"])
+
+
 WRONG = frozenset({"at-chance", "one-class-predicted"})
 IN_FROZEN = "batch-norm-trains-in-frozen-block"
 MODES = WRONG | {"batch-statistics", IN_FROZEN, "frozen-layers-change"}
@@ -265,6 +279,12 @@ PROJECTS: tuple[Project, ...] = (
     wrong_scaling(
         "a rescaling layer where caffe is due, no images",
         partial(model_case, script=["scaling=raw"], scaling="/255", inside="/255", data=False),
+    ),
+    wrong_scaling("a rescaling layer to -1 to 1, no script", partial(in_a_row, scaling="tf")),
+    wrong_scaling("a rescaling layer to 0 to 1, no script", partial(in_a_row, scaling="/255")),
+    wrong_scaling(
+        "a rescaling layer to -1 to 1, neither script nor images",
+        partial(model_case, scaling="tf", inside="tf", data=False),
     ),
     Project(
         "softmax and a loss that applies it", partial(right, loss=FROM_LOGITS), "softmax-twice"
