@@ -4,27 +4,26 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from classify.doctor.finding import Examination, Finding, not_checked
+from classify.doctor.model.activation import check_loss
 from classify.doctor.model.anatomy import Leaf, find_family, leaves
 from classify.doctor.model.batch_norm import by_batch_in_training, check_batch_norms
 from classify.doctor.model.candidates import judged_condition, trained_on
+from classify.doctor.model.ending import look_at_ending, noise
 from classify.doctor.model.intake import Intake, look_at_intake
 from classify.doctor.model.load import UserModel, load_user_model
+from classify.doctor.model.loss import read_loss
 from classify.doctor.model.measured import Measured, measure
 from classify.doctor.model.order import describe_order, in_order, other_order
-from classify.doctor.model.outputs import check_answers, check_loss, check_outputs, read_loss
+from classify.doctor.model.outputs import check_answers, check_outputs
 from classify.doctor.model.sample import Sample, draw_sample
 from classify.doctor.model.scaling import check_scaling
 from classify.doctor.model.step import check_step
-from classify.doctor.model.watch import inputs_of_layer
 from classify.doctor.script import ScriptSettings
 from classify.wording import count
 from extract.scalings import SCALINGS
 
 USUAL_PX = 224
-N_RANDOM = 8
 
 
 def examine_model(
@@ -68,7 +67,7 @@ def _findings(
     model = user.model
     intake = look_at_intake(model, found, size_px, script.scaling)
     loss = read_loss(user.loss, script.loss, script.from_logits)
-    yield from check_loss(*_outputs(model, found, size_px), loss)
+    yield from check_loss(look_at_ending(model, found, noise((size_px, size_px, 3))), loss)
     measured = None
     if sample is None:
         why = "no folder of labelled images was named."
@@ -102,18 +101,6 @@ def _is_frozen(found: list[Leaf]) -> bool:
     """Whether most of the convolutions cannot learn."""
     convolutions = [leaf for leaf in found if "Conv" in type(leaf.layer).__name__]
     return sum(leaf.is_frozen for leaf in convolutions) > len(convolutions) / 2
-
-
-def _outputs(model: Any, found: list[Leaf], size_px: int) -> tuple[Any, Any]:
-    """What the model gives for images of noise, and what its softmax is given, if that is last."""
-    shape = (N_RANDOM, size_px, size_px, 3)
-    noise = np.random.default_rng(0).uniform(0, 255, size=shape).astype(np.float32)
-    outputs = np.asarray(model(noise, training=False), dtype=np.float32)
-    last = found[-1].layer
-    is_softmax = type(last).__name__ == "Softmax" or (
-        getattr(getattr(last, "activation", None), "__name__", "") == "softmax"
-    )
-    return outputs, inputs_of_layer(model, last, noise) if is_softmax else None
 
 
 def _unsuited(model: Any) -> str:

@@ -8,6 +8,8 @@ from classify.doctor.finding import Severity
 from tests.classify.doctor.zoo import PROJECTS
 from tests.classify.doctor.zoo.project import Project
 
+# Keras says so of one of them itself.
+pytestmark = pytest.mark.filterwarnings("ignore:You are using a softmax over axis")
 BROKEN = [each for each in PROJECTS if each.code]
 SOUND = [each for each in PROJECTS if not each.code]
 

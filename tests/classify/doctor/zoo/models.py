@@ -102,7 +102,7 @@ def preprocessing(name: str | None) -> Edit:
     return lambda x: x
 
 
-def save(model: Any, path: Path, loss: str) -> Path:
+def save(model: Any, path: Path, loss: Any) -> Path:
     losses = load_keras().losses
     model.compile("adam", losses.CategoricalCrossentropy(True) if loss == FROM_LOGITS else loss)
     model.save(path)
@@ -113,7 +113,7 @@ def model_case(
     folder: Path,
     shared: Path,
     script: Sequence[str] = (),
-    loss: str = "categorical_crossentropy",
+    loss: str | list[str] = "categorical_crossentropy",
     name: str = "model.keras",
     data: bool = True,
     **options: Any,
@@ -152,12 +152,12 @@ def lagging(folder: Path, shared: Path) -> Case:
     return model_case(folder, shared, inside="caffe", by_batch=True, edit_base=move)
 
 
-def dense(kernel: NDArray[np.floating], bias: float = 0.0) -> Edit:
-    """A softmax layer on logits; `bias` is that of class 3."""
+def dense(kernel: NDArray[np.floating], bias: float = 0.0, *, is_on_logits: bool = True) -> Edit:
+    """A softmax layer on logits, or on probabilities; `bias` is that of class 3."""
 
     def end(proba: Any) -> Any:
         last = load_keras().layers.Dense(kernel.shape[1], activation="softmax", name="last")
-        outputs = last(logits(proba))
+        outputs = last(logits(proba) if is_on_logits else proba)
         last.set_weights([kernel, bias * (np.arange(kernel.shape[1]) == 3)])
         return outputs
 
@@ -169,6 +169,15 @@ AS_IT_IS = np.eye(N_CLASSES, dtype=np.float32)
 
 def logits(proba: Any) -> Any:
     return load_keras().ops.log(proba + 1e-7) + 1.0
+
+
+def amid(proba: Any) -> Any:
+    """A layer with a softmax on top of one, as sure as before."""
+    return dense(12 * AS_IT_IS, is_on_logits=False)(proba)
+
+
+def sigmoid(proba: Any) -> Any:
+    return load_keras().layers.Activation("sigmoid")(logits(proba))
 
 
 def frozen_outside(folder: Path, shared: Path) -> Case:
@@ -294,7 +303,14 @@ PROJECTS: tuple[Project, ...] = (
         partial(right, end=lambda proba: load_keras().layers.Softmax()(proba)),
         "softmax-twice",
     ),
+    Project("two softmax layers, weights between", partial(right, end=amid), "softmax-twice"),
     Project("no softmax", partial(right, end=logits), "softmax-missing"),
+    Project(
+        "no softmax, the loss in a list",
+        partial(right, end=logits, loss=["categorical_crossentropy"]),
+        "softmax-missing",
+    ),
+    Project("a sigmoid where a softmax is due", partial(right, end=sigmoid), "softmax-missing"),
     Project(
         "binary loss for ten classes", partial(right, loss="binary_crossentropy"), "wrong-loss"
     ),
