@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from classify.doctor.collapse import gives_one_class
 from classify.doctor.finding import Finding, Severity
 from classify.doctor.model.measured import Condition, Measured
 from classify.wording import percent
@@ -30,9 +31,9 @@ def check_outputs(n_outputs: int, classes: tuple[str, ...]) -> Iterator[Finding]
 
 def check_answers(measured: Measured, condition: Condition) -> Iterator[Finding]:
     """Name a collapse on one class, and chance."""
-    counts = np.bincount(measured.answers(condition), minlength=len(measured.sample.classes))
-    n = int(counts.sum())
-    if counts.max() > MOST_OF_ONE_CLASS * n and measured.sample.largest_share < 1 / 2:
+    answers, sample = measured.answers(condition), measured.sample
+    if gives_one_class(answers, sample.labels, MOST_OF_ONE_CLASS):
+        counts = np.bincount(answers, minlength=len(sample.classes))
         yield _one_class(measured, condition, counts)
     if measured.is_at_chance(condition):
         yield _at_chance(measured, condition)

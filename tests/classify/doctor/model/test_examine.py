@@ -68,7 +68,7 @@ def test_pixels_of_another_scaling_than_in_training_are_named(
     two_classes: Path, tmp_path: Path
 ) -> None:
     found = examine(mean_brightness(), tmp_path, two_classes, scaling="/255")
-    assert found.keys() == {"trained-on-another-scaling", "at-chance"}
+    assert found.keys() == {"trained-on-another-scaling", "one-class-predicted", "at-chance"}
     finding = found["trained-on-another-scaling"]
     assert "100.0 %" in finding.evidence[0]
     assert "50.0 %" in finding.evidence[0]

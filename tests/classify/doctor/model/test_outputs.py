@@ -40,3 +40,23 @@ def test_a_weak_model_in_the_right_order_gets_no_finding() -> None:
     rng = np.random.default_rng(0)
     answers = np.where(rng.random(100) < 0.5, LABELS, rng.integers(5, size=100))
     assert list(check_answers(measured(LABELS, answers, 5), RAW)) == []
+
+
+def test_one_class_for_two_balanced_classes_is_named() -> None:
+    labels = np.arange(120) % 2
+    found = list(check_answers(measured(labels, np.ones(120, dtype=int), 2), RAW))
+    assert codes(found) == ["one-class-predicted", "at-chance"]
+
+
+def test_most_answers_of_a_class_that_most_images_are_of_are_no_collapse() -> None:
+    labels = (np.arange(100) < 93).astype(int)
+    assert "one-class-predicted" not in codes(
+        check_answers(measured(labels, np.ones(100, dtype=int), 2), RAW)
+    )
+
+
+def test_a_few_images_show_no_collapse() -> None:
+    labels = np.arange(4) % 2
+    assert "one-class-predicted" not in codes(
+        check_answers(measured(labels, np.ones(4, dtype=int), 2), RAW)
+    )

@@ -67,6 +67,12 @@ PROJECTS: tuple[Project, ...] = (
         partial(two_classes, loss="categorical_crossentropy"),
         "wrong-loss",
     ),
+    Project(
+        "two classes, one of them for everything",
+        partial(two_classes, bias=40.0),
+        "one-class-predicted",
+        WRONG,
+    ),
     Project("sound: two classes, a sigmoid", two_classes),
     Project(
         "sound: two classes, one logit",
