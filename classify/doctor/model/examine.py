@@ -10,6 +10,7 @@ from classify.doctor.model.anatomy import Leaf, find_family, leaves
 from classify.doctor.model.batch_norm import by_batch_in_training, check_batch_norms
 from classify.doctor.model.candidates import judged_condition, trained_on
 from classify.doctor.model.ending import look_at_ending, noise
+from classify.doctor.model.finite import check_noise, check_weights
 from classify.doctor.model.intake import Intake, look_at_intake
 from classify.doctor.model.load import UserModel, load_user_model
 from classify.doctor.model.loss import read_loss
@@ -65,9 +66,13 @@ def _findings(
     say: Callable[[str], None],
 ) -> Iterator[Finding]:
     model = user.model
+    if broken := list(check_weights(found)):
+        yield from broken
+        return
     intake = look_at_intake(model, found, size_px, script.scaling)
     loss = read_loss(user.loss, script.loss, script.from_logits)
-    yield from check_loss(look_at_ending(model, found, noise((size_px, size_px, 3))), loss)
+    ending = look_at_ending(model, found, noise((size_px, size_px, 3)))
+    yield from check_loss(ending, loss) if ending.is_finite else check_noise(ending)
     measured = None
     if sample is None:
         why = "no folder of labelled images was named."

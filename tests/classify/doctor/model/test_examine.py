@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from classify.doctor.finding import Finding
+from classify.doctor.finding import Finding, Severity
 from classify.doctor.model.examine import examine_model
 from classify.doctor.script import ScriptSettings
 from extract.keras_runtime import load_keras
@@ -134,3 +134,26 @@ def test_what_the_model_itself_spoils_is_named_whatever_the_script_does(tmp_path
 def test_that_the_model_does_nothing_to_pixels_is_said_where_it_is_so(tmp_path: Path) -> None:
     finding = examine(resnet_after([]), tmp_path)["not-checked"]
     assert "The model does not preprocess pixels itself." in finding.evidence[0]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_weights_that_are_no_numbers_are_named_and_nothing_is_said_of_answers(
+    two_classes: Path, tmp_path: Path, bad: float
+) -> None:
+    model = mean_brightness()
+    kernel, bias = model.layers[-1].get_weights()
+    model.layers[-1].set_weights([kernel, bias * [bad, 1]])
+    found = examine(model, tmp_path, two_classes)
+    assert list(found) == ["not-finite", "not-checked"]
+    assert model.layers[-1].name in found["not-finite"].evidence[0]
+    assert found["not-finite"].severity is Severity.SEVERE
+
+
+def test_outputs_that_are_no_numbers_are_named_though_weights_are(tmp_path: Path) -> None:
+    model = mean_brightness(None)
+    kernel, bias = model.layers[-1].get_weights()
+    # More than float32 holds.
+    model.layers[-1].set_weights([kernel * 1e38, bias])
+    finding = examine(model, tmp_path)["not-finite"]
+    assert finding.severity is Severity.WARNING
+    assert "8 of 8 images of noise" in finding.evidence[0]

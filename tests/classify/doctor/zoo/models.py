@@ -191,6 +191,11 @@ def frozen_outside(folder: Path, shared: Path) -> Case:
     return model_case(folder, shared, inside="caffe", edit_base=thaw_inside)
 
 
+def not_a_number(folder: Path, shared: Path) -> Case:
+    """What is left after a loss that became infinite."""
+    return model_case(folder, shared, inside="caffe", end=dense(np.nan * AS_IT_IS))
+
+
 def fresh_statistics(folder: Path, shared: Path) -> Case:
     """Weights that were loaded without the statistics of BatchNormalization."""
 
@@ -336,6 +341,7 @@ PROJECTS: tuple[Project, ...] = (
         "frozen-layers-change",
         frozenset({IN_FROZEN}),
     ),
+    Project("weights that are NaN", not_a_number, "not-finite"),
     Project("statistics never loaded", fresh_statistics, "moving-statistics-never-set", WRONG),
     Project("sound: preprocessing inside", right),
     Project(
