@@ -95,7 +95,7 @@ def _modes_differ(measured: Measured, scalings: list[str], is_sure: bool, n_laye
         (
             *([unsure] if len(scalings) > 1 or not is_sure else []),
             *(_both_modes(measured, name, n_layers) for name in scalings),
-            *(_share_of_one_class(measured, name) for name in scalings if len(scalings) == 1),
+            _shares_of_one_class(measured, scalings),
         ),
         REMEDY,
     )
@@ -113,12 +113,16 @@ def _both_modes(measured: Measured, scaling: str, n_layers: int) -> str:
     )
 
 
-def _share_of_one_class(measured: Measured, scaling: str) -> str:
-    counts = np.bincount(measured.answers(Condition(scaling, by_batch=False)))
-    return (
-        f"In inference {counts.max()} of {counts.sum()} answers are one class, "
-        f"{measured.sample.classes[int(counts.argmax())]}."
-    )
+def _shares_of_one_class(measured: Measured, scalings: list[str]) -> str:
+    counts = {
+        name: np.bincount(measured.answers(Condition(name, by_batch=False))) for name in scalings
+    }
+    given = [f"{each.max()} of {each.sum()}" for each in counts.values()]
+    if len(scalings) == 1:
+        label = int(counts[scalings[0]].argmax())
+        return f"In inference {given[0]} answers are one class, {measured.sample.classes[label]}."
+    under = [f"{many} under {name}" for name, many in zip(scalings, given, strict=True)]
+    return f"In inference that many answers are one class: {', '.join(under)}."
 
 
 def _untouched(found: list[Leaf]) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from classify.doctor.finding import Finding, Severity, not_checked
 from classify.doctor.model.anatomy import Family
 from classify.doctor.model.candidates import trained_on
-from classify.doctor.model.intake import Intake
+from classify.doctor.model.intake import Intake, not_known
 from classify.doctor.model.measured import Condition, Measured
 from classify.wording import percent
 from extract.scalings import SCALINGS
@@ -29,6 +29,8 @@ def check_scaling(intake: Intake, measured: Measured | None, is_frozen: bool) ->
     is_frozen : bool
         Whether the network's layers are frozen, so that they cannot have got used to it.
     """
+    if intake.unknown:
+        yield not_known(intake)
     if intake.declared:
         yield from _check_declared(intake, measured, intake.declared, is_frozen)
     elif intake.family and intake.is_spoilt_inside:

@@ -56,19 +56,26 @@ def mean_brightness(activation: str | None = "softmax", n_outputs: int = 2) -> A
 
 
 def test_a_sound_model_gets_no_finding(two_classes: Path, tmp_path: Path) -> None:
-    assert examine(mean_brightness(), tmp_path, two_classes, scaling="raw") == {}
+    found = examine(mean_brightness(), tmp_path, two_classes, scaling="raw")
+    # What a network of the user's own takes is not known.
+    assert found.keys() == {"not-checked"}
 
 
 def test_one_output_tells_two_classes_apart(two_classes: Path, tmp_path: Path) -> None:
     found = examine(mean_brightness("sigmoid", 1), tmp_path, two_classes, scaling="raw")
-    assert found == {}
+    assert found.keys() == {"not-checked"}
 
 
 def test_pixels_of_another_scaling_than_in_training_are_named(
     two_classes: Path, tmp_path: Path
 ) -> None:
     found = examine(mean_brightness(), tmp_path, two_classes, scaling="/255")
-    assert found.keys() == {"trained-on-another-scaling", "one-class-predicted", "at-chance"}
+    assert found.keys() == {
+        "not-checked",
+        "trained-on-another-scaling",
+        "one-class-predicted",
+        "at-chance",
+    }
     finding = found["trained-on-another-scaling"]
     assert "100.0 %" in finding.evidence[0]
     assert "50.0 %" in finding.evidence[0]
@@ -157,3 +164,33 @@ def test_outputs_that_are_no_numbers_are_named_though_weights_are(tmp_path: Path
     finding = examine(model, tmp_path)["not-finite"]
     assert finding.severity is Severity.WARNING
     assert "8 of 8 images of noise" in finding.evidence[0]
+
+
+def test_a_mean_that_is_subtracted_from_rgb_is_named(tmp_path: Path) -> None:
+    mean = load_keras().layers.Normalization(mean=[123.68, 116.779, 103.939], variance=[1.0] * 3)
+    finding = examine(resnet_after([mean]), tmp_path)["wrong-scaling"]
+    assert "into RGB, the mean of ImageNet subtracted" in finding.what
+    assert "takes BGR" in finding.what
+
+
+def test_what_no_scaling_explains_is_shown_by_three_colours(tmp_path: Path) -> None:
+    model = resnet_after([load_keras().layers.ReLU(max_value=99)])
+    finding = examine(model, tmp_path, scaling="raw")["not-checked"]
+    why = finding.evidence[0]
+    assert "no scaling that we know. ResNet takes BGR" in why
+    assert why.endswith("red (99, 0, 0); green (0, 99, 0); blue (0, 0, 99).")
+
+
+def test_a_network_whose_pixels_are_not_known_is_not_passed_over(tmp_path: Path) -> None:
+    keras = load_keras()
+    shape = (32, 32, 3)
+    base = keras.applications.EfficientNetB0(
+        weights=None, include_top=False, pooling="avg", input_shape=shape
+    )
+    model = keras.Sequential([base, keras.layers.Dense(3, activation="softmax")])
+    found = examine(model, tmp_path, scaling="/255")
+    why = found["not-checked"].evidence[0]
+    assert "none of those whose pixels we know: ResNet, " in why
+    # Divided by 255 once before the model and once inside.
+    assert "Given /255 before the model" in why
+    assert "red (0.003922, 0, 0)" in why

@@ -53,4 +53,5 @@ def test_without_it_only_what_can_be_known_is_said(folder: Path, shared: Path) -
     # One pair of accuracies for each scaling that it may be.
     pairs = both_accuracies(modes)
     assert len(pairs) > 1
-    assert all(by_batch > inference + 20 for by_batch, inference in pairs)
+    assert all(by_batch > inference + 10 for by_batch, inference in pairs)
+    assert "200 of 200 under /255" in modes.evidence[-1]

@@ -97,6 +97,8 @@ def preprocessing(name: str | None) -> Edit:
         return lambda x: keras.applications.resnet50.preprocess_input(x)
     if name == "/255":
         return keras.layers.Rescaling(1 / 255)
+    if name == "rgb-mean":
+        return keras.layers.Normalization(mean=[123.68, 116.779, 103.939], variance=[1.0] * 3)
     if name == "tf":
         return keras.layers.Rescaling(1 / 127.5, offset=-1)
     return lambda x: x
@@ -296,6 +298,7 @@ PROJECTS: tuple[Project, ...] = (
     ),
     wrong_scaling("a rescaling layer to -1 to 1, no script", partial(in_a_row, scaling="tf")),
     wrong_scaling("a rescaling layer to 0 to 1, no script", partial(in_a_row, scaling="/255")),
+    wrong_scaling("the mean subtracted, BGR forgotten", partial(in_a_row, scaling="rgb-mean")),
     wrong_scaling(
         "a rescaling layer to -1 to 1, neither script nor images",
         partial(model_case, scaling="tf", inside="tf", data=False),
