@@ -80,6 +80,11 @@ SCALINGS = {
         ),
         Scaling("/255", "RGB, / 255", factor=(1 / 255,) * 3),
         Scaling("raw", "RGB as it is, 0 to 255"),
+        Scaling(
+            "rgb-mean",
+            "RGB, the mean of ImageNet subtracted, not scaled",
+            offset=(-123.68, -116.779, -103.939),
+        ),
     )
 }
 # What the networks of keras.applications take, by what the table of networks says of them.

@@ -6,6 +6,7 @@ import numpy as np
 
 from classify.bootstrap import wilson
 from classify.doctor.chance import is_chance, may_be_chance
+from classify.doctor.collapse import gives_one_class
 from classify.doctor.finding import Finding, Grid, Severity
 from classify.doctor.heads.scored import Scored
 from classify.wording import percent, some
@@ -23,9 +24,7 @@ ALL = (
 
 def says_one_class(scored: Scored) -> bool:
     """Whether nearly all images of val are given one class, and surely too many."""
-    given, true = np.bincount(scored.predicted).max(), np.bincount(scored.y_val).max()
-    n = len(scored.y_val)
-    return bool(given >= NEARLY_ALL * n and wilson(int(given), n).low > wilson(int(true), n).high)
+    return gives_one_class(scored.predicted, scored.y_val, NEARLY_ALL)
 
 
 def examine_one_class(scored: list[Scored], classes: tuple[str, ...]) -> Iterator[Finding]:

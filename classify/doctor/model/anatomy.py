@@ -55,7 +55,13 @@ FAMILIES = (
     Family("InceptionResNetV2", ("mixed_5b", "mixed_7a"), (), "tf"),
     Family("NASNet", ("stem_conv1", "stem_bn1"), (), "tf"),
     Family("MobileNetV3", ("conv", "expanded_conv_depthwise", "conv_1"), (), "tf"),
-    Family("EfficientNetV2B0", ("stem_conv", "block1a_project_conv", "block6h_add"), (), "torch"),
+    # Without these two it is an EfficientNet of version 1, or one of the larger ones: other pixels.
+    Family(
+        "EfficientNetV2B",
+        ("stem_conv", "block1a_project_conv", "block6h_add"),
+        ("block1a_dwconv", "block6m_add"),
+        "torch",
+    ),
     Family("ConvNeXtTiny", ("convnext_tiny_stem_conv",), (), "torch"),
 )
 

@@ -26,7 +26,7 @@ def by_batch_in_training(user: UserModel, found: list[Leaf]) -> list[Any]:
 
 
 def check_batch_norms(
-    user: UserModel, found: list[Leaf], measured: Measured | None, scaling: str
+    user: UserModel, found: list[Leaf], measured: Measured | None, scalings: tuple[str, ...]
 ) -> Iterator[Finding]:
     """Name layers that differ between training and validation, and show what that does.
 
@@ -36,22 +36,28 @@ def check_batch_norms(
     found : list of Leaf
     measured : Measured or None
         None where there are no labelled images.
-    scaling : str
-        That of the pixels that the model is trained on.
+    scalings : tuple of str
+        That of the pixels that the model is trained on; all that it may be, if it is not known.
     """
     by_batch = by_batch_in_training(user, found)
     frozen = in_frozen_block(found)
     offending = [layer for layer in by_batch if id(layer) in frozen]
-    differs = bool(measured and by_batch and _differs(measured, scaling))
+    differing = _differing(measured, scalings) if measured and by_batch else []
+    is_sure = len(differing) == len(scalings)
     if offending:
-        yield _in_frozen_block(user, offending, len(batch_norm_leaves(found)), differs)
-    if measured and differs:
-        yield _modes_differ(measured, scaling, len(by_batch))
+        yield _in_frozen_block(user, offending, len(batch_norm_leaves(found)), is_sure)
+    if measured and differing:
+        yield _modes_differ(measured, differing, is_sure, len(by_batch))
     yield from _untouched(found)
 
 
-def _differs(measured: Measured, scaling: str) -> bool:
-    return measured.is_better(Condition(scaling, by_batch=True), Condition(scaling, by_batch=False))
+def _differing(measured: Measured, scalings: tuple[str, ...]) -> list[str]:
+    """Under which of them more is right by the batch than in inference."""
+    return [
+        name
+        for name in scalings
+        if measured.is_better(Condition(name, by_batch=True), Condition(name, by_batch=False))
+    ]
 
 
 def _in_frozen_block(user: UserModel, offending: list[Any], n_norms: int, differs: bool) -> Finding:
@@ -76,32 +82,47 @@ def _in_frozen_block(user: UserModel, offending: list[Any], n_norms: int, differ
     )
 
 
-def _modes_differ(measured: Measured, scaling: str, n_layers: int) -> Finding:
-    by_batch, inference = Condition(scaling, by_batch=True), Condition(scaling, by_batch=False)
-    found = measured.compare(by_batch, inference)
-    n = len(measured.sample.labels)
+def _modes_differ(measured: Measured, scalings: list[str], is_sure: bool, n_layers: int) -> Finding:
+    unsure = (
+        f"Which of {', '.join(scalings)} it is trained on is not said: "
+        f"it is so under {'each' if is_sure else 'these, not under all that it may be'}."
+    )
     return Finding(
         "batch-statistics",
-        Severity.SEVERE,
+        Severity.SEVERE if is_sure else Severity.WARNING,
         "The same images get other answers in training mode than in inference: what training "
         "accuracy shows is not there in validation.",
         (
-            f"Pixels {scaling}, {n} images: {percent(measured.accuracy(by_batch))} right with the "
-            f"statistics of the batch in {count(n_layers, 'BatchNormalization layer')}, "
-            f"{percent(measured.accuracy(inference))} with the moving statistics, as in "
-            f"validation; paired difference {points(found.difference)}. Dropout is off in both.",
-            _share_of_one_class(measured, inference),
+            *([unsure] if len(scalings) > 1 or not is_sure else []),
+            *(_both_modes(measured, name, n_layers) for name in scalings),
+            _shares_of_one_class(measured, scalings),
         ),
         REMEDY,
     )
 
 
-def _share_of_one_class(measured: Measured, condition: Condition) -> str:
-    counts = np.bincount(measured.answers(condition))
+def _both_modes(measured: Measured, scaling: str, n_layers: int) -> str:
+    by_batch, inference = Condition(scaling, by_batch=True), Condition(scaling, by_batch=False)
+    found = measured.compare(by_batch, inference)
     return (
-        f"In inference {counts.max()} of {counts.sum()} answers are one class, "
-        f"{measured.sample.classes[int(counts.argmax())]}."
+        f"Pixels {scaling}, {len(measured.sample.labels)} images: "
+        f"{percent(measured.accuracy(by_batch))} right with the "
+        f"statistics of the batch in {count(n_layers, 'BatchNormalization layer')}, "
+        f"{percent(measured.accuracy(inference))} with the moving statistics, as in "
+        f"validation; paired difference {points(found.difference)}. Dropout is off in both."
     )
+
+
+def _shares_of_one_class(measured: Measured, scalings: list[str]) -> str:
+    counts = {
+        name: np.bincount(measured.answers(Condition(name, by_batch=False))) for name in scalings
+    }
+    given = [f"{each.max()} of {each.sum()}" for each in counts.values()]
+    if len(scalings) == 1:
+        label = int(counts[scalings[0]].argmax())
+        return f"In inference {given[0]} answers are one class, {measured.sample.classes[label]}."
+    under = [f"{many} under {name}" for name, many in zip(scalings, given, strict=True)]
+    return f"In inference that many answers are one class: {', '.join(under)}."
 
 
 def _untouched(found: list[Leaf]) -> Iterator[Finding]:

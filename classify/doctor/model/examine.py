@@ -4,34 +4,32 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from classify.doctor.finding import Examination, Finding, not_checked
+from classify.doctor.model.activation import check_loss
 from classify.doctor.model.anatomy import Leaf, find_family, leaves
 from classify.doctor.model.batch_norm import by_batch_in_training, check_batch_norms
 from classify.doctor.model.calling import calling
+from classify.doctor.model.candidates import judged_condition, trained_on
+from classify.doctor.model.ending import look_at_ending, noise
 from classify.doctor.model.few import check_sample_size
+from classify.doctor.model.finite import check_noise, check_weights
+from classify.doctor.model.intake import Intake, look_at_intake
 from classify.doctor.model.load import UserModel, load_user_model
+from classify.doctor.model.loss import read_loss
 from classify.doctor.model.measured import Measured, measure
 from classify.doctor.model.order import describe_order, in_order, other_order
-from classify.doctor.model.outputs import check_answers, check_loss, check_outputs, read_loss
+from classify.doctor.model.outputs import check_answers, check_outputs
 from classify.doctor.model.repeated import check_repeated
 from classify.doctor.model.sample import Sample, draw_sample
-from classify.doctor.model.scaling import (
-    Intake,
-    check_scaling,
-    judged_condition,
-    look_at_intake,
-)
+from classify.doctor.model.scaling import check_scaling
 from classify.doctor.model.step import check_step
-from classify.doctor.model.watch import input_size, inputs_of_layer
+from classify.doctor.model.watch import input_size
 from classify.doctor.script import ScriptSettings
 from classify.wording import count
 from extract.errors import DataError
 from extract.scalings import SCALINGS
 
 USUAL_PX = 224
-N_RANDOM = 8
 
 
 def examine_model(
@@ -71,11 +69,14 @@ def _findings(
     say: Callable[[str], None],
 ) -> Iterator[Finding]:
     model = user.model
+    if broken := list(check_weights(found)):
+        yield from broken
+        return
     with calling(user.path):
         intake = look_at_intake(model, found, _open_px(script), script.scaling)
-        outputs, before_softmax = _outputs(model, found, _open_px(script))
+        ending = look_at_ending(model, found, noise((*input_size(model, _open_px(script)), 3)))
     loss = read_loss(user.loss, script.loss, script.from_logits)
-    yield from check_loss(outputs, before_softmax, loss)
+    yield from check_loss(ending, loss) if ending.is_finite else check_noise(ending)
     measured = None
     if isinstance(sample, Finding):
         yield sample
@@ -92,7 +93,7 @@ def _findings(
         measured = in_order(measured, order)
     yield from _judge(user, found, intake, measured)
     if isinstance(sample, Sample):
-        scaling = SCALINGS[_trained_on(intake, measured)]
+        scaling = SCALINGS[trained_on(intake, measured)[0]]
         with calling(user.path):
             stepped = list(check_step(model, found, scaling(sample.images), sample.labels))
         yield from stepped
@@ -113,7 +114,7 @@ def _judge(
     user: UserModel, found: list[Leaf], intake: Intake, measured: Measured | None
 ) -> Iterator[Finding]:
     yield from check_scaling(intake, measured, _is_frozen(found))
-    yield from check_batch_norms(user, found, measured, _trained_on(intake, measured))
+    yield from check_batch_norms(user, found, measured, trained_on(intake, measured))
     yield from check_repeated(found)
     if measured:
         judged = judged_condition(intake, measured)
@@ -121,28 +122,10 @@ def _judge(
         yield from check_sample_size(measured, judged)
 
 
-def _trained_on(intake: Intake, measured: Measured | None) -> str:
-    if intake.declared:
-        return intake.declared
-    return measured.best().scaling if measured else "raw"
-
-
 def _is_frozen(found: list[Leaf]) -> bool:
     """Whether most of the convolutions cannot learn."""
     convolutions = [leaf for leaf in found if "Conv" in type(leaf.layer).__name__]
     return sum(leaf.is_frozen for leaf in convolutions) > len(convolutions) / 2
-
-
-def _outputs(model: Any, found: list[Leaf], size_px: int) -> tuple[Any, Any]:
-    """What the model gives for images of noise, and what its softmax is given, if that is last."""
-    shape = (N_RANDOM, *input_size(model, size_px), 3)
-    noise = np.random.default_rng(0).uniform(0, 255, size=shape).astype(np.float32)
-    outputs = np.asarray(model(noise, training=False), dtype=np.float32)
-    last = found[-1].layer
-    is_softmax = type(last).__name__ == "Softmax" or (
-        getattr(getattr(last, "activation", None), "__name__", "") == "softmax"
-    )
-    return outputs, inputs_of_layer(model, last, noise) if is_softmax else None
 
 
 def _open_px(script: ScriptSettings) -> int:

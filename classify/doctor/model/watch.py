@@ -66,10 +66,24 @@ def arriving(model: Any, first: Any, size_px: int, given: Scaling) -> Scaling | 
         None if it is no scaling that we know, or that layer sees no three channels.
     """
     colors = np.random.default_rng(SEED).integers(0, 256, size=(N_COLORS, 3), dtype=np.uint8)
-    shape = (N_COLORS, *input_size(model, size_px), 3)
+    became = colors_at(model, first, size_px, given, colors)
+    return None if became is None else which_scaling(colors, became, [given])
+
+
+def colors_at(
+    model: Any, first: Any, size_px: int, given: Scaling, colors: NDArray[np.uint8]
+) -> NDArray[np.float32] | None:
+    """What colours, uint8 (n, 3), are when they reach the first convolution; see `arriving`.
+
+    Returns
+    -------
+    float32 (n, 3) or None
+        None if that layer sees no three channels.
+    """
+    shape = (len(colors), *input_size(model, size_px), 3)
     images = np.broadcast_to(colors[:, None, None], shape)
     seen = inputs_of_layer(model, first, given(images))
     if seen is None or seen.ndim != 4 or seen.shape[-1] != 3:
         return None
-    middle = seen[:, seen.shape[1] // 2, seen.shape[2] // 2]
-    return which_scaling(colors, middle, [given])
+    middle: NDArray[np.float32] = seen[:, seen.shape[1] // 2, seen.shape[2] // 2]
+    return middle

@@ -29,7 +29,7 @@ def test_a_network_gives_its_own_embeddings_in_the_declared_way(network_run: Run
     with FeatureFile(network_run.features_path) as features:
         rerun = open_rerun(features.identity, "random")
     assert rerun.declared == Condition(SCALINGS["caffe"])
-    assert len(rerun.conditions) == 10
+    assert len(rerun.conditions) == 2 * len(SCALINGS)
     whole = rerun.embed(IMAGES, rerun.declared)
     assert whole.shape == (40, 2048)
     # In inference mode batch-mates do not matter; by the batch they do.

@@ -28,7 +28,7 @@ NETWORKS = {
     "InceptionResNetV2": ("InceptionResNetV2", "inception_resnet_v2"),
     "NASNet": ("NASNetMobile", "nasnet"),
     "MobileNetV3": ("MobileNetV3Large", "mobilenet_v3"),
-    "EfficientNetV2B0": ("EfficientNetV2B0", "efficientnet_v2"),
+    "EfficientNetV2B": ("EfficientNetV2B0", "efficientnet_v2"),
     "ConvNeXtTiny": ("ConvNeXtTiny", "convnext"),
 }
 
@@ -52,6 +52,23 @@ def test_a_network_is_known_and_its_own_preprocessing_is_found_right(name: str) 
     whole = keras.Model(inputs, base(own))
     arrived = arriving(whole, first_convolution(found), SIZE_PX, SCALINGS["raw"])
     assert arrived == SCALINGS[family.scaling]
+
+
+@pytest.mark.parametrize(
+    "name", ["EfficientNetB0", "EfficientNetB4", "EfficientNetV2S", "ConvNeXtSmall"]
+)
+def test_a_network_whose_pixels_are_not_known_is_not_called_another(name: str) -> None:
+    function = getattr(load_keras().applications, name)
+    base = function(weights=None, include_top=False, input_shape=(SIZE_PX, SIZE_PX, 3))
+    assert find_family(leaves(base)) is None
+
+
+def test_a_larger_network_of_a_family_is_known_too() -> None:
+    function = load_keras().applications.EfficientNetV2B1
+    base = function(weights=None, include_top=False, input_shape=(SIZE_PX, SIZE_PX, 3))
+    family = find_family(leaves(base))
+    assert family
+    assert family.name == "EfficientNetV2B"
 
 
 def conv(keras: Any, x: Any, name: str, trainable: bool) -> Any:

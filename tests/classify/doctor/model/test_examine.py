@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from classify.doctor.finding import Finding
+from classify.doctor.finding import Finding, Severity
 from classify.doctor.model.examine import examine_model
 from classify.doctor.script import ScriptSettings
 from classify.errors import RunError
@@ -61,7 +61,9 @@ def mean_brightness(
 
 
 def test_a_sound_model_gets_no_finding(two_classes: Path, tmp_path: Path) -> None:
-    assert examine(mean_brightness(), tmp_path, two_classes, scaling="raw") == {}
+    found = examine(mean_brightness(), tmp_path, two_classes, scaling="raw")
+    # What a network of the user's own takes is not known.
+    assert found.keys() == {"not-checked"}
 
 
 @pytest.mark.parametrize("sides", [(16, 24), (24, 16), (None, 20)])
@@ -69,7 +71,8 @@ def test_images_need_not_be_square(
     two_classes: Path, tmp_path: Path, sides: tuple[int | None, int | None]
 ) -> None:
     model = mean_brightness(sides=sides)
-    assert examine(model, tmp_path, two_classes, scaling="raw", size=16) == {}
+    found = examine(model, tmp_path, two_classes, scaling="raw", size=16)
+    assert found.keys() == {"not-checked"}
 
 
 def test_a_model_that_fails_when_it_is_run_is_one_line_with_the_reason(tmp_path: Path) -> None:
@@ -90,14 +93,19 @@ def test_a_model_that_fails_when_it_is_run_is_one_line_with_the_reason(tmp_path:
 
 def test_one_output_tells_two_classes_apart(two_classes: Path, tmp_path: Path) -> None:
     found = examine(mean_brightness("sigmoid", 1), tmp_path, two_classes, scaling="raw")
-    assert found == {}
+    assert found.keys() == {"not-checked"}
 
 
 def test_pixels_of_another_scaling_than_in_training_are_named(
     two_classes: Path, tmp_path: Path
 ) -> None:
     found = examine(mean_brightness(), tmp_path, two_classes, scaling="/255")
-    assert found.keys() == {"trained-on-another-scaling", "at-chance"}
+    assert found.keys() == {
+        "not-checked",
+        "trained-on-another-scaling",
+        "one-class-predicted",
+        "at-chance",
+    }
     finding = found["trained-on-another-scaling"]
     assert "100.0 %" in finding.evidence[0]
     assert "50.0 %" in finding.evidence[0]
@@ -141,3 +149,83 @@ def test_a_network_that_scales_pixels_itself_is_not_to_be_given_scaled_ones(
     found = examine(keras.Model(inputs, head(base(inputs))), tmp_path, scaling=scaling)
     others = {"not-checked", "moving-statistics-never-set", "frozen-in-every-epoch"}
     assert found.keys() - others == codes
+
+
+def resnet_after(before: list[Any]) -> Any:
+    """A frozen ResNet50 of random weights behind some layers."""
+    keras = load_keras()
+    shape = (32, 32, 3)
+    base = keras.applications.ResNet50(
+        weights=None, include_top=False, pooling="avg", input_shape=shape
+    )
+    base.trainable = False
+    head = keras.layers.Dense(3, activation="softmax")
+    return keras.Sequential([keras.Input(shape), *before, base, head])
+
+
+def test_what_the_model_itself_spoils_is_named_whatever_the_script_does(tmp_path: Path) -> None:
+    model = resnet_after([load_keras().layers.Rescaling(1 / 127.5, offset=-1)])
+    finding = examine(model, tmp_path)["wrong-scaling"]
+    assert finding.what == (
+        "The model itself turns pixels into RGB, / 127.5 - 1 before they reach ResNet, which "
+        "takes BGR, the mean of ImageNet subtracted, not scaled."
+    )
+    assert "No preprocessing before the model" in finding.evidence[1]
+
+
+def test_that_the_model_does_nothing_to_pixels_is_said_where_it_is_so(tmp_path: Path) -> None:
+    finding = examine(resnet_after([]), tmp_path)["not-checked"]
+    assert "The model does not preprocess pixels itself." in finding.evidence[0]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_weights_that_are_no_numbers_are_named_and_nothing_is_said_of_answers(
+    two_classes: Path, tmp_path: Path, bad: float
+) -> None:
+    model = mean_brightness()
+    kernel, bias = model.layers[-1].get_weights()
+    model.layers[-1].set_weights([kernel, bias * [bad, 1]])
+    found = examine(model, tmp_path, two_classes)
+    assert list(found) == ["not-finite", "not-checked"]
+    assert model.layers[-1].name in found["not-finite"].evidence[0]
+    assert found["not-finite"].severity is Severity.SEVERE
+
+
+def test_outputs_that_are_no_numbers_are_named_though_weights_are(tmp_path: Path) -> None:
+    model = mean_brightness(None)
+    kernel, bias = model.layers[-1].get_weights()
+    # More than float32 holds.
+    model.layers[-1].set_weights([kernel * 1e38, bias])
+    finding = examine(model, tmp_path)["not-finite"]
+    assert finding.severity is Severity.WARNING
+    assert "8 of 8 images of noise" in finding.evidence[0]
+
+
+def test_a_mean_that_is_subtracted_from_rgb_is_named(tmp_path: Path) -> None:
+    mean = load_keras().layers.Normalization(mean=[123.68, 116.779, 103.939], variance=[1.0] * 3)
+    finding = examine(resnet_after([mean]), tmp_path)["wrong-scaling"]
+    assert "into RGB, the mean of ImageNet subtracted" in finding.what
+    assert "takes BGR" in finding.what
+
+
+def test_what_no_scaling_explains_is_shown_by_three_colours(tmp_path: Path) -> None:
+    model = resnet_after([load_keras().layers.ReLU(max_value=99)])
+    finding = examine(model, tmp_path, scaling="raw")["not-checked"]
+    why = finding.evidence[0]
+    assert "no scaling that we know. ResNet takes BGR" in why
+    assert why.endswith("red (99, 0, 0); green (0, 99, 0); blue (0, 0, 99).")
+
+
+def test_a_network_whose_pixels_are_not_known_is_not_passed_over(tmp_path: Path) -> None:
+    keras = load_keras()
+    shape = (32, 32, 3)
+    base = keras.applications.EfficientNetB0(
+        weights=None, include_top=False, pooling="avg", input_shape=shape
+    )
+    model = keras.Sequential([base, keras.layers.Dense(3, activation="softmax")])
+    found = examine(model, tmp_path, scaling="/255")
+    why = found["not-checked"].evidence[0]
+    assert "none of those whose pixels we know: ResNet, " in why
+    # Divided by 255 once before the model and once inside.
+    assert "Given /255 before the model" in why
+    assert "red (0.003922, 0, 0)" in why

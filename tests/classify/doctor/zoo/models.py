@@ -98,10 +98,14 @@ def preprocessing(name: str | None) -> Edit:
         return lambda x: keras.applications.resnet50.preprocess_input(x)
     if name == "/255":
         return keras.layers.Rescaling(1 / 255)
+    if name == "rgb-mean":
+        return keras.layers.Normalization(mean=[123.68, 116.779, 103.939], variance=[1.0] * 3)
+    if name == "tf":
+        return keras.layers.Rescaling(1 / 127.5, offset=-1)
     return lambda x: x
 
 
-def save(model: Any, path: Path, loss: str) -> Path:
+def save(model: Any, path: Path, loss: Any) -> Path:
     losses = load_keras().losses
     model.compile("adam", losses.CategoricalCrossentropy(True) if loss == FROM_LOGITS else loss)
     model.save(path)
@@ -112,7 +116,7 @@ def model_case(
     folder: Path,
     shared: Path,
     script: Sequence[str] = (),
-    loss: str = "categorical_crossentropy",
+    loss: str | list[str] = "categorical_crossentropy",
     name: str = "model.keras",
     data: bool = True,
     **options: Any,
@@ -160,12 +164,12 @@ def lagging(folder: Path, shared: Path) -> Case:
     return model_case(folder, shared, inside="caffe", by_batch=True, edit_base=move)
 
 
-def dense(kernel: NDArray[np.floating], bias: float = 0.0) -> Edit:
-    """A softmax layer on logits; `bias` is that of class 3."""
+def dense(kernel: NDArray[np.floating], bias: float = 0.0, *, is_on_logits: bool = True) -> Edit:
+    """A softmax layer on logits, or on probabilities; `bias` is that of class 3."""
 
     def end(proba: Any) -> Any:
         last = load_keras().layers.Dense(kernel.shape[1], activation="softmax", name="last")
-        outputs = last(logits(proba))
+        outputs = last(logits(proba) if is_on_logits else proba)
         last.set_weights([kernel, bias * (np.arange(kernel.shape[1]) == 3)])
         return outputs
 
@@ -179,6 +183,15 @@ def logits(proba: Any) -> Any:
     return load_keras().ops.log(proba + 1e-7) + 1.0
 
 
+def amid(proba: Any) -> Any:
+    """A layer with a softmax on top of one, as sure as before."""
+    return dense(12 * AS_IT_IS, is_on_logits=False)(proba)
+
+
+def sigmoid(proba: Any) -> Any:
+    return load_keras().layers.Activation("sigmoid")(logits(proba))
+
+
 def frozen_outside(folder: Path, shared: Path) -> Case:
     """The network is frozen as a whole, and some of its layers are not."""
 
@@ -188,6 +201,11 @@ def frozen_outside(folder: Path, shared: Path) -> Case:
         base._trainable = False
 
     return model_case(folder, shared, inside="caffe", edit_base=thaw_inside)
+
+
+def not_a_number(folder: Path, shared: Path) -> Case:
+    """What is left after a loss that became infinite."""
+    return model_case(folder, shared, inside="caffe", end=dense(np.nan * AS_IT_IS))
 
 
 def fresh_statistics(folder: Path, shared: Path) -> Case:
@@ -242,9 +260,23 @@ def few_images(folder: Path, shared: Path) -> Case:
     return Case([case.targets[0], folder / "photos"])
 
 
+def in_a_row(folder: Path, shared: Path, scaling: str) -> Case:
+    """A Sequential model that begins with a rescaling layer; the script does nothing."""
+    keras = load_keras()
+    base = base_network(shared)
+    base.trainable = False
+    head = keras_head(fitted_head(shared, scaling, by_batch=False), N_CLASSES)
+    start = keras.Input((SIZE_PX, SIZE_PX, 3))
+    model = keras.Sequential([start, preprocessing(scaling), base, head])
+    path = save(model, folder / "model.keras", "categorical_crossentropy")
+    return Case([path, shared / "data/food10"])
+
+
 WRONG = frozenset({"at-chance", "one-class-predicted"})
 IN_FROZEN = "batch-norm-trains-in-frozen-block"
 MODES = WRONG | {"batch-statistics", IN_FROZEN, "frozen-layers-change"}
+# What the origin's model has wrong, all of it.
+ORIGIN = frozenset({"wrong-scaling", "batch-statistics", IN_FROZEN})
 
 right = partial(model_case, inside="caffe")
 wrong_scaling = partial(Project, code="wrong-scaling", also=WRONG)
@@ -255,18 +287,21 @@ PROJECTS: tuple[Project, ...] = (
         partial(origin, said=False),
         "wrong-scaling",
         MODES,
+        ORIGIN,
     ),
     Project(
         "origin, scaling said",
         partial(origin, said=True),
         "batch-statistics",
-        MODES | {"wrong-scaling"},
+        MODES,
+        ORIGIN,
     ),
     Project(
         "origin, saved by Keras 2.2",
         origin_of_keras_22,
         IN_FROZEN,
-        MODES | {"wrong-scaling"},
+        MODES,
+        ORIGIN,
     ),
     Project("moving statistics that lag", lagging, "batch-statistics", MODES),
     wrong_scaling("frozen, trained on pixels / 255", partial(model_case, scaling="/255")),
@@ -285,6 +320,13 @@ PROJECTS: tuple[Project, ...] = (
         "a rescaling layer where caffe is due, no images",
         partial(model_case, script=["scaling=raw"], scaling="/255", inside="/255", data=False),
     ),
+    wrong_scaling("a rescaling layer to -1 to 1, no script", partial(in_a_row, scaling="tf")),
+    wrong_scaling("a rescaling layer to 0 to 1, no script", partial(in_a_row, scaling="/255")),
+    wrong_scaling("the mean subtracted, BGR forgotten", partial(in_a_row, scaling="rgb-mean")),
+    wrong_scaling(
+        "a rescaling layer to -1 to 1, neither script nor images",
+        partial(model_case, scaling="tf", inside="tf", data=False),
+    ),
     Project(
         "softmax and a loss that applies it", partial(right, loss=FROM_LOGITS), "softmax-twice"
     ),
@@ -293,7 +335,14 @@ PROJECTS: tuple[Project, ...] = (
         partial(right, end=lambda proba: load_keras().layers.Softmax()(proba)),
         "softmax-twice",
     ),
+    Project("two softmax layers, weights between", partial(right, end=amid), "softmax-twice"),
     Project("no softmax", partial(right, end=logits), "softmax-missing"),
+    Project(
+        "no softmax, the loss in a list",
+        partial(right, end=logits, loss=["categorical_crossentropy"]),
+        "softmax-missing",
+    ),
+    Project("a sigmoid where a softmax is due", partial(right, end=sigmoid), "softmax-missing"),
     Project(
         "binary loss for ten classes", partial(right, loss="binary_crossentropy"), "wrong-loss"
     ),
@@ -319,6 +368,7 @@ PROJECTS: tuple[Project, ...] = (
         "frozen-layers-change",
         frozenset({IN_FROZEN}),
     ),
+    Project("weights that are NaN", not_a_number, "not-finite"),
     Project("statistics never loaded", fresh_statistics, "moving-statistics-never-set", WRONG),
     Project("sound: preprocessing inside", right),
     Project(

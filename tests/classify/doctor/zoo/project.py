@@ -36,6 +36,8 @@ class Project:
         Takes an empty folder and the folder of real photographs and weights.
     code : str or None
         Of the finding that must be there, as a warning or worse; None for a sound one.
+    too : frozenset of str
+        Of the other findings that must be there.
     also : frozenset of str
         What else may be severe because of the fault.
     """
@@ -44,3 +46,4 @@ class Project:
     make: Callable[[Path, Path], Case]
     code: str | None = None
     also: frozenset[str] = frozenset()
+    too: frozenset[str] = frozenset()
