@@ -43,11 +43,11 @@ def check_batch_norms(
     frozen = in_frozen_block(found)
     offending = [layer for layer in by_batch if id(layer) in frozen]
     differing = _differing(measured, scalings) if measured and by_batch else []
-    is_sure = len(differing) == len(scalings)
+    is_sure = differing == list(scalings)
     if offending:
         yield _in_frozen_block(user, offending, len(batch_norm_leaves(found)), is_sure)
     if measured and differing:
-        yield _modes_differ(measured, differing, is_sure, len(by_batch))
+        yield _modes_differ(measured, differing, scalings, len(by_batch))
     yield from _untouched(found)
 
 
@@ -82,20 +82,29 @@ def _in_frozen_block(user: UserModel, offending: list[Any], n_norms: int, differ
     )
 
 
-def _modes_differ(measured: Measured, scalings: list[str], is_sure: bool, n_layers: int) -> Finding:
+def _modes_differ(
+    measured: Measured, differing: list[str], possible: tuple[str, ...], n_layers: int
+) -> Finding:
+    is_sure = differing == list(possible)
+    what = (
+        "The same images get other answers in training mode than in inference: what training "
+        "accuracy shows is not there in validation."
+    )
     unsure = (
-        f"Which of {', '.join(scalings)} it is trained on is not said: "
-        f"it is so under {'each' if is_sure else 'these, not under all that it may be'}."
+        f"The model may be trained on pixels {', '.join(possible)}, which is not said: it is so "
+        f"under {'each' if is_sure else ', '.join(differing)}."
     )
     return Finding(
         "batch-statistics",
-        Severity.SEVERE if is_sure else Severity.WARNING,
-        "The same images get other answers in training mode than in inference: what training "
-        "accuracy shows is not there in validation.",
+        # Of many scalings one or another differs in a sound model too.
+        Severity.SEVERE if is_sure else Severity.NOTE,
+        what
+        if is_sure
+        else f"Under some pixels that it may be trained on: {what[0].lower()}{what[1:]}",
         (
-            *([unsure] if len(scalings) > 1 or not is_sure else []),
-            *(_both_modes(measured, name, n_layers) for name in scalings),
-            _shares_of_one_class(measured, scalings),
+            *([unsure] if len(possible) > 1 else []),
+            *(_both_modes(measured, name, n_layers) for name in differing),
+            _shares_of_one_class(measured, differing),
         ),
         REMEDY,
     )

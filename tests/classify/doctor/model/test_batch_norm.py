@@ -1,0 +1,50 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from classify.doctor.finding import Finding, Severity
+from classify.doctor.model.anatomy import leaves
+from classify.doctor.model.batch_norm import check_batch_norms
+from classify.doctor.model.load import UserModel
+from classify.doctor.model.measured import Condition, Measured
+from classify.doctor.model.sample import Sample
+from extract.keras_runtime import load_keras
+
+LABELS = np.arange(100) % 5
+RIGHT, WRONG = np.eye(5, dtype=np.float32)[LABELS], np.eye(5, dtype=np.float32)[(LABELS + 1) % 5]
+SAMPLE = Sample(np.zeros((100, 1, 1, 3), np.uint8), LABELS, tuple("abcde"), [])
+# Right by the batch under both; wrong in inference under the first alone.
+MEASURED = Measured(
+    SAMPLE,
+    {
+        Condition("/255", by_batch=True): RIGHT,
+        Condition("/255", by_batch=False): WRONG,
+        Condition("tf", by_batch=True): RIGHT,
+        Condition("tf", by_batch=False): RIGHT,
+    },
+)
+
+
+def found_under(*scalings: str) -> list[Finding]:
+    keras = load_keras()
+    model = keras.Sequential([keras.Input((4,)), keras.layers.BatchNormalization()])
+    user = UserModel(Path("model.keras"), model, "3.15.1", None)
+    return list(check_batch_norms(user, leaves(model), MEASURED, scalings))
+
+
+def test_modes_that_differ_under_the_pixels_of_training_are_severe() -> None:
+    [finding] = found_under("/255")
+    assert finding.severity is Severity.SEVERE
+    assert "is not said" not in finding.evidence[0]
+
+
+@pytest.mark.parametrize("scalings", [("/255", "tf"), ("tf", "/255")])
+def test_modes_that_differ_under_some_pixels_alone_are_no_fact(scalings: tuple[str, str]) -> None:
+    [finding] = found_under(*scalings)
+    assert finding.severity is Severity.NOTE
+    assert "which is not said: it is so under /255." in finding.evidence[0]
+
+
+def test_modes_that_agree_get_no_finding() -> None:
+    assert found_under("tf") == []
