@@ -45,6 +45,8 @@ class Family:
 # The last three scale pixels themselves, before their first convolution.
 FAMILIES = (
     Family("ResNet", ("conv1_conv", "conv1_bn", "conv2_block1_1_conv"), ("pool2_bn",), "caffe"),
+    # As Keras 2.2 called the same layers.
+    Family("ResNet", ("conv1", "bn_conv1", "res2a_branch2a"), (), "caffe"),
     Family("ResNetV2", ("conv2_block1_preact_bn", "post_bn"), (), "tf"),
     Family("DenseNet", ("conv2_block1_0_bn", "pool2_bn"), (), "torch"),
     Family("VGG", ("block1_conv1", "block5_conv3"), (), "caffe"),

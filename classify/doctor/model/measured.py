@@ -18,7 +18,7 @@ from extract.batch_statistics import batch_statistics
 from extract.keras_runtime import load_tensorflow
 from extract.scalings import SCALINGS, Scaling
 
-# Of pairs out of ten numbers some differ by chance.
+# Of pairs out of twelve numbers some differ by chance.
 SIGNIFICANT = 0.01
 
 

@@ -2,10 +2,11 @@
 
 A Sequential model says what it takes in its first layer, a functional one is a ``Model`` whose ends
 are lists, a layer knows nothing of what later versions added to it, and the weights of a model in
-a model stand in one group: first those that are trained.
+a model stand in one group: first those that are trained. ResNet50's layers had other names.
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,25 @@ def save_as_keras_22(model: Any, path: Path, loss: str, sequential_is_list: bool
     with h5py.File(path, "w") as file:
         file.attrs["keras_version"] = VERSION.encode()
         file.attrs["backend"] = b"tensorflow"
-        file.attrs["model_config"] = json.dumps(config).encode()
+        text = re.sub(
+            r'"(conv\d_\w+)"', lambda found: f'"{old_name(found[1])}"', json.dumps(config)
+        )
+        file.attrs["model_config"] = text.encode()
         file.attrs["training_config"] = json.dumps(compiled).encode()
         _write_weights(file.create_group("model_weights"), model.layers)
     return path
+
+
+def old_name(name: str) -> str:
+    """What a layer of ResNet50 was called, such as ``res2a_branch2b`` for conv2_block1_2_conv."""
+    if name in ("conv1_conv", "conv1_bn"):
+        return {"conv1_conv": "conv1", "conv1_bn": "bn_conv1"}[name]
+    found = re.fullmatch(r"conv(\d)_block(\d)_(\d)_(conv|bn)", name)
+    if found is None:
+        return name
+    stage, block, branch, kind = found.groups()
+    letter, branch = "abcdef"[int(block) - 1], ("1", "2a", "2b", "2c")[int(branch)]
+    return f"{'res' if kind == 'conv' else 'bn'}{stage}{letter}_branch{branch}"
 
 
 def described(layer: Any) -> dict[str, Any]:
