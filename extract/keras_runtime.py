@@ -11,6 +11,8 @@ from functools import cache
 from typing import Any
 
 LOG_LEVEL, QUIET_LEVEL = "TF_CPP_MIN_LOG_LEVEL", "2"
+# Asked at once: tf2onnx sets that level too, later on.
+IS_LEVEL_CHOSEN = os.environ.get(LOG_LEVEL, QUIET_LEVEL) != QUIET_LEVEL
 
 
 @cache
@@ -100,7 +102,7 @@ def quiet_stderr() -> Iterator[None]:
 
     Some of its notices come whatever its log level says. Anyone who has set that level sees them.
     """
-    if os.environ.get(LOG_LEVEL, QUIET_LEVEL) != QUIET_LEVEL:
+    if IS_LEVEL_CHOSEN:
         yield
         return
     stderr = os.dup(2)

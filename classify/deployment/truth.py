@@ -36,28 +36,35 @@ def true_classes(
     of_one_class: list[str] = []
     for folder in (Path(each) for each in named if each != STDIN and Path(each).is_dir()):
         dataset = list_images(Folder(folder))
-        known = set(dataset.classes) & set(classes)
-        # Absolute, as "." has no name; links are not followed, as it was named by its link.
-        own_name = os.path.basename(os.path.abspath(folder))
-        if not known and own_name in classes:
+        own_name = _own_name(folder)
+        if set(classes).intersection(dataset.classes):
+            truth |= _by_folders_inside(folder, own_name, dataset, set(classes), say)
+        elif own_name in classes:
             truth |= dict.fromkeys(image_files(folder), own_name)
             of_one_class.append(str(folder))
-            continue
-        if not known:
+        else:
             _say_none(folder, dataset.classes, classes, say)
-            continue
-        if ambiguous := _between(dataset, set(classes), own_name):
-            say(
-                f"{folder}: no labels are taken from it: {ambiguous.path} is in folders of two "
-                "classes."
-            )
-            continue
-        truth |= {folder / image.path: image.class_name for image in dataset.images}
-        say(f"{folder}: true classes are taken from the names of its folders ({dataset.layout})")
-        _say_unknown(sorted(set(dataset.classes) - known), say)
     if of_one_class:
         say(f"{some(of_one_class)}: the true class is the name of the folder itself")
     return truth
+
+
+def _own_name(folder: Path) -> str:
+    # Absolute, as "." has no name; links are not followed, as it was named by its link.
+    return os.path.basename(os.path.abspath(folder))
+
+
+def _by_folders_inside(
+    folder: Path, own_name: str, dataset: Dataset, classes: set[str], say: Callable[[str], None]
+) -> dict[Path, str]:
+    if ambiguous := _between(dataset, classes, own_name):
+        say(
+            f"{folder}: no labels are taken from it: {ambiguous.path} is in folders of two classes."
+        )
+        return {}
+    say(f"{folder}: true classes are taken from the names of its folders ({dataset.layout})")
+    _say_unknown(sorted(set(dataset.classes) - classes), say)
+    return {folder / image.path: image.class_name for image in dataset.images}
 
 
 def _say_none(

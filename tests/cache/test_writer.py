@@ -1,3 +1,4 @@
+import errno
 import os
 import resource
 from dataclasses import replace
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from cache import blocks
-from cache.errors import HeadbenchError
+from cache.errors import HeadbenchError, UnreadableError
 from cache.format import Rejected
 from cache.parts import Location, Parts
 from cache.reader import FeatureFile
@@ -105,6 +106,20 @@ def test_more_parts_than_a_process_may_hold_open(tmp_path: Path) -> None:
         np.testing.assert_array_equal(
             features.dataset("embeddings").read(), embeddings_of(list(range(40)))
         )
+
+
+def test_a_part_that_cannot_be_opened_for_now_is_no_damaged_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = Parts(tmp_path / "features.h5", FINGERPRINT)
+    add_part(parts, [1])
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, "Unable to synchronously open file")
+
+    monkeypatch.setattr(h5py, "File", refuse)
+    with pytest.raises(UnreadableError, match="Too many open files"):
+        parts.find(pytest.fail)
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 
+from extract import keras_runtime
 from extract.keras_runtime import freeze, load_keras, load_tensorflow, quiet_stderr, seeded
 from tests.conftest import ROOT
 
@@ -93,9 +94,9 @@ def test_functions_that_are_traced_again_are_no_warning_and_others_stay(
 
 
 def test_what_is_written_to_stderr_is_held_back_unless_there_is_an_error(
-    capfd: pytest.CaptureFixture[str],
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    load_tensorflow()
+    monkeypatch.setattr(keras_runtime, "IS_LEVEL_CHOSEN", False)
     with quiet_stderr():
         os.write(2, b"notice")
     assert capfd.readouterr().err == ""
