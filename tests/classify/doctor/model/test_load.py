@@ -38,7 +38,7 @@ def test_which_keras_froze_batch_norms(version: str, froze: bool) -> None:
     assert UserModel(Path("m.h5"), None, version, None).froze_batch_norms is froze
 
 
-@pytest.mark.parametrize("name", ["model.keras", "model.h5"])
+@pytest.mark.parametrize("name", ["model.keras", "model.h5", "old.h5"])
 def test_a_lambda_runs_nothing(tmp_path: Path, name: str) -> None:
     keras, marker = load_keras(), tmp_path / "code was run"
     place = str(marker)
@@ -49,6 +49,9 @@ def test_a_lambda_runs_nothing(tmp_path: Path, name: str) -> None:
 
     model = keras.Sequential([keras.Input((3,)), keras.layers.Lambda(payload)])
     model.save(tmp_path / name)
+    if name == "old.h5":
+        with h5py.File(tmp_path / name, "r+") as file:
+            file.attrs["keras_version"] = "2.2.4"
     marker.unlink(missing_ok=True)
     with pytest.raises(RunError, match="cannot be loaded"):
         load_user_model(tmp_path / name)

@@ -13,6 +13,7 @@ from classify.doctor.model.load import load_user_model
 from classify.errors import RunError
 from extract.keras_runtime import load_keras
 from tests.classify.doctor.keras22 import save_as_keras_22
+from tests.classify.test_untrusted import KERAS_CONFIGS
 
 SIDE_PX = 8
 
@@ -107,3 +108,22 @@ def test_what_cannot_be_loaded_is_said_with_what_can_be(
         file.attrs["model_config"] = json.dumps(config)
     with pytest.raises(RunError, match=r"that are Sequential or functional, .* Build it anew"):
         load_user_model(path)
+
+
+@pytest.mark.parametrize("kind", KERAS_CONFIGS)
+@pytest.mark.parametrize("is_inside", [False, True])
+def test_what_a_stranger_wrote_runs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, is_inside: bool
+) -> None:
+    marker = tmp_path / "code was run"
+    (tmp_path / "payload_of_a_stranger.py").write_text(f"open({str(marker)!r}, 'w')")
+    monkeypatch.syspath_prepend(tmp_path)
+    described = KERAS_CONFIGS[kind](marker)
+    path = save_as_keras_22(flat(), tmp_path / "model.h5", "mse")
+    with h5py.File(path, "r+") as file:
+        config = json.loads(file.attrs["model_config"])
+        config["config"]["layers"].insert(1, described)
+        file.attrs["model_config"] = json.dumps(config if is_inside else described)
+    with pytest.raises(RunError, match="cannot be loaded"):
+        load_user_model(path)
+    assert not marker.exists()
