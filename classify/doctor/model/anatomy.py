@@ -94,6 +94,11 @@ def first_convolution(found: list[Leaf]) -> Any:
     return next((leaf.layer for leaf in found if isinstance(leaf.layer, convolutions)), None)
 
 
+def convolutions(found: list[Leaf]) -> list[Leaf]:
+    """Those that convolve, in any number of dimensions: what costs time, and holds most weights."""
+    return [leaf for leaf in found if "Conv" in type(leaf.layer).__name__]
+
+
 def batch_norm_leaves(found: list[Leaf]) -> list[Leaf]:
     """Those that are BatchNormalization."""
     kind = load_keras().layers.BatchNormalization

@@ -6,7 +6,7 @@ from typing import Any
 
 from classify.doctor.finding import Examination, Finding, not_checked
 from classify.doctor.model.activation import check_loss
-from classify.doctor.model.anatomy import Leaf, find_family, leaves
+from classify.doctor.model.anatomy import Leaf, convolutions, find_family, leaves
 from classify.doctor.model.batch_norm import by_batch_in_training, check_batch_norms
 from classify.doctor.model.calling import calling
 from classify.doctor.model.candidates import judged_condition, trained_on
@@ -124,8 +124,8 @@ def _judge(
 
 def _is_frozen(found: list[Leaf]) -> bool:
     """Whether most of the convolutions cannot learn."""
-    convolutions = [leaf for leaf in found if "Conv" in type(leaf.layer).__name__]
-    return sum(leaf.is_frozen for leaf in convolutions) > len(convolutions) / 2
+    convolving = convolutions(found)
+    return sum(leaf.is_frozen for leaf in convolving) > len(convolving) / 2
 
 
 def _open_px(script: ScriptSettings) -> int:

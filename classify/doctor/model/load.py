@@ -9,7 +9,7 @@ from typing import Any
 
 import h5py
 
-from cache.errors import FeatureFileError
+from cache.errors import FeatureFileError, UnreadableError
 from cache.hdf5 import open_hdf5
 from classify.doctor.model.old_layout import CONFIG, load_old_model
 from classify.errors import RunError, loading
@@ -121,6 +121,8 @@ def _described_in_hdf5(path: Path) -> tuple[str, Any]:
 def _opened(path: Path) -> h5py.File:
     try:
         return open_hdf5(path)
+    except UnreadableError:
+        raise
     except FeatureFileError as error:
         raise RunError(f"{path}: found no whole HDF5 file. {WHOLE_MODEL}") from error
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from classify.doctor.finding import Finding, Severity
-from classify.doctor.model.anatomy import Leaf
+from classify.doctor.model.anatomy import Leaf, convolutions
 
 
 def check_repeated(found: list[Leaf]) -> Iterator[Finding]:
@@ -11,25 +11,17 @@ def check_repeated(found: list[Leaf]) -> Iterator[Finding]:
     weighted = [leaf for leaf in found if leaf.layer.weights]
     # Of those in a frozen network, some may be trained by their own flag.
     frozen = [leaf for leaf in weighted if not leaf.layer.trainable]
-    augments = any(_kind(leaf).startswith("Rand") for leaf in found)
-    if augments or 2 * _n_convolutions(frozen) <= _n_convolutions(weighted):
+    augments = any(type(leaf.layer).__name__.startswith("Rand") for leaf in found)
+    if augments or 2 * len(convolutions(frozen)) <= len(convolutions(weighted)):
         return
     yield Finding(
         "frozen-in-every-epoch",
         Severity.NOTE,
         f"{len(frozen)} of {len(weighted)} layers are frozen and run in every epoch.",
         (
-            "They make the same of an image each time, unless your script augments it: that costs "
-            "no accuracy, only time.",
+            "In inference mode they make the same of an image each time, unless your script "
+            "augments it: that costs no accuracy, only time.",
         ),
         "Make features once and train heads on them in seconds: 'make features', 'make heads'. "
         "'make finetune' trains the last blocks and keeps what the frozen ones before them make.",
     )
-
-
-def _n_convolutions(some: list[Leaf]) -> int:
-    return sum("Conv" in _kind(leaf) for leaf in some)
-
-
-def _kind(leaf: Leaf) -> str:
-    return type(leaf.layer).__name__
