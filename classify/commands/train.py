@@ -12,7 +12,7 @@ from classify.commands.options import Commands, add_run
 from classify.folds import cross_validate
 from classify.heads.registry import HEADS, VOTE
 from classify.learning_curve import learning_curve
-from classify.report.sentences import describe_curve, describe_folds
+from classify.report.words import describe_curve, describe_folds
 from classify.run import Run
 from classify.settings import DEFAULT_SEED, STREAM, TrainSettings, combine, configured_heads
 from classify.train import train_heads

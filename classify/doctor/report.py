@@ -7,7 +7,7 @@ from pathlib import Path
 
 from classify.doctor.finding import Diagnosis, Finding, Grid, Photo, Severity
 from classify.report.page.render import render
-from classify.report.thumbnails import thumbnail
+from classify.report.photographs import thumbnail
 from classify.wording import count
 
 PAGE_FILE, JSON_FILE = "index.html", "findings.json"

@@ -18,7 +18,7 @@ from classify.origin.cells import Cell, most_predicted
 from classify.origin.epochs import Epoch
 from classify.origin.extraction import Extraction, Variant, scalings_of
 from classify.origin.settings import OriginSettings
-from classify.report.results import LIBRARIES
+from classify.report.measure import LIBRARIES
 from extract.keras_backbone import KerasBackbone
 
 SCHEMA_VERSION = 1

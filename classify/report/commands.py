@@ -2,28 +2,28 @@
 
 import shlex
 
-from classify.report.source import Source
+from classify.report.opened_run import OpenedRun
 from classify.run import is_finetuned
 from extract.sources import read_once
 
 
-def commands(source: Source) -> list[str]:
+def commands(opened: OpenedRun) -> list[str]:
     """Command lines in the order of the stages, each once.
 
     That of the features is written from what their file says of itself: it makes the same
     embeddings, whatever was typed when. The others are kept with what they trained.
     """
-    trained = sorted(source.ranked, key=lambda each: is_finetuned(each.record.name))
-    lines = [_extraction(source), *(each.record.command for each in trained), source.command]
+    trained = sorted(opened.ranked, key=lambda each: is_finetuned(each.record.name))
+    lines = [_extraction(opened), *(each.record.command for each in trained), opened.command]
     return list(dict.fromkeys(line for line in lines if line))
 
 
-def _extraction(source: Source) -> str:
-    config, identity = source.features.config, source.features.identity
+def _extraction(opened: OpenedRun) -> str:
+    config, identity = opened.features.config, opened.features.identity
     if config.data["layout"] in read_once.LAYOUTS:
         return ""  # it was Python that handed the images over
     options = {
-        "out": source.run.features_path,
+        "out": opened.run.features_path,
         "weights": config.weights,
         "backbone": identity.backbone,
         "size": identity.size_px,

@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 
 from classify.inspection.confusions import busiest_classes, similarity_order
 from classify.inspection.embedding_map import EmbeddingMap
-from classify.inspection.reliability import Reliability
+from classify.report.opened_run import OpenedRun
 from classify.report.pictures.calibration import reliability_diagram
 from classify.report.pictures.data import class_balance, map_picture
 from classify.report.pictures.errors import confusion_picture
 from classify.report.pictures.heads import accuracy_and_seconds
 from classify.report.pictures.training import histories, learning_curves
-from classify.report.source import Source
+from classify.report.results import Results
 from classify.report.svg import Picture
 
 # Classes of the confusion matrix: more could not be read.
@@ -51,31 +51,30 @@ class Drawings:
 
 
 def draw(
-    source: Source, results: dict[str, Any], map_rows: NDArray[np.intp], found: EmbeddingMap
+    opened: OpenedRun, results: Results, map_rows: NDArray[np.intp], found: EmbeddingMap
 ) -> Drawings:
     """Draw everything.
 
     Parameters
     ----------
-    source : Source
-    results : dict
-        As `collect_results` gives them.
     map_rows : intp (n_points,)
         Rows of the feature file to put on the map.
     found : EmbeddingMap
         Where they lie.
     """
-    order = similarity_order(source.y_test, source.shown.test)
-    maps, map_note = _maps(source, map_rows, found, order)
-    confusion, box, matrix = _confusion(source, order)
-    curve = results["learning_curve"]
+    order = similarity_order(opened.y_test, opened.shown.test)
+    maps, map_note = _maps(opened, map_rows, found, order)
+    confusion, box, matrix = _confusion(opened, order)
+    curve = results.learning_curve
     return Drawings(
-        accuracy_and_seconds=accuracy_and_seconds(results["heads"]),
-        reliability=_reliability(results),
+        accuracy_and_seconds=accuracy_and_seconds(results.heads),
+        reliability=reliability_diagram(
+            results.shown, results.reliability.before, results.reliability.after
+        ),
         confusion=confusion,
-        balance=class_balance(results["features"]["classes"]),
+        balance=class_balance(results.features.classes),
         learning_curves=learning_curves(curve) if curve else None,
-        training=histories(results["heads"]),
+        training=histories(results.heads),
         maps=maps,
         confusion_box=box,
         matrix=matrix,
@@ -83,22 +82,14 @@ def draw(
     )
 
 
-def _reliability(results: dict[str, Any]) -> Picture:
-    before, after = (
-        raw and Reliability(*(np.array(raw[name]) for name in Reliability._fields))
-        for raw in (results["reliability"][key] for key in ("before", "after"))
-    )
-    return reliability_diagram(results["shown"], before, after)
-
-
 def _confusion(
-    source: Source, order: NDArray[np.intp]
+    opened: OpenedRun, order: NDArray[np.intp]
 ) -> tuple[Picture, dict[str, float], dict[str, Any]]:
-    confusion = source.confusion
+    confusion = opened.confusion
     kept = order
     if len(order) > N_CELLS:
         kept = order[np.isin(order, busiest_classes(confusion, N_CELLS))]
-    names = [source.features.classes[label] for label in kept]
+    names = [opened.features.classes[label] for label in kept]
     cells = confusion[np.ix_(kept, kept)]
     totals = confusion.sum(axis=1)[kept]
     drawn, box = confusion_picture(cells, totals, names, len(order))
@@ -108,21 +99,21 @@ def _confusion(
 
 
 def _maps(
-    source: Source, rows: NDArray[np.intp], found: EmbeddingMap, order: NDArray[np.intp]
+    opened: OpenedRun, rows: NDArray[np.intp], found: EmbeddingMap, order: NDArray[np.intp]
 ) -> tuple[list[Picture], str]:
-    labels = source.features.table.labels[rows]
+    labels = opened.features.table.labels[rows]
     pictures = [
         map_picture(method, points, labels, order) for method, points in found.points.items()
     ]
-    n_test = len(source.y_test)
+    n_test = len(opened.y_test)
     drawn = ""
     if len(rows) < n_test:
         drawn = f" ({len(rows)} of {n_test}, drawn at random)"
     note = (
-        f"Images of test{drawn}, each a point coloured by its class; classes that are taken for "
-        "each other have colours that are near. The first two principal components hold "
+        f"Test images{drawn}, each a point coloured by its class. Classes that are often confused "
+        "have similar colours. The first two principal components hold "
         f"{100 * found.variance_share:.0f} % of the variance."
     )
     if len(found.points) == 1:
-        note += " 'make install EXTRAS=map' adds a map by t-SNE, which shows more of what is near."
+        note += " 'make install EXTRAS=map' adds a map by t-SNE, which keeps neighbours together."
     return pictures, note

@@ -1,11 +1,18 @@
-"""The table of heads, and what stands around it in words."""
+"""The table of heads and the words around it, for a terminal and as Markdown."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from cache.format import describe_counts
 from classify.bootstrap import Estimate
-from classify.report.results import identity_of
+from classify.report.results import Difference, HeadResult, Results
+from classify.report.words import (
+    advice,
+    describe_duplicates,
+    describe_quality,
+    describe_studies,
+    describe_suspects,
+)
 from classify.wording import (
     describe_choice,
     describe_weights,
@@ -17,6 +24,8 @@ from classify.wording import (
     points,
     seconds,
 )
+
+IN_TERMINAL = ("weights", "data", "images")
 
 
 class Column(NamedTuple):
@@ -32,16 +41,16 @@ class Column(NamedTuple):
     """
 
     title: str
-    text: Callable[[dict[str, Any]], str]
-    key: Callable[[dict[str, Any]], float | str]
+    text: Callable[[HeadResult], str]
+    key: Callable[[HeadResult], float | str]
 
 
 def _metric(title: str, split: str, name: str, form: Callable[[Estimate | None], str]) -> Column:
-    def estimate(head: dict[str, Any]) -> Estimate | None:
-        raw = head[split][name]
-        return None if raw is None else Estimate(**raw)
+    def estimate(head: HeadResult) -> Estimate | None:
+        found: Estimate | None = getattr(getattr(head, split), name)
+        return found
 
-    def key(head: dict[str, Any]) -> float:
+    def key(head: HeadResult) -> float:
         found = estimate(head)
         return -1.0 if found is None else found.value
 
@@ -49,114 +58,174 @@ def _metric(title: str, split: str, name: str, form: Callable[[Estimate | None],
 
 
 COLUMNS = (
-    Column("head", lambda head: str(head["name"]), lambda head: str(head["name"])),
+    Column("head", lambda head: head.name, lambda head: head.name),
     _metric("val top-1", "val", "top1", percent),
     _metric("test top-1", "test", "top1", percent),
     _metric("test top-5", "test", "top5", percent),
     _metric("test macro F1", "test", "macro_f1", number),
     _metric("test log loss", "test", "log_loss", number),
     _metric("test ECE", "test", "ece", number),
-    Column("fit", lambda head: seconds(head["fit_seconds"]), lambda head: head["fit_seconds"]),
+    Column("fit", lambda head: seconds(head.fit_seconds), lambda head: head.fit_seconds),
     Column(
         "predict an image",
-        lambda head: microseconds(head["predict_seconds"]),
-        lambda head: head["predict_seconds"],
+        lambda head: microseconds(head.predict_seconds),
+        lambda head: head.predict_seconds,
     ),
-    Column("on disk", lambda head: n_bytes(head["n_bytes"]), lambda head: head["n_bytes"]),
+    Column("on disk", lambda head: n_bytes(head.n_bytes), lambda head: head.n_bytes),
     Column(
         "chosen on val",
-        lambda head: describe_choice(head["chosen"]),
-        lambda head: describe_choice(head["chosen"]),
+        lambda head: describe_choice(head.chosen),
+        lambda head: describe_choice(head.chosen),
     ),
 )
 TITLES = tuple(column.title for column in COLUMNS)
 
 
-def rows(results: dict[str, Any]) -> list[tuple[str, ...]]:
+def rows(results: Results) -> list[tuple[str, ...]]:
     """One row for each head, the best on val first; cells in the order of `COLUMNS`."""
-    return [tuple(column.text(head) for column in COLUMNS) for head in results["heads"]]
+    return [tuple(column.text(head) for column in COLUMNS) for head in results.heads]
 
 
-def provenance(results: dict[str, Any]) -> list[tuple[str, str]]:
+def provenance(results: Results) -> list[tuple[str, str]]:
     """What the numbers stand on: name and value of each fact, the weights and the data first."""
-    features, identity = results["features"], identity_of(results)
-    splits = describe_counts(features["splits"])
+    features, identity = results.features, results.features.identity
+    splits = describe_counts(features.splits)
     return [
-        ("weights", describe_weights(identity, features["weights"])),
-        ("backbone", f"{identity.backbone}, {identity.size_px} px, {features['dim']} columns"),
+        ("weights", describe_weights(identity, features.weights)),
+        ("backbone", f"{identity.backbone}, {identity.size_px} px, {features.dim} columns"),
         ("preprocessing", identity.preprocessing),
         ("resize", identity.resize),
-        ("data", f"{features['data']['folder']} ({features['data']['layout']})"),
-        ("images", f"{features['n_images']} ({splits}), {len(features['classes'])} classes"),
-        ("split", features["data"]["split"]),
-        ("rejected", f"{len(features['rejected'])} files"),
+        ("data", f"{features.data['folder']} ({features.data['layout']})"),
+        ("images", f"{features.n_images} ({splits}), {len(features.classes)} classes"),
+        ("split", features.data["split"]),
+        ("rejected", f"{len(features.rejected)} files"),
         ("seed of heads", ", ".join(str(seed) for seed in _seeds(results))),
     ]
 
 
-def banner(results: dict[str, Any]) -> str:
+def banner(results: Results) -> str:
     """What must not be overlooked: weights that are random or not ImageNet's; else empty."""
-    features = results["features"]
-    if features["has_random_weights"]:
-        return "Random weights: the network knows nothing. These numbers are a demo, not a result."
-    if features["weights"] != "imagenet":
-        weights = describe_weights(identity_of(results), features["weights"])
-        return f"Not ImageNet's weights: {weights}. These numbers say nothing about ImageNet's."
+    features = results.features
+    if features.has_random_weights:
+        return (
+            "Random weights: the network was not trained. These numbers are a demo, not a result."
+        )
+    if features.weights != "imagenet":
+        weights = describe_weights(features.identity, features.weights)
+        return f"Not ImageNet weights: {weights}. These numbers say nothing about ImageNet weights."
     return ""
 
 
-def verdict(results: dict[str, Any]) -> str:
+def verdict(results: Results) -> str:
     """Which head to use, and how good it is."""
-    first = results["heads"][0]
+    first = results.heads[0]
+    top1 = first.test.top1
     return (
-        f"Use {first['name']}, the best on val: "
-        f"{percent(Estimate(**first['test']['top1']))} of the test images are classified right."
+        f"Use {first.name}: it has the best validation accuracy. Its test accuracy is "
+        f"{percent(top1)}, n = {top1.n}."
     )
 
 
-def differences(results: dict[str, Any], of_best: bool = True) -> list[str]:
+def differences(results: Results, of_best: bool = True) -> list[str]:
     """How heads differ on test: the best on val from each other head, or all other pairs."""
     return [
-        _difference(pair)
-        for pair in results["comparisons"]
-        if (pair["first"] == results["best"]) == of_best
+        _difference(pair) for pair in results.comparisons if (pair.first == results.best) == of_best
     ]
 
 
-def _difference(pair: dict[str, Any]) -> str:
-    gap = Estimate(**pair["difference"])
-    if not pair["is_seen"]:
-        names = f"{pair['first']} and {pair['second']}"
-        return f"{names}: no difference seen ({points(gap)}, {p_value(pair['p_holm'])})."
-    better, worse = pair["first"], pair["second"]
+def _difference(pair: Difference) -> str:
+    gap = pair.difference
+    if not pair.is_seen:
+        names = f"{pair.first} and {pair.second}"
+        return f"{names}: no difference seen ({points(gap)}, {p_value(pair.p_holm)})."
+    better, worse = pair.first, pair.second
     if gap.value < 0:
         better, worse = worse, better
         gap = Estimate(-gap.value, -gap.high, -gap.low, gap.n)
-    return f"{better} is better than {worse} by {points(gap)}, {p_value(pair['p_holm'])}."
+    return f"{better} is better than {worse} by {points(gap)}, {p_value(pair.p_holm)}."
 
 
-def footnote(results: dict[str, Any]) -> str:
+def footnote(results: Results) -> str:
     """How to read the table."""
-    splits = results["features"]["splits"]
+    splits = results.features.splits
     return (
         f"n: val {splits['val']}, test {splits['test']} images. [95 % intervals: Wilson for top-1 "
         "and top-5, bootstrap over images for the others]. Heads are chosen and ranked on val; "
-        "test is for the last number. Differences: top-1 on test, paired bootstrap, each interval "
-        "on its own; p of McNemar's exact test, Holm-corrected for all pairs. Prediction: from "
-        "embeddings that are there, many at a time; finetuned: from image files."
+        "test is measured once. Differences: top-1 on test, paired bootstrap, each interval "
+        "on its own; p of McNemar's exact test, Holm-corrected for all pairs. Time to predict: "
+        "from cached embeddings, many at a time; finetuned: from image files."
         + _refit_note(results)
     )
 
 
-def _refit_note(results: dict[str, Any]) -> str:
-    refit = [head["name"] for head in results["heads"] if head["is_refit"]]
+def _refit_note(results: Results) -> str:
+    refit = [head.name for head in results.heads if head.is_refit]
     if not refit:
         return ""
     return (
-        f" Fitted anew on train and val together with what val had chosen: {', '.join(refit)}; "
-        "their numbers on val are from before."
+        f" Fitted again on train and val together, with what val chose: {', '.join(refit)}. "
+        "Their numbers on val are from before that."
     )
 
 
-def _seeds(results: dict[str, Any]) -> list[int]:
-    return sorted({head["seed"] for head in results["heads"]})
+def _seeds(results: Results) -> list[int]:
+    return sorted({head.seed for head in results.heads})
+
+
+def as_text(results: Results) -> str:
+    """The table for a terminal."""
+    lines = [f"{name}: {value}" for name, value in provenance(results) if name in IN_TERMINAL]
+    table = [TITLES, *rows(results)]
+    widths = [max(len(row[column]) for row in table) for column in range(len(TITLES))]
+    lines += ["", *("  ".join(map(str.ljust, row, widths)).rstrip() for row in table), ""]
+    sentences = (verdict(results), *differences(results), *describe_studies(results))
+    numbered = [f"{number}. {line}" for number, line in enumerate(advice(results), start=1)]
+    return "\n".join([*lines, footnote(results), "", *sentences, "", "What next:", *numbered])
+
+
+def as_markdown(results: Results) -> str:
+    """The report as Markdown."""
+    lines = [f"# {escape(results.name)}: which head?", ""]
+    if banner(results):
+        lines += [f"**{escape(banner(results))}**", ""]
+    lines += [escape(verdict(results)), ""]
+    lines += [f"- {name}: {escape(value)}" for name, value in provenance(results)]
+    lines += ["", *_table(TITLES, rows(results)), "", escape(footnote(results)), ""]
+    studies = describe_studies(results)
+    for title, sentences in (
+        ("Is the best really better?", differences(results)),
+        ("How good is it really?", describe_quality(results)),
+        ("Learning curve and cross-validation", studies),
+        ("What should I do next?", advice(results)),
+        ("Duplicates", describe_duplicates(results)),
+        ("Labels that may be wrong", describe_suspects(results)),
+    ):
+        if sentences:
+            lines += [f"## {title}", "", *(f"- {escape(each)}" for each in sentences), ""]
+    lines += _confusions(results) + _rejected(results)
+    return "\n".join(lines)
+
+
+def escape(text: str) -> str:
+    """Names are data: nothing in them may become Markdown or HTML."""
+    for character in "\\`*_[]<>|#&":
+        text = text.replace(character, f"\\{character}")
+    return text.replace("\n", " ")
+
+
+def _confusions(results: Results) -> list[str]:
+    pairs = [(each.true, each.given, f"{each.n} of {each.of}") for each in results.confusions]
+    if not pairs:
+        return []
+    heading = f"## Most confused pairs of {escape(results.shown)}, test"
+    return [heading, "", *_table(("true class", "taken for", "images"), pairs), ""]
+
+
+def _rejected(results: Results) -> list[str]:
+    files = [(each.path, each.reason) for each in results.features.rejected]
+    return ["## Rejected", "", *_table(("file", "reason"), files), ""] if files else []
+
+
+def _table(titles: tuple[str, ...], cells: Sequence[tuple[str, ...]]) -> list[str]:
+    lines = [titles, ("---",) * len(titles), *(tuple(map(escape, row)) for row in cells)]
+    return [f"| {' | '.join(row)} |" for row in lines]

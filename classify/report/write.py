@@ -1,48 +1,105 @@
 """Write a report: ``results.json``, ``results.md`` and ``index.html``."""
 
 import json
+import webbrowser
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cache.reader import FeatureFile
+from classify.errors import RunError
 from classify.inspection.duplicates import find_duplicates
 from classify.inspection.embedding_map import embedding_map, sample_rows
-from classify.report.advice import advice
+from classify.metrics import ClassMetrics
 from classify.report.drawings import Drawings, draw
-from classify.report.findings import find_in_data
-from classify.report.looks import Looks, collect_looks
+from classify.report.measure import measure, with_duplicates
+from classify.report.opened_run import OpenedRun, open_run
 from classify.report.page.render import render
-from classify.report.results import collect_results
-from classify.report.sentences import (
-    describe_copies,
-    describe_folds,
-    describe_gains,
-    describe_quality,
-    describe_suspicion,
+from classify.report.photographs import (
+    Card,
+    Galleries,
+    Thumbnails,
+    details,
+    duplicate_cards,
+    mistake_galleries,
+    suspect_cards,
 )
-from classify.report.source import open_source
+from classify.report.results import ClassCounts, Results
 from classify.report.table import (
     COLUMNS,
     TITLES,
+    as_markdown,
     banner,
     differences,
     footnote,
     provenance,
     verdict,
 )
-from classify.report.text import as_markdown
+from classify.report.words import (
+    advice,
+    describe_duplicates,
+    describe_folds,
+    describe_gains,
+    describe_quality,
+    describe_suspects,
+)
 from classify.run import Run
 
 PAGE = "index.html"
 # On the map: as many as can be told apart, and as the page can carry pictures of.
 N_POINTS = 500
 MAP_SEED = 0
+CARD_PX, POINT_PX = 160, 64
+
+
+@dataclass(frozen=True)
+class ClassLook:
+    """One class: its images, how well it is recognised, what it is most often taken for."""
+
+    counts: ClassCounts
+    metrics: ClassMetrics
+    taken_for: str
+
+
+@dataclass(frozen=True)
+class Looks:
+    """Photographs and classes to look at.
+
+    Attributes
+    ----------
+    classes : list of ClassLook
+        The worst recall first.
+    galleries : Galleries
+        Of mistakes.
+    duplicates, suspects : list of Card
+    thumbnails : dict of int to str
+        By row of the feature file.
+    details : dict of int to dict
+        What a click on an image shows.
+    note : str
+        What cannot be shown.
+    data : dict
+        JSON-ready, for the page's script.
+    """
+
+    classes: list[ClassLook]
+    galleries: Galleries
+    duplicates: list[Card]
+    suspects: list[Card]
+    thumbnails: dict[int, str]
+    details: dict[int, dict[str, Any]]
+    note: str
+    data: dict[str, Any]
 
 
 def write_report(
     run: Run, head: str | None = None, data: str | Path | None = None, command: str = ""
-) -> dict[str, Any]:
+) -> Results:
     """Measure a run and write its report beside it.
 
     Parameters
@@ -56,48 +113,42 @@ def write_report(
     command : str
         The command line that asked for it.
 
-    Returns
-    -------
-    dict
-        The results; see :func:`classify.report.results.collect_results`.
-
     Raises
     ------
     RunError, FeatureFileError
     """
     with FeatureFile(run.features_path) as features:
-        source = open_source(run, features, head, data, command)
+        opened = open_run(run, features, head, data, command)
         map_rows = sample_rows(features, "test", N_POINTS, MAP_SEED)
         # These take the longest. Drawing holds the interpreter; they do not.
         with ThreadPoolExecutor(1) as pool:
             on_map = pool.submit(embedding_map, features, map_rows, MAP_SEED)
             duplicates = pool.submit(find_duplicates, features)
-            results = collect_results(source)
-            drawings = draw(source, results, map_rows, on_map.result())
-            results |= find_in_data(source, duplicates.result())
-        looks = collect_looks(source, results, map_rows, drawings)
+            results = measure(opened)
+            drawings = draw(opened, results, map_rows, on_map.result())
+            results = with_duplicates(results, opened, duplicates.result())
+        looks = collect_looks(opened, results, map_rows, drawings)
     folder = run.report_folder
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(results, indent=2, ensure_ascii=False)
+    text = json.dumps(results.to_json(), indent=2, ensure_ascii=False)
     (folder / "results.json").write_text(text + "\n", "utf-8")
     (folder / "results.md").write_text(as_markdown(results), "utf-8")
     (folder / PAGE).write_text(as_page(results, drawings, looks), "utf-8")
     return results
 
 
-def as_page(results: dict[str, Any], drawings: Drawings, looks: Looks) -> str:
+def as_page(results: Results, drawings: Drawings, looks: Looks) -> str:
     """The report as one self-contained page; every name in it is escaped."""
     return render(
         "index.html",
-        title=f"{results['name']}: which head?",
+        title=f"{results.name}: which head?",
         data=looks.data,
         results=results,
         drawings=drawings,
         looks=looks,
         columns=TITLES,
         rows=[
-            [(column.text(head), column.key(head)) for column in COLUMNS]
-            for head in results["heads"]
+            [(column.text(head), column.key(head)) for column in COLUMNS] for head in results.heads
         ],
         banner=banner(results),
         verdict=verdict(results),
@@ -107,8 +158,81 @@ def as_page(results: dict[str, Any], drawings: Drawings, looks: Looks) -> str:
         other_differences=differences(results, of_best=False),
         quality=describe_quality(results),
         advice=advice(results),
-        gains=describe_gains(results["learning_curve"]),
-        folds=describe_folds(results["folds"]).splitlines(),
-        copies=describe_copies(results),
-        suspicion=describe_suspicion(results),
+        gains=describe_gains(results.learning_curve),
+        folds=describe_folds(results.folds).splitlines(),
+        duplicates=describe_duplicates(results),
+        suspects=describe_suspects(results),
     )
+
+
+def open_report(run: Run) -> None:
+    """Open the page of a run in the user's browser.
+
+    Raises
+    ------
+    RunError
+        If there is no report, or no browser could be started.
+    """
+    path = run.report_folder / PAGE
+    if not path.is_file():
+        raise RunError(f"{path}: no report yet. Run 'make report' first.")
+    if not webbrowser.open(path.resolve().as_uri()):
+        raise RunError(f"{path}: no browser could be started here. Open the file yourself.")
+
+
+def collect_looks(
+    opened: OpenedRun, results: Results, map_rows: NDArray[np.intp], drawings: Drawings
+) -> Looks:
+    """Choose the images to show.
+
+    Parameters
+    ----------
+    map_rows : intp (n_points,)
+        Rows of the feature file that are on the map.
+    """
+    galleries = mistake_galleries(opened, results.confusions)
+    duplicates = duplicate_cards(results.duplicates)
+    suspects = [] if results.suspects is None else suspect_cards(results.suspects)
+    cards = [*duplicates, *suspects, *galleries.cards]
+    on_map = map_rows.tolist()
+    thumbnails = Thumbnails(opened.features, opened.images)
+    large = thumbnails.make((card.row for card in cards), CARD_PX)
+    small = thumbnails.make(on_map, POINT_PX)
+    found = details(opened, [*(card.row for card in cards), *on_map])
+    labels = opened.features.table.labels[map_rows].tolist()
+    return Looks(
+        classes=_by_class(opened, results),
+        galleries=galleries,
+        duplicates=duplicates,
+        suspects=suspects,
+        thumbnails=large,
+        details=found,
+        note=thumbnails.note,
+        data={
+            "shown": results.shown,
+            "details": found,
+            "matrix": drawings.matrix,
+            "map": {"rows": on_map, "labels": labels, "thumbnails": small},
+        },
+    )
+
+
+def _by_class(opened: OpenedRun, results: Results) -> list[ClassLook]:
+    shown = results.head(results.shown)
+    confusion = opened.confusion
+    by_class = [
+        ClassLook(counts, measured, _taken_for(confusion[label], label, opened.features.classes))
+        for label, (counts, measured) in enumerate(
+            zip(results.features.classes, shown.classes, strict=True)
+        )
+    ]
+    return sorted(
+        by_class, key=lambda each: each.metrics.recall.value if each.metrics.recall else 2.0
+    )
+
+
+def _taken_for(confused: NDArray[np.int64], label: int, classes: Sequence[str]) -> str:
+    mistakes = confused.copy()
+    mistakes[label] = 0
+    most = int(mistakes.argmax())
+    return f"{classes[most]} ({mistakes[most]})" if mistakes[most] else "-"

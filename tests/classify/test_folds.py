@@ -11,7 +11,7 @@ from classify.errors import RunError
 from classify.folds import cross_validate, held_out_proba, overall, unit_folds
 from classify.heads.registry import create_head
 from classify.held_out import HeldOut
-from classify.report.sentences import describe_folds
+from classify.report.words import describe_folds
 from classify.run import Run
 from classify.together import together
 from extract.settings import ExtractSettings

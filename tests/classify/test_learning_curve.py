@@ -4,7 +4,7 @@ import pytest
 from cache.reader import FeatureFile
 from classify.heads.registry import create_head
 from classify.learning_curve import SHARES, gain_of_doubling, learning_curve, nested_ranks
-from classify.report.sentences import describe_curve
+from classify.report.words import describe_curve
 from classify.run import Run
 
 

@@ -14,7 +14,7 @@ from cache.format import SPLITS
 from cache.reader import FeatureFile
 from classify.errors import RunError
 from classify.labelled_files import images_of, open_split
-from classify.report.thumbnails import Thumbnails
+from classify.report.photographs import Thumbnails
 from extract import backbones, shards
 from extract.errors import DataError
 from extract.machines import Machines

@@ -8,7 +8,7 @@ from PIL import Image
 from cache.reader import FeatureFile
 from classify.errors import RunError
 from classify.labelled_files import images_of, open_split
-from classify.report.thumbnails import Thumbnails
+from classify.report.photographs import Thumbnails
 from extract import backbones
 from extract.errors import DataError
 from extract.keras_runtime import load_tensorflow

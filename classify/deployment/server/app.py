@@ -18,7 +18,7 @@ from classify.deployment.server.guard import Guard
 from classify.deployment.server.page.render import Page, render_page
 from classify.deployment.server.requests import Requests
 from classify.deployment.server.settings import ServerSettings
-from classify.report.thumbnails import FORMAT
+from classify.report.photographs import FORMAT
 
 N_TOP, N_SIMILAR = 5, 5
 THUMBNAIL_PX = 128

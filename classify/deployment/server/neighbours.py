@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from cache.reader import FeatureFile
 from classify.inspection.projection import unit
-from classify.report.thumbnails import encode
+from classify.report.photographs import encode
 from extract.errors import UnusableImageError
 from extract.sources.source import Source
 from extract.stopwatch import Stopwatch

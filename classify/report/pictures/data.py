@@ -1,12 +1,13 @@
 """The images: how many of each class, and where their embeddings lie."""
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.colors import hsv_to_rgb
 from numpy.typing import NDArray
 
 from cache.format import SPLITS
+from classify.report.results import ClassCounts
 from classify.report.svg import (
     SOFT,
     TEST,
@@ -24,22 +25,22 @@ MOST_NAMED = 25
 COLORS = dict(zip(SPLITS, (SOFT, VAL, TEST), strict=True))
 
 
-def class_balance(classes: list[dict[str, Any]]) -> Picture:
+def class_balance(classes: Sequence[ClassCounts]) -> Picture:
     """Images of each class by split: bars with names, or a skyline where there are many."""
-    ordered = sorted(classes, key=lambda each: sum(each[split] for split in SPLITS))
+    ordered = sorted(classes, key=lambda each: sum(getattr(each, split) for split in SPLITS))
     is_named = len(ordered) <= MOST_NAMED
     with drawing():
         drawn, axes = figure(1.2 + 0.26 * len(ordered) if is_named else 3)
         position, base = np.arange(len(ordered)), np.zeros(len(ordered))
         for split in SPLITS:
-            top = base + [each[split] for each in ordered]
+            top = base + [getattr(each, split) for each in ordered]
             if is_named:
                 axes.barh(position, top - base, left=base, color=COLORS[split], label=split)
             else:
                 axes.stairs(top, baseline=base, fill=True, color=COLORS[split], label=split)
             base = top
         if is_named:
-            axes.set_yticks(position, [short(each["name"]) for each in ordered])
+            axes.set_yticks(position, [short(each.name) for each in ordered])
             axes.set(xlabel="images")
             axes.grid(visible=False, axis="y")
         else:
@@ -70,12 +71,9 @@ def map_picture(
         )
 
 
-def _balance(ordered: list[dict[str, Any]]) -> str:
-    in_train = sorted(ordered, key=lambda each: int(each["train"]))
+def _balance(ordered: list[ClassCounts]) -> str:
+    in_train = sorted(ordered, key=lambda each: each.train)
     smallest, largest = in_train[0], in_train[-1]
-    if smallest["train"] == largest["train"]:
-        return f"Every class has {largest['train']} images in train."
-    return (
-        f"In train: {smallest['train']} of {smallest['name']}, {largest['train']} of "
-        f"{largest['name']}."
-    )
+    if smallest.train == largest.train:
+        return f"Every class has {largest.train} images in train."
+    return f"In train: {smallest.train} of {smallest.name}, {largest.train} of {largest.name}."

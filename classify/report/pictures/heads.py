@@ -1,5 +1,6 @@
 """Accuracy against the time that a head takes."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.isotonic import isotonic_regression
 
 from classify.bootstrap import Estimate
+from classify.report.results import HeadResult
 from classify.report.svg import (
     SOFT,
     TEST,
@@ -27,10 +29,10 @@ SHORTEST = 1e-3
 LABEL_GAP = 0.062
 
 
-def accuracy_and_seconds(heads: list[dict[str, Any]]) -> Picture:
+def accuracy_and_seconds(heads: Sequence[HeadResult]) -> Picture:
     """Top-1 on val and test with their intervals, against the seconds of the fit."""
-    heads = sorted(heads, key=lambda head: float(head["fit_seconds"]))
-    seconds = np.maximum([head["fit_seconds"] for head in heads], SHORTEST)
+    heads = sorted(heads, key=lambda head: head.fit_seconds)
+    seconds = np.maximum([head.fit_seconds for head in heads], SHORTEST)
     with drawing():
         drawn, axes = plot(4.6, margins=(0.85, 0.12, 0.95, 1.0))
         axes.set(xscale="log", xlabel="seconds to fit", ylabel="top-1")
@@ -79,18 +81,18 @@ def spread(wanted: ArrayLike, gap: float, low: float, high: float) -> NDArray[np
     return np.asarray(placed + steps, dtype=np.float64)
 
 
-def _of(heads: list[dict[str, Any]], split: str, name: str) -> NDArray[np.float64]:
-    return np.array([head[split]["top1"][name] for head in heads])
+def _of(heads: Sequence[HeadResult], split: str, name: str) -> NDArray[np.float64]:
+    return np.array([getattr(getattr(head, split).top1, name) for head in heads])
 
 
-def _label(axes: Any, heads: list[dict[str, Any]], seconds: NDArray[np.float64]) -> None:
+def _label(axes: Any, heads: Sequence[HeadResult], seconds: NDArray[np.float64]) -> None:
     """Names above the panel, each with a thin line down to its head."""
     left, right = np.log(axes.get_xlim())
     at = (np.log(seconds) - left) / (right - left)
     top = np.maximum(_of(heads, "val", "high"), _of(heads, "test", "high"))
     for head, x, name_x, y in zip(heads, seconds, spread(at, LABEL_GAP, 0, 1), top, strict=True):
         axes.annotate(
-            head["name"],
+            head.name,
             xy=(x, y),
             xytext=(name_x, 1.04),
             textcoords="axes fraction",

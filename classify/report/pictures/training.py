@@ -1,9 +1,11 @@
 """How each head came to be: epochs, rounds, a path of penalties, growing shares of train."""
 
+from collections.abc import Sequence
 from itertools import groupby
-from operator import itemgetter
+from operator import attrgetter
 from typing import Any
 
+from classify.report.results import CurvePoint, HeadResult
 from classify.report.svg import (
     CYCLE,
     MARKERS,
@@ -26,23 +28,23 @@ PATHS = {"C": "C", "alpha": "penalty alpha", "neighbors": "neighbours"}
 SHARES = (("top1", "top-1"), ("top5", "top-5"))
 
 
-def histories(heads: list[dict[str, Any]]) -> list[Picture]:
+def histories(heads: Sequence[HeadResult]) -> list[Picture]:
     """A picture for each curve that the heads left behind."""
     return [drawn for head in heads for drawn in _of(head)]
 
 
-def learning_curves(points: list[dict[str, Any]]) -> Picture:
+def learning_curves(points: Sequence[CurvePoint]) -> Picture:
     """Val accuracy of each head by the number of images that it was trained on."""
-    ordered = sorted(points, key=lambda point: (point["head"], point["n_images"]))
-    groups = [(name, list(group)) for name, group in groupby(ordered, key=itemgetter("head"))]
-    groups.sort(key=lambda group: -float(group[1][-1]["top1"]["value"]))
+    ordered = sorted(points, key=lambda point: (point.head, point.n_images))
+    groups = [(name, list(group)) for name, group in groupby(ordered, key=attrgetter("head"))]
+    groups.sort(key=lambda group: -float(group[1][-1].top1.value))
     with drawing():
         drawn, axes = figure(3.6 + 0.1 * len(groups))
         axes.set(xscale="log", xlabel="images in train", ylabel="top-1 on val")
         for number, (name, group) in enumerate(groups):
-            color, n_images = CYCLE[number % len(CYCLE)], [point["n_images"] for point in group]
+            color, n_images = CYCLE[number % len(CYCLE)], [point.n_images for point in group]
             low, value, high = (
-                [point["top1"][key] for point in group] for key in ("low", "value", "high")
+                [getattr(point.top1, key) for point in group] for key in ("low", "value", "high")
             )
             marker = MARKERS[number % len(MARKERS)]
             axes.plot(n_images, value, marker=marker, color=color, label=short(name))
@@ -60,8 +62,8 @@ def learning_curves(points: list[dict[str, Any]]) -> Picture:
         )
 
 
-def _of(head: dict[str, Any]) -> list[Picture]:
-    history = head["history"]
+def _of(head: HeadResult) -> list[Picture]:
+    history = head.history
     if "train_loss" in history:
         return [_losses(head), _accuracies(head)]
     for key, label in PATHS.items():
@@ -70,8 +72,8 @@ def _of(head: dict[str, Any]) -> list[Picture]:
     return [_rounds(head)] if "val_log_loss" in history else []
 
 
-def _losses(head: dict[str, Any]) -> Picture:
-    history, name = head["history"], head["name"]
+def _losses(head: HeadResult) -> Picture:
+    history, name = head.history, head.name
     with drawing():
         drawn, axes = plot(3.2)
         axes.set(xlabel="epoch", ylabel="log loss")
@@ -90,8 +92,8 @@ def _losses(head: dict[str, Any]) -> Picture:
         )
 
 
-def _accuracies(head: dict[str, Any]) -> Picture:
-    history, name = head["history"], head["name"]
+def _accuracies(head: HeadResult) -> Picture:
+    history, name = head.history, head.name
     with drawing():
         drawn, axes = plot(3.2)
         axes.set(xlabel="epoch", ylabel="accuracy")
@@ -113,8 +115,8 @@ def _accuracies(head: dict[str, Any]) -> Picture:
         )
 
 
-def _path(head: dict[str, Any], key: str, label: str) -> Picture:
-    history, name = head["history"], head["name"]
+def _path(head: HeadResult, key: str, label: str) -> Picture:
+    history, name = head.history, head.name
     with drawing():
         drawn, axes = plot(3.2)
         axes.set(xscale="log", xlabel=label, ylabel="log loss on val")
@@ -122,17 +124,17 @@ def _path(head: dict[str, Any], key: str, label: str) -> Picture:
             history[key][: len(history["val_log_loss"])], history["val_log_loss"], "o-", color=VAL
         )
         log_axis(axes.xaxis)
-        axes.axvline(head["chosen"][key], color=TEST, linestyle="--", linewidth=1.2)
+        axes.axvline(head.chosen[key], color=TEST, linestyle="--", linewidth=1.2)
         return picture(
             f"{_slug(name)}-path",
             drawn,
-            f"Log loss of {name} on val by {label}; {head['chosen'][key]:g} was chosen.",
+            f"Log loss of {name} on val by {label}; {head.chosen[key]:g} was chosen.",
             f"{name}: log loss on val by {label}. Dashed: the one chosen.",
         )
 
 
-def _rounds(head: dict[str, Any]) -> Picture:
-    history, name = head["history"], head["name"]
+def _rounds(head: HeadResult) -> Picture:
+    history, name = head.history, head.name
     with drawing():
         drawn, axes = plot(3.2)
         axes.set(xlabel="round", ylabel="log loss")
@@ -149,16 +151,16 @@ def _rounds(head: dict[str, Any]) -> Picture:
         )
 
 
-def _epochs(head: dict[str, Any], values: list[float]) -> range:
+def _epochs(head: HeadResult, values: Sequence[float]) -> range:
     """Epochs of some values: fine-tuning is measured on val before its first, as epoch 0."""
-    first = 0 if len(values) > len(head["history"]["train_loss"]) else 1
+    first = 0 if len(values) > len(head.history["train_loss"]) else 1
     return range(first, first + len(values))
 
 
-def _mark_chosen(axes: Any, head: dict[str, Any]) -> None:
+def _mark_chosen(axes: Any, head: HeadResult) -> None:
     for key in ("epochs", "epoch", "rounds"):
-        if key in head["chosen"]:
-            axes.axvline(head["chosen"][key], color=TEST, linestyle="--", linewidth=1.2)
+        if key in head.chosen:
+            axes.axvline(head.chosen[key], color=TEST, linestyle="--", linewidth=1.2)
     axes.xaxis.get_major_locator().set_params(integer=True)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from classify.report.sentences import describe_quality, describe_studies
+from classify.report.words import describe_quality, describe_studies
 from classify.report.table import banner, differences, rows, verdict
 from classify.report.text import as_markdown, as_text
 from classify.report.write import write_report

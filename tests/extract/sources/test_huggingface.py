@@ -14,7 +14,7 @@ import pytest
 from cache.format import Rejected
 from cache.reader import FeatureFile
 from classify.labelled_files import images_of
-from classify.report.thumbnails import Thumbnails
+from classify.report.photographs import Thumbnails
 from extract.dataset import find_images
 from extract.errors import DataError, UnusableImageError
 from extract.settings import ExtractSettings

@@ -17,7 +17,7 @@ from cache.fingerprint import Identity
 from cache.format import SPLITS, Table, group_number
 from cache.reader import FeatureFile
 from classify.labelled_files import images_of
-from classify.report.thumbnails import Thumbnails
+from classify.report.photographs import Thumbnails
 from extract.errors import DataError, UnusableImageError
 from extract.plan import plan_table
 from extract.settings import ExtractSettings

@@ -7,7 +7,7 @@ import pytest
 
 from cache import cli
 from cache.reader import FeatureFile
-from classify.report.thumbnails import Thumbnails
+from classify.report.photographs import Thumbnails
 from extract import backbones, stage, stream
 from extract.__main__ import main
 from extract.errors import DataError

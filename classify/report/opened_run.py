@@ -1,4 +1,4 @@
-"""What a report is made from: features, what was trained on them, and one head to look at."""
+"""A run, opened for a report: its features, what was trained on them, and one head to look at."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -7,16 +7,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cache.format import SPLITS
 from cache.reader import FeatureFile
 from classify.errors import RunError
 from classify.labelled_files import images_of
 from classify.metrics import confusion_matrix
+from classify.report.results import ImageRow
 from classify.run import Run, Trained, rank
-from extract.sources import source as sources
+from extract.sources.source import Source
 
 
 @dataclass(frozen=True)
-class Source:
+class OpenedRun:
     """A run, opened for a report.
 
     Attributes
@@ -38,7 +40,7 @@ class Source:
     features: FeatureFile
     ranked: list[Trained]
     shown: Trained
-    images: sources.Source
+    images: Source
     command: str
 
     @cached_property
@@ -52,10 +54,16 @@ class Source:
         proba = self.shown.test
         return confusion_matrix(self.y_test, proba.argmax(axis=1), proba.shape[1])
 
+    def image(self, row: int) -> ImageRow:
+        """An image of the feature file by its row."""
+        table = self.features.table
+        label = table.labels[row]
+        return ImageRow(int(row), table.paths[row], SPLITS[table.splits[row]], table.classes[label])
 
-def open_source(
+
+def open_run(
     run: Run, features: FeatureFile, head: str | None, data: str | Path | None, command: str
-) -> Source:
+) -> OpenedRun:
     """Find what was trained in a run.
 
     Parameters
@@ -82,4 +90,4 @@ def open_source(
             f"'make heads HEADS={head}'."
         )
     shown = by_name[head] if head is not None else ranked[0]
-    return Source(run, features, ranked, shown, images_of(features, data), command)
+    return OpenedRun(run, features, ranked, shown, images_of(features, data), command)

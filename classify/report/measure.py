@@ -1,0 +1,211 @@
+"""Measure a run: every head on val and on test, the mistakes of one head, duplicates, suspects."""
+
+import platform
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cache.format import SPLITS, count_splits
+from cache.reader import FeatureFile
+from cache.versions import installed_version
+from classify.compare import compare
+from classify.folds import FOLDS_FILE, held_out_proba
+from classify.inspection.confusions import most_confused
+from classify.inspection.duplicates import Duplicates
+from classify.inspection.reliability import before_temperature, reliability
+from classify.inspection.suspects import find_suspects, has_cleanlab
+from classify.learning_curve import CURVE_FILE
+from classify.metrics import calibration_error, evaluate, per_class
+from classify.report.commands import commands
+from classify.report.opened_run import OpenedRun
+from classify.report.results import (
+    SCHEMA_VERSION,
+    Bins,
+    Calibration,
+    ClassCounts,
+    ConfusedPair,
+    CurvePoint,
+    Difference,
+    DuplicatePair,
+    DuplicatesFound,
+    Features,
+    FoldPoint,
+    HeadResult,
+    Results,
+    Suspect,
+    SuspectsFound,
+)
+from classify.run import Trained
+from classify.studies import read_study
+
+LIBRARIES = ("headbench", "numpy", "scikit-learn", "lightgbm", "keras", "tensorflow")
+N_CONFUSIONS = 20
+# Of these the most similar and the most suspicious are listed; their number is always given.
+N_PAIRS, N_SUSPECTS = 200, 200
+NOT_SEARCHED = DuplicatesFound(0, 0, None, ())
+
+
+def measure(opened: OpenedRun) -> Results:
+    """Measure everything that was trained in a run: all on val, then once on test.
+
+    Duplicates take the longest to find. They are added later, by `with_duplicates`.
+
+    Raises
+    ------
+    FeatureFileError
+    RunError
+        If the probabilities of cross-validation are damaged.
+    """
+    features, ranked = opened.features, opened.ranked
+    y = {split: features.labels(split) for split in SPLITS[1:]}
+    return Results(
+        schema_version=SCHEMA_VERSION,
+        name=opened.run.name,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        versions={
+            "python": platform.python_version(),
+            **{library: installed_version(library) for library in LIBRARIES},
+        },
+        commands=commands(opened),
+        features=_features(features),
+        best=ranked[0].record.name,
+        heads=[_head(each, y) for each in ranked],
+        comparisons=_differences(ranked, y["test"]),
+        learning_curve=_curve(opened),
+        folds=_folds(opened),
+        shown=opened.shown.record.name,
+        confusions=_confusions(opened),
+        reliability=_calibration(opened),
+        duplicates=NOT_SEARCHED,
+        suspects=_suspects(opened),
+    )
+
+
+def _features(features: FeatureFile) -> Features:
+    table = features.table
+    return Features(
+        identity=features.identity,
+        fingerprint=features.identity.fingerprint,
+        has_random_weights=features.identity.has_random_weights,
+        weights=features.config.weights,
+        data=dict(features.config.data),
+        dim=features.dim,
+        n_images=features.n_images,
+        splits=count_splits(table.splits),
+        classes=[
+            ClassCounts(name, **count_splits(table.splits[table.labels == label]))
+            for label, name in enumerate(features.classes)
+        ],
+        rejected=table.rejected,
+    )
+
+
+def _head(trained: Trained, y: dict[str, Any]) -> HeadResult:
+    record = trained.record
+    return HeadResult(
+        name=record.name,
+        fit_seconds=record.fit_seconds,
+        predict_seconds=record.predict_seconds,
+        seed=record.seed,
+        chosen=record.chosen,
+        settings=record.settings,
+        history=record.history,
+        calibration=record.calibration,
+        is_refit=record.is_refit,
+        n_bytes=trained.n_bytes,
+        val=evaluate(y["val"], trained.val),
+        test=evaluate(y["test"], trained.test),
+        classes=per_class(y["test"], trained.test.argmax(axis=1), trained.test.shape[1]),
+    )
+
+
+def _differences(ranked: list[Trained], y: Any) -> list[Difference]:
+    pairs = compare(y, {each.record.name: each.test for each in ranked})
+    return [Difference(**pair._asdict(), is_seen=pair.is_seen) for pair in pairs]
+
+
+def _curve(opened: OpenedRun) -> list[CurvePoint]:
+    points = read_study(opened.run.folder / CURVE_FILE, opened.features)
+    return [CurvePoint(**point["key"], **point["result"]) for point in points]
+
+
+def _folds(opened: OpenedRun) -> list[FoldPoint]:
+    points = read_study(opened.run.folder / FOLDS_FILE, opened.features)
+    # Without the name of the file of probabilities: a reader of the results may not have it.
+    return [
+        FoldPoint(
+            **point["key"], **{name: point["result"][name] for name in ("n_right", "n_images")}
+        )
+        for point in points
+    ]
+
+
+def _confusions(opened: OpenedRun) -> list[ConfusedPair]:
+    classes = opened.features.classes
+    return [
+        ConfusedPair(classes[each.true], classes[each.given], each.n, each.n_true)
+        for each in most_confused(opened.confusion, N_CONFUSIONS)
+    ]
+
+
+def _calibration(opened: OpenedRun) -> Calibration:
+    """Bins on test, and the calibration error, before and after the temperature."""
+    y, after = opened.y_test, opened.shown.test
+    temperature = opened.shown.record.calibration.get("temperature")
+    before = None if temperature is None else before_temperature(after, temperature)
+    return Calibration(temperature, None if before is None else _bins(y, before), _bins(y, after))
+
+
+def _bins(y: NDArray[np.int32], proba: NDArray[np.floating]) -> Bins:
+    return Bins(calibration_error(y, proba), *(each.tolist() for each in reliability(y, proba)))
+
+
+def with_duplicates(results: Results, opened: OpenedRun, found: Duplicates) -> Results:
+    """The same results with the duplicates that were found in the same features."""
+    pairs = [
+        DuplicatePair(
+            opened.image(pair.first),
+            opened.image(pair.second),
+            pair.similarity,
+            pair.is_exact,
+        )
+        for pair in found.pairs[:N_PAIRS]
+    ]
+    all_found = DuplicatesFound(found.n_pairs, found.n_exact, found.threshold, pairs)
+    return replace(results, duplicates=all_found)
+
+
+def _suspects(opened: OpenedRun) -> SuspectsFound | None:
+    if not has_cleanlab():
+        return None
+    rows, proba, head = _held_out(opened)
+    labels = opened.features.table.labels[rows]
+    found = find_suspects(labels, proba)
+    classes = opened.features.classes
+    images = [
+        Suspect(
+            **vars(opened.image(rows[index])),
+            probability=float(proba[index, labels[index]]),
+            looks_like=classes[proba[index].argmax()],
+            its_probability=float(proba[index].max()),
+        )
+        for index in found[:N_SUSPECTS]
+    ]
+    return SuspectsFound(head, len(rows), len(found), images)
+
+
+def _held_out(opened: OpenedRun) -> tuple[NDArray[np.intp], NDArray[np.float32], str]:
+    """Rows and probabilities by a head that was not fitted on them, and its name.
+
+    Those of test always; those of train and val where cross-validation left them.
+    """
+    folder, features = opened.run.folder, opened.features
+    for trained in (opened.shown, *opened.ranked):
+        folds = held_out_proba(folder, features, trained.record.name)
+        if folds is not None:
+            rows = np.concatenate([folds.rows, features.rows("test")])
+            return rows, np.concatenate([folds.proba, trained.test]), trained.record.name
+    return features.rows("test"), opened.shown.test, opened.shown.record.name

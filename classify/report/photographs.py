@@ -1,0 +1,264 @@
+"""Which photographs the page shows, and their thumbnails."""
+
+import base64
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from cache.reader import FeatureFile
+from classify.labelled_files import why_absent
+from classify.report.opened_run import OpenedRun
+from classify.report.results import ConfusedPair, DuplicatesFound, SuspectsFound, as_json
+from extract.errors import DataError, UnusableImageError
+from extract.read import ImageFile
+from extract.sources.source import Source
+from extract.stopwatch import Stopwatch
+from extract.stream import N_AHEAD, N_THREADS, DecodedImage, decode_file, decoded_images
+from extract.threads import map_ahead
+
+# WebP: at this size a JPEG is half header.
+FORMAT, QUALITY = "webp", 60
+N_CARDS = 24
+N_GALLERY_PAIRS, N_OF_PAIR = 6, 6
+N_TOP = 5
+
+
+class Thumbnails:
+    """The middle of each image, as the network sees it; and why one cannot be shown.
+
+    Parameters
+    ----------
+    features : FeatureFile
+    images : Source
+        The folder of images.
+
+    Attributes
+    ----------
+    missing : dict of int to str
+        By row of the file: why there is no picture of it.
+    """
+
+    def __init__(self, features: FeatureFile, images: Source) -> None:
+        self.images = images
+        self.missing: dict[int, str] = {}
+        self.n_asked = 0
+        self._paths = features.table.paths
+        self._contents = features.table.contents()
+
+    def make(self, rows: Iterable[int], size_px: int) -> dict[int, str]:
+        """Thumbnails of some rows of the file, as ``data:`` addresses.
+
+        Parameters
+        ----------
+        rows : iterable of int
+        size_px : int
+            Height and width.
+
+        Returns
+        -------
+        dict of int to str
+            Without those that cannot be shown. An image whose bytes are no longer those that were
+            extracted is not shown: it may be another picture.
+        """
+        wanted = sorted(set(rows))
+        self.n_asked += len(wanted)
+        files = {row: self._file(row) for row in wanted}
+        there = [row for row, file in files.items() if file is not None]
+
+        def note(index: int, reason: UnusableImageError) -> None:
+            self.missing[there[index]] = str(reason)
+
+        found = decoded_images(
+            [file for file in files.values() if file is not None], size_px, note, Stopwatch()
+        )
+        # Side by side, as they are decoded: writing one takes a third as long as reading it.
+        addresses = map_ahead(_address, found, N_THREADS, N_AHEAD)
+        try:
+            return {there[row]: address for row, address in addresses}
+        except DataError as error:  # a store far away does not answer: the report does without
+            self.missing = dict.fromkeys(there, str(error).rstrip(".")) | self.missing
+            return {}
+
+    @property
+    def note(self) -> str:
+        """What is missing, in a sentence; empty if nothing is."""
+        if not self.missing:
+            return ""
+        if not self.images.is_there:
+            return f"No pictures: {why_absent(self.images)}"
+        row, reason = next(iter(self.missing.items()))
+        return (
+            f"{len(self.missing)} of {self.n_asked} pictures cannot be shown, such as "
+            f"{self._paths[row]}: {reason}."
+        )
+
+    def _file(self, row: int) -> ImageFile | None:
+        try:
+            return self.images.file(self._paths[row], self._contents[row])
+        except DataError as error:
+            self.missing[row] = str(error)
+            return None
+
+
+def encode(image: NDArray[np.uint8]) -> bytes:
+    """A picture as a file of `FORMAT`, of uint8 (height, width, 3), RGB, 0-255."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, FORMAT, quality=QUALITY)
+    return buffer.getvalue()
+
+
+def thumbnail(path: Path, size_px: int) -> str:
+    """The middle of one image file as a ``data:`` address, or why it cannot be shown."""
+    found = decode_file(ImageFile(path), size_px, Stopwatch())
+    return str(found) if isinstance(found, UnusableImageError) else _as_address(found)
+
+
+def _address(decoded: DecodedImage) -> tuple[int, str]:
+    return decoded.row, _as_address(decoded.image)
+
+
+def _as_address(image: NDArray[np.uint8]) -> str:
+    return f"data:image/{FORMAT};base64,{base64.b64encode(encode(image)).decode()}"
+
+
+class Card(NamedTuple):
+    """One image of a gallery.
+
+    Attributes
+    ----------
+    row : int
+        Of the feature file.
+    caption : tuple of str
+        What stands below it, a line each.
+    """
+
+    row: int
+    caption: tuple[str, ...]
+
+
+class Gallery(NamedTuple):
+    """Some images with a heading."""
+
+    title: str
+    note: str
+    cards: list[Card]
+
+
+class Galleries(NamedTuple):
+    """Images that a head classifies wrongly, and those it barely classifies correctly."""
+
+    confident: Gallery
+    pairs: list[Gallery]
+    barely_correct: Gallery
+
+    @property
+    def cards(self) -> list[Card]:
+        """Of all of them."""
+        return [
+            card
+            for each in (self.confident, *self.pairs, self.barely_correct)
+            for card in each.cards
+        ]
+
+
+def mistake_galleries(opened: OpenedRun, confusions: Sequence[ConfusedPair]) -> Galleries:
+    """The most confident mistakes, the most confused pairs, the least confident correct ones."""
+    y, proba = opened.y_test, opened.shown.test
+    given, confidence = proba.argmax(axis=1), proba.max(axis=1)
+    wrong, correct = np.flatnonzero(given != y), np.flatnonzero(given == y)
+    # A pair confused once shows no pattern: it is among the mistakes above.
+    often = [each for each in confusions if each.n > 1]
+    return Galleries(
+        Gallery(
+            "Most confident mistakes",
+            "High probability for a wrong class: look for wrong labels, and for photographs that "
+            "show two things.",
+            _cards(opened, wrong[np.argsort(-confidence[wrong], kind="stable")][:N_CARDS]),
+        ),
+        [_pair(opened, each) for each in often[:N_GALLERY_PAIRS]],
+        Gallery(
+            "Least confident correct ones",
+            "Correct with a low probability: more photographs like these would help the most.",
+            _cards(opened, correct[np.argsort(confidence[correct], kind="stable")][:N_CARDS]),
+        ),
+    )
+
+
+def suspect_cards(suspects: SuspectsFound) -> list[Card]:
+    """Images that look mislabelled, the most suspicious first."""
+    return [
+        Card(
+            each.row,
+            (
+                f"labelled {each.class_} ({each.probability:.2f})",
+                f"looks like {each.looks_like} ({each.its_probability:.2f})",
+                each.split,
+            ),
+        )
+        for each in suspects.images[:N_CARDS]
+    ]
+
+
+def duplicate_cards(duplicates: DuplicatesFound) -> list[Card]:
+    """Pairs of duplicates, the two of a pair side by side."""
+    return [
+        Card(
+            each.row,
+            (
+                f"{each.class_}, {each.split}",
+                "same file" if pair.is_exact else f"similarity {pair.similarity:.3f}",
+            ),
+        )
+        for pair in duplicates.pairs[: N_CARDS // 2]
+        for each in (pair.first, pair.second)
+    ]
+
+
+def details(opened: OpenedRun, rows: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """Path, truth and, for images of test, the five most probable classes of some rows."""
+    in_test = {int(row): index for index, row in enumerate(opened.features.rows("test"))}
+    return {
+        row: {
+            **as_json(opened.image(row)),
+            "top": _top(opened, in_test[row]) if row in in_test else None,
+        }
+        for row in sorted(set(rows))
+    }
+
+
+def _pair(opened: OpenedRun, confusion: ConfusedPair) -> Gallery:
+    true, given = (
+        opened.features.classes.index(name) for name in (confusion.true, confusion.given)
+    )
+    proba = opened.shown.test
+    both = np.flatnonzero((opened.y_test == true) & (proba.argmax(axis=1) == given))
+    ordered = both[np.argsort(-proba[both, given], kind="stable")]
+    return Gallery(
+        f"{confusion.true} taken for {confusion.given}",
+        f"{confusion.n} of {confusion.of} images.",
+        _cards(opened, ordered[:N_OF_PAIR]),
+    )
+
+
+def _cards(opened: OpenedRun, indices: NDArray[np.intp]) -> list[Card]:
+    rows = opened.features.rows("test")
+    return [Card(int(rows[index]), _caption(opened, index)) for index in indices]
+
+
+def _caption(opened: OpenedRun, index: int) -> tuple[str, ...]:
+    classes, y, proba = opened.features.classes, opened.y_test[index], opened.shown.test[index]
+    given, probability = proba.argmax(), f"({proba.max():.2f})"
+    if given == y:
+        return (f"{classes[y]} {probability}",)
+    return (f"true: {classes[y]}", f"given: {classes[given]} {probability}")
+
+
+def _top(opened: OpenedRun, index: int) -> list[tuple[str, float]]:
+    proba = opened.shown.test[index]
+    best = np.argsort(-proba, kind="stable")[:N_TOP]
+    return [(opened.features.classes[label], round(float(proba[label]), 4)) for label in best]
