@@ -9,12 +9,12 @@ from tqdm import tqdm
 from cache import cli
 from cache.reader import FeatureFile
 from classify.commands.options import Commands, add_run
-from classify.folds import cross_validate
 from classify.heads.registry import HEADS, VOTE
-from classify.learning_curve import learning_curve
 from classify.report.sentences import describe_curve, describe_folds
 from classify.run import Run
 from classify.settings import DEFAULT_SEED, STREAM, TrainSettings, combine, configured_heads
+from classify.studies.folds import cross_validate
+from classify.studies.learning_curve import learning_curve
 from classify.train import train_heads
 from extract.options import add_machine_options, machines_of
 

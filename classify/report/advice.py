@@ -5,9 +5,9 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-from classify.bootstrap import Estimate
-from classify.learning_curve import gain_of_doubling
+from classify.intervals import Estimate
 from classify.run import is_finetuned
+from classify.studies.learning_curve import gain_of_doubling
 from classify.wording import count, points
 
 IMAGENET = "imagenet"

@@ -6,13 +6,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.format import SPLITS
-from classify.folds import held_out_proba
-from classify.inspection.confusions import most_confused
-from classify.inspection.duplicates import Duplicates
-from classify.inspection.reliability import before_temperature, reliability
-from classify.inspection.suspects import find_suspects, has_cleanlab
+from classify.inspection.mistakes import (
+    before_temperature,
+    find_suspects,
+    has_cleanlab,
+    most_confused,
+    reliability,
+)
+from classify.inspection.near_duplicates import Duplicates
 from classify.metrics import calibration_error
 from classify.report.source import Source
+from classify.studies.folds import held_out_proba
 
 N_CONFUSIONS = 20
 # Of these the most alike and the most suspicious are listed; their number is always given.

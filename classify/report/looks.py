@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from classify.bootstrap import Estimate
+from classify.intervals import Estimate
 from classify.report.drawings import Drawings
 from classify.report.gallery import (
     Card,

@@ -13,15 +13,15 @@ from cache.fingerprint import Identity
 from cache.format import SPLITS, count_splits
 from cache.reader import FeatureFile
 from cache.versions import installed_version
-from classify.compare import compare
-from classify.folds import FOLDS_FILE
-from classify.learning_curve import CURVE_FILE
+from classify.intervals import compare
 from classify.metrics import evaluate, per_class
 from classify.report.commands import commands
 from classify.report.findings import find_mistakes
 from classify.report.source import Source
 from classify.run import Trained
-from classify.studies import read_study
+from classify.studies.folds import FOLDS_FILE
+from classify.studies.learning_curve import CURVE_FILE
+from classify.studies.study import read_study
 
 SCHEMA_VERSION = 3
 PROBA = "proba_file"

@@ -4,9 +4,9 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-from classify.bootstrap import Estimate
-from classify.folds import overall
-from classify.learning_curve import gain_of_doubling
+from classify.intervals import Estimate
+from classify.studies.folds import overall
+from classify.studies.learning_curve import gain_of_doubling
 from classify.wording import count, percent, points
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from cache.format import describe_counts
-from classify.bootstrap import Estimate
+from classify.intervals import Estimate
 from classify.report.results import identity_of
 from classify.wording import (
     describe_choice,

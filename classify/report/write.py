@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from cache.reader import FeatureFile
-from classify.inspection.duplicates import find_duplicates
 from classify.inspection.embedding_map import embedding_map, sample_rows
+from classify.inspection.near_duplicates import find_duplicates
 from classify.report.advice import advice
 from classify.report.drawings import Drawings, draw
 from classify.report.findings import find_in_data

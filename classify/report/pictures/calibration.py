@@ -1,6 +1,6 @@
 """The reliability diagram."""
 
-from classify.inspection.reliability import Reliability
+from classify.inspection.mistakes import Reliability
 from classify.report.svg import CYCLE, SOFT, TEST, Picture, drawing, figure, percent_axis, picture
 
 

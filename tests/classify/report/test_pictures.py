@@ -3,7 +3,7 @@ import re
 import numpy as np
 import pytest
 
-from classify.bootstrap import wilson
+from classify.intervals import wilson
 from classify.report.pictures.data import class_balance, map_picture
 from classify.report.pictures.errors import confusion_picture
 from classify.report.pictures.heads import spread, two_runs

@@ -5,13 +5,13 @@ import pytest
 
 from cache.reader import FeatureFile
 from classify.errors import RunError
-from classify.folds import cross_validate
 from classify.heads.registry import create_head
-from classify.learning_curve import learning_curve
 from classify.metrics import evaluate
 from classify.report.results import SCHEMA_VERSION
 from classify.report.write import write_report
 from classify.run import Run
+from classify.studies.folds import cross_validate
+from classify.studies.learning_curve import learning_curve
 from classify.train import train_heads
 from tests.classify.report.conftest import HOSTILE, HOSTILE_FILE
 from tests.conftest import ROOT
