@@ -1,11 +1,21 @@
-"""Arrays on disk, never with a pickle."""
+"""Arrays on disk, never with a pickle; and how much memory is free for those that are read."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 from numpy.typing import NDArray
+
+GROUPS = Path("/sys/fs/cgroup")
+# The groups of this process, a line each: number:controllers:path
+MEMBERSHIP = Path("/proc/self/cgroup")
+# Limit, usage, and the part of it that is given up where memory is short: files read long ago.
+NAMES = (
+    ("memory.max", "memory.current", "inactive_file"),
+    ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+)
 
 
 def save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -20,3 +30,57 @@ def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
     # Opened here, because NumPy leaves a damaged file open.
     with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         return dict(arrays)
+
+
+def free_memory(groups: Path = GROUPS, membership: Path = MEMBERSHIP) -> int:
+    """Bytes that may still be used before this process is killed, or memory is swapped.
+
+    Parameters
+    ----------
+    groups : Path
+        Where control groups are mounted; those of version 1 in its folder ``memory``.
+    membership : Path
+        Which of them this process is in.
+    """
+    within = [
+        free
+        for folder in _folders(groups, membership)
+        for names in NAMES
+        if (free := _free(folder, *names)) is not None
+    ]
+    return min([int(psutil.virtual_memory().available), *within])
+
+
+def _folders(groups: Path, membership: Path) -> Iterator[Path]:
+    """Those of the groups that this process is in, and of all around them: each may have a limit.
+
+    A container may see its own group alone, as the root of all, and be told its path outside.
+    """
+    try:
+        lines = membership.read_text("utf-8").splitlines()
+    except OSError:
+        lines = ["0::/", "1:memory:/"]
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        parts = [part for part in path.split("/") if part not in ("", "..")]
+        root = groups / "memory" if controllers else groups
+        yield from (root.joinpath(*parts[:depth]) for depth in range(len(parts) + 1))
+
+
+def _free(folder: Path, limit: str, usage: str, inactive: str) -> int | None:
+    """Bytes that a group leaves; None where it has no limit, or its files do not say."""
+    try:
+        most, used = (int((folder / name).read_text("utf-8")) for name in (limit, usage))
+    except (OSError, ValueError):  # no such group, or "max"
+        return None
+    return max(0, most - used + _given_up(folder / "memory.stat", inactive))
+
+
+def _given_up(path: Path, inactive: str) -> int:
+    try:
+        rows = map(str.split, path.read_text("utf-8").splitlines())
+        return next((int(value) for name, value in rows if name == inactive), 0)
+    except (OSError, ValueError):
+        return 0

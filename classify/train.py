@@ -6,12 +6,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
+from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cache.format import SPLITS, count_splits, describe_counts
 from cache.reader import FeatureFile
+from classify.arrays import free_memory
 from classify.errors import RunError
 from classify.heads.blocks import BLOCK_ROWS
 from classify.heads.head import Head
@@ -19,17 +21,17 @@ from classify.heads.registry import NO_VOTE, VOTE, load_trained_head
 from classify.heads.stored import StoredRows, embedding_blocks
 from classify.heads.temperature import sharpen
 from classify.heads.vote import Vote
-from classify.memory import free_memory
 from classify.metrics import accuracy
 from classify.run import Record, Run, Trained, saving
 from classify.settings import ALWAYS, NEVER, TrainSettings, configured_heads
-from classify.timing import predict_seconds
 from classify.wording import describe_choice, percent
 from extract.keras_runtime import load_keras
 from extract.machines import DASK
 
 # Of the free memory: what the embeddings of train and val may take. Heads need some besides.
 MEMORY_SHARE = 0.6
+# Calls of a head that are timed.
+N_CALLS = 3
 
 Split = tuple[NDArray[np.float32], NDArray[np.int32]]
 
@@ -318,3 +320,23 @@ def _digest(record: Record) -> str:
     """Of everything that a trained head is known to be, however it was asked for."""
     text = json.dumps(asdict(replace(record, command="")), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def predict_seconds(head: Head, X: NDArray[np.float32]) -> float:
+    """Seconds per image of `predict_proba`: the median of 3 calls after one to warm up.
+
+    Parameters
+    ----------
+    head : Head
+        Fitted. A vote asks each of its members.
+    X : float32 (n_images, dim)
+        Embeddings of at least one image, in memory.
+    """
+    head.predict_proba(X)
+    return median(_seconds(head, X) for _ in range(N_CALLS)) / len(X)
+
+
+def _seconds(head: Head, X: NDArray[np.float32]) -> float:
+    started = time.perf_counter()
+    head.predict_proba(X)
+    return time.perf_counter() - started

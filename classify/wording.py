@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cache.fingerprint import Identity
-from classify.bootstrap import Estimate
+from classify.intervals import Estimate
 
 SMALLEST_P = 0.001
 MOST_NAMED = 5

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cache.reader import FeatureFile
-from classify.export.write import export_model
+from classify.export.export_model import export_model
 from classify.finetuning.settings import FinetuneSettings
 from classify.finetuning.stage import finetune
 from classify.run import Run

@@ -6,7 +6,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from classify.commands.options import Commands, add_data, add_run, add_weights
-from classify.export.write import FORMATS, export_model
+from classify.export.export_formats import FORMATS
+from classify.export.export_model import export_model
 from classify.run import Run
 
 

@@ -11,12 +11,9 @@ from cache import cli
 from cache.reader import FeatureFile
 from classify.commands.options import Commands, add_head, add_run, add_weights
 from classify.deployment.classifier import Classifier, open_classifier
-from classify.deployment.formats import FORMATS, Shape
-from classify.deployment.inputs import expand
-from classify.deployment.predict import Prediction, predict_files
-from classify.deployment.scores import Scores
-from classify.deployment.seen import seen_files
-from classify.deployment.truth import true_classes
+from classify.deployment.labelled import Scores, seen_files, true_classes
+from classify.deployment.predict import Prediction, expand, predict_files
+from classify.deployment.prediction_formats import FORMATS, Shape
 from classify.metrics import TOP_K
 from classify.run import Run
 from extract.options import add_runtime_options, runtime_of

@@ -6,10 +6,9 @@ from pathlib import Path
 from classify.commands.options import Commands, add_data, add_run
 from classify.report.table import as_text
 from classify.report.versus import as_text as versus_as_text
-from classify.report.versus import write_page
+from classify.report.versus import compare_runs, write_page
 from classify.report.write import PAGE, open_report, write_report
 from classify.run import Run
-from classify.versus import compare_runs
 
 
 def add(commands: Commands) -> None:

@@ -9,12 +9,12 @@ from tqdm import tqdm
 from cache import cli
 from cache.reader import FeatureFile
 from classify.commands.options import Commands, add_run
-from classify.folds import cross_validate
 from classify.heads.registry import HEADS, VOTE
-from classify.learning_curve import learning_curve
 from classify.report.words import describe_curve, describe_folds
 from classify.run import Run
 from classify.settings import DEFAULT_SEED, STREAM, TrainSettings, combine, configured_heads
+from classify.studies.folds import cross_validate
+from classify.studies.learning_curve import learning_curve
 from classify.train import train_heads
 from extract.options import add_machine_options, machines_of
 
@@ -64,13 +64,13 @@ def train(arguments: argparse.Namespace) -> int:
     n_jobs = arguments.jobs or os.cpu_count() or 1
     with FeatureFile(run.features_path) as features:
         if arguments.curve:
-            points = learning_curve(run.folder, features, alone, seed, n_jobs, tqdm.write)
-            tqdm.write(describe_curve(points))
+            curve = learning_curve(run.folder, features, alone, seed, n_jobs, tqdm.write)
+            tqdm.write(describe_curve(curve))
         if arguments.folds:
-            points = cross_validate(
+            folds = cross_validate(
                 run.folder, features, alone, arguments.folds, seed, n_jobs, tqdm.write
             )
-            tqdm.write(describe_folds(points))
+            tqdm.write(describe_folds(folds))
     return 0
 
 

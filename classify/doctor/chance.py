@@ -1,6 +1,6 @@
 """Is an accuracy that of a guess? Few images leave it open."""
 
-from classify.bootstrap import Estimate
+from classify.intervals import Estimate
 
 # Of the way from chance to all right: what may have gone so far cannot be called at chance, and
 # where images are few everything may.

@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from classify.bootstrap import Estimate, wilson
-from classify.compare import compare_right
+from classify.intervals import Estimate, compare_right, wilson
 
 
 class Renamed(NamedTuple):

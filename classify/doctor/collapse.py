@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from classify.bootstrap import wilson
+from classify.intervals import wilson
 
 
 def gives_one_class(

@@ -1,25 +1,22 @@
 """Does an export say what predict says? Looked at before it is put into its place."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cache.reader import FeatureFile
 from classify.deployment.classifier import open_classifier
 from classify.errors import RunError
+from classify.export.export_formats import FORMATS, Outputs, Sample
 from classify.export.exportable import Exportable, seen_by
-from classify.export.onnx_file import INPUT
 from classify.labelled_files import open_split
 from classify.run import Run
 from extract.backbones import embed_images, reopen_backbone
 from extract.decode import decode
 from extract.embedder import relative_difference
 from extract.errors import UnusableImageError
-from extract.keras_runtime import load_keras, load_tensorflow, quiet_stderr
+from extract.keras_runtime import quiet_stderr
 from extract.settings import FLOAT32, Runtime
 from extract.sources.source import Source
 from extract.stopwatch import Stopwatch
@@ -29,25 +26,6 @@ N_CHECKED = 8
 # Largest difference of a probability; of what trees look at, relative. Twice rounded to float16,
 # the same network was seen to differ by a few thousandths.
 TOLERANCE, FLOAT16_TOLERANCE = 1e-4, 2e-2
-
-Outputs = NDArray[np.float32]
-# Rows of the sample, and what came out for each.
-Result = tuple[list[int], Outputs]
-
-
-class Sample(NamedTuple):
-    """Some images of test.
-
-    Attributes
-    ----------
-    paths : list of Path
-    data : list of bytes
-    pixels : uint8 (n, size_px, size_px, 3)
-    """
-
-    paths: list[Path]
-    data: list[bytes]
-    pixels: NDArray[np.uint8]
 
 
 def draw_sample(features: FeatureFile, images: Source) -> Sample | None:
@@ -104,7 +82,7 @@ def check_export(
     for name, path in written.items():
         # Else TensorFlow says of each operation that its faster library has not, that it has not.
         with quiet_stderr():
-            results = list(_RUNNERS[name](exported, path, sample))
+            results = list(FORMATS[name].run(exported, path, sample))
         difference = max(compare(found, expected[rows]) for rows, found in results if len(rows))
         # NaN fails every comparison, so it is found to differ.
         if not difference <= tolerance:
@@ -137,41 +115,5 @@ def _expected(
     return seen_by(exported.trees, np.concatenate([each.embeddings for each in embedded]))
 
 
-def _by_saved_model(exported: Exportable, path: Path, sample: Sample) -> Iterator[Result]:
-    tf = load_tensorflow()
-    loaded = tf.saved_model.load(path)
-    by_pixels, by_file = (loaded.signatures[name] for name in ("pixels", "serving_default"))
-    everything = by_pixels(pixels=tf.constant(sample.pixels))[exported.output].numpy()
-    yield list(range(len(everything))), everything
-    rows, found = [], []
-    for row, data in enumerate(sample.data):
-        # Of a kind that TensorFlow does not read.
-        with suppress(tf.errors.InvalidArgumentError):
-            found.append(by_file(image_bytes=tf.constant([data]))[exported.output].numpy())
-            rows.append(row)
-    yield rows, np.concatenate([everything[:0], *found])
-
-
-def _by_keras(exported: Exportable, path: Path, sample: Sample) -> Iterator[Result]:  # noqa: ARG001, all runners'
-    network = load_keras().saving.load_model(path, safe_mode=True)
-    yield list(range(len(sample.pixels))), np.asarray(network(sample.pixels, training=False))
-
-
-def _by_onnx(exported: Exportable, path: Path, sample: Sample) -> Iterator[Result]:
-    # Imported here: optional.
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    (outputs,) = session.run([exported.output], {INPUT: sample.pixels})
-    yield list(range(len(outputs))), outputs
-
-
 def _quiet(_: str) -> None:
     """Predict says again what was said already."""
-
-
-_RUNNERS: dict[str, Callable[[Exportable, Path, Sample], Iterator[Result]]] = {
-    "saved_model": _by_saved_model,
-    "keras": _by_keras,
-    "onnx": _by_onnx,
-}

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.reader import FeatureFile
-from classify.compare import compare_right
 from classify.finetuning.settings import FinetuneSettings
 from classify.finetuning.tuning import Finetuning
+from classify.intervals import compare_right
 from classify.metrics import accuracy, mean_log_loss
 from classify.run import Record, Run, Trained
 from classify.wording import p_value, percent, points

@@ -13,11 +13,10 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from cache.reader import FeatureFile, are_finite, are_positive
-from classify.arrays import load_arrays, save_arrays
+from classify.arrays import free_memory, load_arrays, save_arrays
 from classify.heads.parameters import check_parameters
 from classify.heads.stored import Embeddings, StoredRows, embedding_blocks
 from classify.heads.temperature import fit_temperature, sharpen
-from classify.memory import free_memory
 from classify.metrics import calibration_error, log_losses
 from extract.machines import Machines, at_work
 

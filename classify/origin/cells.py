@@ -6,9 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from classify.bootstrap import Estimate, wilson
-from classify.compare import Comparison, compare_right, holm
 from classify.heads.head import Head
+from classify.intervals import Comparison, Estimate, compare_right, holm, wilson
 from classify.metrics import accuracy
 from classify.origin.extraction import BATCH, MOVING, STATISTICS, WRONG, Extraction, Variant
 from classify.settings import TrainSettings, configured_heads

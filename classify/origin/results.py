@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from cache.format import count_splits
 from cache.versions import installed_version
-from classify.bootstrap import Estimate, wilson
-from classify.compare import Comparison
+from classify.intervals import Comparison, Estimate, wilson
 from classify.metrics import accuracy
 from classify.origin.cells import Cell, most_predicted
 from classify.origin.epochs import Epoch

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from classify.bootstrap import Estimate
+from classify.intervals import Estimate
 from classify.origin.cells import ORIGIN, RIGHT
 from classify.origin.extraction import BATCH, MOVING, WRONG
 from classify.wording import percent, points

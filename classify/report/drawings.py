@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from classify.inspection.confusions import busiest_classes, similarity_order
 from classify.inspection.embedding_map import EmbeddingMap
+from classify.inspection.mistakes import busiest_classes, similarity_order
 from classify.report.opened_run import OpenedRun
 from classify.report.pictures.calibration import reliability_diagram
 from classify.report.pictures.data import class_balance, map_picture

@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 from cache.format import SPLITS, count_splits
 from cache.reader import FeatureFile
 from cache.versions import installed_version
-from classify.compare import compare
-from classify.folds import FOLDS_FILE, held_out_proba
-from classify.inspection.confusions import most_confused
-from classify.inspection.duplicates import Duplicates
-from classify.inspection.reliability import before_temperature, reliability
-from classify.inspection.suspects import find_suspects, has_cleanlab
-from classify.learning_curve import CURVE_FILE
+from classify.inspection.mistakes import (
+    before_temperature,
+    find_suspects,
+    has_cleanlab,
+    most_confused,
+    reliability,
+)
+from classify.inspection.near_duplicates import Duplicates
+from classify.intervals import compare
 from classify.metrics import calibration_error, evaluate, per_class
 from classify.report.commands import commands
 from classify.report.opened_run import OpenedRun
@@ -27,19 +29,20 @@ from classify.report.results import (
     Calibration,
     ClassCounts,
     ConfusedPair,
-    CurvePoint,
     Difference,
     DuplicatePair,
     DuplicatesFound,
     Features,
-    FoldPoint,
     HeadResult,
+    RejectedFile,
     Results,
     Suspect,
     SuspectsFound,
+    json_fields,
 )
 from classify.run import Trained
-from classify.studies import read_study
+from classify.studies.folds import FoldPoint, held_out_proba, read_folds
+from classify.studies.learning_curve import read_curve
 
 LIBRARIES = ("headbench", "numpy", "scikit-learn", "lightgbm", "keras", "tensorflow")
 N_CONFUSIONS = 20
@@ -74,7 +77,7 @@ def measure(opened: OpenedRun) -> Results:
         best=ranked[0].record.name,
         heads=[_head(each, y) for each in ranked],
         comparisons=_differences(ranked, y["test"]),
-        learning_curve=_curve(opened),
+        learning_curve=read_curve(opened.run.folder, opened.features),
         folds=_folds(opened),
         shown=opened.shown.record.name,
         confusions=_confusions(opened),
@@ -99,7 +102,7 @@ def _features(features: FeatureFile) -> Features:
             ClassCounts(name, **count_splits(table.splits[table.labels == label]))
             for label, name in enumerate(features.classes)
         ],
-        rejected=table.rejected,
+        rejected=[RejectedFile(each.path, each.reason) for each in table.rejected],
     )
 
 
@@ -127,19 +130,11 @@ def _differences(ranked: list[Trained], y: Any) -> list[Difference]:
     return [Difference(**pair._asdict(), is_seen=pair.is_seen) for pair in pairs]
 
 
-def _curve(opened: OpenedRun) -> list[CurvePoint]:
-    points = read_study(opened.run.folder / CURVE_FILE, opened.features)
-    return [CurvePoint(**point["key"], **point["result"]) for point in points]
-
-
 def _folds(opened: OpenedRun) -> list[FoldPoint]:
-    points = read_study(opened.run.folder / FOLDS_FILE, opened.features)
     # Without the name of the file of probabilities: a reader of the results may not have it.
     return [
-        FoldPoint(
-            **point["key"], **{name: point["result"][name] for name in ("n_right", "n_images")}
-        )
-        for point in points
+        FoldPoint(**{name: getattr(kept, name) for name in json_fields(FoldPoint)})
+        for kept in read_folds(opened.run.folder, opened.features)
     ]
 
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 from cache.fingerprint import Identity
-from cache.format import Rejected
-from classify.bootstrap import Estimate
+from classify.intervals import Estimate
 from classify.metrics import ClassMetrics, Metrics
+from classify.studies.folds import FoldPoint
+from classify.studies.learning_curve import CurvePoint
 
 SCHEMA_VERSION = 3
 
@@ -25,6 +26,14 @@ class ClassCounts:
     train: int
     val: int
     test: int
+
+
+@dataclass(frozen=True)
+class RejectedFile:
+    """A file that could not be used."""
+
+    path: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -62,7 +71,7 @@ class Features:
     n_images: int
     splits: Mapping[str, int]
     classes: Sequence[ClassCounts]
-    rejected: Sequence[Rejected]
+    rejected: Sequence[RejectedFile]
 
 
 @dataclass(frozen=True)
@@ -140,62 +149,6 @@ class Difference:
     p: float
     p_holm: float
     is_seen: bool
-
-
-@dataclass(frozen=True)
-class CurvePoint:
-    """A head that was fitted on a share of train.
-
-    Attributes
-    ----------
-    settings : mapping
-        Of the head.
-    share : float
-        Of train, 0 to 1.
-    seed : int
-        Of the choice of images.
-    n_images : int
-        Images it was fitted on.
-    top1 : Estimate
-        On val.
-    right : str
-        Hexadecimal bits: which images of val it classified correctly.
-    """
-
-    head: str
-    settings: Mapping[str, Any]
-    share: float
-    seed: int
-    n_images: int
-    top1: Estimate
-    right: str
-
-
-@dataclass(frozen=True)
-class FoldPoint:
-    """A head on one fold of cross-validation.
-
-    Attributes
-    ----------
-    settings : mapping
-        Of the head.
-    fold : int
-        From 0 on.
-    seed : int
-        Of the folds.
-    n_right : int
-        Images of the fold that it classified correctly.
-    n_images : int
-        Images of the fold.
-    """
-
-    head: str
-    settings: Mapping[str, Any]
-    fold: int
-    n_folds: int
-    seed: int
-    n_right: int
-    n_images: int
 
 
 @dataclass(frozen=True)

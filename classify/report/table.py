@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from cache.format import describe_counts
-from classify.bootstrap import Estimate
+from classify.intervals import Estimate
 from classify.report.results import Difference, HeadResult, Results
 from classify.report.words import (
     advice,

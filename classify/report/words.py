@@ -5,11 +5,11 @@ from itertools import groupby
 from operator import attrgetter
 from typing import TypeVar
 
-from classify.bootstrap import Estimate
-from classify.folds import overall
-from classify.learning_curve import gain_of_doubling
-from classify.report.results import CurvePoint, Difference, FoldPoint, Results
+from classify.intervals import Estimate
+from classify.report.results import Difference, Results
 from classify.run import is_finetuned
+from classify.studies.folds import FoldPoint, overall
+from classify.studies.learning_curve import CurvePoint, gain_of_doubling
 from classify.wording import count, percent, points
 
 IMAGENET = "imagenet"

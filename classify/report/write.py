@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from cache.reader import FeatureFile
 from classify.errors import RunError
-from classify.inspection.duplicates import find_duplicates
 from classify.inspection.embedding_map import embedding_map, sample_rows
+from classify.inspection.near_duplicates import find_duplicates
 from classify.metrics import ClassMetrics
 from classify.report.drawings import Drawings, draw
 from classify.report.measure import measure, with_duplicates

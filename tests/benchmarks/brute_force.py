@@ -3,8 +3,8 @@
 import numpy as np
 
 from cache.reader import FeatureFile
-from classify.inspection.duplicates import distinct_rows
-from classify.inspection.projection import unit
+from classify.inspection.near_duplicates import distinct_rows
+from classify.inspection.principal_axes import unit
 
 BLOCK_ROWS = 4096
 

@@ -18,8 +18,8 @@ from cache.parts import Location, Parts
 from cache.reader import FeatureFile
 from cache.writer import write_features
 from classify.heads.registry import HEADS, create_head
-from classify.learning_curve import CURVE_FILE, learning_curve
 from classify.run import FINETUNED, Record, Run, saving
+from classify.studies.learning_curve import CURVE_FILE, learning_curve
 from classify.train import train_heads
 from tests.benchmarks.food101_like import DIM, N_CLASSES, SIZES, World
 

@@ -59,7 +59,7 @@ def report_process(run: Run) -> None:
 
 def near_duplicates(run: Run) -> Result:
     """Against the product of all embeddings with all; both must find the same pairs."""
-    from classify.inspection.duplicates import find_duplicates
+    from classify.inspection.near_duplicates import find_duplicates
     from tests.benchmarks.brute_force import brute_force_pairs
 
     found: dict[str, set[tuple[int, int]]] = {}

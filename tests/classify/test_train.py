@@ -8,16 +8,19 @@ from sklearn.utils.validation import check_is_fitted
 
 from cache.reader import FeatureFile
 from classify.errors import RunError
+from classify.heads.centroid import Centroid
 from classify.heads.head import Head
 from classify.heads.registry import HEADS, load_head
+from classify.heads.vote import Vote
 from classify.report.write import write_report
 from classify.run import Run
 from classify.settings import ALWAYS, NEVER, TrainSettings
-from classify.train import MEMORY_SHARE, class_proba, train_heads
+from classify.train import MEMORY_SHARE, class_proba, predict_seconds, train_heads
 from extract.machines import DASK, Machines
 from extract.settings import ExtractSettings
 from extract.stage import extract_features
 from tests.cache.test_reader import rewrite
+from tests.classify.test_heads import separable
 from tests.extract.sources.manifests import write_csv
 
 
@@ -258,7 +261,7 @@ def test_a_refit_is_said_and_its_val_numbers_are_from_before(run: Run) -> None:
     assert np.abs(after.test - before.test).max() > 0
     np.testing.assert_allclose(class_proba(load_head(after.folder), X, 3), after.test, atol=1e-6)
     results = write_report(run)
-    assert [head["is_refit"] for head in results["heads"]] == [True, True]
+    assert [head.is_refit for head in results.heads] == [True, True]
     text = (run.report_folder / "results.md").read_text("utf-8")
     assert "Fitted anew on train and val together" in text
 
@@ -332,3 +335,45 @@ def test_training_again_replaces_a_head_whole(run: Run) -> None:
     with FeatureFile(run.features_path) as features:
         trained = run.find("lightgbm", features)
         assert trained.record.seed == 1
+
+
+class Clock:
+    """Stands still but for what `Paced` heads take."""
+
+    now = 0.0
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr("classify.train.time.perf_counter", lambda: made.now)
+    return made
+
+
+def paced(clock: Clock, seconds: list[float]) -> Centroid:
+    """A head whose predictions take so long by the clock, one after the other."""
+    waiting = iter(seconds)
+
+    class Paced(Centroid):
+        def _predict_proba(self, X: np.ndarray) -> np.ndarray:
+            clock.now += next(waiting)
+            return super()._predict_proba(X)
+
+    return Paced()
+
+
+def test_seconds_are_for_an_image_without_the_first_call_and_an_outlier(clock: Clock) -> None:
+    X, y, _, _ = separable(2)
+    head = paced(clock, [9.0, 2.0, 5.0, 3.0]).fit(X, y)
+    assert predict_seconds(head, X) == pytest.approx(3.0 / len(X))
+    assert clock.now == 19.0
+
+
+def test_a_vote_takes_as_long_as_its_members_together(clock: Clock) -> None:
+    X, y, _, _ = separable(2)
+    heads = [paced(clock, [seconds] * 50) for seconds in (1.0, 2.0)]
+    fitted = {str(number): head.fit(X, y) for number, head in enumerate(heads)}
+    probas = {name: head.predict_proba(X) for name, head in fitted.items()}
+    vote = Vote.of_fitted(fitted, probas, y)
+    n_voters = sum(1 + int(name) for name in vote.weights_)
+    assert predict_seconds(vote, X) == pytest.approx(n_voters / len(X))

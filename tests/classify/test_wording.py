@@ -1,6 +1,6 @@
 from dataclasses import replace
 
-from classify.metrics import Estimate
+from classify.intervals import Estimate
 from classify.wording import (
     count,
     describe_choice,

@@ -9,9 +9,9 @@ import pytest
 from cache.parts import Parts
 from extract.backbones import MeanColor, create_backbone
 from extract.errors import DataError, UnusableImageError
-from extract.hashes import hash_files
 from extract.read import ImageFile
 from extract.settings import Runtime
+from extract.stream import hash_files
 from extract.work import Job, Listeners, Outcome, Work
 from tests.conftest import write_image
 

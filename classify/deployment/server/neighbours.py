@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.reader import FeatureFile
-from classify.inspection.projection import unit
+from classify.inspection.principal_axes import unit
 from classify.report.photographs import encode
 from extract.errors import UnusableImageError
 from extract.sources.source import Source

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 from fastapi import HTTPException, Request
 
-from classify.deployment.formats import as_objects
 from classify.deployment.predict import top_classes
+from classify.deployment.prediction_formats import as_objects
 from classify.deployment.server.body import SentFile, read_files
 from classify.deployment.server.engine import Answer, Asked, ServingEngine
 from classify.deployment.server.settings import ServerSettings

@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.format import SPLITS
-from classify.bootstrap import wilson
 from classify.doctor.data.kinds import NO_ROW, Kinds, sort_by_kind
 from classify.doctor.data.labels import distinct
 from classify.doctor.data.scan import MOST_PHOTOS, Scan
 from classify.doctor.data.splits import TEST, UNKNOWN, VAL, Partition
 from classify.doctor.finding import Finding, Photo, Severity, not_checked
+from classify.intervals import wilson
 from classify.wording import count, share
 
 MANY = 0.05

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from classify.bootstrap import wilson
 from classify.doctor.data.scan import MOST_PHOTOS, Scan
 from classify.doctor.finding import Finding, Grid, Severity
+from classify.intervals import wilson
 from classify.wording import percent, share
 from extract.splits import FEWEST_PER_CLASS
 

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from classify.bootstrap import wilson
 from classify.doctor.data.scan import MOST_PHOTOS, Scan
 from classify.doctor.finding import Finding, Severity
 from classify.doctor.script import ScriptSettings
+from classify.intervals import wilson
 from classify.wording import share, some
 from extract.settings import ExtractSettings
 

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.reader import FeatureFile
-from classify.bootstrap import wilson
 from classify.doctor.finding import Finding, Photo, Severity, not_checked
+from classify.intervals import wilson
 from classify.wording import count, percent, some
 from extract.hashes import Hashes
 from extract.sources.folder import Folder

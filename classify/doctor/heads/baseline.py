@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.reader import FeatureFile
-from classify.compare import SIGNIFICANT, compare_right, holm
 from classify.doctor.finding import Finding, Grid, Severity
 from classify.doctor.heads.scored import CENTROID, Scored, TrainSample
 from classify.heads.centroid import Centroid
+from classify.intervals import SIGNIFICANT, compare_right, holm
 from classify.wording import p_value, percent, points
 
 

@@ -9,7 +9,7 @@ from classify.doctor.finding import Finding, Severity
 from classify.doctor.heads.scored import Scored, TrainSample
 from classify.heads.blocks import row_blocks
 from classify.heads.moments import moments
-from classify.inspection.projection import unit
+from classify.inspection.principal_axes import unit
 
 N_NEIGHBORS = 10
 IMAGES_PER_NEIGHBOR = 20

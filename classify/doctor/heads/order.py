@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from classify.compare import SIGNIFICANT, holm
 from classify.doctor.class_order import Renamed, rename
 from classify.doctor.finding import Finding, Grid, Severity
 from classify.doctor.heads.scored import Scored
+from classify.intervals import SIGNIFICANT, holm
 from classify.wording import count, percent, points
 
 # Of the accuracy: a gain that is surely less than this is no other class map.

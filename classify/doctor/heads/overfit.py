@@ -4,9 +4,9 @@ import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from classify.bootstrap import Estimate
 from classify.doctor.finding import Finding, Grid, Severity
 from classify.doctor.heads.scored import KNN, Scored
+from classify.intervals import Estimate
 from classify.wording import percent, points
 
 # Surely more than this between train and val. Of 980 photographs of food with 2 048 columns, logreg

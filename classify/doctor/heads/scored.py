@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.reader import FeatureFile
-from classify.bootstrap import Estimate
 from classify.errors import RunError
 from classify.heads.registry import load_trained_head
+from classify.intervals import Estimate
 from classify.metrics import accuracy
 from classify.run import Run, Trained, is_finetuned
 from classify.train import class_proba

@@ -8,11 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from classify.bootstrap import Estimate, wilson
-from classify.compare import Comparison, compare_right
 from classify.doctor.chance import is_chance, may_be_chance
 from classify.doctor.finding import Grid
 from classify.doctor.model.sample import Sample
+from classify.intervals import Comparison, Estimate, compare_right, wilson
 from classify.wording import percent
 from extract.batch_statistics import batch_statistics
 from extract.keras_runtime import load_tensorflow

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.isotonic import isotonic_regression
 
-from classify.bootstrap import Estimate
+from classify.intervals import Estimate
 from classify.report.results import HeadResult
 from classify.report.svg import (
     SOFT,

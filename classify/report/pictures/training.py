@@ -5,7 +5,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any
 
-from classify.report.results import CurvePoint, HeadResult
+from classify.report.results import HeadResult
 from classify.report.svg import (
     CYCLE,
     MARKERS,
@@ -22,6 +22,7 @@ from classify.report.svg import (
     plot,
     short,
 )
+from classify.studies.learning_curve import CurvePoint
 
 # What a head was fitted anew for, by the key under which its history holds it.
 PATHS = {"C": "C", "alpha": "penalty alpha", "neighbors": "neighbours"}

@@ -1,3 +1,4 @@
+import os
 import shutil
 from pathlib import Path
 
@@ -6,8 +7,7 @@ import pytest
 
 from cache.reader import FeatureFile
 from classify.deployment.classifier import open_classifier
-from classify.deployment.inputs import expand
-from classify.deployment.predict import Prediction, predict_files
+from classify.deployment.predict import Prediction, expand, predict_files
 from classify.errors import RunError
 from classify.run import NETWORK_FILE, Run
 from classify.train import train_heads
@@ -18,6 +18,7 @@ from extract.read import ImageFile
 from extract.settings import Runtime
 from extract.stopwatch import Stopwatch
 from extract.stream import decoded_images
+from tests.conftest import write_image
 
 
 def quiet(_: str) -> None:
@@ -115,12 +116,6 @@ def test_without_a_name_the_best_on_val_predicts(trained_run: Run) -> None:
     assert names[chosen] == max(names.values())
 
 
-def test_an_empty_folder_is_an_error(trained_run: Run, tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(RunError, match="expected image files in this folder, found none"):
-        predict(trained_run, tmp_path / "empty")
-
-
 def test_other_weights_do_not_predict(network_run: Run) -> None:
     with pytest.raises(WeightsError, match="no-such-weights"):
         open_classifier(network_run, "logreg", "no-such-weights.h5", quiet)
@@ -190,3 +185,84 @@ def test_predictions_come_before_all_files_are_read(trained_run: Run, photos: Pa
     n_before = reasons.index("cannot be read: No such file or directory")
     assert n_before < 200
     assert len(reasons) == 1999
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("b.jpg", "a.jpg", "in/c.jpg", "in/deep/d.jpg", "in/deep/e.png", "[x].jpg"):
+        write_image(tmp_path / name, seed=1)
+    (tmp_path / "note.txt").write_text("x")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def names(*named: str, text: bytes | None = None, is_null_separated: bool = False) -> list[str]:
+    def read() -> bytes:
+        assert text is not None
+        return text
+
+    return [each.as_posix() for each in expand(named, is_null_separated, read)]
+
+
+@pytest.mark.usefixtures("folder")
+def test_files_folders_patterns_and_lists_come_in_the_order_given() -> None:
+    found = names("b.jpg", "in", "*.jpg", "-", "b.jpg", text=b"z.jpg\na.jpg\n")
+    in_folder = ["in/c.jpg", "in/deep/d.jpg", "in/deep/e.png"]
+    matched = ["[x].jpg", "a.jpg", "b.jpg"]
+    assert found == ["b.jpg", *in_folder, *matched, "z.jpg", "a.jpg", "b.jpg"]
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("in/**/*.jpg", ["in/c.jpg", "in/deep/d.jpg"]),
+        ("in/*", ["in/c.jpg"]),
+        ("?.jpg", ["a.jpg", "b.jpg"]),
+        ("*.txt", ["note.txt"]),
+        ("[x].jpg", ["[x].jpg"]),  # a file that is called so
+    ],
+)
+def test_a_pattern_stands_for_the_files_that_it_matches(pattern: str, found: list[str]) -> None:
+    assert names(pattern) == found
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("pattern", ["*.gif", "nowhere/**/*.jpg", "i?"])
+def test_a_pattern_that_matches_no_file_is_an_error(pattern: str) -> None:
+    with pytest.raises(RunError, match="expected files that match this pattern, found none"):
+        names(pattern)
+
+
+def test_a_list_is_taken_as_it_is() -> None:
+    odd = os.fsencode("a b.jpg\nin\n*.jpg\n\n") + b"\xff.jpg"
+    assert names("-", text=odd) == ["a b.jpg", "in", "*.jpg", "\udcff.jpg"]
+
+
+def test_nul_ends_paths_that_hold_line_ends() -> None:
+    assert names("-", text=b"a\nb.jpg\0c.jpg\0", is_null_separated=True) == ["a\nb.jpg", "c.jpg"]
+
+
+def test_lines_end_as_on_windows_too_and_blank_ones_are_none() -> None:
+    assert names("-", text=b"a b.jpg\r\n\r\n  \nc.jpg\r\n") == ["a b.jpg", "c.jpg"]
+
+
+def test_nul_leaves_paths_as_they_are() -> None:
+    assert names("-", text=b"a\r\0 \0", is_null_separated=True) == ["a\r", " "]
+
+
+@pytest.mark.parametrize("text", [b"\n", b"\r\n \r\n"])
+def test_an_empty_list_is_an_error(text: bytes) -> None:
+    with pytest.raises(RunError, match="on standard input, one a line, found none"):
+        names("-", text=text)
+
+
+@pytest.mark.usefixtures("folder")
+def test_an_empty_name_is_refused_and_is_not_the_current_folder() -> None:
+    with pytest.raises(RunError, match=r"expected a file, .* found an empty name"):
+        names("a.jpg", "")
+
+
+def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="expected image files in this folder, found none"):
+        names(str(tmp_path))

@@ -1,7 +1,7 @@
 import pytest
 
-from classify.bootstrap import wilson
 from classify.doctor.chance import is_chance
+from classify.intervals import wilson
 
 
 @pytest.mark.parametrize(

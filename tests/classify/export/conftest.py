@@ -8,8 +8,8 @@ import pytest
 
 from classify.deployment.classifier import open_classifier
 from classify.deployment.predict import predict_files
-from classify.export import write
-from classify.export.write import export_model
+from classify.export import export_model as module
+from classify.export.export_model import export_model
 from classify.run import Run
 from classify.settings import TrainSettings
 from classify.train import train_heads
@@ -47,7 +47,7 @@ def exported_best(many_heads: Run) -> tuple[Path, list[str]]:
     with pytest.MonkeyPatch.context() as patch:
         first = ["knn", "logreg"]
         patch.setattr(
-            write,
+            module,
             "rank",
             lambda trained, _: sorted(trained, key=lambda each: each.record.name not in first),
         )

@@ -10,8 +10,8 @@ import pytest
 
 from cache.format import SPLITS
 from cache.reader import FeatureFile
+from classify.export.export_formats import README
 from classify.export.exportable import seen_by
-from classify.export.lightgbm_folder import README
 from classify.heads.registry import load_head
 from classify.heads.temperature import sharpen
 from classify.run import Run

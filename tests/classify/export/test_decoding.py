@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from classify.export.graph import resizing
-from classify.export.graph.decoding import decode as decode_in_graph
-from classify.export.graph.decoding import decode_batch
+from classify.export import resize
+from classify.export.graph import decode as decode_in_graph
+from classify.export.graph import decode_batch
 from extract.decode import decode
 from extract.errors import UnusableImageError
 from extract.keras_runtime import load_tensorflow
@@ -196,7 +196,7 @@ def test_a_gif_that_does_not_fill_its_screen_is_an_error() -> None:
 
 def test_rows_are_resized_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     data = jpeg(gradient(301, 207))
-    monkeypatch.setattr(resizing, "BLOCK_PIXELS", 2000)
+    monkeypatch.setattr(resize, "BLOCK_PIXELS", 2000)
     tf = load_tensorflow()
     [found] = decode_batch(tf.constant([data]), SMALL_PX).numpy()
     np.testing.assert_array_equal(found, decode(data, SMALL_PX))

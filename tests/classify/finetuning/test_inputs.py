@@ -4,7 +4,7 @@ import numpy as np
 
 from classify.finetuning.inputs import AugmentedInputs
 from classify.labelled_files import LabelledFiles
-from extract.stream import ImageFile
+from extract.read import ImageFile
 
 
 def test_how_an_image_is_changed_does_not_depend_on_who_else_is_read(photos: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from classify.report.results import Results
 from classify.report.write import write_report
 from classify.run import Run
 from classify.train import train_heads
@@ -54,13 +55,19 @@ def own_run(hostile_run: Run, tmp_path: Path) -> Run:
 
 
 @pytest.fixture(scope="session")
-def results(hostile_run: Run) -> dict:
+def found(hostile_run: Run) -> Results:
     """The results of `hostile_run`, whose report is written."""
     return write_report(hostile_run, command="python -m classify report '<i>run<i>'")
 
 
 @pytest.fixture(scope="session")
-def page_path(hostile_run: Run, results: dict) -> Path:
+def results(found: Results) -> dict:
+    """The same as JSON."""
+    return found.to_json()
+
+
+@pytest.fixture(scope="session")
+def page_path(hostile_run: Run, found: Results) -> Path:
     """The report of `hostile_run`."""
-    assert results
+    assert found
     return hostile_run.report_folder / "index.html"

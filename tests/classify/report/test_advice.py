@@ -1,48 +1,51 @@
-import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from classify.report.advice import advice
+from classify.intervals import Estimate
+from classify.report.results import ClassCounts, Difference, Results, SuspectsFound
+from classify.report.words import advice
+from classify.studies.learning_curve import CurvePoint
 
 
-@pytest.fixture
-def changed(results: dict) -> dict:
-    """Results to change."""
-    return copy.deepcopy(results)
-
-
-def says(results: dict, words: str) -> bool:
+def says(results: Results, words: str) -> bool:
     return any(words in sentence for sentence in advice(results))
 
 
-def test_weights_come_first(changed: dict) -> None:
-    changed["features"].update(has_random_weights=True)
-    assert advice(changed)[0].startswith("Extract with trained weights")
-    changed["features"].update(has_random_weights=False, weights="imagenet")
-    changed["features"]["identity"]["size_px"] = 224
-    assert not says(changed, "weights")
-    assert not says(changed, "224 px")
-    changed["features"]["identity"]["size_px"] = 96
-    assert says(changed, "these embeddings are of 96 px")
+def test_weights_come_first(found: Results) -> None:
+    features = replace(found.features, has_random_weights=True)
+    assert advice(replace(found, features=features))[0].startswith("Extract with trained weights")
+    for size_px in (96, 224):
+        identity = replace(found.features.identity, size_px=size_px)
+        features = replace(
+            found.features, has_random_weights=False, weights="imagenet", identity=identity
+        )
+        changed = replace(found, features=features)
+        assert not says(changed, "weights")
+        assert says(changed, "224 px") == (size_px == 96)
+        assert says(changed, "these embeddings are of 96 px") == (size_px == 96)
 
 
-def test_copies_suspects_and_rejected_files_are_counted(changed: dict) -> None:
-    changed["duplicates"]["n_pairs"] = 17
-    changed["suspects"] = {"n_suspects": 5, "n_looked_at": 99, "head": "logreg", "images": []}
-    assert says(changed, "the copies, 17 pairs:")
+def test_duplicates_suspects_and_rejected_files_are_counted(found: Results) -> None:
+    duplicates = replace(found.duplicates, n_pairs=17)
+    changed = replace(found, duplicates=duplicates, suspects=SuspectsFound("logreg", 99, 5, []))
+    assert says(changed, "the duplicates, 17 pairs:")
     assert says(changed, "the most suspicious first (5 of 99)")
     assert says(changed, "could not be used: 1 file.")
-    changed["duplicates"]["n_pairs"] = changed["suspects"]["n_suspects"] = 0
-    changed["features"]["rejected"] = []
-    for words in ("copies", "look mislabelled", "could not be used"):
+    changed = replace(
+        found,
+        duplicates=replace(duplicates, n_pairs=0),
+        suspects=SuspectsFound("logreg", 99, 0, []),
+        features=replace(found.features, rejected=[]),
+    )
+    for words in ("duplicates", "look mislabelled", "could not be used"):
         assert not says(changed, words)
 
 
-def test_where_cleanlab_is_missing_it_says_how_to_look_for_wrong_labels(changed: dict) -> None:
-    assert not says(changed, "EXTRAS=suspects")
-    changed["suspects"] = None
-    assert says(changed, "make install EXTRAS=suspects")
+def test_where_cleanlab_is_missing_it_says_how_to_search_for_wrong_labels(found: Results) -> None:
+    assert not says(found, "EXTRAS=suspects")
+    assert says(replace(found, suspects=None), "make install EXTRAS=suspects")
 
 
 @pytest.mark.parametrize(
@@ -50,44 +53,57 @@ def test_where_cleanlab_is_missing_it_says_how_to_look_for_wrong_labels(changed:
     [(60, "Collect more photographs"), (0, "More photographs of the same kind are not seen")],
 )
 def test_more_photographs_are_advised_where_they_helped(
-    changed: dict, n_gained: int, words: str
+    found: Results, n_gained: int, words: str
 ) -> None:
     right = np.zeros(200, dtype=bool)
     right[:100] = True
     fewer = right.copy()
     fewer[:n_gained] = False
-    changed["learning_curve"] = [
-        {"head": "logreg", "share": share, "n_images": round(1000 * share)}
-        | {"top1": {"value": each.mean(), "low": 0.0, "high": 1.0, "n": 200}}
-        | {"right": np.packbits(each).tobytes().hex()}
+    curve = [
+        CurvePoint(
+            head="logreg",
+            settings={},
+            share=share,
+            seed=0,
+            n_images=round(1000 * share),
+            top1=Estimate(each.mean(), 0.0, 1.0, 200),
+            right=np.packbits(each).tobytes().hex(),
+        )
         for share, each in ((0.5, fewer), (1.0, right))
     ]
+    changed = replace(found, learning_curve=curve)
     assert says(changed, words)
     assert not says(changed, "make heads CURVE=1")
 
 
-def test_without_a_learning_curve_it_says_how_to_get_one(changed: dict) -> None:
-    assert says(changed, "make heads CURVE=1")
+def test_without_a_learning_curve_it_says_how_to_get_one(found: Results) -> None:
+    assert says(found, "make heads CURVE=1")
 
 
-def test_rare_classes_are_named(changed: dict) -> None:
-    for each in changed["features"]["classes"]:
-        each["train"] = 60
-    assert not says(changed, "rare")
-    changed["features"]["classes"][2]["train"] = 20
-    name = changed["features"]["classes"][2]["name"]
-    assert says(changed, f"such as {name} (20 in train)")
+def test_rare_classes_are_named(found: Results) -> None:
+    def with_train(n_images: list[int]) -> Results:
+        classes = [
+            ClassCounts(each.name, n, each.val, each.test)
+            for each, n in zip(found.features.classes, n_images, strict=True)
+        ]
+        return replace(found, features=replace(found.features, classes=classes))
+
+    assert not says(with_train([60] * 6), "rare")
+    name = found.features.classes[2].name
+    assert says(with_train([60, 60, 20, 60, 60, 60]), f"such as {name} (20 in train)")
 
 
-def test_fine_tuning_that_gained_nothing_is_called_so(changed: dict) -> None:
-    pair = {"first": "finetuned", "second": "logreg", "is_seen": False, "p_holm": 1.0}
-    pair["difference"] = {"value": 0.01, "low": -0.02, "high": 0.04, "n": 400}
-    assert not says(changed, "Fine-tuning (finetuned) gained nothing")
-    changed["heads"].append({**changed["heads"][0], "name": "finetuned"})
-    changed["comparisons"].append(pair)
-    assert says(changed, "Fine-tuning (finetuned) gained nothing")
-    assert says(changed, "+1.0 points [-2.0, +4.0]")
-    pair.update(first="logreg", second="finetuned")
-    assert says(changed, "-1.0 points [-4.0, +2.0]")
-    pair["is_seen"] = True
-    assert not says(changed, "Fine-tuning (finetuned) gained nothing")
+def test_fine_tuning_that_gained_nothing_is_called_so(found: Results) -> None:
+    words = "No difference is seen between finetuned and logreg"
+    gap = Estimate(0.01, -0.02, 0.04, 400)
+    assert not says(found, words)
+
+    def compared(first: str, second: str, is_seen: bool = False) -> Results:
+        pair = Difference(first, second, gap, 5, 1, 0.2, 1.0, is_seen)
+        heads = [*found.heads, replace(found.heads[0], name="finetuned")]
+        return replace(found, heads=heads, comparisons=[*found.comparisons, pair])
+
+    assert says(compared("finetuned", "logreg"), words)
+    assert says(compared("finetuned", "logreg"), "+1.0 points [-2.0, +4.0]")
+    assert says(compared("logreg", "finetuned"), "-1.0 points [-4.0, +2.0]")
+    assert not says(compared("logreg", "finetuned", is_seen=True), words)

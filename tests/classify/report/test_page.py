@@ -11,10 +11,9 @@ from playwright.sync_api import Browser, Page, expect
 
 from cache.reader import FeatureFile
 from classify.metrics import confusion_matrix
-from classify.report.versus import write_page
+from classify.report.versus import compare_runs, write_page
 from classify.report.write import write_report
 from classify.run import Run
-from classify.versus import compare_runs
 from tests.classify.report.browser import opened
 from tests.classify.report.conftest import HOSTILE, HOSTILE_FILE
 

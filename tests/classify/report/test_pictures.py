@@ -1,21 +1,26 @@
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from classify.bootstrap import wilson
+from classify.intervals import wilson
+from classify.metrics import Metrics
 from classify.report.pictures.data import class_balance, map_picture
 from classify.report.pictures.errors import confusion_picture
 from classify.report.pictures.heads import spread, two_runs
 from classify.report.pictures.training import histories, learning_curves
+from classify.report.results import ClassCounts, HeadResult
+from classify.studies.learning_curve import CurvePoint
 
 
 def texts(svg: str) -> list[str]:
     return re.findall(r">([^<>]+)</text>", svg)
 
 
-def head(name: str, history: dict, chosen: dict) -> dict:
-    return {"name": name, "history": history, "chosen": chosen}
+def head(name: str, history: dict, chosen: dict) -> HeadResult:
+    metrics = Metrics(*[wilson(5, 10)] * 6)
+    return HeadResult(name, 1.0, 1e-5, 0, chosen, {}, history, {}, False, 1, metrics, metrics, [])
 
 
 @pytest.mark.parametrize(
@@ -60,14 +65,13 @@ def test_many_classes_have_names_and_no_counts() -> None:
 @pytest.mark.parametrize("n_classes", [3, 40])
 def test_the_balance_names_the_smallest_and_the_largest(n_classes: int) -> None:
     classes = [
-        {"name": f"kind {label}", "train": 10 + label, "val": 2, "test": 3}
-        for label in range(n_classes)
+        ClassCounts(f"kind {label}", train=10 + label, val=2, test=3) for label in range(n_classes)
     ]
     drawn = class_balance(classes)
     largest = f"{9 + n_classes} of kind {n_classes - 1}"
     assert f"In train: 10 of kind 0, {largest}." in drawn.caption
     assert ("kind 1" in texts(drawn.svg)) == (n_classes == 3)
-    even = class_balance([{**each, "train": 5} for each in classes])
+    even = class_balance([replace(each, train=5) for each in classes])
     assert even.caption == "Every class has 5 images in train."
 
 
@@ -109,7 +113,7 @@ def test_each_kind_of_head_has_its_curves() -> None:
 
 def test_a_learning_curve_names_every_head() -> None:
     points = [
-        {"head": name, "n_images": n, "top1": wilson(n // 2, n)._asdict()}
+        CurvePoint(name, {}, n / 100, 0, n, wilson(n // 2, n), "")
         for name in ("knn", "ridge")
         for n in (10, 100)
     ]

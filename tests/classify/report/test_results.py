@@ -5,18 +5,18 @@ import pytest
 
 from cache.reader import FeatureFile
 from classify.errors import RunError
-from classify.folds import cross_validate
 from classify.heads.registry import create_head
-from classify.learning_curve import learning_curve
 from classify.metrics import evaluate
 from classify.report.results import SCHEMA_VERSION
 from classify.report.write import write_report
 from classify.run import Run
+from classify.studies.folds import cross_validate
+from classify.studies.learning_curve import learning_curve
 from classify.train import train_heads
 from tests.classify.report.conftest import HOSTILE, HOSTILE_FILE
-from tests.conftest import ROOT
+from tests.classify.report.schema import PATH, schema
 
-SCHEMA = json.loads((ROOT / "classify/report/schema.json").read_text("utf-8"))
+SCHEMA = json.loads(PATH.read_text("utf-8"))
 
 
 @pytest.fixture
@@ -37,6 +37,10 @@ def test_the_schema_is_one_and_every_part_of_it_is_required() -> None:
     assert SCHEMA["additionalProperties"] is False
 
 
+def test_the_schema_is_made_from_the_classes() -> None:
+    assert schema() == SCHEMA, "run 'python -m tests.classify.report.schema'"
+
+
 def test_results_are_as_the_schema_says(results: dict) -> None:
     check(results)
     assert json.loads(json.dumps(results)) == results
@@ -47,7 +51,7 @@ def test_results_with_every_study_are_as_the_schema_says(trained_run: Run) -> No
     with FeatureFile(trained_run.features_path) as features:
         learning_curve(trained_run.folder, features, heads, 0, 1, lambda _: None)
         cross_validate(trained_run.folder, features, heads, 3, 0, 1, lambda _: None)
-    found = write_report(trained_run)
+    found = write_report(trained_run).to_json()
     check(found)
     assert len(found["folds"]) == 3
     assert len(found["learning_curve"]) == 7
@@ -62,7 +66,7 @@ def test_a_missing_and_a_needless_key_are_no_results(results: dict) -> None:
 
 
 def test_numbers_are_those_of_the_kept_probabilities(trained_run: Run) -> None:
-    results = write_report(trained_run)
+    results = write_report(trained_run).to_json()
     assert {head["name"] for head in results["heads"]} == {"logreg", "lightgbm"}
     with FeatureFile(trained_run.features_path) as features:
         for head in results["heads"]:
@@ -117,7 +121,7 @@ def test_a_copy_under_two_labels_is_found(results: dict) -> None:
 
 def test_confusions_are_of_the_head_that_is_shown(own_run: Run, results: dict) -> None:
     other = results["heads"][-1]["name"]
-    found = write_report(own_run, head=other)
+    found = write_report(own_run, head=other).to_json()
     assert found["shown"] == other
     assert found["best"] == results["best"]
     n_wrong = round(

@@ -1,21 +1,23 @@
 """Every form of the report, without a browser."""
 
 import base64
-import copy
 import hashlib
 import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from classify.intervals import Estimate
+from classify.report.results import Difference, Results
+from classify.report.table import as_markdown, as_text, banner, differences, rows, verdict
 from classify.report.words import describe_quality, describe_studies
-from classify.report.table import banner, differences, rows, verdict
-from classify.report.text import as_markdown, as_text
 from classify.report.write import write_report
 from classify.run import Run
 from tests.classify.report.conftest import HOSTILE, HOSTILE_FILE
@@ -48,8 +50,8 @@ def test_names_are_data_in_the_page(page_path: Path) -> None:
         assert name in page.text
 
 
-def test_names_are_data_in_markdown(results: dict) -> None:
-    text = as_markdown(results)
+def test_names_are_data_in_markdown(found: Results) -> None:
+    text = as_markdown(found)
     assert "\\<b onclick=alert(3)\\>bad\\<b\\>.png" in text
     assert "<script>" not in text
     assert "<img" not in text
@@ -86,15 +88,15 @@ def test_the_json_on_disk_is_what_the_tables_were_made_of(hostile_run: Run, resu
     assert json.loads(text) == results
 
 
-def test_every_form_shows_the_same_numbers(results: dict, page_path: Path) -> None:
-    top1 = results["heads"][0]["test"]["top1"]
-    value, low, high = (f"{100 * top1[key]:.1f}" for key in ("value", "low", "high"))
-    assert f"{value} % [{low}, {high}]" in as_text(results)
-    assert f"{value} % \\[{low}, {high}\\]" in as_markdown(results)
+def test_every_form_shows_the_same_numbers(found: Results, page_path: Path) -> None:
+    top1 = found.heads[0].test.top1
+    value, low, high = (f"{100 * number:.1f}" for number in top1[:3])
+    assert f"{value} % [{low}, {high}]" in as_text(found)
+    assert f"{value} % \\[{low}, {high}\\]" in as_markdown(found)
     page = page_path.read_text("utf-8")
-    assert f"{value} % [{low}, {high}] of the test images are classified right." in page
-    for text in (as_text(results), as_markdown(results), page):
-        assert f"test {top1['n']} images" in text
+    assert f"Its test accuracy is {value} % [{low}, {high}], n = {top1.n}." in page
+    for text in (as_text(found), as_markdown(found), page):
+        assert f"test {top1.n} images" in text
 
 
 def test_a_report_needs_no_tensorflow(own_run: Run) -> None:
@@ -122,12 +124,11 @@ def test_a_report_needs_no_tensorflow(own_run: Run) -> None:
     ],
 )
 def test_a_lead_is_called_one_only_where_it_is_seen(
-    results: dict, gap: float, is_seen: bool, sentence: str
+    found: Results, gap: float, is_seen: bool, sentence: str
 ) -> None:
     low, high = sorted((gap - np.sign(gap) * 0.03, gap + np.sign(gap) * 0.03))
-    pair = {"first": "logreg", "second": "other", "p_holm": 0.2, "is_seen": is_seen}
-    pair["difference"] = {"value": gap, "low": low, "high": high, "n": 400}
-    changed = {**results, "best": "logreg", "comparisons": [pair]}
+    pair = Difference("logreg", "other", Estimate(gap, low, high, 400), 9, 1, 0.2, 0.2, is_seen)
+    changed = replace(found, best="logreg", comparisons=[pair])
     assert differences(changed) == [sentence]
     assert differences(changed, of_best=False) == []
     assert sentence in as_text(changed)
@@ -137,15 +138,14 @@ def test_a_lead_is_called_one_only_where_it_is_seen(
     ("change", "expected"),
     [
         ({"has_random_weights": True}, "Random weights"),
-        ({"has_random_weights": False, "weights": "own.h5"}, "Not ImageNet's weights"),
+        ({"has_random_weights": False, "weights": "own.h5"}, "Not ImageNet weights"),
         ({"has_random_weights": False, "weights": "imagenet"}, ""),
     ],
 )
 def test_weights_that_are_not_imagenets_have_a_banner(
-    results: dict, change: dict[str, object], expected: str
+    found: Results, change: dict[str, Any], expected: str
 ) -> None:
-    changed = copy.deepcopy(results)
-    changed["features"].update(change)
+    changed = replace(found, features=replace(found.features, **change))
     assert banner(changed).startswith(expected)
     assert bool(banner(changed)) == bool(expected)
 
@@ -155,20 +155,20 @@ def test_random_weights_are_named_in_every_form(network_run: Run) -> None:
     assert "RANDOM" in as_text(results)
     for text in (as_markdown(results), (network_run.report_folder / "index.html").read_text()):
         assert "RANDOM" in text
-        assert "Random weights: the network knows nothing." in text
+        assert "Random weights: the network was not trained." in text
 
 
-def test_the_first_row_is_the_head_to_use(results: dict) -> None:
-    assert rows(results)[0][0] == results["best"]
-    assert verdict(results).startswith(f"Use {results['best']}, the best on val")
+def test_the_first_row_is_the_head_to_use(found: Results) -> None:
+    assert rows(found)[0][0] == found.best
+    assert verdict(found).startswith(f"Use {found.best}: it has the best validation accuracy.")
 
 
-def test_quality_is_told_with_n_and_chance(results: dict) -> None:
-    text = " ".join(describe_quality(results))
-    assert f"of {results['features']['splits']['test']} test images are right" in text
+def test_quality_is_told_with_n_and_chance(found: Results) -> None:
+    text = " ".join(describe_quality(found))
+    assert re.match(rf"Test accuracy of .*, n = {found.features.splits['test']}\. ", text)
     assert "chance is 16.7 %" in text
     assert "ECE" in text
 
 
-def test_no_study_is_no_sentence(results: dict) -> None:
-    assert describe_studies(results) == []
+def test_no_study_is_no_sentence(found: Results) -> None:
+    assert describe_studies(found) == []

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from classify.bootstrap import wilson
 from classify.doctor.heads.scored import Scored
+from classify.intervals import wilson
 
 
 def head(

@@ -1,8 +1,8 @@
 import pytest
 
-from classify.bootstrap import wilson
 from classify.doctor.finding import Severity
 from classify.doctor.heads.overfit import difference, examine_overfit
+from classify.intervals import wilson
 from tests.classify.doctor.heads.made import head
 
 Y = [0, 1] * 50

@@ -1,0 +1,260 @@
+"""The formats of an export: how each is written, and how it is run to be checked."""
+
+import json
+import logging
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classify.export.exportable import PROBABILITIES, Exportable
+from classify.export.graph import decode_batch
+from classify.heads.boosting import MODEL_FILE, LightGBM
+from classify.heads.temperature import SMALLEST
+from extract.keras_runtime import freeze, load_keras, load_tensorflow
+
+# In a .keras file, which is a zip archive.
+FACTS_IN_KERAS_FILE = "headbench.json"
+ONNX = "onnx"
+OPSET = 18
+INPUT = "pixels"
+Outputs = NDArray[np.float32]
+# Rows of the sample, and what came out for each.
+Result = tuple[list[int], Outputs]
+
+HEAD_FILE = "head.json"
+README = f"""\
+Classes and probabilities of image files, with nothing but tensorflow, lightgbm and numpy.
+saved_model gives what the trees look at, {MODEL_FILE} holds the trees, {HEAD_FILE} the rest.
+Run this in here:
+
+    import json, lightgbm, numpy as np, tensorflow as tf
+    head = json.load(open("{HEAD_FILE}", encoding="utf-8"))
+    network = tf.saved_model.load("saved_model").signatures["serving_default"]
+    files = [open(path, "rb").read() for path in ["a.jpg"]]
+    embeddings = network(image_bytes=tf.constant(files))["embeddings"].numpy()
+    proba = lightgbm.Booster(model_file="{MODEL_FILE}").predict(embeddings)
+    powers = np.maximum(proba, head["smallest"]) ** (1 / head["temperature"])
+    probabilities = np.zeros((len(files), len(head["classes"])))
+    probabilities[:, head["columns"]] = powers / powers.sum(axis=1, keepdims=True)
+    print([head["classes"][best] for best in probabilities.argmax(axis=1)], probabilities)
+"""
+
+
+class Sample(NamedTuple):
+    """Some images of test.
+
+    Attributes
+    ----------
+    paths : list of Path
+    data : list of bytes
+    pixels : uint8 (n, size_px, size_px, 3)
+    """
+
+    paths: list[Path]
+    data: list[bytes]
+    pixels: NDArray[np.uint8]
+
+
+def write_saved_model(exported: Exportable, path: Path) -> None:
+    """Write it with three signatures; it needs nothing but TensorFlow.
+
+    ``serving_default``
+        Takes ``image_bytes`` string (n,), whole files. Gives ``probabilities`` float32
+        (n, n_classes) and ``label`` string (n,); of a network under trees ``embeddings``.
+    ``pixels``
+        Takes ``pixels`` uint8 (n, size_px, size_px, 3): RGB, upright, resized and cropped.
+    ``describe``
+        Takes nothing. Gives ``classes`` string (n_classes,) and ``provenance``, JSON.
+    """
+    tf = load_tensorflow()
+    module, network = tf.Module(), exported.network
+    # Tracked one by one: as a model, Keras would save much that serving has no use for.
+    module.weights = [each.value for each in network.variables]
+    shape = [None, *network.input_shape[1:]]
+
+    def results(pixels: Any) -> dict[str, Any]:
+        outputs = network(pixels, training=False)
+        if exported.output != PROBABILITIES:
+            return {exported.output: outputs}
+        label = tf.gather(tf.constant(exported.classes), tf.argmax(outputs, axis=1))
+        return {exported.output: outputs, "label": label}
+
+    def of_files(image_bytes: Any) -> dict[str, Any]:
+        return results(tf.ensure_shape(decode_batch(image_bytes, exported.size_px), shape))
+
+    def describe() -> dict[str, Any]:
+        text = json.dumps(exported.provenance, ensure_ascii=False)
+        return {"classes": tf.constant(exported.classes), "provenance": tf.constant(text)}
+
+    inputs = {
+        "serving_default": (of_files, [tf.TensorSpec([None], tf.string, "image_bytes")]),
+        "pixels": (results, [tf.TensorSpec(shape, tf.uint8, "pixels")]),
+        "describe": (describe, []),
+    }
+    signatures = {
+        name: tf.function(function, input_signature=specification, autograph=False)
+        for name, (function, specification) in inputs.items()
+    }
+    tf.saved_model.save(module, path, signatures)
+
+
+def run_saved_model(exported: Exportable, path: Path, sample: Sample) -> Iterator[Result]:
+    """Call it with the pixels, and with the files that it reads."""
+    tf = load_tensorflow()
+    loaded = tf.saved_model.load(path)
+    by_pixels, by_file = (loaded.signatures[name] for name in ("pixels", "serving_default"))
+    everything = by_pixels(pixels=tf.constant(sample.pixels))[exported.output].numpy()
+    yield list(range(len(everything))), everything
+    rows, found = [], []
+    for row, data in enumerate(sample.data):
+        # Of a kind that TensorFlow does not read.
+        with suppress(tf.errors.InvalidArgumentError):
+            found.append(by_file(image_bytes=tf.constant([data]))[exported.output].numpy())
+            rows.append(row)
+    yield rows, np.concatenate([everything[:0], *found])
+
+
+def write_keras_file(exported: Exportable, path: Path) -> None:
+    """Write the network of built-in layers, without an optimizer.
+
+    The file is a zip archive. Class names and provenance are one more file in it,
+    `FACTS_IN_KERAS_FILE`, which Keras leaves alone.
+    """
+    exported.network.save(path)
+    facts = {"classes": exported.classes, "provenance": exported.provenance}
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(FACTS_IN_KERAS_FILE, json.dumps(facts, indent=2, ensure_ascii=False))
+
+
+def run_keras_file(exported: Exportable, path: Path, sample: Sample) -> Iterator[Result]:  # noqa: ARG001, all runners'
+    """Call it with the pixels."""
+    network = load_keras().saving.load_model(path, safe_mode=True)
+    yield list(range(len(sample.pixels))), np.asarray(network(sample.pixels, training=False))
+
+
+def has_onnx() -> bool:
+    """Whether the optional packages are installed; nothing is imported."""
+    return all(find_spec(name) for name in ("onnx", "onnxruntime", "tf2onnx"))
+
+
+def write_onnx_file(exported: Exportable, path: Path) -> None:
+    """Write a model of ``pixels``, uint8 (n, size_px, size_px, 3); it gives ``probabilities``.
+
+    Class names and provenance are JSON in its metadata, ``classes`` and ``provenance``.
+    """
+    import onnx
+    from tf2onnx import convert
+
+    frozen = load_tensorflow().compat.v1.GraphDef.FromString(freeze(exported.network))
+    names = {"images:0": INPUT, f"{frozen.node[-1].name}:0": exported.output}
+    with _silenced():
+        model, _ = convert.from_graph_def(
+            frozen,
+            input_names=[next(iter(names))],
+            output_names=[[*names][-1]],
+            opset=OPSET,
+            tensors_to_rename=names,
+        )
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "n"
+    facts = {"classes": exported.classes, "provenance": exported.provenance}
+    onnx.helper.set_model_props(
+        model, {key: json.dumps(value, ensure_ascii=False) for key, value in facts.items()}
+    )
+    onnx.save(model, path)
+
+
+def run_onnx_file(exported: Exportable, path: Path, sample: Sample) -> Iterator[Result]:
+    """Call it with the pixels."""
+    # Imported here: optional.
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    (outputs,) = session.run([exported.output], {INPUT: sample.pixels})
+    yield list(range(len(outputs))), outputs
+
+
+@contextmanager
+def _silenced() -> Iterator[None]:
+    """Hold back what the converter and TensorFlow under it say of their own affairs."""
+    before: dict[Any, int] = {}
+    for name in ("tensorflow", "tf2onnx"):
+        logger = logging.getLogger(name)
+        before[logger] = logger.level
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in before.items():
+            logger.setLevel(level)
+
+
+class Format(NamedTuple):
+    """A format: to add one, write two functions and enter them in `FORMATS`.
+
+    Attributes
+    ----------
+    file : str
+        Name of the file or folder.
+    write : callable
+    run : callable
+        Runs what was written on a sample; yields rows of the sample and what came out for them.
+    use : str
+        How to load and call it, in Python, for a path.
+    """
+
+    file: str
+    write: Callable[[Exportable, Path], None]
+    run: Callable[[Exportable, Path, Sample], Iterator[Result]]
+    use: str
+
+
+FORMATS = {
+    "saved_model": Format(
+        "saved_model",
+        write_saved_model,
+        run_saved_model,
+        "tf.saved_model.load({!r}).signatures['serving_default'](image_bytes=files)",
+    ),
+    "keras": Format(
+        "model.keras",
+        write_keras_file,
+        run_keras_file,
+        "keras.saving.load_model({!r})(pixels)",
+    ),
+    ONNX: Format(
+        "model.onnx",
+        write_onnx_file,
+        run_onnx_file,
+        "onnxruntime.InferenceSession({!r}).run(None, {{'pixels': pixels}})",
+    ),
+}
+
+
+def write_trees(exported: Exportable, trees: LightGBM, folder: Path) -> None:
+    """Write the trees as LightGBM's own text, temperature and classes as JSON, and how to use them.
+
+    Parameters
+    ----------
+    exported : Exportable
+    trees : LightGBM
+    folder : Path
+        Holds the network.
+    """
+    (folder / MODEL_FILE).write_text(trees.model_text_, "utf-8")
+    facts = {
+        "classes": exported.classes,
+        # Of the trees' probabilities, each the position of its class; all others are 0.
+        "columns": trees.classes_.tolist(),
+        "temperature": trees.temperature_,
+        "smallest": float(SMALLEST),
+        "provenance": exported.provenance,
+    }
+    (folder / HEAD_FILE).write_text(json.dumps(facts, indent=2, ensure_ascii=False), "utf-8")
+    (folder / "README.txt").write_text(README, "utf-8")

@@ -1,0 +1,136 @@
+"""Export a trained head with its network: every format whole and checked, or nothing at all."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from cache.disk import replacing_folder
+from cache.reader import FeatureFile
+from classify.errors import RunError
+from classify.export.check import check_export, draw_sample
+from classify.export.export_formats import FORMATS, ONNX, has_onnx, write_trees
+from classify.export.exportable import Exportable, build_exportable, check_exportable
+from classify.labelled_files import images_of
+from classify.run import Run, Trained, rank
+from classify.wording import describe_weights, n_bytes
+
+FACTS_FILE = "export.json"
+
+
+def export_model(
+    run: Run,
+    head: str | None,
+    weights: str | None,
+    data: str | Path | None,
+    out: Path | None,
+    formats: Sequence[str] | None,
+    say: Callable[[str], None],
+) -> Path:
+    """Write one model per format that takes images and gives probabilities.
+
+    Parameters
+    ----------
+    run : Run
+    head : str or None
+        A trained head or a fine-tuned network; None for the best on val that can be exported.
+    weights : str or None
+        The backbone's weights; None for those that the features were made with.
+    data : path-like, URL or None
+        The folder of images, to check on; None for the one that the features were made from.
+    out : Path or None
+        The folder to write; None for ``export/HEAD`` in the run's own.
+    formats : sequence of str or None
+        Of `FORMATS`; None for all that can be written.
+    say : callable
+        Told what happens, a line at a time.
+
+    Returns
+    -------
+    Path
+        The folder: an earlier export in its place is replaced once the new one is whole.
+
+    Raises
+    ------
+    RunError, WeightsError, FeatureFileError
+        Also if what was written does not give the probabilities of predict.
+    """
+    names = _formats(formats, say)
+    with FeatureFile(run.features_path) as features:
+        trained = run.find(head, features) if head else _best(run, features, say)
+        name = trained.record.name
+        folder = out or run.folder / "export" / name
+        _require_own(folder)
+        weights = weights or features.config.weights
+        say(f"head {name}, weights {describe_weights(features.identity, weights)}")
+        exported = build_exportable(trained, features, weights)
+        images = images_of(features, data)
+        with replacing_folder(folder) as temporary:
+            written = {each: temporary / FORMATS[each].file for each in names}
+            for each, path in written.items():
+                FORMATS[each].write(exported, path)
+            if exported.trees is not None:
+                write_trees(exported, exported.trees, temporary)
+            facts = {"classes": exported.classes, "provenance": exported.provenance}
+            text = json.dumps(facts, indent=2, ensure_ascii=False)
+            (temporary / FACTS_FILE).write_text(text, "utf-8")
+            sample = draw_sample(features, images)
+            if sample is None:
+                say(f"not checked against predict: {images.name} holds no image of test (--data).")
+            else:
+                found = check_export(exported, written, sample, run, features, weights)
+                n_images = len(sample.paths)
+                say(f"largest difference from predict on {n_images} images of test: {found}")
+    _say_written(folder, exported, names, say)
+    return folder
+
+
+def _formats(formats: Sequence[str] | None, say: Callable[[str], None]) -> list[str]:
+    missing = "needs more packages: make install EXTRAS=onnx"
+    if formats is None:
+        if not has_onnx():
+            say(f"{ONNX} is left out: it {missing}.")
+        return [name for name in FORMATS if name != ONNX or has_onnx()]
+    if ONNX in formats and not has_onnx():
+        raise RunError(f"--formats {ONNX}: {missing}.")
+    return list(dict.fromkeys(formats))
+
+
+def _best(run: Run, features: FeatureFile, say: Callable[[str], None]) -> Trained:
+    """The best on val of those that can be exported."""
+    ranked = rank(run.trained(features), features.labels("val"))
+    for trained in ranked:
+        try:
+            check_exportable(trained)
+        except RunError as error:
+            say(str(error).split(":", maxsplit=1)[0] + "; on to the next best on val.")
+            continue
+        return trained
+    raise RunError(f"{run.folder}: nothing that can be exported. Run 'make heads HEADS=logreg'.")
+
+
+def _require_own(folder: Path) -> None:
+    """Refuse to replace what is no export."""
+    if folder.exists() and not (folder / FACTS_FILE).is_file():
+        is_empty = folder.is_dir() and not any(folder.iterdir())
+        if not is_empty:
+            raise RunError(
+                f"{folder}: expected nothing, an empty folder or an earlier export (with "
+                f"{FACTS_FILE}), found something else. Name another with --out (make: OUT=...)."
+            )
+
+
+def _say_written(
+    folder: Path, exported: Exportable, names: Sequence[str], say: Callable[[str], None]
+) -> None:
+    say(f"{folder}: {len(exported.classes)} classes, images of {exported.size_px} px")
+    for name in names:
+        path = folder / FORMATS[name].file
+        size = n_bytes(_size(path))
+        say(f"  {path.name} ({size}): {FORMATS[name].use.format(str(path))}")
+    if exported.trees is not None:
+        say(f"  These give {exported.output}; the trees and how to use them: README.txt")
+
+
+def _size(path: Path) -> int:
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(each.stat().st_size for each in files if each.is_file())

@@ -1,1 +1,0 @@
-"""`extract.decode` once more, as operations of a TensorFlow graph; start at `decoding`."""

@@ -1,0 +1,1 @@
+"""Heads fitted many times over: learning curves and cross-validation."""

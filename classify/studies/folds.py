@@ -1,0 +1,429 @@
+"""Cross-validation on the cached embeddings, for when the images are few.
+
+The probabilities of each fold, by a head that was fitted without it, are kept in a file of their
+own.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from sklearn.base import clone
+from sklearn.model_selection import StratifiedGroupKFold
+
+from cache.disk import replacing
+from cache.reader import FeatureFile
+from classify.arrays import load_arrays, save_arrays
+from classify.errors import RunError, loading
+from classify.heads.head import Head
+from classify.intervals import Estimate, wilson
+from classify.studies.study import (
+    Fit,
+    fit_digest,
+    full_key,
+    read_all,
+    read_points,
+    run_study,
+    study_stamp,
+)
+from classify.train import class_proba
+
+FOLDS_FILE = "folds.json"
+FEWEST_FOLDS = 3
+FOLDS_FOLDER = "folds"
+
+
+@dataclass(frozen=True)
+class FoldPoint:
+    """A head on one fold of cross-validation.
+
+    Attributes
+    ----------
+    settings : mapping
+        Of the head.
+    fold : int
+        From 0 on.
+    seed : int
+        Of the folds.
+    n_right : int
+        Images of the fold that it classified correctly.
+    n_images : int
+        Images of the fold.
+    """
+
+    head: str
+    settings: Mapping[str, Any]
+    fold: int
+    n_folds: int
+    seed: int
+    n_right: int
+    n_images: int
+
+
+@dataclass(frozen=True)
+class KeptFold(FoldPoint):
+    """The same, with where its probabilities are kept.
+
+    Attributes
+    ----------
+    proba_file : str
+        Name of a file in ``folds/``, see `held_out_proba`.
+    """
+
+    proba_file: str
+
+
+class _Images(NamedTuple):
+    """What is cross-validated.
+
+    Attributes
+    ----------
+    rows : intp (n_images,)
+        Of the feature file.
+    X : float32 (n_images, dim)
+    y : int32 (n_images,)
+    weight : float32 (n_images,)
+    fold_of : intp (n_images,)
+        From 0 to n_folds - 1.
+    n_folds, n_classes : int
+    """
+
+    rows: NDArray[np.intp]
+    X: NDArray[np.float32]
+    y: NDArray[np.int32]
+    weight: NDArray[np.float32]
+    fold_of: NDArray[np.intp]
+    n_folds: int
+    n_classes: int
+
+
+class HeldOut(NamedTuple):
+    """Images and their held-out probabilities.
+
+    Attributes
+    ----------
+    rows : intp (n,)
+        Rows of the feature file.
+    proba : float32 (n, n_classes)
+        Columns in the order of the feature file's classes. float16 on disk: relative to the
+        value, they are off by up to 0.0005; below 6e-8 they are 0.
+    """
+
+    rows: NDArray[np.intp]
+    proba: NDArray[np.float32]
+
+
+def cross_validate(
+    folder: Path,
+    features: FeatureFile,
+    heads: Mapping[str, Head],
+    n_folds: int,
+    seed: int,
+    n_jobs: int,
+    say: Callable[[str], None],
+) -> list[KeptFold]:
+    """Measure heads on every image of train and val, each by a head that has not seen it.
+
+    Test stays untouched. Copies of one image, and images of one group, are in one fold. In each
+    round one fold is measured, the next one chooses settings, and the others train.
+
+    Parameters
+    ----------
+    folder : Path
+        Where ``folds.json`` and ``folds/`` are kept.
+    features : FeatureFile
+    heads : mapping of str to Head
+        Not fitted yet.
+    n_folds : int
+        At least 3.
+    seed : int
+        Of the folds.
+    n_jobs : int
+        Fits at a time.
+    say : callable
+
+    Returns
+    -------
+    list of KeptFold
+        For each head and fold.
+
+    Raises
+    ------
+    RunError
+        If there are too few folds, or a class has too few different images or groups for them.
+    """
+    if n_folds < FEWEST_FOLDS:
+        raise RunError(
+            f"--folds {n_folds}: expected at least {FEWEST_FOLDS}: one to measure on, one to "
+            "choose on, the others to train on."
+        )
+    rows = _train_and_val(features)
+    table = features.table
+    y, groups = table.labels[rows], None if table.groups is None else table.groups[rows]
+    weight = np.ones(len(rows), np.float32) if table.weights is None else table.weights[rows]
+    unit = inseparable_units(table.content_sha256[rows], groups)
+    _check_classes(features, y, unit, n_folds)
+    fold_of = unit_folds(y, unit, n_folds, seed)
+    _check_folds(features, y, fold_of, n_folds)
+    images = _Images(rows, features.read(rows), y, weight, fold_of, n_folds, len(features.classes))
+    stamp = study_stamp(features)
+
+    def fit(name: str, head: Head, fold: int) -> Fit:
+        key = {"fold": fold, "n_folds": n_folds, "seed": seed}
+        file_name = f"{fit_digest(stamp, full_key(name, head, key))}.npz"
+        path = folder / FOLDS_FOLDER / file_name
+        return Fit(
+            name,
+            clone(head),
+            key,
+            work=lambda head: _measure(head, images, fold, path),
+            is_reusable=lambda result: (
+                result.get("proba_file") == file_name
+                and is_whole(path, rows[fold_of == fold], images.n_classes)
+            ),
+        )
+
+    fits = [fit(name, head, fold) for name, head in heads.items() for fold in range(n_folds)]
+    points = run_study(folder / FOLDS_FILE, features, fits, n_jobs, say)
+    named = {each["result"]["proba_file"] for each in read_all(folder / FOLDS_FILE, features)}
+    remove_unnamed(folder / FOLDS_FOLDER, named)
+    return [KeptFold(**point) for point in points]
+
+
+def read_folds(folder: Path, features: FeatureFile) -> list[KeptFold]:
+    """The last cross-validation of a run; empty if there is none of these features."""
+    return [KeptFold(**point) for point in read_points(folder / FOLDS_FILE, features)]
+
+
+def held_out_proba(folder: Path, features: FeatureFile, head: str) -> HeldOut | None:
+    """Probabilities of every image of train and val, each by a fit of the head without it.
+
+    Parameters
+    ----------
+    folder : Path
+        Where ``folds.json`` is kept.
+    features : FeatureFile
+    head : str
+        Its name.
+
+    Returns
+    -------
+    HeldOut or None
+        Rows ascending. None if the last cross-validation was not of this head, or of other
+        features.
+
+    Raises
+    ------
+    RunError
+        If a file that the study names is not there or damaged.
+    """
+    shown = [point for point in read_folds(folder, features) if point.head == head]
+    if not shown:
+        return None
+    paths = [folder / FOLDS_FOLDER / point.proba_file for point in shown]
+    way_out = f"Run 'make heads HEADS={head} FOLDS={len(paths)}' again: it fits what is missing."
+    return load_folds(paths, _train_and_val(features), len(features.classes), way_out)
+
+
+def unit_folds(
+    y: NDArray[np.integer], unit: NDArray[np.intp], n_folds: int, seed: int
+) -> NDArray[np.intp]:
+    """The fold of each image: classes spread evenly, no unit separated.
+
+    Parameters
+    ----------
+    y : int (n_images,)
+    unit : intp (n_images,)
+        As `inseparable_units` gives it.
+    n_folds : int
+    seed : int
+
+    Returns
+    -------
+    intp (n_images,)
+        From 0 to n_folds - 1.
+    """
+    splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
+    fold_of = np.empty(len(y), dtype=np.intp)
+    for fold, (_, rows) in enumerate(splitter.split(y, y, unit)):
+        fold_of[rows] = fold
+    return fold_of
+
+
+def overall(points: Sequence[FoldPoint]) -> Estimate:
+    """Accuracy of one head over all folds, with Wilson's interval."""
+    return wilson(sum(point.n_right for point in points), sum(point.n_images for point in points))
+
+
+def _measure(head: Head, images: _Images, fold: int, path: Path) -> dict[str, Any]:
+    """Fit without two folds, choose on one of them, and keep what is said of the other."""
+    is_test = images.fold_of == fold
+    is_val = images.fold_of == (fold + 1) % images.n_folds
+    is_train = ~(is_test | is_val)
+    X, y, weight = images.X, images.y, images.weight
+    head.fit(X[is_train], y[is_train], X[is_val], y[is_val], weight[is_train], weight[is_val])
+    proba = class_proba(head, X[is_test], images.n_classes)
+    save_held_out(path, HeldOut(images.rows[is_test], proba))
+    n_right = int((proba.argmax(axis=1) == y[is_test]).sum())
+    return {"n_right": n_right, "n_images": len(proba), "proba_file": path.name}
+
+
+def _train_and_val(features: FeatureFile) -> NDArray[np.intp]:
+    """Rows of both, ascending."""
+    return np.sort(np.concatenate([features.rows("train"), features.rows("val")]))
+
+
+def _check_classes(
+    features: FeatureFile, y: NDArray[np.integer], unit: NDArray[np.intp], n_folds: int
+) -> None:
+    """Every class needs an image for each fold: else a round has nothing to learn it from."""
+    what = "different images" if features.table.groups is None else "groups of images"
+    for label in np.unique(y):
+        n_units = len(np.unique(unit[y == label]))
+        if n_units < n_folds:
+            raise RunError(
+                f"{features.path}: class {features.classes[label]!r} has {n_units} {what} in train "
+                f"and val for {n_folds} folds. Choose fewer folds, or add images."
+            )
+
+
+def _check_folds(
+    features: FeatureFile, y: NDArray[np.integer], fold_of: NDArray[np.intp], n_folds: int
+) -> None:
+    """Groups of several classes can leave a round without one of them, though it has enough."""
+    for label in np.unique(y):
+        if len(np.unique(fold_of[y == label])) < FEWEST_FOLDS:
+            raise RunError(
+                f"{features.path}: groups of images leave class {features.classes[label]!r} in "
+                f"fewer than {FEWEST_FOLDS} of {n_folds} folds. Choose more folds, or add groups."
+            )
+
+
+def save_held_out(path: Path, held_out: HeldOut) -> None:
+    """Write one fold's probabilities as float16, whole or not at all.
+
+    Raises
+    ------
+    StorageError
+        If they cannot be written.
+    """
+    with replacing(path) as temporary:
+        save_arrays(
+            temporary,
+            {
+                "rows": held_out.rows.astype(np.int64),
+                "proba": held_out.proba.astype(np.float16),
+            },
+        )
+
+
+def load_held_out(path: Path, n_classes: int, way_out: str) -> HeldOut:
+    """Read one fold's probabilities.
+
+    Parameters
+    ----------
+    path : Path
+    n_classes : int
+        Expected number of columns.
+    way_out : str
+        What to do if the file is not there or damaged; the end of the error.
+
+    Raises
+    ------
+    RunError
+        If the file is not there, is damaged, or holds something else.
+    """
+    with loading(path, way_out):
+        arrays = load_arrays(path)
+        rows, proba = arrays["rows"], arrays["proba"]
+        expected = f"int64 {rows.shape}, float16 {(rows.size, n_classes)}"
+        found = f"{rows.dtype} {rows.shape}, {proba.dtype} {proba.shape}"
+        if rows.ndim != 1 or found != expected:
+            raise ValueError(f"expected rows and proba {expected}, found {found}")
+        return HeldOut(rows.astype(np.intp), proba.astype(np.float32))
+
+
+def load_folds(
+    paths: Sequence[Path], rows: NDArray[np.intp], n_classes: int, way_out: str
+) -> HeldOut:
+    """Read all folds of one head as one.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        A file a fold.
+    rows : intp (n,)
+        Those that they must hold between them, ascending.
+    n_classes : int
+    way_out : str
+        As for `load_held_out`.
+
+    Returns
+    -------
+    HeldOut
+        In the order of `rows`.
+
+    Raises
+    ------
+    RunError
+        If a file is not there or damaged, or they do not hold each row once.
+    """
+    folds = [load_held_out(path, n_classes, way_out) for path in paths]
+    found = np.concatenate([fold.rows for fold in folds])
+    order = np.argsort(found)
+    if not np.array_equal(found[order], rows):
+        raise RunError(
+            f"{paths[0].parent}: expected held-out probabilities of {len(rows)} images, found "
+            f"{len(found)} that are not the same images. {way_out}"
+        )
+    return HeldOut(rows, np.concatenate([fold.proba for fold in folds])[order])
+
+
+def is_whole(path: Path, rows: NDArray[np.intp], n_classes: int) -> bool:
+    """Whether a file can be read and holds these rows, in this order."""
+    try:
+        return np.array_equal(load_held_out(path, n_classes, way_out="").rows, rows)
+    except RunError:
+        return False
+
+
+def remove_unnamed(folder: Path, names: Iterable[str]) -> None:
+    """Remove the files that no study names, and what a killed run left half written."""
+    kept = set(names)
+    for path in folder.glob("*.npz*"):
+        if path.name not in kept:
+            path.unlink(missing_ok=True)
+
+
+def inseparable_units(
+    content_sha256: NDArray[np.uint8], groups: NDArray[np.int64] | None
+) -> NDArray[np.intp]:
+    """A number for each image, the same for those that no fold may separate.
+
+    Where a copy lies in another group, both groups are one unit.
+
+    Parameters
+    ----------
+    content_sha256 : uint8 (n_images, 32)
+    groups : int64 (n_images,) or None
+        See `cache.format.Table`.
+
+    Returns
+    -------
+    intp (n_images,)
+        From 0 on.
+    """
+    contents, content = np.unique(content_sha256, axis=0, return_inverse=True)
+    content = content.reshape(-1)
+    if groups is None:
+        return content
+    names, group = np.unique(groups, return_inverse=True)
+    n_nodes = len(contents) + len(names)
+    links = (np.ones(len(content)), (content, len(contents) + group))
+    _, component = connected_components(coo_array(links, shape=(n_nodes, n_nodes)), directed=False)
+    return component[content].astype(np.intp)  # type: ignore[no-any-return]

@@ -1,0 +1,156 @@
+"""Would more photographs help? Heads on growing shares of train."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone
+
+from cache.reader import FeatureFile
+from classify.heads.head import Head
+from classify.intervals import Estimate, interval, left_out_means, resampled_means, wilson
+from classify.studies.study import Fit, read_points, run_study
+
+SHARES = (0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
+CURVE_FILE = "learning_curve.json"
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """A head that was fitted on a share of train.
+
+    Attributes
+    ----------
+    settings : mapping
+        Of the head.
+    share : float
+        Of train, 0 to 1.
+    seed : int
+        Of the choice of images.
+    n_images : int
+        Images it was fitted on.
+    top1 : Estimate
+        On val.
+    right : str
+        Hexadecimal bits: which images of val it classified correctly.
+    """
+
+    head: str
+    settings: Mapping[str, Any]
+    share: float
+    seed: int
+    n_images: int
+    top1: Estimate
+    right: str
+
+
+def learning_curve(
+    folder: Path,
+    features: FeatureFile,
+    heads: Mapping[str, Head],
+    seed: int,
+    n_jobs: int,
+    say: Callable[[str], None],
+) -> list[CurvePoint]:
+    """Fit heads on 1, 2, 5, 10, 25, 50 and 100 % of train, measured on val.
+
+    The shares are nested, and taken from each class, at least one image of it.
+
+    Parameters
+    ----------
+    folder : Path
+        Where ``learning_curve.json`` is kept.
+    features : FeatureFile
+    heads : mapping of str to Head
+        Not fitted yet.
+    seed : int
+        Of the choice of images.
+    n_jobs : int
+        Fits at a time.
+    say : callable
+
+    Returns
+    -------
+    list of CurvePoint
+        For each head and share.
+    """
+    X, y = features.load("train")
+    val = features.load("val")
+    weight, weight_val = features.weights("train"), features.weights("val")
+    ranks = nested_ranks(y, seed)
+
+    def fit_on(share: float) -> Callable[[Head], dict[str, Any]]:
+        def work(head: Head) -> dict[str, Any]:
+            rows = np.flatnonzero(ranks < share)
+            head.fit(X[rows], y[rows], *val, weight[rows], weight_val)
+            is_right = head.predict(val[0]) == val[1]
+            top1 = wilson(int(is_right.sum()), len(is_right))
+            right = np.packbits(is_right).tobytes().hex()
+            return {"n_images": len(rows), "top1": top1._asdict(), "right": right}
+
+        return work
+
+    fits = [
+        Fit(name, clone(head), {"share": share, "seed": seed}, fit_on(share))
+        for name, head in heads.items()
+        for share in SHARES
+    ]
+    return list(map(_point, run_study(folder / CURVE_FILE, features, fits, n_jobs, say)))
+
+
+def read_curve(folder: Path, features: FeatureFile) -> list[CurvePoint]:
+    """The last learning curve of a run; empty if there is none of these features."""
+    return list(map(_point, read_points(folder / CURVE_FILE, features)))
+
+
+def _point(raw: dict[str, Any]) -> CurvePoint:
+    return CurvePoint(**{**raw, "top1": Estimate(**raw["top1"])})
+
+
+def nested_ranks(y: NDArray[np.integer], seed: int) -> NDArray[np.float64]:
+    """Where each image comes in a random order of its class, as a share of the class.
+
+    The images below a share are that share of each class; the first of a class is in every share.
+
+    Parameters
+    ----------
+    y : int (n_images,)
+    seed : int
+
+    Returns
+    -------
+    float64 (n_images,)
+        From 0 to below 1.
+    """
+    rng = np.random.default_rng(seed)
+    ranks = np.empty(len(y))
+    for label in np.unique(y):
+        rows = np.flatnonzero(y == label)
+        ranks[rng.permutation(rows)] = np.arange(len(rows)) / len(rows)
+    return ranks
+
+
+def gain_of_doubling(points: Sequence[CurvePoint], seed: int = 0) -> Estimate:
+    """Val accuracy on all of train minus that on half of it, with its paired interval.
+
+    Parameters
+    ----------
+    points : sequence of CurvePoint
+        Of one head.
+    seed : int
+        Of the bootstrap.
+    """
+    by_share = {point.share: point for point in points}
+    n = by_share[1.0].top1.n
+    is_right = [
+        np.unpackbits(
+            np.frombuffer(bytes.fromhex(by_share[share].right), np.uint8), count=n
+        ).astype(float)
+        for share in (1.0, 0.5)
+    ]
+    gain = (is_right[0] - is_right[1])[:, None]
+    draws = resampled_means(gain, seed)
+    return interval(float(gain.mean()), draws[:, 0], left_out_means(gain)[:, 0])

@@ -1,0 +1,164 @@
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import numpy as np
+import pytest
+
+from cache.reader import FeatureFile
+from classify.errors import RunError
+from classify.export import export_model as module
+from classify.export.export_formats import FACTS_IN_KERAS_FILE, FORMATS, Sample
+from classify.export.export_model import export_model
+from classify.export.exportable import Exportable
+from classify.metrics import accuracy
+from classify.run import Run
+from classify.train import train_heads
+from extract.backbones import create_backbone
+from extract.keras_runtime import LOG_LEVEL, QUIET_LEVEL
+from tests.classify.export.conftest import quiet
+
+
+def export(run: Run, head: str, out: Path, formats: tuple[str, ...] = ("keras",)) -> list[str]:
+    said: list[str] = []
+    export_model(run, head, None, None, out, formats, said.append)
+    return said
+
+
+def test_the_best_on_val_that_can_be_is_exported_and_said_to_be(
+    many_heads: Run, exported_best: tuple[Path, list[str]]
+) -> None:
+    folder, said = exported_best
+    assert folder == many_heads.folder / "export/logreg"
+    assert said[0] == "knn cannot be exported; on to the next best on val."
+    assert said[1].startswith("head logreg, weights RANDOM")
+    assert "on 7 images of test: saved_model " in said[2]
+    for name, line in zip(FORMATS, said[-3:], strict=True):
+        assert f"{FORMATS[name].file} (" in line
+        assert str(folder / FORMATS[name].file) in line
+
+
+def test_how_good_it_is_and_what_made_it_stand_in_every_file(
+    many_heads: Run, exported_best: tuple[Path, list[str]]
+) -> None:
+    folder, _ = exported_best
+    facts = json.loads((folder / "export.json").read_text())
+    with FeatureFile(many_heads.features_path) as features:
+        trained = many_heads.find("logreg", features)
+        test = accuracy(features.labels("test"), trained.test)
+        identity = features.identity
+    about = facts["provenance"]
+    assert about["test"]["top_1"] == test._asdict()
+    assert about["features"]["fingerprint"] == identity.fingerprint
+    assert about["features"]["weights_hash"] == identity.weights_hash
+    assert about["chosen"] == trained.record.chosen
+    assert about["data"] == "photos"
+    assert about["made_by"].startswith("headbench ")
+    assert str(many_heads.folder.parent) not in json.dumps(facts)
+    with zipfile.ZipFile(folder / "model.keras") as archive:
+        assert json.loads(archive.read(FACTS_IN_KERAS_FILE)) == facts
+
+
+def test_no_batch_normalization_is_left_to_compute(exported_network: Path) -> None:
+    with zipfile.ZipFile(exported_network / "model.keras") as archive:
+        text = archive.read("config.json").decode()
+    assert "Conv2D" in text
+    assert "BatchNormalization" not in text
+
+
+@pytest.mark.parametrize("head", ["knn"])
+def test_a_head_that_cannot_be_exported_is_refused(
+    many_heads: Run, head: str, tmp_path: Path
+) -> None:
+    with pytest.raises(RunError, match=r"knn cannot be exported: expected logreg.*lightgbm \(as"):
+        export(many_heads, head, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_wrong_export_is_not_left_behind(
+    many_heads: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_another(exported: Exportable, path: Path) -> None:
+        head = exported.network.layers[-1]
+        layer = next(each for each in head.layers if each.get_weights())
+        layer.set_weights([np.zeros_like(each) for each in layer.get_weights()])
+        FORMATS["keras"].write(exported, path)
+
+    wrong = FORMATS["keras"]._replace(write=write_another)
+    monkeypatch.setattr(module, "FORMATS", {"keras": wrong})
+    with pytest.raises(RunError, match=r"model.keras: its probabilities differ by .* Nothing was"):
+        export(many_heads, "logreg", tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_export_replaces_an_earlier_one_but_nothing_else(
+    many_heads: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    export(many_heads, "logreg", tmp_path / "empty")
+    (tmp_path / "empty/old").touch()
+    export(many_heads, "logreg", tmp_path / "empty")
+    assert {path.name for path in (tmp_path / "empty").iterdir()} == {"export.json", "model.keras"}
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/thesis.txt").touch()
+    for own in ("mine", "mine/thesis.txt"):
+        with pytest.raises(RunError, match="found something else"):
+            export(many_heads, "logreg", tmp_path / own)
+    assert (tmp_path / "mine/thesis.txt").exists()
+
+
+def test_without_the_images_it_says_that_it_is_not_checked(
+    many_heads: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "check_export", pytest.fail)
+    said: list[str] = []
+    gone = tmp_path / "gone"
+    export_model(many_heads, "logreg", None, gone, tmp_path / "out", ["keras"], said.append)
+    assert f"not checked against predict: {gone} holds no image of test (--data)." in said
+
+
+def test_onnx_without_its_packages_is_left_out_or_refused(
+    many_heads: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "has_onnx", lambda: False)
+    with pytest.raises(RunError, match="--formats onnx: needs more packages: make install EXTRAS"):
+        export(many_heads, "logreg", tmp_path / "out", ("keras", "onnx"))
+    monkeypatch.delitem(FORMATS, "saved_model")
+    said: list[str] = []
+    export_model(many_heads, "logreg", None, None, tmp_path / "out", None, said.append)
+    assert said[0] == "onnx is left out: it needs more packages: make install EXTRAS=onnx."
+    assert (tmp_path / "out/model.keras").exists()
+
+
+def test_mean_colours_have_no_network_to_export(run: Run, tmp_path: Path) -> None:
+    train_heads(run, ["logreg"], seed=0, say=quiet)
+    with pytest.raises(RunError, match="mean-color has no network to export"):
+        export(run, "logreg", tmp_path / "out")
+
+
+def test_a_network_with_its_preprocessing_inside_is_exported_in_every_format(
+    tmp_path: Path,
+) -> None:
+    backbone = create_backbone("mobilenetv3large", "random", 64)
+    network = backbone.network()
+    exported = Exportable(backbone.folded_network(), tuple(map(str, range(960))), {})
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
+    expected = np.asarray(network(pixels, training=False))
+    sample = Sample([], [], pixels)
+    for each in FORMATS.values():
+        each.write(exported, tmp_path / each.file)
+        for _, found in each.run(exported, tmp_path / each.file, sample):
+            if len(found):
+                np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+
+
+def test_nothing_but_its_own_lines_comes_of_an_export(
+    network_run: Run, tmp_path: Path, command: Callable[..., CompletedProcess[str]]
+) -> None:
+    options = ("--head", "logreg", "--out", tmp_path / "out")
+    # As we set it: exports to ONNX in this process have set another.
+    level = {LOG_LEVEL: QUIET_LEVEL}
+    done = command("classify", "export", network_run.folder, *options, **level)
+    assert (done.returncode, done.stderr) == (0, "")

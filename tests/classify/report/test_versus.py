@@ -1,0 +1,99 @@
+from pathlib import Path
+
+import pytest
+
+from cache.reader import FeatureFile
+from classify.errors import RunError
+from classify.intervals import compare
+from classify.report.versus import as_text, compare_runs, facts, write_page
+from classify.run import Run
+from classify.train import train_heads
+from extract.settings import ExtractSettings
+from extract.stage import extract_features
+from tests.conftest import COLORS, write_image
+
+
+def run_of(photos: Path, name: str, size_px: int, heads: list[str]) -> Run:
+    run = Run(photos.parent / "runs" / name / "features.h5")
+    settings = ExtractSettings(backbone="mean-color", size_px=size_px, batch_size=8)
+    extract_features(photos, run.features_path, settings, lambda _: None)
+    train_heads(run, heads, seed=0, say=lambda _: None)
+    return run
+
+
+@pytest.fixture
+def runs(photos: Path) -> tuple[Run, Run]:
+    # Half of the red ones are green: something to get wrong.
+    for image in range(0, 30, 2):
+        write_image(photos / "red" / f"{image:03}.png", 7000 + image, COLORS["green"])
+    return (
+        run_of(photos, "small", 8, ["logreg", "centroid"]),
+        run_of(photos, "large", 16, ["logreg", "prior"]),
+    )
+
+
+def test_a_head_of_both_is_compared_on_the_same_images(runs: tuple[Run, Run]) -> None:
+    versus = compare_runs(*runs)
+    probas = {}
+    for name, run in zip("ab", runs, strict=True):
+        with FeatureFile(run.features_path) as features:
+            probas[name] = run.find("logreg", features).test
+            y = features.labels("test")
+    [expected] = compare(y, {"b": probas["b"], "a": probas["a"]})
+    assert versus.n_common == len(y)
+    assert versus.differences == {"logreg": expected}
+
+
+def test_a_run_and_itself_do_not_differ(runs: tuple[Run, Run]) -> None:
+    versus = compare_runs(runs[0], runs[0])
+    assert {each.difference.value for each in versus.differences.values()} == {0.0}
+    assert "no difference seen (+0.0 points" in as_text(versus)
+    assert [name for name, a, b in facts(versus) if a != b] == []
+
+
+def test_what_differs_is_named_and_what_is_missing_too(runs: tuple[Run, Run]) -> None:
+    versus = compare_runs(*runs)
+    assert "size" in [name for name, a, b in facts(versus) if a != b]
+    text = as_text(versus)
+    assert "size: 8 px | 16 px" in text
+    assert text.count("not trained in B") == text.count("not trained in A") == 1
+
+
+def test_other_images_are_not_paired(runs: tuple[Run, Run], tmp_path: Path) -> None:
+    for number, (name, color) in enumerate(COLORS.items()):
+        for image in range(30):
+            write_image(
+                tmp_path / "other/photos" / name / f"{image}.png",
+                90_000 + 100 * number + image,
+                color,
+            )
+    versus = compare_runs(runs[0], run_of(tmp_path / "other/photos", "other", 8, ["logreg"]))
+    assert versus.n_common == 0
+    assert versus.differences == {}
+    assert "share no image of test" in as_text(versus)
+
+
+def test_labels_are_matched_by_name_and_not_by_number(runs: tuple[Run, Run], photos: Path) -> None:
+    for image in range(20):
+        write_image(photos / "amber" / f"{image}.png", 50_000 + image, (250, 180, 20))
+    more = run_of(photos, "more", 8, ["logreg"])
+    versus = compare_runs(runs[0], more)
+    with FeatureFile(runs[0].features_path) as features:
+        assert versus.n_common == len(features.labels("test"))
+
+
+def test_runs_without_a_class_in_common_are_refused(runs: tuple[Run, Run], tmp_path: Path) -> None:
+    for number, name in enumerate(("cat", "dog")):
+        for image in range(20):
+            write_image(tmp_path / "pets" / name / f"{image}.png", 100 * number + image)
+    pets = run_of(tmp_path / "pets", "pets", 8, ["prior"])
+    with pytest.raises(RunError, match="expected runs of the same classes"):
+        compare_runs(runs[0], pets)
+
+
+def test_the_page_names_both_runs_and_says_what_the_text_says(runs: tuple[Run, Run]) -> None:
+    versus = compare_runs(*runs)
+    page = write_page(versus, runs[0].report_folder).read_text("utf-8")
+    assert "<h1>A: small, B: large</h1>" in page
+    assert "not trained in B" in page
+    assert "<svg" in page

@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+
+from cache.reader import FeatureFile
+from classify.heads.registry import create_head
+from classify.intervals import Estimate
+from classify.report.words import describe_curve
+from classify.run import Run
+from classify.studies.learning_curve import (
+    SHARES,
+    CurvePoint,
+    gain_of_doubling,
+    learning_curve,
+    nested_ranks,
+)
+
+
+def curve_of(run: Run, say: list[str], n_jobs: int = 2) -> list[CurvePoint]:
+    heads = {name: create_head(name, 0) for name in ("ridge", "logreg")}
+    with FeatureFile(run.features_path) as features:
+        return learning_curve(run.folder, features, heads, 0, n_jobs, say.append)
+
+
+def test_shares_are_nested_and_stratified_and_hold_every_class() -> None:
+    y = np.repeat([0, 1, 2], [200, 40, 3])
+    ranks = nested_ranks(y, seed=0)
+    for share in SHARES:
+        counts = np.bincount(y[ranks < share], minlength=3)
+        assert (counts >= 1).all()
+        np.testing.assert_array_equal(counts, np.ceil(share * np.array([200, 40, 3]) - 1e-9))
+    assert (nested_ranks(y, seed=1) != ranks).any()
+
+
+def test_each_head_is_measured_on_val_at_each_share(run: Run) -> None:
+    points = curve_of(run, [])
+    assert [(point.head, point.share) for point in points] == [
+        (name, share) for name in ("ridge", "logreg") for share in SHARES
+    ]
+    n_images = [point.n_images for point in points[: len(SHARES)]]
+    assert n_images == sorted(n_images)
+    assert points[-1].top1.value > 0.9
+    with FeatureFile(run.features_path) as features:
+        assert n_images[-1] == len(features.rows("train"))
+        assert points[-1].top1.n == len(features.rows("val"))
+    assert "val top-1 on a share of train: 1 % " in describe_curve(points)
+
+
+def test_nothing_is_fitted_twice_and_what_is_new_is(run: Run) -> None:
+    said: list[str] = []
+    first = curve_of(run, said)
+    assert curve_of(run, said, n_jobs=1) == first
+    assert said == ["learning curve: 14 fits, 0 reused", "learning curve: 0 fits, 14 reused"]
+    (run.folder / "learning_curve.json").write_text("{")
+    assert curve_of(run, said) == first
+    assert said[-1] == "learning curve: 14 fits, 0 reused"
+
+
+def right(bits: list[int]) -> str:
+    return np.packbits(np.array(bits, dtype=bool)).tobytes().hex()
+
+
+@pytest.mark.parametrize(
+    ("half", "phrase"),
+    [([0] * 60 + [1] * 40, "more photographs should help"), ([1] * 99 + [0], "no gain seen")],
+)
+def test_the_sentence_follows_the_paired_gain(half: list[int], phrase: str) -> None:
+    top1 = Estimate(0.5, 0.4, 0.6, 100)
+    points = [
+        CurvePoint("a", {}, share, 0, round(1000 * share), top1, right(bits))
+        for share, bits in ((0.5, half), (1.0, [1] * 100))
+    ]
+    assert gain_of_doubling(points).value == pytest.approx(1 - np.mean(half))
+    assert phrase in describe_curve(points)
