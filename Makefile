@@ -47,7 +47,6 @@ PRESET    ?=
 VAL_SHARE ?=
 OVERWRITE ?=
 STORE     ?=
-MERGE_ROWS ?=
 DRY_RUN   ?=
 REPAIR    ?=
 SAMPLE    ?=
@@ -148,7 +147,6 @@ help: ## this help
 #: PRESET     recipe: origin, origin-unfrozen, origin-half or origin-128
 #: OVERWRITE  1: replace features that were made with other settings
 #: STORE      float16: keep embeddings in half the space (float32)
-#: MERGE_ROWS  above so many images the file stands on parts beside it (10000000)
 #: DRY_RUN    1: say what `make features` would do, and write nothing
 #: REPAIR     1: make verify drops what is damaged
 #: SAMPLE     make verify reads so many random blocks of each dataset, chosen by SEED (all)
@@ -178,7 +176,8 @@ features: $(READY) named ## stage one: images in DATA to runs/NAME/features.h5
 	  $(call option,weights,$(WEIGHTS)) $(call option,size,$(SIZE)) $(call option,seed,$(SEED)) \
 	  $(call option,backbone,$(BACKBONE)) $(call option,pooling,$(POOLING)) \
 	  $(call option,precision,$(PRECISION)) $(call option,val-share,$(VAL_SHARE)) \
-	  $(runtime) $(machines) $(call option,store,$(STORE)) $(call option,merge-rows,$(MERGE_ROWS)) $(if $(OVERWRITE),--overwrite) $(if $(DRY_RUN),--dry-run)
+	  $(runtime) $(machines) $(call option,store,$(STORE)) \
+	  $(if $(OVERWRITE),--overwrite) $(if $(DRY_RUN),--dry-run)
 	@$(if $(DRY_RUN),,echo "$(NAME)" > runs/.last)
 
 verify: $(READY) named ## is runs/NAME/features.h5 whole?

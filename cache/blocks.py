@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import h5py
 import numpy as np
@@ -91,25 +91,6 @@ def fixed_text(text: str | Sequence[str]) -> NDArray[np.bytes_]:
     return np.array(encoded, dtype=h5py.string_dtype("utf-8", max(1, longest)))
 
 
-class Rows(Protocol):
-    """What `CheckedDataset` asks of a dataset: some of what h5py's are."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """First axis n_rows."""
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """As the rows are kept."""
-
-    @property
-    def chunks(self) -> tuple[int, ...] | None:
-        """Shape of a block; None for one without rows."""
-
-    def read_direct(self, out: NDArray[Any], source: slice, target: slice) -> None:
-        """Read the rows `source` into the rows `target` of `out`, both consecutive."""
-
-
 class CheckedDataset:
     """A dataset whose every block is checked against its checksum when it is read.
 
@@ -117,8 +98,6 @@ class CheckedDataset:
     ----------
     file : h5py.File
     name : str
-    rows : Rows or None
-        Where its rows come from, if not from the dataset of that name.
 
     Raises
     ------
@@ -126,10 +105,10 @@ class CheckedDataset:
         If the dataset or its checksums are missing, or do not fit each other.
     """
 
-    def __init__(self, file: h5py.File, name: str, rows: Rows | None = None) -> None:
+    def __init__(self, file: h5py.File, name: str) -> None:
         self.path, self.name = file.filename, name
         try:
-            self._dataset: Rows = file[name] if rows is None else rows
+            self._dataset = file[name]
             self.shape: tuple[int, ...] = self._dataset.shape
             self.dtype: np.dtype[Any] = self._dataset.dtype
             self._sums = file[f"checksums/{name}"][:]
@@ -174,23 +153,11 @@ class CheckedDataset:
 
     def read_block(self, number: int) -> NDArray[Any]:
         """Read the rows of one block, in the dtype that they are kept in."""
-        return self.read_run(self._block(number))
+        return self._checked(self._block(number))
 
-    def read_run(self, rows: slice) -> NDArray[Any]:
-        """Read consecutive rows, in the dtype that they are kept in."""
-        if rows.stop > len(self):
-            raise self._damaged(f"has {len(self)} rows, expected {rows.stop} and more")
-        start = rows.start - rows.start % self._step
-        stop = min(-(-rows.stop // self._step) * self._step, len(self))
-        out = self._fetched(slice(start, stop))
-        self._check(out, start)
-        return out[rows.start - start : rows.stop - start]
-
-    def spans(self, rows: slice | None = None) -> Iterator[NDArray[Any]]:
-        """Read all rows, or consecutive ones, like `read_run`, some blocks at a time."""
-        start, stop = (0, len(self)) if rows is None else (rows.start, rows.stop)
-        for span in _slices(stop - start, self._span_rows()):
-            yield self.read_run(slice(start + span.start, start + span.stop))
+    def spans(self) -> Iterator[NDArray[Any]]:
+        """Read all rows, some blocks at a time, in the dtype that they are kept in."""
+        return map(self._checked, _slices(len(self), self._span_rows()))
 
     def strings(self) -> list[str]:
         """Read all rows of a dataset of text."""
@@ -206,9 +173,15 @@ class CheckedDataset:
         for number in range(self.n_blocks) if numbers is None else numbers:
             block = self._block(number)
             try:
-                yield block, self.read_run(block)
+                yield block, self._checked(block)
             except FeatureFileError:
                 yield block, None
+
+    def _checked(self, blocks: slice) -> NDArray[Any]:
+        """Read the rows of whole blocks."""
+        out = self._fetched(blocks)
+        self._check(out, blocks.start)
+        return out
 
     def _read_into(self, out: NDArray[Any]) -> Iterator[Callable[[], None]]:
         for span in _slices(len(self), self._span_rows()):

@@ -18,9 +18,9 @@ from cache.format import (
     FORMAT,
     FORMAT_VERSION,
     OPTIONAL,
+    PARTS_VERSION,
     REJECTED,
     SPLITS,
-    VIRTUAL_VERSION,
     Config,
     attributes_checksum,
 )
@@ -90,12 +90,17 @@ def _check_version(path: Path, values: dict[str, Any]) -> None:
             f"{values['format']!r}: an HDF5 file of another program. Name the file made by "
             "'make features'."
         )
-    version = values["format_version"]
-    if str(version) not in map(str, (FORMAT_VERSION, VIRTUAL_VERSION)):
+    version = str(values["format_version"])
+    if version == str(PARTS_VERSION):
         raise FeatureFileError(
-            f"{path}: has format version {version}, this headbench reads versions "
-            f"{FORMAT_VERSION} and {VIRTUAL_VERSION}. Upgrade headbench, or write another file "
-            "with it."
+            f"{path}: expected format version {FORMAT_VERSION}, found version {version}: its "
+            "embeddings lie in parts beside it. Run 'make features' again with OVERWRITE=1 "
+            "(--overwrite): it merges the parts, and extracts only what they lack."
+        )
+    if version != str(FORMAT_VERSION):
+        raise FeatureFileError(
+            f"{path}: expected format version {FORMAT_VERSION}, found version {version}. Upgrade "
+            "headbench, or write another file with it."
         )
 
 

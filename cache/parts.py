@@ -1,4 +1,4 @@
-"""Finished embeddings beside the feature file: what it stands on, and what a run goes on from."""
+"""Finished embeddings beside the feature file: what a run goes on from, until they are merged."""
 
 import hashlib
 from collections.abc import Callable
@@ -14,7 +14,6 @@ from cache.blocks import CheckedDataset, write_array
 from cache.errors import FeatureFileError, HeadbenchError, UnreadableError
 from cache.format import STORES, hash_rows, row_hashes
 from cache.hdf5 import create_hdf5, open_hdf5
-from cache.runs import parts_behind
 
 
 class Location(NamedTuple):
@@ -28,8 +27,7 @@ class Parts:
     """Embeddings finished so far, in files beside the feature file.
 
     A part is written under another name and renamed, so it is there whole or not at all. Parts lie
-    in a folder named after the fingerprint: those of another network are never taken up. Those that
-    the feature file stands on are left alone: its checksums answer for them.
+    in a folder named after the fingerprint: those of another network are never taken up.
 
     Parameters
     ----------
@@ -42,7 +40,6 @@ class Parts:
     """
 
     def __init__(self, feature_path: Path, fingerprint: str, store: str = STORES[0]) -> None:
-        self._feature_path = feature_path
         self._all = feature_path.with_name(f"{feature_path.name}.parts")
         self.directory = self._all / fingerprint[:16]
         self.store = store
@@ -82,7 +79,6 @@ class Parts:
     def find(self, on_damage: Callable[[str], None]) -> dict[bytes, Location]:
         """Where each finished embedding lies, by the SHA-256 of its image.
 
-        Those in parts that the feature file stands on are left out: it says itself what it holds.
         A damaged part is left out and reported to `on_damage`: its images are extracted again.
 
         Raises
@@ -91,10 +87,7 @@ class Parts:
             If a part cannot be read for now: it may hold hours of work.
         """
         found: dict[bytes, Location] = {}
-        standing: set[Path] = set()
-        with suppress(FeatureFileError):  # of a damaged one whatever is whole is found here
-            standing = parts_behind(self._feature_path)
-        for path in sorted(set(self.directory.glob("*.h5")) - standing):
+        for path in sorted(self.directory.glob("*.h5")):
             try:
                 found |= _locations(path, self._read(path))
             except UnreadableError:
@@ -108,15 +101,8 @@ class Parts:
         return sorted(path for path in self._all.glob("*") if path != self.directory)
 
     def remove(self) -> None:
-        """Delete the parts of this fingerprint, but for those that the feature file stands on.
-
-        Raises
-        ------
-        FeatureFileError
-            If the feature file is there and does not say which these are.
-        """
-        standing = parts_behind(self._feature_path)
-        for path in set(self.directory.glob("*")) - standing:
+        """Delete the parts of this fingerprint."""
+        for path in self.directory.glob("*"):
             path.unlink(missing_ok=True)
         for folder in (self.directory, self._all):
             with suppress(OSError):  # there is something in it, or it is not there

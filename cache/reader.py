@@ -30,7 +30,6 @@ from cache.layout import (
     read_attribute,
     read_config,
 )
-from cache.runs import is_virtual, part_rows
 
 
 class FeatureFile:
@@ -69,12 +68,9 @@ class FeatureFile:
         self._file = open_feature_file(self.path)
         try:
             self.config = read_config(self.path, self._file)
-            self._parts = part_rows(self._file) if is_virtual(self._file) else None
             self.optional = optional_datasets(self.path, self._file)
-            elsewhere = {"embeddings": self._parts}
             self._datasets = {
-                name: CheckedDataset(self._file, name, elsewhere.get(name))
-                for name in (*DATASETS, *self.optional)
+                name: CheckedDataset(self._file, name) for name in (*DATASETS, *self.optional)
             }
             check_layout(self.path, self._file, self._datasets)
             self.classes = tuple(self._datasets["classes"].strings())
@@ -96,8 +92,6 @@ class FeatureFile:
     def close(self) -> None:
         """Close the file; what was read before stays in memory."""
         self._file.close()
-        if self._parts is not None:
-            self._parts.close()
 
     @property
     def n_images(self) -> int:
@@ -118,11 +112,6 @@ class FeatureFile:
     def identity(self) -> Identity:
         """What was computed."""
         return self.config.identity
-
-    @property
-    def is_virtual(self) -> bool:
-        """Whether the embeddings stay in parts beside the file."""
-        return self._parts is not None
 
     @cached_property
     def splits(self) -> NDArray[np.uint8]:
@@ -167,13 +156,6 @@ class FeatureFile:
     def dataset(self, name: str) -> CheckedDataset:
         """One of `cache.format.DATASETS`, or of `optional`, to be read block by block."""
         return self._datasets[name]
-
-    def parts_under(self, rows: slice) -> list[Path]:
-        """The parts that some consecutive embeddings lie in; none if the file itself holds them."""
-        if self._parts is None:
-            return []
-        names = dict.fromkeys(piece.name for piece in self._parts.runs.pieces(rows))
-        return [self.path.parent / name for name in names]
 
     def rows(self, split: str) -> NDArray[np.intp]:
         """Rows of a split, ascending.

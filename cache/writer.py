@@ -11,12 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.blocks import (
+    CheckedDataset,
     fixed_text,
     rows_per_block,
     write_array,
     write_dataset,
     write_strings,
 )
+from cache.disk import require_free
 from cache.format import (
     ATTRIBUTES,
     FORMAT,
@@ -28,7 +30,6 @@ from cache.format import (
 )
 from cache.hdf5 import create_hdf5, open_hdf5
 from cache.parts import Location, as_stored
-from cache.runs import checked_embeddings
 from cache.versions import installed_version
 
 
@@ -49,32 +50,33 @@ def write_features(path: Path, table: Table, source: Mapping[bytes, Location], d
     Raises
     ------
     StorageError
-        If it cannot be written.
+        If the disk has no room for it, before anything is written; or if it cannot be written.
     FeatureFileError
         If an embedding to be copied is damaged.
     HeadbenchError
         If an embedding does not fit into float16.
     """
     locations = [source[content] for content in table.contents()]
+    require_free(path.parent, n_bytes(table, dim), "the merged file")
 
     def copy(rows: slice) -> NDArray[Any]:
         paths = table.paths[rows]
         return as_stored(gather(locations[rows], dim), table.config.store, paths.__getitem__)
 
     with create_hdf5(path) as file:
-        write_about(file, table, FORMAT_VERSION)
-        write_columns(file, table)
+        write_about(file, table)
+        _write_columns(file, table)
         write_dataset(file, "embeddings", (len(locations), dim), table.config.store, copy)
 
 
 def n_bytes(table: Table, dim: int) -> int:
-    """Size of a feature file, roughly and rather too high; dim is 0 for one that is linked."""
+    """Size of a feature file, roughly and rather too high."""
     n_images = len(table.paths)
     longest_path = max((len(path.encode()) for path in table.paths), default=1)
     embedding = np.dtype(table.config.store).itemsize * dim
     optional = [int(array.itemsize) for array in table.optional.values()]
     rows = (embedding, 4, 1, 32, longest_path, *optional)
-    steps = [rows_per_block(n_images, max(1, row)) for row in rows]
+    steps = [rows_per_block(n_images, row) for row in rows]
     blocks = [-(-n_images // step) * step * row for step, row in zip(steps, rows, strict=True)]
     return sum(blocks) + (1 << 16)
 
@@ -84,11 +86,11 @@ def created_by() -> str:
     return f"headbench {installed_version('headbench')}"
 
 
-def write_about(file: h5py.File, table: Table, version: int) -> None:
+def write_about(file: h5py.File, table: Table) -> None:
     """Write what is not of single images: attributes, classes, rejected files."""
     values = (
         FORMAT,
-        version,
+        FORMAT_VERSION,
         table.config.identity.fingerprint,
         json.dumps(asdict(table.config), ensure_ascii=False),
         created_by(),
@@ -103,7 +105,7 @@ def write_about(file: h5py.File, table: Table, version: int) -> None:
     write_array(file, "rejected/content_sha256", contents)
 
 
-def write_columns(file: h5py.File, table: Table) -> None:
+def _write_columns(file: h5py.File, table: Table) -> None:
     """Write what each image has, but for its embedding."""
     write_array(file, "labels", table.labels)
     write_array(file, "splits", table.splits)
@@ -127,5 +129,5 @@ def gather(locations: list[Location], dim: int) -> NDArray[np.float32]:
     for path, found in positions.items():
         rows = np.array([locations[position].row for position in found], dtype=np.intp)
         with open_hdf5(path) as file:
-            out[found] = checked_embeddings(file).read(rows)
+            out[found] = CheckedDataset(file, "embeddings").read(rows)
     return out

@@ -61,7 +61,6 @@ def test_make_alone_prints_every_target_and_variable(checkout: Path) -> None:
             "DRY_RUN",
             "REPAIR",
             "SAMPLE",
-            "MERGE_ROWS",
             "JOBS",
             "BACKEND",
             "SCHEDULER",

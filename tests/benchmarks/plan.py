@@ -16,7 +16,7 @@ from extract.settings import ExtractSettings
 from extract.sources.folder import Folder
 from extract.sources.layouts import label_paths
 from extract.sources.source import Listing
-from tests.benchmarks.synthetic_virtual import IDENTITY
+from tests.benchmarks.synthetic_features import IDENTITY
 
 N_CLASSES, PART_ROWS = 1000, 8192
 
