@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cache.disk import one_writer
 from cache.errors import WAY_OUT, FeatureFileError
 from cache.format import COLUMNS, REJECTED, SPLITS, Rejected, Table, leads_inside, row_hashes
-from cache.lock import one_writer
 from cache.parts import Location
 from cache.reader import FeatureFile, are_finite, are_positive
 from cache.writer import write_features

@@ -3,9 +3,8 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from cache.disk import require_free, temporary_path
+from cache.disk import one_writer, require_free, temporary_path
 from cache.format import Table, count_splits, describe_counts
-from cache.lock import one_writer
 from cache.parts import Parts
 from cache.writer import n_bytes, write_features
 from extract.backbones import MEAN_COLOR, Backbone, create_backbone

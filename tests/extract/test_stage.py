@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cache.disk import one_writer
 from cache.errors import FeatureFileError, StorageError
-from cache.lock import one_writer
 from cache.parts import Parts
 from cache.reader import FeatureFile
 from cache.verify import repair_file
