@@ -50,6 +50,7 @@ STORE     ?=
 DRY_RUN   ?=
 REPAIR    ?=
 SAMPLE    ?=
+RERUN     ?=
 EXTRAS    ?=
 FORMATS   ?=
 OUT       ?=
@@ -150,6 +151,7 @@ help: ## this help
 #: DRY_RUN    1: say what `make features` would do, and write nothing
 #: REPAIR     1: make verify drops what is damaged
 #: SAMPLE     make verify reads so many random blocks of each dataset, chosen by SEED (all)
+#: RERUN      make verify embeds so many images again, chosen by SEED, such as RERUN=64 (none)
 #: EXTRAS     cpu: OpenVINO, faster on CPUs; gpu: CUDA for TensorFlow; heic: photos of iPhones;
 #:            map: t-SNE in the report; suspects: wrong labels in the report; serve: make serve;
 #:            onnx: export to ONNX; remote: URLs; tables: Parquet; hf: Hugging Face data sets
@@ -183,6 +185,9 @@ features: $(READY) named ## stage one: images in DATA to runs/NAME/features.h5
 verify: $(READY) named ## is runs/NAME/features.h5 whole?
 	@.venv/bin/python -m cache "$(RUN)/features.h5" $(if $(REPAIR),--repair) \
 	  $(call option,sample,$(SAMPLE)) $(call option,seed,$(SEED))
+	@$(if $(RERUN),.venv/bin/python -m extract.rerun "$(RUN)/features.h5" --rerun "$(RERUN)" \
+	  $(call option,seed,$(SEED)) $(call option,data,$(DATA)) $(call option,weights,$(WEIGHTS)) \
+	  $(runtime))
 
 heads: $(READY) named ## stage two: train heads on the features
 	@.venv/bin/python -m classify train "$(RUN)/features.h5" \
