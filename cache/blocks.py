@@ -1,24 +1,35 @@
-"""Datasets in blocks of rows, each with a checksum; whatever is read is checked.
+"""HDF5 files whose datasets lie in blocks of rows, each with a checksum; all reading checks it.
 
 A block is a chunk of the HDF5 dataset. The CRC-32 of its bytes stands in ``/checksums/NAME``, which
 beats HDF5's own filter (fletcher32) on speed: it is checked in another thread while the next blocks
 are read. ``make bench-cache`` measures both.
 """
 
+import errno
+import io
+import os
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from cache.errors import WAY_OUT, FeatureFileError
-from cache.hdf5 import require_about_content
+from cache.disk import replacing
+from cache.errors import WAY_OUT, FeatureFileError, UnreadableError
 
+# From this version on HDF5's own structures carry checksums; HDF5 1.10 and later read it.
+HDF5_VERSION = ("v110", "v110")
+# What the system says of a file that is not there, or of an address in it that cannot be, as where
+# HDF5 followed damaged content. Whatever else it says is no word about the content.
+OF_CONTENT = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EINVAL, errno.EOVERFLOW, errno.EFBIG}
+TOO_MANY_FILES = {errno.EMFILE, errno.ENFILE}
 BLOCK_BYTES = 1 << 20
 # Small columns: a damaged block costs so many images at most.
 MOST_ROWS = 4096
@@ -27,6 +38,99 @@ SPAN_BYTES = 8 << 20
 # Spans that may wait to be checked: bounds memory.
 N_WAITING = 4
 REMEDY = "'make verify' names all that is damaged, and REPAIR=1 drops it (python -m cache FILE)."
+
+
+class PatientFile(io.FileIO):
+    """A file that keeps its first error to itself: HDF5 crashes when it cannot write.
+
+    Attributes
+    ----------
+    error : OSError or None
+        What went wrong; from then on nothing more is written.
+    """
+
+    error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """Write all of `data`, or note why not."""
+        rest = memoryview(data).cast("B")
+        n_bytes = len(rest)
+        try:
+            while self.error is None and len(rest):
+                rest = rest[super().write(rest) :]
+        except OSError as error:
+            self.error = error
+        return n_bytes
+
+    def truncate(self, size: int | None = None) -> int:
+        """Change the length, or note why not."""
+        try:
+            if self.error is None:
+                super().truncate(size)
+        except OSError as error:
+            self.error = error
+        return size or 0
+
+
+@contextmanager
+def create_hdf5(path: Path, writer: str = "") -> Iterator[h5py.File]:
+    """Create a file that takes its name once it is whole and on the disk.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be written.
+    """
+    with replacing(path, writer) as temporary, PatientFile(temporary, "w+") as disk:
+        try:
+            with h5py.File(disk, "w", libver=HDF5_VERSION) as file:
+                yield file
+        finally:
+            if disk.error is not None:
+                raise disk.error
+
+
+def open_hdf5(path: Path) -> h5py.File:
+    """Open a file for reading.
+
+    No lock is taken: a file is only ever replaced whole, so nobody reads a half-written one.
+
+    Raises
+    ------
+    FeatureFileError
+        If it is not a whole HDF5 file.
+    UnreadableError
+        If that cannot be told, as it cannot be read for now.
+    """
+    try:
+        return h5py.File(path, "r", locking=False)
+    except (OSError, RuntimeError) as error:
+        require_about_content(path, error)
+        reason = str(error).split("\n", maxsplit=1)[0]
+        raise FeatureFileError(
+            f"{path}: not a readable HDF5 file ({reason}). Expected a file made by 'make "
+            "features'; move this one away and run it again."
+        ) from error
+
+
+def require_about_content(path: str | Path, error: Exception) -> None:
+    """Tell a file that cannot be read for now from one whose content is bad.
+
+    Raises
+    ------
+    UnreadableError
+        If `error` says nothing about the content of the file.
+    """
+    code = error.errno if isinstance(error, OSError) else None
+    if code is None or code in OF_CONTENT:
+        return
+    remedy = "Mend that, or move it away"
+    if code in TOO_MANY_FILES:
+        remedy = "Close other files, or allow more (ulimit -n)"
+    raise UnreadableError(
+        f"{path}: cannot be read for now ({os.strerror(code)}); it may be whole and is left as it "
+        f"is. {remedy}, and run the same command again."
+    ) from error
 
 
 def rows_per_block(n_rows: int, row_bytes: int) -> int:

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from cache.disk import one_writer
 from cache.errors import WAY_OUT, FeatureFileError
 from cache.format import COLUMNS, REJECTED, SPLITS, Rejected, Table, leads_inside, row_hashes
-from cache.parts import Location
 from cache.reader import FeatureFile, are_finite, are_positive
-from cache.writer import write_features
+from cache.writer import Location, write_features
 
 
 class Damage(NamedTuple):

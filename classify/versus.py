@@ -6,8 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.fingerprint import Identity
-from cache.format import SPLITS, Config
+from cache.format import SPLITS, Config, Identity
 from cache.reader import FeatureFile
 from classify.bootstrap import Estimate
 from classify.compare import Comparison, compare_right, holm

@@ -5,8 +5,7 @@ from pathlib import Path
 
 from cache.disk import one_writer, require_free, temporary_path
 from cache.format import Table, count_splits, describe_counts
-from cache.parts import Parts
-from cache.writer import n_bytes, write_features
+from cache.writer import Parts, n_bytes, write_features
 from extract.backbones import MEAN_COLOR, Backbone, create_backbone
 from extract.contents import Contents, FileContents
 from extract.dataset import find_images

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.format import count_splits
-from cache.versions import installed_version
+from cache.writer import installed_version
 from classify.bootstrap import Estimate, wilson
 from classify.compare import Comparison
 from classify.metrics import accuracy

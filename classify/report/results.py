@@ -9,10 +9,9 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from cache.fingerprint import Identity
-from cache.format import SPLITS, count_splits
+from cache.format import SPLITS, Identity, count_splits
 from cache.reader import FeatureFile
-from cache.versions import installed_version
+from cache.writer import installed_version
 from classify.compare import compare
 from classify.folds import FOLDS_FILE
 from classify.learning_curve import CURVE_FILE

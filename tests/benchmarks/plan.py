@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.parts import Location
+from cache.writer import Location
 from extract.dataset import list_images
 from extract.plan import Known, make_plan
 from extract.settings import ExtractSettings

@@ -8,10 +8,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.blocks import fixed_text, write_array, write_dataset
-from cache.fingerprint import Identity
-from cache.format import SPLITS, Config, Table
-from cache.hdf5 import create_hdf5
+from cache.blocks import create_hdf5, fixed_text, write_array, write_dataset
+from cache.format import SPLITS, Config, Identity, Table
 from cache.writer import write_about
 
 IDENTITY = Identity("synthetic", "none", "none", 224, "none", "avg", "float32")

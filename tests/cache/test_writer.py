@@ -14,10 +14,9 @@ import pytest
 from cache import blocks
 from cache.errors import HeadbenchError, StorageError, UnreadableError
 from cache.format import Rejected
-from cache.parts import Location, Parts
 from cache.reader import FeatureFile
 from cache.verify import inspect_file
-from cache.writer import n_bytes, write_features
+from cache.writer import Location, Parts, n_bytes, write_features
 from tests.benchmarks.synthetic_features import write_synthetic_features
 from tests.cache.tables import IDENTITY, add_part, content, embeddings_of, make_table, write_file
 

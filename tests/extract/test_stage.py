@@ -14,9 +14,9 @@ from PIL import Image
 
 from cache.disk import one_writer
 from cache.errors import FeatureFileError, StorageError
-from cache.parts import Parts
 from cache.reader import FeatureFile
 from cache.verify import repair_file
+from cache.writer import Parts
 from extract import backbones, kinds, stage
 from extract.backbones import create_backbone
 from extract.decode import decode
