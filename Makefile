@@ -47,10 +47,10 @@ PRESET    ?=
 VAL_SHARE ?=
 OVERWRITE ?=
 STORE     ?=
-MERGE_ROWS ?=
 DRY_RUN   ?=
 REPAIR    ?=
 SAMPLE    ?=
+RERUN     ?=
 EXTRAS    ?=
 FORMATS   ?=
 OUT       ?=
@@ -148,10 +148,10 @@ help: ## this help
 #: PRESET     recipe: origin, origin-unfrozen, origin-half or origin-128
 #: OVERWRITE  1: replace features that were made with other settings
 #: STORE      float16: keep embeddings in half the space (float32)
-#: MERGE_ROWS  above so many images the file stands on parts beside it (10000000)
 #: DRY_RUN    1: say what `make features` would do, and write nothing
 #: REPAIR     1: make verify drops what is damaged
 #: SAMPLE     make verify reads so many random blocks of each dataset, chosen by SEED (all)
+#: RERUN      make verify embeds so many images again, chosen by SEED, such as RERUN=64 (none)
 #: EXTRAS     cpu: OpenVINO, faster on CPUs; gpu: CUDA for TensorFlow; heic: photos of iPhones;
 #:            map: t-SNE in the report; suspects: wrong labels in the report; serve: make serve;
 #:            onnx: export to ONNX; remote: URLs; tables: Parquet; hf: Hugging Face data sets
@@ -178,12 +178,16 @@ features: $(READY) named ## stage one: images in DATA to runs/NAME/features.h5
 	  $(call option,weights,$(WEIGHTS)) $(call option,size,$(SIZE)) $(call option,seed,$(SEED)) \
 	  $(call option,backbone,$(BACKBONE)) $(call option,pooling,$(POOLING)) \
 	  $(call option,precision,$(PRECISION)) $(call option,val-share,$(VAL_SHARE)) \
-	  $(runtime) $(machines) $(call option,store,$(STORE)) $(call option,merge-rows,$(MERGE_ROWS)) $(if $(OVERWRITE),--overwrite) $(if $(DRY_RUN),--dry-run)
+	  $(runtime) $(machines) $(call option,store,$(STORE)) \
+	  $(if $(OVERWRITE),--overwrite) $(if $(DRY_RUN),--dry-run)
 	@$(if $(DRY_RUN),,echo "$(NAME)" > runs/.last)
 
 verify: $(READY) named ## is runs/NAME/features.h5 whole?
 	@.venv/bin/python -m cache "$(RUN)/features.h5" $(if $(REPAIR),--repair) \
 	  $(call option,sample,$(SAMPLE)) $(call option,seed,$(SEED))
+	@$(if $(RERUN),.venv/bin/python -m extract.rerun "$(RUN)/features.h5" --rerun "$(RERUN)" \
+	  $(call option,seed,$(SEED)) $(call option,data,$(DATA)) $(call option,weights,$(WEIGHTS)) \
+	  $(runtime))
 
 heads: $(READY) named ## stage two: train heads on the features
 	@.venv/bin/python -m classify train "$(RUN)/features.h5" \

@@ -1,24 +1,35 @@
-"""Datasets in blocks of rows, each with a checksum; whatever is read is checked.
+"""HDF5 files whose datasets lie in blocks of rows, each with a checksum; all reading checks it.
 
 A block is a chunk of the HDF5 dataset. The CRC-32 of its bytes stands in ``/checksums/NAME``, which
 beats HDF5's own filter (fletcher32) on speed: it is checked in another thread while the next blocks
 are read. ``make bench-cache`` measures both.
 """
 
+import errno
+import io
+import os
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from cache.errors import WAY_OUT, FeatureFileError
-from cache.hdf5 import require_about_content
+from cache.disk import replacing
+from cache.errors import WAY_OUT, FeatureFileError, UnreadableError
 
+# From this version on HDF5's own structures carry checksums; HDF5 1.10 and later read it.
+HDF5_VERSION = ("v110", "v110")
+# What the system says of a file that is not there, or of an address in it that cannot be, as where
+# HDF5 followed damaged content. Whatever else it says is no word about the content.
+OF_CONTENT = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EINVAL, errno.EOVERFLOW, errno.EFBIG}
+TOO_MANY_FILES = {errno.EMFILE, errno.ENFILE}
 BLOCK_BYTES = 1 << 20
 # Small columns: a damaged block costs so many images at most.
 MOST_ROWS = 4096
@@ -27,6 +38,99 @@ SPAN_BYTES = 8 << 20
 # Spans that may wait to be checked: bounds memory.
 N_WAITING = 4
 REMEDY = "'make verify' names all that is damaged, and REPAIR=1 drops it (python -m cache FILE)."
+
+
+class PatientFile(io.FileIO):
+    """A file that keeps its first error to itself: HDF5 crashes when it cannot write.
+
+    Attributes
+    ----------
+    error : OSError or None
+        What went wrong; from then on nothing more is written.
+    """
+
+    error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """Write all of `data`, or note why not."""
+        rest = memoryview(data).cast("B")
+        n_bytes = len(rest)
+        try:
+            while self.error is None and len(rest):
+                rest = rest[super().write(rest) :]
+        except OSError as error:
+            self.error = error
+        return n_bytes
+
+    def truncate(self, size: int | None = None) -> int:
+        """Change the length, or note why not."""
+        try:
+            if self.error is None:
+                super().truncate(size)
+        except OSError as error:
+            self.error = error
+        return size or 0
+
+
+@contextmanager
+def create_hdf5(path: Path, writer: str = "") -> Iterator[h5py.File]:
+    """Create a file that takes its name once it is whole and on the disk.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be written.
+    """
+    with replacing(path, writer) as temporary, PatientFile(temporary, "w+") as disk:
+        try:
+            with h5py.File(disk, "w", libver=HDF5_VERSION) as file:
+                yield file
+        finally:
+            if disk.error is not None:
+                raise disk.error
+
+
+def open_hdf5(path: Path) -> h5py.File:
+    """Open a file for reading.
+
+    No lock is taken: a file is only ever replaced whole, so nobody reads a half-written one.
+
+    Raises
+    ------
+    FeatureFileError
+        If it is not a whole HDF5 file.
+    UnreadableError
+        If that cannot be told, as it cannot be read for now.
+    """
+    try:
+        return h5py.File(path, "r", locking=False)
+    except (OSError, RuntimeError) as error:
+        require_about_content(path, error)
+        reason = str(error).split("\n", maxsplit=1)[0]
+        raise FeatureFileError(
+            f"{path}: not a readable HDF5 file ({reason}). Expected a file made by 'make "
+            "features'; move this one away and run it again."
+        ) from error
+
+
+def require_about_content(path: str | Path, error: Exception) -> None:
+    """Tell a file that cannot be read for now from one whose content is bad.
+
+    Raises
+    ------
+    UnreadableError
+        If `error` says nothing about the content of the file.
+    """
+    code = error.errno if isinstance(error, OSError) else None
+    if code is None or code in OF_CONTENT:
+        return
+    remedy = "Mend that, or move it away"
+    if code in TOO_MANY_FILES:
+        remedy = "Close other files, or allow more (ulimit -n)"
+    raise UnreadableError(
+        f"{path}: cannot be read for now ({os.strerror(code)}); it may be whole and is left as it "
+        f"is. {remedy}, and run the same command again."
+    ) from error
 
 
 def rows_per_block(n_rows: int, row_bytes: int) -> int:
@@ -91,25 +195,6 @@ def fixed_text(text: str | Sequence[str]) -> NDArray[np.bytes_]:
     return np.array(encoded, dtype=h5py.string_dtype("utf-8", max(1, longest)))
 
 
-class Rows(Protocol):
-    """What `CheckedDataset` asks of a dataset: some of what h5py's are."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """First axis n_rows."""
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """As the rows are kept."""
-
-    @property
-    def chunks(self) -> tuple[int, ...] | None:
-        """Shape of a block; None for one without rows."""
-
-    def read_direct(self, out: NDArray[Any], source: slice, target: slice) -> None:
-        """Read the rows `source` into the rows `target` of `out`, both consecutive."""
-
-
 class CheckedDataset:
     """A dataset whose every block is checked against its checksum when it is read.
 
@@ -117,8 +202,6 @@ class CheckedDataset:
     ----------
     file : h5py.File
     name : str
-    rows : Rows or None
-        Where its rows come from, if not from the dataset of that name.
 
     Raises
     ------
@@ -126,10 +209,10 @@ class CheckedDataset:
         If the dataset or its checksums are missing, or do not fit each other.
     """
 
-    def __init__(self, file: h5py.File, name: str, rows: Rows | None = None) -> None:
+    def __init__(self, file: h5py.File, name: str) -> None:
         self.path, self.name = file.filename, name
         try:
-            self._dataset: Rows = file[name] if rows is None else rows
+            self._dataset = file[name]
             self.shape: tuple[int, ...] = self._dataset.shape
             self.dtype: np.dtype[Any] = self._dataset.dtype
             self._sums = file[f"checksums/{name}"][:]
@@ -174,23 +257,11 @@ class CheckedDataset:
 
     def read_block(self, number: int) -> NDArray[Any]:
         """Read the rows of one block, in the dtype that they are kept in."""
-        return self.read_run(self._block(number))
+        return self._checked(self._block(number))
 
-    def read_run(self, rows: slice) -> NDArray[Any]:
-        """Read consecutive rows, in the dtype that they are kept in."""
-        if rows.stop > len(self):
-            raise self._damaged(f"has {len(self)} rows, expected {rows.stop} and more")
-        start = rows.start - rows.start % self._step
-        stop = min(-(-rows.stop // self._step) * self._step, len(self))
-        out = self._fetched(slice(start, stop))
-        self._check(out, start)
-        return out[rows.start - start : rows.stop - start]
-
-    def spans(self, rows: slice | None = None) -> Iterator[NDArray[Any]]:
-        """Read all rows, or consecutive ones, like `read_run`, some blocks at a time."""
-        start, stop = (0, len(self)) if rows is None else (rows.start, rows.stop)
-        for span in _slices(stop - start, self._span_rows()):
-            yield self.read_run(slice(start + span.start, start + span.stop))
+    def spans(self) -> Iterator[NDArray[Any]]:
+        """Read all rows, some blocks at a time, in the dtype that they are kept in."""
+        return map(self._checked, _slices(len(self), self._span_rows()))
 
     def strings(self) -> list[str]:
         """Read all rows of a dataset of text."""
@@ -206,9 +277,15 @@ class CheckedDataset:
         for number in range(self.n_blocks) if numbers is None else numbers:
             block = self._block(number)
             try:
-                yield block, self.read_run(block)
+                yield block, self._checked(block)
             except FeatureFileError:
                 yield block, None
+
+    def _checked(self, blocks: slice) -> NDArray[Any]:
+        """Read the rows of whole blocks."""
+        out = self._fetched(blocks)
+        self._check(out, blocks.start)
+        return out
 
     def _read_into(self, out: NDArray[Any]) -> Iterator[Callable[[], None]]:
         for span in _slices(len(self), self._span_rows()):

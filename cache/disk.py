@@ -1,12 +1,20 @@
-"""Files that are there whole or not at all, and room for them on the disk."""
+"""Files that are there whole or not at all, one writer at a time, and room on the disk."""
 
 import os
 import shutil
+import socket
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from cache.errors import StorageError
+from filelock import FileLock, Timeout
+
+from cache.errors import FeatureFileError, StorageError
+
+# A writer that meets the lock file while its last holder deletes it tries again for so long.
+LOCK_SECONDS = 0.1
 
 
 def temporary_path(target: Path, writer: str = "") -> Path:
@@ -18,7 +26,7 @@ def temporary_path(target: Path, writer: str = "") -> Path:
 def replacing(target: Path, writer: str = "") -> Iterator[Path]:
     """Give a temporary name beside `target`; on success flush it to disk and rename it.
 
-    Only one writer at a time may replace a target, see :mod:`cache.lock`, unless each has a name.
+    Only one writer at a time may replace a target (`one_writer`), unless each has a name.
 
     Raises
     ------
@@ -56,6 +64,60 @@ def replacing_folder(target: Path) -> Iterator[Path]:
         temporary.rename(target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def one_writer(target: Path) -> Iterator[None]:
+    """Hold the right to write `target`; it goes with the process, however that ends.
+
+    The lock is the operating system's, on a file beside the target. The name of the holder is in
+    another file: Windows lets nobody else read a locked one. Readers need no lock, because a file
+    is only ever replaced whole.
+
+    Raises
+    ------
+    FeatureFileError
+        If another process, or another thread of this one, is writing.
+    StorageError
+        If the folder cannot be written to.
+    """
+    path, holder = (target.with_name(f"{target.name}.{end}") for end in ("lock", "writer"))
+    lock = FileLock(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=LOCK_SECONDS, poll_interval=LOCK_SECONDS / 10)
+    except Timeout as error:
+        raise _is_held(target, holder) from error
+    except OSError as error:
+        raise StorageError(
+            f"{path.parent}: cannot be written to ({error.strerror}). Mend that, or write another "
+            "file (--out PATH; make: NAME=...)."
+        ) from error
+    try:
+        with suppress(OSError):  # on a full disk the holder has no name
+            holder.write_text(_whoami(), "utf-8")
+        yield
+    finally:
+        for each in (holder, path):  # deleted first: the lock of a deleted file is never taken
+            with suppress(OSError):  # Windows deletes no open file
+                each.unlink()
+        lock.release()
+
+
+def _is_held(target: Path, holder: Path) -> FeatureFileError:
+    try:
+        who = holder.read_text("utf-8", "replace")
+    except OSError:  # not written yet
+        who = ""
+    return FeatureFileError(
+        f"{target}: is being written by {who or 'another process'}. Wait until it is done, or "
+        "write another file (--out PATH; make: NAME=...)."
+    )
+
+
+def _whoami() -> str:
+    since = time.strftime("%Y-%m-%d %H:%M:%S")
+    return f"process {os.getpid()} on {socket.gethostname()} since {since}: {' '.join(sys.argv)}"
 
 
 def require_free(folder: Path, n_bytes: int, what: str = "the new embeddings") -> None:

@@ -1,4 +1,4 @@
-"""The layout of ``features.h5``, version 1, and 2 where it stands on parts.
+"""The layout of ``features.h5``, version 1.
 
 First axis n_images everywhere; row i is image i in every dataset::
 
@@ -20,28 +20,14 @@ First axis n_images everywhere; row i is image i in every dataset::
 /groups and /weights are there only where the source has them. Without /groups an image belongs
 together with its copies alone, as `alone` numbers it; without /weights each counts for 1.
 
-In version 2 embeddings stay in the parts that a run has finished, files beside this one that MAY
-hold more rows than it uses and MUST NOT be moved without it::
-
-    /embeddings        an HDF5 virtual dataset over /embeddings of the parts, for other programs;
-                       NaN where they find no part
-    /runs/file         utf-8   (n_runs,)        a part, POSIX, relative to the folder of this file
-    /runs/rows         int64   (n_runs, 2)      first row in the part, number of rows
-    attributes of /runs    dim, dtype, and block_rows: rows to each of /checksums/embeddings
-
-Runs one after the other are the rows of /embeddings; they MUST say the same as the virtual dataset.
-A part MUST lie inside the folder of this file and keep /embeddings as float (n, dim) in that dtype;
-/content_sha256 and /checksums are in it as they are here. `config.store` MUST be that dtype.
-
 To bump the version:
 
-1. Add 1 to the higher one of `FORMAT_VERSION` and `VIRTUAL_VERSION` for whichever layout changes,
+1. Set `FORMAT_VERSION` to 3 or higher (2 was once a file that left embeddings in parts beside it),
    and describe the new layout above and in README.md.
 2. Teach :mod:`cache.reader` to read the old layout too. Only if it cannot be read in any sensible
    way, name the way out in `_check_version` instead.
 3. Write a tiny file of the new version N next to those of the old ones, which are never written
-   again: ``python -m tests.data.formats.write tests/data/formats/vN/features.h5``, and after it
-   ``--virtual`` for one that stands on parts.
+   again: ``python -m tests.data.formats.write tests/data/formats/vN/features.h5``.
 4. Say so in CHANGELOG.md.
 """
 
@@ -49,18 +35,18 @@ import hashlib
 import json
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from itertools import compress
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.fingerprint import Identity
-
+RANDOM_WEIGHTS = "random"
 FORMAT = "headbench features"
 FORMAT_VERSION = 1
-# Of files that stand on parts.
-VIRTUAL_VERSION = 2
+# Of files whose embeddings stayed in parts beside them: not read any more.
+PARTS_VERSION = 2
 SPLITS = ("train", "val", "test")
 STORES = ("float32", "float16")
 # Of each dataset: what it may be, and the shape of a row.
@@ -156,6 +142,59 @@ class Rejected(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Identity:
+    """Everything that decides an embedding, besides the bytes of its image.
+
+    Batch size, device, engine and file names are absent on purpose: they change an embedding by
+    no more than rounding does.
+
+    Attributes
+    ----------
+    backbone : str
+        Name of the network, such as ``resnet50``.
+    weights_hash : str
+        ``sha256:`` and the digest of the weights file; or ``random:`` and what reproduces the
+        weights; or ``none`` for a backbone that has no weights.
+    preprocessing : str
+        From RGB 0-255 to what the network takes, in words.
+    size_px : int
+        Height and width of the network's input.
+    resize : str
+        From the decoded image to `size_px`, in words.
+    pooling : str
+        From the last feature map to the embedding: ``avg`` or ``max``.
+    precision : str
+        Arithmetic of the network: ``float32`` or ``mixed_float16``.
+    """
+
+    backbone: str
+    weights_hash: str
+    preprocessing: str
+    size_px: int
+    resize: str
+    pooling: str
+    precision: str
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over all items, as 64 hexadecimal digits."""
+        canonical = json.dumps(asdict(self), sort_keys=True, ensure_ascii=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    @property
+    def has_random_weights(self) -> bool:
+        """Whether the network knows nothing: such embeddings are for demos and tests."""
+        return self.weights_hash.startswith(RANDOM_WEIGHTS)
+
+    def differences(self, other: "Identity") -> list[str]:
+        """One phrase for each item that differs: its name, the value here, the value there."""
+        mine, theirs = asdict(self), asdict(other)
+        return [
+            f"{key} {mine[key]!r} -> {theirs[key]!r}" for key in mine if mine[key] != theirs[key]
+        ]
+
+
+@dataclass(frozen=True)
 class Config:
     """Where the embeddings came from; kept as JSON in the attribute `config`.
 
@@ -222,17 +261,13 @@ class Table:
 
     def select(self, is_kept: NDArray[np.bool_]) -> "Table":
         """The same table with some of its rows, bool (n_images,)."""
-        return self.take(np.flatnonzero(is_kept))
-
-    def take(self, rows: NDArray[np.intp]) -> "Table":
-        """The same table with some of its rows, intp (n_rows,), in that order."""
         return replace(
             self,
-            paths=tuple(self.paths[row] for row in rows.tolist()),
-            labels=self.labels[rows],
-            splits=self.splits[rows],
-            content_sha256=self.content_sha256[rows],
-            **{name: array[rows] for name, array in self.optional.items()},
+            paths=tuple(compress(self.paths, is_kept)),
+            labels=self.labels[is_kept],
+            splits=self.splits[is_kept],
+            content_sha256=self.content_sha256[is_kept],
+            **{name: array[is_kept] for name, array in self.optional.items()},
         )
 
     def without(self, rejected: Mapping[bytes, str]) -> "Table":

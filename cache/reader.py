@@ -1,5 +1,7 @@
-"""Open a feature file: what every later step starts from."""
+"""Open a feature file, check its layout, and read it: what every later step starts from."""
 
+import json
+import os
 from collections.abc import Iterator
 from functools import cached_property
 from itertools import chain
@@ -7,30 +9,31 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.blocks import CheckedDataset
-from cache.errors import HeadbenchError
-from cache.fingerprint import Identity
+from cache.blocks import CheckedDataset, open_hdf5
+from cache.errors import WAY_OUT, FeatureFileError, HeadbenchError
 from cache.format import (
+    ATTRIBUTES,
+    COLUMNS,
     DATASETS,
+    FORMAT,
+    FORMAT_VERSION,
+    OPTIONAL,
+    PARTS_VERSION,
+    REJECTED,
     SPLITS,
+    Config,
+    Identity,
     Rejected,
     Table,
     alone,
+    attributes_checksum,
     digest_of,
     row_hashes,
 )
-from cache.layout import (
-    check_layout,
-    damaged,
-    open_feature_file,
-    optional_datasets,
-    read_attribute,
-    read_config,
-)
-from cache.runs import is_virtual, part_rows
 
 
 class FeatureFile:
@@ -66,17 +69,14 @@ class FeatureFile:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._file = open_feature_file(self.path)
+        self._file = _open_feature_file(self.path)
         try:
-            self.config = read_config(self.path, self._file)
-            self._parts = part_rows(self._file) if is_virtual(self._file) else None
-            self.optional = optional_datasets(self.path, self._file)
-            elsewhere = {"embeddings": self._parts}
+            self.config = _read_config(self.path, self._file)
+            self.optional = _optional_datasets(self.path, self._file)
             self._datasets = {
-                name: CheckedDataset(self._file, name, elsewhere.get(name))
-                for name in (*DATASETS, *self.optional)
+                name: CheckedDataset(self._file, name) for name in (*DATASETS, *self.optional)
             }
-            check_layout(self.path, self._file, self._datasets)
+            _check_layout(self.path, self._file, self._datasets)
             self.classes = tuple(self._datasets["classes"].strings())
         except BaseException:
             self._file.close()
@@ -96,8 +96,6 @@ class FeatureFile:
     def close(self) -> None:
         """Close the file; what was read before stays in memory."""
         self._file.close()
-        if self._parts is not None:
-            self._parts.close()
 
     @property
     def n_images(self) -> int:
@@ -112,24 +110,19 @@ class FeatureFile:
     @property
     def created_by(self) -> str:
         """Name and version of the program that wrote the file."""
-        return str(read_attribute(self.path, self._file, "created_by"))
+        return str(_read_attribute(self.path, self._file, "created_by"))
 
     @property
     def identity(self) -> Identity:
         """What was computed."""
         return self.config.identity
 
-    @property
-    def is_virtual(self) -> bool:
-        """Whether the embeddings stay in parts beside the file."""
-        return self._parts is not None
-
     @cached_property
     def splits(self) -> NDArray[np.uint8]:
         """The split of each image, uint8 (n_images,), index into `cache.format.SPLITS`."""
         splits: NDArray[np.uint8] = self._datasets["splits"].read()
         if splits.size and splits.max() >= len(SPLITS):
-            raise damaged(self.path, f"/splits is not one of {', '.join(SPLITS)}")
+            raise _damaged(self.path, f"/splits is not one of {', '.join(SPLITS)}")
         return splits
 
     def digest(self) -> str:
@@ -167,13 +160,6 @@ class FeatureFile:
     def dataset(self, name: str) -> CheckedDataset:
         """One of `cache.format.DATASETS`, or of `optional`, to be read block by block."""
         return self._datasets[name]
-
-    def parts_under(self, rows: slice) -> list[Path]:
-        """The parts that some consecutive embeddings lie in; none if the file itself holds them."""
-        if self._parts is None:
-            return []
-        names = dict.fromkeys(piece.name for piece in self._parts.runs.pieces(rows))
-        return [self.path.parent / name for name in names]
 
     def rows(self, split: str) -> NDArray[np.intp]:
         """Rows of a split, ascending.
@@ -275,7 +261,7 @@ class FeatureFile:
     def _labels(self) -> NDArray[np.int32]:
         labels: NDArray[np.int32] = self._datasets["labels"].read()
         if labels.size and not 0 <= labels.min() <= labels.max() < len(self.classes):
-            raise damaged(self.path, "/labels points outside /classes")
+            raise _damaged(self.path, "/labels points outside /classes")
         return labels
 
     @cached_property
@@ -283,7 +269,7 @@ class FeatureFile:
         """Those of `OPTIONAL` that are there, by name."""
         columns = {name: self._datasets[name].read() for name in self.optional}
         if "weights" in columns and not are_positive(columns["weights"]).all():
-            raise damaged(self.path, "/weights holds what is not a positive number")
+            raise _damaged(self.path, "/weights holds what is not a positive number")
         return columns
 
     def _load(self, rows: NDArray[np.intp]) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
@@ -292,7 +278,9 @@ class FeatureFile:
         if infinite.size:
             row = rows[infinite[:1]]
             [path] = self._datasets["paths"].read(row).tolist()
-            raise damaged(self.path, f"row {row[0]} of /embeddings ({path.decode()}) is not finite")
+            raise _damaged(
+                self.path, f"row {row[0]} of /embeddings ({path.decode()}) is not finite"
+            )
         return X, self._labels[rows]
 
 
@@ -312,3 +300,103 @@ def are_positive(weights: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
     """Whether each weight, float (n,), is positive and finite; bool (n,)."""
     is_positive: NDArray[np.bool_] = np.isfinite(weights) & (weights > 0)
     return is_positive
+
+
+def _damaged(path: Path, what: str) -> FeatureFileError:
+    """The error for a file that is not as it was written."""
+    return FeatureFileError(f"{path}: damaged: {what}. {WAY_OUT}")
+
+
+def _open_feature_file(path: Path) -> h5py.File:
+    """Open what should be a feature file; `FeatureFileError` says why it cannot be opened."""
+    if not path.exists():
+        raise FeatureFileError(f"{path}: no such file. 'make features DATA=folder' makes it.")
+    if path.is_dir():
+        raise FeatureFileError(f"{path}: expected a feature file, found a folder.")
+    if not os.access(path, os.R_OK):
+        raise FeatureFileError(f"{path}: may not be read by you. Change its permissions.")
+    return open_hdf5(path)
+
+
+def _optional_datasets(path: Path, file: h5py.File) -> tuple[str, ...]:
+    """Those of `cache.format.OPTIONAL` that a file holds."""
+    try:
+        return tuple(name for name in OPTIONAL if name in file)
+    except (KeyError, OSError, RuntimeError, ValueError) as error:
+        raise _damaged(path, "its datasets cannot be listed") from error
+
+
+def _read_config(path: Path, file: h5py.File) -> Config:
+    """The attributes of a file, checked; `FeatureFileError` if they are of no feature file."""
+    values = {name: _read_attribute(path, file, name) for name in ATTRIBUTES}
+    _check_version(path, values)
+    noted = _read_attribute(path, file, "attributes", group="checksums")
+    if str(noted) != str(attributes_checksum(values.values())):
+        raise _damaged(path, "the attributes do not match their checksum")
+    try:
+        raw: dict[str, Any] = json.loads(values["config"])
+        config = Config(**{**raw, "identity": Identity(**raw["identity"])})
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(path, f"attribute config: {error!r}") from error
+    if config.identity.fingerprint != values["fingerprint"]:
+        raise _damaged(path, "attribute fingerprint is not that of config")
+    return config
+
+
+def _read_attribute(path: Path, file: h5py.File, name: str, group: str = "/") -> Any:
+    """An attribute as Python has it; None if there is none."""
+    try:
+        value = file[group].attrs.get(name)
+        if isinstance(value, np.ndarray):
+            return tuple(map(_decoded, value.tolist()))
+        return _decoded(value)
+    except (KeyError, OSError, RuntimeError, ValueError) as error:
+        raise _damaged(path, f"attribute {name} cannot be read") from error
+
+
+def _decoded(value: Any) -> Any:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _check_version(path: Path, values: dict[str, Any]) -> None:
+    if str(values["format"]) != FORMAT:
+        raise FeatureFileError(
+            f"{path}: expected a feature file (attribute format = {FORMAT!r}), found "
+            f"{values['format']!r}: an HDF5 file of another program. Name the file made by "
+            "'make features'."
+        )
+    version = str(values["format_version"])
+    if version == str(PARTS_VERSION):
+        raise FeatureFileError(
+            f"{path}: expected format version {FORMAT_VERSION}, found version {version}: its "
+            "embeddings lie in parts beside it. Run 'make features' again with OVERWRITE=1 "
+            "(--overwrite): it merges the parts, and extracts only what they lack."
+        )
+    if version != str(FORMAT_VERSION):
+        raise FeatureFileError(
+            f"{path}: expected format version {FORMAT_VERSION}, found version {version}. Upgrade "
+            "headbench, or write another file with it."
+        )
+
+
+def _check_layout(path: Path, file: h5py.File, datasets: dict[str, CheckedDataset]) -> None:
+    """Refuse datasets that are not what `cache.format` says of them."""
+    for name, dataset in datasets.items():
+        expected, row_shape = (DATASETS | OPTIONAL)[name]
+        found = "utf-8" if dataset.dtype.kind == "S" else dataset.dtype.name
+        is_shaped = len(dataset.shape) == 1 + len(row_shape) and all(
+            wanted in ("dim", length)
+            for wanted, length in zip(row_shape, dataset.shape[1:], strict=True)
+        )
+        if found not in expected or not is_shaped:
+            raise _damaged(
+                path,
+                f"/{name} is {found} {dataset.shape}, expected {' or '.join(expected)} "
+                f"(n, {', '.join(map(str, row_shape))})",
+            )
+    for names in ((*COLUMNS, *OPTIONAL), REJECTED):
+        lengths = {name: len(datasets[name]) for name in names if name in datasets}
+        if len(set(lengths.values())) > 1:
+            raise _damaged(path, f"datasets differ in length: {lengths}")
+    if _read_attribute(path, file, "names", group="splits") != SPLITS:
+        raise _damaged(path, f"attribute names of /splits is not {', '.join(SPLITS)}")

@@ -9,13 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cache.disk import one_writer
 from cache.errors import WAY_OUT, FeatureFileError
 from cache.format import COLUMNS, REJECTED, SPLITS, Rejected, Table, leads_inside, row_hashes
-from cache.lock import one_writer
-from cache.parts import Location
 from cache.reader import FeatureFile, are_finite, are_positive
-from cache.virtual import link_features
-from cache.writer import write_features
+from cache.writer import Location, write_features
 
 
 class Damage(NamedTuple):
@@ -154,13 +152,6 @@ def repair_file(path: Path) -> Inspection:
             raise FeatureFileError(f"{path}: no image of it is whole. {WAY_OUT}")
         with FeatureFile(path) as features:
             whole = _salvaged_table(features)
-            distrusted = [
-                part
-                for each in found.damage
-                if each.dataset == "embeddings"
-                for part in features.parts_under(slice(each.start, each.stop))
-            ]
-            is_virtual = features.is_virtual
         rejected = tuple(compress(whole.rejected, found.is_rejected_whole))
         table = replace(whole.select(found.is_whole), rejected=rejected)
         rows = np.flatnonzero(found.is_whole).tolist()
@@ -168,10 +159,7 @@ def repair_file(path: Path) -> Inspection:
             content: Location(path, row)
             for content, row in zip(table.contents(), rows, strict=True)
         }
-        if is_virtual:
-            link_features(path, table, source, found.dim, frozenset(distrusted))
-        else:
-            write_features(path, table, source, found.dim)
+        write_features(path, table, source, found.dim)
     return found
 
 
@@ -208,10 +196,7 @@ def _damage(
 ) -> Iterator[Damage]:
     for rows, content in features.dataset(name).whole_blocks(numbers):
         if content is None:
-            parts = features.parts_under(rows) if name == "embeddings" else []
-            where = "; lies in " + ", ".join(map(str, parts)) if parts else ""
-            what = f"damaged, not what its checksum says{where}"
-            yield Damage(name, rows.start, rows.stop, what)
+            yield Damage(name, rows.start, rows.stop, "damaged, not what its checksum says")
         elif check is not None:
             for row in np.flatnonzero(~check.is_right(content)).tolist():
                 yield Damage(name, rows.start + row, rows.start + row + 1, check.what)

@@ -1,35 +1,149 @@
-"""Write a feature file: whole, then one atomic rename into place."""
+"""Write a feature file: finished parts beside it, then all merged, then one atomic rename."""
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from uuid import uuid4
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from cache.blocks import (
+    CheckedDataset,
+    create_hdf5,
     fixed_text,
+    open_hdf5,
     rows_per_block,
     write_array,
     write_dataset,
     write_strings,
 )
+from cache.disk import require_free
+from cache.errors import FeatureFileError, HeadbenchError, UnreadableError
 from cache.format import (
     ATTRIBUTES,
     FORMAT,
     FORMAT_VERSION,
     SPLITS,
+    STORES,
     Table,
     attributes_checksum,
     hash_rows,
+    row_hashes,
 )
-from cache.hdf5 import create_hdf5, open_hdf5
-from cache.parts import Location, as_stored
-from cache.runs import checked_embeddings
-from cache.versions import installed_version
+
+NOT_INSTALLED = "not installed"
+
+
+class Location(NamedTuple):
+    """Where an embedding lies: the file, and the row of its /embeddings."""
+
+    path: Path
+    row: int
+
+
+class Parts:
+    """Embeddings finished so far, in files beside the feature file.
+
+    A part is written under another name and renamed, so it is there whole or not at all. Parts lie
+    in a folder named after the fingerprint: those of another network are never taken up.
+
+    Parameters
+    ----------
+    feature_path : Path
+        The feature file, there or to be.
+    fingerprint : str
+        Of the embeddings in it.
+    store : str
+        ``float32`` or ``float16``: how parts keep them. Parts that keep less are not taken up.
+    """
+
+    def __init__(self, feature_path: Path, fingerprint: str, store: str = STORES[0]) -> None:
+        self._all = feature_path.with_name(f"{feature_path.name}.parts")
+        self.directory = self._all / fingerprint[:16]
+        self.store = store
+
+    def add(self, contents: list[bytes], embeddings: NDArray[np.float32]) -> dict[bytes, Location]:
+        """Make a part, named after all that is in it: done twice, the first one stays.
+
+        Parameters
+        ----------
+        contents : list of bytes, length n_rows
+            SHA-256 of each image.
+        embeddings : float32 (n_rows, dim)
+
+        Returns
+        -------
+        dict of bytes to Location
+            Where each embedding lies now.
+
+        Raises
+        ------
+        StorageError
+        HeadbenchError
+            If an embedding does not fit into float16.
+        """
+        kept = as_stored(embeddings, self.store, lambda row: f"image {contents[row].hex()}")
+        name = hashlib.sha256(self.store.encode() + b"".join(contents)).hexdigest()[:32]
+        target = self.directory / f"{name}.h5"
+        with suppress(FeatureFileError):  # not there, or damaged
+            if self._read(target) == contents:
+                return _locations(target, contents)
+        # Two workers may be at the same one: of a cluster that took the first for dead.
+        with create_hdf5(target, f".{uuid4().hex}") as file:
+            write_array(file, "embeddings", kept)
+            write_array(file, "content_sha256", hash_rows(contents))
+        return _locations(target, contents)
+
+    def find(self, on_damage: Callable[[str], None]) -> dict[bytes, Location]:
+        """Where each finished embedding lies, by the SHA-256 of its image.
+
+        A damaged part is left out and reported to `on_damage`: its images are extracted again.
+
+        Raises
+        ------
+        UnreadableError
+            If a part cannot be read for now: it may hold hours of work.
+        """
+        found: dict[bytes, Location] = {}
+        for path in sorted(self.directory.glob("*.h5")):
+            try:
+                found |= _locations(path, self._read(path))
+            except UnreadableError:
+                raise
+            except FeatureFileError:
+                on_damage(f"{path}: damaged part; its images are extracted again")
+        return found
+
+    def others(self) -> list[Path]:
+        """Folders with parts of other fingerprints, which another run may go on from."""
+        return sorted(path for path in self._all.glob("*") if path != self.directory)
+
+    def remove(self) -> None:
+        """Delete the parts of this fingerprint."""
+        for path in self.directory.glob("*"):
+            path.unlink(missing_ok=True)
+        for folder in (self.directory, self._all):
+            with suppress(OSError):  # there is something in it, or it is not there
+                folder.rmdir()
+
+    def _read(self, path: Path) -> list[bytes]:
+        """The SHA-256 of the images of a part, once all of it is known to be whole."""
+        with open_hdf5(path) as file:
+            embeddings = CheckedDataset(file, "embeddings")
+            if STORES.index(self.store) < STORES.index(embeddings.dtype.name):
+                return []
+            n_embeddings = len(embeddings.read())
+            contents = CheckedDataset(file, "content_sha256").read()
+        if n_embeddings != len(contents):
+            raise FeatureFileError(f"{path}: damaged: its datasets differ in length.")
+        return row_hashes(contents)
 
 
 def write_features(path: Path, table: Table, source: Mapping[bytes, Location], dim: int) -> None:
@@ -49,32 +163,33 @@ def write_features(path: Path, table: Table, source: Mapping[bytes, Location], d
     Raises
     ------
     StorageError
-        If it cannot be written.
+        If the disk has no room for it, before anything is written; or if it cannot be written.
     FeatureFileError
         If an embedding to be copied is damaged.
     HeadbenchError
         If an embedding does not fit into float16.
     """
     locations = [source[content] for content in table.contents()]
+    require_free(path.parent, n_bytes(table, dim), "the merged file")
 
     def copy(rows: slice) -> NDArray[Any]:
         paths = table.paths[rows]
         return as_stored(gather(locations[rows], dim), table.config.store, paths.__getitem__)
 
     with create_hdf5(path) as file:
-        write_about(file, table, FORMAT_VERSION)
-        write_columns(file, table)
+        write_about(file, table)
+        _write_columns(file, table)
         write_dataset(file, "embeddings", (len(locations), dim), table.config.store, copy)
 
 
 def n_bytes(table: Table, dim: int) -> int:
-    """Size of a feature file, roughly and rather too high; dim is 0 for one that is linked."""
+    """Size of a feature file, roughly and rather too high."""
     n_images = len(table.paths)
     longest_path = max((len(path.encode()) for path in table.paths), default=1)
     embedding = np.dtype(table.config.store).itemsize * dim
     optional = [int(array.itemsize) for array in table.optional.values()]
     rows = (embedding, 4, 1, 32, longest_path, *optional)
-    steps = [rows_per_block(n_images, max(1, row)) for row in rows]
+    steps = [rows_per_block(n_images, row) for row in rows]
     blocks = [-(-n_images // step) * step * row for step, row in zip(steps, rows, strict=True)]
     return sum(blocks) + (1 << 16)
 
@@ -84,11 +199,11 @@ def created_by() -> str:
     return f"headbench {installed_version('headbench')}"
 
 
-def write_about(file: h5py.File, table: Table, version: int) -> None:
+def write_about(file: h5py.File, table: Table) -> None:
     """Write what is not of single images: attributes, classes, rejected files."""
     values = (
         FORMAT,
-        version,
+        FORMAT_VERSION,
         table.config.identity.fingerprint,
         json.dumps(asdict(table.config), ensure_ascii=False),
         created_by(),
@@ -103,7 +218,7 @@ def write_about(file: h5py.File, table: Table, version: int) -> None:
     write_array(file, "rejected/content_sha256", contents)
 
 
-def write_columns(file: h5py.File, table: Table) -> None:
+def _write_columns(file: h5py.File, table: Table) -> None:
     """Write what each image has, but for its embedding."""
     write_array(file, "labels", table.labels)
     write_array(file, "splits", table.splits)
@@ -127,5 +242,38 @@ def gather(locations: list[Location], dim: int) -> NDArray[np.float32]:
     for path, found in positions.items():
         rows = np.array([locations[position].row for position in found], dtype=np.intp)
         with open_hdf5(path) as file:
-            out[found] = checked_embeddings(file).read(rows)
+            out[found] = CheckedDataset(file, "embeddings").read(rows)
     return out
+
+
+def installed_version(distribution: str) -> str:
+    """Version of a distribution such as ``tensorflow``; ``not installed`` if it is not."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return NOT_INSTALLED
+
+
+def as_stored(
+    embeddings: NDArray[np.float32], store: str, name: Callable[[int], str]
+) -> NDArray[np.floating[Any]]:
+    """Embeddings, float32 (n_rows, dim), in the dtype `store`.
+
+    Raises
+    ------
+    HeadbenchError
+        If one does not fit into it: what `name` calls its row is named.
+    """
+    if store == embeddings.dtype:
+        return embeddings
+    too_large = np.abs(embeddings).max(axis=1, initial=0) > np.finfo(store).max
+    if too_large.any():
+        raise HeadbenchError(
+            f"{name(int(too_large.argmax()))}: its embedding holds numbers over "
+            f"{np.finfo(store).max:.0f}, which {store} cannot hold. Leave out --store {store}."
+        )
+    return embeddings.astype(store)
+
+
+def _locations(path: Path, contents: list[bytes]) -> dict[bytes, Location]:
+    return {content: Location(path, row) for row, content in enumerate(contents)}

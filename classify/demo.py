@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from cache.fingerprint import RANDOM_WEIGHTS
+from cache.format import RANDOM_WEIGHTS
 from classify.commands.sequence import Command, run_commands
 from extract.backbones import create_backbone
 from extract.errors import WeightsError

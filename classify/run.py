@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cache.disk import replacing_folder
 from cache.reader import FeatureFile
-from cache.versions import installed_version
+from cache.writer import installed_version
 from classify.arrays import load_arrays, save_arrays
 from classify.errors import RunError, loading
 from classify.metrics import log_losses

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cache.fingerprint import Identity
+from cache.format import Identity
 from classify.intervals import Estimate
 
 SMALLEST_P = 0.001

@@ -98,14 +98,6 @@ def _add_file_options(parser: argparse.ArgumentParser, default: ExtractSettings)
         help=f"how to keep the embeddings; float16 halves the file (default {default.store})",
     )
     parser.add_argument(
-        "--merge-rows",
-        type=cli.at_least(0),
-        default=default.merge_rows,
-        metavar="N",
-        help="above so many images the file stands on finished parts beside it, which are not "
-        f"copied into it (default {default.merge_rows})",
-    )
-    parser.add_argument(
         "--dry-run", action="store_true", help="say what would be done, and write nothing"
     )
     parser.add_argument(

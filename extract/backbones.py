@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.fingerprint import Identity
+from cache.format import Identity
 from extract.decode import resize_rule
 from extract.embedder import Embedded, Embedder, embed_mean_color
 from extract.errors import DataError, WeightsError

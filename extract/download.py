@@ -37,7 +37,7 @@ class _UnreachableError(_BrokenError):
 def download(url: str, target: Path, sha256: str, room: float, say: Callable[[str], None]) -> None:
     """Fetch a file, or the rest of it, however often the connection breaks.
 
-    Only one process at a time may do so for a target: see :mod:`cache.lock`.
+    Only one process at a time may do so for a target: see `cache.disk.one_writer`.
 
     Parameters
     ----------

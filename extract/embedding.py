@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar
 
 from cache.disk import require_free
 from cache.format import Rejected
-from cache.parts import Location
+from cache.writer import Location
 from extract.machines import Machines
 from extract.plan import Known, refuse_if_most
 from extract.progress import Progress

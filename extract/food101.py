@@ -9,8 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from cache import cli
-from cache.disk import require_free
-from cache.lock import one_writer
+from cache.disk import one_writer, require_free
 from extract.download import check_sha256, download
 from extract.errors import DataError
 from extract.sources.layouts import LISTS

@@ -12,10 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.blocks import CheckedDataset, write_array, write_strings
+from cache.blocks import CheckedDataset, create_hdf5, open_hdf5, write_array, write_strings
 from cache.errors import FeatureFileError
 from cache.format import hash_rows
-from cache.hdf5 import create_hdf5, open_hdf5
 from extract.errors import UnusableImageError
 from extract.progress import Progress
 from extract.sources.source import N_STAMPS, Source

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.fingerprint import RANDOM_WEIGHTS, Identity
+from cache.format import RANDOM_WEIGHTS, Identity
 from extract.decode import resize_rule
 from extract.embedder import Embedder
 from extract.errors import WeightsError

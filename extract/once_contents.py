@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from cache.parts import Location
+from cache.writer import Location
 from extract.contents import Held
 from extract.dataset import list_images, require_classes
 from extract.embedding import Embedding

@@ -1,12 +1,16 @@
 """A GPU of its own for each process of a machine."""
 
-import fcntl
 import os
 import tempfile
 from functools import cache
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from extract.devices import NVIDIA_GPUS
+
+# A lock is let go with its object: these live as long as the process.
+_HELD: list[FileLock] = []
 
 
 @cache
@@ -30,10 +34,10 @@ def pin_gpu() -> int | None:
 def _take(number: int) -> bool:
     """Hold a lock for as long as this process lives; whoever has it has the GPU."""
     path = Path(tempfile.gettempdir()) / f"headbench-gpu-{os.getuid()}-{number}.lock"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    lock = FileLock(path, mode=0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
+        lock.acquire(blocking=False)
+    except Timeout:
         return False
+    _HELD.append(lock)
     return True

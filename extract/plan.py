@@ -8,11 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.errors import FeatureFileError
-from cache.fingerprint import Identity
-from cache.format import SPLITS, STORES, Config, Rejected, Table, alone, group_number, hash_rows
-from cache.parts import Location, Parts
+from cache.format import (
+    SPLITS,
+    STORES,
+    Config,
+    Identity,
+    Rejected,
+    Table,
+    alone,
+    group_number,
+    hash_rows,
+)
 from cache.reader import FeatureFile
-from cache.writer import created_by
+from cache.writer import Location, Parts, created_by
 from extract.changes import compare
 from extract.errors import DataError, UnusableImageError
 from extract.hashes import Hashed

@@ -59,8 +59,6 @@ class ExtractSettings:
         ``float32`` or ``float16``: how the embeddings are kept.
     overwrite : bool
         Replace a feature file that was made with other settings.
-    merge_rows : int
-        Above so many images finished parts are not merged: the feature file stands on them.
     """
 
     backbone: str = "resnet50"
@@ -75,7 +73,6 @@ class ExtractSettings:
     batch_size: int | None = None
     store: str = STORES[0]
     overwrite: bool = False
-    merge_rows: int = 10_000_000
 
     @property
     def runtime(self) -> Runtime:

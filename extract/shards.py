@@ -4,8 +4,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 
-from cache.parts import Location
-from cache.writer import created_by
+from cache.writer import Location, created_by
 from extract.errors import WAY_ON, DataError
 from extract.hashes import TICK_NS
 from extract.known_contents import KnownContents

@@ -1,15 +1,11 @@
 """Stage one: plan what is missing, run it, commit it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
-from cache.disk import require_free, temporary_path
+from cache.disk import one_writer, require_free, temporary_path
 from cache.format import Table, count_splits, describe_counts
-from cache.lock import one_writer
-from cache.parts import Parts
-from cache.virtual import in_order_of_parts, link_features
-from cache.writer import n_bytes, write_features
+from cache.writer import Parts, n_bytes, write_features
 from extract.backbones import MEAN_COLOR, Backbone, create_backbone
 from extract.contents import Contents, FileContents
 from extract.dataset import find_images
@@ -176,8 +172,6 @@ class _Extraction:
         self._extract_missing(plan, dataset)
         table = plan.table.without(self.known.unusable)
         require_usable(table, dataset)
-        if plan.missing:
-            table = self._in_order(table)
         _say_rejected(table, self.say)
         for warning in check_table(table):
             self.say(f"note: {warning}")
@@ -194,17 +188,7 @@ class _Extraction:
         self.say(f"{dataset.source.name}: {self._plan(dataset, hashes)}")
 
     def _plan(self, dataset: Dataset, hashes: Sequence[Hashed]) -> Plan:
-        plan = make_plan(dataset, hashes, self.backbone.identity, self.known, self.settings)
-        return plan if plan.missing else replace(plan, table=self._in_order(plan.table))
-
-    def _stands_on_parts(self, table: Table) -> bool:
-        return len(table.paths) > self.settings.merge_rows
-
-    def _in_order(self, table: Table) -> Table:
-        """The order of the file's rows: of a file that stands on parts, that of the parts."""
-        if self._stands_on_parts(table):
-            return in_order_of_parts(table, self.known.cached)
-        return table
+        return make_plan(dataset, hashes, self.backbone.identity, self.known, self.settings)
 
     def _extract_missing(self, plan: Plan, dataset: Dataset) -> None:
         contents = list(plan.missing)
@@ -221,15 +205,13 @@ class _Extraction:
         if plan.changes_nothing:
             return
         parts = len(plan.missing) * 4 * self.backbone.dim
-        dim = 0 if self._stands_on_parts(plan.table) else self.backbone.dim
-        require_free(self.out.parent, parts + n_bytes(plan.table, dim))
+        require_free(self.out.parent, parts + n_bytes(plan.table, self.backbone.dim))
 
     def _write(self, table: Table, plan: Plan) -> None:
         if plan.old is not None and table.equals(plan.old):
             self.say(f"{self.out}: up to date, nothing to do")
         else:
-            write = link_features if self._stands_on_parts(table) else write_features
-            write(self.out, table, self.known.cached, self.backbone.dim)
+            write_features(self.out, table, self.known.cached, self.backbone.dim)
             self.say(f"{self.out}: {_describe(table, self.backbone.dim)}")
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import h5py
 
-from cache.fingerprint import RANDOM_WEIGHTS
-from cache.versions import installed_version
+from cache.format import RANDOM_WEIGHTS
+from cache.writer import installed_version
 from extract.errors import WeightsError
 
 IMAGENET = "imagenet"

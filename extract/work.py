@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.fingerprint import Identity
-from cache.parts import Location, Parts
+from cache.format import Identity
+from cache.writer import Location, Parts
 from extract.backbones import Openable, embed_images
 from extract.embedder import Embedded
 from extract.errors import DataError, UnusableImageError

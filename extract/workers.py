@@ -12,9 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.fingerprint import Identity
-from cache.parts import Location
-from cache.writer import created_by
+from cache.format import Identity
+from cache.writer import Location, created_by
 from extract.backbones import Openable
 from extract.devices import share_cores
 from extract.embedder import Embedder

@@ -61,7 +61,7 @@ def test_make_alone_prints_every_target_and_variable(checkout: Path) -> None:
             "DRY_RUN",
             "REPAIR",
             "SAMPLE",
-            "MERGE_ROWS",
+            "RERUN",
             "JOBS",
             "BACKEND",
             "SCHEDULER",
@@ -317,6 +317,18 @@ def test_verify_repairs_only_when_asked(checkout: Path) -> None:
     assert "--repair" not in make(checkout, "-n", "verify", "NAME=food").stdout
     done = make(checkout, "-n", "verify", "NAME=food", "REPAIR=1")
     assert '-m cache "runs/food/features.h5" --repair' in done.stdout
+
+
+def test_verify_embeds_images_again_when_asked(checkout: Path) -> None:
+    assert "rerun" not in make(checkout, "-n", "verify", "NAME=food").stdout
+    given = ["RERUN=64", "SEED=3", "DATA=my photos", "WEIGHTS=w.h5", "DEVICE=cpu", "NAME=food"]
+    words = " ".join(make(checkout, "-n", "verify", *given).stdout.replace("\\\n", " ").split())
+    first, second = words.index("-m cache"), words.index("-m extract.rerun")
+    assert first < second
+    assert words[second:].startswith(
+        '-m extract.rerun "runs/food/features.h5" --rerun "64" --seed "3" --data "my photos" '
+        '--weights "w.h5" --device "cpu"'
+    )
 
 
 def test_verify_takes_a_sample_when_asked(checkout: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.fingerprint import Identity
+from cache.format import Identity
 from cache.reader import FeatureFile
 from classify.errors import loading
 from classify.heads.head import Head

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from cache.blocks import open_hdf5
 from cache.errors import FeatureFileError, UnreadableError
-from cache.hdf5 import open_hdf5
 from cache.reader import FeatureFile
 from classify.doctor.model.load import WHOLE_MODEL
 from classify.errors import RunError

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.fingerprint import Identity
+from cache.format import Identity
 from cache.reader import FeatureFile
-from cache.versions import installed_version
+from cache.writer import installed_version
 from classify.errors import RunError, loading
 from classify.heads.boosting import LightGBM
 from classify.heads.head import Head

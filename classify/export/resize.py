@@ -7,7 +7,7 @@ that float64 adds them up exactly, in whatever order.
 
 from typing import Any, NamedTuple
 
-from cache.versions import installed_version
+from cache.writer import installed_version
 from extract.keras_runtime import load_tensorflow
 
 ONE = 2**22

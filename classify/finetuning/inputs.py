@@ -7,8 +7,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.activations import ActivationStore
 from classify.finetuning.augment import augmented, frame_px
+from classify.finetuning.trunk import ActivationStore
 from classify.labelled_files import LabelledFiles, refuse_image
 from extract.stopwatch import Stopwatch
 from extract.stream import DecodedImage, decoded_images

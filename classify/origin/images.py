@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.fingerprint import Identity
-from cache.format import SPLITS, Table
+from cache.format import SPLITS, Identity, Table
 from classify.origin.settings import VALIDATION_SPLIT, OriginSettings
 from extract.errors import DataError
 from extract.plan import check_table, plan_table, require_usable

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.format import count_splits
-from cache.versions import installed_version
+from cache.writer import installed_version
 from classify.intervals import Comparison, Estimate, wilson
 from classify.metrics import accuracy
 from classify.origin.cells import Cell, most_predicted

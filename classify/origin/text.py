@@ -3,7 +3,7 @@
 import textwrap
 from typing import Any
 
-from cache.fingerprint import Identity
+from cache.format import Identity
 from classify.intervals import Estimate
 from classify.origin.cells import ORIGIN, RIGHT
 from classify.wording import describe_weights, percent

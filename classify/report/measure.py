@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cache.format import SPLITS, count_splits
 from cache.reader import FeatureFile
-from cache.versions import installed_version
+from cache.writer import installed_version
 from classify.inspection.mistakes import (
     before_temperature,
     find_suspects,

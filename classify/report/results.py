@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
-from cache.fingerprint import Identity
+from cache.format import Identity
 from classify.intervals import Estimate
 from classify.metrics import ClassMetrics, Metrics
 from classify.studies.folds import FoldPoint

@@ -7,8 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.fingerprint import Identity
-from cache.format import SPLITS, Config, describe_counts
+from cache.format import SPLITS, Config, Identity, describe_counts
 from cache.reader import FeatureFile
 from classify.errors import RunError
 from classify.intervals import Comparison, Estimate, compare_right, holm

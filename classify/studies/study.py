@@ -10,7 +10,7 @@ import joblib
 from threadpoolctl import threadpool_limits
 
 from cache.reader import FeatureFile
-from cache.versions import installed_version
+from cache.writer import installed_version
 from classify.heads.head import Head
 
 STUDY_VERSION = 2

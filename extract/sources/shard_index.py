@@ -12,10 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cache.blocks import CheckedDataset, write_array, write_strings
+from cache.blocks import CheckedDataset, create_hdf5, open_hdf5, write_array, write_strings
 from cache.errors import FeatureFileError
 from cache.format import hash_rows, row_hashes
-from cache.hdf5 import create_hdf5, open_hdf5
 from cache.writer import created_by
 
 

@@ -12,9 +12,8 @@ import numpy as np
 from PIL import Image
 
 from cache.format import Config, Table
-from cache.parts import Location, Parts
 from cache.reader import FeatureFile
-from cache.writer import write_features
+from cache.writer import Location, Parts, write_features
 from tests.benchmarks.results import ROOT, Result, in_turns, report, seconds
 from tests.cache.tables import IDENTITY
 

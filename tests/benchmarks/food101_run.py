@@ -12,11 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cache.fingerprint import RANDOM_WEIGHTS, Identity
-from cache.format import SPLITS, Config, Table, hash_rows
-from cache.parts import Location, Parts
+from cache.format import RANDOM_WEIGHTS, SPLITS, Config, Identity, Table, hash_rows
 from cache.reader import FeatureFile
-from cache.writer import write_features
+from cache.writer import Location, Parts, write_features
 from classify.heads.registry import HEADS, create_head
 from classify.run import FINETUNED, Record, Run, saving
 from classify.studies.learning_curve import CURVE_FILE, learning_curve

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.parts import Location
+from cache.writer import Location
 from extract.dataset import list_images
 from extract.plan import Known, make_plan
 from extract.settings import ExtractSettings
 from extract.sources.folder import Folder
 from extract.sources.layouts import label_paths
 from extract.sources.source import Listing
-from tests.benchmarks.synthetic_virtual import IDENTITY
+from tests.benchmarks.synthetic_features import IDENTITY
 
 N_CLASSES, PART_ROWS = 1000, 8192
 

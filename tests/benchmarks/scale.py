@@ -1,4 +1,4 @@
-"""``make bench-scale``: seconds and memory against rows, up to 10 million on parts that stay."""
+"""``make bench-scale``: seconds and memory against rows, up to 10 million."""
 
 import argparse
 import json
@@ -10,10 +10,10 @@ from itertools import pairwise
 from pathlib import Path
 
 from tests.benchmarks.results import ROOT, Result, report
-from tests.benchmarks.synthetic_virtual import write_synthetic_virtual
+from tests.benchmarks.synthetic_features import write_synthetic_features
 
 SIZES = (10_000, 100_000, 1_000_000, 10_000_000)
-DIM, N_CLASSES, PART_ROWS = 128, 10, 8192
+DIM, N_CLASSES = 128, 10
 BUDGET_MB = 3000
 VERIFY = ("cache", "--sample", "20")
 TASKS = {
@@ -50,7 +50,7 @@ def main() -> None:
 def measured(size: int) -> dict[str, dict[str, float]]:
     """What each task takes with so many rows."""
     with tempfile.TemporaryDirectory() as folder:
-        path = write_synthetic_virtual(Path(folder), size, DIM, N_CLASSES, PART_ROWS, seed=0)
+        path = write_synthetic_features(Path(folder), size, DIM, N_CLASSES, seed=0)
         return {name: probe(size, name, *task, path) for name, task in TASKS.items()}
 
 

@@ -6,10 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cache.fingerprint import Identity
-from cache.format import Config, Rejected, Table, group_number, hash_rows
-from cache.parts import Parts
-from cache.writer import write_features
+from cache.format import Config, Identity, Rejected, Table, group_number, hash_rows
+from cache.writer import Parts, write_features
 
 IDENTITY = Identity("mean-color", "none", "none", 16, "crop", "avg", "float32")
 CLASSES = ("crème brûlée", "寿司", "pie with spaces")

@@ -1,11 +1,25 @@
+import os
 import shutil
+import subprocess
+import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from cache.disk import replacing, require_free, temporary_path
-from cache.errors import StorageError
+from cache.disk import one_writer, replacing, require_free, temporary_path
+from cache.errors import FeatureFileError, StorageError
+from tests.conftest import ROOT
+
+HOLDER = """
+import sys
+from pathlib import Path
+from cache.disk import one_writer
+with one_writer(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
 
 
 def test_bytes_needed_and_bytes_free_are_named(
@@ -35,3 +49,78 @@ def test_a_failure_leaves_the_old_content_and_no_litter(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), replacing(target) as temporary:
         temporary.write_bytes(b"ne" * (1 // 0))
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a": b"old"}
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    return tmp_path / "runs/food/features.h5"
+
+
+def hold(target: Path) -> subprocess.Popen[str]:
+    """Another process that holds the lock until its input ends."""
+    arguments = [sys.executable, "-c", HOLDER, str(target)]
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(arguments, cwd=ROOT, stdin=pipe, stdout=pipe, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def test_a_second_writer_is_told_who_holds_it_until_that_one_is_done(target: Path) -> None:
+    with hold(target) as other:
+        with pytest.raises(FeatureFileError) as caught, one_writer(target):
+            pass
+        for phrase in (str(target), f"process {other.pid} on ", "since 20", "--out PATH"):
+            assert phrase in str(caught.value)
+        other.communicate()
+    with one_writer(target):
+        pass
+    assert list(target.parent.iterdir()) == []
+
+
+def test_the_lock_dies_with_its_process(target: Path) -> None:
+    with hold(target) as other:
+        other.kill()
+    with one_writer(target):
+        holder = target.with_name("features.h5.writer").read_text()
+        assert holder.startswith(f"process {os.getpid()} on ")
+    assert list(target.parent.iterdir()) == []
+
+
+def test_threads_of_one_process_are_kept_apart_too(target: Path) -> None:
+    match = f"process {os.getpid()} "
+    with one_writer(target), pytest.raises(FeatureFileError, match=match), one_writer(target):
+        pass
+
+
+def test_never_two_at_once_however_many_ask(target: Path) -> None:
+    """Each takes and lets go as fast as it can, so that the file is deleted under the others."""
+    inside, most, done = [0], [0], [0]
+    guard = threading.Lock()
+
+    def work() -> None:
+        for _ in range(200):
+            try:
+                with one_writer(target):
+                    with guard:
+                        inside[0] += 1
+                        most[0] = max(most[0], inside[0])
+                        done[0] += 1
+                    with guard:
+                        inside[0] -= 1
+            except FeatureFileError:
+                continue
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most[0] == 1
+    assert done[0] > 50
+
+
+def test_a_file_in_the_way_of_the_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_bytes(b"")
+    with pytest.raises(StorageError, match=f"{tmp_path}/runs"), one_writer(tmp_path / "runs/a.h5"):
+        pass

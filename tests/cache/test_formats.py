@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cache.format import VIRTUAL_VERSION
+from cache.format import FORMAT_VERSION
 from cache.reader import FeatureFile
 from cache.verify import inspect_file
 from tests.cache.tables import embeddings_of, make_table
@@ -15,8 +15,8 @@ from tests.data.formats.write import REJECTED
 FILES = sorted((ROOT / "tests/data/formats").glob("v*/*.h5"))
 
 
-def test_every_version_so_far_has_its_file() -> None:
-    assert {path.parent.name for path in FILES} == {f"v{n + 1}" for n in range(VIRTUAL_VERSION)}
+def test_the_version_that_is_written_has_its_file() -> None:
+    assert f"v{FORMAT_VERSION}" in {path.parent.name for path in FILES}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.parent.name)
@@ -25,5 +25,4 @@ def test_it_holds_what_was_put_into_it(path: Path) -> None:
         assert features.table.equals(make_table(7, REJECTED))
         for split, numbers in {"train": [0, 1, 6], "val": [2, 3], "test": [4, 5]}.items():
             np.testing.assert_array_equal(features.load(split)[0], embeddings_of(numbers))
-        assert features.is_virtual == (path.parent.name == "v2")
     assert inspect_file(path).damage == ()

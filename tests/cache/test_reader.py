@@ -77,7 +77,15 @@ def test_another_version(path: Path) -> None:
     with h5py.File(path, "a") as file:
         file.attrs["format_version"] = 3
         seal_attributes(file)
-    refuse(path, "format version 3", "reads versions 1 and 2", "Upgrade")
+    refuse(path, "expected format version 1, found version 3", "Upgrade")
+
+
+def test_a_file_whose_embeddings_lie_in_parts_is_to_be_made_again(path: Path) -> None:
+    with h5py.File(path, "a") as file:
+        file.attrs["format_version"] = 2
+        seal_attributes(file)
+    found = "expected format version 1, found version 2: its embeddings lie in parts"
+    refuse(path, found, "Run 'make features' again with OVERWRITE=1")
 
 
 def _drop_labels(file: h5py.File) -> None:

@@ -6,9 +6,9 @@ import pytest
 
 from cache import __main__ as command
 from cache import blocks, cli
+from cache.disk import one_writer
 from cache.errors import FeatureFileError
 from cache.format import COLUMNS, DATASETS, OPTIONAL, REJECTED, Rejected
-from cache.lock import one_writer
 from cache.reader import FeatureFile
 from cache.verify import inspect_file, repair_file
 from tests.cache.tables import embeddings_of, make_full_table, make_table, write_file

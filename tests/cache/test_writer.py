@@ -1,19 +1,23 @@
 import errno
 import os
 import resource
+import shutil
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
 import pytest
 
 from cache import blocks
-from cache.errors import HeadbenchError, UnreadableError
+from cache.errors import HeadbenchError, StorageError, UnreadableError
 from cache.format import Rejected
-from cache.parts import Location, Parts
 from cache.reader import FeatureFile
-from cache.writer import n_bytes, write_features
+from cache.verify import inspect_file
+from cache.writer import Location, Parts, n_bytes, write_features
+from tests.benchmarks.synthetic_features import write_synthetic_features
 from tests.cache.tables import IDENTITY, add_part, content, embeddings_of, make_table, write_file
 
 FINGERPRINT = IDENTITY.fingerprint
@@ -135,6 +139,35 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path) -> Non
     assert [each.name for each in tmp_path.iterdir()] == ["features.h5"]
 
 
+def test_room_for_the_merged_file_is_asked_for_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts, table = Parts(tmp_path / "features.h5", FINGERPRINT), make_table()
+    add_part(parts, list(range(7)))
+    needed = n_bytes(table, 3)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=needed - 1))
+    match = f"expected {needed:,} bytes of free space for the merged file, found {needed - 1:,}"
+    with pytest.raises(StorageError, match=match):
+        write_features(tmp_path / "features.h5", table, parts.find(pytest.fail), dim=3)
+    assert [path.name for path in tmp_path.iterdir()] == ["features.h5.parts"]
+    assert len(parts.find(pytest.fail)) == 7
+
+
+def test_merging_takes_little_memory_however_large_the_file(tmp_path: Path) -> None:
+    path, dim, rng = tmp_path / "features.h5", 2048, np.random.default_rng(0)
+    parts, source = Parts(path, FINGERPRINT), {}
+    for start in range(0, 8000, 500):
+        contents = [content(number) for number in range(start, start + 500)]
+        source |= parts.add(contents, rng.standard_normal((500, dim), dtype=np.float32))
+    table = make_table(8000)
+    tracemalloc.start()
+    write_features(path, table, source, dim)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert path.stat().st_size > 65e6
+    assert peak < 30e6
+
+
 def test_a_damaged_part_is_reported_and_the_others_count(tmp_path: Path) -> None:
     parts = Parts(tmp_path / "features.h5", FINGERPRINT)
     add_part(parts, [0, 1])
@@ -158,6 +191,30 @@ def test_parts_of_another_fingerprint_are_not_taken_up(tmp_path: Path) -> None:
     assert Parts(path, other).find(pytest.fail) == {}
 
 
+def test_float16_parts_are_nothing_for_a_run_in_float32(tmp_path: Path) -> None:
+    path = tmp_path / "features.h5"
+    add_part(Parts(path, FINGERPRINT, "float16"), [0, 1])
+    add_part(Parts(path, FINGERPRINT), [2, 3])
+    assert set(Parts(path, FINGERPRINT).find(pytest.fail)) == {content(2), content(3)}
+    assert len(Parts(path, FINGERPRINT, "float16").find(pytest.fail)) == 4
+
+
+def test_the_name_of_a_part_is_that_of_all_it_holds(tmp_path: Path) -> None:
+    parts = Parts(tmp_path / "features.h5", FINGERPRINT)
+    add_part(parts, [0, 1])
+    add_part(parts, [0, 2])
+    add_part(parts, [0, 1])
+    add_part(Parts(tmp_path / "features.h5", FINGERPRINT, "float16"), [0, 1])
+    assert len(list(parts.directory.iterdir())) == 3
+
+
+def test_no_row_at_all_is_a_file_too(tmp_path: Path) -> None:
+    path = write_file(tmp_path / "features.h5", make_table(0))
+    with FeatureFile(path) as features:
+        assert features.dataset("embeddings").read().shape == (0, 3)
+    assert inspect_file(path).damage == ()
+
+
 def test_float16_is_said_in_the_config_and_halves_the_embeddings(tmp_path: Path) -> None:
     path = write_file(tmp_path / "features.h5", make_table(store="float16"))
     with h5py.File(path) as file:
@@ -172,6 +229,8 @@ def test_what_does_not_fit_into_float16_is_refused_with_its_image(tmp_path: Path
     X = embeddings_of(list(range(7)))
     X[5, 2] = 1e5
     source = parts.add([content(number) for number in range(7)], X)
+    with pytest.raises(HeadbenchError, match=content(5).hex() + r".*float16"):
+        Parts(tmp_path / "features.h5", FINGERPRINT, "float16").add(list(source), X)
     with pytest.raises(HeadbenchError, match=r"5\.jpg.*float16"):
         write_features(tmp_path / "features.h5", make_table(store="float16"), source, dim=3)
     assert not (tmp_path / "features.h5").exists()
@@ -189,3 +248,15 @@ def test_the_size_is_estimated_before_it_is_needed(tmp_path: Path) -> None:
     for n_images in (2000, 5000):
         path = write_file(tmp_path / "features.h5", make_table(n_images), 64)
         assert 0.5 < path.stat().st_size / n_bytes(make_table(n_images), 64) <= 1
+
+
+def test_synthetic_files_are_whole_and_their_classes_can_be_told_apart(tmp_path: Path) -> None:
+    path = write_synthetic_features(tmp_path, 3000, 16, 5, seed=1)
+    assert inspect_file(path).damage == ()
+    with FeatureFile(path) as features:
+        assert (features.n_images, features.dim, len(features.classes)) == (3000, 16, 5)
+        assert len(set(features.table.contents())) == len(set(features.table.paths)) == 3000
+        (X, y), (X_val, y_val) = features.load("train"), features.load("val")
+    means = np.stack([X[y == label].mean(axis=0) for label in range(5)])
+    nearest = ((X_val[:, None] - means) ** 2).sum(axis=2).argmin(axis=1)
+    assert 0.6 < (nearest == y_val).mean() < 0.99

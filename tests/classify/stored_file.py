@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from cache.format import Config, Table, hash_rows
-from cache.parts import Parts
-from cache.writer import write_features
+from cache.writer import Parts, write_features
 from tests.benchmarks.food101_like import World
 from tests.cache.tables import IDENTITY
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from cache import cli
-from cache.lock import one_writer
+from cache.disk import one_writer
 from cache.reader import FeatureFile
 from extract import download, food101
 from extract.settings import ExtractSettings

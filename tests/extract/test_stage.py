@@ -7,15 +7,16 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from PIL import Image
 
+from cache.disk import one_writer
 from cache.errors import FeatureFileError, StorageError
-from cache.lock import one_writer
-from cache.parts import Parts
 from cache.reader import FeatureFile
 from cache.verify import repair_file
+from cache.writer import Parts
 from extract import backbones, kinds, stage
 from extract.backbones import create_backbone
 from extract.decode import decode
@@ -370,6 +371,24 @@ def test_a_disk_too_small_is_said_before_anything_is_extracted(
     with pytest.raises(StorageError, match=r"expected [\d,]+ bytes of free space .* found 7"):
         extract()
     assert extract.embedded == 0
+
+
+def test_a_file_that_left_its_embeddings_in_parts_is_made_anew_from_them(
+    extract: Extraction,
+) -> None:
+    extract()
+    parts = Parts(extract.out, create_backbone("mean-color", "none", 16).identity.fingerprint)
+    with FeatureFile(extract.out) as features:
+        contents, rows = features.table.contents(), np.arange(features.n_images)
+        parts.add(contents[:60], features.read(rows[:60]))
+        parts.add(contents[60:85], features.read(rows[60:85]))
+    with h5py.File(extract.out, "a") as file:
+        file.attrs["format_version"] = 2
+    with pytest.raises(FeatureFileError, match=r"found version 2.*OVERWRITE=1"):
+        extract()
+    assert parts.directory.exists()
+    assert extract(overwrite=True) == 5
+    assert not parts.directory.exists()
 
 
 def test_a_second_writer_is_told_and_a_reader_is_not_kept_waiting(extract: Extraction) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cache.parts import Parts
+from cache.writer import Parts
 from extract.backbones import MeanColor, create_backbone
 from extract.errors import DataError, UnusableImageError
 from extract.read import ImageFile

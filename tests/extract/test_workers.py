@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cache import parts
+from cache import writer
 from extract import workers
 from extract.backbones import MeanColor
 from extract.errors import ClusterError, DataError, WeightsError
@@ -76,15 +76,15 @@ def test_a_block_done_twice_is_the_same_part(tmp_path: Path, files: list[ImageFi
 def test_two_workers_at_the_same_part_do_not_disturb_each_other(
     tmp_path: Path, files: list[ImageFile], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = parts.write_array
+    write = writer.write_array
     done = []
 
     def overtaken(*arguments: object) -> None:
-        monkeypatch.setattr(parts, "write_array", write)
+        monkeypatch.setattr(writer, "write_array", write)
         done.append(embed_block(order(tmp_path), 0, files))
         write(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(parts, "write_array", overtaken)
+    monkeypatch.setattr(writer, "write_array", overtaken)
     done.append(embed_block(order(tmp_path), 0, files))
     assert done[0].outcomes == done[1].outcomes
     assert len(job_in(tmp_path).parts.find(pytest.fail)) == len(files)

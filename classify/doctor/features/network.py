@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.fingerprint import Identity
+from cache.format import Identity
 from classify.heads.blocks import row_blocks
 from extract.backbones import MEAN_COLOR, reopen_backbone
 from extract.batch_statistics import batch_norms, batch_statistics

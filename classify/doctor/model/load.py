@@ -9,8 +9,8 @@ from typing import Any
 
 import h5py
 
+from cache.blocks import open_hdf5
 from cache.errors import FeatureFileError, UnreadableError
-from cache.hdf5 import open_hdf5
 from classify.doctor.model.old_layout import CONFIG, load_old_model
 from classify.errors import RunError, loading
 from extract.keras_runtime import load_keras, quiet_keras

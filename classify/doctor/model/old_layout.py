@@ -6,7 +6,7 @@ from typing import Any
 
 import h5py
 
-from cache.hdf5 import open_hdf5
+from cache.blocks import open_hdf5
 from extract.keras_runtime import load_open_model
 
 NETWORKS = ("Model", "Functional")

@@ -4,9 +4,8 @@ from pathlib import Path
 import h5py
 import pytest
 
-from cache.parts import Location
 from cache.reader import FeatureFile
-from cache.writer import write_features
+from cache.writer import Location, write_features
 from classify.doctor.targets import sort_targets
 from classify.errors import RunError
 from classify.run import Run

@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 
 from cache import disk
-from cache.activations import ActivationStore
 from cache.errors import FeatureFileError, StorageError
-from cache.fingerprint import Identity
+from cache.format import Identity
 from classify.errors import RunError
 from classify.finetuning import trunk as module
-from classify.finetuning.trunk import cached_trunk, trunk_fingerprint
+from classify.finetuning.trunk import ActivationStore, cached_trunk, trunk_fingerprint
 from extract.decode import decode
 from extract.devices import Devices
 from extract.keras_runtime import load_keras

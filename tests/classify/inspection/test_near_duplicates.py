@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cache.fingerprint import Identity
-from cache.format import Config, Table, hash_rows
-from cache.parts import Parts
+from cache.format import Config, Identity, Table, hash_rows
 from cache.reader import FeatureFile
-from cache.writer import write_features
-from classify.inspection import near_duplicates, principal_axes, similarity_search
+from cache.writer import Parts, write_features
+from classify.inspection import (
+    near_duplicates,
+    principal_axes,
+    similarity_search,
+)
 from classify.inspection.near_duplicates import Duplicates, Pair, find_duplicates
 from extract.settings import ExtractSettings
 from extract.stage import extract_features

@@ -13,8 +13,7 @@ import fsspec
 import numpy as np
 import pytest
 
-from cache.fingerprint import Identity
-from cache.format import SPLITS, Table, group_number
+from cache.format import SPLITS, Identity, Table, group_number
 from cache.reader import FeatureFile
 from classify.labelled_files import images_of
 from classify.report.photographs import Thumbnails

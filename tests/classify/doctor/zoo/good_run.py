@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from cache.blocks import write_array
 from cache.format import Table
-from cache.parts import Location
 from cache.reader import FeatureFile
-from cache.writer import write_features
+from cache.writer import Location, write_features
 from classify.run import Run
 from classify.settings import TrainSettings
 from classify.train import train_heads

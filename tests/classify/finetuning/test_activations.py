@@ -9,10 +9,9 @@ import h5py
 import numpy as np
 import pytest
 
-from cache.activations import ActivationStore
-from cache.blocks import CheckedDataset
 from cache.errors import UnreadableError
 from cache.open_files import most_open
+from classify.finetuning.trunk import ActivationStore
 
 FINGERPRINT = "a" * 64
 CONTENTS = [hashlib.sha256(str(number).encode()).digest() for number in range(60)]
@@ -58,16 +57,10 @@ def test_a_file_that_cannot_be_opened_for_now_is_left_there(
 def test_a_file_that_cannot_be_read_for_now_is_left_there(
     tmp_path: Path, files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Failing:
-        shape, dtype, chunks = (1, 32), np.dtype(np.uint8), (1, 32)
+    def fail(*_: Any) -> None:
+        raise OSError(errno.EIO, "Can't synchronously read data")
 
-        def read_direct(self, *_: Any) -> None:
-            raise OSError(errno.EIO, "Can't synchronously read data")
-
-    def failing(file: h5py.File, name: str) -> CheckedDataset:
-        return CheckedDataset(file, name, Failing() if name == "content_sha256" else None)
-
-    monkeypatch.setattr("cache.activations.CheckedDataset", failing)
+    monkeypatch.setattr(h5py.Dataset, "read_direct", fail)
     with pytest.raises(UnreadableError, match=os.strerror(errno.EIO)):
         ActivationStore(tmp_path, FINGERPRINT).open(pytest.fail)
     assert all(path.exists() for path in files)

@@ -1,0 +1,227 @@
+"""``python -m extract.rerun FILE``: embed some images again, and compare with what is stored."""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from cache import cli
+from cache.errors import WAY_OUT
+from cache.format import Config, count_splits, describe_counts
+from cache.reader import FeatureFile
+from extract.backbones import embed_images, reopen_backbone
+from extract.embedder import Embedded, relative_differences
+from extract.errors import DataError, UnusableImageError
+from extract.keras_backbone import FLOAT16_TOLERANCE
+from extract.opening import ENGINE_TOLERANCE
+from extract.options import add_runtime_options, runtime_of
+from extract.read import ImageFile
+from extract.settings import FLOAT32, Runtime
+from extract.sources.opening import open_source
+from extract.stopwatch import Stopwatch
+from extract.stream import DecodedImage, decoded_images
+
+MISMATCH = 1
+N_IMAGES = 64
+# Relative distance of two numbers that are neighbours in float16: at most 2^-10.
+STORED_IN_FLOAT16 = 1e-3
+
+
+@dataclass
+class Rerun:
+    """Images of a feature file that are embedded again, and what is not as it was.
+
+    Attributes
+    ----------
+    features : FeatureFile
+    rows : intp (n_images,)
+        Of the file.
+    unread : dict of str to str
+        Path of each image that cannot be read or decoded, and why.
+    changed : list of str
+        Paths of images with other bytes than those that were embedded.
+    different : dict of str to float
+        Path of each image whose embedding is not the stored one, and their relative distance.
+    """
+
+    features: FeatureFile
+    rows: NDArray[np.intp]
+    unread: dict[str, str] = field(default_factory=dict)
+    changed: list[str] = field(default_factory=list)
+    different: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        table = self.features.table
+        self.paths = [table.paths[row] for row in self.rows]
+        self.contents = [table.content_sha256[row].tobytes() for row in self.rows]
+        self.counts = count_splits(table.splits[self.rows])
+        self.stored = self.features.read(self.rows)
+        self.tolerance = tolerance_of(table.config)
+
+    def unchanged(self, files: list[ImageFile]) -> Iterator[DecodedImage]:
+        """Decode the files, and give those whose bytes are the ones that were embedded."""
+        size_px = self.features.identity.size_px
+        for image in decoded_images(files, size_px, self._reject, Stopwatch()):
+            if image.content_sha256 == self.contents[image.row]:
+                yield image
+            else:
+                self.changed.append(self.paths[image.row])
+
+    def compare(self, embedded: Embedded) -> None:
+        """Note the embeddings that are not the stored ones."""
+        with np.errstate(over="ignore"):  # too large for float16: infinite, and so another one
+            embeddings = embedded.embeddings.astype(self.features.config.store)
+        distances = relative_differences(embeddings.astype(np.float32), self.stored[embedded.rows])
+        for row, distance in zip(embedded.rows.tolist(), distances.tolist(), strict=True):
+            if not distance <= self.tolerance:  # NaN is never small
+                self.different[self.paths[row]] = distance
+
+    def mismatches(self) -> list[str]:
+        """One line for each image that is not as it was embedded, sorted by path."""
+        lines = {path: f"cannot be embedded again: {why}" for path, why in self.unread.items()}
+        lines |= dict.fromkeys(self.changed, "its bytes have changed since it was embedded")
+        lines |= {
+            path: f"its embedding differs from the stored one by {distance:.1e} of its length, "
+            f"expected at most {self.tolerance:.1e}"
+            for path, distance in self.different.items()
+        }
+        return [f"{path}: {line}" for path, line in sorted(lines.items())]
+
+    def advice(self) -> str:
+        """What to do about the mismatches."""
+        if self.different:
+            return (
+                "Embeddings differ under other versions of Keras, TensorFlow or Pillow, or if the "
+                f"file was changed. To embed all images anew: {self.features.path}: {WAY_OUT}"
+            )
+        return "'make features' embeds changed images again, and lists those that cannot be used."
+
+    def _reject(self, row: int, reason: UnusableImageError) -> None:
+        if reason.content and reason.content != self.contents[row]:
+            self.changed.append(self.paths[row])
+        else:
+            self.unread[self.paths[row]] = str(reason)
+
+
+def rerun_features(
+    features: FeatureFile,
+    n_images: int,
+    seed: int,
+    data: str | None,
+    weights: str | None,
+    runtime: Runtime,
+    say: Callable[[str], None],
+) -> Rerun:
+    """Embed some images of a feature file again, and compare with the stored embeddings.
+
+    Parameters
+    ----------
+    features : FeatureFile
+    n_images : int
+        How many, spread over the splits.
+    seed : int
+        Of the choice of images.
+    data : path-like, URL or None
+        Where the images are now; None for where they were.
+    weights : str or None
+        Where the weights of the network are now; None for where they were.
+    runtime : Runtime
+    say : callable
+        Told of the device.
+
+    Raises
+    ------
+    FeatureFileError
+        If an embedding is damaged.
+    DataError
+        If no image can be read.
+    WeightsError
+        If the weights are not there, or are others than those of the file.
+    """
+    rerun = Rerun(features, choose_rows(features.splits, n_images, seed))
+    config = features.config
+    backbone = reopen_backbone(config.identity, weights or config.weights)
+    source = open_source(data or str(config.data["folder"]), features.path)
+    if not source.is_there:
+        raise _no_images(source.name, "nothing")
+    images = rerun.unchanged([source.file(path) for path in rerun.paths])
+    for embedded in embed_images(backbone, images, runtime, Stopwatch(), say):
+        rerun.compare(embedded)
+    if len(rerun.unread) == len(rerun.paths):
+        path, why = next(iter(rerun.unread.items()))
+        raise _no_images(source.name, f"none of {len(rerun.paths)} ({path}: {why})")
+    return rerun
+
+
+def choose_rows(splits: NDArray[np.uint8], n_rows: int, seed: int) -> NDArray[np.intp]:
+    """Random rows of a file, intp, ascending: as many of each split, or all that a split has."""
+    order = np.random.default_rng(seed).permutation(len(splits))
+    turns = np.empty(len(splits), dtype=np.intp)
+    for split in np.unique(splits):
+        rows = order[splits[order] == split]
+        turns[rows] = np.arange(len(rows))
+    return np.sort(order[np.argsort(turns[order], kind="stable")][:n_rows])
+
+
+def tolerance_of(config: Config) -> float:
+    """Relative distance between two embeddings of one image that is still rounding."""
+    is_float32 = config.identity.precision == FLOAT32
+    stored = STORED_IN_FLOAT16 if config.store == "float16" else 0.0
+    return stored + (ENGINE_TOLERANCE if is_float32 else FLOAT16_TOLERANCE)
+
+
+def _no_images(name: str, found: str) -> DataError:
+    return DataError(
+        f"{name}: expected the images that the features were made from, found {found}. Name their "
+        "place with --data (make: DATA=...). Images that Python handed over are kept nowhere."
+    )
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m extract.rerun",
+        description="Embed some images of a feature file again, and compare with the stored "
+        "embeddings. Exit code 1 if an embedding differs, or an image has changed.",
+    )
+    parser.add_argument("file", type=Path, help="such as runs/NAME/features.h5")
+    parser.add_argument(
+        "--rerun",
+        type=cli.at_least(1),
+        default=N_IMAGES,
+        metavar="N",
+        help="images, spread over train, val and test (default %(default)s)",
+    )
+    parser.add_argument("--data", help="where the images are now (default: where they were)")
+    parser.add_argument("--weights", help="where the weights are now (default: where they were)")
+    parser.add_argument(
+        "--seed", type=cli.at_least(0), default=0, help="of the choice (default %(default)s)"
+    )
+    add_runtime_options(parser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Embed and compare; returns the exit code."""
+    asked = parser().parse_args(argv)
+    choice = (asked.rerun, asked.seed, asked.data, asked.weights, runtime_of(asked))
+    with FeatureFile(asked.file) as features:
+        rerun = rerun_features(features, *choice, say=tqdm.write)
+    lines = rerun.mismatches()
+    tqdm.write(
+        f"{asked.file}: {len(rerun.paths)} images embedded again "
+        f"({describe_counts(rerun.counts)}): "
+        f"{f'{len(lines)} not as stored' if lines else 'all as stored'}"
+    )
+    for line in [*(f"  {line}" for line in lines), *([rerun.advice()] if lines else [])]:
+        tqdm.write(line)
+    return MISMATCH if lines else 0
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))
