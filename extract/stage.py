@@ -11,13 +11,12 @@ from cache.parts import Parts
 from cache.virtual import in_order_of_parts, link_features
 from cache.writer import n_bytes, write_features
 from extract.backbones import MEAN_COLOR, Backbone, create_backbone
-from extract.contents import Contents, FileContents
+from extract.contents import Contents, FileContents, PythonContents
 from extract.dataset import find_images
 from extract.devices import GPU, find_devices, has_nvidia_gpu
 from extract.embedding import Embedding
 from extract.hashes import Hashed
 from extract.machines import LOCAL, Machines
-from extract.once_contents import OnceContents
 from extract.plan import (
     Known,
     Plan,
@@ -29,7 +28,7 @@ from extract.plan import (
 from extract.settings import AUTO, FLOAT32, MIXED_FLOAT16, ExtractSettings
 from extract.shard_contents import ShardContents
 from extract.sources.opening import open_source
-from extract.sources.read_once import ReadOnce
+from extract.sources.python import PythonImages
 from extract.sources.shards import Shards
 from extract.sources.source import Dataset, Source
 from extract.work import Job, Outcome
@@ -116,8 +115,8 @@ def _contents_of(
     source = open_source(data, out) if isinstance(data, str | Path) else data
     if isinstance(source, Shards):
         return ShardContents(source)
-    if isinstance(source, ReadOnce):
-        return OnceContents(source)
+    if isinstance(source, PythonImages):
+        return PythonContents(source)
     reads_first = source.is_near and machines.backend == LOCAL
     dataset = find_images(source)
     for note in dataset.notes:

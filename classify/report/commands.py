@@ -4,7 +4,7 @@ import shlex
 
 from classify.report.source import Source
 from classify.run import is_finetuned
-from extract.sources import read_once
+from extract.sources import python
 
 
 def commands(source: Source) -> list[str]:
@@ -20,7 +20,7 @@ def commands(source: Source) -> list[str]:
 
 def _extraction(source: Source) -> str:
     config, identity = source.features.config, source.features.identity
-    if config.data["layout"] in read_once.LAYOUTS:
+    if config.data["layout"] in python.LAYOUTS:
         return ""  # it was Python that handed the images over
     options = {
         "out": source.run.features_path,
