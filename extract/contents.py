@@ -116,8 +116,8 @@ class PythonContents:
         """All that came."""
         dataset = list_images(self._source)
         require_classes(dataset, "pairs of image and label")
-        contents = [entry.content for entry in self._source.entries if entry.class_name]
-        return Held(dataset, contents)
+        entries = [entry for entry in self._source.entries if entry.class_name]
+        return Held(dataset, [each.content or UnusableImageError(each.reason) for each in entries])
 
 
 def _embed_stream(

@@ -30,7 +30,6 @@ PAIRS = (
     "Hand over pairs, such as zip(images, labels) or "
     "((row['image'], row['label']) for row in rows)."
 )
-
 ONE = "Hand over images one at a time (tf.data: dataset.unbatch())."
 
 
@@ -60,13 +59,14 @@ class PythonImages:
     def images(self) -> Iterator[tuple[Entry, bytes]]:
         """Read all of it: an entry, and the bytes of an image file, for each element."""
         for number, element in enumerate(self._elements()):
-            path = f"{number:09}"
+            path, class_name = f"{number:09}", ""
             try:
                 image, label, split = _parts_of(element)
                 self.splits.append(_split_of(split))
-                yield Entry(path, _class_of(label, self.class_order)), _as_file(image)
+                class_name = _class_of(label, self.class_order)
+                yield Entry(path, class_name), _as_file(image)
             except UnusableImageError as reason:
-                yield Entry(path, reason=str(reason)), b""
+                yield Entry(path, class_name, reason=str(reason)), b""
             except DataError as error:
                 raise DataError(f"{self.name}: image {number}: {error}") from error
 

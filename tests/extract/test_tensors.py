@@ -154,6 +154,18 @@ def test_splits_are_those_that_are_named(paths, settings, tmp_path: Path) -> Non
         extract_dataset(given, None, tmp_path / "f.h5", settings, silent)
 
 
+def test_a_split_whose_images_are_all_gone_is_not_taken_from_train(
+    paths, settings, tmp_path: Path
+) -> None:
+    names = ("train", "train", "val", "test")
+    given = [
+        (path.with_name("gone.png") if names[row % 4] == "val" else path, path.parent.name,
+         names[row % 4]) for row, path in enumerate(paths)
+    ]  # fmt: skip
+    with pytest.raises(DataError, match="22 images for val, of which none can be used"):
+        extract_dataset(given, None, tmp_path / "f.h5", settings, silent)
+
+
 class Indexed:
     """As a Dataset of PyTorch may be: with a length, and without an end."""
 
