@@ -56,8 +56,9 @@ FORMATS   ?=
 OUT       ?=
 MODEL     ?=
 SCRIPT    ?=
-URL       ?=
-SHA256    ?=
+# Of Food-101's archive. The address is not encrypted: the SHA-256 makes sure of the content.
+URL       ?= http://data.vision.ee.ethz.ch/cvl/food-101.tar.gz
+SHA256    ?= d97d15e438b7f4498f96086a4f7e2fa42a32f2712e87d3295441b2b6314053a4
 # The name of DATA; without it, the model's, or the run of the last `make features`.
 NAME      ?= $(if $(DATA),$(FOLDER),$(if $(MODEL),$(basename $(notdir $(MODEL))),$(LAST)))
 LAST       = $(shell cat runs/.last 2>/dev/null)
@@ -93,9 +94,9 @@ help: ## this help
 	@awk -F ' ## ' '/^#: / { print "  " substr($$0, 4) }' $(MAKEFILE_LIST)
 
 #: DATA       folder of images: a folder per class, train/ val/ test/, or Food-101's layout; or a
-#:            list of them (.csv, .tsv, .parquet), or a data set saved by Hugging Face's datasets;
-#:            or tar shards, "shards/{000..099}.tar"; here or behind a URL (make doctor and make
-#:            origin: a folder here alone); where make food101 puts them (runs/downloads/food-101)
+#:            list of them (.csv, .tsv, .parquet), or tar shards, "shards/{000..099}.tar"; here or
+#:            behind a URL (make doctor and make origin: a folder here alone); where make food101
+#:            puts them (runs/downloads/food-101)
 #: NAME       name of the run; everything goes to runs/NAME/ (that of the folder, list or archive)
 #: WEIGHTS    imagenet, a path, or random (imagenet)
 #: SIZE       height and width of the network's input (224; make origin: 256)
@@ -134,7 +135,7 @@ help: ## this help
 #: OUT        folder to export to (runs/NAME/export/HEAD)
 #: MODEL      a Keras model of your own, for the doctor: .keras or .h5
 #: SCRIPT     what your own script does, such as SCRIPT="scaling=/255 validation_split=0.2"
-#: URL, SHA256  of another copy of Food-101's archive (the official one)
+#: URL, SHA256  of Food-101's archive (those of the official one)
 #: SEED       of the split; of heads; of fine-tuning (0)
 #: VAL_SHARE  share of val where the folder does not name it (0.15, or 0.2 of train)
 #: UNFREEZE   what fine-tuning trains: block5, block4 (the last two blocks), half, all, or a layer
@@ -154,7 +155,7 @@ help: ## this help
 #: RERUN      make verify embeds so many images again, chosen by SEED, such as RERUN=64 (none)
 #: EXTRAS     cpu: OpenVINO, faster on CPUs; gpu: CUDA for TensorFlow; heic: photos of iPhones;
 #:            map: t-SNE in the report; suspects: wrong labels in the report; serve: make serve;
-#:            onnx: export to ONNX; remote: URLs; tables: Parquet; hf: Hugging Face data sets
+#:            onnx: export to ONNX; remote: URLs; tables: Parquet
 #: PYTHON     the Python to make .venv with: 3.11, 3.12 or 3.13 (python3)
 
 install: $(READY) ## make .venv and install; every other target does it too
@@ -163,11 +164,26 @@ demo: $(READY) ## all three stages on handwritten digits: start here
 	@mkdir -p runs && echo demo > runs/.last
 	@.venv/bin/python -m classify demo runs/demo
 
-# Three calls, because with -j the targets of one would run side by side.
+# By a loop, because curl's own --retry begins each time where the first try began. Three calls of
+# make, because with -j the targets of one would run side by side.
 food101: $(READY) ## Food-101 from the web (5 GB), then features, heads, report
 	@test -z "$(DRY_RUN)" || { echo "error: DRY_RUN=1 is for make features." >&2; exit 2; }
-	@.venv/bin/python -m extract.food101 "$(FOOD101)" $(call option,url,$(URL)) \
-	  $(call option,sha256,$(SHA256))
+	@test -d "$(FOOD101)" || { set -e; \
+	  folder="$(FOOD101)"; folder="$${folder%/}"; archive="$$(dirname "$$folder")/food-101.tar.gz"; \
+	  mkdir -p "$$(dirname "$$folder")"; tries=0; from="$$archive"; \
+	  test -f "$$archive" || { from="$$archive.part"; \
+	    until curl -fL -C - --speed-time 60 -o "$$from" "$(URL)"; do \
+	      test $$((tries += 1)) -lt 5 || { echo "error: $(URL): the download stopped. Run the same" \
+	        "command again to resume it. Or put the archive at $$archive yourself. If the server" \
+	        "cannot resume, delete $$from first." >&2; exit 2; }; sleep $$tries; done; }; \
+	  found=$$({ sha256sum || shasum -a 256; } < "$$from" 2>/dev/null | cut -d " " -f 1); \
+	  test "$$found" = "$(SHA256)" || { echo "error: $$from: expected SHA-256 $(SHA256)," \
+	    "found $$found. Delete this file and run the same command again, or set SHA256 if you" \
+	    "trust another copy." >&2; exit 2; }; \
+	  test "$$from" = "$$archive" || mv "$$from" "$$archive"; \
+	  rm -rf "$$folder.unpacking"; mkdir "$$folder.unpacking"; \
+	  echo "$$archive: unpacking to $$folder"; tar -xzf "$$archive" -C "$$folder.unpacking"; \
+	  mv "$$folder.unpacking/food-101" "$$folder"; rm -rf "$$folder.unpacking"; }
 	@$(MAKE) --no-print-directory features DATA="$(FOOD101)"
 	@$(MAKE) --no-print-directory heads DATA="$(FOOD101)"
 	@$(MAKE) --no-print-directory report DATA="$(FOOD101)"

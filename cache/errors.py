@@ -10,7 +10,6 @@
     ├── WeightsError          the weights of the network       (extract.errors)
     ├── UnusableImageError    one image                        (extract.errors)
     ├── DeviceError           the GPU, or what runs networks   (extract.errors)
-    ├── DownloadError         a file from the web              (extract.errors)
     ├── ClusterError          other processes and machines     (extract.errors)
     └── RunError              heads and what is made of them   (classify.errors)
 

@@ -11,7 +11,7 @@ from cache.reader import FeatureFile
 from classify.errors import RunError
 from extract.errors import UnusableImageError
 from extract.read import ImageFile
-from extract.sources import read_once
+from extract.sources import python
 from extract.sources.opening import open_source
 from extract.sources.source import Source
 from extract.stream import Batch, image_batches
@@ -50,14 +50,14 @@ def refuse_image(files: Sequence[ImageFile]) -> Callable[[int, UnusableImageErro
 def images_of(features: FeatureFile, data: str | Path | None) -> Source:
     """Where the images of a feature file lie: where they were, or where they are now, `data`."""
     config = features.config.data
-    if data is None and config["layout"] in read_once.LAYOUTS:
-        return read_once.ReadOnce(str(config["folder"]), str(config["layout"]))
+    if data is None and config["layout"] in python.LAYOUTS:
+        return python.PythonImages(name=str(config["folder"]))
     return open_source(data or str(config["folder"]), features.path)
 
 
 def why_absent(images: Source) -> str:
     """Why there are no images to look at, where a source is not there."""
-    if isinstance(images, read_once.ReadOnce):
+    if isinstance(images, python.PythonImages):
         return images.absence
     return (
         f"{images.name}: expected the images that the features were made from, found nothing. "

@@ -29,8 +29,7 @@ def parser() -> argparse.ArgumentParser:
         help="one folder per class, or train/ val/ test/ with class folders inside, or the layout "
         "of Food-101, or WebDataset's tar shards, 'shards/{000..099}.tar'; on this machine, or "
         "behind a URL such as s3://bucket/photos. Or a list: a .csv, .tsv or .parquet file with "
-        "the columns path and label, and, if wanted, split, group and weight. Or a data set that "
-        "Hugging Face's datasets saved on disk",
+        "the columns path and label, and, if wanted, split, group and weight",
     )
     parser.add_argument("--out", type=Path, required=True, help="the HDF5 file to write")
     _add_network_options(parser, default)

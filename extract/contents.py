@@ -1,15 +1,20 @@
 """What a source holds, found out by reading what was not read before."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from cache.writer import Location
+from extract.dataset import list_images, require_classes
 from extract.embedding import Embedding
 from extract.errors import UnusableImageError
 from extract.hashes import Hashed, Hashes
+from extract.machines import Machines
+from extract.one_pass import OnePass
 from extract.plan import Known
+from extract.sources.python import PythonImages
 from extract.sources.source import Dataset
-from extract.work import Outcome
+from extract.work import Job, Listeners, Outcome, Work
 
 
 class Held(NamedTuple):
@@ -91,3 +96,38 @@ class FileContents:
             self._hashes.found[unread[outcome.row]] = found
 
         embedding.files(self._dataset, files, note)
+
+
+class PythonContents:
+    """Those that Python hands over: all are read, once, whenever a run is made of them."""
+
+    def __init__(self, source: PythonImages) -> None:
+        self._source = source
+
+    def unread(self, known: Known) -> str:  # noqa: ARG002, nothing is known before it is read
+        """All of it, every time."""
+        return f"{self._source.name}: to be read, and extracted where content is new"
+
+    def read(self, embedding: Embedding) -> None:
+        """Read it all; images without an embedding are embedded."""
+        embedding(_embed_stream, [self._source], None)
+
+    def held(self) -> Held:
+        """All that came."""
+        dataset = list_images(self._source)
+        require_classes(dataset, "pairs of image and label")
+        entries = [entry for entry in self._source.entries if entry.class_name]
+        return Held(dataset, [each.content or UnusableImageError(each.reason) for each in entries])
+
+
+def _embed_stream(
+    job: Job,
+    cached: Mapping[bytes, Location],
+    sources: Sequence[PythonImages],
+    machines: Machines,  # noqa: ARG001, Python hands the images to this process
+    listeners: Listeners,
+) -> str:
+    one_pass = OnePass(lambda number, entries: sources[number].entries.extend(entries))
+    work = Work(job, cached, one_pass.told(listeners))
+    work.do(one_pass.files(source.images() for source in sources))
+    return f": {work.stopwatch}"

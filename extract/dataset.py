@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cache.format import Rejected
 from extract.errors import DataError
-from extract.sources import huggingface, manifest
+from extract.sources import manifest
 from extract.sources.layouts import IMAGE_EXTENSIONS
 from extract.sources.opening import open_source
 from extract.sources.shards import NAME_SHARDS
@@ -14,7 +14,6 @@ from extract.sources.source import Dataset, LabelledImage, Source
 FOLDERS = f"one folder per class with files that end in {', '.join(IMAGE_EXTENSIONS)}"
 EXPECTED = {
     manifest.LAYOUT: "a row for each image, with one of two labels or more",
-    huggingface.LAYOUT: "rows of images, with labels of two classes or more",
 }
 
 

@@ -34,7 +34,3 @@ class DeviceError(HeadbenchError):
 
 class ClusterError(HeadbenchError):
     """Workers or a scheduler that cannot be reached, or that are lost."""
-
-
-class DownloadError(HeadbenchError):
-    """A file that a server does not give, or one that is not what it should be."""

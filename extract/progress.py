@@ -8,11 +8,10 @@ from tqdm import tqdm
 
 SECONDS_BETWEEN_LINES = 10.0
 BRIEF_SECONDS = 1.0
-IMAGES, BYTES = "images", "bytes"
 
 
 class Progress:
-    """Images (or bytes) done and total, how many per second, time left, rejected so far.
+    """Images done and total, how many per second, time left, rejected so far.
 
     Nothing at all is shown of what is over in a second.
 
@@ -22,21 +21,18 @@ class Progress:
         What is being done.
     n_total : int or None
         How often, if all goes well; None where nobody knows.
-    unit : str
-        Of what: `IMAGES` or `BYTES`.
     """
 
-    def __init__(self, what: str, n_total: int | None, unit: str = IMAGES) -> None:
+    def __init__(self, what: str, n_total: int | None) -> None:
         self._is_terminal = sys.stderr.isatty()
         self._bar = tqdm(
             total=n_total,
             desc=what,
-            unit="B" if unit == BYTES else f" {unit}",
-            unit_scale=unit == BYTES,
+            unit=" images",
             delay=BRIEF_SECONDS,
             disable=n_total == 0 or not self._is_terminal,
         )
-        self._what, self._n_total, self._unit = what, n_total, unit
+        self._what, self._n_total = what, n_total
         self._n_done = self._n_rejected = 0
         self._started = self._last_line = time.monotonic()
         self._first = (self._started, 0)
@@ -96,14 +92,7 @@ class Progress:
         rate = self._rate()
         rejected = f", {self._n_rejected} rejected" if self._n_rejected else ""
         if self._n_total is None:
-            so_far = f"{self._n_done} {self._unit} so far"
-            return f"{self._what}: {so_far}, {rate:.1f} {self._unit}/s{rejected}"
+            return f"{self._what}: {self._n_done} images so far, {rate:.1f} images/s{rejected}"
         left = tqdm.format_interval((self._n_total - self._n_done) / rate) if rate else "?"
-        if self._unit == BYTES:
-            done, total, speed = (
-                tqdm.format_sizeof(n, "B") for n in (self._n_done, self._n_total, rate)
-            )
-        else:
-            done, total = f"{self._n_done}", f"{self._n_total} {self._unit}"
-            speed = f"{rate:.1f} {self._unit}"
-        return f"{self._what}: {done} of {total}, {speed}/s, {left} left{rejected}"
+        done = f"{self._n_done} of {self._n_total} images"
+        return f"{self._what}: {done}, {rate:.1f} images/s, {left} left{rejected}"

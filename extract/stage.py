@@ -7,13 +7,12 @@ from cache.disk import one_writer, require_free, temporary_path
 from cache.format import Table, count_splits, describe_counts
 from cache.writer import Parts, n_bytes, write_features
 from extract.backbones import MEAN_COLOR, Backbone, create_backbone
-from extract.contents import Contents, FileContents
+from extract.contents import Contents, FileContents, PythonContents
 from extract.dataset import find_images
 from extract.devices import GPU, find_devices, has_nvidia_gpu
 from extract.embedding import Embedding
 from extract.hashes import Hashed
 from extract.machines import LOCAL, Machines
-from extract.once_contents import OnceContents
 from extract.plan import (
     Known,
     Plan,
@@ -25,7 +24,7 @@ from extract.plan import (
 from extract.settings import AUTO, FLOAT32, MIXED_FLOAT16, ExtractSettings
 from extract.shard_contents import ShardContents
 from extract.sources.opening import open_source
-from extract.sources.read_once import ReadOnce
+from extract.sources.python import PythonImages
 from extract.sources.shards import Shards
 from extract.sources.source import Dataset, Source
 from extract.work import Job, Outcome
@@ -112,8 +111,8 @@ def _contents_of(
     source = open_source(data, out) if isinstance(data, str | Path) else data
     if isinstance(source, Shards):
         return ShardContents(source)
-    if isinstance(source, ReadOnce):
-        return OnceContents(source)
+    if isinstance(source, PythonImages):
+        return PythonContents(source)
     reads_first = source.is_near and machines.backend == LOCAL
     dataset = find_images(source)
     for note in dataset.notes:

@@ -38,7 +38,6 @@ def heavy_modules(*arguments: object) -> str:
     "arguments",
     [
         ("extract", "--help"),
-        ("extract.food101", "--help"),
         ("classify", "--help"),
         ("classify", "train", "--help"),
         ("classify", "export", "--help"),

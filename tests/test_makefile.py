@@ -206,7 +206,6 @@ def test_food101_is_fetched_and_then_a_run_like_any_other(checkout: Path) -> Non
     done = make(checkout, "-n", "food101", "SIZE=96", "HEADS=ridge").stdout
     commands = [line.strip(" \\") for line in done.splitlines() if "/python -m" in line]
     assert commands == [
-        '.venv/bin/python -m extract.food101 "runs/downloads/food-101"',
         '.venv/bin/python -m extract "runs/downloads/food-101" --out "runs/food-101/features.h5"',
         '.venv/bin/python -m classify train "runs/food-101/features.h5"',
         '.venv/bin/python -m classify report "runs/food-101"  --data "runs/downloads/food-101"',
@@ -215,7 +214,9 @@ def test_food101_is_fetched_and_then_a_run_like_any_other(checkout: Path) -> Non
     assert "--heads ridge" in done
     given = ["DATA=my disk/food", "URL=http://a/b c?d&e", "SHA256=12ab", "NAME=my run"]
     done = " ".join(make(checkout, "-n", "food101", *given).stdout.replace("\\\n", " ").split())
-    assert 'food101 "my disk/food" --url "http://a/b c?d&e" --sha256 "12ab"' in done
+    assert 'folder="my disk/food"' in done
+    assert '"http://a/b c?d&e"; do' in done
+    assert 'test "$found" = "12ab"' in done
     assert 'extract "my disk/food" --out "runs/my run/features.h5"' in done
     assert 'report "runs/my run" --data "my disk/food"' in done
 

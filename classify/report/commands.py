@@ -4,7 +4,7 @@ import shlex
 
 from classify.report.opened_run import OpenedRun
 from classify.run import is_finetuned
-from extract.sources import read_once
+from extract.sources import python
 
 
 def commands(opened: OpenedRun) -> list[str]:
@@ -20,7 +20,7 @@ def commands(opened: OpenedRun) -> list[str]:
 
 def _extraction(opened: OpenedRun) -> str:
     config, identity = opened.features.config, opened.features.identity
-    if config.data["layout"] in read_once.LAYOUTS:
+    if config.data["layout"] in python.LAYOUTS:
         return ""  # it was Python that handed the images over
     options = {
         "out": opened.run.features_path,

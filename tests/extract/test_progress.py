@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from extract import progress as module
-from extract.progress import BYTES, Progress
+from extract.progress import Progress
 
 
 class Terminal(io.StringIO):
@@ -34,17 +34,6 @@ def test_plain_lines_where_there_is_no_terminal(
         progress.update(249)
         progress.update()
     assert sys.stderr.getvalue() == ("extract: 250 of 1000 images, 30.0 images/s, 00:25 left\n")
-
-
-def test_bytes_are_told_in_their_multiples_and_those_of_an_earlier_run_are_not_speed(
-    clock: list[float], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "stderr", io.StringIO())
-    with Progress("download", 5_000_000_000, BYTES) as progress:
-        progress.update(2_000_000_000)
-        clock[0] += 20
-        progress.update(500_000_000)
-    assert sys.stderr.getvalue() == "download: 2.50GB of 5.00GB, 25.0MB/s, 01:40 left\n"
 
 
 def test_the_summary_tells_all_seconds_and_the_speed_once_it_ran(

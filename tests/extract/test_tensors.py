@@ -1,5 +1,10 @@
-from collections.abc import Callable
+"""Images that Python hands over: every kind of image, label and split, and what is refused."""
+
+import io
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -7,18 +12,20 @@ from PIL import Image
 
 from cache.reader import FeatureFile
 from classify.errors import RunError
-from classify.labelled_files import images_of, open_split
+from classify.labelled_files import images_of, open_split, why_absent
 from classify.report.photographs import Thumbnails
 from extract import backbones
+from extract.decode import decode
 from extract.errors import DataError
 from extract.keras_runtime import load_tensorflow
 from extract.settings import ExtractSettings
+from extract.sources.python import LAYOUTS, PythonImages
 from extract.stage import extract_features
 from extract.tensors import extract_dataset
-from extract.tfrecords import extract_tfrecords
 from tests.extract.test_shards import held
 
 CLASSES = ["red", "blue", "green"]
+GREY = np.zeros((4, 4, 3), np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +42,7 @@ def paths(photos: Path) -> list[Path]:
 def folder(photos: Path, settings: ExtractSettings, tmp_path: Path) -> Path:
     """Features of the same images in class folders."""
     out = tmp_path / "folder/features.h5"
-    extract_features(photos, out, settings, lambda _: None)
+    extract_features(photos, out, settings, silent)
     return out
 
 
@@ -54,199 +61,263 @@ def embedded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return counts
 
 
-def pixels_of(paths: list[Path]) -> np.ndarray:
-    return np.stack([np.asarray(Image.open(path)) for path in paths])
+def silent(_: str) -> None:
+    pass
 
 
 def labels_of(paths: list[Path]) -> list[int]:
     return [CLASSES.index(path.parent.name) for path in paths]
 
 
-def silent(_: str) -> None:
-    pass
+def pixels_of(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path))
 
 
-def test_encoded_images_give_what_the_same_files_in_class_folders_do(
-    tf, paths, folder: Path, settings, tmp_path: Path
+def embeddings_of(features: Path) -> set[tuple[str, tuple[float, ...]]]:
+    """Class and embedding of each image, whatever its bytes and its split."""
+    return {(name, embedding) for name, _, embedding in held(features).values()}
+
+
+@pytest.mark.parametrize("kind", [Path.read_bytes, Path, str])
+def test_bytes_and_paths_give_what_the_same_files_in_class_folders_do(
+    kind: Callable, paths, folder: Path, settings, tmp_path: Path
 ) -> None:
-    data = [path.read_bytes() for path in paths]
-    dataset = tf.data.Dataset.from_tensor_slices((data, labels_of(paths)))
-    out = tmp_path / "tf/features.h5"
-    table = extract_dataset(dataset, np.array(CLASSES), str(out), settings, silent)
+    pairs = zip(map(kind, paths), labels_of(paths), strict=True)
+    out = tmp_path / "python/features.h5"
+    table = extract_dataset(pairs, np.array(CLASSES), str(out), settings, silent)
     assert held(out) == held(folder)
     assert table.paths[:2] == ("000000000", "000000001")
     assert table.classes == tuple(CLASSES)
-    assert table.config.data["folder"] == "a tf.data.Dataset"
+    assert table.config.data["folder"] == "images from Python"
 
 
+@pytest.mark.parametrize("kind", [pixels_of, Image.open])
 def test_pixels_give_the_embeddings_of_files_that_hold_them(
-    tf, paths, folder: Path, settings, tmp_path: Path, embedded
+    kind: Callable, paths, folder: Path, settings, tmp_path: Path, embedded
 ) -> None:
-    pixels, names = pixels_of(paths), [path.parent.name for path in paths]
-    dataset = tf.data.Dataset.from_tensor_slices((pixels, names))
-    out = tmp_path / "tf/features.h5"
-    table = extract_dataset(dataset, None, out, settings, silent)
+    pairs = [(kind(path), path.parent.name) for path in paths]
+    out = tmp_path / "python/features.h5"
+    table = extract_dataset(pairs, None, out, settings, silent)
     assert sum(embedded) == len(paths)
-    of_name = {(name, embedding) for name, _, embedding in held(out).values()}
-    assert of_name == {(name, embedding) for name, _, embedding in held(folder).values()}
+    assert embeddings_of(out) == embeddings_of(folder)
     # Read again, and known by its content: in another order, one image changed.
     embedded.clear()
-    changed = pixels[::-1].copy()
-    changed[7] //= 2
-    dataset = tf.data.Dataset.from_tensor_slices((changed, names[::-1]))
-    again = extract_dataset(dataset, None, out, settings, silent)
+    changed = [(np.array(image), name) for image, name in reversed(pairs)]
+    changed[7] = (changed[7][0] // 2, changed[7][1])
+    again = extract_dataset(changed, None, out, settings, silent)
     assert sum(embedded) == 1
     assert set(table.contents()) - set(again.contents()) == {table.contents()[-8]}
+    assert table.contents()[0] == again.contents()[-1]
 
 
-def test_a_dataset_is_iterated_once_and_images_may_differ_in_size(
-    tf, settings, tmp_path: Path
+def test_arrays_of_the_same_bytes_and_another_shape_are_other_images(
+    settings, tmp_path: Path, embedded
 ) -> None:
-    n_started = []
+    pixels = np.arange(36 * 3, dtype=np.uint8)
+    shapes = [(6, 6, 3), (4, 9, 3), (9, 4, 3), (12, 9), (9, 12), (18, 6)]
+    pairs = [(pixels.reshape(shape), "ab"[number % 2]) for number, shape in enumerate(shapes)]
+    given = [(*pair, ("train", "val", "test")[number % 3]) for number, pair in enumerate(pairs)]
+    table = extract_dataset(given, None, tmp_path / "f.h5", settings, silent)
+    assert sum(embedded) == len(set(table.contents())) == 6
 
-    def pairs():
-        n_started.append(1)
-        for number in range(60):
-            yield np.full((20 + number, 30, 3), 4 * number, np.uint8), number % 3
 
-    spec = (tf.TensorSpec((None, None, 3), tf.uint8), tf.TensorSpec((), tf.int64))
-    dataset = tf.data.Dataset.from_generator(pairs, output_signature=spec)
-    out = tmp_path / "features.h5"
+def test_a_photograph_opened_by_pillow_is_upright_and_on_white() -> None:
+    turned, clear = io.BytesIO(), Image.new("RGBA", (30, 30), (0, 0, 0, 0))
+    half = Image.new("RGB", (40, 20), (200, 0, 0))
+    half.paste((0, 0, 200), (20, 0, 40, 20))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    half.save(turned, "PNG", exif=exif)
+    images = [Image.open(turned), turned.getvalue(), clear, Image.new("P", (9, 9), 255)]
+    images += [Image.new(mode, (9, 9), 0) for mode in ("1", "L", "CMYK", "I", "F")]
+    source = [(image, "ab"[number % 2]) for number, image in enumerate(images)]
+    found = list(PythonImages(source).images())
+    pixels = [decode(data, 16) for entry, data in found if not entry.reason]
+    np.testing.assert_array_equal(pixels[0], pixels[1])
+    assert pixels[0][0, 8, 0] > 150 > pixels[0][-1, 8, 0]
+    assert (pixels[2] == 255).all()
+    assert len(pixels) == 7
+    assert [entry.reason for entry, _ in found[7:]] == [
+        f"mode {mode} has 32 bits a channel: convert it to 8 bits" for mode in "IF"
+    ]
+
+
+def test_splits_are_those_that_are_named(paths, settings, tmp_path: Path) -> None:
+    names = ("train", "train", b"validation", "test")
+    given = [(path, path.parent.name, names[number % 4]) for number, path in enumerate(paths)]
+    table = extract_dataset(given, None, tmp_path / "f.h5", settings, silent)
+    assert table.splits.tolist() == [(0, 0, 1, 2)[number % 4] for number in range(len(paths))]
+    assert table.config.data["split"] == "as the folder names them"
+    given = [(image, label, "train" if row % 3 else None) for row, (image, label, _) in
+             enumerate(given)] + [(paths[0], "green", "extra")]  # fmt: skip
+    with pytest.raises(DataError, match="image 90: expected the split train, val or test, found"):
+        extract_dataset(given, None, tmp_path / "f.h5", settings, silent)
+
+
+def test_a_split_whose_images_are_all_gone_is_not_taken_from_train(
+    paths, settings, tmp_path: Path
+) -> None:
+    names = ("train", "train", "val", "test")
+    given = [
+        (path.with_name("gone.png") if names[row % 4] == "val" else path, path.parent.name,
+         names[row % 4]) for row, path in enumerate(paths)
+    ]  # fmt: skip
+    with pytest.raises(DataError, match="22 images for val, of which none can be used"):
+        extract_dataset(given, None, tmp_path / "f.h5", settings, silent)
+
+
+class Indexed:
+    """As a Dataset of PyTorch may be: with a length, and without an end."""
+
+    def __init__(self, paths: list[Path]) -> None:
+        self.paths, self.asked = paths, []
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, row: int) -> tuple[Image.Image, int]:
+        self.asked.append(row)
+        path = self.paths[row % len(self)]
+        return Image.open(path), CLASSES.index(path.parent.name)
+
+
+def test_a_sequence_without_iterator_is_read_once_to_its_length(
+    paths, folder: Path, settings, tmp_path: Path
+) -> None:
+    dataset, out = Indexed(paths), tmp_path / "f.h5"
     extract_dataset(dataset, CLASSES, out, settings, silent)
-    assert n_started == [1]
+    assert dataset.asked == list(range(len(paths)))
+    assert embeddings_of(out) == embeddings_of(folder)
+
+
+def test_images_may_differ_in_size_and_few_wait_at_a_time(
+    settings, tmp_path: Path, embedded
+) -> None:
+    waiting: list[int] = []
+
+    def pairs() -> Iterator[tuple[np.ndarray, int]]:
+        for number in range(600):
+            image = np.full((20 + number, 30, 3), number % 3 * 80, np.uint8)
+            image[0, 0, 1:] = divmod(number, 256)
+            waiting.append(number - sum(embedded))
+            yield image, number % 3
+
+    out = tmp_path / "features.h5"
+    extract_dataset(pairs(), CLASSES, out, settings, silent)
+    assert max(waiting) < 200
     for name, _, embedding in held(out).values():
-        assert CLASSES[round(embedding[0]) // 4 % 3] == name
+        assert CLASSES[round(embedding[0] / 80)] == name
 
 
-def test_what_cannot_be_used_is_listed(tf, paths, settings, tmp_path: Path) -> None:
-    data = [path.read_bytes() for path in paths]
-    data[1] = b"no image"
-    labels = labels_of(paths)
-    labels[2] = -1
-    dataset = tf.data.Dataset.from_tensor_slices((data, labels))
-    table = extract_dataset(dataset, CLASSES, tmp_path / "f.h5", settings, silent)
+def test_what_cannot_be_used_is_listed(paths, settings, tmp_path: Path) -> None:
+    pairs: list[tuple[Any, Any]] = list(zip(paths, labels_of(paths), strict=True))
+    pairs[1] = (b"no image", 0)
+    pairs[2] = (paths[2], -1)
+    pairs[3] = (paths[3], None)
+    pairs[4] = (None, 0)
+    pairs[5] = (paths[5].with_name("gone.png"), 0)
+    pairs[6] = (np.zeros((4, 4, 1), np.uint8), 0)
+    pairs[7] = (paths[7], b"\xff")
+    pairs[8] = (paths[8], "pink")
+    table = extract_dataset(pairs, CLASSES, tmp_path / "f.h5", settings, silent)
     assert [(path, reason) for path, reason, _ in table.rejected] == [
         ("000000001", "text, not an image"),
         ("000000002", "its label -1 is not in 0 to 2"),
+        ("000000003", "has no label"),
+        ("000000004", "has no image"),
+        ("000000005", "cannot be read: No such file or directory"),
+        ("000000006", "expected (height, width, 3) pixels, found (4, 4, 1)"),
+        ("000000007", "its label is not UTF-8 text"),
+        ("000000008", "its label 'pink' is none of the classes"),
     ]
-    assert len(table.paths) == len(paths) - 2
+    assert table.paths[:2] == ("000000000", "000000009")
+    assert table.labels[0] == labels_of(paths)[0]
 
 
 @pytest.mark.parametrize(
-    ("make", "classes", "message"),
+    ("dataset", "classes", "message"),
     [
-        (lambda tf: (tf.zeros((6, 4, 4, 3)), [0] * 6), CLASSES, "found float32: nobody knows"),
-        (lambda tf: (tf.zeros((6, 4, 4, 3), tf.uint8), [0] * 6), None, "names of the classes"),
-        (lambda tf: (tf.zeros((6, 4, 4), tf.uint8), [0] * 6), CLASSES, r"\(height, width, 3\)"),
-        (lambda tf: (tf.zeros((6, 4, 4, 3), tf.int32), [0] * 6), CLASSES, "images of uint8"),
-        (lambda tf: (tf.zeros((6, 4, 4, 3), tf.uint8), [0.5] * 6), CLASSES, "single integers"),
-        (lambda tf: (tf.zeros((6, 4, 4, 3), tf.uint8), [[0, 1]] * 6), CLASSES, "single integers"),
-        (lambda tf: tf.zeros((6, 4, 4, 3), tf.uint8), CLASSES, r"of \(image, label\)"),
-        (lambda tf: (tf.zeros((6, 4, 4, 1), tf.uint8), [0] * 6), CLASSES, r"found \(4, 4, 1\)"),
-        (lambda tf: (tf.zeros((6, 4, 4, 3), tf.uint8), [0] * 6), ["a", "a"], "different names"),
-        (lambda tf: (tf.zeros((6, 4, 4, 3), tf.uint8), [0] * 6), ["a", "b\n"], "not a line"),
-        (lambda tf: (tf.zeros((6, 4, 4, 3), tf.uint8), [0] * 6), CLASSES, "one class only"),
-        (lambda tf: ({"a": tf.zeros((6, 4))}, [0] * 6), CLASSES, r"found \(dict, TensorSpec\)"),
-        (lambda tf: (tf.zeros((6, 4)), {"y": [0] * 6}), CLASSES, r"found \(TensorSpec, dict\)"),
-        (lambda tf: (tf.sparse.eye(6), [0] * 6), CLASSES, r"found \(SparseTensorSpec, Tensor"),
-        (lambda tf: (tf.zeros((6, 4, 4, 3), tf.uint8), [0] * 6), {"a", "b"}, "found set"),
-        (lambda tf: (tf.zeros((6, 4, 4, 3), tf.uint8), [0] * 6), [0, 1], "names .*found int"),
+        ([(GREY / 255, 0)], CLASSES, "image 0: expected pixels of uint8, found float64: it is unk"),
+        ([(GREY, 0)], None, "pass the names of the classes"),
+        ([(GREY.astype(np.int32), 0)], CLASSES, r"uint8 \(height, width, 3\) .*found int32"),
+        ([(GREY[None], 0)], CLASSES, r"one image at a time.* \(1, 4, 4, 3\).*unbatch"),
+        ([(GREY, 0.5)], CLASSES, "one integer or text, found float"),
+        ([(GREY, np.array([0, 1]))], CLASSES, "one integer or text, found ndarray"),
+        ([({"a": 1}, 0)], CLASSES, "a PIL image or a uint8 array, found dict"),
+        ([GREY], CLASSES, r"\(image, label\) or .*found ndarray\. Hand over pairs, such as zip"),
+        ([{"image": GREY}], CLASSES, "found dict"),
+        ("photos", CLASSES, "found str"),
+        (3, CLASSES, "stopped after 0 images: TypeError"),
+        ([(GREY, 0)] * 6, CLASSES, "one class only"),
+        ([(GREY, 0)], ["a", "a"], "different names"),
+        ([(GREY, 0)], ["a", "b\n"], "not a line"),
+        ([(GREY, 0)], {"a", "b"}, "found set"),
+        ([(GREY, 0)], [0, 1], "names .*found int"),
+        ([], CLASSES, "expected pairs of image and label; found no files"),
     ],
 )
 def test_other_datasets_are_refused_with_the_reason(
-    tf, make: Callable, classes, message: str, settings, tmp_path: Path
+    dataset, classes, message: str, settings, tmp_path: Path
 ) -> None:
-    dataset = tf.data.Dataset.from_tensor_slices(make(tf))
     with pytest.raises(DataError, match=message):
         extract_dataset(dataset, classes, tmp_path / "f.h5", settings, silent)
 
 
-def test_what_is_no_dataset_is_named_by_its_type_and_not_printed(settings, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"^expected a tf\.data\.Dataset, found ndarray\. Make one"):
-        extract_dataset(np.zeros((6, 4, 4, 3)), CLASSES, tmp_path / "f.h5", settings, silent)
+def test_a_dataset_that_fails_says_how_far_it_came(paths, settings, tmp_path: Path) -> None:
+    def failing() -> Iterator[tuple[Path, str]]:
+        yield from ((path, path.parent.name) for path in paths[:40])
+        raise KeyError("row 40")
+
+    with pytest.raises(DataError, match=r"stopped after 40 images: KeyError: 'row 40'\. Fin"):
+        extract_dataset(failing(), None, tmp_path / "f.h5", settings, silent)
 
 
-def test_batches_and_endless_datasets_are_refused(tf, settings, tmp_path: Path) -> None:
-    dataset = tf.data.Dataset.from_tensor_slices((tf.zeros((6, 4, 4, 3), tf.uint8), [0] * 6))
+def test_tensors_of_tensorflow_are_taken_and_batches_and_endless_ones_refused(
+    tf, paths, folder: Path, settings, tmp_path: Path
+) -> None:
+    data = [path.read_bytes() for path in paths]
+    dataset = tf.data.Dataset.from_tensor_slices((data, labels_of(paths)))
+    extract_dataset(dataset, CLASSES, tmp_path / "f.h5", settings, silent)
+    assert held(tmp_path / "f.h5") == held(folder)
+    pixels = tf.data.Dataset.from_tensor_slices((tf.zeros((6, 4, 4, 3), tf.uint8), [0] * 6))
     for other, message in (
-        (dataset.batch(2), r"hand over dataset\.unbatch"),
-        (dataset.repeat(), "ends"),
+        (pixels.batch(2), r"one at a time \(tf\.data: dataset\.unbatch"),
+        (pixels.repeat(), "ends"),
     ):
         with pytest.raises(DataError, match=message):
             extract_dataset(other, CLASSES, tmp_path / "f.h5", settings, silent)
 
 
+def test_a_truncated_tfrecord_says_how_far_it_was_read(tf, settings, tmp_path: Path) -> None:
+    path = tmp_path / "records"
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for number in range(9):
+            writer.write(bytes([number]) * 100)
+    path.write_bytes(path.read_bytes()[:-50])
+    records = tf.data.TFRecordDataset(str(path)).map(lambda record: (record, 0))
+    message = r"stopped after 8 images: DataLossError: truncated record at [0-9]+.{0,80}Finished"
+    with pytest.raises(DataError, match=message):
+        extract_dataset(records, CLASSES, tmp_path / "f.h5", settings, silent)
+
+
 def test_later_there_are_no_images_to_look_at_and_it_is_said_why(
-    tf, paths, settings, tmp_path: Path
+    paths, settings, tmp_path: Path
 ) -> None:
-    dataset = tf.data.Dataset.from_tensor_slices((pixels_of(paths), labels_of(paths)))
     out = tmp_path / "f.h5"
-    extract_dataset(dataset, CLASSES, out, settings, silent)
-    why = "the images came from a tf.data.Dataset, which was read once"
+    extract_dataset(zip(paths, labels_of(paths), strict=True), CLASSES, out, settings, silent)
+    why = r"the images came from Python \(images from Python\): headbench does not keep them"
     with FeatureFile(out) as features:
         images = images_of(features, None)
         pictures = Thumbnails(features, images)
         assert pictures.make([0, 1], 16) == {}
-        assert pictures.note.startswith(f"No pictures: {why}")
+        assert pictures.note.startswith("No pictures: the images came from Python")
         with pytest.raises(RunError, match=why):
             open_split(features, "val", images)
 
 
-def write_records(
-    tf, path: Path, images: list[bytes], labels: list[int | str], **names: str
-) -> None:
-    train, options = tf.train, tf.io.TFRecordOptions(compression_type=names.pop("kind", ""))
-    image_name = names.get("image", "image/encoded")
-    label_name = names.get("label", "image/class/label")
-    path.parent.mkdir(exist_ok=True)
-    with tf.io.TFRecordWriter(str(path), options) as writer:
-        for image, label in zip(images, labels, strict=True):
-            if isinstance(label, str):
-                value = train.Feature(bytes_list=train.BytesList(value=[label.encode()]))
-            else:
-                value = train.Feature(int64_list=train.Int64List(value=[label]))
-            data = train.Feature(bytes_list=train.BytesList(value=[image]))
-            features = train.Features(feature={image_name: data, label_name: value})
-            writer.write(train.Example(features=features).SerializeToString())
-
-
-def test_tfrecords_give_what_the_same_files_in_class_folders_do(
-    tf, paths, folder: Path, settings, tmp_path: Path, embedded
-) -> None:
-    data, labels = [path.read_bytes() for path in paths], labels_of(paths)
-    for number in range(2):
-        path = tmp_path / f"records/part-{number}-of-2"
-        write_records(tf, path, data[number::2], labels[number::2])
-    pattern = tmp_path / "records/part-{0..1}-of-2"
-    out = tmp_path / "tf/features.h5"
-    table = extract_tfrecords(pattern, np.array(CLASSES), str(out), settings, silent)
-    assert held(out) == held(folder)
-    assert table.config.data["folder"] == f"{tmp_path}/records/part-0-of-2 and 1 more"
-    embedded.clear()
-    write_records(tf, tmp_path / "one", data, [CLASSES[label] for label in labels], kind="GZIP",
-                  image="x", label="y")  # fmt: skip
-    extract_tfrecords([tmp_path / "one"], None, out, settings, silent, "x", "y", "GZIP")
-    assert embedded == []
-    assert held(out) == held(folder)
-
-
-def test_bad_records_are_listed_and_bad_files_are_an_error(
-    tf, paths, settings, tmp_path: Path
-) -> None:
-    data, labels = [path.read_bytes() for path in paths], labels_of(paths)
-    path, out = tmp_path / "records", tmp_path / "f.h5"
-    write_records(tf, path, data, labels)
-    with pytest.raises(
-        DataError, match="one integer or string in the feature name; there are image"
-    ):
-        extract_tfrecords(path, CLASSES, out, settings, silent, label="name")
-    with pytest.raises(DataError, match="expected 2 TFRecord files, of which 1 are not there"):
-        extract_tfrecords([path, tmp_path / "gone"], CLASSES, out, settings, silent)
-    whole = path.read_bytes()
-    path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DataError, match="stopped after 45 images: truncated record"):
-        extract_tfrecords(path, CLASSES, out, settings, silent)
-    with tf.io.TFRecordWriter(str(path)) as writer:
-        writer.write(b"\xff\xff no example")
-    with pytest.raises(DataError, match=r"000000000 \(not a tf\.train\.Example\)"):
-        extract_tfrecords(path, CLASSES, out, settings, silent)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_older_feature_files_of_such_images_say_so_too(layout: str, tmp_path: Path) -> None:
+    (tmp_path / "dataset_dict.json").touch()  # where Hugging Face's datasets saved one
+    data = {"folder": str(tmp_path), "layout": layout}
+    features: Any = SimpleNamespace(config=SimpleNamespace(data=data))
+    assert f"came from Python ({tmp_path})" in why_absent(images_of(features, None))

@@ -56,7 +56,7 @@ def made_from(run: Run, folder: str, layout: str | None) -> Run:
         ("list.csv", "manifest"),
         ("s3://bucket/photos", "class folders"),
         ("shards/{0..9}.tar", "shards"),
-        ("digits", "tf.data"),
+        ("images from Python", "Python"),
     ],
 )
 def test_images_that_are_no_files_in_a_folder_are_said_to_lie_elsewhere(

@@ -4,7 +4,6 @@ import pytest
 
 from extract.errors import DataError
 from extract.sources.folder import Folder
-from extract.sources.huggingface import HuggingFace
 from extract.sources.manifest import Manifest
 from extract.sources.opening import open_source
 from extract.sources.remote import RemoteFolder
@@ -29,19 +28,14 @@ def test_no_password_gets_into_a_source_or_an_error(path: str) -> None:
         open_source(f"https://me:hidden@host/{path}")
 
 
-def test_lists_and_saved_data_sets_are_known_by_their_names_and_by_what_lies_there(
-    tmp_path: Path,
-) -> None:
+def test_lists_are_known_by_their_names_and_by_what_lies_there(tmp_path: Path) -> None:
     (tmp_path / "photos.csv").mkdir()
-    (tmp_path / "saved").mkdir()
-    (tmp_path / "saved/dataset_dict.json").touch()
     for name, expected in {
         "photos": Folder,
         "photos.csv": Folder,
         "list.CSV": Manifest,
         "list.tsv": Manifest,
         "list.parquet": Manifest,
-        "saved": HuggingFace,
     }.items():
         path = tmp_path / name
         for data in (path, str(path), f"file://{path}"):
@@ -49,3 +43,14 @@ def test_lists_and_saved_data_sets_are_known_by_their_names_and_by_what_lies_the
             assert open_source(data).name == str(path)
     for url in ("s3://bucket/list.csv", "zip://list.csv::s3://bucket/photos.zip"):
         assert open_source(url) == Manifest(url)
+
+
+@pytest.mark.parametrize("files", [["dataset_dict.json"], ["dataset_info.json", "state.json"]])
+def test_a_data_set_that_hugging_face_saved_is_told_where_its_lines_are(
+    tmp_path: Path, files: list[str]
+) -> None:
+    for name in files:
+        (tmp_path / name).touch()
+    message = "found a data set saved by Hugging Face's.*extract_dataset: docs/sources.md"
+    with pytest.raises(DataError, match=message):
+        open_source(tmp_path)

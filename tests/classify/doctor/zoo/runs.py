@@ -88,7 +88,7 @@ PROJECTS: tuple[Project, ...] = (
     Project("run: sound, ResNet50 and seven heads", sound.sound),
     Project("run: sound, mean colours", sound.mean_colors),
     Project("run: sound, of a list", sound.listed),
-    Project("run: sound, of a data set of Hugging Face", sound.saved_data_set),
+    Project("run: sound, images from Python", sound.from_python),
     Project("run: sound, kept in float16", sound.in_float16),
     Project("run: sound, its folder gone", sound.folder_gone),
     Project("run: sound, its weights gone", sound.weights_gone),

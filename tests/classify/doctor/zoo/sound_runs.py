@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-import datasets
 import numpy as np
 
 from classify.run import Run
 from extract.settings import ExtractSettings
+from extract.tensors import extract_dataset
 from tests.classify.doctor.zoo.good_run import (
     ALL_HEADS,
     copy_run,
@@ -41,21 +41,13 @@ def listed(folder: Path, shared: Path) -> Case:
     return Case([train(run, ALL_HEADS).folder])
 
 
-def saved_data_set(folder: Path, shared: Path) -> Case:
-    """What Hugging Face's datasets saved: no folder of image files."""
+def from_python(folder: Path, shared: Path) -> Case:
+    """Images that Python handed over: they lie nowhere."""
     images = sorted((shared / "data/food10/images").glob("*/*"))[::20]
-    names = sorted({path.parent.name for path in images})
-    rows = {
-        "image": [{"bytes": path.read_bytes(), "path": None} for path in images],
-        "label": [path.parent.name for path in images],
-    }
-    kinds = {"image": datasets.Image(), "label": datasets.ClassLabel(names=names)}
-    datasets.disable_progress_bars()
-    datasets.Dataset.from_dict(rows, features=datasets.Features(kinds)).save_to_disk(
-        folder / "saved"
-    )
+    pairs = ((path.read_bytes(), path.parent.name) for path in images)
     settings = ExtractSettings(backbone="mean-color", size_px=32, val_share=0.3)
-    run = extract(folder / "saved", Run(folder / "runs/saved"), settings)
+    run = Run(folder / "runs/handed")
+    extract_dataset(pairs, None, run.features_path, settings, lambda _: None)
     return Case([train(run, ALL_HEADS).folder])
 
 
