@@ -13,7 +13,7 @@ from cache.disk import require_free
 from cache.lock import one_writer
 from extract.download import check_sha256, download
 from extract.errors import DataError
-from extract.sources.layouts import LISTS
+from extract.sources.folder import LISTS
 from extract.unpack import unpack
 
 URL = "http://data.vision.ee.ethz.ch/cvl/food-101.tar.gz"

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 
 from cache.parts import Location
 from extract.contents import Held
-from extract.dataset import list_images, require_classes
 from extract.embedding import Embedding
 from extract.machines import Machines
 from extract.one_pass import OnePass
 from extract.plan import Known
+from extract.sources.open import list_images, require_classes
 from extract.sources.read_once import ReadOnce
 from extract.work import Job, Listeners, Work
 

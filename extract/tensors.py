@@ -23,8 +23,8 @@ from extract.errors import DataError, UnusableImageError
 from extract.keras_runtime import load_tensorflow
 from extract.settings import ExtractSettings
 from extract.sources.read_once import TF_DATA, ReadOnce
-from extract.sources.samples import checked_class
-from extract.sources.shard_index import Entry
+from extract.sources.source import checked_class
+from extract.sources.tar import Entry
 from extract.stage import extract_features
 
 DATASET = "a tf.data.Dataset"

@@ -12,8 +12,8 @@ from cache.format import Table
 from extract.errors import DataError, UnusableImageError
 from extract.keras_runtime import load_tensorflow
 from extract.settings import ExtractSettings
-from extract.sources.braces import expand_braces
 from extract.sources.read_once import TFRECORD, ReadOnce
+from extract.sources.shards import expand_braces
 from extract.stage import extract_features
 from extract.tensors import Pair, checked_classes, streamed
 

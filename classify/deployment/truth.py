@@ -6,8 +6,8 @@ from pathlib import Path, PurePosixPath
 
 from classify.deployment.inputs import STDIN
 from classify.wording import count, some
-from extract.dataset import list_images
 from extract.sources.folder import Folder, image_files
+from extract.sources.open import list_images
 from extract.sources.source import Dataset, LabelledImage
 
 

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from cache.format import Rejected
 from extract.errors import DataError, UnusableImageError
 from extract.read import ImageFile
-from extract.sources.folder import file_stamp
-from extract.sources.layouts import SPLIT_FOLDERS
+from extract.sources.folder import SPLIT_FOLDERS, file_stamp
 from extract.sources.source import (
     N_STAMPS,
     Found,

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from cache.format import Rejected
 from extract.errors import DataError
 from extract.read import ImageFile
-from extract.sources.shard_index import Entry
 from extract.sources.source import N_STAMPS, Found, LabelledImage, Listing, order_of_numbers
+from extract.sources.tar import Entry
 
 TF_DATA, TFRECORD = "tf.data", "TFRecord"
 LAYOUTS = (TF_DATA, TFRECORD)

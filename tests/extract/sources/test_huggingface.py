@@ -15,10 +15,10 @@ from cache.format import Rejected
 from cache.reader import FeatureFile
 from classify.labelled_files import images_of
 from classify.report.thumbnails import Thumbnails
-from extract.dataset import find_images
 from extract.errors import DataError, UnusableImageError
 from extract.settings import ExtractSettings
 from extract.sources.huggingface import HuggingFace
+from extract.sources.open import find_images
 from extract.sources.source import LabelledImage
 from extract.stage import extract_features
 from tests.conftest import COLORS
