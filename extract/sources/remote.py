@@ -110,7 +110,7 @@ class RemoteFolder:
         if filesystem.async_impl and not root:
             raise DataError(f"{self.name}: expected a bucket and a folder in it, found neither.")
         try:
-            return files_below(filesystem, root)
+            return list_files(filesystem, root)
         except FileNotFoundError:
             return NOTHING
         except DataError as error:
@@ -132,7 +132,7 @@ class RemoteFolder:
         return self._answers.read(self._read, path, self.name)
 
 
-def files_below(filesystem: Any, root: str) -> Files:
+def list_files(filesystem: Any, root: str) -> Files:
     """List a folder, and all below it.
 
     Parameters
