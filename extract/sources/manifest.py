@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -167,7 +167,7 @@ class ManifestRows:
         # The row of each path.
         self._numbers: dict[str, int] = {}
         # Text that many rows share, kept once.
-        self._labels: dict[str, str] = {}
+        self.labels: dict[str, str] = {}
         self._groups: dict[str, str] = {}
         # Of a group: its split, and the first row that names it.
         self._splits: dict[str, tuple[str, int]] = {}
@@ -199,11 +199,6 @@ class ManifestRows:
             for image in self._images
         ]
 
-    @property
-    def labels(self) -> Collection[str]:
-        """Those seen so far, each once."""
-        return self._labels.keys()
-
     def _path(self, number: int, path: str) -> str:
         if not path:
             raise self._error(number, "path is empty")
@@ -233,12 +228,12 @@ class ManifestRows:
             raise self._error(number, "label is empty")
         if "|" in label:
             raise self._error(number, f"label {label!r}: expected one label, found several")
-        if label not in self._labels:
+        if label not in self.labels:
             try:
-                self._labels[label] = checked_class(label)
+                self.labels[label] = checked_class(label)
             except UnusableImageError as error:
                 raise self._error(number, f"label {label[:MOST_SHOWN]!r}: {error}") from error
-        return self._labels[label]
+        return self.labels[label]
 
     def _split(self, number: int, split: str) -> str | None:
         if not split:
@@ -274,14 +269,7 @@ class ManifestRows:
 
 
 def address(manifest: str, path: str) -> str:
-    """The one name of a place, whatever path in a list leads there.
-
-    Parameters
-    ----------
-    manifest : str
-        Path or URL of the list.
-    path : str
-        Relative to its folder, absolute, or a URL.
+    """The one name of a file, whichever path in a list leads there.
 
     Returns
     -------

@@ -60,8 +60,11 @@ class Place:
 
     @property
     def n_bytes(self) -> int:
-        """Its length; raises what `stamp` does."""
-        return int(os.stat(self.url).st_size if self.is_here else self._details["size"])
+        """Its length; raises what `stamp` does, and `DataError` if the server keeps it back."""
+        found = os.stat(self.url).st_size if self.is_here else self._details.get("size")
+        if found is None:
+            raise DataError(f"{self.url}: expected a server that tells the length of this file.")
+        return int(found)
 
     def read(self, start: int, n_bytes: int) -> bytes:
         """Some bytes of it, fewer at its end; `UnusableImageError` if they cannot be read."""
@@ -99,12 +102,12 @@ class Stream(io.RawIOBase):
     ----------
     place : Place
     n_bytes : int
-        How many there are; -1 where the caller does not know.
+        How many there are; 0 or less where the caller does not know.
     """
 
     def __init__(self, place: Place, n_bytes: int) -> None:
         self._place, self._position = place, 0
-        self._n_bytes = place.n_bytes if n_bytes < 0 else n_bytes
+        self._n_bytes = n_bytes if n_bytes > 0 else place.n_bytes
 
     def readable(self) -> bool:
         """Whether `readinto` works."""

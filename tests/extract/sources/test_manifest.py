@@ -6,18 +6,19 @@ import pickle
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from subprocess import CompletedProcess
 from typing import Any
 
 import fsspec
 import numpy as np
 import pytest
 
+from cache import cli
 from cache.fingerprint import Identity
 from cache.format import SPLITS, Table, group_number
 from cache.reader import FeatureFile
 from classify.labelled_files import images_of
 from classify.report.thumbnails import Thumbnails
+from extract.__main__ import main
 from extract.errors import DataError, UnusableImageError
 from extract.plan import plan_table
 from extract.settings import ExtractSettings
@@ -337,19 +338,20 @@ def test_groups_never_straddle_splits(tmp_path: Path) -> None:
 
 
 def test_the_command_runs_on_a_list_and_names_the_line_of_a_mistake(
-    photos: Path, command: Callable[..., CompletedProcess[str]], tmp_path: Path
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     lines = [f"{path},{label},x" for path, label in rows_of(photos)]
     path = write_csv(photos / "list.csv", "path,label,note", *lines)
-    options = ("--out", tmp_path / "features.h5", "--backbone", "mean-color", "--size", 16)
-    done = command("extract", path, *options)
-    assert done.returncode == 0, done.stderr
-    assert f"note: {path}: columns not used: note" in done.stdout
-    assert "90 images" in done.stdout
+    out = str(tmp_path / "features.h5")
+    arguments = [str(path), "--out", out, "--backbone", "mean-color", "--size", "16"]
+    assert cli.run(main, arguments) == 0
+    said = capsys.readouterr().out
+    assert f"note: {path}: columns not used: note" in said
+    assert "90 images" in said
     write_csv(path, "path,label,note", *lines, "x.png,,x")
-    done = command("extract", path, *options)
-    assert done.returncode == 2
-    assert done.stderr.splitlines()[-1] == f"error: {path}, line 92: label is empty."
+    assert cli.run(main, arguments) == cli.BAD_INPUT
+    said = capsys.readouterr().err
+    assert said.splitlines()[-1] == f"error: {path}, line 92: label is empty."
 
 
 def test_content_and_not_the_name_says_what_is_an_image(tmp_path: Path) -> None:

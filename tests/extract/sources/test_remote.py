@@ -214,6 +214,7 @@ def test_a_connection_that_hangs_is_given_up(
     file = RemoteFolder(f"s3://{BUCKET}/hanging").file("a.png")
     store.layer.troubles["hanging/a.png"] = [HANG]
     assert file.read(file.path) == b"content"
+    monkeypatch.setattr(urls, "READ_SECONDS", 0.1)
     store.layer.troubles["hanging/a.png"] = [HANG] * urls.N_TRIES
     with pytest.raises(urls.UnansweredError, match=r"^cannot be read: no answer$"):
         file.read(file.path)

@@ -186,6 +186,12 @@ def test_bytes_of_a_shard_that_is_gone_are_a_reason(tmp_path: Path) -> None:
         Place(str(tmp_path / "gone.tar")).read(0, 1)
 
 
+def test_a_server_that_tells_no_length_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Place, "_details", {"size": None})
+    with pytest.raises(DataError, match="expected a server that tells the length"):
+        Stream(Place("https://host/a.tar"), 0)
+
+
 def test_a_server_that_sends_whole_files_only_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("fsspec")
     monkeypatch.setattr(tar, "read_remote", lambda *_: b"0123456789")
