@@ -12,7 +12,7 @@ from classify.errors import RunError
 from extract.errors import UnusableImageError
 from extract.read import ImageFile
 from extract.sources import python
-from extract.sources.opening import open_source
+from extract.sources.open import open_source
 from extract.sources.source import Source
 from extract.stream import Batch, image_batches
 

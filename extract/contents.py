@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from cache.writer import Location
-from extract.dataset import list_images, require_classes
 from extract.embedding import Embedding
 from extract.errors import UnusableImageError
 from extract.hashes import Hashed, Hashes
 from extract.machines import Machines
 from extract.one_pass import OnePass
 from extract.plan import Known
+from extract.sources.open import list_images, require_classes
 from extract.sources.python import PythonImages
 from extract.sources.source import Dataset
 from extract.work import Job, Listeners, Outcome, Work

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from extract.read import ImageFile
-from extract.sources.shard_index import Entry
+from extract.sources.tar import Entry
 from extract.stream import give
 from extract.work import Listeners, Outcome
 

@@ -22,7 +22,7 @@ from extract.opening import ENGINE_TOLERANCE
 from extract.options import add_runtime_options, runtime_of
 from extract.read import ImageFile
 from extract.settings import FLOAT32, Runtime
-from extract.sources.opening import open_source
+from extract.sources.open import open_source
 from extract.stopwatch import Stopwatch
 from extract.stream import DecodedImage, decoded_images
 

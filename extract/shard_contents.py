@@ -2,13 +2,13 @@
 
 from cache.writer import created_by
 from extract.contents import Held
-from extract.dataset import list_images, require_classes
 from extract.embedding import Embedding
 from extract.kinds import may_be_read_now
 from extract.plan import Known
 from extract.shards import embed_shards
-from extract.sources.shard_index import Entry, ShardIndex
-from extract.sources.shards import Shard, Shards
+from extract.sources.open import list_images, require_classes
+from extract.sources.shards import Shard, ShardIndex, Shards
+from extract.sources.tar import Entry
 
 EXPECTED = "images in tar files with their class beside them, KEY.jpg and KEY.cls"
 

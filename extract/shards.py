@@ -11,11 +11,9 @@ from extract.known_contents import KnownContents
 from extract.machines import Machines
 from extract.one_pass import OnePass, Streamed
 from extract.read import ImageFile
-from extract.sources.place import Stream
-from extract.sources.samples import read_samples
-from extract.sources.shard_index import Entry, ShardIndex
-from extract.sources.shards import Shard
+from extract.sources.shards import Shard, ShardIndex
 from extract.sources.source import N_STAMPS
+from extract.sources.tar import Entry, Stream, read_samples
 from extract.work import Job, Listeners, Work
 from extract.workers import (
     MOST_ROWS,
@@ -98,8 +96,7 @@ def _samples(shard: Shard, stamps: list[tuple[int, ...]]) -> Iterator[Streamed]:
     is_settled = max(stamp[1:3]) < now_ns - TICK_NS
     stamps.append(stamp if is_settled else UNKNOWN_STAMP)
     with closing(Stream(shard.place, stamp[0])) as stream:
-        for (name, offset, n_bytes, data, reason), class_name in read_samples(stream):
-            yield Entry(name, class_name, b"", offset, n_bytes, reason), data
+        yield from read_samples(stream)
     if _stamp(shard) != stamp:
         stamps[-1] = UNKNOWN_STAMP  # changed meanwhile: next time it is read again
 

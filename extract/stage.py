@@ -8,7 +8,6 @@ from cache.format import Table, count_splits, describe_counts
 from cache.writer import Parts, n_bytes, write_features
 from extract.backbones import MEAN_COLOR, Backbone, create_backbone
 from extract.contents import Contents, FileContents, PythonContents
-from extract.dataset import find_images
 from extract.devices import GPU, find_devices, has_nvidia_gpu
 from extract.embedding import Embedding
 from extract.hashes import Hashed
@@ -23,7 +22,7 @@ from extract.plan import (
 )
 from extract.settings import AUTO, FLOAT32, MIXED_FLOAT16, ExtractSettings
 from extract.shard_contents import ShardContents
-from extract.sources.opening import open_source
+from extract.sources.open import find_images, open_source
 from extract.sources.python import PythonImages
 from extract.sources.shards import Shards
 from extract.sources.source import Dataset, Source
@@ -48,7 +47,7 @@ def extract_features(
     Parameters
     ----------
     data : path-like, URL or Source
-        See :func:`extract.sources.opening.open_source` for what it may be.
+        See :func:`extract.sources.open.open_source` for what it may be.
     out : Path
         The feature file, replaced atomically; embeddings that are in it are not computed again.
     settings : ExtractSettings

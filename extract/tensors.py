@@ -11,7 +11,7 @@ from cache.format import Table
 from extract.errors import DataError, UnusableImageError
 from extract.settings import ExtractSettings
 from extract.sources.python import PythonImages
-from extract.sources.samples import checked_class
+from extract.sources.source import checked_class
 from extract.stage import extract_features
 
 

@@ -12,8 +12,8 @@ from classify.commands.options import Commands
 from classify.origin.settings import OriginSettings
 from classify.origin.stage import show_origin
 from extract.errors import DataError
-from extract.sources.addresses import without_secrets
-from extract.sources.opening import other_kind
+from extract.sources.open import other_kind
+from extract.sources.urls import without_secrets
 
 
 def add(commands: Commands) -> None:

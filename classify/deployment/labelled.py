@@ -16,10 +16,10 @@ from classify.deployment.predict import STDIN, Prediction
 from classify.intervals import wilson
 from classify.metrics import TOP_K
 from classify.wording import count, percent, some
-from extract.dataset import list_images
 from extract.progress import Progress
 from extract.read import ImageFile
 from extract.sources.folder import Folder, image_files
+from extract.sources.open import list_images
 from extract.sources.source import Dataset, LabelledImage
 from extract.stream import hash_files
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from classify.deployment.predict import Prediction
-from extract.sources.layouts import printable
+from extract.sources.folder import printable
 
 
 class Shape(NamedTuple):

@@ -11,9 +11,9 @@ from cache.reader import FeatureFile
 from classify.doctor.model.load import WHOLE_MODEL
 from classify.errors import RunError
 from classify.run import Run
-from extract.sources.addresses import is_address, without_secrets
-from extract.sources.layouts import CLASS_FOLDERS, LAYOUTS
-from extract.sources.opening import other_kind
+from extract.sources.folder import CLASS_FOLDERS, LAYOUTS
+from extract.sources.open import other_kind
+from extract.sources.urls import is_address, without_secrets
 
 EXPECTED = "expected a folder of images, runs/NAME, or a Keras model (.keras, .h5)"
 

@@ -20,10 +20,10 @@ from classify.origin.text import footnote, paragraphs, provenance, table_text
 from classify.origin.write import JSON_FILE, PAGE_FILE, write_origin
 from extract.backbones import create_backbone
 from extract.batch_statistics import batch_norms
-from extract.dataset import find_images
 from extract.errors import DataError
 from extract.keras_backbone import KerasBackbone
 from extract.networks import NETWORKS
+from extract.sources.open import find_images
 from extract.sources.source import Dataset
 
 Say = Callable[[str], None]
@@ -38,7 +38,7 @@ def show_origin(
     Parameters
     ----------
     data : Path
-        The folder of images; see :func:`extract.dataset.find_images` for its layouts.
+        The folder of images; see :func:`extract.sources.open.find_images` for its layouts.
     out : Path
         Folder to write to.
     settings : OriginSettings

@@ -1,5 +1,7 @@
 """A list of images: a CSV or Parquet file that says of each where it lies and what it shows."""
 
+import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,19 +10,40 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.format import leads_inside
-from extract.errors import DataError
+from extract.errors import DataError, UnusableImageError
 from extract.read import ImageFile
-from extract.sources.folder import file_stamp
-from extract.sources.manifest_rows import ManifestRows, choose_columns
-from extract.sources.places import is_url, place
-from extract.sources.remote import State
-from extract.sources.source import N_STAMPS, Listing, order_of_numbers
-from extract.sources.tables import open_rows
-from extract.sources.urls import read_url, url_stamp
+from extract.sources.folder import SPLIT_FOLDERS, file_stamp
+from extract.sources.source import (
+    N_STAMPS,
+    LabelledImage,
+    Listing,
+    checked_class,
+    order_of_numbers,
+)
+from extract.sources.tables import at, open_rows
+from extract.sources.urls import (
+    FILE,
+    Answers,
+    Stamp,
+    is_url,
+    read_url,
+    refuse_secrets,
+    require_reader,
+    url_stamp,
+    without_secrets,
+)
 from extract.stream import N_READERS
 from extract.threads import map_ahead
 
 LAYOUT = "manifest"
+COLUMNS = ("path", "label", "split", "group", "weight")
+REQUIRED = COLUMNS[:2]
+# What people call the columns of images that have several labels.
+SEVERAL_LABELS = re.compile(r"labels?[ _-]?\d*")
+# Characters of a label, in an error.
+MOST_SHOWN = 40
+# Weights are kept in float32, where smaller and larger ones are 0 and infinite.
+LEAST_WEIGHT, MOST_WEIGHT = (float(limit) for limit in (np.finfo("f4").tiny, np.finfo("f4").max))
 
 
 @dataclass(frozen=True)
@@ -40,10 +63,10 @@ class Manifest:
 
     name: str
     _schemes: set[str] = field(default_factory=set, repr=False, compare=False)
-    _state: State = field(default_factory=State, repr=False, compare=False)
+    _answers: Answers = field(default_factory=Answers, repr=False, compare=False)
 
     def __reduce__(self) -> tuple[type["Manifest"], tuple[str]]:
-        # To other processes goes nothing that was found out in this one.
+        # Nothing that was found out in this process goes to others.
         return Manifest, (self.name,)
 
     @property
@@ -53,11 +76,11 @@ class Manifest:
 
     @property
     def is_there(self) -> bool:
-        """Whether there is such a file; taken for granted far away."""
+        """Whether there is such a file; taken for granted behind a URL."""
         return is_url(self.name) or Path(self.name).is_file()
 
     def find(self) -> Listing:
-        """Read it; `DataError`, with the line, for what it may not say."""
+        """Read it; `DataError`, with the line, for a mistake in it."""
         if not self.is_there:
             raise DataError(f"{self.name}: expected a list of images, found nothing.")
         with open_rows(self.name) as rows:
@@ -85,14 +108,219 @@ class Manifest:
     def stamps(self, paths: Sequence[str]) -> NDArray[np.int64]:
         """The `file_stamp` of each file here, `url_stamp` of the others; int64 (n_paths, 4)."""
         if self.is_near:
-            stamps: Iterable[tuple[int, ...]] = map(self._stamp, paths)
+            stamps: Iterable[Stamp] = map(self._stamp, paths)
         else:
             stamps = map_ahead(self._stamp, paths, N_READERS, 2 * N_READERS)
         return np.array(list(stamps), dtype=np.int64).reshape(-1, N_STAMPS)
 
     def _read_far(self, url: str) -> bytes:
-        return self._state.read(read_url, url, self.name)
+        return self._answers.read(read_url, url, self.name)
 
-    def _stamp(self, path: str) -> tuple[int, int, int, int]:
+    def _stamp(self, path: str) -> Stamp:
         found = place(self.name, path)
         return file_stamp(found) if isinstance(found, Path) else url_stamp(found)
+
+
+def choose_columns(name: str, found: Sequence[str], lists: Sequence[str]) -> dict[str, str]:
+    """The name in the file of each of `COLUMNS` that is there.
+
+    Raises
+    ------
+    DataError
+        If a required one is missing, one stands twice, or images have several labels.
+    """
+    labels = [column for column in found if SEVERAL_LABELS.fullmatch(column.lower())]
+    if labels and (len(labels) > 1 or labels[0].lower() != "label" or labels[0] in lists):
+        raise DataError(
+            f"{name}: found several labels for an image (column {', '.join(labels)}), expected "
+            "one. Keep one label in each row, in a column called label."
+        )
+    known = [column for column in found if column.lower() in COLUMNS]
+    columns = {column.lower(): column for column in known}
+    if len(columns) < len(known):
+        raise DataError(f"{name}: a column stands twice: found {', '.join(found)}.")
+    missing = [column for column in REQUIRED if column not in columns]
+    if missing:
+        raise DataError(
+            f"{name}: no column {' and no column '.join(missing)}; found "
+            f"{', '.join(found) or 'no columns'}. Expected {', '.join(COLUMNS)}, of which the "
+            "first two are required."
+        )
+    return columns
+
+
+class ManifestRows:
+    """Rows of a list on their way to labelled images.
+
+    Parameters
+    ----------
+    name, unit : str
+        Of the list, and what its rows are counted in.
+    columns : sequence of str
+        Those of `COLUMNS` that are read, in the order of the values.
+    """
+
+    def __init__(self, name: str, unit: str, columns: Sequence[str]) -> None:
+        self._name, self._unit, self._columns = name, unit, columns
+        self.schemes: set[str] = set()
+        self._images: list[LabelledImage] = []
+        # The row of each path.
+        self._numbers: dict[str, int] = {}
+        # Text that many rows share, kept once.
+        self.labels: dict[str, str] = {}
+        self._groups: dict[str, str] = {}
+        # Of a group: its split, and the first row that names it.
+        self._splits: dict[str, tuple[str, int]] = {}
+
+    def add(self, number: int, values: Sequence[str]) -> None:
+        """Take up a row; `DataError` for a mistake in it."""
+        row = {column: value.strip() for column, value in zip(self._columns, values, strict=True)}
+        if any("\0" in value for value in row.values()):
+            raise self._error(number, "holds a zero byte")
+        path, label = self._path(number, row["path"]), self._label(number, row["label"])
+        split, group = self._split(number, row.get("split", "")), row.get("group") or None
+        if group is not None:
+            group = self._groups.setdefault(group, group)
+            self._note_split(number, group, split)
+        weight = self._weight(number, row["weight"]) if "weight" in row else 1.0
+        self._images.append(LabelledImage(path, label, split, group, weight))
+
+    def finish(self) -> list[LabelledImage]:
+        """All images, those of a group in the split that one of them names."""
+        if not self._images:
+            raise DataError(
+                f"{self._name}: expected a row for each image below the names of the columns, "
+                "found none."
+            )
+        return [
+            image._replace(given_split=self._splits[image.group][0])
+            if image.group in self._splits
+            else image
+            for image in self._images
+        ]
+
+    def _path(self, number: int, path: str) -> str:
+        if not path:
+            raise self._error(number, "path is empty")
+        try:
+            found = address(self._name, path)
+        except ValueError as error:
+            raise self._error(number, f"path {path!r}: {error}") from error
+        if is_url(found) and not found.startswith(FILE):
+            self._check_url(number, found)
+        first = self._numbers.setdefault(found, number)
+        if first != number:
+            raise self._error(number, f"path {found!r} is on {self._unit} {first} already")
+        return found
+
+    def _check_url(self, number: int, url: str) -> None:
+        scheme = url.partition("://")[0]
+        try:
+            refuse_secrets(url)
+            if scheme not in self.schemes:
+                require_reader(url)
+        except DataError as error:
+            raise self._error(number, str(error)) from error
+        self.schemes.add(scheme)
+
+    def _label(self, number: int, label: str) -> str:
+        if not label:
+            raise self._error(number, "label is empty")
+        if "|" in label:
+            raise self._error(number, f"label {label!r}: expected one label, found several")
+        if label not in self.labels:
+            try:
+                self.labels[label] = checked_class(label)
+            except UnusableImageError as error:
+                raise self._error(number, f"label {label[:MOST_SHOWN]!r}: {error}") from error
+        return self.labels[label]
+
+    def _split(self, number: int, split: str) -> str | None:
+        if not split:
+            return None
+        if split.lower() not in SPLIT_FOLDERS:
+            expected = ", ".join(SPLIT_FOLDERS)
+            raise self._error(number, f"split {split!r}: expected {expected}, or nothing")
+        return SPLIT_FOLDERS[split.lower()]
+
+    def _note_split(self, number: int, group: str, split: str | None) -> None:
+        if split is None:
+            return
+        first_split, first_number = self._splits.setdefault(group, (split, number))
+        if first_split != split:
+            raise self._error(
+                number,
+                f"group {group!r} is in {split} here and in {first_split} on {self._unit} "
+                f"{first_number}: a group has one split",
+            )
+
+    def _weight(self, number: int, text: str) -> float:
+        try:
+            weight = float(text)
+        except ValueError:
+            weight = 0.0
+        if not LEAST_WEIGHT <= weight <= MOST_WEIGHT:
+            raise self._error(number, f"weight {text!r}: expected a positive, finite number")
+        return weight
+
+    def _error(self, number: int, what: str) -> DataError:
+        said = without_secrets(what).rstrip(".")
+        return DataError(f"{at(self._name, self._unit, number)}: {said}.")
+
+
+def address(manifest: str, path: str) -> str:
+    """The one name of a file, whichever path in a list leads there.
+
+    Returns
+    -------
+    str
+        POSIX, relative to the folder of the list where it lies in there; else a URL, which for a
+        file of this machine begins with ``file://``.
+
+    Raises
+    ------
+    ValueError
+        If it leads nowhere; with what was expected.
+    """
+    if is_url(path) and not path.startswith(f"{FILE}/"):
+        found = path
+    elif is_url(manifest):
+        found = _beside_url(path)
+    else:
+        found = _on_disk(manifest, path.removeprefix(FILE))
+    if not leads_inside(found):
+        raise ValueError("expected the path or URL of a file")
+    return found
+
+
+def place(manifest: str, path: str) -> Path | str:
+    """Where to read what `address` gave: a path of this machine, or a URL."""
+    if path.startswith(FILE):
+        return Path(path.removeprefix(FILE))
+    if is_url(path):
+        return path
+    if is_url(manifest):
+        # Of a chain such as zip://list.csv::s3://bucket/photos.zip the first link is the list.
+        first, chained, others = manifest.partition("::")
+        return f"{first.rpartition('/')[0]}/{path}{chained}{others}"
+    return Path(manifest).parent / path
+
+
+def _beside_url(path: str) -> str:
+    if is_url(path):
+        return path
+    if path.startswith("/"):
+        raise ValueError("expected a path relative to the list, or a URL, since the list is one")
+    found = os.path.normpath(path)
+    if not leads_inside(found):
+        raise ValueError("leads out of the folder of the list: write its URL")
+    return found
+
+
+def _on_disk(manifest: str, path: str) -> str:
+    if leads_inside(path):
+        return "/".join(part for part in path.split("/") if part not in ("", "."))
+    folder = os.path.abspath(os.path.dirname(manifest))
+    whole = "/" + os.path.normpath(os.path.join(folder, path)).lstrip("/")
+    inside = os.path.relpath(whole, folder)
+    return inside if leads_inside(inside) else f"{FILE}{whole}"

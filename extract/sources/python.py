@@ -18,10 +18,16 @@ from extract.decode import AS_STORED, UPRIGHT, orientation
 from extract.errors import DataError, UnusableImageError
 from extract.modes import on_white, resizable
 from extract.read import ImageFile, read_file
-from extract.sources.layouts import SPLIT_FOLDERS
-from extract.sources.samples import checked_class
-from extract.sources.shard_index import Entry
-from extract.sources.source import N_STAMPS, Found, LabelledImage, Listing, order_of_numbers
+from extract.sources.folder import SPLIT_FOLDERS
+from extract.sources.source import (
+    N_STAMPS,
+    Found,
+    LabelledImage,
+    Listing,
+    checked_class,
+    order_of_numbers,
+)
+from extract.sources.tar import Entry
 
 LAYOUT = "Python"
 # The others stand in files of version 0.1, which had a source for each.

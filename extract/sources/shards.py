@@ -1,7 +1,12 @@
-"""Tar files of images with their classes beside them, as WebDataset writes them."""
+"""Tar files of images with their classes beside them, as WebDataset writes them.
 
+What a shard holds is known once it has been read. Its index lies beside the feature file: it is
+written when all embeddings of its shard are on the disk, so a shard that has one is not read again.
+"""
+
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -10,14 +15,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.format import Rejected
+from cache.blocks import CheckedDataset, create_hdf5, open_hdf5, write_array, write_strings
+from cache.errors import FeatureFileError
+from cache.format import Rejected, hash_rows, row_hashes
+from cache.writer import created_by
 from extract.errors import DataError
 from extract.read import ImageFile
-from extract.sources.braces import expand_braces
-from extract.sources.layouts import SPLIT_FOLDERS
-from extract.sources.place import Place, absolute
-from extract.sources.shard_index import Entry, ShardIndex, read_index
+from extract.sources.folder import SPLIT_FOLDERS
 from extract.sources.source import N_STAMPS, Found, LabelledImage, Listing, order_of_numbers
+from extract.sources.tar import Entry, Place
+from extract.sources.urls import FILE, is_url
 from extract.stream import N_READERS
 from extract.threads import map_ahead
 
@@ -30,6 +37,74 @@ FOLDER_IN_ARCHIVE = re.compile(r"(tar|zip|libarchive)(://|::)")
 MOST_NAMED = 5
 MEND_SHARDS = "Fetch them, or mend the range"
 NAME_SHARDS = 'Shards are named by their range: DATA="shards/{000..099}.tar"'
+# Lists of files as WebDataset and shells write them: shards/{000..099}.tar
+BRACES = re.compile(r"\{([^{}]*(?:,|\.\.)[^{}]*)\}")
+RANGE = re.compile(r"(\d+)\.\.(\d+)")
+# More names of one list are a slip of the finger.
+MOST_SHARDS = 100_000
+
+
+@dataclass(frozen=True)
+class ShardIndex:
+    """What a shard holds.
+
+    Attributes
+    ----------
+    stamp : tuple of int
+        Of the shard when it was read; all -1 where nothing tells its versions apart.
+    entries : sequence of Entry
+        In the order of the shard.
+    created_by : str
+        The version that read it: another may decode what this one could not.
+    """
+
+    stamp: tuple[int, ...]
+    entries: Sequence[Entry]
+    created_by: str = created_by()
+
+    def is_of(self, stamp: tuple[int, ...]) -> bool:
+        """Whether the shard is still as it was when it was read."""
+        return self.stamp == stamp and stamp[0] >= 0
+
+    @cached_property
+    def places(self) -> dict[str, tuple[int, int]]:
+        """Offset and length of each labelled image, by its path."""
+        return {each.path: (each.offset, each.n_bytes) for each in self.entries if each.class_name}
+
+    def write(self, path: Path) -> None:
+        """Write it to a file."""
+        columns = list(zip(*self.entries, strict=True)) or [()] * len(Entry._fields)
+        paths, classes, contents, offsets, lengths, reasons = columns
+        with create_hdf5(path) as file:
+            write_strings(file, "created_by", [self.created_by])
+            write_array(file, "stamp", np.array(self.stamp, dtype=np.int64))
+            write_strings(file, "paths", paths)
+            write_strings(file, "classes", classes)
+            write_strings(file, "reasons", reasons)
+            write_array(file, "content_sha256", hash_rows(contents))
+            write_array(file, "places", np.array([offsets, lengths], dtype=np.int64).T)
+
+
+def read_index(path: Path) -> ShardIndex | None:
+    """The index in a file; None if there is none, or it is damaged."""
+    try:
+        with open_hdf5(path) as file:
+            [writer] = CheckedDataset(file, "created_by").strings()
+            stamp = tuple(CheckedDataset(file, "stamp").read().tolist())
+            paths, classes, reasons = (
+                CheckedDataset(file, name).strings() for name in ("paths", "classes", "reasons")
+            )
+            contents = row_hashes(CheckedDataset(file, "content_sha256").read())
+            places = CheckedDataset(file, "places").read()
+    except FeatureFileError:
+        return None
+    offsets, lengths = places[:, 0].tolist(), places[:, 1].tolist()
+    rows = zip(paths, classes, map(_or_none, contents), offsets, lengths, reasons, strict=True)
+    return ShardIndex(stamp, [Entry(*row) for row in rows], writer)
+
+
+def _or_none(content: bytes) -> bytes:
+    return content if any(content) else b""
 
 
 class Shard(NamedTuple):
@@ -129,13 +204,7 @@ class Shards:
         return np.full((len(paths), N_STAMPS), -1, dtype=np.int64)
 
     def shard_stamps(self) -> dict[str, tuple[int, ...]]:
-        """What changes when a shard does, by name.
-
-        Raises
-        ------
-        DataError
-            If shards are missing; it names them.
-        """
+        """What changes when a shard does, by name; `DataError` that names missing shards."""
         shards = self.shards.values()
         stamps = list(map_ahead(_stamp, shards, N_READERS, 2 * N_READERS))
         missing = [
@@ -148,11 +217,7 @@ class Shards:
                 f"Not there: {', '.join(missing[:MOST_NAMED])}"
                 f"{', ...' if len(missing) > MOST_NAMED else ''}. {way_out}."
             )
-        return {
-            shard.name: stamp
-            for shard, stamp in zip(shards, stamps, strict=True)
-            if stamp is not None
-        }
+        return {shard.name: stamp for shard, stamp in zip(shards, stamps, strict=True) if stamp}
 
     def _known(self, shard: Shard) -> ShardIndex:
         index = self.index(shard)
@@ -224,3 +289,49 @@ def _stamp(shard: Shard) -> tuple[int, ...] | None:
 
 def _read_member(place: Place, offset: int, n_bytes: int, _: object) -> bytes:
     return place.read(offset, n_bytes)
+
+
+def absolute(url: str) -> str:
+    """A path on this machine from its root on; a URL as it is."""
+    path = url.removeprefix(FILE)
+    return path if is_url(path) else os.path.abspath(path)
+
+
+def expand_braces(pattern: str) -> list[str]:
+    """All names that a pattern stands for, in order, each once.
+
+    ``{000..099}`` are numbers, with as many digits as the longer end has if it begins with a zero;
+    ``{a,b}`` are alternatives; several pairs of braces are combined.
+
+    Raises
+    ------
+    DataError
+        If they are more than `MOST_SHARDS`.
+
+    Examples
+    --------
+    >>> expand_braces("{train,val}-{08..10}.tar")[:4]
+    ['train-08.tar', 'train-09.tar', 'train-10.tar', 'val-08.tar']
+    """
+    found = BRACES.search(pattern)
+    if found is None:
+        return [pattern]
+    before, after = pattern[: found.start()], pattern[found.end() :]
+    names: dict[str, None] = {}
+    for each in _alternatives(found[1]):
+        if len(names) > MOST_SHARDS:
+            raise DataError(f"{pattern}: stands for more than {MOST_SHARDS} files.")
+        names |= dict.fromkeys(expand_braces(f"{before}{each}{after}"))
+    return list(names)
+
+
+def _alternatives(inside: str) -> Iterator[str]:
+    numbers = RANGE.fullmatch(inside)
+    if numbers is None:
+        yield from inside.split(",")
+        return
+    first, last = numbers.groups()
+    width = max(map(len, numbers.groups())) if "0" in (first[0], last[0]) else 0
+    step = 1 if int(first) <= int(last) else -1
+    for number in range(int(first), int(last) + step, step):
+        yield f"{number:0{width}}"

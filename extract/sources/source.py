@@ -6,17 +6,24 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple, Protocol
+from unicodedata import category
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cache.format import Rejected
+from extract.errors import UnusableImageError
 from extract.read import ImageFile
 
 # Of a stamp: size in bytes, time of modification and of change in ns, and what else tells versions
 # of a file apart (inode, ETag). All -1 where nothing is known of a file.
 N_STAMPS = 4
 INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")
+# Bytes of a class name: as much as file systems allow the name of a folder.
+LONGEST_CLASS = 255
+# Control characters, line and paragraph separators, halves of characters. Joiners, which scripts of
+# Iran and India need, and fixed spaces are letters like others.
+NOT_OF_A_LINE = {"Cc", "Zl", "Zp", "Cs"}
 
 
 class LabelledImage(NamedTuple):
@@ -25,7 +32,7 @@ class LabelledImage(NamedTuple):
     Attributes
     ----------
     path : str
-        POSIX, relative to the source; or a URL, where a manifest lists one.
+        POSIX, relative to the source; or a URL from a list of images.
     class_name : str
     given_split : str or None
         ``train``, ``val`` or ``test`` where the source says so; None where it is ours to decide.
@@ -107,6 +114,15 @@ def text_of(value: object) -> str:
     if value is None or value != value:
         return ""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def checked_class(name: str) -> str:
+    """The name itself; `UnusableImageError` if it cannot be that of a class."""
+    if not name or any(category(each) in NOT_OF_A_LINE for each in name):
+        raise UnusableImageError("no class: what should name it is empty, or not a line of text")
+    if len(name.encode()) > LONGEST_CLASS:
+        raise UnusableImageError(f"no class: what should name it is over {LONGEST_CLASS} bytes")
+    return name
 
 
 def order_of_numbers(labels: Collection[str]) -> list[str]:

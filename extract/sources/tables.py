@@ -1,15 +1,15 @@
-"""Rows of CSV and Parquet files, read in blocks, each with where it stands."""
+"""Rows of CSV and Parquet files, read in blocks, each with the line or row it stands on."""
 
 import csv
-import tempfile
+import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO
 
 from extract.errors import DataError
 from extract.sources.source import text_of
-from extract.sources.urls import fetch
+from extract.sources.urls import fetch, is_url
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 PARQUET = ".parquet"
@@ -19,51 +19,9 @@ BATCH_ROWS = 1 << 16
 EXTRA = "make install EXTRAS=tables (pip install pyarrow)"
 
 
-class Rows(Protocol):
-    """Rows of an open table.
-
-    Attributes
-    ----------
-    unit : str
-        What rows are counted in: ``line`` or ``row``.
-    columns : tuple of str
-        Names, as they stand in the file.
-    lists : tuple of str
-        Those of them that hold several values in a row.
-    """
-
-    unit: str
-    columns: tuple[str, ...]
-    lists: tuple[str, ...]
-
-    def read(self, wanted: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
-        """Where each row stands, from 1 on, and its text in some columns; empty for none."""
-
-
 def extension(name: str) -> str:
     """The ending of a path or URL, in small letters."""
     return PurePosixPath(name.partition("::")[0]).suffix.lower()
-
-
-@contextmanager
-def open_rows(name: str) -> Iterator[Rows]:
-    """Open a table by its path or URL; what lies behind a URL is copied to a temporary file first.
-
-    Raises
-    ------
-    DataError
-        If it cannot be read, or is damaged; while it is read too, with the line or row.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(name)
-        if "://" in name:
-            path = Path(folder, "table")
-            fetch(name, path)
-        try:
-            with path.open("rb") as file:
-                yield _rows(name, file)
-        except OSError as error:
-            raise DataError(f"{name}: cannot be read ({error.strerror or error}).") from error
 
 
 def at(name: str, unit: str, number: int) -> str:
@@ -71,20 +29,36 @@ def at(name: str, unit: str, number: int) -> str:
     return f"{name}, {unit} {number}"
 
 
-def _rows(name: str, file: BinaryIO) -> Rows:
-    ending = extension(name)
-    return ParquetRows(name, file) if ending == PARQUET else CsvRows(name, file, DELIMITERS[ending])
+@contextmanager
+def open_rows(name: str) -> Iterator["CsvRows | ParquetRows"]:
+    """Open a table by its path or URL.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read, or is damaged; while it is read too, with the line or row.
+    """
+    try:
+        with io.BytesIO(fetch(name)) if is_url(name) else Path(name).open("rb") as file:
+            if extension(name) == PARQUET:
+                yield ParquetRows(name, file)
+            else:
+                yield CsvRows(name, file, DELIMITERS[extension(name)])
+    except OSError as error:
+        raise DataError(f"{name}: cannot be read ({error.strerror or error}).") from error
 
 
 class CsvRows:
     """Rows of a CSV file: UTF-8, with or without byte order mark; the first one names columns.
 
-    Parameters
+    Attributes
     ----------
-    name : str
-        For errors.
-    file : binary file
-    delimiter : str
+    unit : str
+        What rows are counted in.
+    columns : tuple of str
+        Names, as they stand in the file.
+    lists : tuple of str
+        The columns that hold several values in a row.
     """
 
     unit = "line"
@@ -97,7 +71,10 @@ class CsvRows:
         self.columns = tuple(column.strip() for column in columns)
 
     def read(self, wanted: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
-        """See `Rows.read`; a row that is broken over several lines stands on the first of them."""
+        """The line of each row, from 1 on, and its text in some columns.
+
+        A row that is broken over several lines stands on the first of them.
+        """
         positions = [self.columns.index(column) for column in wanted]
         for line, fields in self._rows():
             if len(fields) != len(self.columns):
@@ -130,14 +107,7 @@ class CsvRows:
 
 
 class ParquetRows:
-    """Rows of a Parquet file, some at a time.
-
-    Parameters
-    ----------
-    name : str
-        For errors.
-    file : binary file
-    """
+    """Rows of a Parquet file, some at a time; its attributes are those of `CsvRows`."""
 
     unit = "row"
 
@@ -157,10 +127,10 @@ class ParquetRows:
             ) from error
         self._schema = self._file.schema_arrow
         self.columns = tuple(self._schema.names)
-        self.lists = tuple(field.name for field in self._schema if self._is_list(field.type))
+        self.lists = tuple(field.name for field in self._schema if "list" in str(field.type))
 
     def read(self, wanted: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
-        """See `Rows.read`; numbers come as their text, see `text_of`."""
+        """The number of each row, from 1 on, and its text in some columns; see `text_of`."""
         for column in wanted:
             self._require_values(column)
         number = 0
@@ -176,15 +146,9 @@ class ParquetRows:
                 f"({_first_line(error)})."
             ) from error
 
-    def _is_list(self, kind: Any) -> bool:
-        types = self._arrow.types
-        return bool(
-            types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
-        )
-
     def _require_values(self, column: str) -> None:
-        kind, types = self._schema.field(column).type, self._arrow.types
-        if types.is_nested(kind) or "binary" in str(kind):
+        kind: Any = self._schema.field(column).type
+        if self._arrow.types.is_nested(kind) or "binary" in str(kind):
             raise DataError(
                 f"{self._name}: column {column} holds {kind}, expected text or numbers."
             )

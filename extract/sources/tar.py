@@ -1,52 +1,194 @@
-"""The members of a tar file, from its beginning to its end; of a damaged one those before that."""
+"""Tar files as WebDataset writes them: an image and its class side by side, under one key.
 
+The key of a member is its name up to the first dot of the last part, and the members of a sample
+follow each other: ``beach/0001.jpg``, ``beach/0001.cls``.
+"""
+
+import io
+import json
+import os
 import tarfile
 from collections.abc import Iterator
-from pathlib import PurePosixPath
-from typing import NamedTuple
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO, NamedTuple
 
 from cache.errors import HeadbenchError
-from extract.sources.layouts import has_image_name, is_system_file, printable
-from extract.sources.place import Stream
+from extract.errors import WAY_ON, DataError, UnusableImageError
+from extract.sources.folder import file_stamp, has_image_name, is_system_file, printable
+from extract.sources.source import checked_class
+from extract.sources.urls import is_url, open_url, patiently, read_remote, stamp, words
 
-# After the key of a member that holds a class.
-LABELS = ("cls", "cls.txt", "json")
+# Extensions of a member that holds a class; of texts the first that is there counts.
+TEXTS, JSON = ("cls", "cls.txt"), "json"
+LABELS = (*TEXTS, JSON)
+JSON_ITEMS = ("label", "cls", "class")
 MOST_LABEL_BYTES = 1 << 20
 # As much as file systems allow.
 LONGEST_PATH = 4096
 END_OF_TAR = bytes(tarfile.BLOCKSIZE)
+# Of a tar file, read at a time.
+BLOCK_BYTES = 1 << 24
+NO_LABEL = "no class: expected KEY.cls or KEY.json with a label beside it in the shard"
+NO_IMAGE = "a class, and no image beside it in the shard"
 
 
-class Member(NamedTuple):
-    """A file in a tar file.
+@dataclass(frozen=True)
+class Place:
+    """Where a large file lies.
 
     Attributes
     ----------
-    name : str
-        Empty for the tar file itself.
-    offset, n_bytes : int
-        Where its bytes lie in the tar file.
-    data : bytes
-        Those of images and classes; other members are not read.
-    reason : str
-        Why it cannot be used; empty where nothing is known against it.
+    url : str
+        A path on this machine, or a URL.
     """
 
-    name: str
+    url: str
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it is a path on this machine."""
+        return not is_url(self.url)
+
+    def stamp(self) -> tuple[int, ...]:
+        """What changes when the file does; `FileNotFoundError`, `DataError` without an answer."""
+        if self.is_here:
+            os.stat(self.url)  # what is not there has a stamp, too: -1
+            return file_stamp(self.url)
+        return stamp(self._details)
+
+    @property
+    def n_bytes(self) -> int:
+        """Its length; raises what `stamp` does, and `DataError` if the server keeps it back."""
+        found = os.stat(self.url).st_size if self.is_here else self._details.get("size")
+        if found is None:
+            raise DataError(f"{self.url}: expected a server that tells the length of this file.")
+        return int(found)
+
+    def read(self, start: int, n_bytes: int) -> bytes:
+        """Some bytes of it, fewer at its end; `UnusableImageError` if they cannot be read."""
+        if not self.is_here:
+            data = read_remote(*open_url(self.url), start, start + n_bytes)
+            if len(data) > n_bytes:
+                raise UnusableImageError(
+                    "its shard cannot be read: the server sends whole files only, expected one "
+                    "that answers range requests"
+                )
+            return data
+        try:
+            with Path(self.url).open("rb") as file:
+                file.seek(start)
+                return file.read(n_bytes)
+        except OSError as error:
+            reason = f"its shard cannot be read: {error.strerror}"
+            raise UnusableImageError(reason) from error
+
+    @property
+    def _details(self) -> dict[str, Any]:
+        filesystem, path = open_url(self.url)
+        try:
+            return patiently(lambda: filesystem.info(path))
+        except FileNotFoundError:
+            raise
+        except Exception as error:  # each store has errors of its own
+            raise DataError(f"{self.url}: cannot be opened ({words(error)}).") from error
+
+
+class Stream(io.RawIOBase):
+    """The bytes of a file, to be buffered: each read asks for one block of it.
+
+    Parameters
+    ----------
+    place : Place
+    n_bytes : int
+        How many there are; 0 or less where the caller does not know.
+    """
+
+    def __init__(self, place: Place, n_bytes: int) -> None:
+        self._place, self._position = place, 0
+        self._n_bytes = n_bytes if n_bytes > 0 else place.n_bytes
+
+    def readable(self) -> bool:
+        """Whether `readinto` works."""
+        return True
+
+    def seekable(self) -> bool:
+        """Whether `seek` works."""
+        return True
+
+    def tell(self) -> int:
+        """The position of the next byte."""
+        return self._position
+
+    def seek(self, position: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a position."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._n_bytes}
+        self._position = base[whence] + position
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill a buffer with the next bytes; `DataError` if they cannot be read."""
+        n_bytes = max(0, min(len(buffer), self._n_bytes - self._position))
+        if n_bytes:
+            buffer[:n_bytes] = self._block(n_bytes)
+        self._position += n_bytes
+        return n_bytes
+
+    def _block(self, n_bytes: int) -> bytes:
+        try:
+            data = self._place.read(self._position, n_bytes)
+            if len(data) == n_bytes:
+                return data
+            reason = f"it ended before its {self._n_bytes} bytes had come"
+        except UnusableImageError as error:
+            reason = str(error)
+        raise DataError(
+            f"{self._place.url}: cannot be read on from byte {self._position} ({reason}). {WAY_ON}"
+        )
+
+
+class Entry(NamedTuple):
+    """An image of a tar file, or a member that cannot be used.
+
+    Attributes
+    ----------
+    path : str
+        In the tar file; empty for the tar file itself.
+    class_name : str
+        Empty for what is no labelled image.
+    content : bytes
+        SHA-256 of its bytes; empty if they were never hashed.
+    offset, n_bytes : int
+        Where its bytes lie in the tar file.
+    reason : str
+        Why it cannot be used; empty where it can.
+    """
+
+    path: str
+    class_name: str = ""
+    content: bytes = b""
     offset: int = 0
     n_bytes: int = 0
-    data: bytes = b""
     reason: str = ""
+
+
+class Member(NamedTuple):
+    """A file in a tar file, and the bytes of an image or a class; others are not read."""
+
+    entry: Entry
+    data: bytes = b""
 
     @property
     def key(self) -> str:
         """What it has in common with the other members of its sample."""
-        return self.name.removesuffix(f".{self.extension}") if self.extension else self.name
+        path = self.entry.path
+        return path.removesuffix(f".{self.extension}") if self.extension else path
 
     @property
     def extension(self) -> str:
         """What stands after the key and a dot; empty for a hidden file."""
-        start, _, extension = self.name.rpartition("/")[2].partition(".")
+        start, _, extension = self.entry.path.rpartition("/")[2].partition(".")
         return extension if start else ""
 
     @property
@@ -54,27 +196,99 @@ class Member(NamedTuple):
         """Whether it may hold a class."""
         return self.extension.lower() in LABELS
 
+    def unusable(self, reason: str) -> "Member":
+        """The same without its bytes and class, and with the reason against it."""
+        return Member(self.entry._replace(class_name="", reason=reason))
 
-def read_members(stream: Stream) -> Iterator[Member]:
-    """All members of a tar file in order, but for folders and what file managers leave behind.
 
-    Yields
-    ------
-    Member
-        The last one stands for the tar file itself if it is damaged or cut off.
+def read_samples(stream: Stream) -> Iterator[Member]:
+    """All images of a tar file with their classes, and all that cannot be used, in order.
+
+    Of a damaged tar file those before the damage; the last one stands for the tar file itself.
     """
+    names: set[str] = set()
+    for _, members in groupby(_read_members(stream), key=lambda member: member.key):
+        for sample in _samples_of(members):
+            if sample.entry.class_name and sample.entry.path in names:
+                reason = "there are two members of this name in the shard, this is the second"
+                sample = sample.unusable(reason)
+            yield sample
+            names.add(sample.entry.path)
+
+
+def class_of(labels: dict[str, bytes]) -> str:
+    """The class that the members of a sample name, by extension; `UnusableImageError` if none."""
+    text = next((labels[each] for each in TEXTS if each in labels), None)
     try:
-        tar = tarfile.TarFile(fileobj=stream)  # type: ignore[arg-type]
+        if text is not None:
+            return checked_class(text.decode("utf-8-sig").strip())
+        found = _from_json(labels[JSON]) if JSON in labels else None
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        kind = "text" if text is not None else "JSON"
+        raise UnusableImageError(f"no class: what stands beside it is not {kind}") from error
+    if found is None:
+        raise UnusableImageError(NO_LABEL)
+    return checked_class(found)
+
+
+def _from_json(data: bytes) -> str | None:
+    found = json.loads(data)
+    items = found if isinstance(found, dict) else {}
+    label = next((items[each] for each in JSON_ITEMS if each in items), None)
+    if isinstance(label, int) and not isinstance(label, bool):
+        return str(label)
+    return label.strip() if isinstance(label, str) else None
+
+
+def _samples_of(members: Iterator[Member]) -> Iterator[Member]:
+    """The images with classes among members with one key, and what cannot be used of them."""
+    images: list[Member] = []
+    labels: list[Member] = []
+    others: list[Member] = []
+    for member in members:
+        if member.entry.reason:
+            yield member
+        elif has_image_name(member.entry.path):
+            images.append(member)
+            if len(images) > 1:  # none of them is going to be used: keep no bytes
+                images[-2:] = [each._replace(data=b"") for each in images[-2:]]
+        else:
+            (labels if member.is_label else others).append(member)
+    if len(images) == 1:
+        yield _labelled(images[0], labels)
+    elif images:
+        names = ", ".join(PurePosixPath(each.entry.path).name for each in images[:3])
+        reason = f"{len(images)} images have its key ({names}): which is meant?"
+        yield from (each.unusable(reason) for each in images)
+    else:
+        yield from (each.unusable(NO_IMAGE) for each in labels)
+        yield from (each.unusable("neither an image nor a class") for each in others)
+
+
+def _labelled(image: Member, labels: list[Member]) -> Member:
+    try:
+        class_name = class_of({each.extension.lower(): each.data for each in labels})
+    except UnusableImageError as error:
+        return image.unusable(str(error))
+    return image._replace(entry=image.entry._replace(class_name=class_name))
+
+
+def _read_members(stream: Stream) -> Iterator[Member]:
+    """All members of a tar file in order, except folders and what file managers leave behind."""
+    file: BinaryIO = io.BufferedReader(stream, BLOCK_BYTES)
+    try:
+        tar = tarfile.TarFile(fileobj=file)
         while (found := tar.next()) is not None:
             tar.members.clear()  # type: ignore[attr-defined]  # else it keeps them all
             if not _is_passed_over(found):
-                yield _read(stream, found)
-        if stream.last != END_OF_TAR:
+                yield _read(file, found)
+        file.seek(tar.offset)
+        if file.read(tarfile.BLOCKSIZE) != END_OF_TAR:
             raise tarfile.ReadError("no end of the tar file where one should be")
     except HeadbenchError:
         raise
     except Exception as error:  # a damaged header makes tarfile stumble over anything
-        yield Member("", reason=_describe(error, stream.tell()))
+        yield Member(Entry("", reason=_describe(error, file.tell())))
 
 
 def _is_passed_over(found: tarfile.TarInfo) -> bool:
@@ -83,20 +297,21 @@ def _is_passed_over(found: tarfile.TarInfo) -> bool:
     return is_hidden or (found.isdir() and not has_image_name(found.name))
 
 
-def _read(stream: Stream, found: tarfile.TarInfo) -> Member:
-    name = str(PurePosixPath(found.name))
-    member = Member(name, found.offset_data, found.size, reason=_against(found))
-    if member.reason:
-        return member._replace(name=printable(name.replace("\0", "?"))[:LONGEST_PATH])
+def _read(file: BinaryIO, found: tarfile.TarInfo) -> Member:
+    path = str(PurePosixPath(found.name))
+    entry = Entry(path, offset=found.offset_data, n_bytes=found.size, reason=_against(found))
+    if entry.reason:
+        return Member(entry._replace(path=printable(path.replace("\0", "?"))[:LONGEST_PATH]))
+    member = Member(entry)
     if member.is_label and found.size > MOST_LABEL_BYTES:
-        return member._replace(reason=f"a class of more than {MOST_LABEL_BYTES} bytes")
-    if not (member.is_label or has_image_name(name)):
+        return member.unusable(f"a class of more than {MOST_LABEL_BYTES} bytes")
+    if not (member.is_label or has_image_name(path)):
         return member
-    stream.seek(found.offset_data)
-    data = stream.read(found.size) if found.size else b""
+    file.seek(found.offset_data)
+    data = file.read(found.size)
     if len(data) < found.size:
-        raise tarfile.ReadError(f"it ends inside {printable(name)}")
-    return member._replace(data=data)
+        raise tarfile.ReadError(f"it ends inside {printable(path)}")
+    return Member(entry, data)
 
 
 def _describe(error: Exception, position: int) -> str:

@@ -1,50 +1,311 @@
-"""Single files behind URLs, by fsspec: whatever a list of images may name."""
+"""Files behind URLs, by fsspec: opened, read with several tries, and told apart by version.
 
+The libraries behind fsspec find credentials, as for every program. headbench neither asks for them
+nor keeps them.
+"""
+
+import hashlib
+import random
+import re
 import threading
-from pathlib import Path
+import time
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from functools import partial
+from typing import Any, TypeVar
 
-from extract.errors import DataError
-from extract.sources.patience import patiently, words
-from extract.sources.remote import EXTRA, open_url, read_remote
-from extract.sources.stamps import Stamp, asked_stamp
+from extract.errors import DataError, UnusableImageError
+from extract.stream import N_READERS
 
-# One file system for all threads.
-_OPENING = threading.Lock()
+Result = TypeVar("Result")
+Stamp = tuple[int, int, int, int]
+
+EXTRA = "make install EXTRAS=remote (pip install fsspec s3fs; gcsfs, adlfs ... for other stores)"
+# Before a path of this machine.
+FILE = "file://"
+# fsspec's: s3://bucket/photos, zip://photos::s3://bucket/all.zip, zip::all.zip
+ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(://|::)")
+# What follows a URL in a sentence.
+END = r"(?=['\")>\],.;:]*(?:\s|$))"
+SECRETS = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        r"(https?://)[^/\s]*(?=@)",  # what stands alone before a host may be a token
+        r"(://)(?!arn:)[^/\s:]*:(?!:|\d+(?:[/?#]|$))\S*(?=@)",  # user:password@, not host:port
+        rf"(https?://[^\s?]*\?)(?!\.{{3}})\S+?{END}",
+        rf"(\?)\S*(?:key|token|secret|sig|pass|credential)[^\s=]*=\S*?{END}",
+    )
+)
+
+N_TRIES = 4
+# Before the second try, and twice as long before each further one; half as much to half as much
+# again, so that many that failed together do not come back together.
+PAUSE_SECONDS = 0.5
+# Libraries repeat calls too, and may take long over it: no other try after so many seconds.
+PATIENCE_SECONDS = 60.0
+# A read that takes longer is given up, and tried again: some connections hang without an end.
+READ_SECONDS = 120.0
+# After so many files in a row without an answer, no other is tried.
+MOST_UNANSWERED = 32
+# What a second try does not change.
+LASTING = (
+    FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, NotImplementedError,
+    ValueError, TypeError, LookupError, EOFError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+# Of the statuses that blame the request (4xx), those that ask for patience: timeout, too early, too
+# many requests.
+PASSING_STATUSES = (408, 425, 429)
+
+TIMES = (
+    "LastModified", "Last-Modified", "mtime", "last_modified", "modified", "updated", "created",
+)  # fmt: skip
+TAGS = ("ETag", "etag", "md5Hash", "CRC")
+UNKNOWN: Stamp = (-1, -1, -1, -1)
+# One file system for all threads, and one position in an archive.
+_OPENING, _ARCHIVES = threading.Lock(), threading.Lock()
+
+
+class UnansweredError(UnusableImageError):
+    """An image that may be read another time: the store gave no answer, or not in time."""
+
+
+def is_url(name: str) -> bool:
+    """Whether a name is a URL."""
+    return "://" in name
+
+
+def is_address(data: str) -> bool:
+    """Whether this is a URL or a chain of them, and no folder of this machine."""
+    return ADDRESS.match(data) is not None
+
+
+def without_secrets(text: str) -> str:
+    """The same without the passwords, tokens and queries of its URLs."""
+    for pattern in SECRETS:
+        text = pattern.sub(r"\1...", text)
+    return text
+
+
+def refuse_secrets(url: str) -> None:
+    """`DataError` for a URL that would carry a secret into the feature file."""
+    whole = re.sub(r"\s", "%20", url)  # in a sentence a space ends it, not here
+    if any(pattern.search(whole) for pattern in SECRETS):
+        raise DataError(
+            f"{without_secrets(whole)}: expected an address without password, token and query, "
+            "which would stand in the feature file. Let the library behind it find credentials: in "
+            "its environment variables, its own files, or fsspec's (FSSPEC_..., ~/.config/fsspec)."
+        )
+
+
+def open_url(url: str) -> tuple[Any, str]:
+    """The file system behind a URL, and the path in it; `DataError` if it cannot be opened."""
+    try:
+        import fsspec
+
+        with _OPENING:
+            options = _options(url, fsspec.config.conf)
+            return fsspec.core.url_to_fs(url, **options)  # type: ignore[no-any-return]
+    except Exception as error:  # each store has errors of its own
+        raise _not_opened(url, error) from error
 
 
 def require_reader(url: str) -> None:
-    """Refuse, as `DataError`, a URL that nothing here reads; asks nobody far away."""
+    """`DataError` for a URL that no installed library reads; no store is asked."""
     try:
         import fsspec
 
         for link in url.split("::"):
             fsspec.get_filesystem_class(link.partition("://")[0])
     except (ImportError, ValueError) as error:
-        raise DataError(
-            f"{url}: cannot be opened ({words(error)}). To read it, {EXTRA}."
-        ) from error
+        raise _not_opened(url, error) from error
+
+
+def is_archive(filesystem: Any) -> bool:
+    """Whether the files lie in one other file: listed at once, and read one at a time."""
+    from fsspec.archive import AbstractArchiveFileSystem
+
+    return isinstance(filesystem, AbstractArchiveFileSystem)
+
+
+def read_remote(
+    filesystem: Any, path: str, start: int | None = None, end: int | None = None
+) -> bytes:
+    """All bytes of a file of fsspec's, or those from `start` to `end`.
+
+    Raises
+    ------
+    UnusableImageError
+        If it cannot be read; `UnansweredError` if another time it may be.
+    """
+    try:
+        return bytes(patiently(partial(_read_once, filesystem, path, start, end)))
+    except FileNotFoundError as error:
+        raise UnusableImageError("no such file") from error
+    except PermissionError as error:
+        raise UnusableImageError("no permission to read it") from error
+    except Exception as error:  # each store has errors of its own
+        kind = UnusableImageError if is_lasting(error) else UnansweredError
+        raise kind(f"cannot be read: {words(error)}") from error
 
 
 def read_url(url: str) -> bytes:
     """All bytes behind a URL; raises what `open_url` and `read_remote` do."""
-    with _OPENING:
-        filesystem, path = open_url(url)
-    return read_remote(filesystem, path)
+    return read_remote(*open_url(url))
 
 
-def url_stamp(url: str) -> Stamp:
-    """What tells versions of a file apart, as far as it can be had by asking once."""
-    with _OPENING:
-        filesystem, path = open_url(url)
-    return asked_stamp(filesystem, path)
-
-
-def fetch(url: str, target: Path) -> None:
-    """Copy a file from behind a URL; `DataError` if it cannot be had."""
+def fetch(url: str) -> bytes:
+    """All bytes behind a URL, however long that takes; `DataError` if it cannot be read."""
     filesystem, path = open_url(url)
     try:
-        patiently(lambda: filesystem.get_file(path, str(target)))
+        return bytes(patiently(lambda: filesystem.cat_file(path)))
     except FileNotFoundError as error:
         raise DataError(f"{url}: no such file.") from error
     except Exception as error:  # each store has errors of its own
         raise DataError(f"{url}: cannot be read ({words(error)}).") from error
+
+
+@dataclass
+class Answers:
+    """Counts the files in a row that a store did not answer for."""
+
+    n_unanswered: int = 0
+
+    def read(self, read: Callable[[str], bytes], path: str, name: str) -> bytes:
+        """Read an image of the source called `name`; `DataError` if its store stopped answering."""
+        try:
+            data = read(path)
+        except UnansweredError as error:
+            self.n_unanswered += 1
+            if self.n_unanswered >= MOST_UNANSWERED:
+                raise DataError(
+                    f"{name}: no answer for {MOST_UNANSWERED} files in a row, the last {path} "
+                    f"({error}). Run again when the store answers."
+                ) from error
+            raise
+        self.n_unanswered = 0
+        return data
+
+
+def url_stamp(url: str) -> Stamp:
+    """The `stamp` of the file behind a URL, asked for once; `UNKNOWN` if there is no answer."""
+    filesystem, path = open_url(url)
+    try:
+        return stamp(filesystem.info(path))
+    except Exception:  # each store has errors of its own; whoever reads the file finds out why
+        return UNKNOWN
+
+
+def stamp(details: Mapping[str, Any]) -> Stamp:
+    """What tells a version of a file from others, by what its store says of it.
+
+    With an ETag or a checksum two versions differ however quickly they follow each other: the times
+    of the stamp are 0. Where nothing tells versions apart, it is `UNKNOWN`.
+    """
+    size, modified = int(details.get("size") or 0), _first(details, TIMES)
+    if (tag := _first(details, TAGS)) is not None:
+        digest = hashlib.sha256(f"{tag} {modified}".encode()).digest()
+        return (size, 0, 0, int.from_bytes(digest[:8]) >> 1)
+    nanoseconds = _nanoseconds(modified)
+    return UNKNOWN if nanoseconds is None else (size, nanoseconds, 0, 0)
+
+
+def patiently(call: Callable[[], Result]) -> Result:
+    """Call something that may fail for a while; its last error if it does not get better."""
+    impatient_at = time.monotonic() + PATIENCE_SECONDS
+    for number in range(N_TRIES - 1):
+        try:
+            return call()
+        except Exception as error:  # each store has errors of its own
+            if is_lasting(error) or time.monotonic() > impatient_at:
+                raise
+        pause(PAUSE_SECONDS * 2**number)
+    return call()
+
+
+def pause(seconds: float) -> None:
+    """Wait about so long."""
+    time.sleep(seconds * random.uniform(0.5, 1.5))  # noqa: S311, no secret
+
+
+def is_lasting(error: BaseException) -> bool:
+    """Whether a call that failed so will fail again: what is not there or not allowed stays so."""
+    if isinstance(error, TimeoutError):
+        return False
+    status = _http_status(error)
+    is_refused = 400 <= status < 500 and status not in PASSING_STATUSES
+    return is_refused or isinstance(error, LASTING)
+
+
+def words(error: BaseException) -> str:
+    """What an error says, in one line and without secrets."""
+    said = without_secrets(str(error).split("\n", maxsplit=1)[0])
+    return said or ("no answer" if isinstance(error, TimeoutError) else type(error).__name__)
+
+
+def _not_opened(url: str, error: Exception) -> DataError:
+    reason, way_out = words(error), ""
+    if isinstance(error, FileNotFoundError):  # of a web server, the cause says more
+        cause = error.__cause__
+        reason = words(cause) if cause else f"no such file: {error.filename or reason}"
+    elif isinstance(error, IsADirectoryError):
+        way_out = " An archive stands after '::', as in zip://photos::all.zip."
+    elif isinstance(error, ImportError | ValueError):
+        way_out = f" To read it, {EXTRA}."
+    return DataError(f"{url}: cannot be opened ({reason}).{way_out}")
+
+
+def _options(url: str, configured: dict[str, Any]) -> dict[str, Any]:
+    """What s3fs lacks for many small files.
+
+    By itself it asks for the size of each before it reads it, over ten connections.
+    """
+    if not url.startswith("s3://"):
+        return {}
+    connections = {"max_pool_connections": N_READERS}
+    configured = configured.get("s3", {}).get("config_kwargs", {})
+    return {"max_concurrency": 1, "config_kwargs": connections | configured}
+
+
+def _read_once(filesystem: Any, path: str, start: int | None, end: int | None) -> bytes:
+    if is_archive(filesystem):
+        with _ARCHIVES:
+            return filesystem.cat_file(path, start=start, end=end)  # type: ignore[no-any-return]
+    if not filesystem.async_impl:
+        return filesystem.cat_file(path, start=start, end=end)  # type: ignore[no-any-return]
+    from fsspec.asyn import sync
+
+    # fsspec's own cat_file has no limit of time.
+    return sync(  # type: ignore[no-any-return]
+        filesystem.loop, filesystem._cat_file, path, start=start, end=end, timeout=READ_SECONDS
+    )
+
+
+def _http_status(error: BaseException) -> int:
+    """The status of the answer that an error is about, of any library; 0 without an answer."""
+    for each in (error, error.__cause__):
+        response = getattr(each, "response", None)
+        if isinstance(response, Mapping):  # botocore's
+            return int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+        for name in ("status", "status_code", "code"):
+            if isinstance(status := getattr(each, name, None), int):
+                return status
+    return 0
+
+
+def _first(details: Mapping[str, Any], keys: Iterable[str]) -> Any:
+    return next((details[key] for key in keys if details.get(key)), None)
+
+
+def _nanoseconds(modified: Any) -> int | None:
+    for read in (datetime.fromisoformat, parsedate_to_datetime):  # the second is of HTTP
+        if isinstance(modified, str):
+            with suppress(ValueError):
+                modified = read(modified)
+    if isinstance(modified, datetime):
+        modified = modified.timestamp()
+    return int(modified * 1e9) if isinstance(modified, int | float) else None

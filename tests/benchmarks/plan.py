@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.writer import Location
-from extract.dataset import list_images
 from extract.plan import Known, make_plan
 from extract.settings import ExtractSettings
-from extract.sources.folder import Folder
-from extract.sources.layouts import label_paths
+from extract.sources.folder import Folder, label_paths
+from extract.sources.open import list_images
 from extract.sources.source import Listing
 from tests.benchmarks.synthetic_features import IDENTITY
 

@@ -19,7 +19,7 @@ from extract import backbones, shards
 from extract.errors import DataError
 from extract.machines import Machines
 from extract.settings import ExtractSettings
-from extract.sources.place import Place
+from extract.sources.tar import Place, Stream
 from extract.stage import describe_plan, extract_features
 from tests.conftest import ROOT
 from tests.extract.sources.tars import write_shards, write_tar
@@ -68,19 +68,19 @@ class Extraction:
 @pytest.fixture
 def extract(photos: Path, settings: ExtractSettings, monkeypatch: pytest.MonkeyPatch) -> Extraction:
     extraction = Extraction(write_shards(photos, photos.parent / "shards", N_SHARDS), settings)
-    embed, open_place = backbones.embed_mean_color, Place.open
+    embed, open_stream = backbones.embed_mean_color, shards.Stream
 
     def counting(batches) -> Iterator:
         for batch in batches:
             extraction.n_embedded += len(batch.rows)
             yield from embed([batch])
 
-    def noting(place: Place) -> object:
+    def noting(place: Place, n_bytes: int) -> Stream:
         extraction.read.append(Path(place.url).name)
-        return open_place(place)
+        return open_stream(place, n_bytes)
 
     monkeypatch.setattr(backbones, "embed_mean_color", counting)
-    monkeypatch.setattr(Place, "open", noting)
+    monkeypatch.setattr(shards, "Stream", noting)
     monkeypatch.setattr(shards, "TICK_NS", 0)
     return extraction
 
@@ -357,17 +357,16 @@ EXTRACT = """
 import os, sys, time
 from cache import cli
 from extract import __main__ as command, backbones, shards, stage
-from extract.sources.place import Place
 log = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-embed, open_place = backbones.embed_mean_color, Place.open
-def noting(place):
+embed, open_stream = backbones.embed_mean_color, shards.Stream
+def noting(place, n_bytes):
     os.write(log, place.url[-7:].encode() + b"\\n")
-    return open_place(place)
+    return open_stream(place, n_bytes)
 def slow(batches):
     for batch in batches:
         time.sleep(0.02)
         yield from embed([batch])
-Place.open, backbones.embed_mean_color = noting, slow
+shards.Stream, backbones.embed_mean_color = noting, slow
 shards.TICK_NS, stage.PART_IMAGES = 0, 8
 sys.exit(cli.run(command.main, sys.argv[2:]))
 """

@@ -14,9 +14,9 @@ from classify.doctor.data.scan import Scan, scan
 from classify.doctor.data.splits import partition
 from classify.doctor.finding import Examination, Finding, Severity
 from classify.doctor.script import ScriptSettings
-from extract.dataset import find_images
 from extract.errors import DataError
 from extract.sources.folder import Folder
+from extract.sources.open import find_images
 from extract.sources.source import Dataset
 
 

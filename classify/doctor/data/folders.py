@@ -6,7 +6,7 @@ from pathlib import Path
 from classify.doctor.finding import Finding, Severity
 from classify.doctor.script import DATASET, FIT, GENERATOR
 from classify.wording import some
-from extract.sources.layouts import SPLIT_FOLDERS
+from extract.sources.folder import SPLIT_FOLDERS
 from extract.sources.source import Dataset, LabelledImage
 
 # What Keras 3 takes for images, by the ends of their names; a script of its own may take any.

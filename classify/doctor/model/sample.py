@@ -6,10 +6,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from extract.dataset import find_images
 from extract.errors import DataError, UnusableImageError
 from extract.read import ImageFile
 from extract.sources.folder import Folder, image_path
+from extract.sources.open import find_images
 from extract.sources.source import LabelledImage
 from extract.stopwatch import Stopwatch
 from extract.stream import decoded_images

@@ -11,9 +11,9 @@ from classify.origin.model import digest
 from classify.origin.settings import OriginSettings
 from classify.run import Run
 from extract.backbones import create_backbone
-from extract.dataset import find_images
 from extract.embedder import relative_difference
 from extract.keras_backbone import KerasBackbone
+from extract.sources.open import find_images
 from tests.conftest import write_class_folders
 
 RIGHT, BY_BATCH = Variant("caffe", MOVING), Variant("caffe", BATCH)

@@ -7,9 +7,9 @@ from cache.reader import FeatureFile
 from classify.origin.images import Images, split_images
 from classify.origin.settings import OriginSettings
 from extract.backbones import create_backbone
-from extract.dataset import find_images
 from extract.errors import DataError
 from extract.settings import ExtractSettings
+from extract.sources.open import find_images
 from extract.stage import extract_features
 from tests.conftest import write_class_folders
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from extract.dataset import find_images
+from extract.sources.open import find_images
 from extract.sources.source import Dataset, LabelledImage
 
 

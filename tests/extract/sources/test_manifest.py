@@ -6,25 +6,28 @@ import pickle
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from subprocess import CompletedProcess
 from typing import Any
 
 import fsspec
 import numpy as np
 import pytest
 
+from cache import cli
 from cache.format import SPLITS, Identity, Table, group_number
 from cache.reader import FeatureFile
 from classify.labelled_files import images_of
 from classify.report.photographs import Thumbnails
+from extract.__main__ import main
 from extract.errors import DataError, UnusableImageError
 from extract.plan import plan_table
 from extract.settings import ExtractSettings
 from extract.sources.folder import Folder
 from extract.sources.manifest import Manifest
-from extract.sources.remote import UnansweredError
+from extract.sources.urls import UnansweredError
 from extract.stage import extract_features
+from tests.conftest import write_class_folders
 from tests.extract.sources.manifests import listed, write_csv, write_parquet
+from tests.extract.sources.web_server import Files, web_server
 
 
 @pytest.fixture
@@ -239,7 +242,7 @@ def test_a_store_that_does_not_answer_any_more_is_given_up(
     def unanswered(url: str) -> bytes:
         raise UnansweredError(f"no answer from {url}")
 
-    monkeypatch.setattr("extract.sources.remote.MOST_UNANSWERED", 3)
+    monkeypatch.setattr("extract.sources.urls.MOST_UNANSWERED", 3)
     monkeypatch.setattr("extract.sources.manifest.read_url", unanswered)
     source = Manifest("list.csv")
     files = [source.file(f"s3://bucket/{number}.png") for number in range(3)]
@@ -248,6 +251,48 @@ def test_a_store_that_does_not_answer_any_more_is_given_up(
             file.read(file.path)
     with pytest.raises(DataError, match=r"list\.csv: no answer for 3 files in a row"):
         files[2].read(files[2].path)
+
+
+class Silent(Files):
+    """Says nothing of versions."""
+
+    def send_header(self, name: str, value: str) -> None:
+        if name != "Last-Modified":
+            super().send_header(name, value)
+
+
+@pytest.fixture
+def web_photos(tmp_path: Path) -> Path:
+    """A few pictures beside a list of them."""
+    root = write_class_folders(tmp_path / "photos", n_per_class=4)
+    (root / "red").rename(root / "red one")
+    lines = [f"{path},{label}" for path, label in rows_of(root)]
+    write_csv(root / "list.csv", "path,label", *lines)
+    return root
+
+
+def test_a_run_with_nothing_to_do_reads_no_file_of_a_web_server(
+    web_photos: Path, settings: ExtractSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("extract.hashes.TICK_NS", -(10**12))  # so new, they might change else
+    out = web_photos.parent / "far.h5"
+    with web_server(web_photos) as url:
+        extract(f"{url}/list.csv", settings, out)
+        assert len(Files.read) == 1 + 12  # the list, and each picture once
+        extract(f"{url}/list.csv", settings, out)
+        assert Files.read[13:] == ["/list.csv"]
+        os.utime(web_photos / "red one/001.png", (1, 1))
+        extract(f"{url}/list.csv", settings, out)
+        assert Files.read[14:] == ["/list.csv", "/red%20one/001.png"]
+
+
+def test_a_web_server_that_knows_nothing_of_versions_is_read_again(
+    web_photos: Path, settings: ExtractSettings
+) -> None:
+    with web_server(web_photos, Silent) as url:
+        for _ in range(2):
+            extract(f"{url}/list.csv", settings, web_photos.parent / "far.h5")
+    assert len(Files.read) == 2 * (1 + 12)
 
 
 def random_lines(rng: random.Random) -> list[str]:
@@ -292,19 +337,20 @@ def test_groups_never_straddle_splits(tmp_path: Path) -> None:
 
 
 def test_the_command_runs_on_a_list_and_names_the_line_of_a_mistake(
-    photos: Path, command: Callable[..., CompletedProcess[str]], tmp_path: Path
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     lines = [f"{path},{label},x" for path, label in rows_of(photos)]
     path = write_csv(photos / "list.csv", "path,label,note", *lines)
-    options = ("--out", tmp_path / "features.h5", "--backbone", "mean-color", "--size", 16)
-    done = command("extract", path, *options)
-    assert done.returncode == 0, done.stderr
-    assert f"note: {path}: columns not used: note" in done.stdout
-    assert "90 images" in done.stdout
+    out = str(tmp_path / "features.h5")
+    arguments = [str(path), "--out", out, "--backbone", "mean-color", "--size", "16"]
+    assert cli.run(main, arguments) == 0
+    said = capsys.readouterr().out
+    assert f"note: {path}: columns not used: note" in said
+    assert "90 images" in said
     write_csv(path, "path,label,note", *lines, "x.png,,x")
-    done = command("extract", path, *options)
-    assert done.returncode == 2
-    assert done.stderr.splitlines()[-1] == f"error: {path}, line 92: label is empty."
+    assert cli.run(main, arguments) == cli.BAD_INPUT
+    said = capsys.readouterr().err
+    assert said.splitlines()[-1] == f"error: {path}, line 92: label is empty."
 
 
 def test_content_and_not_the_name_says_what_is_an_image(tmp_path: Path) -> None:

@@ -1,7 +1,13 @@
 import pickle
+import tarfile
+import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
 
@@ -13,10 +19,13 @@ from extract.__main__ import main
 from extract.errors import DataError
 from extract.machines import Machines
 from extract.settings import ExtractSettings
-from extract.sources import patience, remote
+from extract.sources import remote, tar, urls
 from extract.sources.remote import RemoteFolder
 from extract.stage import describe_plan, extract_features
+from extract.stream import N_READERS
 from tests.conftest import write_class_folders, write_image
+from tests.extract.sources.tars import write_shards
+from tests.extract.sources.web_server import web_server
 from tests.object_store import BUCKET, CUT_OFF, HANG, ObjectStore
 
 HERE = Machines()
@@ -42,7 +51,7 @@ def whole_store() -> Iterator[ObjectStore]:
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Pauses between tries, which are not made."""
     made: list[float] = []
-    monkeypatch.setattr(patience, "pause", made.append)
+    monkeypatch.setattr(urls, "pause", made.append)
     return made
 
 
@@ -100,7 +109,7 @@ def in_store(
     return extraction
 
 
-def same_as_local(photos: Path, far: Extraction, out: Path) -> None:
+def same_as_local(photos: Path, far: Any, out: Path) -> None:
     """Everything but the name of the folder is that of a local extraction, bit for bit."""
     extract_features(photos, out, far.settings, lambda _: None)
     with FeatureFile(out) as ours, FeatureFile(far.out) as theirs:
@@ -179,9 +188,9 @@ def test_many_are_read_at_a_time(in_store: Extraction) -> None:
 
 def test_what_a_user_configured_for_the_library_holds() -> None:
     configured = {"s3": {"config_kwargs": {"max_pool_connections": 3, "region_name": "here"}}}
-    options = remote._options(f"s3://{BUCKET}", configured)
+    options = urls._options(f"s3://{BUCKET}", configured)
     assert options["config_kwargs"] == configured["s3"]["config_kwargs"]
-    assert remote._options("gs://bucket", configured) == {}
+    assert urls._options("gs://bucket", configured) == {}
 
 
 def test_what_fails_for_a_while_is_tried_again(in_store: Extraction, pauses: list[float]) -> None:
@@ -194,19 +203,20 @@ def test_what_fails_for_a_while_is_tried_again(in_store: Extraction, pauses: lis
         "red/001.png": 4,
         "blue/002.png": 2,
     }
-    assert pauses[:1] == [patience.PAUSE_SECONDS]
+    assert pauses[:1] == [urls.PAUSE_SECONDS]
 
 
 def test_a_connection_that_hangs_is_given_up(
     store: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remote, "READ_SECONDS", 0.5)
+    monkeypatch.setattr(urls, "READ_SECONDS", 0.5)
     store.put("hanging/a.png", b"content")
     file = RemoteFolder(f"s3://{BUCKET}/hanging").file("a.png")
     store.layer.troubles["hanging/a.png"] = [HANG]
     assert file.read(file.path) == b"content"
-    store.layer.troubles["hanging/a.png"] = [HANG] * patience.N_TRIES
-    with pytest.raises(remote.UnansweredError, match=r"^cannot be read: no answer$"):
+    monkeypatch.setattr(urls, "READ_SECONDS", 0.1)
+    store.layer.troubles["hanging/a.png"] = [HANG] * urls.N_TRIES
+    with pytest.raises(urls.UnansweredError, match=r"^cannot be read: no answer$"):
         file.read(file.path)
 
 
@@ -215,7 +225,7 @@ def test_what_goes_on_failing_is_listed_and_tried_again_by_the_next_run(
 ) -> None:
     store, prefix = in_store.store, in_store.prefix
     store.layer.troubles = {
-        f"{prefix}/red/001.png": [500] * patience.N_TRIES,
+        f"{prefix}/red/001.png": [500] * urls.N_TRIES,
         f"{prefix}/red/002.png": [403],
     }
     _, n_embedded = in_store()
@@ -237,12 +247,12 @@ def test_what_is_gone_when_it_is_read_is_listed(in_store: Extraction) -> None:
 def test_a_store_that_answers_no_more_ends_the_run_and_nothing_is_read_twice(
     in_store: Extraction, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remote, "MOST_UNANSWERED", 5)
+    monkeypatch.setattr(urls, "MOST_UNANSWERED", 5)
     monkeypatch.setattr(stage, "PART_IMAGES", 8)
     monkeypatch.setattr(stream, "N_AHEAD", 4)
     layer = in_store.store.layer
     for path in [f"{in_store.prefix}/red/{number:03}.png" for number in range(N_PER_CLASS)]:
-        layer.troubles[path] = [500] * patience.N_TRIES
+        layer.troubles[path] = [500] * urls.N_TRIES
     with pytest.raises(DataError, match=r"no answer for 5 files in a row.*red/0"):
         in_store()
     layer.troubles.clear()
@@ -306,11 +316,11 @@ def test_folders_of_more_than_a_page_are_listed_whole(store: ObjectStore) -> Non
         ("s3://", "expected a bucket and a folder in it, found neither"),
         (f"s3://{BUCKET}/empty-part", "names with an empty part cannot be read"),
         ("nobody://knows/this", "cannot be opened"),
-        ("zip://all.zip", "expected an archive after '::'"),
+        ("zip://all.zip", "An archive stands after '::'"),
         ("zip://::/nowhere/all.zip", "cannot be opened (no such file: /nowhere/all.zip)."),
         ("zip://::memory://all.zip", "cannot be opened (no such file: /all.zip)."),
         ("zip://::http://127.0.0.1:1/all.zip", "cannot be opened (Cannot connect to host"),
-        ("http://127.0.0.1:1/photos", "name the files in a manifest"),
+        ("http://127.0.0.1:1/photos", "Write a list of their URLs"),
         ("https://me:hidden@example.org/photos", "https://...@example.org/photos: expected an"),
         ("https://example.org/photos?X-Amz-Signature=hidden", "photos?...: expected an address"),
     ],
@@ -353,7 +363,7 @@ def test_a_report_without_the_store_says_which_pictures_are_missing(
     in_store: Extraction, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     in_store()
-    monkeypatch.setattr(remote, "MOST_UNANSWERED", 5)
+    monkeypatch.setattr(urls, "MOST_UNANSWERED", 5)
     monkeypatch.setattr(remote, "read_remote", _unanswered)
     with FeatureFile(in_store.out) as features:
         pictures = Thumbnails(features, RemoteFolder(in_store.url))
@@ -364,4 +374,89 @@ def test_a_report_without_the_store_says_which_pictures_are_missing(
 
 
 def _unanswered(*_: object) -> bytes:
-    raise remote.UnansweredError("cannot be read: no answer")
+    raise urls.UnansweredError("cannot be read: no answer")
+
+
+def test_a_shard_in_a_bucket_goes_on_where_its_connection_broke(
+    store: ObjectStore, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tar, "BLOCK_BYTES", 1 << 14)
+    store.put_folder(write_shards(photos, tmp_path / "shards", 1), "shards/")
+    store.layer.troubles["shards/000.tar"] = [0, CUT_OFF, 500]
+    far, near = tmp_path / "far.h5", tmp_path / "near.h5"
+    settings = ExtractSettings(backbone="mean-color", size_px=16, batch_size=8)
+    extract_features(f"s3://{BUCKET}/shards/000.tar", far, settings, lambda _: None)
+    extract_features(tmp_path / "shards/000.tar", near, settings, lambda _: None)
+    assert store.layer.gets["shards/000.tar"] > 5
+    with FeatureFile(near) as ours, FeatureFile(far) as theirs:
+        assert theirs.table.digest() == ours.table.digest()
+
+
+@pytest.fixture
+def archive(photos: Path) -> Path:
+    path = photos.parent / "all.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(photos.rglob("*")):
+            archive.write(file, f"photos/{file.relative_to(photos)}")
+    return path
+
+
+def far_folder(url: str, photos: Path) -> None:
+    settings = ExtractSettings(backbone="mean-color", size_px=16, batch_size=8)
+    far = SimpleNamespace(url=url, out=photos.parent / "far.h5", settings=settings)
+    extract_features(url, far.out, far.settings, lambda _: None)
+    same_as_local(photos, far, photos.parent / "near.h5")
+
+
+def test_an_archive_gives_what_a_folder_gives(photos: Path, archive: Path) -> None:
+    far_folder(f"zip://photos::{archive}", photos)
+
+
+def test_a_folder_in_memory_gives_what_a_folder_gives(photos: Path) -> None:
+    memory = fsspec.filesystem("memory")
+    memory.put(str(photos), "/far", recursive=True)
+    far_folder("memory://far", photos)
+    memory.rm("/far", recursive=True)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_of_two_files_of_one_name_in_an_archive_the_last_counts(
+    photos: Path, archive: Path
+) -> None:
+    with zipfile.ZipFile(archive, "a") as zipped:
+        zipped.write(photos / "red/001.png", "photos/red/000.png")
+    tar_path = archive.with_suffix(".tar")
+    with tarfile.open(tar_path, "w") as packed:
+        packed.add(photos, "photos")
+        packed.add(photos / "red/001.png", "photos/red/000.png")
+    for url in (f"zip://photos::{archive}", f"tar://photos::{tar_path}"):
+        source = RemoteFolder(url)
+        assert len(source.find().found) == N_IMAGES
+        file = source.file("red/000.png")
+        assert file.read(file.path) == (photos / "red/001.png").read_bytes()
+
+
+def test_an_archive_that_a_web_server_does_not_have_is_said(tmp_path: Path) -> None:
+    with (
+        web_server(tmp_path) as url,
+        pytest.raises(DataError, match=r"opened \(404, message='File"),
+    ):
+        RemoteFolder(f"zip://::{url}/all.zip").find()
+
+
+def test_many_threads_read_an_archive_that_none_has_listed(photos: Path, archive: Path) -> None:
+    paths = [path.relative_to(photos).as_posix() for path in sorted(photos.glob("*/[0-9]*"))] * 10
+    source = RemoteFolder(f"zip://photos::{archive}")
+    files = [source.file(path) for path in paths]
+    with ThreadPoolExecutor(N_READERS) as pool:
+        found = list(pool.map(lambda file: file.read(file.path), files))
+    assert found == [(photos / path).read_bytes() for path in paths]
+
+
+def test_members_of_an_archive_are_told_apart_by_content(archive: Path) -> None:
+    source = RemoteFolder(f"zip://photos::{archive}")
+    source.find()
+    first = source.stamps(["red/000.png", "red/001.png", "red/nothing.png"])
+    assert (first[:2, 0] > 0).all()
+    assert first[0, 3] != first[1, 3]
+    assert first[2].tolist() == [-1] * 4

@@ -3,12 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from extract.errors import DataError, UnusableImageError
+from extract.errors import DataError
 from extract.sources.folder import Folder
-from extract.sources.opening import open_source
-from extract.sources.place import Place, Stream
+from extract.sources.open import open_source
 from extract.sources.remote import RemoteFolder
-from extract.sources.shards import Shards, splits_of
+from extract.sources.shards import Shards, expand_braces, splits_of
 from extract.stage import extract_features
 
 
@@ -95,67 +94,28 @@ def test_what_goes_to_other_processes_is_small() -> None:
     assert pickle.loads(pickle.dumps(source)) == source  # noqa: S301, our own
 
 
-class Breaking(Place):
-    """A file whose first connection breaks after some bytes."""
-
-    n_opened = 0
-    can_seek = True
-
-    def open(self) -> object:
-        type(self).n_opened += 1
-        file = BreakingFile(Path(self.url).read_bytes(), self.can_seek)
-        file.breaks = self.n_opened == 1
-        return file
-
-
-class BreakingFile:
-    def __init__(self, data: bytes, can_seek: bool) -> None:
-        self.data, self.can_seek, self.position, self.n_reads = data, can_seek, 0, 0
-        self.breaks = False
-
-    def seek(self, position: int) -> None:
-        if not self.can_seek:
-            raise ValueError("cannot seek streaming HTTP file")
-        self.position = position
-
-    def read(self, n_bytes: int) -> bytes:
-        self.n_reads += 1
-        if self.breaks and self.n_reads == 4:
-            raise ConnectionError("broken")
-        piece = self.data[self.position : self.position + min(n_bytes, 7)]
-        self.position += len(piece)
-        return piece
-
-    def close(self) -> None:
-        pass
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("a.tar", ["a.tar"]),
+        ("{000..002}.tar", ["000.tar", "001.tar", "002.tar"]),
+        ("{8..11}", ["8", "9", "10", "11"]),
+        ("{08..10}", ["08", "09", "10"]),
+        ("{2..0}", ["2", "1", "0"]),
+        ("{0..0}", ["0"]),
+        ("{a,b}-{1..2}", ["a-1", "a-2", "b-1", "b-2"]),
+        ("{a,b{1,2}}", ["a", "b1", "b2"]),
+        ("{a}.tar", ["{a}.tar"]),
+        ("{a..b}", ["a..b"]),
+        ("", [""]),
+    ],
+)
+def test_names_are_those_that_a_shell_would_give(pattern: str, expected: list[str]) -> None:
+    assert expand_braces(pattern) == expected
 
 
-@pytest.mark.parametrize("can_seek", [True, False])
-def test_a_stream_goes_on_at_the_byte_where_its_connection_broke(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can_seek: bool
-) -> None:
-    monkeypatch.setattr("extract.sources.patience.PAUSE_SECONDS", 0)
-    monkeypatch.setattr(Breaking, "can_seek", can_seek)
-    monkeypatch.setattr(Breaking, "n_opened", 0)
-    data = bytes(range(20))
-    (tmp_path / "file").write_bytes(data)
-    stream = Stream(Breaking(str(tmp_path / "file")), len(data))
-    assert b"".join(iter(lambda: stream.read(7), b"")) == data
-    assert stream.tell() == 20
-    assert Breaking.n_opened == 2
-
-
-def test_a_connection_that_ends_early_is_no_end_of_a_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("extract.sources.patience.PAUSE_SECONDS", 0)
-    (tmp_path / "file").write_bytes(b"0123456789")
-    stream = Stream(Place(str(tmp_path / "file")), 20)
-    assert stream.read(10) == b"0123456789"
-    with pytest.raises(DataError, match=r"read on from byte 10 \(it ended before its 20"):
-        stream.read(10)
-
-
-def test_bytes_of_a_shard_that_is_gone_are_a_reason(tmp_path: Path) -> None:
-    with pytest.raises(UnusableImageError, match="its shard cannot be read: No such file"):
-        Place(str(tmp_path / "gone.tar")).read(0, 1)
+def test_a_slip_of_the_finger_does_not_fill_the_memory() -> None:
+    with pytest.raises(DataError, match="more than 100000 files"):
+        expand_braces("{0..99999999999}.tar")
+    with pytest.raises(DataError, match="more than 100000 files"):
+        expand_braces("{0..999}{0..999}.tar")

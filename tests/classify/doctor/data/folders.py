@@ -9,7 +9,7 @@ from classify.doctor.data.examine import examine_data
 from classify.doctor.data.scan import Scan, scan
 from classify.doctor.finding import Finding
 from classify.doctor.script import ScriptSettings
-from extract.dataset import find_images
+from extract.sources.open import find_images
 
 
 def picture(seed: int, width: int = 48, height: int = 48) -> Image.Image:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from classify.doctor.data.folders import class_parents, subfolders
 from classify.doctor.finding import Severity
-from extract.dataset import find_images
+from extract.sources.open import find_images
 from tests.classify.doctor.data.folders import findings_of, write_pictures
 
 

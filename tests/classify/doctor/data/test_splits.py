@@ -6,8 +6,8 @@ import pytest
 
 from classify.doctor.data.splits import TEST, TRAIN, UNKNOWN, VAL, carved, partition
 from classify.doctor.script import DATASET, FIT, GENERATOR, ScriptSettings
-from extract.dataset import find_images
 from extract.keras_runtime import load_keras
+from extract.sources.open import find_images
 from extract.sources.source import LabelledImage
 from tests.classify.doctor.data.folders import write_pictures
 

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from classify.heads.keras_layers import keras_head
 from classify.heads.logreg import LogReg
 from extract.batch_statistics import batch_norms, batch_statistics
-from extract.dataset import find_images
 from extract.keras_backbone import KerasBackbone
 from extract.keras_runtime import load_keras, load_tensorflow
 from extract.read import ImageFile
 from extract.scalings import SCALINGS
 from extract.sources.folder import image_path
+from extract.sources.open import find_images
 from extract.stream import image_batches
 from tests.classify.doctor.keras22 import save_as_keras_22
 from tests.classify.doctor.zoo.photographs import link

@@ -5,10 +5,9 @@ from pathlib import Path
 import pytest
 
 from cache.format import Rejected
-from extract.dataset import find_images
 from extract.errors import DataError
-from extract.sources.folder import image_files, image_path
-from extract.sources.layouts import IMAGE_EXTENSIONS
+from extract.sources.folder import CLASS_FOLDERS, IMAGE_EXTENSIONS, image_files, image_path
+from extract.sources.open import find_images
 from extract.sources.source import LabelledImage
 from tests.conftest import write_class_folders, write_image
 
@@ -58,6 +57,8 @@ def test_split_folders(tmp_path: Path, val: str) -> None:
 def test_classes_called_train_and_bus_are_classes(tmp_path: Path) -> None:
     touch(tmp_path, "train/1.jpg", "bus/1.jpg")
     assert find_images(tmp_path).classes == ("bus", "train")
+    touch(tmp_path, "train/cat/1.jpg")
+    assert find_images(tmp_path).layout == CLASS_FOLDERS
 
 
 def test_food101(tmp_path: Path) -> None:

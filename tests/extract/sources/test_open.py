@@ -5,7 +5,7 @@ import pytest
 from extract.errors import DataError
 from extract.sources.folder import Folder
 from extract.sources.manifest import Manifest
-from extract.sources.opening import open_source
+from extract.sources.open import open_source
 from extract.sources.remote import RemoteFolder
 
 

@@ -4,18 +4,18 @@ from pathlib import Path
 
 import pytest
 
-from extract.errors import UnusableImageError
-from extract.sources.place import Place, Stream
-from extract.sources.samples import class_of, read_samples
+from extract.errors import DataError, UnusableImageError
+from extract.sources import tar
+from extract.sources.tar import Place, Stream, class_of, read_samples
 from tests.extract.sources.tars import special, write_tar
 
 
 def samples(path: Path) -> list[tuple[str, str, str]]:
     """Name, class and reason of each."""
     stream = Stream(Place(str(path)), path.stat().st_size)
-    found = [(*sample.image[::4], sample.class_name) for sample in read_samples(stream)]
+    found = [entry for entry, _ in read_samples(stream)]
     stream.close()
-    return [(name, class_name, reason) for name, reason, class_name in found]
+    return [(entry.path, entry.class_name, entry.reason) for entry in found]
 
 
 def of(tmp_path: Path, *members: tuple[str, bytes] | tarfile.TarInfo) -> list[tuple[str, str, str]]:
@@ -45,9 +45,9 @@ def test_bytes_of_an_image_lie_where_it_says(tmp_path: Path) -> None:
     members = [("a.png", b"first"), ("a.cls", b"x"), (long, b"second"), (f"{long[:-4]}.cls", b"y")]
     path = write_tar(tmp_path / "some.tar", members)
     stream = Stream(Place(str(path)), -1)
-    images = [sample.image for sample in read_samples(stream)]
+    images = [entry for entry, _ in read_samples(stream)]
     stream.close()
-    found = [(each.name, Place(str(path)).read(each.offset, each.n_bytes)) for each in images]
+    found = [(each.path, Place(str(path)).read(each.offset, each.n_bytes)) for each in images]
     assert found == [("a.png", b"first"), (long, b"second")]
 
 
@@ -171,3 +171,29 @@ def test_a_shard_without_its_end_or_with_damage_inside_is_never_taken_for_whole(
     path.write_bytes(b"\x1f\x8b" + whole)
     [(_, _, reason)] = samples(path)
     assert reason.startswith("not a tar file")
+
+
+def test_a_connection_that_ends_early_is_no_end_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"0123456789")
+    stream = Stream(Place(str(tmp_path / "file")), 20)
+    assert stream.read(10) == b"0123456789"
+    with pytest.raises(DataError, match=r"read on from byte 10 \(it ended before its 20"):
+        stream.read(10)
+
+
+def test_bytes_of_a_shard_that_is_gone_are_a_reason(tmp_path: Path) -> None:
+    with pytest.raises(UnusableImageError, match="its shard cannot be read: No such file"):
+        Place(str(tmp_path / "gone.tar")).read(0, 1)
+
+
+def test_a_server_that_tells_no_length_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Place, "_details", {"size": None})
+    with pytest.raises(DataError, match="expected a server that tells the length"):
+        Stream(Place("https://host/a.tar"), 0)
+
+
+def test_a_server_that_sends_whole_files_only_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("fsspec")
+    monkeypatch.setattr(tar, "read_remote", lambda *_: b"0123456789")
+    with pytest.raises(UnusableImageError, match="expected one that answers range requests"):
+        Place("memory://a.tar").read(2, 3)
