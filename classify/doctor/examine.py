@@ -4,52 +4,35 @@ from collections.abc import Callable, Iterator
 
 from cache.reader import FeatureFile
 from classify.doctor.data.examine import examine_data
-from classify.doctor.features.examine import examine_features
-from classify.doctor.finding import Diagnosis, Examination, Finding, Severity, not_checked
-from classify.doctor.heads.examine import examine_heads
+from classify.doctor.feature_findings import examine_features
+from classify.doctor.finding import Diagnosis, Examination, Finding, not_checked
+from classify.doctor.head_findings import examine_heads
 from classify.doctor.model.examine import examine_model
 from classify.doctor.script import ScriptSettings
 from classify.doctor.targets import Targets
 from classify.run import Run
 
 
-def examine(
-    targets: Targets, script: ScriptSettings, weights: str | None, say: Callable[[str], None]
-) -> Diagnosis:
+def examine(targets: Targets, script: ScriptSettings, say: Callable[[str], None]) -> Diagnosis:
     """Examine data, features, heads and model, as far as they were named.
-
-    Parameters
-    ----------
-    targets : Targets
-    script : ScriptSettings
-    weights : str or None
-        Where the weights of the run's backbone are now.
-    say : callable
-        Told of each part, before it is looked at.
-
-    Returns
-    -------
-    Diagnosis
 
     Raises
     ------
     HeadbenchError
         If something cannot be opened at all.
     """
-    return Diagnosis.of(_examinations(targets, script, weights, say))
+    return Diagnosis.of(_examinations(targets, script, say))
 
 
 def _examinations(
-    targets: Targets, script: ScriptSettings, weights: str | None, say: Callable[[str], None]
+    targets: Targets, script: ScriptSettings, say: Callable[[str], None]
 ) -> Iterator[Examination]:
     if targets.data:
         yield examine_data(targets.data, script, say)
     if targets.run:
         with FeatureFile(targets.run.features_path) as features:
-            embeddings = examine_features(features, targets.data, weights, say)
-            yield embeddings
-            are_wrong = any(each.severity is Severity.SEVERE for each in embeddings.findings)
-            yield examine_heads(targets.run, features, say, are_wrong)
+            yield examine_features(features, targets.data, say)
+            yield examine_heads(targets.run, features, say)
     if targets.model:
         yield examine_model(targets.model, targets.data, script, say)
     if targets.run and not targets.data:

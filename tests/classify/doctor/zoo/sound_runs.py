@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import datasets
 import numpy as np
 
 from classify.run import Run
@@ -14,7 +13,6 @@ from tests.classify.doctor.zoo.good_run import (
     extract,
     link_photographs,
     train,
-    weights_of,
     with_config,
     write_again,
 )
@@ -41,24 +39,6 @@ def listed(folder: Path, shared: Path) -> Case:
     return Case([train(run, ALL_HEADS).folder])
 
 
-def saved_data_set(folder: Path, shared: Path) -> Case:
-    """What Hugging Face's datasets saved: no folder of image files."""
-    images = sorted((shared / "data/food10/images").glob("*/*"))[::20]
-    names = sorted({path.parent.name for path in images})
-    rows = {
-        "image": [{"bytes": path.read_bytes(), "path": None} for path in images],
-        "label": [path.parent.name for path in images],
-    }
-    kinds = {"image": datasets.Image(), "label": datasets.ClassLabel(names=names)}
-    datasets.disable_progress_bars()
-    datasets.Dataset.from_dict(rows, features=datasets.Features(kinds)).save_to_disk(
-        folder / "saved"
-    )
-    settings = ExtractSettings(backbone="mean-color", size_px=32, val_share=0.3)
-    run = extract(folder / "saved", Run(folder / "runs/saved"), settings)
-    return Case([train(run, ALL_HEADS).folder])
-
-
 def in_float16(folder: Path, shared: Path) -> Case:
     run = write_again(shared, folder, lambda table: with_config(table, store="float16"))
     return Case([train(run).folder])
@@ -68,16 +48,6 @@ def folder_gone(folder: Path, shared: Path) -> Case:
     gone = {"folder": str(folder / "gone")}
     run = write_again(shared, folder, lambda table: with_config(table, data=gone))
     return Case([train(run).folder])
-
-
-def weights_gone(folder: Path, shared: Path) -> Case:
-    gone = str(folder / "gone.weights.h5")
-    run = write_again(shared, folder, lambda table: with_config(table, weights=gone))
-    return Case([train(run).folder])
-
-
-def weights_moved(folder: Path, shared: Path) -> Case:
-    return Case(weights_gone(folder, shared).targets, weights=weights_of(shared))
 
 
 def few_photographs(folder: Path, shared: Path) -> Case:

@@ -1,9 +1,11 @@
-"""Heads by what they said."""
+"""Heads by their predictions, and embeddings by their classes."""
 
 import numpy as np
 
 from classify.bootstrap import wilson
-from classify.doctor.heads.scored import Scored
+from classify.doctor.head_scores import Scored, TrainSample
+
+RNG = np.random.default_rng(0)
 
 
 def head(
@@ -25,3 +27,14 @@ def right_for(n_right: int, n: int = 100, n_classes: int = 10, name: str = "logr
     y = np.arange(n) % n_classes
     given = np.where(np.arange(n) < n_right, y, (y + 1) % n_classes)
     return head(y, given, name=name)
+
+
+def sample_of(y: np.ndarray, strength: float) -> TrainSample:
+    """Embeddings of 32 columns around a mean for each class, more or less far apart."""
+    means = np.random.default_rng(1).normal(size=(y.max() + 1, 32))
+    X = strength * means[y] + RNG.normal(size=(len(y), 32))
+    return TrainSample(X.astype(np.float32), y.astype(np.int32), len(y))
+
+
+def shuffled(sample: TrainSample) -> TrainSample:
+    return TrainSample(sample.X, RNG.permutation(sample.y), sample.n_train)
