@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from cache.reader import FeatureFile
-from classify.doctor.data.examine import examine_data
+from classify.doctor.data.examine_data import examine_data
 from classify.doctor.feature_findings import examine_features
 from classify.doctor.finding import Diagnosis, Examination, Finding, not_checked
 from classify.doctor.head_findings import examine_heads

@@ -1,4 +1,4 @@
-"""Copies across splits and labels, counted by hand."""
+"""Duplicates and near-duplicates across splits and labels, counted by hand."""
 
 import shutil
 from pathlib import Path
@@ -7,11 +7,29 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from classify.doctor.data import hamming
-from classify.doctor.data.copies import outweighs_chance
+from classify.doctor.data import alike
+from classify.doctor.data.image_copies import outweighs_chance, sort_by_kind
+from classify.doctor.data.script_split import partition
 from classify.doctor.finding import Finding, Severity
 from classify.doctor.script import GENERATOR, ScriptSettings
-from tests.classify.doctor.data.folders import findings_of, picture, write_pictures
+from tests.classify.doctor.data.pictures import findings_of, picture, scan_folder, write_pictures
+
+
+def test_each_content_knows_its_images_and_those_near_it(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "test/a", range(1))
+    write_pictures(tmp_path / "train/a", range(2))
+    write_pictures(tmp_path / "train/b", range(5, 6))
+    (tmp_path / "train/b/broken.png").write_bytes(b"")
+    picture(1, 40, 40).save(tmp_path / "test/a/smaller.png")
+    # Rows: test/a/0000, test/a/smaller, train/a/0000, train/a/0001, train/b/0005, train/b/broken.
+    found = scan_folder(tmp_path)
+    kinds = sort_by_kind(found, partition(found.images, ScriptSettings()))
+    assert kinds.of_image.tolist() == [0, 1, 0, 2, 3, -1]
+    assert kinds.first.tolist() == [0, 1, 3, 4]
+    assert kinds.in_split.tolist() == [[2, -1, 0], [-1, -1, 1], [3, -1, -1], [4, -1, -1]]
+    assert kinds.near_in_split.tolist() == [
+        [-1, -1, -1], [3, -1, -1], [-1, -1, 1], [-1, -1, -1],
+    ]  # fmt: skip
 
 
 @pytest.fixture
@@ -41,7 +59,7 @@ def test_a_copy_of_train_in_test_is_named_with_its_original(root: Path) -> None:
     found = findings_of(root)["copies-across-splits"]
     assert found.severity is Severity.WARNING
     assert found.evidence[0] == (
-        "1 of 41 images of test (2.4 %) are in train or val too, with the same bytes (SHA-256)."
+        "1 of 41 images of test (2.4 %) have a duplicate (same SHA-256) in train or val."
     )
     assert paths(found, root) == ["test/a/copy.png", "train/a/0003.png"]
 
@@ -51,7 +69,7 @@ def test_copies_that_outweigh_chance_are_severe(root: Path) -> None:
         copy(root, f"train/a/{number:04}.png", f"val/a/copy{number}.png")
     found = findings_of(root)["copies-across-splits"]
     assert found.severity is Severity.SEVERE
-    assert found.evidence[0].startswith("20 of 60 images of val (33.3 %) are in train too")
+    assert found.evidence[0].startswith("20 of 60 images of val (33.3 %) have a duplicate")
 
 
 def test_chance_is_the_interval_of_an_accuracy_of_a_half() -> None:
@@ -75,7 +93,7 @@ def test_a_smaller_copy_across_is_near_and_an_exact_one_is_not_counted_twice(roo
     found = findings_of(root)
     near, exact = found["near-copies-across-splits"], found["copies-across-splits"]
     assert near.severity is Severity.WARNING
-    assert near.evidence[0].startswith("1 of 42 images of val (2.4 %) are in train too, or nearly")
+    assert near.evidence[0] == "1 of 42 images of val (2.4 %) have a near-duplicate in train."
     assert paths(near, root) == ["val/a/smaller.png", "train/a/0003.png"]
     assert paths(exact, root) == ["val/a/copy.png", "train/a/0004.png"]
 
@@ -127,11 +145,11 @@ def test_images_of_one_grey_are_said_not_to_be_compared(root: Path) -> None:
         Image.fromarray(flat).save(root / f"train/a/flat{number}.png")
     found = findings_of(root)
     assert set(found) == {"not-checked", "grey-images"}
-    assert found["not-checked"].evidence[0].startswith("2 of 122 images are all but one grey")
+    assert found["not-checked"].evidence[0].startswith("2 of 122 images are a nearly uniform grey")
 
 
 def test_a_search_that_was_given_up_is_said(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hamming, "MOST_PAIRS", 3)
+    monkeypatch.setattr(alike, "MOST_PAIRS", 3)
     for number in range(4):
         picture(3, 40 + number, 40).save(root / f"train/a/again{number}.png")
-    assert "the search was given up" in findings_of(root)["not-checked"].evidence[0]
+    assert "the search stopped early" in findings_of(root)["not-checked"].evidence[0]

@@ -1,4 +1,4 @@
-"""Classes that are too small, too large, or contradict each other."""
+"""Findings about classes: too few images, imbalance, one image under two labels."""
 
 from collections.abc import Iterator
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classify.bootstrap import wilson
-from classify.doctor.data.scan import MOST_PHOTOS, Scan
+from classify.doctor.data.scan import MOST_PHOTOS, Scan, distinct
 from classify.doctor.finding import Finding, Grid, Severity
 from classify.wording import percent, share
 from extract.splits import FEWEST_PER_CLASS
@@ -17,8 +17,8 @@ SEVERE_SHARE = 0.01
 MOST_ROWS = 12
 
 
-def examine_labels(scan: Scan) -> Iterator[Finding]:
-    """Classes of few images, imbalance, one image under two labels."""
+def examine_classes(scan: Scan) -> Iterator[Finding]:
+    """All findings about the classes."""
     yield from _few_images(scan)
     yield from _imbalance(scan)
     yield from _two_labels(scan)
@@ -34,11 +34,11 @@ def _few_images(scan: Scan) -> Iterator[Finding]:
     n_hopeless = int((different < FEWEST_PER_CLASS).sum())
     fewest = FEWEST_PER_CLASS if n_hopeless else FEW_PER_CLASS
     remedy = (
-        f"It takes {FEWEST_PER_CLASS} different images to have one in each of train, val and test: "
-        "add images, or move these classes away."
+        f"Train, val and test need one image each, so a class needs {FEWEST_PER_CLASS} different "
+        "images: add images, or move these classes away."
         if n_hopeless
-        else "Add images, or join such classes. Until then the intervals of what is measured are "
-        "wide; 'make heads FOLDS=5' measures on train and val, by cross-validation."
+        else "Add images, or join such classes. Until then confidence intervals are wide; "
+        "'make heads FOLDS=5' narrows them by cross-validation on train and val."
     )
     yield Finding(
         "few-images",
@@ -72,12 +72,11 @@ def _imbalance(scan: Scan) -> Iterator[Finding]:
         Severity.WARNING if ratio >= VERY_UNEVEN else Severity.NOTE,
         f"The largest class has {ratio:.0f} times as many images as the smallest.",
         (
-            f"{largest} against {smallest} of {n} {of_what}.",
-            f"Who always answers {name!r} is right for {share(largest / n)} of them: that is what "
-            "accuracy has to be compared with.",
+            f"{largest} and {smallest} of {n} {of_what}.",
+            f"Always answering {name!r} gives {share(largest / n)} accuracy: compare with that.",
         ),
-        "Look at the recall of each class and at balanced accuracy, not at accuracy alone; train "
-        "with CLASS_WEIGHT=balanced (Keras: class_weight), or add images of the small classes.",
+        "Report recall per class and balanced accuracy, not accuracy alone. Train with "
+        "CLASS_WEIGHT=balanced (Keras: class_weight), or add images of the small classes.",
         _table(scan, shown, of_what, counts),
     )
 
@@ -94,33 +93,19 @@ def _two_labels(scan: Scan) -> Iterator[Finding]:
     yield Finding(
         "one-image-two-labels",
         Severity.SEVERE if estimate.low > SEVERE_SHARE else Severity.WARNING,
-        f"The same image lies in folders of different classes: {int((n_labels > 1).sum())} images.",
+        f"The same image is in folders of different classes: {int((n_labels > 1).sum())} images.",
         (
             f"{n} of {len(scan.usable)} files have the same bytes (SHA-256) as a file of another "
             f"class: {percent(estimate)}.",
-            "Whatever a classifier answers, it is wrong for one of the two.",
+            "Any prediction is wrong for one of the two files.",
         ),
-        "Delete each under the wrong label, or both. If an image does show several things, one "
-        "label an image cannot say so: train several outputs with a sigmoid each.",
+        "Delete the copy with the wrong label, or both. If an image shows several things, use a "
+        "model with one sigmoid output per class: one label per image cannot express that.",
         photos=tuple(
             scan.photo(row, f"{scan.class_of(row)}, copy {scan.contents[row].hex()[:6]}")
             for row in groups[:MOST_PHOTOS]
         ),
     )
-
-
-def distinct(scan: Scan, places: NDArray[np.integer]) -> NDArray[np.intp]:
-    """The first row of each content in each place, of the usable images.
-
-    Parameters
-    ----------
-    scan : Scan
-    places : int (n_images,)
-        Such as their labels.
-    """
-    rows = scan.usable
-    keys = np.column_stack([scan.content_numbers[rows], places[rows]])
-    return np.sort(rows[np.unique(keys, axis=0, return_index=True)[1]])
 
 
 def _table(scan: Scan, labels: list[int], column: str, counts: NDArray[np.intp]) -> Grid:

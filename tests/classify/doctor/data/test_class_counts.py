@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from classify.doctor.finding import Severity
-from tests.classify.doctor.data.folders import findings_of, write_pictures
+from tests.classify.doctor.data.pictures import findings_of, write_pictures
 
 
 def test_copies_do_not_make_a_class_large_enough(tmp_path: Path) -> None:
@@ -33,8 +33,8 @@ def test_imbalance_says_what_naming_the_largest_class_gives(tmp_path: Path) -> N
     write_pictures(tmp_path / "b", range(100, 120))
     uneven = findings_of(tmp_path)["imbalance"]
     assert uneven.severity is Severity.NOTE
-    assert uneven.evidence[0] == "60 against 20 of 80 images."
-    assert "'a' is right for 75.0 %" in uneven.evidence[1]
+    assert uneven.evidence[0] == "60 and 20 of 80 images."
+    assert uneven.evidence[1] == "Always answering 'a' gives 75.0 % accuracy: compare with that."
 
 
 def test_imbalance_is_that_of_train_where_the_folder_names_it(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from classify.doctor.finding import (
     Severity,
     not_checked,
 )
-from classify.doctor.report import as_text, write_diagnosis
+from classify.doctor.diagnosis_report import as_text, write_diagnosis
 from tests.conftest import write_image
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from classify.doctor.data.examine import examine_data
+from classify.doctor.data.examine_data import examine_data
 from classify.doctor.data.scan import Scan, scan
 from classify.doctor.finding import Finding
 from classify.doctor.script import ScriptSettings

@@ -1,12 +1,60 @@
-"""Class indices that differ between folders, or from a file."""
+"""Class folders and class indices that are not what they seem."""
 
 from pathlib import Path
 
 import pytest
 
-from classify.doctor.data.indices import examine_indices, read_class_indices
+from classify.doctor.data.class_folders import (
+    class_parents,
+    examine_indices,
+    read_class_indices,
+    subfolders,
+)
 from classify.doctor.finding import Severity
 from classify.errors import RunError
+from extract.dataset import find_images
+from tests.classify.doctor.data.pictures import findings_of, write_pictures
+
+
+def test_train_comes_first_whatever_it_is_called(tmp_path: Path) -> None:
+    for split in ("Train", "test", "valid"):
+        write_pictures(tmp_path / split / "a", range(1))
+        write_pictures(tmp_path / split / "b", range(1))
+    assert list(class_parents(find_images(tmp_path))) == ["Train", "test", "valid"]
+
+
+def test_class_folders_are_sorted_as_keras_sorts_them(tmp_path: Path) -> None:
+    for name in ("b", "B", "a b", "a", ".hidden"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "file").touch()
+    assert subfolders(tmp_path) == ["B", "a", "a b", "b"]
+
+
+def test_splits_beside_another_folder_are_named(tmp_path: Path) -> None:
+    for number, path in enumerate(("train/a", "train/b", "val/a", "val/b", "notes")):
+        write_pictures(tmp_path / path, range(100 * number, 100 * number + 20))
+    found = findings_of(tmp_path)["splits-as-classes"]
+    assert found.severity is Severity.SEVERE
+    assert found.evidence == (
+        "train/ has folders inside: a, b.",
+        "val/ has folders inside: a, b.",
+        "Beside them: notes.",
+    )
+
+
+def test_a_class_called_train_is_a_class(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "bus", range(20))
+    write_pictures(tmp_path / "train", range(100, 120))
+    assert findings_of(tmp_path) == {}
+
+
+def test_an_empty_class_folder_is_named(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "a", range(20))
+    write_pictures(tmp_path / "b", range(100, 120))
+    (tmp_path / "c").mkdir()
+    found = findings_of(tmp_path)["empty-class-folders"]
+    assert found.severity is Severity.WARNING
+    assert found.evidence == ("c.",)
 
 
 def test_a_class_missing_in_val_moves_the_others() -> None:
@@ -15,7 +63,7 @@ def test_a_class_missing_in_val_moves_the_others() -> None:
     assert found.severity is Severity.SEVERE
     assert found.evidence[1] == "Only in train: b."
     assert "1 of 2 classes of val" in found.evidence[2]
-    assert "what is 'c' in val counts as 'b'" in found.evidence[2]
+    assert "'c' in val counts as 'b'" in found.evidence[2]
     assert found.grid is not None
     assert found.grid.rows == (("b", "1", "-"), ("c", "2", "1"))
 
@@ -29,7 +77,7 @@ def test_a_last_class_more_or_less_moves_none(val: list[str]) -> None:
 def test_a_renamed_class_counts_as_the_one_in_its_place() -> None:
     (found,) = examine_indices({"train": ["a", "b"], "test": ["a", "x"]}, None)
     assert found.severity is Severity.SEVERE
-    assert "what is 'x' in test counts as 'b'" in found.evidence[3]
+    assert "'x' in test counts as 'b'" in found.evidence[3]
 
 
 def test_the_same_classes_are_no_finding() -> None:
@@ -53,7 +101,7 @@ def test_a_file_with_one_class_too_few_is_a_warning() -> None:
 
 def test_one_index_for_two_classes_is_said() -> None:
     (found,) = examine_indices({"photos": ["a", "b"]}, {"a": 0, "b": 0})
-    assert found.evidence[-1] == "In the file several classes have the same index."
+    assert found.evidence[-1] == "Several classes have the same index in the file."
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,20 @@
 """Examine a folder of labelled images."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-from classify.doctor.data.copies import examine_copies
-from classify.doctor.data.files import examine_files
-from classify.doctor.data.folders import class_parents, examine_folders, subfolders
-from classify.doctor.data.indices import examine_indices, read_class_indices
-from classify.doctor.data.labels import examine_labels
-from classify.doctor.data.looks import examine_looks
-from classify.doctor.data.order import examine_order
+from classify.doctor.data.class_counts import examine_classes
+from classify.doctor.data.class_folders import (
+    class_parents,
+    examine_folders,
+    examine_indices,
+    read_class_indices,
+    subfolders,
+)
+from classify.doctor.data.image_copies import examine_copies
+from classify.doctor.data.image_files import examine_files, examine_looks
 from classify.doctor.data.scan import Scan, scan
-from classify.doctor.data.splits import partition
+from classify.doctor.data.script_split import examine_order, partition
 from classify.doctor.finding import Examination, Finding, Severity
 from classify.doctor.script import ScriptSettings
 from extract.dataset import find_images
@@ -21,21 +24,7 @@ from extract.sources.source import Dataset
 
 
 def examine_data(root: Path, script: ScriptSettings, say: Callable[[str], None]) -> Examination:
-    """Examine images, labels, splits and what the user's script makes of them.
-
-    Every file is read once. What is kept of it are a few hundred bytes.
-
-    Parameters
-    ----------
-    root : Path
-    script : ScriptSettings
-    say : callable
-        Told what is about to be done.
-
-    Returns
-    -------
-    Examination
-        A folder that is no data set is one severe finding.
+    """Examine images, labels, splits and the user's script; each file is read once.
 
     Raises
     ------
@@ -54,26 +43,22 @@ def examine_data(root: Path, script: ScriptSettings, say: Callable[[str], None])
         *examine_folders(dataset, names_of),
         *examine_indices(names_of, given),
         *examine_order(dataset, script),
-        *_findings(scanned, script),
+        *examine_classes(scanned),
+        *examine_copies(scanned, partition(scanned.images, script)),
+        *examine_looks(scanned, script),
         *examine_files(scanned, dataset.rejected),
     ]
     return Examination(_examined(dataset, scanned), findings)
-
-
-def _findings(scanned: Scan, script: ScriptSettings) -> Iterator[Finding]:
-    yield from examine_labels(scanned)
-    yield from examine_copies(scanned, partition(scanned.images, script))
-    yield from examine_looks(scanned, script)
 
 
 def _no_data_set(root: Path, error: DataError) -> Finding:
     return Finding(
         "no-data-set",
         Severity.SEVERE,
-        f"{root} is no folder of labelled images.",
+        f"{root} is not a folder of labelled images.",
         (str(error),),
-        "Name the folder that holds one folder per class, or train/, val/ and test/ with class "
-        "folders inside.",
+        "Name a folder with one folder per class, or with train/, val/ and test/ that hold class "
+        "folders.",
     )
 
 

@@ -4,12 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from classify.doctor.data.examine import examine_data
+from classify.doctor.data.examine_data import examine_data
 from classify.doctor.finding import Severity
 from classify.doctor.script import ScriptSettings
 from classify.errors import RunError
-from tests.classify.doctor.data.folders import write_pictures
-from tests.test_light import heavy_modules
+from tests.classify.doctor.data.pictures import write_pictures
 
 
 def test_what_was_examined_is_said_with_its_numbers(tmp_path: Path) -> None:
@@ -48,10 +47,3 @@ def test_a_bad_file_of_class_indices_is_an_error_before_anything_is_read(tmp_pat
     with pytest.raises(RunError):
         examine_data(tmp_path, script, said.append)
     assert said == []
-
-
-def test_examining_a_folder_is_light(tmp_path: Path) -> None:
-    write_pictures(tmp_path / "photos/a", range(3))
-    write_pictures(tmp_path / "photos/b", range(10, 13))
-    arguments = ("classify", "doctor", tmp_path / "photos", "--out", tmp_path / "doctor")
-    assert heavy_modules(*arguments) == "HEAVY []"
