@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 
+from classify.doctor.diagnosis_report import as_text, write_diagnosis
 from classify.doctor.finding import (
     Diagnosis,
     Examination,
@@ -10,7 +11,6 @@ from classify.doctor.finding import (
     Severity,
     not_checked,
 )
-from classify.doctor.diagnosis_report import as_text, write_diagnosis
 from tests.conftest import write_image
 
 

@@ -12,7 +12,7 @@ from tests.classify.doctor.zoo.project import Case
 
 
 def random_weights(folder: Path, shared: Path) -> Case:
-    data = link_photographs(shared, folder / "food")
+    data = link_photographs(shared, folder / "food", n_per_class=20)
     settings = ExtractSettings(weights="random", size_px=32, val_share=0.3)
     return Case([train(extract(data, Run(folder / "runs/food"), settings)).folder])
 
