@@ -8,8 +8,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from classify.commands.options import Commands
-from classify.doctor.examine import examine
 from classify.doctor.diagnosis_report import JSON_FILE, PAGE_FILE, as_text, write_diagnosis
+from classify.doctor.examine import examine
 from classify.doctor.script import parse_script
 from classify.doctor.targets import sort_targets
 

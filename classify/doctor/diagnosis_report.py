@@ -17,7 +17,7 @@ WIDTH = 96
 
 
 def as_text(diagnosis: Diagnosis) -> str:
-    """What was looked at, and each finding with its evidence and remedy."""
+    """What was examined, and each finding with its evidence and remedy."""
     lines = [f"examined: {each}" for each in diagnosis.examined]
     for finding in diagnosis.findings:
         lines += ["", *_finding_lines(finding)]
@@ -25,7 +25,7 @@ def as_text(diagnosis: Diagnosis) -> str:
 
 
 def summary(diagnosis: Diagnosis) -> str:
-    """How many findings there are of each severity."""
+    """Number of findings of each severity."""
     by_severity = {
         each: sum(finding.severity is each for finding in diagnosis.findings) for each in Severity
     }

@@ -1,4 +1,4 @@
-"""Look at all that was named, one part after the other."""
+"""Examine the images, the run and the model that the user named."""
 
 from collections.abc import Callable, Iterator
 
@@ -14,12 +14,12 @@ from classify.run import Run
 
 
 def examine(targets: Targets, script: ScriptSettings, say: Callable[[str], None]) -> Diagnosis:
-    """Examine data, features, heads and model, as far as they were named.
+    """Examine images, features, heads and model, those that were named.
 
     Raises
     ------
     HeadbenchError
-        If something cannot be opened at all.
+        If a file cannot be opened.
     """
     return Diagnosis.of(_examinations(targets, script, say))
 
@@ -42,10 +42,10 @@ def _examinations(
 def _no_images(run: Run, elsewhere: str) -> Finding:
     if elsewhere:
         why = (
-            f"{run.features_path} was made from {elsewhere}; the doctor looks at images in folders "
-            "of this machine alone."
+            f"{run.features_path} was made from {elsewhere}; the doctor looks at folders of this "
+            "machine only."
         )
-        way = "Copy them into a folder for each class, and name what holds those: doctor FOLDER."
+        way = "Copy them into one folder per class and name the parent folder: doctor FOLDER."
         return not_checked("the images", why, way)
-    why = f"what {run.features_path} was made from is no folder that is there."
+    why = f"The folder that {run.features_path} was made from does not exist."
     return not_checked("the images", why, "Name it too: doctor runs/NAME FOLDER.")
