@@ -267,7 +267,7 @@ export: $(READY) named ## a model that runs without headbench: runs/NAME/export/
 doctor: $(READY) named ## why is my validation accuracy at chance? DATA, NAME, MODEL=model.keras
 	@.venv/bin/python -m classify doctor $(if $(DATA),"$(DATA)") \
 	  $(if $(wildcard $(RUN)/features.h5),"$(RUN)") $(if $(MODEL),"$(MODEL)") \
-	  --out "$(RUN)/doctor" $(call option,weights,$(WEIGHTS)) \
+	  --out "$(RUN)/doctor" \
 	  $(if $(SCRIPT),--script-settings $(SCRIPT))
 
 named:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from classify.commands.options import Commands, add_weights
+from classify.commands.options import Commands
+from classify.doctor.diagnosis_report import JSON_FILE, PAGE_FILE, as_text, write_diagnosis
 from classify.doctor.examine import examine
-from classify.doctor.report import JSON_FILE, PAGE_FILE, as_text, write_diagnosis
 from classify.doctor.script import parse_script
 from classify.doctor.targets import sort_targets
 
@@ -33,7 +33,6 @@ def add(commands: Commands) -> None:
         help="what your script does, such as scaling=/255 size=256 validation_split=0.2, or a "
         "TOML file of that",
     )
-    add_weights(command)
     command.add_argument("--out", type=Path, help="folder to write to (default runs/NAME/doctor)")
     command.add_argument("--format", choices=("text", "json"), default="text")
     command.set_defaults(command=doctor)
@@ -43,7 +42,7 @@ def doctor(arguments: argparse.Namespace) -> int:
     """Print what was found, and write it as a page and as JSON; 1 if anything is severe."""
     targets = sort_targets(arguments.targets)
     script = parse_script(arguments.script_settings)
-    diagnosis = examine(targets, script, arguments.weights, _say)
+    diagnosis = examine(targets, script, _say)
     folder = arguments.out or Path("runs") / targets.name / "doctor"
     write_diagnosis(diagnosis, targets.name, folder)
     if arguments.format == "json":

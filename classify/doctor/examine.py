@@ -1,55 +1,38 @@
-"""Look at all that was named, one part after the other."""
+"""Examine the images, the run and the model that the user named."""
 
 from collections.abc import Callable, Iterator
 
 from cache.reader import FeatureFile
-from classify.doctor.data.examine import examine_data
-from classify.doctor.features.examine import examine_features
-from classify.doctor.finding import Diagnosis, Examination, Finding, Severity, not_checked
-from classify.doctor.heads.examine import examine_heads
+from classify.doctor.data.examine_data import examine_data
+from classify.doctor.feature_findings import examine_features
+from classify.doctor.finding import Diagnosis, Examination, Finding, not_checked
+from classify.doctor.head_findings import examine_heads
 from classify.doctor.model.examine import examine_model
 from classify.doctor.script import ScriptSettings
 from classify.doctor.targets import Targets
 from classify.run import Run
 
 
-def examine(
-    targets: Targets, script: ScriptSettings, weights: str | None, say: Callable[[str], None]
-) -> Diagnosis:
-    """Examine data, features, heads and model, as far as they were named.
-
-    Parameters
-    ----------
-    targets : Targets
-    script : ScriptSettings
-    weights : str or None
-        Where the weights of the run's backbone are now.
-    say : callable
-        Told of each part, before it is looked at.
-
-    Returns
-    -------
-    Diagnosis
+def examine(targets: Targets, script: ScriptSettings, say: Callable[[str], None]) -> Diagnosis:
+    """Examine images, features, heads and model, those that were named.
 
     Raises
     ------
     HeadbenchError
-        If something cannot be opened at all.
+        If a file cannot be opened.
     """
-    return Diagnosis.of(_examinations(targets, script, weights, say))
+    return Diagnosis.of(_examinations(targets, script, say))
 
 
 def _examinations(
-    targets: Targets, script: ScriptSettings, weights: str | None, say: Callable[[str], None]
+    targets: Targets, script: ScriptSettings, say: Callable[[str], None]
 ) -> Iterator[Examination]:
     if targets.data:
         yield examine_data(targets.data, script, say)
     if targets.run:
         with FeatureFile(targets.run.features_path) as features:
-            embeddings = examine_features(features, targets.data, weights, say)
-            yield embeddings
-            are_wrong = any(each.severity is Severity.SEVERE for each in embeddings.findings)
-            yield examine_heads(targets.run, features, say, are_wrong)
+            yield examine_features(features, targets.data, say)
+            yield examine_heads(targets.run, features, say)
     if targets.model:
         yield examine_model(targets.model, targets.data, script, say)
     if targets.run and not targets.data:
@@ -59,10 +42,10 @@ def _examinations(
 def _no_images(run: Run, elsewhere: str) -> Finding:
     if elsewhere:
         why = (
-            f"{run.features_path} was made from {elsewhere}; the doctor looks at images in folders "
-            "of this machine alone."
+            f"{run.features_path} was made from {elsewhere}; the doctor looks at folders of this "
+            "machine only."
         )
-        way = "Copy them into a folder for each class, and name what holds those: doctor FOLDER."
+        way = "Copy them into one folder per class and name the parent folder: doctor FOLDER."
         return not_checked("the images", why, way)
-    why = f"what {run.features_path} was made from is no folder that is there."
+    why = f"The folder that {run.features_path} was made from does not exist."
     return not_checked("the images", why, "Name it too: doctor runs/NAME FOLDER.")

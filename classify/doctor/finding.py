@@ -1,4 +1,4 @@
-"""What an examination finds: what is wrong, how that is known, and what to do."""
+"""A finding: what is wrong, the evidence, and what to do."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 
 class Severity(IntEnum):
-    """How bad it is.
+    """How serious a finding is.
 
-    SEVERE: the numbers are wrong, or no classifier comes of it, until it is mended.
-    WARNING: it costs accuracy, or may well.
-    NOTE: worth knowing; also what could not be looked at, and why.
+    SEVERE: results are wrong, or no classifier can be trained, until it is fixed.
+    WARNING: it costs accuracy, or may do so.
+    NOTE: worth knowing; also what could not be checked, and why.
     """
 
     NOTE = 0
@@ -21,31 +21,24 @@ class Severity(IntEnum):
 
     @property
     def word(self) -> str:
-        """In small letters."""
+        """In lower case."""
         return self.name.lower()
 
 
 class Photo(NamedTuple):
-    """An image file to look at.
-
-    Attributes
-    ----------
-    path : Path
-    caption : str
-    """
+    """An image file and its caption, for the page."""
 
     path: Path
     caption: str
 
 
 class Grid(NamedTuple):
-    """Numbers as a table.
+    """A table of numbers.
 
     Attributes
     ----------
-    columns : tuple of str
-    rows : tuple of tuple of str
-        The first cell names the row.
+    rows
+        The first cell of each names it.
     """
 
     columns: tuple[str, ...]
@@ -54,21 +47,19 @@ class Grid(NamedTuple):
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was found.
+    """One thing that is wrong.
 
     Attributes
     ----------
-    code : str
+    code
         A stable name, such as ``wrong-scaling``.
-    severity : Severity
-    what : str
+    what
         What is wrong, in a sentence.
-    evidence : tuple of str
+    evidence
         How that is known: numbers with their n, names of files.
-    remedy : str
+    remedy
         What to do.
-    grid : Grid or None
-    photos : tuple of Photo
+    photos
         The worst first; the page shows some.
     """
 
@@ -94,14 +85,7 @@ class Finding:
 
 
 class Examination(NamedTuple):
-    """What one part of the examination gave.
-
-    Attributes
-    ----------
-    examined : str
-        What was looked at, in a sentence with its numbers.
-    findings : list of Finding
-    """
+    """What was examined, in a sentence with its numbers, and the findings."""
 
     examined: str
     findings: list[Finding]
@@ -109,21 +93,14 @@ class Examination(NamedTuple):
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """All that was found.
-
-    Attributes
-    ----------
-    examined : tuple of str
-    findings : tuple of Finding
-        The most severe first.
-    """
+    """All examinations together; the most severe findings come first."""
 
     examined: tuple[str, ...]
     findings: tuple[Finding, ...]
 
     @classmethod
     def of(cls, examinations: Iterable[Examination]) -> "Diagnosis":
-        """Put the most severe findings first, and else keep the order."""
+        """Sort findings by severity; those of the same severity keep their order."""
         done = list(examinations)
         findings = [finding for each in done for finding in each.findings]
         findings.sort(key=lambda finding: -finding.severity)
@@ -131,7 +108,7 @@ class Diagnosis:
 
     @property
     def is_severe(self) -> bool:
-        """Whether any finding is."""
+        """Whether any finding is severe."""
         return any(each.severity is Severity.SEVERE for each in self.findings)
 
     def as_dict(self) -> dict[str, Any]:
@@ -143,5 +120,5 @@ class Diagnosis:
 
 
 def not_checked(what: str, why: str, remedy: str = "") -> Finding:
-    """A note of something that could not be looked at."""
+    """A note that something could not be checked, and why."""
     return Finding("not-checked", Severity.NOTE, f"Not checked: {what}.", (why,), remedy)

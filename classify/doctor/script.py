@@ -1,4 +1,4 @@
-"""What the user's own training script does, as far as the doctor cannot see it in files."""
+"""Settings of the user's own training script, which no file shows."""
 
 import tomllib
 from collections.abc import Callable, Iterable
@@ -11,36 +11,35 @@ from classify.errors import RunError
 from classify.settings import read_toml
 from extract.scalings import SCALINGS
 
-# How a share of the files is taken for validation, by what takes it.
+# What takes the validation share of the files.
 FIT, GENERATOR, DATASET = "fit", "ImageDataGenerator", "image_dataset_from_directory"
 LOADERS = (FIT, GENERATOR, DATASET)
 
 
 @dataclass(frozen=True)
 class ScriptSettings:
-    """Settings of a training script; None where it is not said.
+    """Settings of a training script; None if unknown.
 
     Attributes
     ----------
     scaling : str or None
-        What it does to pixels before the model: a name of `extract.scalings.SCALINGS`.
+        Scaling of pixels before the model: a name in `extract.scalings.SCALINGS`.
     size : int or None
         Height and width, px, of its images.
-    batch_size : int
     loss : str or None
-        Such as ``categorical_crossentropy``; None where the model itself says it.
+        Such as ``categorical_crossentropy``; None if the model file names it.
     from_logits : bool or None
-        Of that loss.
+        Argument of that loss.
     validation_split : float or None
-        Share of the files.
+        Between 0 and 1.
     loader : str
-        What takes that share: ``fit`` (Keras' `Model.fit`: the last ones, in file order),
+        What takes the validation share: ``fit`` (Keras' `Model.fit`: the last ones, in file order),
         ``ImageDataGenerator`` (the first ones of each class) or ``image_dataset_from_directory``
         (the last ones; drawn at random if it shuffles).
     shuffle : bool
         Whether `image_dataset_from_directory` shuffles before it splits, as it does by default.
     class_indices : Path or None
-        JSON file of class names and their indices, as the script has them.
+        The script's JSON file of class names and indices.
     """
 
     scaling: str | None = None
@@ -55,12 +54,12 @@ class ScriptSettings:
 
 
 def parse_script(given: Iterable[str]) -> ScriptSettings:
-    """Settings from ``KEY=VALUE`` and TOML files, later ones winning.
+    """Settings from ``KEY=VALUE`` and TOML files; later ones win.
 
     Raises
     ------
     RunError
-        For a setting that is not known, or a value that it cannot have.
+        For an unknown setting or a wrong value.
     """
     merged: dict[str, Any] = {}
     for each in given:
@@ -83,7 +82,7 @@ def parse_script(given: Iterable[str]) -> ScriptSettings:
 
 
 def _value(text: str) -> Any:
-    """A value as TOML reads it; words need no quotes."""
+    """A value as TOML reads it; text needs no quotes."""
     lowered = text.lower()
     try:
         return tomllib.loads(f"value = {lowered}")["value"]

@@ -1,4 +1,4 @@
-"""What the doctor is to look at: a folder of images, a run, a model of the user's own."""
+"""Targets of the doctor: a folder of images, a run, a Keras model of the user."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -20,16 +20,14 @@ EXPECTED = "expected a folder of images, runs/NAME, or a Keras model (.keras, .h
 
 @dataclass(frozen=True)
 class Targets:
-    """What was named, one of each kind at most.
+    """What the user named, at most one of each kind.
 
     Attributes
     ----------
-    data : Path or None
-        A folder of labelled images; that of the run where none was named and it is there.
-    run : Run or None
-    model : Path or None
-    elsewhere : str
-        What the images of the run are, if no folder of this machine; else empty.
+    data
+        A folder of labelled images; by default that of the run, if it exists.
+    elsewhere
+        Source of the run's images if it is not a folder of this machine; else empty.
     """
 
     data: Path | None = None
@@ -39,7 +37,7 @@ class Targets:
 
     @property
     def name(self) -> str:
-        """Of the folder in ``runs/`` that the report goes to."""
+        """Name of the folder in ``runs/`` for the report."""
         if self.run:
             return self.run.name
         if self.data:
@@ -48,12 +46,12 @@ class Targets:
 
 
 def sort_targets(named: Iterable[str | Path]) -> Targets:
-    """Tell what each is: paths, and not URLs, which are refused.
+    """Tell the kind of each path; URLs are refused.
 
     Raises
     ------
     RunError
-        If one is nothing that can be examined, or two are of the same kind.
+        If one cannot be examined, or two are of the same kind.
     """
     found: dict[str, Any] = {}
     for name in named:

@@ -1,1 +1,1 @@
-"""Checks on the images and on how they lie in folders."""
+"""Findings about a folder of labelled images."""

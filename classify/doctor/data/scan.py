@@ -1,4 +1,4 @@
-"""One pass over the image files: a few hundred bytes of facts about each."""
+"""Facts about each image file, about 500 bytes, from one pass over a folder."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -21,28 +21,28 @@ from extract.sources.source import LabelledImage
 from extract.stream import N_AHEAD, N_THREADS
 from extract.threads import map_ahead
 
-# Grey saved as a JPEG in colour comes back with channels that differ by a level or two.
+# Channels of a grey image that was saved as a colour JPEG differ by a level or two.
 GREY_TOLERANCE = 6
 MOST_PHOTOS = 100
 
 
 class Facts(NamedTuple):
-    """What is kept of one file; zeros where it cannot be used.
+    """Facts about one file; zeros if it cannot be used.
 
     Attributes
     ----------
     content : bytes
-        SHA-256; empty if it was never read.
+        SHA-256; empty if the file could not be read.
     reason : str
-        Why it cannot be used; empty if it can.
+        Why the file cannot be used; empty if it can.
     width, height : int
         As stored, px.
     orientation : int
-        As EXIF names it; 1 is upright.
+        EXIF's number; 1 is upright.
     is_grey : bool
-        All channels are equal.
+        All channels are equal, within 6 grey levels.
     picture_hash : int
-        See `classify.doctor.data.alike`.
+        As `classify.doctor.data.alike.hash_picture` gives it.
     thumbnail : bytes
         Of uint8 (14, 14).
     """
@@ -59,17 +59,16 @@ class Facts(NamedTuple):
 
 @dataclass(frozen=True)
 class Scan:
-    """The facts about all images of a folder; row i is image i.
+    """Facts about all images of a folder; row i is image i.
 
     Attributes
     ----------
-    root : Path
-    images : tuple of LabelledImage, length n_images
-    classes : tuple of str, length n_classes
+    images : length n_images
+    classes : length n_classes
         Sorted.
     labels : intp (n_images,)
         Index into `classes`.
-    contents, reasons : tuple, length n_images
+    contents, reasons : length n_images
         As in `Facts`.
     sides : int32 (n_images, 2)
         Width and height, px.
@@ -93,50 +92,37 @@ class Scan:
 
     @cached_property
     def is_usable(self) -> NDArray[np.bool_]:
-        """Of each image, whether it can be used."""
+        """Whether each image can be used, bool (n_images,)."""
         return np.array([not reason for reason in self.reasons], dtype=bool)
 
     @cached_property
     def usable(self) -> NDArray[np.intp]:
-        """Rows of the images that can be used."""
+        """Rows of the usable images, ascending."""
         return np.flatnonzero(self.is_usable)
 
     @cached_property
     def content_numbers(self) -> NDArray[np.intp]:
-        """The same number for images with the same bytes; counted from 0 as they come."""
+        """Number of each image's content, from 0 in order of appearance, intp (n_images,)."""
         numbers: dict[bytes, int] = {}
         return np.array(
             [numbers.setdefault(content, len(numbers)) for content in self.contents], dtype=np.intp
         )
 
     def counts(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> NDArray[np.intp]:
-        """How many of some images are in each class, (n_classes,)."""
+        """Number of the given images in each class, intp (n_classes,)."""
         return np.bincount(self.labels[rows], minlength=len(self.classes))
 
     def class_of(self, row: int) -> str:
-        """The name of an image's class."""
+        """Class name of an image."""
         return self.images[row].class_name
 
     def photo(self, row: int, caption: str) -> Photo:
-        """An image to look at."""
+        """An image and its caption, for the page."""
         return Photo(self.root / self.images[row].path, caption)
 
 
 def scan(root: Path, images: tuple[LabelledImage, ...], classes: tuple[str, ...]) -> Scan:
-    """Read and decode every file once, several side by side.
-
-    Parameters
-    ----------
-    root : Path
-    images : tuple of LabelledImage
-    classes : tuple of str
-        Sorted.
-
-    Returns
-    -------
-    Scan
-        About 500 bytes an image.
-    """
+    """Read and decode every file once, in several threads; `classes` is sorted."""
     with Progress("examined", len(images)) as progress:
         paths = (root / image.path for image in images)
         facts = list(_counted(map_ahead(look_at, paths, N_THREADS, N_AHEAD), progress))
@@ -159,12 +145,12 @@ def scan(root: Path, images: tuple[LabelledImage, ...], classes: tuple[str, ...]
 
 
 def look_at(path: Path) -> Facts:
-    """The facts about one file."""
+    """Read the facts about one file."""
     content = b""
     try:
         data = read_file(path)
         content = hashlib.sha256(data).digest()
-        # The rules of extraction, and of its pixels no more than are compared.
+        # Decoded by the rules of extraction, but no larger than the hash needs.
         pixels = decode(data, HASHED_PX)
     except UnusableImageError as error:
         return Facts(content, str(error))
@@ -186,3 +172,16 @@ def _counted(facts: Iterable[Facts], progress: Progress) -> Iterator[Facts]:
     for each in facts:
         progress.reject() if each.reason else progress.update()
         yield each
+
+
+def distinct(scan: Scan, places: NDArray[np.integer]) -> NDArray[np.intp]:
+    """Rows of the first usable image of each content in each place, ascending.
+
+    Parameters
+    ----------
+    places : int (n_images,)
+        Such as the labels of the images.
+    """
+    rows = scan.usable
+    keys = np.column_stack([scan.content_numbers[rows], places[rows]])
+    return np.sort(rows[np.unique(keys, axis=0, return_index=True)[1]])

@@ -1,11 +1,14 @@
-"""Near copies are found, and different pictures are not."""
+"""Near-duplicates are found, different pictures are not, and the search compares all pairs."""
 
 import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
-from classify.doctor.data.alike import find_alike, hash_picture, shrink
-from tests.classify.doctor.data.folders import picture
+from classify.doctor.data import alike
+from classify.doctor.data.alike import MOST_BITS, find_alike, hash_picture, near_pairs, shrink
+from tests.classify.doctor.data.pictures import picture
+
+MASK = np.uint64(0x5555_5555_5555_5555)
 
 
 def grey_of(image: Image.Image) -> np.ndarray:
@@ -78,3 +81,60 @@ def test_no_pictures_are_no_pairs() -> None:
     found = find_alike(np.empty(0, dtype=np.uint64), np.empty((0, 14, 14), dtype=np.uint8))
     assert len(found.first) == 0
     assert found.is_complete
+
+
+def brute_force(hashes: np.ndarray, others: np.ndarray) -> set[tuple[int, int]]:
+    first, second = np.triu_indices(len(hashes), 1)
+    is_near = np.bitwise_count(hashes[first] ^ others[second]) <= MOST_BITS
+    return set(zip(first[is_near].tolist(), second[is_near].tolist(), strict=True))
+
+
+def near(hashes: np.ndarray, others: np.ndarray) -> list[tuple[int, int]]:
+    (first, second), _ = near_pairs(hashes, others)
+    return list(zip(first.tolist(), second.tolist(), strict=True))
+
+
+@pytest.mark.parametrize("is_mirrored", [False, True])
+def test_the_search_finds_what_comparing_each_with_each_finds(is_mirrored: bool) -> None:
+    rng = np.random.default_rng(0)
+    # 40 hashes, each 25 times with every bit changed by a chance of 0.1: many pairs of 9 bits, of
+    # 10, and of 8. Every other one is a mirror image.
+    base = np.repeat(rng.integers(2**63, size=40, dtype=np.uint64), 25)
+    base[1::2] ^= MASK
+    changed = rng.random((64, len(base))) < 0.1
+    hashes = base ^ np.bitwise_or.reduce(
+        changed.astype(np.uint64) << np.arange(64, dtype=np.uint64)[:, None], axis=0
+    )
+    others = hashes ^ MASK if is_mirrored else hashes
+    expected = brute_force(hashes, others)
+    found = near(hashes, others)
+    assert len(expected) > 1000
+    assert len(found) == len(expected)
+    assert set(found) == expected
+
+
+def test_9_bits_are_near_and_10_are_not_wherever_they_lie() -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(200):
+        bits = rng.choice(64, size=10, replace=False).tolist()
+        for n_bits, n_pairs in ((9, 1), (10, 0)):
+            other = sum(1 << bit for bit in bits[:n_bits])
+            hashes = np.array([0, other], dtype=np.uint64)
+            assert len(near(hashes, hashes)) == n_pairs
+
+
+def test_a_search_among_equal_hashes_is_given_up_and_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(alike, "MOST_PAIRS", 1000)
+    hashes = np.zeros(200, dtype=np.uint64)
+    (first, _), is_complete = near_pairs(hashes, hashes)
+    assert len(first) == 1000
+    assert not is_complete
+
+
+def test_blocks_of_any_size_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    hashes = np.repeat(np.arange(50, dtype=np.uint64) << np.uint64(13), 4)
+    whole = near(hashes, hashes)
+    monkeypatch.setattr(alike, "BLOCK_PAIRS", 7)
+    assert near(hashes, hashes) == whole

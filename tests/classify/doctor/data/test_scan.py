@@ -8,7 +8,7 @@ from PIL import Image
 
 from classify.doctor.data.scan import look_at
 from extract.decode import decode
-from tests.classify.doctor.data.folders import picture, scan_folder, write_pictures
+from tests.classify.doctor.data.pictures import picture, scan_folder, write_pictures
 
 ORIENTATION = 0x0112
 

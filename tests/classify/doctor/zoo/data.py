@@ -180,8 +180,15 @@ def empty_class(folder: Path, shared: Path) -> Case:
     return Case([folder])
 
 
-def food10(_: Path, shared: Path) -> Case:
-    return Case([shared / "data/food10"])
+def food101_layout(folder: Path, shared: Path) -> Case:
+    fill(folder / "images", shared, 24)
+    stems = {f"{path.parent.name}/{path.stem}" for path in folder.glob("images/*/*")}
+    (folder / "meta").mkdir()
+    for split in ("train", "test"):
+        names = (shared / f"data/food10/meta/{split}.txt").read_text().split()
+        (folder / f"meta/{split}.txt").write_text("\n".join(filter(stems.__contains__, names)))
+    (folder / "meta/classes.txt").write_text("\n".join(CLASSES))
+    return Case([folder])
 
 
 def mildly_uneven(folder: Path, shared: Path) -> Case:
@@ -292,7 +299,7 @@ PROJECTS: tuple[Project, ...] = (
     Project("a folder beside train, val and test", folder_beside_the_splits, "splits-as-classes"),
     Project("class folders one level too deep", one_class, "no-data-set"),
     Project("an empty class folder", empty_class, "empty-class-folders"),
-    Project("Food-101's layout", food10),
+    Project("Food-101's layout", food101_layout),
     Project("train, val and test", split_folders),
     Project("mildly uneven classes", mildly_uneven),
     Project("grey PNG everywhere", all_grey),

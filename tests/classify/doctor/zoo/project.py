@@ -16,12 +16,11 @@ class Case:
 
     targets: list[Path]
     script: list[str] = field(default_factory=list)
-    weights: str | None = None
 
     def examine(self) -> Diagnosis:
         """As ``python -m classify doctor`` does."""
         script = parse_script(self.script)
-        return examine(sort_targets(self.targets), script, self.weights, lambda _: None)
+        return examine(sort_targets(self.targets), script, lambda _: None)
 
 
 @dataclass(frozen=True)

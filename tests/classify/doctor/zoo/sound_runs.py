@@ -10,11 +10,11 @@ from extract.settings import ExtractSettings
 from extract.tensors import extract_dataset
 from tests.classify.doctor.zoo.good_run import (
     ALL_HEADS,
+    QUICK_HEADS,
     copy_run,
     extract,
     link_photographs,
     train,
-    weights_of,
     with_config,
     write_again,
 )
@@ -22,13 +22,14 @@ from tests.classify.doctor.zoo.project import Case
 
 
 def sound(folder: Path, shared: Path) -> Case:
-    return Case([train(copy_run(shared, folder), ALL_HEADS).folder])
+    data = link_photographs(shared, folder / "food")
+    return Case([train(copy_run(shared, folder), ALL_HEADS).folder, data])
 
 
 def mean_colors(folder: Path, shared: Path) -> Case:
     data = link_photographs(shared, folder / "food")
     settings = ExtractSettings(backbone="mean-color", size_px=32, val_share=0.3)
-    return Case([train(extract(data, Run(folder / "runs/food"), settings), ALL_HEADS).folder])
+    return Case([train(extract(data, Run(folder / "runs/food"), settings), QUICK_HEADS).folder])
 
 
 def listed(folder: Path, shared: Path) -> Case:
@@ -38,7 +39,7 @@ def listed(folder: Path, shared: Path) -> Case:
     (folder / "list.csv").write_text("\n".join(["path,label", *rows]))
     settings = ExtractSettings(backbone="mean-color", size_px=32, val_share=0.3)
     run = extract(folder / "list.csv", Run(folder / "runs/list"), settings)
-    return Case([train(run, ALL_HEADS).folder])
+    return Case([train(run, QUICK_HEADS).folder])
 
 
 def from_python(folder: Path, shared: Path) -> Case:
@@ -48,7 +49,7 @@ def from_python(folder: Path, shared: Path) -> Case:
     settings = ExtractSettings(backbone="mean-color", size_px=32, val_share=0.3)
     run = Run(folder / "runs/handed")
     extract_dataset(pairs, None, run.features_path, settings, lambda _: None)
-    return Case([train(run, ALL_HEADS).folder])
+    return Case([train(run, QUICK_HEADS).folder])
 
 
 def in_float16(folder: Path, shared: Path) -> Case:
@@ -57,19 +58,7 @@ def in_float16(folder: Path, shared: Path) -> Case:
 
 
 def folder_gone(folder: Path, shared: Path) -> Case:
-    gone = {"folder": str(folder / "gone")}
-    run = write_again(shared, folder, lambda table: with_config(table, data=gone))
-    return Case([train(run).folder])
-
-
-def weights_gone(folder: Path, shared: Path) -> Case:
-    gone = str(folder / "gone.weights.h5")
-    run = write_again(shared, folder, lambda table: with_config(table, weights=gone))
-    return Case([train(run).folder])
-
-
-def weights_moved(folder: Path, shared: Path) -> Case:
-    return Case(weights_gone(folder, shared).targets, weights=weights_of(shared))
+    return Case([train(copy_run(shared, folder)).folder])
 
 
 def few_photographs(folder: Path, shared: Path) -> Case:

@@ -11,14 +11,14 @@ from cache.reader import FeatureFile
 from classify.heads.ridge import Ridge
 from classify.run import saving
 from classify.train import class_proba
-from tests.classify.doctor.zoo.good_run import ALL_HEADS, copy_run, rewrite, train
+from tests.classify.doctor.zoo.good_run import QUICK_HEADS, copy_run, rewrite, train
 from tests.classify.doctor.zoo.project import Case
 
 
 def shuffled_labels(folder: Path, shared: Path) -> Case:
     """Labels of a list in another order than the files."""
     run = rewrite(copy_run(shared, folder), "labels", np.random.default_rng(1).permutation)
-    return Case([train(run, ALL_HEADS).folder])
+    return Case([train(run, QUICK_HEADS).folder])
 
 
 def val_under_another_class_order(folder: Path, shared: Path) -> Case:
@@ -31,7 +31,7 @@ def val_under_another_class_order(folder: Path, shared: Path) -> Case:
         labels[val] = last - labels[val]
         return labels
 
-    return Case([train(rewrite(run, "labels", change), ALL_HEADS).folder])
+    return Case([train(rewrite(run, "labels", change), QUICK_HEADS).folder])
 
 
 def one_class_head(folder: Path, shared: Path) -> Case:

@@ -1,0 +1,201 @@
+"""Findings about single image files: corrupt, left out, tiny, grey or stored rotated."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cache.format import Rejected
+from classify.doctor.data.scan import MOST_PHOTOS, Scan
+from classify.doctor.finding import Finding, Severity
+from classify.doctor.script import ScriptSettings
+from classify.intervals import wilson
+from classify.wording import count, share, some
+from extract.settings import ExtractSettings
+
+# Lost shares of all images, and of one class, that are severe.
+SEVERE_SHARE, SEVERE_SHARE_OF_CLASS = 0.2, 0.5
+MOST_REASONS = 5
+# Enlarged more than this many times to fit the network's input, an image is tiny.
+TINY_TIMES = 2
+MANY_TINY, MANY_ROTATED = 0.1, 0.05
+# A class stands out if most of its images have a property that few of the others have.
+MOST_OF_CLASS, FEW_OF_OTHERS = 0.5, 0.2
+# The smallest input of keras.applications.
+SMALLEST_INPUT_PX = 32
+ON_ITS_SIDE = {3: "upside down", 6: "rotated to the left", 8: "rotated to the right"}
+
+
+def examine_files(scan: Scan, left_out: Sequence[Rejected]) -> Iterator[Finding]:
+    """Corrupt image files, and files that are not labelled images."""
+    yield from _corrupt(scan)
+    yield from _left_out(left_out)
+
+
+def _corrupt(scan: Scan) -> Iterator[Finding]:
+    rows = np.flatnonzero(~scan.is_usable)
+    if not len(rows):
+        return
+    lost_share = len(rows) / len(scan.images)
+    lost = scan.counts(rows) / scan.counts(np.arange(len(scan.images)))
+    worst = [scan.classes[label] for label in np.flatnonzero(lost >= SEVERE_SHARE_OF_CLASS)]
+    found = [(scan.images[row].path, scan.reasons[row]) for row in rows]
+    evidence = [f"{len(rows)} of {len(scan.images)} files: {share(lost_share)}.", *_reasons(found)]
+    if worst:
+        evidence.append(f"Classes that lose at least half of their images: {some(worst)}.")
+    yield Finding(
+        "corrupt-files",
+        Severity.SEVERE if worst or lost_share >= SEVERE_SHARE else Severity.WARNING,
+        f"Unusable image files: {len(rows)}.",
+        tuple(evidence),
+        "Download them again, or delete them. headbench leaves them out and lists them. A Keras "
+        "script stops at such a file, or trains on a grey image instead.",
+        photos=tuple(scan.photo(row, scan.reasons[row]) for row in rows[:MOST_PHOTOS].tolist()),
+    )
+
+
+def _left_out(left_out: Sequence[Rejected]) -> Iterator[Finding]:
+    if left_out:
+        yield Finding(
+            "files-left-out",
+            Severity.NOTE,
+            f"Files that are not labelled images: {len(left_out)}.",
+            tuple(_reasons([(each.path, each.reason) for each in left_out])),
+            "Move any images among them into the folder of their class.",
+        )
+
+
+def _reasons(found: Sequence[tuple[str, str]]) -> Iterator[str]:
+    """Each reason with some of its files, the most frequent first."""
+    n_of = Counter(reason for _, reason in found).most_common()
+    for reason, n in n_of[:MOST_REASONS]:
+        names = some([path for path, its in found if its == reason])
+        yield f"{count(n, 'file')}, {reason}: {names}."
+    if len(n_of) > MOST_REASONS:
+        yield f"And {sum(n for _, n in n_of[MOST_REASONS:])} more for other reasons."
+
+
+def examine_looks(scan: Scan, script: ScriptSettings) -> Iterator[Finding]:
+    """Tiny, grey and rotated images."""
+    yield from _tiny(scan, script.size or ExtractSettings().size_px)
+    yield from _grey(scan)
+    yield from _rotated(scan)
+
+
+def stand_out(scan: Scan, has: NDArray[np.bool_]) -> list[int]:
+    """Classes most of whose images have a property that few images of other classes have.
+
+    Both shares by the bounds of their 95 % intervals, so that a few images are no evidence.
+
+    Parameters
+    ----------
+    has : bool (n_images,)
+    """
+    n_with, n_all = scan.counts(has & scan.is_usable), scan.counts(scan.usable)
+    most = [
+        label
+        for label in np.flatnonzero(n_with).tolist()
+        if wilson(int(n_with[label]), int(n_all[label])).low > MOST_OF_CLASS
+    ]
+    others = np.setdiff1d(np.arange(len(scan.classes)), most)
+    n_others = int(n_all[others].sum())
+    if not most or not n_others:
+        return []
+    return most if wilson(int(n_with[others].sum()), n_others).high < FEW_OF_OTHERS else []
+
+
+def _tiny(scan: Scan, size_px: int) -> Iterator[Finding]:
+    shorter = scan.sides.min(axis=1)
+    is_tiny = scan.is_usable & (shorter * TINY_TIMES < size_px)
+    rows = np.flatnonzero(is_tiny)
+    if not len(rows):
+        return
+    part, apart = len(rows) / len(scan.usable), stand_out(scan, is_tiny)
+    good_size = max(int(np.median(shorter[rows])), SMALLEST_INPUT_PX)
+    yield Finding(
+        "tiny-images",
+        Severity.WARNING if apart or part >= MANY_TINY else Severity.NOTE,
+        f"Images less than half the size of the network's input ({size_px} px): {len(rows)}.",
+        (
+            f"The shorter side of {len(rows)} of {len(scan.usable)} images ({share(part)}) is "
+            f"below {size_px / TINY_TIMES:.0f} px. The smallest has {shorter[rows].min()} px, the "
+            f"median of all images {np.median(shorter[scan.usable]):.0f} px.",
+            *_given_away(scan, is_tiny, apart, "tiny"),
+        ),
+        "Find larger originals: enlarged images are blurred, unlike those the network was trained "
+        f"on. If there are none, try a smaller input: 'make features SIZE={good_size}'.",
+        photos=tuple(
+            scan.photo(row, f"{scan.sides[row][0]} x {scan.sides[row][1]} px")
+            for row in rows[np.argsort(shorter[rows], kind="stable")][:MOST_PHOTOS].tolist()
+        ),
+    )
+
+
+def _grey(scan: Scan) -> Iterator[Finding]:
+    rows = np.flatnonzero(scan.is_grey)
+    if not len(rows):
+        return
+    apart = stand_out(scan, scan.is_grey)
+    n, n_all = len(rows), len(scan.usable)
+    yield Finding(
+        "grey-images",
+        Severity.WARNING if apart else Severity.NOTE,
+        f"Most images of {some(_names(scan, apart))} are grey, those of other classes are not."
+        if apart
+        else f"Images without colour: {n}.",
+        (
+            f"{n} of {n_all} images ({share(n / n_all)}) are grey.",
+            *_given_away(scan, scan.is_grey, apart, "grey"),
+        ),
+        "Add grey images of the other classes and colour images of these, or convert all images "
+        "to grey."
+        if apart
+        else "No action needed if new images will be similar.",
+        photos=tuple(scan.photo(row, scan.class_of(row)) for row in rows[:MOST_PHOTOS].tolist()),
+    )
+
+
+def _rotated(scan: Scan) -> Iterator[Finding]:
+    is_rotated = scan.is_usable & (scan.orientations != 1)
+    rows = np.flatnonzero(is_rotated)
+    if not len(rows):
+        return
+    part, apart = len(rows) / len(scan.usable), stand_out(scan, is_rotated)
+    yield Finding(
+        "exif-rotated",
+        Severity.WARNING if apart or part >= MANY_ROTATED else Severity.NOTE,
+        f"Photographs that are stored rotated, with their orientation in EXIF: {len(rows)}.",
+        (
+            f"{len(rows)} of {len(scan.usable)} images ({share(part)}).",
+            "tf.io.decode_jpeg, image_dataset_from_directory and ImageDataGenerator ignore the "
+            "orientation, so the network sees them rotated. Image viewers show them upright.",
+            *_given_away(scan, is_rotated, apart, "stored rotated"),
+        ),
+        "headbench rotates them upright in every command. In your own script, apply "
+        "PIL.ImageOps.exif_transpose to images for training and for prediction.",
+        photos=tuple(
+            scan.photo(row, _how_rotated(int(scan.orientations[row])))
+            for row in rows[:MOST_PHOTOS].tolist()
+        ),
+    )
+
+
+def _how_rotated(orientation: int) -> str:
+    return f"orientation {orientation}: {ON_ITS_SIDE.get(orientation, 'mirrored')} as stored"
+
+
+def _given_away(scan: Scan, has: NDArray[np.bool_], apart: list[int], word: str) -> Iterator[str]:
+    if apart:
+        n_with, n_all = scan.counts(has), scan.counts(scan.usable)
+        yield "; ".join(
+            f"{scan.classes[label]}: {n_with[label]} of {n_all[label]}" for label in apart[:5]
+        ) + (
+            f"; all other classes: {n_with.sum() - n_with[apart].sum()} of "
+            f"{n_all.sum() - n_all[apart].sum()}. A classifier may learn that every {word} image "
+            "belongs to one of these classes."
+        )
+
+
+def _names(scan: Scan, labels: list[int]) -> list[str]:
+    return [scan.classes[label] for label in labels]

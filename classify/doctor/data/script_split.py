@@ -1,0 +1,199 @@
+"""Splits by folder or by the user's script; findings about scripts that split by file order."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cache.format import SPLITS
+from classify.doctor.data.class_folders import KERAS_ENDINGS, keras_order
+from classify.doctor.finding import Finding, Grid, Severity
+from classify.doctor.script import DATASET, FIT, GENERATOR, ScriptSettings
+from classify.wording import share, some
+from extract.sources.source import Dataset, LabelledImage
+
+TRAIN, VAL, TEST = range(len(SPLITS))
+UNKNOWN = -1
+# Fewer images expected in validation: the class may have none there by chance alone.
+EXPECTED_IN_VAL = 3
+MOST_ROWS = 12
+REMEDY = (
+    "Split each class at random, as 'make features' does. In Keras: call "
+    "image_dataset_from_directory(validation_split=..., subset=..., seed=...) with the same seed "
+    "for both subsets and shuffle left on; or shuffle images and labels together before fit; or "
+    "make folders train/ and val/."
+)
+
+
+class Partition(NamedTuple):
+    """The split of each image.
+
+    Attributes
+    ----------
+    splits : int8 (n_images,)
+        Index into `cache.format.SPLITS`; -1 if unknown.
+    rule : str
+        Where the splits come from, in words; empty if they are unknown.
+    """
+
+    splits: NDArray[np.int8]
+    rule: str
+
+
+def partition(images: tuple[LabelledImage, ...], script: ScriptSettings) -> Partition:
+    """The splits of the folder; if it has no val, that of the script."""
+    splits = np.array(
+        [SPLITS.index(image.given_split) if image.given_split else UNKNOWN for image in images],
+        dtype=np.int8,
+    )
+    rule = "as the folder names them" if (splits != UNKNOWN).any() else ""
+    if (splits == VAL).any():
+        return Partition(splits, rule)
+    for row, is_val in carved(images, script).items():
+        splits[row] = VAL if is_val else TRAIN
+        rule = describe_rule(script)
+    return Partition(splits, rule)
+
+
+def describe_rule(script: ScriptSettings) -> str:
+    """How the script takes its validation share, in words."""
+    part = f"{100 * (script.validation_split or 0):g} %"
+    if script.loader == GENERATOR:
+        return f"ImageDataGenerator takes the first {part} of each class, by file name"
+    how = "" if script.loader == FIT else ", which does not shuffle,"
+    return f"{script.loader}{how} takes the last {part} of the files, class after class"
+
+
+def carved(images: tuple[LabelledImage, ...], script: ScriptSettings) -> dict[int, bool]:
+    """Which of the script's files are used for validation.
+
+    As in Keras 3: `Model.fit` in ``train_validation_split`` (array_slicing.py),
+    `ImageDataGenerator` in ``_list_valid_filenames_in_directory`` (legacy/preprocessing/image.py)
+    and `image_dataset_from_directory` in ``get_training_or_validation_split`` (dataset_utils.py).
+
+    Returns
+    -------
+    dict of int to bool
+        By row, in Keras' order; empty if there is no validation share or it is drawn at random.
+    """
+    part = script.validation_split
+    if not part or is_random(script):
+        return {}
+    endings = KERAS_ENDINGS[script.loader]
+    rows = [
+        row
+        for row, image in enumerate(images)
+        if image.given_split in (None, "train") and image.path.lower().endswith(endings)
+    ]
+    rows.sort(key=lambda row: keras_order(images[row]))
+    if script.loader != GENERATOR:
+        n_train = _n_train(script.loader, len(rows), part)
+        return {row: place >= n_train for place, row in enumerate(rows)}
+    of_class: dict[str, list[int]] = {}
+    for row in rows:
+        of_class.setdefault(images[row].class_name, []).append(row)
+    return {
+        row: place < int(part * len(same))
+        for same in of_class.values()
+        for place, row in enumerate(same)
+    }
+
+
+def is_random(script: ScriptSettings) -> bool:
+    """Whether the script draws its validation share at random."""
+    return script.loader == DATASET and script.shuffle
+
+
+def _n_train(loader: str, n_files: int, part: float) -> int:
+    # They round differently: of 101 files and 0.2, fit trains on 80, the other on 81.
+    return int(n_files * (1.0 - part)) if loader == FIT else n_files - int(part * n_files)
+
+
+def examine_order(dataset: Dataset, script: ScriptSettings) -> Iterator[Finding]:
+    """Classes that only training or only validation has, in a script that splits by file order."""
+    is_val = carved(dataset.images, script)
+    if not is_val:
+        return
+    label_of = {name: label for label, name in enumerate(dataset.classes)}
+    counts = np.zeros((len(dataset.classes), 2), dtype=int)
+    for row, of_val in is_val.items():
+        counts[label_of[dataset.images[row].class_name], int(of_val)] += 1
+    unlearnt = (counts[:, 0] == 0) & (counts[:, 1] > 0)
+    unseen = (counts[:, 1] == 0) & (
+        counts[:, 0] * (script.validation_split or 0) >= EXPECTED_IN_VAL
+    )
+    if unlearnt.any() or unseen.any():
+        yield _by_order(dataset.classes, counts, unlearnt, unseen, script)
+    elif script.loader == GENERATOR:
+        yield _by_name(dataset.classes, counts, script)
+
+
+def _by_order(
+    classes: tuple[str, ...],
+    counts: NDArray[np.int_],
+    unlearnt: NDArray[np.bool_],
+    unseen: NDArray[np.bool_],
+    script: ScriptSettings,
+) -> Finding:
+    n_train, n_val = counts.sum(axis=0).tolist()
+    n_unlearnt = int(counts[unlearnt, 1].sum())
+    evidence = [
+        f"{describe_rule(script)}: {n_train} for training, {n_val} for validation.",
+        f"Validation has images of {int((counts[:, 1] > 0).sum())} of {len(classes)} classes: "
+        f"{some(_named(classes, counts[:, 1] > 0))}.",
+    ]
+    if n_unlearnt:
+        evidence.append(
+            f"Only in validation: {some(_named(classes, unlearnt))}, {n_unlearnt} of {n_val} "
+            "images. No network predicts a class that it was not trained on: validation "
+            f"accuracy can be {share(1 - n_unlearnt / n_val)} at most."
+        )
+    if unseen.any():
+        evidence.append(
+            f"Never validated: {some(_named(classes, unseen))}. Validation accuracy does not "
+            "include them."
+        )
+    return Finding(
+        "split-by-file-order",
+        Severity.SEVERE,
+        "Validation has other classes than training: the script splits the files in the order of "
+        "their names, class after class.",
+        tuple(evidence),
+        REMEDY,
+        _table(classes, counts),
+    )
+
+
+def _by_name(classes: tuple[str, ...], counts: NDArray[np.int_], script: ScriptSettings) -> Finding:
+    without = _named(classes, counts[:, 1] == 0)
+    evidence = [
+        f"{describe_rule(script)}: {counts[:, 0].sum()} for training, {counts[:, 1].sum()} for "
+        "validation.",
+        "If file names follow the time, place or subject of the photographs, validation differs "
+        "from training.",
+    ]
+    if without:
+        evidence.append(f"Classes too small to have an image in validation: {some(without)}.")
+    return Finding(
+        "split-by-file-order",
+        Severity.WARNING if without else Severity.NOTE,
+        "Validation is the first part of each class by file name, not a random sample.",
+        tuple(evidence),
+        REMEDY,
+    )
+
+
+def _named(classes: tuple[str, ...], has: NDArray[np.bool_]) -> list[str]:
+    return [classes[label] for label in np.flatnonzero(has)]
+
+
+def _table(classes: tuple[str, ...], counts: NDArray[np.int_]) -> Grid:
+    # The classes of validation come last by name: show them rather than the first ones.
+    of_interest = sorted(range(len(classes)), key=lambda label: (-counts[label, 1], label))
+    shown = sorted(of_interest[:MOST_ROWS])
+    rows = [(classes[at], str(counts[at, 0]), str(counts[at, 1])) for at in shown]
+    if len(classes) > MOST_ROWS:
+        rest = of_interest[MOST_ROWS:]
+        rows.append((f"{len(rest)} others", str(counts[rest, 0].sum()), str(counts[rest, 1].sum())))
+    return Grid(("class", "for training", "for validation"), tuple(rows))

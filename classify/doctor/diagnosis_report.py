@@ -1,0 +1,101 @@
+"""The diagnosis as text, as JSON and as a page with photographs."""
+
+import json
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+from classify.doctor.finding import Diagnosis, Finding, Grid, Photo, Severity
+from classify.report.page.render import render
+from classify.report.photographs import thumbnail
+from classify.wording import count
+
+PAGE_FILE, JSON_FILE = "index.html", "findings.json"
+MOST_PHOTOS = 12
+THUMBNAIL_PX = 160
+WIDTH = 96
+
+
+def as_text(diagnosis: Diagnosis) -> str:
+    """What was examined, and each finding with its evidence and remedy."""
+    lines = [f"examined: {each}" for each in diagnosis.examined]
+    for finding in diagnosis.findings:
+        lines += ["", *_finding_lines(finding)]
+    return "\n".join([*lines, "", summary(diagnosis)])
+
+
+def summary(diagnosis: Diagnosis) -> str:
+    """Number of findings of each severity."""
+    by_severity = {
+        each: sum(finding.severity is each for finding in diagnosis.findings) for each in Severity
+    }
+    n_severe, n_warnings = by_severity[Severity.SEVERE], by_severity[Severity.WARNING]
+    return (
+        f"{n_severe} severe, {count(n_warnings, 'warning')}, "
+        f"{count(by_severity[Severity.NOTE], 'note')}."
+    )
+
+
+def write_diagnosis(diagnosis: Diagnosis, name: str, folder: Path) -> None:
+    """Write the page and the JSON file.
+
+    Parameters
+    ----------
+    diagnosis : Diagnosis
+    name : str
+        For the title.
+    folder : Path
+        Made if need be; the two files in it are replaced.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(diagnosis.as_dict(), indent=2, ensure_ascii=False)
+    (folder / JSON_FILE).write_text(text + "\n", "utf-8")
+    shown = {
+        photo.path: thumbnail(photo.path, THUMBNAIL_PX)
+        for finding in diagnosis.findings
+        for photo in finding.photos[:MOST_PHOTOS]
+    }
+    page = render(
+        "doctor.html",
+        title=f"{name}: the doctor",
+        data={},
+        name=name,
+        diagnosis=diagnosis,
+        summary=summary(diagnosis),
+        most_photos=MOST_PHOTOS,
+        thumbnails=shown,
+    )
+    (folder / PAGE_FILE).write_text(page, "utf-8")
+
+
+def _finding_lines(finding: Finding) -> Iterator[str]:
+    head = f"{finding.severity.name} {finding.code}: {finding.what}"
+    yield textwrap.fill(head, WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+    for line in finding.evidence:
+        yield _indented(line, "  - ")
+    if finding.grid:
+        yield from _grid_lines(finding.grid)
+    if finding.photos:
+        yield _indented(_photo_names(finding.photos), "  - ")
+    if finding.remedy:
+        yield _indented(finding.remedy, "  > ")
+
+
+def _indented(line: str, mark: str) -> str:
+    return textwrap.fill(
+        line, WIDTH, initial_indent=mark, subsequent_indent="    ", break_on_hyphens=False,
+        break_long_words=False,
+    )  # fmt: skip
+
+
+def _grid_lines(grid: Grid) -> Iterator[str]:
+    table = [grid.columns, *grid.rows]
+    widths = [max(len(row[column]) for row in table) for column in range(len(grid.columns))]
+    for row in table:
+        yield "    " + "  ".join(map(str.ljust, row, widths)).rstrip()
+
+
+def _photo_names(photos: tuple[Photo, ...]) -> str:
+    names = [f"{photo.path} ({photo.caption})" for photo in photos[:3]]
+    n_more = len(photos) - len(names)
+    return "; ".join(names) + (f"; and {n_more} more" if n_more else "")

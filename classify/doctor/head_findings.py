@@ -1,0 +1,355 @@
+"""Findings about the heads and fine-tuned networks of a run."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cache.errors import FeatureFileError
+from cache.reader import FeatureFile
+from classify.doctor.chance import is_chance, may_be_chance
+from classify.doctor.class_order import Renamed, rename
+from classify.doctor.collapse import gives_one_class
+from classify.doctor.finding import Examination, Finding, Grid, Severity, not_checked
+from classify.doctor.head_scores import (
+    CENTROID,
+    KNN,
+    N_SHUFFLES,
+    Agreement,
+    Scored,
+    TrainSample,
+    centroid_right,
+    chance,
+    difference,
+    measure_agreement,
+    score_heads,
+)
+from classify.errors import RunError
+from classify.intervals import SIGNIFICANT, compare_right, holm, wilson
+from classify.run import Run
+from classify.train import check_classes
+from classify.wording import count, p_value, percent, points, some
+from extract.backbones import MEAN_COLOR
+
+NEARLY_ALL = 0.95
+# Accuracy on train surely exceeds that on val by more than this. On 980 photographs of food with
+# 2 048 columns the gap of logreg and ridge, which val regularises, was 36 and 18 points, that of
+# LightGBM 53.
+OVERFIT_GAP = 0.3
+# A gain in accuracy that may be smaller than this is no evidence of another class order.
+SMALLEST_GAIN = 0.05
+MOST_NAMED = 5
+
+
+def examine_heads(run: Run, features: FeatureFile, say: Callable[[str], None]) -> Examination:
+    """Examine the heads and fine-tuned networks that were trained on a feature file."""
+    names = run.names
+    if not names:
+        return Examination(f"{run.folder}: no heads; 'make heads' trains some.", [])
+    try:
+        check_classes(features)
+        sample = TrainSample.of(features)
+        results = list(score_heads(run, features, sample, say))
+        scored = [each for each in results if isinstance(each, Scored)]
+        findings = [
+            *_unusable([each for each in results if isinstance(each, RunError)]),
+            *(_findings(features, sample, scored) if scored else []),
+        ]
+    except (FeatureFileError, RunError) as error:
+        line = f"{run.folder}: {count(len(names), 'head')}."
+        return Examination(line, [not_checked("heads", str(error))])
+    return Examination(_describe(run, features, sample, scored), findings)
+
+
+def _findings(
+    features: FeatureFile, sample: TrainSample, scored: list[Scored]
+) -> Iterator[Finding]:
+    """All findings; a head that one finding explains is left out of the next."""
+    classes, identity = features.classes, features.identity
+    level = chance(features.labels("train"), features.labels("val"), len(classes))
+    is_blind = identity.has_random_weights or identity.backbone == MEAN_COLOR
+    cause = check_labels(measure_agreement(sample), scored, level, is_blind) or check_class_order(
+        scored, classes, level
+    )
+    if cause:
+        yield cause
+        return
+    yield from check_one_class(scored, classes)
+    others = [each for each in scored if not gives_one(each)]
+    yield from check_chance(others, level, is_blind)
+    above = [each for each in others if each.val.low > level]
+    yield from check_overfit(above)
+    yield from check_centroid(above, centroid_right(scored, features, sample))
+
+
+def _describe(run: Run, features: FeatureFile, sample: TrainSample, scored: list[Scored]) -> str:
+    n_val = len(features.rows("val"))
+    line = (
+        f"{run.folder}: {count(len(run.names), 'head')} on {count(n_val, 'image')} of val and "
+        f"{len(sample.y)} of {sample.n_train} of train"
+    )
+    if not scored:
+        return f"{line}."
+    best = max(scored, key=lambda each: each.val.value)
+    return f"{line}; {best.name} has the best validation accuracy, {percent(best.val)}."
+
+
+def _unusable(errors: list[RunError]) -> Iterator[Finding]:
+    if errors:
+        yield Finding(
+            "heads-outdated",
+            Severity.WARNING,
+            f"{count(len(errors), 'head')} cannot be used: damaged, or trained on other features.",
+            tuple(map(str, errors)),
+            "Run 'make heads' to train them again, or delete those you no longer need.",
+        )
+
+
+def check_labels(
+    agreement: Agreement | None, scored: list[Scored], level: float, is_blind: bool
+) -> Finding | None:
+    """Labels that look shuffled; a blind backbone, never trained on images, explains it too."""
+    looking = [each for each in scored if each.looks]
+    if agreement is None or not agreement.is_chance or not looking:
+        return None
+    if any(each.val.low > level for each in looking):
+        return None
+    best = max(looking, key=lambda each: each.val.value)
+    low, high = np.quantile(agreement.shuffled, [0.025, 0.975])
+    return Finding(
+        "labels-look-shuffled",
+        Severity.WARNING if is_blind else Severity.SEVERE,
+        "Labels look shuffled: train images with the same label are no more alike than others.",
+        (
+            f"{100 * agreement.share:.1f} % of the {agreement.n_neighbors} nearest neighbours of "
+            f"each of {agreement.n} images have its label. With {N_SHUFFLES} random orders of the "
+            f"labels it was {100 * low:.1f} to {100 * high:.1f} %.",
+            f"The best head, {best.name}, has a validation accuracy of {percent(best.val)} "
+            f"(n={best.val.n}). Chance is {100 * level:.1f} %.",
+        ),
+        "Compare some images with their labels. Usual causes: a list of labels in another order "
+        "than the files, a generator with shuffle=True, a table joined on the wrong column. Put "
+        "each image into the folder of its class, then run 'make features' and 'make heads'."
+        + (" Or the backbone is the cause: it was never trained on images." if is_blind else ""),
+    )
+
+
+def check_class_order(
+    scored: list[Scored], classes: tuple[str, ...], level: float
+) -> Finding | None:
+    """Val labels that number the classes in another order than the train labels."""
+    candidates = [
+        each
+        for each in scored
+        if each.looks and each.train is not None and each.train.low > max(level, each.val.high)
+    ]
+    renamed = [rename(each.y_val, each.predicted, len(classes)) for each in candidates]
+    corrected = holm([each.p for each in renamed]) if renamed else []
+    found = [
+        (each, order)
+        for each, order, p in zip(candidates, renamed, corrected, strict=True)
+        if p < SIGNIFICANT and order.gain.low > SMALLEST_GAIN
+    ]
+    if not found:
+        return None
+    names = max((order for _, order in found), key=lambda order: order.top1.value).names
+    moved = np.flatnonzero(names != np.arange(len(classes))).tolist()
+    n_more = len(moved) - MOST_NAMED
+    return Finding(
+        "val-labels-in-another-order",
+        Severity.SEVERE,
+        "Val numbers its classes in another order than train.",
+        (
+            f"Renaming {len(moved)} of {len(classes)} classes of val makes the heads accurate "
+            "there too. The names were found on one half of val, their gain was measured on the "
+            "other half, then the halves were swapped.",
+            *(
+                f"Class {classes[label]} of val is {classes[names[label]]} in train."
+                for label in moved[:MOST_NAMED]
+            ),
+            *([f"And {n_more} more."] if n_more > 0 else []),
+        ),
+        "Use one list of class names for every split. Two Keras generators number the classes "
+        "separately, each by the folders it finds. 'make features' uses one list for a folder "
+        "with train/ and val/ in it; then run 'make heads'.",
+        grid=Grid(
+            ("head", "train", "val", "val, classes renamed", "gain"),
+            tuple(_renamed_row(*each) for each in found),
+        ),
+    )
+
+
+def _renamed_row(scored: Scored, order: Renamed) -> tuple[str, ...]:
+    return (
+        scored.name,
+        percent(scored.train),
+        f"{percent(scored.val)} of {count(scored.val.n, 'image')}",
+        percent(order.top1),
+        points(order.gain),
+    )
+
+
+def gives_one(scored: Scored) -> bool:
+    """Whether a head predicts one class for nearly all images of val, and surely too many."""
+    return gives_one_class(scored.predicted, scored.y_val, NEARLY_ALL)
+
+
+def check_one_class(scored: list[Scored], classes: tuple[str, ...]) -> Iterator[Finding]:
+    """Heads that predict one class for nearly every image."""
+    found = [each for each in scored if each.looks and gives_one(each)]
+    if not found:
+        return
+    rows = []
+    for each in found:
+        counts = np.bincount(each.predicted, minlength=len(classes))
+        label = int(counts.argmax())
+        true = wilson(int((each.y_val == label).sum()), len(each.y_val))
+        given = wilson(int(counts[label]), len(each.y_val))
+        rows.append((each.name, classes[label], percent(given), percent(true), percent(each.val)))
+    yield Finding(
+        "one-class-predicted",
+        Severity.SEVERE,
+        f"{_names(found)}: one class is predicted for nearly every image of val.",
+        (f"Counted on {found[0].val.n} images of val.",),
+        "Usual causes: a learning rate that is far too high, class weights that outweigh all other "
+        "classes, or embeddings on another scale than in training. 'make heads AGAIN=1' trains "
+        "with the defaults.",
+        grid=Grid(("head", "class", "predicted", "true", "val accuracy"), tuple(rows)),
+    )
+
+
+def check_chance(scored: list[Scored], level: float, is_blind: bool) -> Iterator[Finding]:
+    """Heads at chance on val; severe if no head is better and the backbone is not blind."""
+    looking = [each for each in scored if each.looks]
+    found = [each for each in looking if is_chance(each.val, level)]
+    unsure = [each for each in looking if may_be_chance(each.val, level) and each not in found]
+    if found:
+        better = [each.name for each in looking if not may_be_chance(each.val, level)]
+        yield _at_chance(found, better, level, is_blind)
+    if unsure:
+        yield Finding(
+            "val-too-small",
+            Severity.NOTE,
+            f"{_names(unsure)}: val is too small to tell the accuracy from chance.",
+            (
+                f"Chance is {100 * level:.1f} %. With {unsure[0].val.n} images of val the "
+                "confidence interval includes it.",
+            ),
+            "Cross-validation uses more images: 'make heads FOLDS=5'.",
+            grid=_accuracies(unsure),
+        )
+
+
+def _at_chance(found: list[Scored], better: list[str], level: float, is_blind: bool) -> Finding:
+    if better:
+        remedy = (
+            "These heads were trained on other labels, or training failed: 'make heads AGAIN=1' "
+            "trains them again. Use another head until then."
+        )
+    else:
+        remedy = (
+            "All heads fail, so check the labels and the embeddings. Other findings may name the "
+            "cause; 'make verify RERUN=64' checks the embeddings."
+        )
+    return Finding(
+        "val-at-chance",
+        Severity.WARNING if better or is_blind else Severity.SEVERE,
+        f"{_names(found)}: validation accuracy is at chance.",
+        (
+            f"Chance is {100 * level:.1f} %: always the most frequent class of train, or a random "
+            "guess.",
+            *([f"{some(better)} did better on the same embeddings."] if better else []),
+            *(["The backbone was never trained on images."] if is_blind else []),
+        ),
+        remedy,
+        grid=_accuracies(found),
+    )
+
+
+def _accuracies(scored: list[Scored]) -> Grid:
+    rows = tuple((each.name, percent(each.train), percent(each.val)) for each in scored)
+    return Grid(("head", "train", f"val (n={scored[0].val.n})"), rows)
+
+
+def _names(scored: list[Scored]) -> str:
+    return ", ".join(each.name for each in scored)
+
+
+def check_overfit(scored: list[Scored]) -> Iterator[Finding]:
+    """Heads whose train accuracy is far above val; not knn, for which train is trivial."""
+    gaps = {
+        each.name: (each, each.train, difference(each.train, each.val))
+        for each in scored
+        if each.train is not None and each.kind != KNN and each.looks
+    }
+    found = [gap for gap in gaps.values() if gap[2].low > OVERFIT_GAP]
+    if not found:
+        return
+    first, on_train, _ = found[0]
+    evidence = [
+        f"Train accuracy exceeds validation accuracy by more than {100 * OVERFIT_GAP:.0f} points "
+        f"(95 % CI), n={on_train.n} of train and {first.val.n} of val."
+    ]
+    others = [gap for gap in gaps.values() if gap not in found]
+    if others:
+        best, _, gap = max(others, key=lambda each: each[0].val.value)
+        evidence.append(
+            f"The best of the other heads, {best.name}: validation accuracy {percent(best.val)}, "
+            f"{100 * gap.value:.0f} points below train."
+        )
+    yield Finding(
+        "overfit",
+        Severity.WARNING,
+        f"{_names([each for each, *_ in found])}: overfitting, train accuracy is far above "
+        "validation accuracy.",
+        tuple(evidence),
+        "Add photographs ('make heads CURVE=1' shows whether that would help), use a simpler head, "
+        "or one that val regularises (ridge, logreg), or more Dropout.",
+        grid=Grid(
+            ("head", "train", "val", "gap"),
+            tuple(
+                (each.name, percent(train), percent(each.val), points(gap))
+                for each, train, gap in found
+            ),
+        ),
+    )
+
+
+def check_centroid(scored: list[Scored], centroid: NDArray[np.bool_]) -> Iterator[Finding]:
+    """Heads that are less accurate on val than the nearest class mean.
+
+    Parameters
+    ----------
+    centroid : bool (n_val,)
+        As `centroid_right` gives it.
+    """
+    others = [each for each in scored if each.looks and each.kind != CENTROID]
+    pairs = [compare_right({"head": each.is_right, "centroid": centroid})[0] for each in others]
+    corrected = holm([pair.p for pair in pairs]) if pairs else []
+    found = [
+        (each, pair.difference, p)
+        for each, pair, p in zip(others, pairs, corrected, strict=True)
+        if pair.difference.high < 0 and p < SIGNIFICANT
+    ]
+    if not found:
+        return
+    baseline = wilson(int(centroid.sum()), len(centroid))
+    yield Finding(
+        "worse-than-centroid",
+        Severity.WARNING,
+        f"{_names([each for each, *_ in found])}: less accurate on val than the nearest class "
+        "mean, the simplest head.",
+        (
+            f"The nearest class mean has a validation accuracy of {percent(baseline)} "
+            f"(n={len(centroid)}). Compared image by image; p by McNemar's test with Holm's "
+            "correction.",
+        ),
+        "Its settings do not suit these embeddings, or training stopped too early: 'make heads "
+        "AGAIN=1' trains with the defaults. Use another head until then.",
+        grid=Grid(
+            ("head", "val", "difference to centroid", "p"),
+            tuple(
+                (each.name, percent(each.val), points(gap), p_value(p)) for each, gap, p in found
+            ),
+        ),
+    )

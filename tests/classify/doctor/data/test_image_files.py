@@ -1,0 +1,119 @@
+"""Unusable, tiny, grey and rotated images, counted by hand."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from classify.doctor.data.image_files import stand_out
+from classify.doctor.finding import Severity
+from classify.doctor.script import ScriptSettings
+from tests.classify.doctor.data.pictures import findings_of, picture, scan_folder, write_pictures
+
+
+def sound(root: Path) -> None:
+    write_pictures(root / "a", range(20))
+    write_pictures(root / "b", range(100, 140))
+
+
+def test_each_reason_is_given_with_its_files(tmp_path: Path) -> None:
+    sound(tmp_path)
+    (tmp_path / "a/x.png").write_bytes(b"")
+    (tmp_path / "a/y.png").write_bytes(b"")
+    (tmp_path / "b/z.png").write_text("<html>")
+    corrupt = findings_of(tmp_path)["corrupt-files"]
+    assert corrupt.severity is Severity.WARNING
+    assert corrupt.evidence == (
+        "3 of 63 files: 4.8 %.",
+        "2 files, empty file: a/x.png, a/y.png.",
+        "1 file, an HTML page, not an image: b/z.png.",
+    )
+    assert [photo.path.name for photo in corrupt.photos] == ["x.png", "y.png", "z.png"]
+
+
+def test_half_of_a_class_lost_is_severe(tmp_path: Path) -> None:
+    sound(tmp_path)
+    for number in range(10):
+        (tmp_path / f"a/{number:04}.png").write_bytes(b"")
+    corrupt = findings_of(tmp_path)["corrupt-files"]
+    assert corrupt.severity is Severity.SEVERE
+    assert corrupt.evidence[-1] == "Classes that lose at least half of their images: a."
+
+
+def test_a_folder_of_nothing_but_damage_is_examined_to_the_end(tmp_path: Path) -> None:
+    for name in ("a/x.png", "b/y.png"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(b"")
+    assert set(findings_of(tmp_path)) == {"corrupt-files", "few-images"}
+
+
+def test_other_files_are_a_note(tmp_path: Path) -> None:
+    sound(tmp_path)
+    (tmp_path / "labels.csv").write_text("x")
+    left_out = findings_of(tmp_path)["files-left-out"]
+    assert left_out.severity is Severity.NOTE
+    assert left_out.evidence == ("1 file, not inside a class folder: labels.csv.",)
+
+
+ORIENTATION = 0x0112
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    write_pictures(tmp_path / "a", range(20))
+    write_pictures(tmp_path / "b", range(100, 120))
+    return tmp_path
+
+
+def test_small_is_less_than_half_of_the_scripts_size(root: Path) -> None:
+    # 48 px are half of 96.
+    assert "tiny-images" not in findings_of(root, ScriptSettings(size=96))
+    tiny = findings_of(root, ScriptSettings(size=98))["tiny-images"]
+    assert tiny.severity is Severity.WARNING
+    assert tiny.evidence[0].startswith("The shorter side of 40 of 40 images (100.0 %) is below 49")
+
+
+def test_one_tiny_image_is_a_note(root: Path) -> None:
+    picture(1, 60, 10).save(root / "a/0001.png")
+    tiny = findings_of(root)["tiny-images"]
+    assert tiny.severity is Severity.NOTE
+    assert [photo.caption for photo in tiny.photos] == ["60 x 10 px"]
+
+
+def test_a_grey_class_among_coloured_ones_is_a_warning(root: Path) -> None:
+    for seed in range(20):
+        picture(seed).convert("L").save(root / f"a/{seed:04}.png")
+    grey = findings_of(root)["grey-images"]
+    assert grey.severity is Severity.WARNING
+    assert grey.evidence[1].startswith("a: 20 of 20; all other classes: 0 of 20.")
+
+
+def test_a_class_of_three_grey_images_proves_nothing(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "b", range(100, 120))
+    (tmp_path / "a").mkdir()
+    for seed in range(3):
+        picture(seed).convert("L").save(tmp_path / f"a/{seed}.png")
+    found = scan_folder(tmp_path)
+    # 3 of 3 may be a share of 44 % by Wilson's interval.
+    assert stand_out(found, found.is_grey) == []
+    assert findings_of(tmp_path)["grey-images"].severity is Severity.NOTE
+
+
+def test_all_classes_grey_give_nothing_away(root: Path) -> None:
+    for path in root.glob("*/*.png"):
+        Image.open(path).convert("L").save(path)
+    assert findings_of(root)["grey-images"].severity is Severity.NOTE
+
+
+@pytest.mark.parametrize(("n", "severity"), [(1, Severity.NOTE), (2, Severity.WARNING)])
+def test_turned_images_are_a_warning_from_5_percent_on(
+    root: Path, n: int, severity: Severity
+) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    for seed in range(n):
+        picture(seed).save(root / f"a/{seed:04}.png", exif=exif)
+    turned = findings_of(root)["exif-rotated"]
+    assert turned.severity is severity
+    assert turned.evidence[0] == f"{n} of 40 images ({100 * n / 40:.1f} %)."
+    assert turned.photos[0].caption == "orientation 6: rotated to the left as stored"

@@ -1,0 +1,246 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cache.reader import FeatureFile
+from classify.doctor.finding import Examination, Severity
+from classify.doctor.head_findings import (
+    check_centroid,
+    check_chance,
+    check_class_order,
+    check_labels,
+    check_one_class,
+    check_overfit,
+    examine_heads,
+    gives_one,
+)
+from classify.doctor.head_scores import measure_agreement
+from classify.run import Run
+from classify.train import train_heads
+from extract.settings import ExtractSettings
+from extract.stage import extract_features
+from tests.classify.doctor.made import head, right_for, sample_of, shuffled
+from tests.classify.doctor.zoo.good_run import rewrite
+from tests.conftest import write_class_folders
+
+TEN = tuple("abcdefghij")
+BALANCED = np.arange(100) % 10
+FOUR = ("a", "b", "c", "d")
+TRUE = np.arange(80) % 4
+REVERSED = 3 - TRUE
+RNG = np.random.default_rng(0)
+Y = [0, 1] * 50
+HALF = [0, 0] * 50
+CENTROID = np.arange(100) < 60
+
+
+def test_shuffled_labels_are_severe() -> None:
+    sample = shuffled(sample_of(np.arange(400) % 10, 1.0))
+    finding = check_labels(measure_agreement(sample), [right_for(10)], 0.1, False)
+    assert finding is not None
+    assert (finding.code, finding.severity) == ("labels-look-shuffled", Severity.SEVERE)
+
+
+def test_right_labels_of_weak_embeddings_are_no_finding() -> None:
+    agreement = measure_agreement(sample_of(np.arange(400) % 10, 0.4))
+    assert agreement is not None
+    assert agreement.share < 0.3
+    assert check_labels(agreement, [right_for(10)], 0.1, False) is None
+
+
+def test_labels_that_a_head_predicts_are_not_shuffled() -> None:
+    agreement = measure_agreement(shuffled(sample_of(np.arange(400) % 10, 1.0)))
+    assert check_labels(agreement, [right_for(10), right_for(30)], 0.1, False) is None
+
+
+def test_random_weights_may_be_to_blame_as_well() -> None:
+    agreement = measure_agreement(shuffled(sample_of(np.arange(400) % 10, 1.0)))
+    finding = check_labels(agreement, [right_for(10)], 0.1, True)
+    assert finding is not None
+    assert finding.severity is Severity.WARNING
+
+
+def noisy(right: np.ndarray, share: float) -> np.ndarray:
+    """Right for a share of the images, else anything."""
+    return np.where(RNG.random(len(right)) < share, right, RNG.integers(0, 4, len(right)))
+
+
+def test_classes_in_the_reverse_order_are_found_and_named() -> None:
+    scored = head(REVERSED, noisy(TRUE, 0.8))
+    finding = check_class_order([scored], FOUR, 0.25)
+    assert finding is not None
+    assert (finding.code, finding.severity) == ("val-labels-in-another-order", Severity.SEVERE)
+    assert "Class a of val is d in train." in finding.evidence
+
+
+def test_a_sound_head_keeps_its_names() -> None:
+    scored = head(TRUE, noisy(TRUE, 0.5))
+    assert check_class_order([scored], FOUR, 0.25) is None
+
+
+def test_a_head_that_is_no_good_on_train_says_nothing_of_orders() -> None:
+    assert check_class_order([head(REVERSED, TRUE, (25, 100))], FOUR, 0.25) is None
+
+
+def test_a_network_whose_train_is_not_known_says_nothing_of_orders() -> None:
+    assert check_class_order([head(REVERSED, TRUE, None)], FOUR, 0.25) is None
+
+
+def test_one_class_for_all_is_severe_with_its_name_and_shares() -> None:
+    [finding] = check_one_class([head(BALANCED, [3] * 100), right_for(60)], TEN)
+    assert (finding.code, finding.severity) == ("one-class-predicted", Severity.SEVERE)
+    assert finding.grid is not None
+    [row] = finding.grid.rows
+    assert row[:2] == ("logreg", "d")
+    assert row[2].startswith("100.0 %")
+    assert row[3].startswith("10.0 %")
+
+
+def test_prior_predicts_one_class_and_is_not_blamed() -> None:
+    prior = head(BALANCED, [3] * 100, name="prior", kind="Prior")
+    assert list(check_one_class([prior], TEN)) == []
+    assert list(check_chance([prior], 0.1, is_blind=False)) == []
+
+
+def test_one_class_where_nearly_all_are_of_it_is_no_finding() -> None:
+    y = [0] * 96 + [1] * 4
+    assert not gives_one(head(y, [0] * 100))
+
+
+def test_one_class_on_three_images_proves_nothing() -> None:
+    assert not gives_one(head([0, 1, 2], [1, 1, 1]))
+
+
+def test_all_heads_at_chance_are_one_severe_finding() -> None:
+    heads = [right_for(10), right_for(8, name="ridge")]
+    [finding] = check_chance(heads, 0.1, is_blind=False)
+    assert (finding.code, finding.severity) == ("val-at-chance", Severity.SEVERE)
+    assert finding.what == "logreg, ridge: validation accuracy is at chance."
+
+
+def test_one_head_at_chance_beside_a_good_one_is_a_warning() -> None:
+    heads = [right_for(10), right_for(60, name="ridge")]
+    [finding] = check_chance(heads, 0.1, is_blind=False)
+    assert finding.severity is Severity.WARNING
+    assert "ridge did better on the same embeddings." in finding.evidence
+
+
+def test_a_backbone_never_trained_makes_chance_a_warning() -> None:
+    [finding] = check_chance([right_for(10)], 0.1, is_blind=True)
+    assert finding.severity is Severity.WARNING
+
+
+def test_few_images_leave_it_open() -> None:
+    [finding] = check_chance([right_for(2, 6)], 0.1, is_blind=False)
+    assert (finding.code, finding.severity) == ("val-too-small", Severity.NOTE)
+
+
+def test_train_far_above_val_is_a_warning_with_both() -> None:
+    [finding] = check_overfit([head(Y, HALF, (1000, 1000))])
+    assert (finding.code, finding.severity) == ("overfit", Severity.WARNING)
+    assert finding.grid is not None
+    assert finding.grid.rows[0][0] == "logreg"
+    assert finding.grid.rows[0][3].startswith("+50.0 points [+40")
+
+
+def test_the_best_of_the_others_is_named() -> None:
+    [finding] = check_overfit(
+        [head(Y, HALF, (1000, 1000)), head(Y, HALF, (600, 1000), "ridge", "Ridge")]
+    )
+    assert "The best of the other heads, ridge: " in finding.evidence[1]
+
+
+@pytest.mark.parametrize(
+    "scored",
+    [
+        head(Y, HALF, (700, 1000)),
+        head([0, 1], [0, 0], (1000, 1000)),  # two images: the interval is wide
+        head(Y, HALF, (1000, 1000), "knn", "KNN"),
+        head(Y, HALF, None, "finetuned", "network"),
+    ],
+    ids=["near", "few", "knn", "finetuned"],
+)
+def test_what_is_near_unsure_or_not_to_be_compared_is_no_finding(scored) -> None:
+    assert list(check_overfit([scored])) == []
+
+
+def test_a_head_that_the_centroid_surely_beats_is_a_warning() -> None:
+    [finding] = check_centroid([right_for(30), right_for(58, name="ridge")], CENTROID)
+    assert (finding.code, finding.severity) == ("worse-than-centroid", Severity.WARNING)
+    assert finding.grid is not None
+    [row] = finding.grid.rows
+    assert row[0] == "logreg"
+    # All of the 30 that differ speak for the centroid: p = 2 * 0.5 ** 30, twice for two heads.
+    assert row[2].startswith("-30.0 points [-39")
+    assert row[3] == "p < 0.001"
+
+
+@pytest.mark.parametrize("n_right", [57, 60, 90])
+def test_a_little_worse_or_better_is_no_finding(n_right: int) -> None:
+    assert list(check_centroid([right_for(n_right)], CENTROID)) == []
+
+
+def test_prior_is_worse_by_what_it_is() -> None:
+    prior = head(np.arange(100) % 10, [0] * 100, name="prior", kind="Prior")
+    assert list(check_centroid([prior], CENTROID)) == []
+
+
+def examined(run: Run) -> Examination:
+    with FeatureFile(run.features_path) as features:
+        return examine_heads(run, features, lambda _: None)
+
+
+@pytest.fixture
+def many(tmp_path: Path, settings: ExtractSettings) -> Run:
+    """450 pictures of three colours under shuffled labels: enough to see that they are."""
+    photos = write_class_folders(tmp_path / "many", n_per_class=150)
+    run = Run(tmp_path / "runs/many")
+    extract_features(photos, run.features_path, settings, lambda _: None)
+    rewrite(run, "labels", np.random.default_rng(0).permutation)
+    train(run, "prior", "centroid", "ridge", "logreg")
+    return run
+
+
+def train(run: Run, *names: str) -> None:
+    train_heads(run, names, seed=0, say=lambda _: None)
+
+
+def test_a_run_without_heads_is_said_and_is_no_finding(run: Run) -> None:
+    line, findings = examined(run)
+    assert line.endswith("no heads; 'make heads' trains some.")
+    assert findings == []
+
+
+def test_sound_heads_are_no_finding(run: Run) -> None:
+    train(run, "prior", "centroid", "knn", "ridge", "logreg")
+    line, findings = examined(run)
+    assert findings == []
+    assert "5 heads on" in line
+
+
+def test_heads_of_other_features_are_named_with_what_to_do(run: Run) -> None:
+    train(run, "ridge")
+    rewrite(run, "labels", lambda labels: labels[::-1])
+    line, [finding] = examined(run)
+    assert (finding.code, finding.severity) == ("heads-outdated", Severity.WARNING)
+    assert "1 head on" in line
+
+
+def test_shuffled_labels_are_one_finding_and_not_one_for_each_head(many: Run) -> None:
+    _, [finding] = examined(many)
+    assert finding.code == "labels-look-shuffled"
+    # Mean colours know little: the backbone may be to blame.
+    assert finding.severity is Severity.WARNING
+
+
+def test_damaged_embeddings_leave_heads_unchecked(run: Run) -> None:
+    train(run, "ridge")
+
+    def change(rows: np.ndarray) -> np.ndarray:
+        rows[:, 0] = np.nan
+        return rows
+
+    rewrite(run, "embeddings", change)
+    _, [note] = examined(run)
+    assert (note.code, note.severity) == ("not-checked", Severity.NOTE)
