@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from classify.heads.curves import train_epoch
 from classify.metrics import mean_log_loss, top_shares
-from classify.origin.images import Images
+from classify.origin.origin_images import Images
 from extract.errors import DataError, UnusableImageError
 from extract.keras_runtime import load_tensorflow
 from extract.scalings import Scaling
@@ -46,6 +46,10 @@ class Epoch(NamedTuple):
 class Inputs(Protocol):
     """Labelled inputs of a model."""
 
+    @property
+    def labels(self) -> NDArray[np.int32]:
+        """Of each row."""
+
     def batches(self, order: NDArray[np.intp], batch_size: int) -> Iterator[Batch]:
         """Inputs and labels of some rows, in the order given."""
 
@@ -58,12 +62,19 @@ class PixelInputs:
     scaling: Scaling
     size_px: int
 
+    @property
+    def labels(self) -> NDArray[np.int32]:
+        """Of each row."""
+        return self.images.labels
+
     def batches(self, order: NDArray[np.intp], batch_size: int) -> Iterator[Batch]:
         """Pixels and labels of some rows, in the order given."""
         files = self.images.files(order)
 
         def refuse(row: int, reason: UnusableImageError) -> None:
-            raise DataError(f"{files[row].path}: {reason}. A minute ago it was: run this again.")
+            raise DataError(
+                f"{files[row].path}: {reason}. It could be read a minute ago. Run this again."
+            )
 
         for rows, pixels in image_batches(files, self.size_px, batch_size, refuse):
             yield self.scaling(pixels), self.images.labels[order[rows]]
@@ -104,7 +115,6 @@ def run_epochs(
     seed : int
         Of the order of train in each epoch.
     say : callable
-        Told each line.
 
     Returns
     -------

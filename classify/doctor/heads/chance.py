@@ -5,8 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from classify.bootstrap import wilson
-from classify.doctor.chance import is_chance, may_be_chance
-from classify.doctor.collapse import gives_one_class
+from classify.doctor.chance import gives_one_class, is_chance, may_be_chance
 from classify.doctor.finding import Finding, Grid, Severity
 from classify.doctor.heads.scored import Scored
 from classify.wording import percent, some

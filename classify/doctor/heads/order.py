@@ -3,7 +3,7 @@
 import numpy as np
 
 from classify.compare import SIGNIFICANT, holm
-from classify.doctor.class_order import Renamed, rename
+from classify.doctor.chance import Renamed, rename
 from classify.doctor.finding import Finding, Grid, Severity
 from classify.doctor.heads.scored import Scored
 from classify.wording import count, percent, points

@@ -1,9 +1,14 @@
-"""The layers of a model: which are frozen, and which network of keras.applications is in it."""
+"""The layers of a model: which are frozen, which network they are of, and what reaches a layer."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from extract.keras_runtime import load_keras
+import numpy as np
+from numpy.typing import NDArray
+
+from extract.keras_runtime import load_keras, load_tensorflow
 
 
 class Leaf(NamedTuple):
@@ -120,3 +125,35 @@ def in_frozen_block(found: list[Leaf]) -> set[int]:
         elif is_frozen and leaf.layer.input_spec.ndim > 2:
             frozen.add(id(leaf.layer))
     return frozen
+
+
+@contextmanager
+def watching(layer: Any) -> Iterator[list[NDArray[np.float32]]]:
+    """Note what a layer is given, each time that the model is called inside, not traced."""
+    seen: list[NDArray[np.float32]] = []
+    call = layer.call
+
+    def watched(inputs: Any, *more: Any, **named: Any) -> Any:
+        seen.append(np.asarray(inputs, dtype=np.float32))
+        return call(inputs, *more, **named)
+
+    layer.call = watched
+    try:
+        yield seen
+    finally:
+        del layer.call
+
+
+def inputs_of_layer(
+    model: Any, layer: Any, images: NDArray[np.float32]
+) -> NDArray[np.float32] | None:
+    """What a layer is given in inference, float32; None if it is not asked."""
+    with watching(layer) as seen:
+        model(load_tensorflow().constant(images), training=False)
+    return seen[0] if seen else None
+
+
+def input_size(model: Any, size_px: int) -> tuple[int, int]:
+    """Height and width of the images that a model takes; `size_px` where it takes any."""
+    height, width = (side or size_px for side in model.input_shape[1:3])
+    return height, width

@@ -4,7 +4,7 @@ import hashlib
 from typing import Any
 
 from classify.heads.curves import train_metrics
-from classify.origin.settings import LEARNING_RATE
+from classify.origin.origin_settings import LEARNING_RATE
 from extract.batch_statistics import batch_norms
 from extract.keras_runtime import load_keras
 

@@ -27,7 +27,7 @@ def cells_picture(cells: list[dict[str, Any]], chance: float) -> Picture:
     Parameters
     ----------
     cells : list of dict
-        As `classify.origin.results.table_results` gives them.
+        As `classify.origin.accuracy_table.Cell.to_json` gives them.
     chance : float
         What one class for every image gets.
     """
@@ -90,9 +90,9 @@ def epochs_picture(
             "origin-epochs",
             drawn,
             "Accuracy on train and val by epoch, of the origin's model and of the same head on "
-            "embeddings done right; the numbers are in the tables.",
+            "right embeddings; the numbers are in the tables.",
             "Accuracy by epoch, on train while it trains. Solid: the origin's model; dotted: the "
-            "same head on embeddings done right. Dashed: one class for every image.",
+            "same head on right embeddings. Dashed: one class for every image.",
         )
 
 

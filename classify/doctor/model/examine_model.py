@@ -5,25 +5,29 @@ from pathlib import Path
 from typing import Any
 
 from classify.doctor.finding import Examination, Finding, not_checked
-from classify.doctor.model.activation import check_loss
-from classify.doctor.model.anatomy import Leaf, convolutions, find_family, leaves
+from classify.doctor.model.anatomy import Leaf, convolutions, find_family, input_size, leaves
 from classify.doctor.model.batch_norm import by_batch_in_training, check_batch_norms
-from classify.doctor.model.calling import calling
-from classify.doctor.model.candidates import judged_condition, trained_on
-from classify.doctor.model.ending import look_at_ending, noise
-from classify.doctor.model.few import check_sample_size
-from classify.doctor.model.finite import check_noise, check_weights
-from classify.doctor.model.intake import Intake, look_at_intake
-from classify.doctor.model.load import UserModel, load_user_model
-from classify.doctor.model.loss import read_loss
-from classify.doctor.model.measured import Measured, measure
-from classify.doctor.model.order import describe_order, in_order, other_order
-from classify.doctor.model.outputs import check_answers, check_outputs
-from classify.doctor.model.repeated import check_repeated
-from classify.doctor.model.sample import Sample, draw_sample
+from classify.doctor.model.input_pixels import (
+    InputPixels,
+    judged_condition,
+    look_at_pixels,
+    trained_on,
+)
+from classify.doctor.model.load import UserModel, calling, load_user_model, read_loss
+from classify.doctor.model.loss import check_loss, look_at_ending, noise
+from classify.doctor.model.measured import Measured, Sample, draw_sample, measure
+from classify.doctor.model.outputs import (
+    check_answers,
+    check_noise,
+    check_outputs,
+    check_sample_size,
+    check_weights,
+    describe_order,
+    in_order,
+    other_order,
+)
 from classify.doctor.model.scaling import check_scaling
-from classify.doctor.model.step import check_step
-from classify.doctor.model.watch import input_size
+from classify.doctor.model.train_step import check_repeated, check_step
 from classify.doctor.script import ScriptSettings
 from classify.wording import count
 from extract.errors import DataError
@@ -35,7 +39,7 @@ USUAL_PX = 224
 def examine_model(
     path: Path, data: Path | None, script: ScriptSettings, say: Callable[[str], None]
 ) -> Examination:
-    """Examine a model: layers, pixels, outputs; with labelled images, what it answers.
+    """Examine a model: layers, pixels, outputs; with labelled images, its accuracy.
 
     Parameters
     ----------
@@ -73,7 +77,7 @@ def _findings(
         yield from broken
         return
     with calling(user.path):
-        intake = look_at_intake(model, found, _open_px(script), script.scaling)
+        pixels = look_at_pixels(model, found, _open_px(script), script.scaling)
         ending = look_at_ending(model, found, noise((*input_size(model, _open_px(script)), 3)))
     loss = read_loss(user.loss, script.loss, script.from_logits)
     yield from check_loss(ending, loss) if ending.is_finite else check_noise(ending)
@@ -88,36 +92,38 @@ def _findings(
             by_batch = by_batch_in_training(user, found)
             with calling(user.path):
                 measured = measure(model, sample, by_batch, script.batch_size)
-    if measured and (order := other_order(measured, intake.declared)):
+    if measured and (order := other_order(measured, pixels.declared)):
         yield describe_order(order, measured)
         measured = in_order(measured, order)
-    yield from _judge(user, found, intake, measured)
+    yield from _judge(user, found, pixels, measured)
     if isinstance(sample, Sample):
-        scaling = SCALINGS[trained_on(intake, measured)[0]]
+        scaling = SCALINGS[trained_on(pixels, measured)[0]]
         with calling(user.path):
             stepped = list(check_step(model, found, scaling(sample.images), sample.labels))
         yield from stepped
 
 
 def _sample(data: Path | None, size: tuple[int, int]) -> Sample | Finding:
-    """Labelled images, or a note of why there are none: the model is looked at all the same."""
+    """Labelled images, or a note of why there are none."""
     if data is None:
-        why = "no folder of labelled images was named."
+        why = "No folder of labelled images was named."
         return not_checked("accuracy", why, "Name it beside the model: doctor model.keras photos.")
     try:
         return draw_sample(data, size)
     except DataError as error:
-        return not_checked("accuracy", str(error), "Mend the folder, and examine the model again.")
+        return not_checked(
+            "accuracy", str(error), "Correct the folder, and examine the model again."
+        )
 
 
 def _judge(
-    user: UserModel, found: list[Leaf], intake: Intake, measured: Measured | None
+    user: UserModel, found: list[Leaf], pixels: InputPixels, measured: Measured | None
 ) -> Iterator[Finding]:
-    yield from check_scaling(intake, measured, _is_frozen(found))
-    yield from check_batch_norms(user, found, measured, trained_on(intake, measured))
+    yield from check_scaling(pixels, measured, _is_frozen(found))
+    yield from check_batch_norms(user, found, measured, trained_on(pixels, measured))
     yield from check_repeated(found)
     if measured:
-        judged = judged_condition(intake, measured)
+        judged = judged_condition(pixels, measured)
         yield from check_answers(measured, judged)
         yield from check_sample_size(measured, judged)
 
@@ -129,22 +135,22 @@ def _is_frozen(found: list[Leaf]) -> bool:
 
 
 def _open_px(script: ScriptSettings) -> int:
-    """The size of images, of the sides that a model leaves open."""
+    """The size of the sides that a model leaves open."""
     return script.size or USUAL_PX
 
 
 def _unsuited(model: Any) -> str:
-    """Why a model is none that classifies images; empty if it does."""
+    """Why a model does not classify images; empty if it does."""
     if not hasattr(model, "input_shape"):
-        return "it was saved before it was built: keras.Input as its first layer, or fit it first."
+        return "It was saved before it was built: start it with keras.Input, or fit it first."
     shapes = (model.input_shape, model.output_shape)
     takes, gives = shapes
     if not all(isinstance(shape, tuple) for shape in shapes):
-        return "it has several inputs or outputs."
+        return "It has several inputs or outputs."
     if len(takes) != 4 or takes[-1] != 3:
-        return f"it takes {takes}, expected images (n, height, width, 3)."
+        return f"It takes {takes}, expected images (n, height, width, 3)."
     if len(gives) != 2:
-        return f"it gives {gives}, expected (n, n_classes)."
+        return f"It gives {gives}, expected (n, n_classes)."
     return ""
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from classify.doctor.finding import Finding, Severity
-from classify.doctor.model.examine import examine_model
+from classify.doctor.model.examine_model import examine_model
 from classify.doctor.script import ScriptSettings
 from classify.errors import RunError
 from extract.keras_runtime import load_keras
@@ -168,7 +168,7 @@ def test_what_the_model_itself_spoils_is_named_whatever_the_script_does(tmp_path
     finding = examine(model, tmp_path)["wrong-scaling"]
     assert finding.what == (
         "The model itself turns pixels into RGB, / 127.5 - 1 before they reach ResNet, which "
-        "takes BGR, the mean of ImageNet subtracted, not scaled."
+        "expects BGR, the mean of ImageNet subtracted, not scaled."
     )
     assert "No preprocessing before the model" in finding.evidence[1]
 
@@ -205,14 +205,14 @@ def test_a_mean_that_is_subtracted_from_rgb_is_named(tmp_path: Path) -> None:
     mean = load_keras().layers.Normalization(mean=[123.68, 116.779, 103.939], variance=[1.0] * 3)
     finding = examine(resnet_after([mean]), tmp_path)["wrong-scaling"]
     assert "into RGB, the mean of ImageNet subtracted" in finding.what
-    assert "takes BGR" in finding.what
+    assert "expects BGR" in finding.what
 
 
 def test_what_no_scaling_explains_is_shown_by_three_colours(tmp_path: Path) -> None:
     model = resnet_after([load_keras().layers.ReLU(max_value=99)])
     finding = examine(model, tmp_path, scaling="raw")["not-checked"]
     why = finding.evidence[0]
-    assert "no scaling that we know. ResNet takes BGR" in why
+    assert "not a known scaling. ResNet expects BGR" in why
     assert why.endswith("red (99, 0, 0); green (0, 99, 0); blue (0, 0, 99).")
 
 
@@ -225,7 +225,7 @@ def test_a_network_whose_pixels_are_not_known_is_not_passed_over(tmp_path: Path)
     model = keras.Sequential([base, keras.layers.Dense(3, activation="softmax")])
     found = examine(model, tmp_path, scaling="/255")
     why = found["not-checked"].evidence[0]
-    assert "none of those whose pixels we know: ResNet, " in why
+    assert "not among those with known pixels: ResNet, " in why
     # Divided by 255 once before the model and once inside.
     assert "Given /255 before the model" in why
     assert "red (0.003922, 0, 0)" in why
