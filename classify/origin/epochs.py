@@ -1,4 +1,4 @@
-"""Epochs of the origin's model, and how Keras 2.2 printed them."""
+"""Epochs of the origin's model, printed as Keras 2.2 printed them."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -22,16 +22,10 @@ Batch = tuple[NDArray[np.float32], NDArray[np.int32]]
 
 
 class Epoch(NamedTuple):
-    """What an epoch of Keras gave; top-5 is 1 where there are no more than five classes.
+    """What Keras prints of an epoch; top-5 is 1 for five classes or fewer.
 
-    Attributes
-    ----------
-    seconds : float
-        Training and validation.
-    loss, acc, top5 : float
-        Running means while the weights change, with Dropout.
-    val_loss, val_acc, val_top5 : float
-        Of the model as it stands at the end.
+    The figures of train are means while the weights change, with Dropout; those of val are of the
+    model at the end of the epoch.
     """
 
     seconds: float
@@ -82,7 +76,7 @@ class PixelInputs:
 
 @dataclass(frozen=True)
 class EmbeddingInputs:
-    """Embeddings that were made once."""
+    """Embeddings extracted once."""
 
     embeddings: NDArray[np.float32]
     labels: NDArray[np.int32]

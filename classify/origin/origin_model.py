@@ -14,14 +14,9 @@ DROPOUTS, WIDTH = (0.2, 0.5), 512
 def freeze_as_keras_2_2(base: Any) -> None:
     """Freeze a network as Keras 2.2 did when told ``trainable = False``.
 
-    No weight trained and no moving statistic moved, but while training BatchNormalization
-    normalised by the batch all the same. In Keras 3 a layer does that only if it is trainable; so
-    it is, its weights are not, and with a momentum of 1 what it notes of a batch counts for 0.
-
-    Parameters
-    ----------
-    base : keras.Model
-        Changed.
+    No weight trained and no moving statistic moved, but in training BatchNormalization used batch
+    statistics all the same. In Keras 3 only a trainable layer does that. So the layer is trainable,
+    its weights are not, and with a momentum of 1 its moving statistics stay.
     """
     base.trainable = False
     for layer in batch_norms(base):
@@ -32,20 +27,9 @@ def freeze_as_keras_2_2(base: Any) -> None:
 
 
 def origin_model(base: Any, n_classes: int, seed: int) -> Any:
-    """The whole model, compiled.
+    """The whole model, compiled: pixels as the origin scaled them to probabilities.
 
-    Parameters
-    ----------
-    base : keras.Model
-        Frozen by `freeze_as_keras_2_2`; shared, not copied.
-    n_classes : int
-    seed : int
-        Of the weights of new layers, and of Dropout.
-
-    Returns
-    -------
-    keras.Model
-        Takes pixels as the origin scaled them, (n, height, width, 3); gives probabilities.
+    `base`, frozen by `freeze_as_keras_2_2`, is shared; `seed` is of new weights and of Dropout.
     """
     return _compiled(base.input_shape[1:], [base], n_classes, seed)
 

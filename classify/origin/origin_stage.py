@@ -112,7 +112,7 @@ def show_origin(
     for text in (
         table_text(results),
         wrapped([footnote(results)]),
-        wrapped(explain_cells(results)),
+        wrapped([verdict(results), *explain_cells(results)]),
     ):
         say(f"\n{text}")
     _train_models(base, extraction, results, settings, say)

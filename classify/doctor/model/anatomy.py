@@ -1,7 +1,5 @@
 """The layers of a model: which are frozen, which network they are of, and what reaches a layer."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -127,30 +125,28 @@ def in_frozen_block(found: list[Leaf]) -> set[int]:
     return frozen
 
 
-@contextmanager
-def watching(layer: Any) -> Iterator[list[NDArray[np.float32]]]:
-    """Note what a layer is given, each time that the model is called inside, not traced."""
-    seen: list[NDArray[np.float32]] = []
-    call = layer.call
-
-    def watched(inputs: Any, *more: Any, **named: Any) -> Any:
-        seen.append(np.asarray(inputs, dtype=np.float32))
-        return call(inputs, *more, **named)
-
-    layer.call = watched
-    try:
-        yield seen
-    finally:
-        del layer.call
+class _ReachedError(BaseException):
+    """Ends a forward pass; Keras would wrap an `Exception`."""
 
 
 def inputs_of_layer(
     model: Any, layer: Any, images: NDArray[np.float32]
 ) -> NDArray[np.float32] | None:
-    """What a layer is given in inference, float32; None if it is not asked."""
-    with watching(layer) as seen:
+    """A layer's inputs in inference, float32; None if it is not called. Later layers do not run."""
+    seen: list[NDArray[np.float32]] = []
+
+    def reached(inputs: Any, *_: Any, **__: Any) -> Any:
+        seen.append(np.asarray(inputs, dtype=np.float32))
+        raise _ReachedError
+
+    layer.call = reached
+    try:
         model(load_tensorflow().constant(images), training=False)
-    return seen[0] if seen else None
+    except _ReachedError:
+        return seen[0]
+    finally:
+        del layer.call
+    return None
 
 
 def input_size(model: Any, size_px: int) -> tuple[int, int]:

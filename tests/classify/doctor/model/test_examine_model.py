@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,9 @@ from classify.doctor.script import ScriptSettings
 from classify.errors import RunError
 from extract.keras_runtime import load_keras
 from tests.conftest import write_image
+
+# Of ImageNet, of pixels / 255.
+MEAN, VARIANCE = (0.485, 0.456, 0.406), (0.229**2, 0.224**2, 0.225**2)
 
 
 def quiet(_: str) -> None:
@@ -134,33 +138,47 @@ def test_what_is_no_classifier_of_images_is_said(tmp_path: Path) -> None:
     assert "before it was built" in found["not-checked"].evidence[0]
 
 
+def network(names: tuple[str, str, str], inside: Sequence[Any] = ()) -> Any:
+    """A small frozen network, known by the names of its layers."""
+    keras = load_keras()
+    layers = keras.layers
+    first, second, third = names
+    base = keras.Sequential(
+        [
+            keras.Input((32, 32, 3)),
+            *inside,
+            layers.Conv2D(4, 3, name=first),
+            layers.BatchNormalization(name=second) if "bn" in second else layers.ReLU(name=second),
+            layers.Conv2D(4, 3, name=third),
+            layers.GlobalAveragePooling2D(),
+        ]
+    )
+    base.trainable = False
+    return base
+
+
+def classifier(base: Any, before: Sequence[Any] = ()) -> Any:
+    """A softmax on a network, behind some layers."""
+    keras = load_keras()
+    head = keras.layers.Dense(3, activation="softmax")
+    return keras.Sequential([keras.Input((32, 32, 3)), *before, base, head])
+
+
 @pytest.mark.parametrize(("scaling", "codes"), [("raw", set()), ("/255", {"wrong-scaling"})])
 def test_a_network_that_scales_pixels_itself_is_not_to_be_given_scaled_ones(
     tmp_path: Path, scaling: str, codes: set[str]
 ) -> None:
-    keras = load_keras()
-    shape = (64, 64, 3)
-    base = keras.applications.EfficientNetV2B0(
-        weights=None, include_top=False, pooling="avg", input_shape=shape
-    )
-    base.trainable = False
-    inputs = keras.Input(shape)
-    head = keras.layers.Dense(3, activation="softmax")
-    found = examine(keras.Model(inputs, head(base(inputs))), tmp_path, scaling=scaling)
+    layers = load_keras().layers
+    inside = [layers.Rescaling(1 / 255), layers.Normalization(mean=MEAN, variance=VARIANCE)]
+    names = ("stem_conv", "block1a_project_conv", "block6h_add")
+    found = examine(classifier(network(names, inside)), tmp_path, scaling=scaling)
     others = {"not-checked", "moving-statistics-never-set", "frozen-in-every-epoch"}
     assert found.keys() - others == codes
 
 
 def resnet_after(before: list[Any]) -> Any:
-    """A frozen ResNet50 of random weights behind some layers."""
-    keras = load_keras()
-    shape = (32, 32, 3)
-    base = keras.applications.ResNet50(
-        weights=None, include_top=False, pooling="avg", input_shape=shape
-    )
-    base.trainable = False
-    head = keras.layers.Dense(3, activation="softmax")
-    return keras.Sequential([keras.Input(shape), *before, base, head])
+    """A frozen network, known as a ResNet by its layers, behind some layers."""
+    return classifier(network(("conv1_conv", "conv1_bn", "conv2_block1_1_conv")), before)
 
 
 def test_what_the_model_itself_spoils_is_named_whatever_the_script_does(tmp_path: Path) -> None:
@@ -217,12 +235,7 @@ def test_what_no_scaling_explains_is_shown_by_three_colours(tmp_path: Path) -> N
 
 
 def test_a_network_whose_pixels_are_not_known_is_not_passed_over(tmp_path: Path) -> None:
-    keras = load_keras()
-    shape = (32, 32, 3)
-    base = keras.applications.EfficientNetB0(
-        weights=None, include_top=False, pooling="avg", input_shape=shape
-    )
-    model = keras.Sequential([base, keras.layers.Dense(3, activation="softmax")])
+    model = classifier(network(("a", "b", "c"), [load_keras().layers.Rescaling(1 / 255)]))
     found = examine(model, tmp_path, scaling="/255")
     why = found["not-checked"].evidence[0]
     assert "not among those with known pixels: ResNet, " in why

@@ -36,7 +36,7 @@ def test_one_class_for_everything_is_named() -> None:
     found = list(check_answers(measured(LABELS, np.full(100, 3), 5), RAW))
     assert codes(found) == ["one-class-predicted", "at-chance"]
     assert "100 of 100 images" in found[0].evidence[0]
-    assert found[0].what.endswith("one class, d.")
+    assert found[0].what.endswith("nearly every image: d.")
 
 
 def test_a_weak_model_in_the_right_order_gets_no_finding() -> None:
