@@ -9,8 +9,8 @@ from tqdm import tqdm
 
 from cache import cli
 from classify.commands.options import Commands
-from classify.origin.settings import OriginSettings
-from classify.origin.stage import show_origin
+from classify.origin.origin_settings import OriginSettings
+from classify.origin.origin_stage import show_origin
 from extract.errors import DataError
 from extract.sources.open import other_kind
 from extract.sources.urls import without_secrets

@@ -7,7 +7,7 @@ from classify.doctor.data.examine_data import examine_data
 from classify.doctor.feature_findings import examine_features
 from classify.doctor.finding import Diagnosis, Examination, Finding, not_checked
 from classify.doctor.head_findings import examine_heads
-from classify.doctor.model.examine import examine_model
+from classify.doctor.model.examine_model import examine_model
 from classify.doctor.script import ScriptSettings
 from classify.doctor.targets import Targets
 from classify.run import Run

@@ -7,9 +7,7 @@ from numpy.typing import NDArray
 
 from cache.errors import FeatureFileError
 from cache.reader import FeatureFile
-from classify.doctor.chance import is_chance, may_be_chance
-from classify.doctor.class_order import Renamed, rename
-from classify.doctor.collapse import gives_one_class
+from classify.doctor.chance import Renamed, gives_one_class, is_chance, may_be_chance, rename
 from classify.doctor.finding import Examination, Finding, Grid, Severity, not_checked
 from classify.doctor.head_scores import (
     CENTROID,

@@ -1,4 +1,4 @@
-"""Epochs of the origin's model, and how Keras 2.2 printed them."""
+"""Epochs of the origin's model, printed as Keras 2.2 printed them."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from classify.heads.curves import train_epoch
 from classify.metrics import mean_log_loss, top_shares
-from classify.origin.images import Images
+from classify.origin.origin_images import Images
 from extract.errors import DataError, UnusableImageError
 from extract.keras_runtime import load_tensorflow
 from extract.scalings import Scaling
@@ -22,16 +22,10 @@ Batch = tuple[NDArray[np.float32], NDArray[np.int32]]
 
 
 class Epoch(NamedTuple):
-    """What an epoch of Keras gave; top-5 is 1 where there are no more than five classes.
+    """What Keras prints of an epoch; top-5 is 1 for five classes or fewer.
 
-    Attributes
-    ----------
-    seconds : float
-        Training and validation.
-    loss, acc, top5 : float
-        Running means while the weights change, with Dropout.
-    val_loss, val_acc, val_top5 : float
-        Of the model as it stands at the end.
+    The figures of train are means while the weights change, with Dropout; those of val are of the
+    model at the end of the epoch.
     """
 
     seconds: float
@@ -46,6 +40,10 @@ class Epoch(NamedTuple):
 class Inputs(Protocol):
     """Labelled inputs of a model."""
 
+    @property
+    def labels(self) -> NDArray[np.int32]:
+        """Of each row."""
+
     def batches(self, order: NDArray[np.intp], batch_size: int) -> Iterator[Batch]:
         """Inputs and labels of some rows, in the order given."""
 
@@ -58,12 +56,19 @@ class PixelInputs:
     scaling: Scaling
     size_px: int
 
+    @property
+    def labels(self) -> NDArray[np.int32]:
+        """Of each row."""
+        return self.images.labels
+
     def batches(self, order: NDArray[np.intp], batch_size: int) -> Iterator[Batch]:
         """Pixels and labels of some rows, in the order given."""
         files = self.images.files(order)
 
         def refuse(row: int, reason: UnusableImageError) -> None:
-            raise DataError(f"{files[row].path}: {reason}. A minute ago it was: run this again.")
+            raise DataError(
+                f"{files[row].path}: {reason}. It could be read a minute ago. Run this again."
+            )
 
         for rows, pixels in image_batches(files, self.size_px, batch_size, refuse):
             yield self.scaling(pixels), self.images.labels[order[rows]]
@@ -71,7 +76,7 @@ class PixelInputs:
 
 @dataclass(frozen=True)
 class EmbeddingInputs:
-    """Embeddings that were made once."""
+    """Embeddings extracted once."""
 
     embeddings: NDArray[np.float32]
     labels: NDArray[np.int32]
@@ -104,7 +109,6 @@ def run_epochs(
     seed : int
         Of the order of train in each epoch.
     say : callable
-        Told each line.
 
     Returns
     -------

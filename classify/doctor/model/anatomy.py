@@ -1,9 +1,12 @@
-"""The layers of a model: which are frozen, and which network of keras.applications is in it."""
+"""The layers of a model: which are frozen, which network they are of, and what reaches a layer."""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from extract.keras_runtime import load_keras
+import numpy as np
+from numpy.typing import NDArray
+
+from extract.keras_runtime import load_keras, load_tensorflow
 
 
 class Leaf(NamedTuple):
@@ -120,3 +123,33 @@ def in_frozen_block(found: list[Leaf]) -> set[int]:
         elif is_frozen and leaf.layer.input_spec.ndim > 2:
             frozen.add(id(leaf.layer))
     return frozen
+
+
+class _ReachedError(BaseException):
+    """Ends a forward pass; Keras would wrap an `Exception`."""
+
+
+def inputs_of_layer(
+    model: Any, layer: Any, images: NDArray[np.float32]
+) -> NDArray[np.float32] | None:
+    """A layer's inputs in inference, float32; None if it is not called. Later layers do not run."""
+    seen: list[NDArray[np.float32]] = []
+
+    def reached(inputs: Any, *_: Any, **__: Any) -> Any:
+        seen.append(np.asarray(inputs, dtype=np.float32))
+        raise _ReachedError
+
+    layer.call = reached
+    try:
+        model(load_tensorflow().constant(images), training=False)
+    except _ReachedError:
+        return seen[0]
+    finally:
+        del layer.call
+    return None
+
+
+def input_size(model: Any, size_px: int) -> tuple[int, int]:
+    """Height and width of the images that a model takes; `size_px` where it takes any."""
+    height, width = (side or size_px for side in model.input_shape[1:3])
+    return height, width

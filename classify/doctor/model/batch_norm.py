@@ -1,4 +1,4 @@
-"""BatchNormalization that does in training what it does not do in validation."""
+"""BatchNormalization that behaves differently in training and in validation."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -12,32 +12,32 @@ from classify.doctor.model.measured import Condition, Measured
 from classify.wording import count, percent, points, some
 
 REMEDY = (
-    "Set layer.trainable = False on every BatchNormalization of the network, again after "
-    "unfreezing and before compile: base(x, training=False) alone does not do it in Keras 3. Or "
-    "extract once in inference mode, 'make features', and train a head on that."
+    "Set layer.trainable = False on every BatchNormalization of the network, after unfreezing "
+    "others and before compile; base(x, training=False) alone is not enough in Keras 3. Or extract "
+    "features once in inference mode ('make features') and train a head on them."
 )
 
 
 def by_batch_in_training(user: UserModel, found: list[Leaf]) -> list[Any]:
-    """The BatchNormalization layers that normalise by the batch while the model is trained."""
+    """The BatchNormalization layers that use batch statistics while the model is trained."""
     norms = [leaf.layer for leaf in batch_norm_leaves(found)]
-    # The layer looks at its own flag alone, not at that of the model around it.
+    # A layer looks at its own flag only, not at that of the model around it.
     return [each for each in norms if each.trainable or not user.froze_batch_norms]
 
 
 def check_batch_norms(
     user: UserModel, found: list[Leaf], measured: Measured | None, scalings: tuple[str, ...]
 ) -> Iterator[Finding]:
-    """Name layers that differ between training and validation, and show what that does.
+    """Name layers that differ between training and validation, and the effect on accuracy.
 
     Parameters
     ----------
     user : UserModel
     found : list of Leaf
     measured : Measured or None
-        None where there are no labelled images.
+        None if there are no labelled images.
     scalings : tuple of str
-        That of the pixels that the model is trained on; all that it may be, if it is not known.
+        Of the pixels in training; if unknown, all that are possible.
     """
     by_batch = by_batch_in_training(user, found)
     frozen = in_frozen_block(found)
@@ -52,7 +52,7 @@ def check_batch_norms(
 
 
 def _differing(measured: Measured, scalings: tuple[str, ...]) -> list[str]:
-    """Under which of them more is right by the batch than in inference."""
+    """The scalings under which batch statistics are clearly more accurate than inference."""
     return [
         name
         for name in scalings
@@ -62,11 +62,11 @@ def _differing(measured: Measured, scalings: tuple[str, ...]) -> list[str]:
 
 def _in_frozen_block(user: UserModel, offending: list[Any], n_norms: int, differs: bool) -> Finding:
     why = (
-        "They are trainable (layer.trainable is True), which is all that a BatchNormalization "
-        "looks at, whatever the model around it says."
+        "They are trainable (layer.trainable is True). BatchNormalization looks at that flag only, "
+        "not at the model around it."
         if user.froze_batch_norms
-        else f"Saved by Keras {user.keras_version}, in which a frozen BatchNormalization still "
-        "used the batch in training."
+        else f"Keras {user.keras_version} saved the model: there a frozen BatchNormalization still "
+        "used batch statistics in training."
     )
     return Finding(
         "batch-norm-trains-in-frozen-block",
@@ -87,20 +87,18 @@ def _modes_differ(
 ) -> Finding:
     is_sure = differing == list(possible)
     what = (
-        "The same images get other answers in training mode than in inference: what training "
-        "accuracy shows is not there in validation."
+        "The same images get other answers in training mode than in inference: training accuracy "
+        "does not carry over to validation."
     )
     unsure = (
-        f"The model may be trained on pixels {', '.join(possible)}, which is not said: it is so "
-        f"under {'each' if is_sure else ', '.join(differing)}."
+        f"The scaling of pixels in training is unknown ({', '.join(possible)} are possible). The "
+        f"modes differ with {'each of them' if is_sure else ', '.join(differing)}."
     )
     return Finding(
         "batch-statistics",
-        # Of many scalings one or another differs in a sound model too.
+        # With many scalings one or another differs in a sound model too.
         Severity.SEVERE if is_sure else Severity.NOTE,
-        what
-        if is_sure
-        else f"Under some pixels that it may be trained on: {what[0].lower()}{what[1:]}",
+        what if is_sure else f"With some possible scalings of pixels: {what[0].lower()}{what[1:]}",
         (
             *([unsure] if len(possible) > 1 else []),
             *(_both_modes(measured, name, n_layers) for name in differing),
@@ -114,11 +112,11 @@ def _both_modes(measured: Measured, scaling: str, n_layers: int) -> str:
     by_batch, inference = Condition(scaling, by_batch=True), Condition(scaling, by_batch=False)
     found = measured.compare(by_batch, inference)
     return (
-        f"Pixels {scaling}, {len(measured.sample.labels)} images: "
-        f"{percent(measured.accuracy(by_batch))} right with the "
-        f"statistics of the batch in {count(n_layers, 'BatchNormalization layer')}, "
-        f"{percent(measured.accuracy(inference))} with the moving statistics, as in "
-        f"validation; paired difference {points(found.difference)}. Dropout is off in both."
+        f"Accuracy on {len(measured.sample.labels)} images, pixels {scaling}: "
+        f"{percent(measured.accuracy(by_batch))} with batch statistics in "
+        f"{count(n_layers, 'BatchNormalization layer')}, "
+        f"{percent(measured.accuracy(inference))} with the moving statistics, as in validation; "
+        f"paired difference {points(found.difference)}. Dropout is off in both."
     )
 
 
@@ -129,9 +127,9 @@ def _shares_of_one_class(measured: Measured, scalings: list[str]) -> str:
     given = [f"{each.max()} of {each.sum()}" for each in counts.values()]
     if len(scalings) == 1:
         label = int(counts[scalings[0]].argmax())
-        return f"In inference {given[0]} answers are one class, {measured.sample.classes[label]}."
-    under = [f"{many} under {name}" for name, many in zip(scalings, given, strict=True)]
-    return f"In inference that many answers are one class: {', '.join(under)}."
+        return f"In inference {given[0]} answers are one class: {measured.sample.classes[label]}."
+    under = [f"{many} with {name}" for name, many in zip(scalings, given, strict=True)]
+    return f"Answers of one class in inference: {', '.join(under)}."
 
 
 def _untouched(found: list[Leaf]) -> Iterator[Finding]:
@@ -146,9 +144,9 @@ def _untouched(found: list[Leaf]) -> Iterator[Finding]:
     yield Finding(
         "moving-statistics-never-set",
         Severity.WARNING,
-        f"{len(fresh)} of {len(norms)} BatchNormalization layers hold the statistics that they "
-        "were created with: mean 0, variance 1.",
+        f"{len(fresh)} of {len(norms)} BatchNormalization layers still hold their initial "
+        "statistics: mean 0, variance 1.",
         (f"{some([layer.name for layer in fresh])}.",),
-        "Were the network's weights loaded (weights='imagenet', or load_weights)? Without, it "
-        "knows nothing.",
+        "Load the network's weights: weights='imagenet', or load_weights. Without them it knows "
+        "nothing.",
     )

@@ -1,17 +1,19 @@
-"""Open a Keras model of a stranger: no code in it is run."""
+"""Load a Keras model of the user's own without running code from it, and read its loss."""
 
 import json
 import re
 import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 
 from cache.blocks import open_hdf5
-from cache.errors import FeatureFileError, UnreadableError
-from classify.doctor.model.old_layout import CONFIG, load_old_model
+from cache.errors import FeatureFileError, HeadbenchError, UnreadableError
+from classify.doctor.model.keras2 import CONFIG, load_keras2_h5, load_keras2_zip
 from classify.errors import RunError, loading
 from extract.keras_runtime import load_keras, quiet_keras
 
@@ -23,15 +25,29 @@ WHOLE_MODEL = (
     "A model in .h5 is HDF5 with layers and weights, as model.save('model.h5') writes it: save or "
     "copy it again."
 )
-OLD_WAY_OUT = (
-    "Of models in .h5 that Keras 2 saved, those are opened that are Sequential or functional, of "
-    "layers that Keras 3 still has, none of them Lambda or of your own. Build it anew with Keras "
-    "3, load_weights() this file into it, save that as .keras, and name that."
+KERAS2_WAY_OUT = (
+    "Of the models that Keras 2 saved, headbench loads Sequential and functional ones of layers "
+    "that Keras 3 still has, without Lambda layers, layers of your own and bare TensorFlow "
+    "functions. Build the model again in Keras 3, call load_weights() with this file, save that "
+    "as .keras, and name that file."
 )
+RUN_WAY_OUT = (
+    "Expected a model that takes a batch of any number of images: try model.predict and model.fit "
+    "on them, and name their size if it takes any (--script-settings size=224)."
+)
+# Colours, and the names of TensorFlow's own functions.
+_NOISE = re.compile(r"\x1b\[\d*m|\{\{.*?\}\} ?")
 # Until it became a part of TensorFlow, Keras let frozen BatchNormalization use the batch.
 FIRST_THAT_FREEZES = (2, 4)
-# Describes models in another way.
-FIRST_OF_NOW = (3, 0)
+KERAS_3 = (3, 0)
+CATEGORICAL = (
+    "categorical_crossentropy",
+    "sparse_categorical_crossentropy",
+    "categorical_focal_crossentropy",
+)
+BINARY = ("binary_crossentropy", "binary_focal_crossentropy")
+# As Keras abbreviates it.
+IN_FULL = {"bce": "binary_crossentropy"}
 
 
 @dataclass(frozen=True)
@@ -81,15 +97,19 @@ def load_user_model(path: Path) -> UserModel:
     """
     with loading(path, WAY_OUT):
         version, compiled = _described_in_zip(path) if _is_zip(path) else _described_in_hdf5(path)
-    is_old = not _is_zip(path) and _numbers(version) < FIRST_OF_NOW
-    with loading(path, OLD_WAY_OUT if is_old else WAY_OUT), quiet_keras():
-        model = load_old_model(path) if is_old else _load(path)
+    is_keras2 = _numbers(version) < KERAS_3
+    with loading(path, KERAS2_WAY_OUT if is_keras2 else WAY_OUT), quiet_keras():
+        model = _load_keras2(path) if is_keras2 else _load(path)
     loss = compiled.get("loss") if isinstance(compiled, dict) else None
     return UserModel(path, model, version, loss)
 
 
 def _load(path: Path) -> Any:
     return load_keras().saving.load_model(path, compile=False, safe_mode=True)
+
+
+def _load_keras2(path: Path) -> Any:
+    return load_keras2_zip(path) if _is_zip(path) else load_keras2_h5(path)
 
 
 def _numbers(version: str) -> tuple[int, ...]:
@@ -129,3 +149,99 @@ def _opened(path: Path) -> h5py.File:
 
 def _text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
+
+
+@contextmanager
+def calling(path: Path) -> Iterator[None]:
+    """Name the file when its model fails; Keras and TensorFlow raise errors of many kinds.
+
+    Keras' warnings are of how the model was written, and not ours to print.
+    """
+    try:
+        with quiet_keras():
+            yield
+    except HeadbenchError:
+        raise
+    except Exception as error:
+        said = f"{path}: was loaded, but fails when it is run ({reason_of(error)}). {RUN_WAY_OUT}"
+        raise RunError(said) from error
+
+
+def reason_of(error: Exception) -> str:
+    """What an error of Keras says, in a line: where it arose, and the first line of why."""
+    lines = [line.strip() for line in _NOISE.sub("", str(error)).splitlines()]
+    return " ".join([line for line in lines if line][:2]) or type(error).__name__
+
+
+class Loss(NamedTuple):
+    """The loss that a model is trained with.
+
+    Attributes
+    ----------
+    name : str
+        In lower case with underscores, such as ``sparse_categorical_crossentropy``.
+    from_logits : bool
+    """
+
+    name: str
+    from_logits: bool
+
+    @property
+    def is_categorical(self) -> bool:
+        """Whether it takes the probabilities of classes, one of which is right."""
+        return self.name in CATEGORICAL
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether it takes each output for a question of its own."""
+        return self.name in BINARY
+
+    @property
+    def is_focal(self) -> bool:
+        """Whether it weighs down what is right already."""
+        return "focal" in self.name
+
+
+def read_loss(described: Any, name: str | None, from_logits: bool | None) -> Loss | None:
+    """The loss as a model's file describes it, or as the user says, who wins.
+
+    Parameters
+    ----------
+    described : mapping or sequence or str or None
+        `UserModel.loss`.
+    name : str or None
+    from_logits : bool or None
+    """
+    config: Mapping[str, Any] = {}
+    found = described = _of_one_output(described)
+    if isinstance(described, Mapping):
+        config = described.get("config", {})
+        found = described.get("class_name")
+        if isinstance(config, str):
+            # A function: its name.
+            found, config = config, {}
+    found = name or found
+    if not isinstance(found, str):
+        return None
+    is_from_logits = from_logits
+    if is_from_logits is None:
+        is_from_logits = bool(isinstance(config, Mapping) and config.get("from_logits", False))
+    snake = _snake(found)
+    return Loss(IN_FULL.get(snake, snake), is_from_logits)
+
+
+def _of_one_output(described: Any) -> Any:
+    """The loss of a model of one output that was compiled with a list of them, or a mapping."""
+    if isinstance(described, (list, tuple)) and len(described) == 1:
+        return _of_one_output(described[0])
+    is_by_output = isinstance(described, Mapping) and not {"class_name", "config"} & set(described)
+    if is_by_output and len(described) == 1:
+        return _of_one_output(next(iter(described.values())))
+    return described
+
+
+def _snake(name: str) -> str:
+    """A class name such as CategoricalCrossentropy as the name of its function."""
+    if "_" in name or name.islower() or name.isupper():
+        return name.lower()
+    return "".join(f"_{each.lower()}" if each.isupper() else each for each in name).lstrip("_")

@@ -1,8 +1,8 @@
-"""What a model answers under each scaling of pixels, in inference and by the batch."""
+"""Accuracy of a model under each scaling of pixels, in inference and by batch statistics."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,15 +10,48 @@ from numpy.typing import NDArray
 
 from classify.doctor.chance import is_chance, may_be_chance
 from classify.doctor.finding import Grid
-from classify.doctor.model.sample import Sample
 from classify.intervals import Comparison, Estimate, compare_right, wilson
 from classify.wording import percent
 from extract.batch_statistics import batch_statistics
+from extract.errors import DataError, UnusableImageError
 from extract.keras_runtime import load_tensorflow
+from extract.read import ImageFile
 from extract.scalings import SCALINGS, Scaling
+from extract.sources.folder import Folder, image_path
+from extract.sources.open import find_images
+from extract.sources.source import LabelledImage
+from extract.stopwatch import Stopwatch
+from extract.stream import decoded_images
 
+N_IMAGES = 200
+SEED = 0
 # Of pairs out of twelve numbers some differ by chance.
 SIGNIFICANT = 0.01
+
+
+class Sample(NamedTuple):
+    """Decoded images with their labels.
+
+    Attributes
+    ----------
+    images : uint8 (n, height, width, 3)
+        RGB, 0-255.
+    labels : int64 (n,)
+        Index into `classes`.
+    classes : tuple of str
+        All of the folder's, sorted: as Keras numbers class folders.
+    paths : list of Path
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    classes: tuple[str, ...]
+    paths: list[Path]
+
+    @property
+    def largest_share(self) -> float:
+        """The accuracy of always answering the most frequent class."""
+        return float(np.bincount(self.labels).max() / len(self.labels))
 
 
 class Condition(NamedTuple):
@@ -50,12 +83,12 @@ class Measured:
     outputs: Mapping[Condition, NDArray[np.float32]]
 
     def answers(self, condition: Condition) -> NDArray[np.int64]:
-        """The class that each image is given, int64 (n,)."""
+        """The class predicted for each image, int64 (n,)."""
         answers: NDArray[np.int64] = self.outputs[condition].argmax(axis=1)
         return answers
 
     def is_right(self, condition: Condition) -> NDArray[np.bool_]:
-        """Whether each answer is right, bool (n,)."""
+        """Whether each image is correctly classified, bool (n,)."""
         return np.equal(self.answers(condition), self.sample.labels)
 
     def accuracy(self, condition: Condition) -> Estimate:
@@ -64,7 +97,7 @@ class Measured:
         return wilson(int(right.sum()), len(right))
 
     def best(self, by_batch: bool | None = None) -> Condition:
-        """Under which the most answers are right; in one mode, or in any."""
+        """The condition with the best accuracy, in one mode or in any."""
         wanted = [each for each in self.outputs if by_batch in (None, each.by_batch)]
         return max(wanted, key=lambda each: int(self.is_right(each).sum()))
 
@@ -74,16 +107,16 @@ class Measured:
         return found
 
     def is_better(self, first: Condition, second: Condition) -> bool:
-        """Whether the first is better by more than chance would have it."""
+        """Whether the first is significantly better."""
         found = self.compare(first, second)
         return found.difference.low > 0 and found.p < SIGNIFICANT
 
     def is_at_chance(self, condition: Condition) -> bool:
-        """Whether always guessing the most frequent class does about as well."""
+        """Whether always answering the most frequent class does about as well."""
         return is_chance(self.accuracy(condition), self.sample.largest_share)
 
     def is_open(self, condition: Condition) -> bool:
-        """Whether the images are too few to say if it does."""
+        """Whether there are too few images to tell."""
         accuracy, level = self.accuracy(condition), self.sample.largest_share
         return may_be_chance(accuracy, level) and not is_chance(accuracy, level)
 
@@ -100,53 +133,124 @@ class Measured:
         )
 
 
-def measure(model: Any, sample: Sample, by_batch: Iterable[Any], batch_size: int) -> Measured:
-    """Run a model on a sample under each scaling of `SCALINGS`.
+Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+
+
+def runs_under(
+    model: Any, scalings: Iterable[Scaling], by_batch: Iterable[Any], size: tuple[int, int]
+) -> dict[Condition, Run]:
+    """Functions that run a model on pixels, uint8 (n, height, width, 3), one for each condition.
+
+    The model stays as it is, and so does each function: what BatchNormalization notes of a batch
+    is thrown away.
 
     Parameters
     ----------
     model : keras.Model
-        Takes float images (n, height, width, 3), gives (n, n_outputs).
-    sample : Sample
+    scalings : iterable of Scaling
     by_batch : iterable of keras.layers.BatchNormalization
         Those that normalise by the batch in training; with none of them that mode is left out.
-    batch_size : int
+    size : tuple of int
+        Height and width, px.
     """
     layers = list(by_batch)
-    modes: dict[bool, AbstractContextManager[None]] = {False: nullcontext()}
+    modes = {False: _traced(model, size)}
     if layers:
-        modes[True] = batch_statistics(layers)
-    outputs = {}
-    for mode, context in modes.items():
-        with context:
-            infer = _compiled(model, sample.images.shape[1:])
-            for name, scaling in SCALINGS.items():
-                answered = [infer(some) for some in _batches(sample.images, scaling, batch_size)]
-                outputs[Condition(name, mode)] = _by_class(np.concatenate(answered))
+        with batch_statistics(layers):
+            modes[True] = _traced(model, size)
+    return {
+        Condition(scaling.name, mode): lambda pixels, run=run, scaling=scaling: run(scaling(pixels))
+        for mode, run in modes.items()
+        for scaling in scalings
+    }
+
+
+def _traced(model: Any, size: tuple[int, int]) -> Callable[[NDArray[np.float32]], Any]:
+    tf = load_tensorflow()
+    variables = (model.trainable_variables, model.non_trainable_variables)
+    weights = [[tf.identity(each.value) for each in some] for some in variables]
+
+    def infer(weights: Any, images: Any) -> Any:
+        return model.stateless_call(*weights, images, training=False)[0]
+
+    images = tf.TensorSpec((None, *size, 3), tf.float32)
+    specs = [[tf.TensorSpec(each.shape, each.dtype) for each in some] for some in weights]
+    graph = tf.function(infer).get_concrete_function(specs, images)
+    return lambda scaled: np.asarray(graph(weights, tf.constant(scaled)), dtype=np.float32)
+
+
+def measure(model: Any, sample: Sample, by_batch: Iterable[Any], batch_size: int) -> Measured:
+    """Run a model on a sample under each of `SCALINGS`; see `runs_under`."""
+    runs = runs_under(model, SCALINGS.values(), by_batch, sample.images.shape[1:3])
+    # Of about the same size each: the statistics of a small rest would be others.
+    n_batches = max(1, round(len(sample.images) / batch_size))
+    batches = np.array_split(sample.images, n_batches)
+    outputs = {
+        condition: _by_class(np.concatenate([run(some) for some in batches]))
+        for condition, run in runs.items()
+    }
     return Measured(sample, outputs)
 
 
-def _compiled(model: Any, shape: tuple[int, ...]) -> Any:
-    tf = load_tensorflow()
-
-    @tf.function(input_signature=[tf.TensorSpec((None, *shape), tf.float32)])  # type: ignore[untyped-decorator]
-    def infer(images: Any) -> Any:
-        return model(images, training=False)
-
-    return lambda images: infer(tf.constant(images)).numpy()
-
-
 def _by_class(outputs: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A column for each class, where one output tells two of them apart."""
+    """A column for each class, if one output tells two classes apart."""
     if outputs.shape[1] > 1:
         return outputs
     is_proba = outputs.min() >= 0 and outputs.max() <= 1
     return np.hstack([1 - outputs, outputs] if is_proba else [-outputs, outputs])
 
 
-def _batches(
-    images: NDArray[np.uint8], scaling: Scaling, batch_size: int
-) -> Iterator[NDArray[np.float32]]:
-    # Of about the same size each: the statistics of a small rest would be others.
-    n_batches = max(1, round(len(images) / batch_size))
-    return (scaling(some) for some in np.array_split(images, n_batches))
+def draw_sample(root: Path, size: tuple[int, int], n_images: int = N_IMAGES) -> Sample:
+    """Draw images, about as many of each class, from val and test if there are any.
+
+    Parameters
+    ----------
+    root : Path
+        Folder of labelled images.
+    size : tuple of int
+        Height and width, px; if they differ, the middle of a square of the longer one.
+    n_images : int
+        At most. Unusable ones are left out; the checks on data name them.
+
+    Raises
+    ------
+    DataError
+        If the folder is not one of labelled images, or no image drawn can be used.
+    """
+    dataset = find_images(Folder(root))
+    held_out = [image for image in dataset.images if image.given_split in ("val", "test")]
+    drawn = _draw(held_out or list(dataset.images), n_images)
+    paths = [image_path(root, image.path) for image in drawn]
+    files = [ImageFile(path) for path in paths]
+
+    def leave_out(row: int, reason: UnusableImageError) -> None:
+        """Named elsewhere."""
+
+    found = list(decoded_images(files, max(size), leave_out, Stopwatch()))
+    if not found:
+        raise DataError(f"{root}: none of {len(drawn)} images drawn can be used.")
+    rows = [image.row for image in found]
+    label_of = {name: label for label, name in enumerate(dataset.classes)}
+    return Sample(
+        np.stack([_middle(image.image, size) for image in found]),
+        np.array([label_of[drawn[row].class_name] for row in rows]),
+        dataset.classes,
+        [paths[row] for row in rows],
+    )
+
+
+def _middle(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    top, left = ((has - wanted) // 2 for has, wanted in zip(image.shape, size, strict=False))
+    return image[top : top + size[0], left : left + size[1]]
+
+
+def _draw(images: list[LabelledImage], n_images: int) -> list[LabelledImage]:
+    """In turns of one image a class, in random order."""
+    order = np.random.default_rng(SEED).permutation(len(images))
+    turn: dict[str, int] = {}
+    ranked = []
+    for place, row in enumerate(order.tolist()):
+        name = images[row].class_name
+        turn[name] = turn.get(name, -1) + 1
+        ranked.append((turn[name], place, row))
+    return [images[row] for _, _, row in sorted(ranked)[:n_images]]

@@ -1,22 +1,65 @@
-"""Outputs and classes that do not belong together, and answers that say nothing."""
+"""What is wrong with a model's outputs: NaN, number, one class for all, chance, class order."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from classify.doctor.collapse import gives_one_class
-from classify.doctor.finding import Finding, Severity
-from classify.doctor.model.measured import Condition, Measured
-from classify.wording import percent
+from classify.doctor.chance import Renamed, gives_one_class, rename
+from classify.doctor.finding import Finding, Grid, Severity, not_checked
+from classify.doctor.model.anatomy import Leaf
+from classify.doctor.model.loss import Ending
+from classify.doctor.model.measured import SIGNIFICANT, Condition, Measured
+from classify.wording import count, percent, share, some
 
-# What one class may be given of all answers before it is called a collapse.
+# The share of answers from which on one class is called a collapse.
 MOST_OF_ONE_CLASS = 0.9
 MOST_NAMED = 12
+# By how much another class order has to be better, clearly; any order gains a little somewhere.
+LEAST_GAIN = 0.15
+
+
+def check_weights(found: list[Leaf]) -> Iterator[Finding]:
+    """Name the layers with weights that are NaN or infinite."""
+    layers = [leaf.layer for leaf in found if leaf.layer.weights]
+    broken = [layer for layer in layers if not all(map(_is_finite, layer.weights))]
+    if not broken:
+        return
+    yield Finding(
+        "not-finite",
+        Severity.SEVERE,
+        f"{count(len(broken), 'layer')} of {len(layers)} with weights hold NaN or infinity: the "
+        "model's outputs mean nothing.",
+        (f"{some([layer.name for layer in broken])}.",),
+        "Go back to earlier weights, without NaN. Then use a lower learning rate, clipnorm=1 in "
+        "the optimizer, and keras.callbacks.TerminateOnNaN() to see when it happens.",
+    )
+    yield not_checked("everything else about the model", "Its outputs mean nothing until then.")
+
+
+def check_noise(ending: Ending) -> Iterator[Finding]:
+    """Name outputs that are NaN or infinite although all weights are numbers."""
+    if ending.is_finite:
+        return
+    n_bad = int((~np.isfinite(ending.outputs)).any(axis=1).sum())
+    yield Finding(
+        "not-finite",
+        Severity.WARNING,
+        "The model gives NaN or infinity for some images, although all its weights are numbers.",
+        (f"{n_bad} of {len(ending.outputs)} images of noise, pixels from 0 to 255.",),
+        "Look for a logarithm, a root or a division of values that may be 0, and for float16 that "
+        "overflows on pixels from 0 to 255.",
+    )
+    yield not_checked("the loss", "The last layer gives NaN or infinity for images of noise.")
+
+
+def _is_finite(weight: Any) -> bool:
+    return bool(np.isfinite(np.asarray(weight, dtype=np.float64)).all())
 
 
 def check_outputs(n_outputs: int, classes: tuple[str, ...]) -> Iterator[Finding]:
-    """Count the outputs."""
+    """Compare the number of outputs with the number of classes."""
     # One output of a sigmoid tells two classes apart.
     if n_outputs == len(classes) or (n_outputs, len(classes)) == (1, 2):
         return
@@ -30,7 +73,7 @@ def check_outputs(n_outputs: int, classes: tuple[str, ...]) -> Iterator[Finding]
 
 
 def check_answers(measured: Measured, condition: Condition) -> Iterator[Finding]:
-    """Name a collapse on one class, and chance."""
+    """Name a model that predicts one class for nearly all images, and one at chance."""
     answers, sample = measured.answers(condition), measured.sample
     if gives_one_class(answers, sample.labels, MOST_OF_ONE_CLASS):
         counts = np.bincount(answers, minlength=len(sample.classes))
@@ -44,14 +87,14 @@ def _one_class(measured: Measured, condition: Condition, counts: NDArray[np.int6
     return Finding(
         "one-class-predicted",
         Severity.SEVERE,
-        f"Nearly every image is given one class, {measured.sample.classes[label]}.",
+        f"The model predicts one class for nearly every image: {measured.sample.classes[label]}.",
         (
             f"{counts[label]} of {counts.sum()} images, of which "
-            f"{int((measured.sample.labels == label).sum())} are of that class; pixels "
-            f"{condition.scaling}, in inference: {percent(measured.accuracy(condition))} right.",
+            f"{int((measured.sample.labels == label).sum())} are of that class. Accuracy "
+            f"{percent(measured.accuracy(condition))}, pixels {condition.scaling}, in inference.",
         ),
-        "Look at the other findings for the cause: most often pixels of another scaling than in "
-        "training, or BatchNormalization whose moving statistics are not those of the images.",
+        "Look at the other findings for the cause. Most often it is another scaling of pixels than "
+        "in training, or moving statistics of BatchNormalization that do not fit the images.",
     )
 
 
@@ -59,12 +102,83 @@ def _at_chance(measured: Measured, condition: Condition) -> Finding:
     return Finding(
         "at-chance",
         Severity.SEVERE,
-        "In inference the model is no better than always giving the most frequent class.",
+        "In inference the model is no better than always answering the most frequent class.",
         (
-            f"{percent(measured.accuracy(condition))} of {len(measured.sample.labels)} images are "
-            f"right, pixels {condition.scaling}; the most frequent class is "
-            f"{100 * measured.sample.largest_share:.1f} % of them.",
+            f"Accuracy {percent(measured.accuracy(condition))}, n = {len(measured.sample.labels)}, "
+            f"pixels {condition.scaling}; the most frequent class is "
+            f"{share(measured.sample.largest_share)} of the images.",
         ),
-        "Look at the other findings for the cause. If there is none: was it trained on these "
-        "classes, and on labels that belong to the images?",
+        "Look at the other findings for the cause. If there are none: was the model trained on "
+        "these classes, and were the labels those of the images?",
+    )
+
+
+def check_sample_size(measured: Measured, condition: Condition) -> Iterator[Finding]:
+    """Note that there are too few images to tell the model from a guess."""
+    if not measured.is_open(condition):
+        return
+    n = len(measured.sample.labels)
+    yield Finding(
+        "too-few-to-judge",
+        Severity.NOTE,
+        f"{count(n, 'image')}: too few to tell whether the model is better than a guess.",
+        (
+            f"Accuracy {percent(measured.accuracy(condition))}, n = {n}, pixels "
+            f"{condition.scaling}, in inference; the most frequent class is "
+            f"{share(measured.sample.largest_share)} of the images.",
+        ),
+        "Name a folder with more labelled images beside the model.",
+    )
+
+
+def other_order(measured: Measured, declared: str | None) -> Renamed | None:
+    """The order of the outputs, if it differs from that of the classes.
+
+    Parameters
+    ----------
+    measured : Measured
+    declared : str or None
+        The scaling of pixels; None to try each.
+    """
+    sample = measured.sample
+    conditions: list[Condition] = [
+        each for each in measured.outputs if declared in (None, each.scaling)
+    ]
+    found = [
+        rename(sample.labels, measured.answers(each), len(sample.classes)) for each in conditions
+    ]
+    best = max(found, key=lambda each: each.gain.value)
+    is_sure = best.gain.low > LEAST_GAIN and best.p < SIGNIFICANT / len(conditions)
+    return best if is_sure else None
+
+
+def in_order(measured: Measured, order: Renamed) -> Measured:
+    """The same answers with labels in their order, so that other checks can go on."""
+    sample = measured.sample
+    classes = tuple(sample.classes[label] for label in np.argsort(order.names))
+    moved = sample._replace(labels=order.names[sample.labels], classes=classes)
+    return Measured(moved, measured.outputs)
+
+
+def describe_order(order: Renamed, measured: Measured) -> Finding:
+    """Name the outputs that stand for another class than their number says."""
+    classes = measured.sample.classes
+    stands_for = np.argsort(order.names)
+    moved = [row for row, label in enumerate(stands_for.tolist()) if label != row]
+    return Finding(
+        "classes-in-another-order",
+        Severity.SEVERE,
+        "The outputs are in another order than the classes of the folder.",
+        (
+            f"Accuracy with {count(len(moved), 'output')} in another order: {percent(order.top1)}, "
+            f"n = {order.top1.n}; in today's order {share(order.top1.value - order.gain.value)}. "
+            "The order was found on one half of the images and measured on the other, both ways "
+            "round. Keras numbers class folders in the order of their names.",
+            "The other findings use the outputs in that order.",
+        ),
+        "Keep the class names in order beside the model and use them: headbench's exports do.",
+        Grid(
+            ("output", "class by name", "class that fits"),
+            tuple((str(row), classes[row], classes[stands_for[row]]) for row in moved[:MOST_NAMED]),
+        ),
     )

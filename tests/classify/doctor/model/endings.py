@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from classify.doctor.finding import Finding
-from classify.doctor.model.activation import check_loss
 from classify.doctor.model.anatomy import leaves
-from classify.doctor.model.ending import look_at_ending, noise
-from classify.doctor.model.loss import Loss
+from classify.doctor.model.load import Loss
+from classify.doctor.model.loss import check_loss, look_at_ending, noise
 from extract.keras_runtime import load_keras
 
 SHAPE = (8, 8, 3)

@@ -10,7 +10,7 @@ from classify.doctor.model.anatomy import (
     in_frozen_block,
     leaves,
 )
-from classify.doctor.model.watch import arriving
+from classify.doctor.model.input_pixels import arriving
 from extract.keras_runtime import load_keras
 from extract.scalings import SCALINGS
 

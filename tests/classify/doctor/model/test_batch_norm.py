@@ -7,8 +7,7 @@ from classify.doctor.finding import Finding, Severity
 from classify.doctor.model.anatomy import leaves
 from classify.doctor.model.batch_norm import check_batch_norms
 from classify.doctor.model.load import UserModel
-from classify.doctor.model.measured import Condition, Measured
-from classify.doctor.model.sample import Sample
+from classify.doctor.model.measured import Condition, Measured, Sample
 from extract.keras_runtime import load_keras
 
 LABELS = np.arange(100) % 5
@@ -36,14 +35,15 @@ def found_under(*scalings: str) -> list[Finding]:
 def test_modes_that_differ_under_the_pixels_of_training_are_severe() -> None:
     [finding] = found_under("/255")
     assert finding.severity is Severity.SEVERE
-    assert "is not said" not in finding.evidence[0]
+    assert "is unknown" not in finding.evidence[0]
 
 
 @pytest.mark.parametrize("scalings", [("/255", "tf"), ("tf", "/255")])
 def test_modes_that_differ_under_some_pixels_alone_are_no_fact(scalings: tuple[str, str]) -> None:
     [finding] = found_under(*scalings)
     assert finding.severity is Severity.NOTE
-    assert "which is not said: it is so under /255." in finding.evidence[0]
+    assert "is unknown" in finding.evidence[0]
+    assert finding.evidence[0].endswith("The modes differ with /255.")
 
 
 def test_modes_that_agree_get_no_finding() -> None:

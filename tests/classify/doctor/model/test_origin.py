@@ -23,7 +23,7 @@ def named(folder: Path, shared: Path, *, said: bool) -> dict[str, Finding]:
 
 def both_accuracies(finding: Finding) -> list[tuple[float, float]]:
     """By the batch and in inference, of each scaling that is named."""
-    pattern = rf"{PERCENT} right with the statistics of the batch.*?{PERCENT} with the moving"
+    pattern = rf"{PERCENT} with batch statistics.*?{PERCENT} with the moving"
     found = re.findall(pattern, "\n".join(finding.evidence))
     return [(float(by_batch), float(inference)) for by_batch, inference in found]
 
@@ -33,7 +33,7 @@ def test_with_the_scaling_said_all_of_it_is_named_and_proved(folder: Path, share
     found = named(folder, shared, said=True)
     assert found.keys() >= ORIGIN
     assert "RGB, / 255 when" in found["wrong-scaling"].what
-    assert "which takes BGR" in found["wrong-scaling"].what
+    assert "which expects BGR" in found["wrong-scaling"].what
     [(by_batch, inference)] = both_accuracies(found["batch-statistics"])
     assert by_batch > 30
     assert inference < 15
@@ -46,12 +46,12 @@ def test_without_it_only_what_can_be_known_is_said(folder: Path, shared: Path) -
     scaling = found["wrong-scaling"]
     assert scaling.what.startswith("Pixels are not BGR, the mean of ImageNet subtracted")
     assert "/255" in scaling.what
-    assert "cannot tell apart" in scaling.what
+    assert "equally accurate" in scaling.what
     assert not re.search("so it was trained on|Pixels are RGB", "".join(scaling.evidence))
     modes = found["batch-statistics"]
-    assert "is not said" in modes.evidence[0]
+    assert "is unknown" in modes.evidence[0]
     # One pair of accuracies for each scaling that it may be.
     pairs = both_accuracies(modes)
     assert len(pairs) > 1
     assert all(by_batch > inference + 10 for by_batch, inference in pairs)
-    assert "200 of 200 under /255" in modes.evidence[-1]
+    assert "200 of 200 with /255" in modes.evidence[-1]

@@ -1,13 +1,19 @@
 import numpy as np
+import pytest
 
-from classify.doctor.model.measured import Condition, Measured
+from classify.doctor.finding import Severity
+from classify.doctor.model.measured import Condition, Measured, Sample
 from classify.doctor.model.outputs import (
     check_answers,
     check_outputs,
+    check_sample_size,
+    describe_order,
+    in_order,
+    other_order,
 )
-from classify.doctor.model.sample import Sample
 
 RAW = Condition("raw", by_batch=False)
+LABELS = np.tile(np.arange(5), 20)
 
 
 def codes(found: object) -> list[str]:
@@ -26,14 +32,11 @@ def measured(labels: np.ndarray, answers: np.ndarray, n_classes: int) -> Measure
     return Measured(sample, {RAW: np.eye(n_classes, dtype=np.float32)[answers]})
 
 
-LABELS = np.tile(np.arange(5), 20)
-
-
 def test_one_class_for_everything_is_named() -> None:
     found = list(check_answers(measured(LABELS, np.full(100, 3), 5), RAW))
     assert codes(found) == ["one-class-predicted", "at-chance"]
     assert "100 of 100 images" in found[0].evidence[0]
-    assert found[0].what.endswith("one class, d.")
+    assert found[0].what.endswith("nearly every image: d.")
 
 
 def test_a_weak_model_in_the_right_order_gets_no_finding() -> None:
@@ -60,3 +63,51 @@ def test_a_few_images_show_no_collapse() -> None:
     assert "one-class-predicted" not in codes(
         check_answers(measured(labels, np.ones(4, dtype=int), 2), RAW)
     )
+
+
+def right_for(n_right: int, n: int, n_classes: int) -> Measured:
+    labels = np.arange(n) % n_classes
+    answers = np.where(np.arange(n) < n_right, labels, (labels + 1) % n_classes)
+    return measured(labels, answers, n_classes)
+
+
+@pytest.mark.parametrize(
+    ("n_right", "n", "n_classes", "codes"),
+    [
+        (14, 20, 2, ["too-few-to-judge"]),
+        (6, 8, 2, ["too-few-to-judge"]),
+        (20, 20, 2, []),
+        (100, 200, 2, ["at-chance"]),
+        (40, 200, 5, ["at-chance"]),
+    ],
+)
+def test_chance_is_said_where_images_show_it_and_left_open_where_they_are_few(
+    n_right: int, n: int, n_classes: int, codes: list[str]
+) -> None:
+    made = right_for(n_right, n, n_classes)
+    found = [*check_answers(made, RAW), *check_sample_size(made, RAW)]
+    assert [each.code for each in found] == codes
+    is_note = codes == ["too-few-to-judge"]
+    assert all((each.severity is Severity.NOTE) is is_note for each in found)
+
+
+def test_another_order_of_columns_is_found_and_put_right() -> None:
+    found = measured(LABELS, (LABELS + 2) % 5, 5)
+    order = other_order(found, "raw")
+    assert order
+    # Output 2 fires for class 0, and so on.
+    assert order.names.tolist() == [2, 3, 4, 0, 1]
+    assert found.accuracy(RAW).value == 0
+    assert in_order(found, order).accuracy(RAW).value == 1
+    assert in_order(found, order).sample.classes == ("d", "e", "a", "b", "c")
+    finding = describe_order(order, found)
+    assert finding.grid
+    assert finding.grid.rows[0] == ("0", "a", "d")
+
+
+@pytest.mark.parametrize("share_right", [0.0, 0.5, 1.0])
+def test_no_other_order_is_read_into_answers_that_are_right_or_random(share_right: float) -> None:
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        answers = np.where(rng.random(100) < share_right, LABELS, rng.integers(5, size=100))
+        assert other_order(measured(LABELS, answers, 5), None) is None

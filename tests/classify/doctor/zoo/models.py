@@ -9,6 +9,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,7 +23,6 @@ from extract.scalings import SCALINGS
 from extract.sources.folder import image_path
 from extract.sources.open import find_images
 from extract.stream import image_batches
-from tests.classify.doctor.keras22 import save_as_keras_22
 from tests.classify.doctor.zoo.photographs import link
 from tests.classify.doctor.zoo.project import Case, Project
 
@@ -141,16 +141,11 @@ def origin(folder: Path, shared: Path, *, said: bool) -> Case:
 
 
 def origin_of_keras_22(folder: Path, shared: Path) -> Case:
-    """All of its layers frozen, in the layout that its file had: a network in a Sequential."""
-    keras = load_keras()
-    base, head = base_network(shared), fitted_head(shared, "/255", by_batch=True)
-    base.trainable = False
-    last = keras.layers.Dense(N_CLASSES, activation="softmax")
-    model = keras.Sequential([base, keras.layers.Dropout(0.5), last])
-    model.build((None, SIZE_PX, SIZE_PX, 3))
-    last.set_weights([head.kernel_, head.bias_])
-    path = save_as_keras_22(model, folder / "model.h5", "categorical_crossentropy")
-    return Case([path, shared / "data/food10"], ["scaling=/255"])
+    """All layers of the network frozen, as Keras 2.2 froze: BatchNormalization used the batch."""
+    case = model_case(folder, shared, ["scaling=/255"], scaling="/255", by_batch=True, name="m.h5")
+    with h5py.File(case.targets[0], "r+") as file:
+        file.attrs["keras_version"] = "2.2.4"
+    return case
 
 
 def lagging(folder: Path, shared: Path) -> Case:

@@ -1,0 +1,165 @@
+"""Examine a Keras model of the user's own."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from classify.doctor.finding import Examination, Finding, not_checked
+from classify.doctor.model.anatomy import Leaf, convolutions, find_family, input_size, leaves
+from classify.doctor.model.batch_norm import by_batch_in_training, check_batch_norms
+from classify.doctor.model.input_pixels import (
+    InputPixels,
+    judged_condition,
+    look_at_pixels,
+    trained_on,
+)
+from classify.doctor.model.load import UserModel, calling, load_user_model, read_loss
+from classify.doctor.model.loss import check_loss, look_at_ending, noise
+from classify.doctor.model.measured import Measured, Sample, draw_sample, measure
+from classify.doctor.model.outputs import (
+    check_answers,
+    check_noise,
+    check_outputs,
+    check_sample_size,
+    check_weights,
+    describe_order,
+    in_order,
+    other_order,
+)
+from classify.doctor.model.scaling import check_scaling
+from classify.doctor.model.train_step import check_repeated, check_step
+from classify.doctor.script import ScriptSettings
+from classify.wording import count
+from extract.errors import DataError
+from extract.scalings import SCALINGS
+
+USUAL_PX = 224
+
+
+def examine_model(
+    path: Path, data: Path | None, script: ScriptSettings, say: Callable[[str], None]
+) -> Examination:
+    """Examine a model: layers, pixels, outputs; with labelled images, its accuracy.
+
+    Parameters
+    ----------
+    path : Path
+        ``.keras`` or ``.h5``.
+    data : Path or None
+        Folder of labelled images.
+    script : ScriptSettings
+    say : callable
+
+    Raises
+    ------
+    RunError
+        If the model cannot be loaded without running code from it, or fails when it is run.
+    """
+    say(f"{path}: loading the model")
+    user = load_user_model(path)
+    found = leaves(user.model)
+    described = _describe(user, found)
+    if reason := _unsuited(user.model):
+        return Examination(described, [not_checked("the model", reason)])
+    sample = _sample(data, input_size(user.model, _open_px(script)))
+    return Examination(described, list(_findings(user, found, sample, script, say)))
+
+
+def _findings(
+    user: UserModel,
+    found: list[Leaf],
+    sample: Sample | Finding,
+    script: ScriptSettings,
+    say: Callable[[str], None],
+) -> Iterator[Finding]:
+    model = user.model
+    if broken := list(check_weights(found)):
+        yield from broken
+        return
+    with calling(user.path):
+        pixels = look_at_pixels(model, found, _open_px(script), script.scaling)
+        ending = look_at_ending(model, found, noise((*input_size(model, _open_px(script)), 3)))
+    loss = read_loss(user.loss, script.loss, script.from_logits)
+    yield from check_loss(ending, loss) if ending.is_finite else check_noise(ending)
+    measured = None
+    if isinstance(sample, Finding):
+        yield sample
+    else:
+        wrong = list(check_outputs(model.output_shape[-1], sample.classes))
+        yield from wrong
+        if not wrong:
+            say(f"{user.path}: {len(sample.labels)} images under {len(SCALINGS)} scalings")
+            by_batch = by_batch_in_training(user, found)
+            with calling(user.path):
+                measured = measure(model, sample, by_batch, script.batch_size)
+    if measured and (order := other_order(measured, pixels.declared)):
+        yield describe_order(order, measured)
+        measured = in_order(measured, order)
+    yield from _judge(user, found, pixels, measured)
+    if isinstance(sample, Sample):
+        scaling = SCALINGS[trained_on(pixels, measured)[0]]
+        with calling(user.path):
+            stepped = list(check_step(model, found, scaling(sample.images), sample.labels))
+        yield from stepped
+
+
+def _sample(data: Path | None, size: tuple[int, int]) -> Sample | Finding:
+    """Labelled images, or a note of why there are none."""
+    if data is None:
+        why = "No folder of labelled images was named."
+        return not_checked("accuracy", why, "Name it beside the model: doctor model.keras photos.")
+    try:
+        return draw_sample(data, size)
+    except DataError as error:
+        return not_checked(
+            "accuracy", str(error), "Correct the folder, and examine the model again."
+        )
+
+
+def _judge(
+    user: UserModel, found: list[Leaf], pixels: InputPixels, measured: Measured | None
+) -> Iterator[Finding]:
+    yield from check_scaling(pixels, measured, _is_frozen(found))
+    yield from check_batch_norms(user, found, measured, trained_on(pixels, measured))
+    yield from check_repeated(found)
+    if measured:
+        judged = judged_condition(pixels, measured)
+        yield from check_answers(measured, judged)
+        yield from check_sample_size(measured, judged)
+
+
+def _is_frozen(found: list[Leaf]) -> bool:
+    """Whether most of the convolutions cannot learn."""
+    convolving = convolutions(found)
+    return sum(leaf.is_frozen for leaf in convolving) > len(convolving) / 2
+
+
+def _open_px(script: ScriptSettings) -> int:
+    """The size of the sides that a model leaves open."""
+    return script.size or USUAL_PX
+
+
+def _unsuited(model: Any) -> str:
+    """Why a model does not classify images; empty if it does."""
+    if not hasattr(model, "input_shape"):
+        return "It was saved before it was built: start it with keras.Input, or fit it first."
+    shapes = (model.input_shape, model.output_shape)
+    takes, gives = shapes
+    if not all(isinstance(shape, tuple) for shape in shapes):
+        return "It has several inputs or outputs."
+    if len(takes) != 4 or takes[-1] != 3:
+        return f"It takes {takes}, expected images (n, height, width, 3)."
+    if len(gives) != 2:
+        return f"It gives {gives}, expected (n, n_classes)."
+    return ""
+
+
+def _describe(user: UserModel, found: list[Leaf]) -> str:
+    family = find_family(found)
+    n_frozen = sum(leaf.is_frozen for leaf in found if leaf.layer.weights)
+    n_weighted = sum(bool(leaf.layer.weights) for leaf in found)
+    return (
+        f"{user.path}: {family.name + ' inside, ' if family else ''}"
+        f"{count(n_weighted, 'layer')} with weights, {n_frozen} of them frozen, saved by Keras "
+        f"{user.keras_version or 'unknown'}"
+    )

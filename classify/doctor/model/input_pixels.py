@@ -1,0 +1,182 @@
+"""What has been done to pixels when they reach the network in a model, and what it expects."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classify.doctor.finding import Finding, not_checked
+from classify.doctor.model.anatomy import (
+    FAMILIES,
+    Family,
+    Leaf,
+    find_family,
+    first_convolution,
+    input_size,
+    inputs_of_layer,
+)
+from classify.doctor.model.measured import Condition, Measured
+from extract.scalings import SCALINGS, Scaling, which_scaling
+
+SEED, N_COLORS = 0, 16
+NO_KNOWN_SCALING = "What the model itself does to pixels is not a known scaling."
+
+
+@dataclass(frozen=True)
+class InputPixels:
+    """How pixels reach the network in a model.
+
+    Attributes
+    ----------
+    family : Family or None
+        Of the network; None if it is not one of `FAMILIES`.
+    arrives : mapping of str to Scaling or None
+        For each scaling done before the model, the whole scaling at the network's first
+        convolution.
+    declared : str or None
+        The scaling done before the model: as the user says, or none if the model does it all.
+    shown : str
+        Three colours as that convolution sees them, in a sentence.
+    """
+
+    family: Family | None
+    arrives: Mapping[str, Scaling | None]
+    declared: str | None
+    shown: str = ""
+
+    @property
+    def taken(self) -> Scaling | None:
+        """What the network expects."""
+        return SCALINGS[self.family.scaling] if self.family else None
+
+    @property
+    def right(self) -> str | None:
+        """The scaling before the model that gives the network that; None if there is none."""
+        return next(
+            (name for name, each in self.arrives.items() if each and each == self.taken), None
+        )
+
+    @property
+    def unknown(self) -> str:
+        """Why arriving pixels cannot be compared with expected ones; empty if they can."""
+        if self.family is None:
+            return (
+                "The network is not among those with known pixels: "
+                f"{', '.join(family.name for family in FAMILIES)}."
+            )
+        if self.declared and self.arrives[self.declared] is None:
+            return "What reaches the network is not a known scaling."
+        if self.own_work is None and self.right is None:
+            return NO_KNOWN_SCALING
+        return ""
+
+    @property
+    def own_work(self) -> Scaling | None:
+        """What the model itself does to pixels; None if unknown."""
+        return self.arrives["raw"]
+
+    @property
+    def is_spoilt_inside(self) -> bool:
+        """Whether no scaling before the model can correct what the model does itself."""
+        own = self.own_work
+        if own is None or self.taken is None or self.right is not None:
+            return False
+        return own != SCALINGS["raw"]
+
+
+def look_at_pixels(
+    model: Any, found: list[Leaf], size_px: int, declared: str | None
+) -> InputPixels:
+    """Find what reaches the network's first convolution."""
+    family, first = find_family(found), first_convolution(found)
+    arrives = {
+        name: None if first is None else arriving(model, first, size_px, scaling)
+        for name, scaling in SCALINGS.items()
+    }
+    shown = _shown(model, first, size_px, declared or "raw")
+    pixels = InputPixels(family, arrives, declared, shown)
+    return replace(pixels, declared="raw") if not declared and pixels.right == "raw" else pixels
+
+
+def arriving(model: Any, first: Any, size_px: int, given: Scaling) -> Scaling | None:
+    """The scaling of pixels at the first convolution, found with pictures of one colour each.
+
+    Resizing and cropping change nothing of those.
+
+    Parameters
+    ----------
+    model : keras.Model
+    first : keras.layers.Layer
+        Its first convolution.
+    size_px : int
+        Of the sides that the model leaves open.
+    given : Scaling
+        Done before the model.
+
+    Returns
+    -------
+    Scaling or None
+        None if it is not a known one, or that layer does not see three channels.
+    """
+    colors = np.random.default_rng(SEED).integers(0, 256, size=(N_COLORS, 3), dtype=np.uint8)
+    became = colors_at(model, first, size_px, given, colors)
+    return None if became is None else which_scaling(colors, became, [given])
+
+
+def colors_at(
+    model: Any, first: Any, size_px: int, given: Scaling, colors: NDArray[np.uint8]
+) -> NDArray[np.float32] | None:
+    """Colours, uint8 (n, 3), as the first convolution sees them, float32 (n, 3); see `arriving`."""
+    shape = (len(colors), *input_size(model, size_px), 3)
+    images = np.broadcast_to(colors[:, None, None], shape)
+    seen = inputs_of_layer(model, first, given(images))
+    if seen is None or seen.ndim != 4 or seen.shape[-1] != 3:
+        return None
+    middle: NDArray[np.float32] = seen[:, seen.shape[1] // 2, seen.shape[2] // 2]
+    return middle
+
+
+def _shown(model: Any, first: Any, size_px: int, given: str) -> str:
+    colors = 255 * np.eye(3, dtype=np.uint8)
+    became = None if first is None else colors_at(model, first, size_px, SCALINGS[given], colors)
+    if became is None:
+        return "No convolution of the model sees three channels."
+    before = "as they are" if given == "raw" else f"{given} before the model"
+    pairs = zip(("red", "green", "blue"), became.tolist(), strict=True)
+    numbers = [f"{name} ({', '.join(f'{each:.4g}' for each in color)})" for name, color in pairs]
+    return f"Given {before}, colours reach its first convolution as: {'; '.join(numbers)}."
+
+
+def not_known(pixels: InputPixels) -> Finding:
+    """A note that pixels cannot be compared with what the network expects."""
+    family = pixels.family
+    expects = f"{family.name} expects {SCALINGS[family.scaling].words}. " if family else ""
+    return not_checked(
+        "whether pixels reach the network with the scaling that it expects",
+        f"{pixels.unknown} {expects}{pixels.shown}",
+        "Compare that with the documentation of the network.",
+    )
+
+
+def trained_on(pixels: InputPixels, measured: Measured | None) -> tuple[str, ...]:
+    """The names of the scalings that the model may have been trained on.
+
+    The declared one; else the one with the best accuracy, and those that are not clearly worse:
+    normalising by the batch removes a scale, so that several may do equally well.
+    """
+    if pixels.declared:
+        return (pixels.declared,)
+    if measured is None:
+        return ("raw",)
+    best = measured.best()
+    others = [Condition(name, best.by_batch) for name in SCALINGS if name != best.scaling]
+    alike = [each.scaling for each in others if not measured.is_better(best, each)]
+    return (best.scaling, *alike)
+
+
+def judged_condition(pixels: InputPixels, measured: Measured) -> Condition:
+    """Inference under the declared scaling; if unknown, under the one with the best accuracy."""
+    possible = [Condition(name, by_batch=False) for name in trained_on(pixels, measured)]
+    return max(possible, key=lambda each: int(measured.is_right(each).sum()))

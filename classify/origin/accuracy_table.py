@@ -1,0 +1,277 @@
+"""One head on each of four extractions, validated in two modes: the table and what it shows."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classify.doctor.model.measured import Condition
+from classify.heads.head import Head
+from classify.intervals import Comparison, Estimate, compare_right, holm, wilson
+from classify.metrics import accuracy
+from classify.origin.origin_images import WRONG, Extraction
+from classify.settings import TrainSettings, configured_heads
+from classify.train import class_proba
+from classify.wording import percent, points, share
+
+RIGHT, ORIGIN = "right", "origin"
+MARKS = {RIGHT: "right", ORIGIN: "the origin", "": ""}
+TITLES = ("pixels", "trained by", "validated by", "train", "val", "most predicted")
+# The share of predictions from which on one class is named.
+COLLAPSED = 0.5
+Raw = dict[str, Any]
+
+
+def mode_name(by_batch: bool) -> str:
+    """What BatchNormalization normalises by: ``moving`` statistics, or those of the ``batch``."""
+    return "batch" if by_batch else "moving"
+
+
+class Cell(NamedTuple):
+    """A head that was trained on one extraction and validated on another.
+
+    Attributes
+    ----------
+    trained : Condition
+    by_batch : bool
+        The mode of validation.
+    train, val : Estimate
+        Accuracy on train in the mode of training, and on val in that of validation.
+    train_validated : Estimate
+        Accuracy on train in the mode of validation: low accuracy there is not overfitting.
+    most_predicted : int
+        The class predicted for most val images.
+    predicted_share : Estimate
+        Of those images.
+    is_right : bool (n_val,)
+    chosen : dict
+        The head's settings, chosen on val in the mode of training.
+    """
+
+    trained: Condition
+    by_batch: bool
+    train: Estimate
+    val: Estimate
+    train_validated: Estimate
+    most_predicted: int
+    predicted_share: Estimate
+    is_right: NDArray[np.bool_]
+    chosen: dict[str, Any]
+
+    @property
+    def key(self) -> tuple[str, bool, bool]:
+        """Scaling, whether trained and whether validated by the batch."""
+        return *self.trained, self.by_batch
+
+    @property
+    def role(self) -> str:
+        """``right``, ``origin`` or nothing."""
+        is_wrong = self.trained.scaling == WRONG.name
+        if self.key[1:] == (False, False) and not is_wrong:
+            return RIGHT
+        return ORIGIN if self.key == (WRONG.name, True, False) else ""
+
+    def to_json(self, classes: tuple[str, ...]) -> Raw:
+        """Without what belongs to single images."""
+        return {
+            "preprocessing": self.trained.scaling,
+            "trained": mode_name(self.trained.by_batch),
+            "validated": mode_name(self.by_batch),
+            "role": self.role,
+            "train": self.train._asdict(),
+            "val": self.val._asdict(),
+            "train_validated": self.train_validated._asdict(),
+            "most_predicted": classes[self.most_predicted],
+            "predicted_share": self.predicted_share._asdict(),
+            "chosen": self.chosen,
+        }
+
+
+def make_head(name: str, seed: int) -> Head:
+    """The head of that name, with the settings that ``make heads`` gives it; `RunError` if none."""
+    return configured_heads([name], seed, TrainSettings())[name]
+
+
+def measure_cells(extraction: Extraction, name: str, seed: int) -> list[Cell]:
+    """Fit a head to each of the four extractions, and validate each fit in both modes.
+
+    The head's settings are chosen on val in the mode of training.
+
+    Returns
+    -------
+    list of Cell
+        Eight, the network's own preprocessing first.
+    """
+    images = extraction.images
+    train, val = (images.rows(split) for split in ("train", "val"))
+    y, y_val = images.labels[train], images.labels[val]
+    n_classes = len(images.table.classes)
+    cells = []
+    for trained, embeddings in extraction.embeddings.items():
+        head = make_head(name, seed).fit(embeddings[train], y, embeddings[val], y_val)
+        on_train = accuracy(y, class_proba(head, embeddings[train], n_classes))
+        for by_batch in (False, True):
+            seen = extraction.embeddings[Condition(trained.scaling, by_batch)]
+            proba = class_proba(head, seen[val], n_classes)
+            validated = accuracy(y, class_proba(head, seen[train], n_classes))
+            most, is_right = most_predicted(proba), proba.argmax(axis=1) == y_val
+            on_val = accuracy(y_val, proba)
+            cells.append(
+                Cell(trained, by_batch, on_train, on_val, validated, *most, is_right, head.chosen_)
+            )
+    return cells
+
+
+def most_predicted(proba: NDArray[np.floating]) -> tuple[int, Estimate]:
+    """The class predicted for most images, and their share; of (n_images, n_classes)."""
+    counts = np.bincount(proba.argmax(axis=1), minlength=proba.shape[1])
+    return int(counts.argmax()), wilson(int(counts.max()), len(proba))
+
+
+def compare_cells(cells: list[Cell], seed: int) -> dict[str, Comparison]:
+    """What each mistake costs, paired on the images of val; p is Holm-corrected for all.
+
+    Returns
+    -------
+    dict of str to Comparison
+        ``pixels``, ``statistics``: only the pixels, or only BatchNormalization, wrong, minus all
+        right. ``both``: the origin minus all right. ``switch``: the origin minus the same head
+        validated by batch statistics.
+    """
+    is_right = {cell.key: cell.is_right for cell in cells}
+    right = next(cell.key for cell in cells if cell.role == RIGHT)
+    origin = (WRONG.name, True, False)
+    pairs = {
+        "pixels": ((WRONG.name, False, False), right),
+        "statistics": ((right[0], True, False), right),
+        "both": (origin, right),
+        "switch": (origin, (WRONG.name, True, True)),
+    }
+    found = {
+        name: compare_right({"first": is_right[a], "second": is_right[b]}, seed)[0]
+        for name, (a, b) in pairs.items()
+    }
+    corrected = holm([each.p for each in found.values()])
+    return {
+        name: each._replace(p_holm=p)
+        for (name, each), p in zip(found.items(), corrected, strict=True)
+    }
+
+
+def table_rows(results: Raw) -> list[tuple[str, ...]]:
+    """One row for each cell, in the order of `TITLES`."""
+    return [
+        (
+            each["preprocessing"],
+            each["trained"],
+            each["validated"],
+            percent(estimate(each["train"])),
+            percent(estimate(each["val"])),
+            f"{100 * each['predicted_share']['value']:.0f} % {each['most_predicted']}",
+        )
+        for each in results["cells"]
+    ]
+
+
+def table_text(results: Raw) -> str:
+    """The table for a terminal."""
+    marks = [MARKS[each["role"]] for each in results["cells"]]
+    rows = zip(table_rows(results), marks, strict=True)
+    table = [(*TITLES, ""), *((*row, f"<- {mark}" if mark else "") for row, mark in rows)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in table)
+
+
+def footnote(results: Raw) -> str:
+    """How to read the table."""
+    first, network = results["cells"][0], results["network"]
+    return (
+        f"n: train {first['train']['n']}, val {first['val']['n']}. [95 % intervals: Wilson]. "
+        f"Pixels: this network expects {network['scaling']} ({network['scaling_words']}). "
+        "BatchNormalization normalises by moving statistics in inference, by those of the batch in "
+        f"training (random batches of {results['settings']['batch_size']}). "
+        f"{results['settings']['head']} chose its settings on val in the mode of training. "
+        "Differences: paired bootstrap on val; p of McNemar's exact test, Holm-corrected."
+    )
+
+
+def verdict(results: Raw) -> str:
+    """The two numbers that matter."""
+    right, origin = (estimate(_with_role(results, role)["val"]) for role in (RIGHT, ORIGIN))
+    return (
+        f"Validation accuracy: {percent(right)} done right, {percent(origin)} with the origin's "
+        f"two mistakes (n = {right.n}). Always answering the most frequent class gives "
+        f"{share(results['chance']['value'])}."
+    )
+
+
+def explain_cells(results: Raw) -> list[str]:
+    """What the table shows, in short paragraphs."""
+    lines = []
+    if results["network"]["has_random_weights"]:
+        lines = ["RANDOM WEIGHTS: this network knows nothing, and the table shows nothing."]
+    if _with_role(results, RIGHT)["val"]["low"] <= results["chance"]["value"]:
+        return [
+            *lines,
+            "Even done right, accuracy cannot be told from chance, so the other rows mean nothing. "
+            "Look for better weights, more images or wrong labels first (make doctor).",
+        ]
+    found = results["differences"]
+    costs = (
+        f"Cost on val of pixels / 255 alone: {_effect(found['pixels'])}; of batch statistics in "
+        "training and moving statistics in validation alone: "
+        f"{_effect(found['statistics'])}; of both: {_effect(found['both'])}."
+    )
+    return [*lines, costs, *_collapse(results), *_not_overfitting(results), _remedy(results)]
+
+
+def _effect(found: Raw) -> str:
+    effect = points(estimate(found["difference"]))
+    return effect if found["is_seen"] else f"no difference seen ({effect})"
+
+
+def _collapse(results: Raw) -> list[str]:
+    origin = _with_role(results, ORIGIN)
+    predicted = origin["predicted_share"]["value"]
+    if predicted < COLLAPSED:
+        return []
+    return [
+        f"The origin's head predicts {origin['most_predicted']!r} for {share(predicted)} of val."
+    ]
+
+
+def _not_overfitting(results: Raw) -> list[str]:
+    if not _is_worse(results["differences"]["switch"]):
+        return []
+    same = next(
+        each
+        for each in results["cells"]
+        if (each["preprocessing"], each["trained"], each["validated"])
+        == (WRONG.name, "batch", "batch")
+    )
+    train = estimate(_with_role(results, ORIGIN)["train_validated"])
+    return [
+        "This is not overfitting. With batch statistics, as in training, the same head reaches "
+        f"{percent(estimate(same['val']))} on the same val images; with moving statistics it "
+        f"reaches {percent(train)} on its own training images. Batch statistics remove a wrong "
+        "scale, moving statistics do not. More images, more Dropout or a smaller head do not help."
+    ]
+
+
+def _remedy(results: Raw) -> str:
+    if _is_worse(results["differences"]["both"]):
+        return "'make features' uses the right pixels and moving statistics throughout."
+    return "On these images with these weights the two mistakes cost nothing that can be seen."
+
+
+def _is_worse(found: Raw) -> bool:
+    return bool(found["is_seen"] and found["difference"]["value"] < 0)
+
+
+def _with_role(results: Raw, role: str) -> Raw:
+    return next(each for each in results["cells"] if each["role"] == role)
+
+
+def estimate(raw: Raw) -> Estimate:
+    """An `Estimate` as results hold it."""
+    return Estimate(**raw)

@@ -1,0 +1,184 @@
+"""The images of train and val, their two splits, and four embeddings of each."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cache.format import SPLITS, Identity, Table
+from classify.doctor.model.measured import Condition, runs_under
+from classify.origin.origin_settings import VALIDATION_SPLIT, OriginSettings
+from extract.batch_statistics import batch_norms
+from extract.errors import DataError, UnusableImageError
+from extract.keras_backbone import KerasBackbone
+from extract.plan import check_table, plan_table, require_usable
+from extract.progress import Progress
+from extract.read import ImageFile
+from extract.scalings import SCALINGS, taken_by
+from extract.sources.source import Dataset
+from extract.stopwatch import Stopwatch
+from extract.stream import decoded_images, hash_files, in_batches
+
+WRONG = SCALINGS["/255"]
+
+
+@dataclass(frozen=True)
+class Images:
+    """Labelled images of train and val. Test is in the table too, and not used."""
+
+    dataset: Dataset
+    table: Table
+
+    @property
+    def labels(self) -> NDArray[np.int32]:
+        """Of each image of the table."""
+        return self.table.labels
+
+    def rows(self, split: str) -> NDArray[np.intp]:
+        """Rows of the table that are of a split."""
+        return np.flatnonzero(self.table.splits == SPLITS.index(split))
+
+    def files(self, rows: NDArray[np.intp]) -> list[ImageFile]:
+        """The files of some rows, in their order."""
+        contents = self.table.contents()
+        source = self.dataset.source
+        return [source.file(self.table.paths[row], contents[row]) for row in rows.tolist()]
+
+    def without(self, rejected: dict[bytes, str]) -> "Images":
+        """The same without images that could not be decoded; `DataError` if too few are left."""
+        left = Images(self.dataset, self.table.without(rejected))
+        left.require_usable()
+        return left
+
+    def require_usable(self) -> list[str]:
+        """Refuse splits that cannot be trained on; gives warnings about small ones."""
+        require_usable(self.table, self.dataset)
+        return check_table(self.table)
+
+    def file_order_split(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Train and val as ``ImageDataGenerator(validation_split=0.2)`` takes them.
+
+        Of each class the first fifth of the files, in the order of their names, is val
+        (``int(0.2 * n)`` of n, as in keras-preprocessing's ``image/utils.py``). Test stays apart.
+
+        Returns
+        -------
+        int64 (n_train,), int64 (n_val,)
+            Rows of the table.
+
+        Raises
+        ------
+        DataError
+            If no class has enough images for one in val.
+        """
+        # The table is sorted by path, and so is each of its classes.
+        used = np.flatnonzero(self.table.splits != SPLITS.index("test"))
+        is_val = np.zeros(len(used), dtype=bool)
+        for label in range(len(self.table.classes)):
+            of_class = np.flatnonzero(self.labels[used] == label)
+            is_val[of_class[: int(VALIDATION_SPLIT * len(of_class))]] = True
+        if not is_val.any():
+            raise DataError(
+                f"{self.dataset.source.name}: a validation_split of {VALIDATION_SPLIT} takes no "
+                "image of any class: expected a class with at least 5 images in train and val "
+                "together. Add images."
+            )
+        return used[~is_val], used[is_val]
+
+
+def split_images(
+    dataset: Dataset, identity: Identity, settings: OriginSettings, say: Callable[[str], None]
+) -> Images:
+    """Label and split the images of a folder as ``make features`` does; see `plan_table`."""
+    hashes = list(hash_files(dataset.source.file(each.path) for each in dataset.images))
+    images = Images(dataset, plan_table(dataset, hashes, identity, settings.extraction()))
+    for warning in images.require_usable():
+        say(f"note: {warning}")
+    return images
+
+
+class Extraction(NamedTuple):
+    """Four embeddings of every image of train and val.
+
+    Attributes
+    ----------
+    images : Images
+        Those that could be decoded.
+    embeddings : dict of Condition to float32 (n_images, dim)
+        Rows as in the table of `images`; zeros for test, which is not used. The network's own
+        scaling comes first.
+    seconds : dict of Condition to float
+        In the network.
+    """
+
+    images: Images
+    embeddings: dict[Condition, NDArray[np.float32]]
+    seconds: dict[Condition, float]
+
+
+def extract_four(
+    backbone: KerasBackbone, base: Any, images: Images, batch_size: int, seed: int
+) -> Extraction:
+    """Decode each file once and embed each batch in four ways.
+
+    Memory holds four embeddings of each image, 32 kB at 2 048 columns, and the pixels of one batch.
+
+    Parameters
+    ----------
+    backbone : KerasBackbone
+    base : keras.Model
+        Its network without preprocessing; frozen, not changed otherwise.
+    images : Images
+    batch_size : int
+        Images side by side, drawn at random from one split, as in training. With batch statistics
+        an embedding depends on them.
+    seed : int
+        Of that draw.
+
+    Raises
+    ------
+    DataError
+        If too many images cannot be decoded.
+    """
+    base.trainable = False
+    scalings = (taken_by(backbone.facts.preprocessing), WRONG)
+    runs = runs_under(base, scalings, batch_norms(base), (backbone.size_px, backbone.size_px))
+    order = [Condition(each.name, mode) for each in scalings for mode in (False, True)]
+    shape = (len(images.labels), backbone.dim)
+    embeddings = {each: np.zeros(shape, dtype=np.float32) for each in order}
+    seconds = dict.fromkeys(order, 0.0)
+    rejected: dict[bytes, str] = {}
+    for rows, pixels in _batches(images, backbone.size_px, batch_size, seed, rejected):
+        for condition in order:
+            started = time.perf_counter()
+            embeddings[condition][rows] = runs[condition](pixels)
+            seconds[condition] += time.perf_counter() - started
+    if not rejected:
+        return Extraction(images, embeddings, seconds)
+    is_kept = np.array([content not in rejected for content in images.table.contents()])
+    kept = {condition: each[is_kept] for condition, each in embeddings.items()}
+    return Extraction(images.without(rejected), kept, seconds)
+
+
+def _batches(
+    images: Images, size_px: int, batch_size: int, seed: int, rejected: dict[bytes, str]
+) -> Iterator[tuple[NDArray[np.intp], NDArray[np.uint8]]]:
+    """Rows of the table and their pixels; adds what cannot be decoded to `rejected`."""
+    rng = np.random.default_rng(seed)
+    orders = [rng.permutation(images.rows(split)) for split in ("train", "val")]
+    with Progress("four extractions", sum(map(len, orders))) as progress:
+        for order in orders:
+            files = images.files(order)
+
+            def reject(
+                row: int, reason: UnusableImageError, files: list[ImageFile] = files
+            ) -> None:
+                rejected[files[row].content_sha256 or b""] = str(reason)
+
+            decoded = decoded_images(files, size_px, reject, Stopwatch())
+            for rows, pixels in in_batches(decoded, batch_size):
+                yield order[rows], pixels
+                progress.update(len(rows))

@@ -1,0 +1,359 @@
+"""Show the failure and its cause on a folder of images."""
+
+import json
+import platform
+import textwrap
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cache.format import Identity, count_splits
+from cache.writer import installed_version
+from classify.doctor.model.measured import Condition
+from classify.intervals import wilson
+from classify.metrics import accuracy
+from classify.origin.accuracy_table import (
+    COLLAPSED,
+    MARKS,
+    TITLES,
+    Raw,
+    compare_cells,
+    estimate,
+    explain_cells,
+    footnote,
+    make_head,
+    measure_cells,
+    mode_name,
+    most_predicted,
+    table_rows,
+    table_text,
+    verdict,
+)
+from classify.origin.epochs import EmbeddingInputs, Epoch, Inputs, PixelInputs, run_epochs
+from classify.origin.origin_images import WRONG, Extraction, extract_four, split_images
+from classify.origin.origin_model import digest, freeze_as_keras_2_2, head_alone, origin_model
+from classify.origin.origin_settings import OriginSettings
+from classify.report.measure import LIBRARIES
+from classify.report.page.render import render
+from classify.report.pictures.origin_pictures import cells_picture, epochs_picture
+from classify.wording import count, describe_weights, percent, seconds, share
+from extract.backbones import create_backbone
+from extract.batch_statistics import batch_norms
+from extract.errors import DataError
+from extract.keras_backbone import KerasBackbone
+from extract.networks import NETWORKS
+from extract.scalings import taken_by
+from extract.sources.open import find_images
+from extract.sources.source import Dataset
+
+Say = Callable[[str], None]
+Rows = tuple[NDArray[np.intp], NDArray[np.intp]]
+SCHEMA_VERSION = 1
+MOST_SAID, WIDTH = 10, 100
+PAGE_FILE, JSON_FILE = "index.html", "results.json"
+EPOCH_TITLES = ("epoch", "seconds", "loss", "acc", "top-5", "val loss", "val acc", "val top-5")
+
+
+def show_origin(
+    data: Path, out: Path, settings: OriginSettings, say: Say, command: str = ""
+) -> Raw:
+    """Fit a head to each of four extractions, then train the origin's own model; write it all.
+
+    Parameters
+    ----------
+    data : Path
+        The folder of images; see :func:`extract.dataset.find_images` for its layouts.
+    out : Path
+        Folder for the page and ``results.json``.
+    settings : OriginSettings
+    say : callable
+        Told what happens, a line at a time.
+    command : str
+        The command line, kept in the results.
+
+    Returns
+    -------
+    dict
+        The results, as ``results.json`` holds them.
+
+    Raises
+    ------
+    DataError, WeightsError, RunError
+        For what the user can correct.
+    """
+    # What costs nothing comes first, and loading a network last.
+    make_head(settings.head, settings.seed)
+    dataset = find_images(data)
+    backbone, base = _open(settings)
+    extraction = _extract(backbone, base, dataset, settings, say)
+    cells = measure_cells(extraction, settings.head, settings.seed)
+    classes = extraction.images.table.classes
+    results = {
+        **_facts(extraction, backbone, settings),
+        "cells": [each.to_json(classes) for each in cells],
+        "differences": {
+            name: {
+                **each._asdict(),
+                "difference": each.difference._asdict(),
+                "is_seen": each.is_seen,
+            }
+            for name, each in compare_cells(cells, settings.seed).items()
+        },
+        "command": command,
+    }
+    for name, value in provenance(results):
+        say(f"{name}: {value}")
+    for text in (
+        table_text(results),
+        wrapped([footnote(results)]),
+        wrapped([verdict(results), *explain_cells(results)]),
+    ):
+        say(f"\n{text}")
+    _train_models(base, extraction, results, settings, say)
+    say(f"\n{wrapped(explain_models(results))}")
+    _write(results, data.resolve().name, out)
+    say(f"\n{out}: {PAGE_FILE}, {JSON_FILE}")
+    return results
+
+
+def _open(settings: OriginSettings) -> tuple[KerasBackbone, Any]:
+    """The backbone and its network without preprocessing; `DataError` if it has no BatchNorm."""
+    backbone = create_backbone(settings.backbone, settings.weights, settings.size_px)
+    base = backbone.base() if isinstance(backbone, KerasBackbone) else None
+    if not isinstance(backbone, KerasBackbone) or not batch_norms(base):
+        raise DataError(
+            f"--backbone {settings.backbone}: expected a network with BatchNormalization, which is "
+            f"half of the failure shown here; this one has none. Take resnet50 or another of "
+            f"{', '.join(NETWORKS)}."
+        )
+    return backbone, base
+
+
+def _extract(
+    backbone: KerasBackbone, base: Any, dataset: Dataset, settings: OriginSettings, say: Say
+) -> Extraction:
+    if backbone.identity.has_random_weights:
+        say("RANDOM WEIGHTS: this network knows nothing. For demos and tests only.")
+    images = split_images(dataset, backbone.identity, settings, say)
+    images.file_order_split()  # before minutes of work, not after
+    extraction = extract_four(backbone, base, images, settings.batch_size, settings.seed)
+    rejected = extraction.images.table.rejected
+    if rejected:
+        say(f"{count(len(rejected), 'file')} left out; {JSON_FILE} lists all of them:")
+    for path, reason, _ in rejected[:MOST_SAID]:
+        say(f"  {path}: {reason}")
+    return extraction
+
+
+def _facts(extraction: Extraction, backbone: KerasBackbone, settings: OriginSettings) -> Raw:
+    """Versions, images, network and settings, JSON-ready."""
+    images = extraction.images
+    table, config = images.table, images.table.config
+    own = taken_by(backbone.facts.preprocessing)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {
+            "python": platform.python_version(),
+            **{library: installed_version(library) for library in LIBRARIES},
+        },
+        "data": {
+            **config.data,
+            "splits": count_splits(table.splits),
+            "classes": list(table.classes),
+            "rejected": [{"path": each.path, "reason": each.reason} for each in table.rejected],
+        },
+        "network": {
+            **asdict(config.identity),
+            "weights": config.weights,
+            "has_random_weights": config.identity.has_random_weights,
+            "scaling": own.name,
+            "scaling_words": own.words,
+        },
+        "settings": asdict(settings),
+        "chance": _chance(images.labels[images.rows("val")]),
+        "network_seconds": {
+            f"{scaling}, {mode_name(by_batch)}": each
+            for (scaling, by_batch), each in extraction.seconds.items()
+        },
+    }
+
+
+def _chance(y: NDArray[np.int32]) -> dict[str, float]:
+    """The accuracy of always answering the most frequent class."""
+    return wilson(int(np.bincount(y).max()), len(y))._asdict()
+
+
+def _train_models(
+    base: Any, extraction: Extraction, results: Raw, settings: OriginSettings, say: Say
+) -> None:
+    """Train the origin's model, then its head on right embeddings; adds both to the results."""
+    images = extraction.images
+    rows, classes = images.file_order_split(), images.table.classes
+    right = extraction.embeddings[Condition(results["network"]["scaling"], by_batch=False)]
+    pixels = PixelInputs(images, WRONG, settings.size_px)
+    say(f"\nThe origin's own model: {len(rows[0])} train, {len(rows[1])} val images.")
+    say(wrapped(describe_origin(results)))
+    freeze_as_keras_2_2(base)
+    before = digest(base)
+    model = origin_model(base, len(classes), settings.seed)
+    results["origin"] = _trained(model, pixels, rows, classes, settings, say)
+    results["origin"]["base_is_unchanged"] = digest(base) == before
+
+    say("\nThe same head for as many epochs, on embeddings extracted once and right:")
+    alone = head_alone(right.shape[1], len(classes), settings.seed)
+    embeddings = EmbeddingInputs(right, images.labels)
+    results["mended"] = _trained(alone, embeddings, rows, classes, settings, say)
+
+
+def _trained(
+    model: Any,
+    inputs: Inputs,
+    rows: Rows,
+    classes: tuple[str, ...],
+    settings: OriginSettings,
+    say: Say,
+) -> Raw:
+    """Train a model for some epochs; what was measured, JSON-ready."""
+    epochs, proba = run_epochs(
+        model, inputs, rows, settings.epochs, settings.batch_size, settings.seed, say
+    )
+    train, val = rows
+    y = inputs.labels[val]
+    label, predicted = most_predicted(proba)
+    return {
+        "epochs": [each._asdict() for each in epochs],
+        "n_train": len(train),
+        "n_steps": settings.epochs * -(-len(train) // settings.batch_size),
+        "val": accuracy(y, proba)._asdict(),
+        "chance": _chance(y),
+        "most_predicted": classes[label],
+        "predicted_share": predicted._asdict(),
+        "seconds": sum(each.seconds for each in epochs),
+    }
+
+
+def describe_origin(results: Raw) -> list[str]:
+    """What of the model is the origin's, and what is not."""
+    settings, default = results["settings"], OriginSettings()
+    other = [
+        f"{settings[name]}{unit} (the origin: {getattr(default, name)})"
+        for name, unit in (("size_px", " px"), ("batch_size", " images in a batch"))
+        if settings[name] != getattr(default, name)
+    ]
+    return [
+        "As in the origin: pixels / 255; a frozen network inside the model, normalised by the "
+        "batch in training and by moving statistics in validation; BatchNormalization, Dropout "
+        "0.2, Dense 512, Dropout 0.5, softmax; Adam at 0.001; validation_split 0.2 by file order.",
+        f"Different: {', '.join(['your images', *other])}; no test images; no distorted "
+        f"proportions; Keras {results['versions']['keras']}.",
+    ]
+
+
+def explain_models(results: Raw) -> list[str]:
+    """How the origin's model ended, and the same head on right embeddings."""
+    origin, mended = results["origin"], results["mended"]
+    once = results["network_seconds"][f"{results['network']['scaling']}, moving"]
+    n_epochs = count(len(origin["epochs"]), "epoch")
+    base = "unchanged, bit for bit" if origin["base_is_unchanged"] else "CHANGED although frozen"
+    return [
+        f"{_end(origin, 'The origin')} The frozen network is {base}.",
+        _end(mended, "The same head on right embeddings"),
+        f"{n_epochs} with the network inside took {seconds(origin['seconds'])}. Extracting the "
+        f"embeddings took {seconds(once)} in the network, once; {n_epochs} of the head alone took "
+        f"{seconds(mended['seconds'])}.",
+    ]
+
+
+def _end(model: Raw, who: str) -> str:
+    val, chance = estimate(model["val"]), model["chance"]["value"]
+    predicted = model["predicted_share"]["value"]
+    collapsed = f", {model['most_predicted']!r} for {share(predicted)} of them"
+    return (
+        f"{who}: accuracy {share(model['epochs'][-1]['acc'])} on {model['n_train']} train images "
+        f"and {percent(val)} on {val.n} val images, "
+        f"{'no better than' if val.low <= chance else 'above'} chance ({share(chance)})"
+        f"{collapsed if predicted >= COLLAPSED else ''}."
+    )
+
+
+def provenance(results: Raw) -> list[tuple[str, str]]:
+    """Weights, network, images, split and seed by name."""
+    network, data = results["network"], results["data"]
+    splits = data["splits"]
+    return [
+        ("weights", describe_weights(_identity(results), network["weights"])),
+        ("network", f"{network['backbone']} at {network['size_px']} px"),
+        ("data", f"{data['folder']} ({data['layout']})"),
+        (
+            "images",
+            f"{splits['train']} train, {splits['val']} val, {len(data['classes'])} classes, "
+            f"{len(data['rejected'])} rejected; {splits['test']} test images are not used",
+        ),
+        ("split of the table", str(data["split"])),
+        ("seed", str(results["settings"]["seed"])),
+    ]
+
+
+def _identity(results: Raw) -> Identity:
+    network = results["network"]
+    return Identity(**{name: network[name] for name in Identity.__dataclass_fields__})
+
+
+def wrapped(texts: list[str]) -> str:
+    """Paragraphs as wide as a terminal; a number and its % stay on one line."""
+    whole = (text.replace(" %", "\xa0%") for text in texts)
+    lines = (textwrap.fill(each, WIDTH, break_on_hyphens=False) for each in whole)
+    return "\n".join(lines).replace("\xa0", " ")
+
+
+def _write(results: Raw, name: str, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(results, indent=2, ensure_ascii=False)
+    (folder / JSON_FILE).write_text(text + "\n", "utf-8")
+    (folder / PAGE_FILE).write_text(_page(results, name), "utf-8")
+
+
+def _page(results: Raw, name: str) -> str:
+    """One self-contained page; every name in it is escaped."""
+    origin, mended = results["origin"], results["mended"]
+    marks = [MARKS[each["role"]] for each in results["cells"]]
+    is_random = results["network"]["has_random_weights"]
+    return render(
+        "origin.html",
+        title=f"{name}: why validation accuracy is at chance",
+        data={},
+        name=name,
+        results=results,
+        banner=describe_weights(_identity(results), "") if is_random else "",
+        provenance=provenance(results),
+        titles=TITLES,
+        rows=list(zip(marks, table_rows(results), strict=True)),
+        footnote=footnote(results),
+        verdict=verdict(results),
+        explanation=explain_cells(results),
+        cells_picture=cells_picture(results["cells"], results["chance"]["value"]),
+        settings=describe_origin(results),
+        epoch_titles=EPOCH_TITLES,
+        tables=[
+            ("The origin's model", _epoch_rows(origin)),
+            ("The same head on right embeddings", _epoch_rows(mended)),
+        ],
+        models_explained=explain_models(results),
+        epochs_picture=epochs_picture(
+            origin["epochs"], mended["epochs"], origin["chance"]["value"]
+        ),
+    )
+
+
+def _epoch_rows(model: Raw) -> list[tuple[str, ...]]:
+    rows = []
+    for number, epoch in enumerate(model["epochs"], start=1):
+        duration, *values = (epoch[name] for name in Epoch._fields)
+        rows.append((str(number), f"{duration:.1f}", *(f"{each:.4f}" for each in values)))
+    return rows

@@ -1,0 +1,100 @@
+"""The failure that headbench came from, as pictures."""
+
+from typing import Any
+
+import numpy as np
+from matplotlib.ticker import MaxNLocator
+
+from classify.report.svg import (
+    SOFT,
+    TEST,
+    VAL,
+    Picture,
+    drawing,
+    figure,
+    legend_above,
+    percent_axis,
+    picture,
+    plot,
+)
+
+MARKS = {"right": " (right)", "origin": " (the origin)", "": ""}
+
+
+def cells_picture(cells: list[dict[str, Any]], chance: float) -> Picture:
+    """Accuracy on train and val of each cell of the table, with intervals.
+
+    Parameters
+    ----------
+    cells : list of dict
+        As `classify.origin.accuracy_table.Cell.to_json` gives them.
+    chance : float
+        What one class for every image gets.
+    """
+    at = np.arange(len(cells))
+    with drawing():
+        drawn, axes = figure(1.6 + 0.52 * len(cells))
+        for split, color, marker, shift in (("train", SOFT, "o", -0.13), ("val", VAL, "s", 0.13)):
+            value, low, high = (
+                np.array([cell[split][name] for cell in cells]) for name in ("value", "low", "high")
+            )
+            axes.errorbar(
+                value, at + shift, xerr=np.stack([value - low, high - value]), fmt=marker,
+                color=color, label=split, elinewidth=1.2,
+            )  # fmt: skip
+        axes.axvline(chance, color=TEST, linestyle="--", linewidth=1.2, label="one class for all")
+        axes.set_yticks(at, [_label(cell) for cell in cells])
+        axes.invert_yaxis()
+        axes.set(xlabel="accuracy")
+        percent_axis(axes.xaxis)
+        legend_above(axes, columns=3)
+        return picture(
+            "origin-cells",
+            drawn,
+            "Accuracy on train and val for each preprocessing, mode of training and mode of "
+            "validation; the numbers are in the table.",
+            "Circles train, squares val, with their 95 % intervals; which statistics "
+            "BatchNormalization normalises by in training, then in validation. Dashed: one class "
+            "for every image.",
+        )
+
+
+def epochs_picture(
+    origin: list[dict[str, float]], mended: list[dict[str, float]], chance: float
+) -> Picture:
+    """Accuracy by epoch, as Keras printed it, of the origin's model and of its head done right.
+
+    Parameters
+    ----------
+    origin, mended : list of dict
+        Epochs: ``acc`` and ``val_acc`` of each.
+    chance : float
+    """
+    with drawing():
+        drawn, axes = plot(3.8, margins=(0.85, 0.12, 1.25, 0.15))
+        axes.set(xlabel="epoch", ylabel="accuracy")
+        for epochs, name, style in ((origin, "the origin", "-"), (mended, "done right", ":")):
+            at = range(1, len(epochs) + 1)
+            for key, split, color, marker in (
+                ("acc", "train", SOFT, "o"),
+                ("val_acc", "val", VAL, "s"),
+            ):
+                values = [epoch[key] for epoch in epochs]
+                axes.plot(at, values, style, marker=marker, color=color, label=f"{name}, {split}")
+        axes.axhline(chance, color=TEST, linestyle="--", linewidth=1.2, label="one class for all")
+        percent_axis(axes.yaxis)
+        axes.set_ylim(bottom=0)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.legend(loc="upper center", ncols=2, bbox_to_anchor=(0.5, -0.17))
+        return picture(
+            "origin-epochs",
+            drawn,
+            "Accuracy on train and val by epoch, of the origin's model and of the same head on "
+            "right embeddings; the numbers are in the tables.",
+            "Accuracy by epoch, on train while it trains. Solid: the origin's model; dotted: the "
+            "same head on right embeddings. Dashed: one class for every image.",
+        )
+
+
+def _label(cell: dict[str, Any]) -> str:
+    return f"{cell['preprocessing']}{MARKS[cell['role']]}\n{cell['trained']} → {cell['validated']}"

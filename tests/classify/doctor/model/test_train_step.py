@@ -1,0 +1,80 @@
+from typing import Any
+
+import numpy as np
+
+from classify.doctor.finding import Finding, Severity
+from classify.doctor.model.anatomy import leaves
+from classify.doctor.model.train_step import check_repeated, check_step
+from extract.keras_runtime import load_keras
+
+SHAPE = (4, 4, 3)
+
+
+def frozen_network(*layers: Any) -> Any:
+    keras = load_keras()
+    base = keras.Sequential([keras.Input(SHAPE), *layers, keras.layers.GlobalAveragePooling2D()])
+    base.trainable = False
+    return base
+
+
+def stepped(base: Any) -> list[Finding]:
+    keras = load_keras()
+    model = keras.Sequential(
+        [keras.Input(SHAPE), base, keras.layers.Dense(2, activation="softmax")]
+    )
+    images = np.random.default_rng(0).uniform(0, 255, (8, *SHAPE)).astype(np.float32)
+    return list(check_step(model, leaves(model), images, np.arange(8) % 2))
+
+
+def test_what_is_frozen_does_not_change() -> None:
+    layers = load_keras().layers
+    assert stepped(frozen_network(layers.Conv2D(2, 1), layers.BatchNormalization())) == []
+
+
+def test_a_trainable_layer_in_a_frozen_network_is_a_question_and_no_verdict() -> None:
+    layers = load_keras().layers
+    thawed = layers.Conv2D(2, 1, name="thawed")
+    base = frozen_network(layers.Conv2D(3, 1, name="frozen"), thawed)
+    thawed.trainable = True
+    [finding] = stepped(base)
+    assert (finding.code, finding.severity) == ("frozen-layers-change", Severity.WARNING)
+    assert finding.what.startswith("1 layer inside a frozen network: trainable by themselves")
+    assert finding.evidence[0].startswith("1 of 2 layers that are frozen, or in a frozen network: ")
+    assert finding.evidence[0].endswith("in thawed.")
+    assert finding.evidence[1].endswith("Was that meant?")
+    assert "base.trainable = True first" in finding.remedy
+
+
+def test_a_layer_that_changes_against_its_own_flag_is_severe() -> None:
+    layers = load_keras().layers
+    inner = layers.Conv2D(2, 1, name="inner")
+    [finding] = stepped(frozen_network(layers.SpectralNormalization(inner)))
+    assert (finding.code, finding.severity) == ("frozen-layers-change", Severity.SEVERE)
+    assert "in inner." in finding.evidence[0]
+
+
+def layers_of(*before: Any, is_frozen: bool = True) -> Any:
+    keras = load_keras()
+    base = keras.Sequential(
+        [keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 3), keras.layers.Conv2D(2, 3)]
+    )
+    base.trainable = not is_frozen
+    head = [keras.layers.Flatten(), keras.layers.Dense(2)]
+    return leaves(keras.Sequential([keras.Input((8, 8, 3)), *before, base, *head]))
+
+
+def test_a_frozen_network_is_said_to_run_in_every_epoch() -> None:
+    [finding] = check_repeated(layers_of())
+    assert (finding.code, finding.severity) == ("frozen-in-every-epoch", Severity.NOTE)
+    assert finding.what == "2 of 3 layers are frozen and run in every epoch."
+
+
+def test_a_layer_that_is_trained_in_a_frozen_network_is_not_counted() -> None:
+    found = layers_of()
+    next(leaf.layer for leaf in found if "conv" in leaf.layer.name).trainable = True
+    assert list(check_repeated(found)) == []
+
+
+def test_a_network_that_trains_and_one_that_augments_have_to_run_again() -> None:
+    assert list(check_repeated(layers_of(is_frozen=False))) == []
+    assert list(check_repeated(layers_of(load_keras().layers.RandomFlip()))) == []
