@@ -31,7 +31,7 @@ from classify.finetuning.training_inputs import (
 )
 from classify.finetuning.training_loop import Checkpoint, Loop, State
 from classify.heads.head import Head
-from classify.heads.keras_layers import require_composable
+from classify.heads.keras_head import require_composable
 from classify.heads.registry import load_trained_head
 from classify.heads.temperature import fit_temperature
 from classify.labelled_files import LabelledFiles, images_of, open_split

@@ -8,7 +8,7 @@ from classify.finetuning.finetune_settings import FinetuneSettings
 from classify.finetuning.split_network import SplitNetwork, depth_of, inputs_of
 from classify.finetuning.steps import Steps, create_adam, create_strategy
 from classify.heads.head import Head
-from classify.heads.keras_layers import keras_head
+from classify.heads.keras_head import keras_head
 from extract.devices import Devices
 from extract.keras_runtime import load_keras
 from extract.settings import AUTO, FLOAT32, MIXED_FLOAT16

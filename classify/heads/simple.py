@@ -1,15 +1,36 @@
-"""Chance: what anyone can say without looking."""
+"""The simple heads: class frequencies, the nearest class mean, the nearest neighbours."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
+from sklearn.neighbors import NearestNeighbors
+from sklearn.preprocessing import normalize
 
 from classify.arrays import load_arrays, save_arrays
+from classify.heads.column_statistics import mean_and_scale, principal_axes
 from classify.heads.head import Head, Labelled
+from classify.heads.keras_layers import linear, standardised
+from classify.heads.parameters import ASCENDING_COUNTS, Range, whole
+from classify.heads.streaming import embedding_blocks
+from classify.heads.streaming_sums import sum_over
+from classify.metrics import mean_log_loss
+from extract.keras_runtime import load_keras
 
 PRIOR_FILE = "prior.npz"
+# Factor on the cosine before the softmax where there is no val to fit a temperature on.
+SHARPNESS = 10.0
+MEANS_FILE = "means.npz"
+N_AXES = 128
+# The nearest counts e times as much as one whose cosine is so much smaller (Wu et al. 2018,
+# Unsupervised Feature Learning via Non-Parametric Instance Discrimination).
+COSINE_SCALE = 0.07
+# Share of the vote that goes by class frequencies: else a class without a neighbour is impossible.
+PRIOR_SHARE = 0.01
+NEIGHBORS_FILE = "neighbors.npz"
 
 
 class Prior(Head):
@@ -35,3 +56,156 @@ class Prior(Head):
 
     def _load(self, folder: Path) -> None:
         self.prior_ = load_arrays(folder / PRIOR_FILE)["prior"]
+
+
+class Centroid(Head):
+    """Cosine similarity to the mean of each class, on standardised columns.
+
+    On the embeddings as they are, all of them point nearly the same way: val accuracy was 0.47
+    there and 0.48 standardised on 220 photographs of 10 classes, 0.43 and 0.50 on 15 150 synthetic
+    embeddings of 101.
+
+    Parameters
+    ----------
+    class_weight : {None, "balanced"} or mapping
+        Weighs the mean and deviation over train; a class's own mean stays.
+    """
+
+    is_exportable: ClassVar[bool] = True
+
+    def __init__(self, class_weight: Any = None) -> None:
+        self.class_weight = class_weight
+
+    def _fit(self, train: Labelled, val: Labelled | None) -> None:  # noqa: ARG002, the contract's
+        self.mean_, self.scale_ = mean_and_scale(train.X, train.weight)
+        n_classes = len(self.classes_)
+        [sums] = sum_over(_class_sums, train.X, (train.y,), self.mean_, n_classes)
+        sizes = np.bincount(train.y, minlength=n_classes)[:, None]
+        self.means_ = normalize(sums / sizes / self.scale_).astype(np.float32)
+
+    def _predict_proba(self, X: NDArray[np.float32]) -> NDArray[Any]:
+        cosine = normalize((X - self.mean_) / self.scale_, copy=False) @ self.means_.T
+        return softmax(SHARPNESS * cosine, axis=1)  # type: ignore[no-any-return]
+
+    def _save(self, folder: Path) -> None:
+        arrays = {"mean": self.mean_, "scale": self.scale_, "means": self.means_}
+        save_arrays(folder / MEANS_FILE, arrays)
+
+    def _load(self, folder: Path) -> None:
+        arrays = load_arrays(folder / MEANS_FILE)
+        self.mean_, self.scale_, self.means_ = (arrays[key] for key in ("mean", "scale", "means"))
+
+    def keras_logits(self, X: Any) -> Any:
+        """See `Head.keras_logits`."""
+        unit = load_keras().layers.UnitNormalization(dtype="float32")
+        directions = unit(standardised(X, self.mean_, self.scale_))
+        kernel = SHARPNESS * self.means_.T
+        return linear(directions, kernel, np.zeros(kernel.shape[1]))
+
+
+class KNN(Head):
+    """The classes of the nearest images of train, those more alike counting more.
+
+    Cosine on the first 128 principal axes of the standardised columns, where a search takes a
+    tenth of the time and a head a sixteenth of the space: val accuracy with 20 neighbours was 0.49
+    there and 0.48 on all 2 048 columns (15 150 synthetic embeddings of 101 classes), 0.50 and 0.50
+    (220 photographs of 10 classes at 224 px), 0.45 and 0.46 (at 96 px).
+
+    Parameters
+    ----------
+    neighbors : sequence of int
+        Numbers of neighbours to try, ascending; chosen on val by log loss.
+    n_neighbors : int
+        Taken where there is no val to choose on.
+    class_weight : {None, "balanced"} or mapping
+        What the vote of each image of train counts for.
+    """
+
+    needs_memory: ClassVar[bool] = True
+    ranges: ClassVar[Mapping[str, Range]] = {
+        "neighbors": ASCENDING_COUNTS,
+        "n_neighbors": whole(1),
+    }
+    refit_with: ClassVar[Mapping[str, str]] = {"n_neighbors": "neighbors"}
+
+    def __init__(
+        self,
+        neighbors: Sequence[int] = (1, 3, 5, 10, 20, 50, 100),
+        n_neighbors: int = 20,
+        class_weight: Any = None,
+    ) -> None:
+        self.neighbors = neighbors
+        self.n_neighbors = n_neighbors
+        self.class_weight = class_weight
+
+    def _fit(self, train: Labelled, val: Labelled | None) -> None:
+        axes = principal_axes(train.X, train.weight, np.float32)
+        first = axes.axes[:, -N_AXES:]
+        self.projection_ = (first / axes.scale[:, None]).astype(np.float32)
+        self.offset_ = (axes.mean @ self.projection_).astype(np.float32)
+        blocks = embedding_blocks(train.X)
+        self.points_ = np.concatenate([self._project(block) for _, block in blocks])
+        self.labels_ = train.y.astype(np.int32)
+        self.votes_ = train.weight.astype(np.float32)
+        self._index()
+        chosen = self.n_neighbors if val is None else self._choose(val)
+        self.used_ = min(chosen, len(self.points_))
+        self.chosen_ = {"neighbors": self.used_}
+
+    def _choose(self, val: Labelled) -> int:
+        tried = sorted({min(n, len(self.points_)) for n in self.neighbors})
+        cosine, nearest = self._search(val.X[:], tried[-1])
+        losses = [
+            mean_log_loss(val.y, self._vote(cosine[:, :n], nearest[:, :n]), val.weight)
+            for n in tried
+        ]
+        self.history_ = {"neighbors": list(map(float, tried)), "val_log_loss": losses}
+        return tried[int(np.argmin(losses))]
+
+    def _project(self, X: NDArray[np.float32]) -> NDArray[np.float32]:
+        projected: NDArray[np.float32] = normalize(X @ self.projection_ - self.offset_, copy=False)
+        return projected
+
+    def _index(self) -> None:
+        # On unit vectors the Euclidean order is that of the cosine, and scikit-learn's fast one.
+        self.search_ = NearestNeighbors(algorithm="brute").fit(self.points_)
+        counts = np.bincount(self.labels_, self.votes_, len(self.classes_))
+        self.prior_ = counts / counts.sum()
+
+    def _search(self, X: NDArray[np.float32], n: int) -> tuple[NDArray[Any], NDArray[np.intp]]:
+        """Cosine of the `n` nearest images and their positions, (n_images, n), nearest first."""
+        distance, nearest = self.search_.kneighbors(self._project(X), n_neighbors=n)
+        return 1 - distance**2 / 2, nearest
+
+    def _vote(self, cosine: NDArray[Any], nearest: NDArray[np.intp]) -> NDArray[np.float64]:
+        votes = np.exp((cosine - cosine[:, :1]) / COSINE_SCALE) * self.votes_[nearest]
+        n_classes = len(self.classes_)
+        rows = np.arange(len(nearest))[:, None] * n_classes
+        cells = (rows + self.labels_[nearest]).ravel()
+        counts = np.bincount(cells, votes.ravel(), minlength=len(nearest) * n_classes)
+        shares = counts.reshape(-1, n_classes) / votes.sum(axis=1, keepdims=True)
+        mixed: NDArray[np.float64] = (1 - PRIOR_SHARE) * shares + PRIOR_SHARE * self.prior_
+        return mixed
+
+    def _predict_proba(self, X: NDArray[np.float32]) -> NDArray[Any]:
+        return self._vote(*self._search(X, self.used_))
+
+    def _save(self, folder: Path) -> None:
+        names = ("projection", "offset", "points", "labels", "votes")
+        arrays = {name: getattr(self, f"{name}_") for name in names}
+        save_arrays(folder / NEIGHBORS_FILE, {**arrays, "used": np.array(self.used_)})
+
+    def _load(self, folder: Path) -> None:
+        arrays = load_arrays(folder / NEIGHBORS_FILE)
+        self.used_ = int(arrays.pop("used"))
+        for name, array in arrays.items():
+            setattr(self, f"{name}_", array)
+        self._index()
+
+
+def _class_sums(
+    X: NDArray[np.float32], y: NDArray[np.integer], mean: NDArray[np.float32], n_classes: int
+) -> tuple[NDArray[np.float32]]:
+    is_of_class = np.zeros((n_classes, len(y)), dtype=np.float32)
+    is_of_class[y, np.arange(len(y))] = 1
+    return (is_of_class @ (X - mean),)

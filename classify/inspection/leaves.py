@@ -13,7 +13,7 @@ import joblib
 import numpy as np
 from numpy.typing import NDArray
 
-from classify.heads.blocks import row_blocks
+from classify.heads.streaming import row_blocks
 from classify.inspection.projection import Projection, Rows
 from extract.threads import map_ahead
 

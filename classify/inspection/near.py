@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.reader import FeatureFile
-from classify.heads.blocks import row_blocks
+from classify.heads.streaming import row_blocks
 from classify.inspection.leaves import Candidates, candidates
 from classify.inspection.projection import Projection, unit
 

@@ -6,11 +6,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from classify.heads.column_statistics import principal_axes
 from classify.heads.head import Labelled
-from classify.heads.logreg import C_PATH, LogReg
-from classify.heads.path import PathSolver
-from classify.heads.softmax_loss import SoftmaxLoss
-from classify.heads.spectrum import spectrum
+from classify.heads.logreg import C_PATH, LogReg, SoftmaxLoss
+from classify.heads.regularization_path import PathSolver
 from tests.benchmarks.food101_like import World
 from tests.classify.test_heads import separable
 
@@ -73,7 +72,7 @@ def test_gradient_is_the_slope_of_the_loss() -> None:
     X, y = World(n_classes=4, dim=12).draw(500, seed=1)
     rng = np.random.default_rng(0)
     train = Labelled(X, y.astype(np.intp), rng.uniform(0.5, 2, len(y)))
-    loss = SoftmaxLoss(train, spectrum(X, train.weight), 4)
+    loss = SoftmaxLoss(train, principal_axes(X, train.weight), 4)
     theta = rng.normal(size=(13, 4)).astype(np.float32) * 0.3
     step = rng.normal(size=theta.shape).astype(np.float32)
     _, gradient = loss(theta)
@@ -114,7 +113,7 @@ class Counted:
 def test_a_path_costs_less_than_its_fits_from_cold() -> None:
     X, y = World(n_classes=10, dim=200).draw(3000, seed=1)
     train = Labelled(X, y.astype(np.intp), np.ones(len(y)))
-    axes = spectrum(X, train.weight)
+    axes = principal_axes(X, train.weight)
     shares = np.full(10, 0.1)
     loss = Counted(SoftmaxLoss(train, axes, 10))
     penalties = [1 / (C * len(y)) for C in C_PATH[:7]]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from classify.heads.centroid import Centroid
+from classify.heads.simple import Centroid
 from classify.heads.vote import Vote
 from classify.timing import predict_seconds
 from tests.classify.test_heads import separable

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from cache.format import SPLITS
 from cache.reader import FeatureFile
-from classify.heads.blocks import row_blocks
-from classify.heads.moments import SMALLEST_VARIATION
+from classify.heads.column_statistics import SMALLEST_VARIATION
+from classify.heads.streaming import row_blocks
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from cache.reader import FeatureFile
 from classify.doctor.finding import Finding, Photo, Severity
-from classify.heads.blocks import row_blocks
+from classify.heads.streaming import row_blocks
 from classify.wording import count
 from extract.embedder import relative_differences
 from extract.keras_backbone import FLOAT16_TOLERANCE

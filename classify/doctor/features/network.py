@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.fingerprint import Identity
-from classify.heads.blocks import row_blocks
+from classify.heads.streaming import row_blocks
 from extract.backbones import MEAN_COLOR, reopen_backbone
 from extract.batch_statistics import batch_norms, batch_statistics
 from extract.keras_backbone import KerasBackbone

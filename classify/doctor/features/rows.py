@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from classify.doctor.features.rerun import Beside
 from classify.doctor.finding import Finding, Photo, Severity
-from classify.heads.blocks import row_blocks
+from classify.heads.streaming import row_blocks
 from extract.embedder import relative_differences
 
 

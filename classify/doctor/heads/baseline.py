@@ -9,7 +9,7 @@ from cache.reader import FeatureFile
 from classify.compare import SIGNIFICANT, compare_right, holm
 from classify.doctor.finding import Finding, Grid, Severity
 from classify.doctor.heads.scored import CENTROID, Scored, TrainSample
-from classify.heads.centroid import Centroid
+from classify.heads.simple import Centroid
 from classify.wording import p_value, percent, points
 
 

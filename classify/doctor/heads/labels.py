@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from classify.doctor.finding import Finding, Severity
 from classify.doctor.heads.scored import Scored, TrainSample
-from classify.heads.blocks import row_blocks
-from classify.heads.moments import moments
+from classify.heads.column_statistics import mean_and_scale
+from classify.heads.streaming import row_blocks
 from classify.inspection.projection import unit
 
 N_NEIGHBORS = 10
@@ -63,7 +63,7 @@ def measure_agreement(sample: TrainSample) -> Agreement | None:
         return None
     # Of few images the nearest 10 are nearly all: they would say nothing of likeness.
     n_neighbors = int(np.clip(n // IMAGES_PER_NEIGHBOR, 1, N_NEIGHBORS))
-    mean, scale = moments(sample.X, np.ones(n))
+    mean, scale = mean_and_scale(sample.X, np.ones(n))
     Z = unit((sample.X - mean) / scale)
     nearest = np.concatenate([_nearest(Z, rows, n_neighbors) for rows in row_blocks(n, BLOCK_ROWS)])
 
