@@ -8,8 +8,7 @@ from typing import Any
 
 from classify.errors import RunError
 from classify.heads.head import Head
-from classify.heads.parameters import RANGES, check_parameters
-from classify.heads.registry import HEADS, VOTE, create_head
+from classify.heads.registry import HEADS, PARAMETERS, VOTE, create_head
 from extract.machines import Machines
 
 DEFAULT_SEED = 0
@@ -90,7 +89,7 @@ def combine(
     by_head = {name: value for name, value in file.items() if isinstance(value, dict)}
     flat = {name: value for name, value in file.items() if name not in by_head}
     merged = {**flat, **{OPTION_NAMES.get(key, key): value for key, value in given.items()}}
-    for name in set(flat) - RANGES.keys() - {"heads", *SETTINGS}:
+    for name in set(flat) - PARAMETERS - {"heads", *SETTINGS}:
         raise RunError(f"{path}: unknown setting {name!r}.")
     names = merged.get("heads", [*HEADS, *(name for name in by_head if name not in HEADS)])
     for name in by_head.keys() - set(names):
@@ -105,7 +104,7 @@ def combine(
     for name, is_right in checks.items():
         if not is_right:
             raise RunError(f"{path}: {name} cannot be {merged[name]!r}.")
-    common = {key: value for key, value in merged.items() if key in RANGES and key != "seed"}
+    common = {key: value for key, value in merged.items() if key in PARAMETERS and key != "seed"}
     more = {key: merged[key] for key in ("refit", "again", "stream") if key in merged}
     settings = TrainSettings(
         common=common, by_head=by_head, machines=machines, are_named="heads" in merged, **more
@@ -143,7 +142,7 @@ def _configured(name: str, seed: int, settings: TrainSettings) -> Head:
     common = {key: value for key, value in settings.common.items() if key in parameters}
     head.set_params(**{**common, **own})
     try:
-        check_parameters(head.get_params(deep=False))
+        head.check_parameters()
     except ValueError as error:
         raise RunError(f"{name}: {error}.") from error
     return head

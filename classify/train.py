@@ -15,10 +15,9 @@ from cache.format import SPLITS, count_splits, describe_counts
 from cache.reader import FeatureFile
 from classify.arrays import free_memory
 from classify.errors import RunError
-from classify.heads.blocks import BLOCK_ROWS
 from classify.heads.head import Head
 from classify.heads.registry import NO_VOTE, VOTE, load_trained_head
-from classify.heads.stored import StoredRows, embedding_blocks
+from classify.heads.streaming import BLOCK_ROWS, StoredRows, embedding_blocks
 from classify.heads.temperature import sharpen
 from classify.heads.vote import Vote
 from classify.metrics import accuracy

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from classify.finetuning.settings import FinetuneSettings
-from classify.finetuning.stage import finetune
+from classify.finetuning.finetune_settings import FinetuneSettings
+from classify.finetuning.finetune_stage import finetune
 from classify.run import Run
 from classify.train import train_heads
 from extract.settings import ExtractSettings

@@ -8,8 +8,8 @@ import pytest
 
 from cache.reader import FeatureFile
 from classify.export.export_model import export_model
-from classify.finetuning.settings import FinetuneSettings
-from classify.finetuning.stage import finetune
+from classify.finetuning.finetune_settings import FinetuneSettings
+from classify.finetuning.finetune_stage import finetune
 from classify.run import Run
 from classify.train import train_heads
 from extract.decode import decode

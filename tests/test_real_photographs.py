@@ -13,8 +13,8 @@ import pytest
 from cache.reader import FeatureFile
 from classify.deployment.classifier import open_classifier
 from classify.deployment.predict import predict_files
-from classify.finetuning.settings import FinetuneSettings
-from classify.finetuning.stage import finetune
+from classify.finetuning.finetune_settings import FinetuneSettings
+from classify.finetuning.finetune_stage import finetune
 from classify.heads.registry import HEADS
 from classify.report.write import write_report
 from classify.run import Run

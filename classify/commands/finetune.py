@@ -8,8 +8,8 @@ from tqdm import tqdm
 
 from cache import cli
 from classify.commands.options import Commands, add_data, add_run, add_weights
-from classify.finetuning.settings import SCHEDULES, FinetuneSettings
-from classify.finetuning.stage import finetune
+from classify.finetuning.finetune_settings import SCHEDULES, FinetuneSettings
+from classify.finetuning.finetune_stage import finetune
 from classify.run import Run
 from extract.settings import AUTO, DEVICES, PRECISIONS
 

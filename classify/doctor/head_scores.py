@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from cache.reader import FeatureFile
 from classify.errors import RunError
-from classify.heads.blocks import row_blocks
-from classify.heads.centroid import Centroid
-from classify.heads.moments import moments
+from classify.heads.column_statistics import mean_and_scale
 from classify.heads.registry import load_trained_head
+from classify.heads.simple import Centroid
+from classify.heads.streaming import row_blocks
 from classify.inspection.principal_axes import unit
 from classify.intervals import Estimate
 from classify.metrics import accuracy
@@ -155,7 +155,7 @@ def measure_agreement(sample: TrainSample) -> Agreement | None:
         return None
     # The nearest 10 of few images are nearly all of them.
     n_neighbors = int(np.clip(n // IMAGES_PER_NEIGHBOR, 1, N_NEIGHBORS))
-    mean, scale = moments(sample.X, np.ones(n))
+    mean, scale = mean_and_scale(sample.X, np.ones(n))
     Z = unit((sample.X - mean) / scale)
     nearest = np.concatenate([_nearest(Z, rows, n_neighbors) for rows in row_blocks(n, BLOCK_ROWS)])
 

@@ -13,7 +13,7 @@ from cache.writer import installed_version
 from classify.errors import RunError, loading
 from classify.heads.boosting import LightGBM
 from classify.heads.head import Head
-from classify.heads.keras_layers import COMPOSABLE, keras_head, require_composable
+from classify.heads.keras_head import COMPOSABLE, keras_head, require_composable
 from classify.heads.registry import load_trained_head
 from classify.metrics import accuracy
 from classify.run import NETWORK_FILE, Trained, is_finetuned

@@ -1,20 +1,26 @@
-"""One step of training: on one device or several, whole or in shares where memory is short."""
+"""One step of training: on one device or several, whole or in shares where memory is short.
 
+With it come the optimizer, Adam with a learning rate for each variable, and the schedule.
+"""
+
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from classify.finetuning.finetune_settings import CONSTANT, FinetuneSettings
 from classify.metrics import TOP_K
-from extract.keras_runtime import load_tensorflow
+from extract.devices import Devices
+from extract.keras_runtime import load_keras, load_tensorflow
 
 # What a step gives, summed over its images: loss, right, right among five, weight.
 N_SUMS = 4
 
 
 class Steps:
-    """Training steps and predictions of a trunk, a top and a head.
+    """Training steps and predictions of a frozen part, a top and a head.
 
     The loss of a batch is the weighted mean over its images, however it is shared out; as no
     BatchNormalization of the network looks at the batch, the gradient does not depend on the shares
@@ -22,22 +28,22 @@ class Steps:
 
     Parameters
     ----------
-    trunk : keras.Model
+    frozen : keras.Model
         uint8 images to what `model` takes; asked only where images are given.
     model : keras.Model
         To logits float32 (n, n_classes).
     optimizer : keras.optimizers.Optimizer
         Built.
     strategy : tf.distribute.Strategy
-        In whose scope all of these were made; with several workers, each has the same.
+        In whose scope all of these were made.
     label_smoothing : float
     """
 
     def __init__(
-        self, trunk: Any, model: Any, optimizer: Any, strategy: Any, label_smoothing: float
+        self, frozen: Any, model: Any, optimizer: Any, strategy: Any, label_smoothing: float
     ) -> None:
         self._tf = load_tensorflow()
-        self._trunk, self.model, self.optimizer = trunk, model, optimizer
+        self._frozen, self.model, self.optimizer = frozen, model, optimizer
         self.strategy, self._smoothing = strategy, label_smoothing
         self.n_shares = 1
         self._variables = [variable.value for variable in model.trainable_variables]
@@ -46,8 +52,13 @@ class Steps:
 
     @property
     def n_devices(self) -> int:
-        """Devices that share each batch, of all workers."""
+        """Devices that share each batch."""
         return int(self.strategy.num_replicas_in_sync)
+
+    def padded_size(self, batch_size: int) -> int:
+        """The batch, filled up until every device and every share has as many images."""
+        multiple = self.n_devices * self.n_shares
+        return math.ceil(batch_size / multiple) * multiple
 
     def halve(self) -> None:
         """Compute the gradient of a batch in twice as many shares, one after the other."""
@@ -55,32 +66,26 @@ class Steps:
         self._trace()
 
     def train(
-        self,
-        inputs: NDArray[Any],
-        labels: NDArray[np.integer],
-        weights: NDArray[np.floating],
-        total: float | None = None,
+        self, inputs: NDArray[Any], labels: NDArray[np.integer], weights: NDArray[np.floating]
     ) -> Any:
-        """Take a step; each worker gives its part of the batch.
+        """Take a step.
 
         Parameters
         ----------
         inputs : uint8 (n, size_px, size_px, 3) or float32 (n, ...)
-            Images, or what the trunk made of them.
+            Images, or what the frozen part made of them.
         labels : int (n,)
         weights : float (n,)
             What each image counts for; 0 for one that only fills the batch.
-        total : float, optional
-            Sum of the weights of the whole batch, if these are a worker's part of it.
 
         Returns
         -------
         tf.Tensor float32 (4,)
-            Sums over the images of all workers by their weight: of loss, right, right among five;
+            Sums over the images by their weight: of loss, right, right among five;
             of weights. On the device, so that nobody waits for it.
         """
         batch = (inputs, labels.astype(np.int32), weights.astype(np.float32))
-        divisor = self._tf.constant(weights.sum() if total is None else total, self._tf.float32)
+        divisor = self._tf.constant(weights.sum(), self._tf.float32)
         return self._function(*(self._spread(each) for each in batch), divisor)
 
     def proba(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
@@ -145,14 +150,84 @@ class Steps:
 
     def _activations(self, inputs: Any) -> Any:
         is_image = inputs.dtype == self._tf.uint8
-        return self._trunk(inputs, training=False) if is_image else inputs
+        return self._frozen(inputs, training=False) if is_image else inputs
 
     def _spread(self, array: NDArray[Any]) -> Any:
-        """A part for each device of this worker."""
+        """A part for each device."""
         if self.n_devices == 1:
             return self._tf.constant(array)
-        parts = np.split(array, len(self.strategy.extended.worker_devices))
-        # Devices count through all workers, each of which has as many.
+        parts = np.split(array, self.n_devices)
         return self.strategy.experimental_distribute_values_from_function(
-            lambda context: self._tf.constant(parts[context.replica_id_in_sync_group % len(parts)])
+            lambda context: self._tf.constant(parts[context.replica_id_in_sync_group])
         )
+
+
+def create_strategy(devices: Devices) -> Any:
+    """How variables and work are spread over the devices, a ``tf.distribute.Strategy``."""
+    tf = load_tensorflow()
+    if len(devices.names) > 1:
+        return tf.distribute.MirroredStrategy(list(devices.names))
+    # Not TensorFlow's default: that takes a GPU where it sees one, whatever was asked for.
+    return tf.distribute.OneDeviceStrategy(f"/{devices.names[0]}")
+
+
+def create_adam(variables: Sequence[Any], factors: Sequence[float], weight_decay: float) -> Any:
+    """Adam (Kingma & Ba 2015) as Keras has it, but for the rates and the speed.
+
+    Keras updates each variable by a dozen operations, TensorFlow by one. Where several devices
+    train, gradients come in summed over them. Keras does that here, after loss scaling has looked,
+    on each device for itself, whether they are finite: one device took the step, another did not.
+
+    Parameters
+    ----------
+    variables : sequence of keras.Variable
+        What trains.
+    factors : sequence of float, as many
+        What the learning rate of each is multiplied by.
+    weight_decay : float
+        Decoupled (Loshchilov & Hutter 2019), of variables with more than one axis.
+
+    Returns
+    -------
+    keras.optimizers.Adam
+        Built; its ``learning_rate`` may be assigned between steps.
+    """
+    keras, tf = load_keras(), load_tensorflow()
+
+    class LayerwiseAdam(keras.optimizers.Adam):  # type: ignore[misc, name-defined]
+        def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:
+            return grads_and_vars
+
+        def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+            index = self._get_variable_index(variable)
+            rate = tf.cast(learning_rate, tf.float32) * factors[index]
+            if weight_decay and len(variable.shape) > 1:
+                variable.assign_sub(weight_decay * rate * variable)
+            step = tf.cast(self.iterations + 1, tf.float32)
+            tf.raw_ops.ResourceApplyAdam(
+                var=variable.handle,
+                m=self._momentums[index].value.handle,
+                v=self._velocities[index].value.handle,
+                beta1_power=tf.pow(self.beta_1, step),
+                beta2_power=tf.pow(self.beta_2, step),
+                lr=rate,
+                beta1=self.beta_1,
+                beta2=self.beta_2,
+                epsilon=self.epsilon,
+                grad=gradient,
+            )
+
+    optimizer = LayerwiseAdam(0.0)
+    optimizer.build(variables)
+    return optimizer
+
+
+def learning_rate(settings: FinetuneSettings, step: int, n_steps: int) -> float:
+    """The rate of a step, counted from 0, of as many as there would be without an early stop."""
+    if settings.schedule == CONSTANT:
+        return settings.learning_rate
+    n_warm = settings.warmup * n_steps
+    if step < n_warm:
+        return settings.learning_rate * (step + 1) / (math.floor(n_warm) + 1)
+    done = (step - n_warm) / max(n_steps - n_warm, 1)
+    return settings.learning_rate * (1 + math.cos(math.pi * done)) / 2

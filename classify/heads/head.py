@@ -14,8 +14,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from cache.reader import FeatureFile, are_finite, are_positive
 from classify.arrays import free_memory, load_arrays, save_arrays
-from classify.heads.parameters import check_parameters
-from classify.heads.stored import Embeddings, StoredRows, embedding_blocks
+from classify.heads.parameters import Range, check_parameters
+from classify.heads.streaming import Embeddings, StoredRows, embedding_blocks
 from classify.heads.temperature import fit_temperature, sharpen
 from classify.metrics import calibration_error, log_losses
 from extract.machines import Machines, at_work
@@ -48,10 +48,11 @@ class Labelled(NamedTuple):
 class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A scikit-learn classifier that chooses its settings on val and saves itself without pickle.
 
-    A subclass stores its constructor's parameters under their own names, which
-    :mod:`classify.heads.parameters` says the ranges of, and writes `_fit`, `_predict_proba`,
-    `_save` and `_load`. A parameter `class_weight` (None, ``"balanced"`` or a mapping of label to
-    weight), times the weights of images, becomes the weights that `_fit` is given.
+    A subclass stores its constructor's parameters under their own names, declares their `ranges`,
+    and writes `_fit`, `_predict_proba`, `_save` and `_load`. One that Keras layers can stand for
+    declares `is_exportable` and writes `keras_logits`. A parameter `class_weight` (None,
+    ``"balanced"`` or a mapping of label to weight), times the weights of images, becomes the
+    weights that `_fit` is given.
 
     Attributes
     ----------
@@ -74,6 +75,10 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     needs_memory: ClassVar[bool] = False
     # Settings that `fit` takes as they are where there is no val, by their names in `chosen_`.
     refit_with: ClassVar[Mapping[str, str]] = {}
+    # What each parameter may be; `class_weight` and `seed` have theirs already.
+    ranges: ClassVar[Mapping[str, Range]] = {}
+    # Whether `keras_logits` is there: the head can then be exported, and fine-tuning start from it.
+    is_exportable: ClassVar[bool] = False
 
     chosen_: dict[str, Any]
     history_: dict[str, list[float]]
@@ -115,7 +120,7 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             class only, a parameter is out of its range, val holds a class that train does not, or
             a weight is not a positive number.
         """
-        self._check_parameters()
+        self.check_parameters()
         embeddings, y = validate_data(self, X, y, dtype=np.float32, ensure_all_finite=False)
         check_classification_targets(y)
         self._check_finite(embeddings, "X")
@@ -202,6 +207,24 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         proba = self.predict_proba(X)
         return self.classes_[proba.argmax(axis=1)]  # type: ignore[no-any-return]
 
+    def check_parameters(self) -> None:
+        """Raise `ValueError` for the first parameter that is out of its range."""
+        check_parameters(self.get_params(deep=False), self.ranges)
+
+    def keras_logits(self, X: Any) -> Any:
+        """The fitted head as built-in Keras layers, without the softmax at its end.
+
+        Parameters
+        ----------
+        X : KerasTensor float32 (n_images, dim)
+
+        Returns
+        -------
+        KerasTensor float32 (n_images, n_classes)
+            Their softmax is `_predict_proba`. Layers that train are not shared with the head.
+        """
+        raise NotImplementedError
+
     def save(self, folder: Path) -> None:
         """Write what `load` needs into an empty folder; never a pickle."""
         check_is_fitted(self)
@@ -234,7 +257,7 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         X: StoredRows,
         val: tuple[Embeddings, NDArray[np.integer], NDArray[np.float32]] | None = None,
     ) -> Self:
-        self._check_parameters()
+        self.check_parameters()
         if self.needs_memory:
             raise ValueError(f"{type(self).__name__} needs its embeddings in memory")
         y = X.labels()
@@ -269,9 +292,6 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.classes_ = classes
         self.chosen_, self.history_, self.calibration_ = {}, {}, {}
         self.temperature_ = 1.0
-
-    def _check_parameters(self) -> None:
-        check_parameters(self.get_params(deep=False))
 
     def _labelled(self, X: Embeddings, y: Any, sample_weight: ArrayLike | None = None) -> Labelled:
         weight = self._weights(y) * relative_weights(sample_weight, len(y))

@@ -1,153 +1,23 @@
-"""A fitted head as Keras layers, to stand on a network: for export and for fine-tuning."""
+"""Keras layers that heads are made of, to stand on a network."""
 
-from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from classify.errors import RunError
-from classify.heads import centroid, ridge
-from classify.heads.head import Head
-from classify.heads.mlp import MLP
-from classify.heads.temperature import SMALLEST
-from classify.heads.vote import Vote
 from extract.keras_runtime import load_keras
 
-COMPOSABLE = "logreg, ridge, centroid, mlp, and a vote of these"
 
-
-def keras_head(head: Head, n_classes: int) -> Any:
-    """The head as a Keras model of built-in layers, its temperature inside.
-
-    Parameters
-    ----------
-    head : Head
-        Fitted on labels of a feature file: logistic regression, ridge, nearest mean, a network, or
-        a vote of these. It is not shared: training the result leaves it as it is.
-    n_classes : int
-        Of that file.
-
-    Returns
-    -------
-    keras.Model
-        Takes float32 (n_images, dim); gives probabilities float32 (n_images, n_classes), but for
-        rounding those of `classify.train.class_proba`: exactly 0 for a class that the head has not
-        seen. No BatchNormalization in it is trainable.
-
-    Raises
-    ------
-    RunError
-        For a head that is not made of such layers.
-    """
-    require_composable(head)
-    keras = load_keras()
-    embeddings = keras.Input((head.n_features_in_,), dtype="float32", name="embeddings")
-    proba = _placed(_proba(head, embeddings), head.classes_, n_classes)
-    return keras.Model(embeddings, proba, name="head")
-
-
-def require_composable(head: Head) -> None:
-    """Raise `RunError` for a head that no Keras layers can stand for; imports no TensorFlow."""
-    members = head.fitted_.values() if isinstance(head, Vote) else [head]
-    for each in members:
-        if type(each).__name__ not in _LOGITS:
-            part = "" if each is head else f" (of {type(head).__name__})"
-            raise RunError(
-                f"{type(each).__name__}{part} cannot be made of Keras layers: expected one of "
-                f"{COMPOSABLE}."
-            )
-
-
-def _proba(head: Head, X: Any) -> Any:
-    """Probabilities at the head's temperature, (n_images, n_seen)."""
-    activations = load_keras().activations
-    if isinstance(head, Vote):
-        mixed = _mixed(head, X)
-        return mixed if head.temperature_ == 1 else _sharpened(mixed, head.temperature_)
-    logits = _LOGITS[type(head).__name__](head, X)
-    if head.temperature_ != 1:
-        logits = _at_temperature(activations.log_softmax(logits), head.temperature_)
-    return activations.softmax(logits)
-
-
-def _mixed(vote: Vote, X: Any) -> Any:
-    layers = load_keras().layers
-    parts = [
-        layers.Rescaling(vote.weights_[name], dtype="float32")(_proba(member, X))
-        for name, member in vote.fitted_.items()
-    ]
-    return layers.Add(dtype="float32")(parts) if len(parts) > 1 else parts[0]
-
-
-def _sharpened(proba: Any, temperature: float) -> Any:
-    keras = load_keras()
-    log_proba = keras.ops.log(keras.ops.maximum(proba, float(SMALLEST)))
-    return keras.activations.softmax(_at_temperature(log_proba, temperature))
-
-
-def _at_temperature(log_proba: Any, temperature: float) -> Any:
-    """As `classify.heads.temperature.sharpen`: no probability counts as less than the smallest."""
-    return load_keras().ops.maximum(log_proba, float(np.log(SMALLEST))) / temperature
-
-
-def _linear(X: Any, kernel: NDArray[np.floating], bias: NDArray[np.floating]) -> Any:
+def linear(X: Any, kernel: NDArray[np.floating], bias: NDArray[np.floating]) -> Any:
+    """``X @ kernel + bias`` by a dense layer."""
     dense = load_keras().layers.Dense(len(bias), dtype="float32")
     logits = dense(X)
     dense.set_weights([kernel, bias])
     return logits
 
 
-def _standardised(X: Any, mean: NDArray[np.floating], scale: NDArray[np.floating]) -> Any:
+def standardised(X: Any, mean: NDArray[np.floating], scale: NDArray[np.floating]) -> Any:
+    """``(X - mean) / scale`` by a layer; a single scale counts for all columns."""
     variance = np.square(scale, dtype=np.float64)
     normalization = load_keras().layers.Normalization
     return normalization(mean=mean, variance=np.broadcast_to(variance, mean.shape))(X)
-
-
-def _logreg(head: Any, X: Any) -> Any:
-    return _linear(X, head.kernel_, head.bias_)
-
-
-def _ridge(head: Any, X: Any) -> Any:
-    return _linear(X, ridge.SHARPNESS * head.kernel_, ridge.SHARPNESS * head.bias_)
-
-
-def _centroid(head: Any, X: Any) -> Any:
-    unit = load_keras().layers.UnitNormalization(dtype="float32")
-    directions = unit(_standardised(X, head.mean_, head.scale_))
-    kernel = centroid.SHARPNESS * head.means_.T
-    return _linear(directions, kernel, np.zeros(kernel.shape[1]))
-
-
-def _mlp(head: Any, X: Any) -> Any:
-    batch_normalization = load_keras().layers.BatchNormalization
-    outputs = _standardised(X, head.mean_, np.float64(1) / head.scale_)
-    for layer in cast(MLP, head).model_.layers:
-        config = layer.get_config()
-        del config["name"]  # two networks of one vote have the same
-        if layer is head.model_.layers[-1]:
-            config["activation"] = "linear"
-        copy = type(layer).from_config(config)
-        copy.trainable = not isinstance(copy, batch_normalization)
-        outputs = copy(outputs)
-        copy.set_weights(layer.get_weights())
-    return outputs
-
-
-def _placed(proba: Any, classes: NDArray[np.integer], n_classes: int) -> Any:
-    """Columns of the classes that were seen among all of them, zeros elsewhere."""
-    if len(classes) == n_classes:
-        return proba
-    ops = load_keras().ops
-    columns = np.full(n_classes, len(classes))
-    columns[classes] = np.arange(len(classes))
-    with_zeros = ops.pad(proba, [[0, 0], [0, 1]])
-    return ops.take(with_zeros, columns.tolist(), axis=1)
-
-
-_LOGITS: dict[str, Callable[[Any, Any], Any]] = {
-    "LogReg": _logreg,
-    "Ridge": _ridge,
-    "Centroid": _centroid,
-    "MLP": _mlp,
-}

@@ -1,4 +1,4 @@
-"""Multinomial logistic regression on standardised embeddings."""
+"""Multinomial logistic regression on standardised embeddings, two matrix products a pass."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,10 +10,12 @@ from scipy.special import softmax
 from threadpoolctl import threadpool_limits
 
 from classify.arrays import load_arrays, save_arrays
+from classify.heads.column_statistics import PrincipalAxes, principal_axes
 from classify.heads.head import Head, Labelled
-from classify.heads.path import Fit, PathSolver
-from classify.heads.softmax_loss import SoftmaxLoss
-from classify.heads.spectrum import spectrum
+from classify.heads.keras_layers import linear
+from classify.heads.parameters import ASCENDING, POSITIVE, Range, whole
+from classify.heads.regularization_path import Fit, PathSolver
+from classify.heads.streaming_sums import sum_over
 from classify.metrics import mean_log_loss
 
 C_PATH = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0)
@@ -25,6 +27,8 @@ PATH_TOLERANCE = 1e-3
 # threads and 6 ms with one; 4 000 x 2048 and 101 classes 96 and 59; 16 000 and 101 the same.
 SMALL_PRODUCT = 2_000_000_000
 SOFTMAX_FILE = "softmax.npz"
+# Columns whose mean is so many deviations from 0 lose digits unless it is taken off them first.
+FAR_FROM_ZERO = 30.0
 
 
 class LogReg(Head):
@@ -54,6 +58,13 @@ class LogReg(Head):
         Passes over the embeddings, for all values together.
     """
 
+    is_exportable: ClassVar[bool] = True
+    ranges: ClassVar[Mapping[str, Range]] = {
+        "cs": ASCENDING,
+        "C": POSITIVE,
+        "tol": POSITIVE,
+        "max_iter": whole(1),
+    }
     refit_with: ClassVar[Mapping[str, str]] = {"C": "C"}
 
     def __init__(
@@ -75,7 +86,7 @@ class LogReg(Head):
         shares = np.bincount(train.y, train.weight, n_classes) / train.weight.sum()
         with _blas_threads(train.X.size * n_classes):
             # float32: here the axes only speed the search up.
-            axes = spectrum(train.X, train.weight, np.float32)
+            axes = principal_axes(train.X, train.weight, np.float32)
             loss = SoftmaxLoss(train, axes, n_classes)
             solver = PathSolver(loss, axes, shares)
             C, start = (self.C, None) if val is None else self._choose(solver, loss, train, val)
@@ -94,7 +105,7 @@ class LogReg(Head):
         }
 
     def _choose(
-        self, solver: PathSolver, loss: SoftmaxLoss, train: Labelled, val: Labelled
+        self, solver: PathSolver, loss: "SoftmaxLoss", train: Labelled, val: Labelled
     ) -> tuple[float, Fit]:
         losses: list[float] = []
         for C in self.cs:
@@ -123,6 +134,100 @@ class LogReg(Head):
     def _load(self, folder: Path) -> None:
         arrays = load_arrays(folder / SOFTMAX_FILE)
         self.kernel_, self.bias_ = arrays["kernel"], arrays["bias"]
+
+    def keras_logits(self, X: Any) -> Any:
+        """See `Head.keras_logits`."""
+        return linear(X, self.kernel_, self.bias_)
+
+
+class SoftmaxLoss:
+    """Mean weighted log loss on standardised embeddings, which are never made.
+
+    The standardisation goes into the weights instead: x'w with x' = (x - mean) / scale equals
+    x(w / scale) - mean(w / scale). Products are float32, sums over
+    blocks float64.
+
+    Parameters
+    ----------
+    train : Labelled
+    axes : PrincipalAxes
+        Whose mean and scale are used.
+    n_classes : int
+    """
+
+    def __init__(self, train: Labelled, axes: PrincipalAxes, n_classes: int) -> None:
+        self.train = train
+        self.n_classes = n_classes
+        self.share = (train.weight / train.weight.sum()).astype(np.float32)
+        self.scale = axes.scale.astype(np.float32)[:, None]
+        mean = axes.mean.astype(np.float32)
+        is_far = np.abs(axes.mean / axes.scale).max() > FAR_FROM_ZERO
+        self.shift = mean if is_far else None
+        # What the shift leaves of the mean.
+        self.mean = axes.mean - mean if is_far else axes.mean
+
+    def unshifted(self, theta: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Kernel (dim, n_classes) and bias (n_classes,) on the embeddings as they are, float32."""
+        kernel, bias = self._folded(theta)
+        return kernel, bias if self.shift is None else bias - self.shift @ kernel
+
+    def __call__(self, theta: NDArray[np.float32]) -> tuple[float, NDArray[np.float32]]:
+        """Loss and gradient.
+
+        Parameters
+        ----------
+        theta : float32 (dim + 1, n_classes)
+            Weights of the standardised columns, and last the biases.
+
+        Returns
+        -------
+        loss : float
+        gradient : float32, shaped like `theta`
+        """
+        kernel, bias = self._folded(theta)
+        columns = (self.train.y, self.share)
+        loss, data, biases = sum_over(_terms, self.train.X, columns, kernel, bias, self.shift)
+        data -= np.outer(self.mean, biases)
+        data /= self.scale
+        return float(loss), np.vstack([data, biases]).astype(np.float32)
+
+    def _folded(self, theta: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[Any]]:
+        kernel = theta[:-1] / self.scale
+        bias = theta[-1] - self.mean @ kernel
+        return kernel, bias.astype(np.float32)
+
+
+def _terms(
+    X: NDArray[np.float32],
+    y: NDArray[np.integer],
+    share: NDArray[np.float32],
+    kernel: NDArray[np.float32],
+    bias: NDArray[np.float32],
+    shift: NDArray[np.float32] | None,
+) -> tuple[Any, ...]:
+    """Loss of a block, and its gradient with respect to kernel and bias."""
+    if shift is not None:
+        X = X - shift
+    residual = X @ kernel
+    residual += bias
+    loss = _to_residual(residual, y, share)
+    return loss, X.T @ residual, residual.sum(axis=0)
+
+
+def _to_residual(
+    logits: NDArray[np.float32], y: NDArray[np.integer], share: NDArray[np.float32]
+) -> float:
+    """Turn logits into the gradient with respect to them, in place; gives their loss."""
+    of_truth = np.arange(len(y)), y
+    logits -= logits.max(axis=1, keepdims=True)
+    truth = logits[of_truth]
+    np.exp(logits, out=logits)
+    total = logits.sum(axis=1)
+    loss = float(share @ (np.log(total) - truth).astype(np.float64))
+    logits /= total[:, None]
+    logits[of_truth] -= 1
+    logits *= share[:, None]
+    return loss
 
 
 def _blas_threads(n_products: int) -> Any:

@@ -1,6 +1,6 @@
 """Small Keras networks on embeddings."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -8,10 +8,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classify.arrays import load_arrays, save_arrays
-from classify.heads.batches import epoch_batches
+from classify.heads.column_statistics import mean_and_scale
 from classify.heads.curves import Curves, train_epoch, train_metrics
 from classify.heads.head import Head, Labelled
-from classify.heads.moments import moments
+from classify.heads.keras_layers import standardised
+from classify.heads.parameters import (
+    FLAG,
+    POSITIVE,
+    RATE,
+    WIDTHS,
+    Range,
+    one_of,
+    or_none,
+    whole,
+)
+from classify.heads.streaming import StoredRows, row_blocks
 from extract.devices import find_devices
 from extract.keras_runtime import load_keras
 
@@ -24,6 +35,12 @@ LARGEST_BATCH = 512
 PLANNED_STEPS = 1200
 FEWEST_EPOCHS, MOST_EPOCHS = 10, 100
 AUTO, FLOAT32, MIXED_FLOAT16 = PRECISIONS = ("auto", "float32", "mixed_float16")
+# Rows read from the file in one go, and rows shuffled together: 64 MB at 2 048 columns. A folder's
+# images stand side by side in the file, so many short runs make a fair mixture of classes.
+RUN_ROWS = 128
+SHUFFLED_ROWS = 8192
+
+Batch = tuple[NDArray[np.float32], NDArray[np.intp], NDArray[np.float64]]
 
 
 class MLP(Head):
@@ -64,6 +81,19 @@ class MLP(Head):
     """
 
     needs_tensorflow: ClassVar[bool] = True
+    is_exportable: ClassVar[bool] = True
+    ranges: ClassVar[Mapping[str, Range]] = {
+        "hidden": WIDTHS,
+        "batch_norm": FLAG,
+        "input_dropout": RATE,
+        "dropout": RATE,
+        "learning_rate": POSITIVE,
+        "batch_size": or_none(whole(1)),
+        "max_epochs": or_none(whole(1)),
+        "patience": whole(1),
+        "n_epochs": or_none(whole(1)),
+        "precision": one_of(*PRECISIONS),
+    }
     refit_with: ClassVar[Mapping[str, str]] = {"n_epochs": "epochs"}
 
     def __init__(
@@ -97,7 +127,7 @@ class MLP(Head):
     def _fit(self, train: Labelled, val: Labelled | None) -> None:
         keras = load_keras()
         keras.utils.set_random_seed(self.seed)
-        self.mean_, deviation = moments(train.X, train.weight)
+        self.mean_, deviation = mean_and_scale(train.X, train.weight)
         mean_variance = float(np.square(deviation, dtype=np.float64).mean())
         self.scale_ = DEVIATION / mean_variance**0.5
         self.model_ = self._build(keras, len(self.mean_))
@@ -171,6 +201,59 @@ class MLP(Head):
         self.mean_, self.scale_ = arrays["mean"], float(arrays["scale"])
         # safe_mode: a layer that would run code from the file is refused.
         self.model_ = load_keras().saving.load_model(folder / MODEL_FILE, safe_mode=True)
+
+    def keras_logits(self, X: Any) -> Any:
+        """See `Head.keras_logits`."""
+        batch_normalization = load_keras().layers.BatchNormalization
+        outputs = standardised(X, self.mean_, np.float64(1) / self.scale_)
+        for layer in self.model_.layers:
+            config = layer.get_config()
+            del config["name"]  # two networks of one vote have the same
+            if layer is self.model_.layers[-1]:
+                config["activation"] = "linear"
+            copy = type(layer).from_config(config)
+            copy.trainable = not isinstance(copy, batch_normalization)
+            outputs = copy(outputs)
+            copy.set_weights(layer.get_weights())
+        return outputs
+
+
+def epoch_batches(data: Labelled, batch_size: int, rng: np.random.Generator) -> Iterator[Batch]:
+    """Every image once, in random order.
+
+    Parameters
+    ----------
+    data : Labelled
+        Of embeddings in a file, 8 192 are in memory at a time and shuffled together.
+    batch_size : int
+        The last batch may be shorter, of a file the last of each 8 192.
+    rng : numpy.random.Generator
+    """
+    if isinstance(data.X, StoredRows):
+        return _from_file(data.X, data, batch_size, rng)
+    return _from_memory(data, batch_size, rng)
+
+
+def _from_memory(data: Labelled, batch_size: int, rng: np.random.Generator) -> Iterator[Batch]:
+    order = rng.permutation(len(data.y))
+    for batch in row_blocks(len(order), batch_size):
+        rows = order[batch]
+        yield data.X[rows], data.y[rows], data.weight[rows]
+
+
+def _from_file(
+    X: StoredRows, data: Labelled, batch_size: int, rng: np.random.Generator
+) -> Iterator[Batch]:
+    runs = np.split(np.arange(len(X)), np.arange(RUN_ROWS, len(X), RUN_ROWS))
+    order = np.concatenate([runs[each] for each in rng.permutation(len(runs))])
+    for window in row_blocks(len(order), SHUFFLED_ROWS):
+        positions = np.sort(order[window])
+        embeddings = X[positions]
+        shuffled = rng.permutation(len(positions))
+        for batch in row_blocks(len(positions), batch_size):
+            here = shuffled[batch]
+            rows = positions[here]
+            yield embeddings[here], data.y[rows], data.weight[rows]
 
 
 def _batch_size(n_images: int) -> int:

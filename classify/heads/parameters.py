@@ -1,4 +1,4 @@
-"""What every parameter of a head may be, by its name: one name means one thing in all heads."""
+"""Ranges of parameters: what a head declares of its own, and refuses to be fitted outside of."""
 
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
@@ -16,7 +16,8 @@ def _is_whole(value: Any) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether it is a finite number, and no boolean."""
     return isinstance(value, Real) and not isinstance(value, bool) and abs(float(value)) < 1e30
 
 
@@ -26,7 +27,7 @@ def _is_ascending(values: Any, is_one: Callable[[Any], bool]) -> bool:
 
 
 def _is_positive(value: Any) -> bool:
-    return _is_number(value) and value > 0
+    return is_number(value) and value > 0
 
 
 def _is_count(value: Any) -> bool:
@@ -42,9 +43,11 @@ def whole(smallest: int) -> Range:
 
 POSITIVE = Range("a number above 0", _is_positive)
 ASCENDING = Range("numbers above 0, ascending", lambda v: _is_ascending(v, _is_positive))
-COUNTS = Range("whole numbers from 1 on, ascending", lambda v: _is_ascending(v, _is_count))
-SHARE = Range("a number above 0 and up to 1", lambda v: _is_number(v) and 0 < v <= 1)
-RATE = Range("a number from 0 to below 1", lambda v: _is_number(v) and 0 <= v < 1)
+ASCENDING_COUNTS = Range(
+    "whole numbers from 1 on, ascending", lambda v: _is_ascending(v, _is_count)
+)
+SHARE = Range("a number above 0 and up to 1", lambda v: is_number(v) and 0 < v <= 1)
+RATE = Range("a number from 0 to below 1", lambda v: is_number(v) and 0 <= v < 1)
 FLAG = Range("true or false", lambda v: isinstance(v, bool))
 WIDTHS = Range(
     "whole numbers from 1 on",
@@ -65,39 +68,11 @@ def or_none(range_: Range) -> Range:
     return Range(f"{range_.expected}, or nothing", lambda v: v is None or range_.holds(v))
 
 
-RANGES: dict[str, Range] = {
-    "class_weight": CLASS_WEIGHT,
-    "seed": whole(0),
-    "C": POSITIVE,
-    "cs": ASCENDING,
-    "tol": POSITIVE,
-    "max_iter": whole(1),
-    "learning_rate": POSITIVE,
-    "num_leaves": whole(2),
-    "min_child_samples": whole(1),
-    "lambda_l2": Range("a number from 0 on", lambda v: _is_number(v) and v >= 0),
-    "feature_fraction": SHARE,
-    "max_bin": whole(2),
-    "projection": one_of("auto", "none", "scores"),
-    "max_rounds": whole(1),
-    "n_rounds": whole(1),
-    "patience": whole(1),
-    "hidden": WIDTHS,
-    "batch_norm": FLAG,
-    "input_dropout": RATE,
-    "dropout": RATE,
-    "batch_size": or_none(whole(1)),
-    "max_epochs": or_none(whole(1)),
-    "n_epochs": or_none(whole(1)),
-    "precision": one_of("auto", "float32", "mixed_float16"),
-    "alpha": POSITIVE,
-    "alphas": ASCENDING,
-    "n_neighbors": whole(1),
-    "neighbors": COUNTS,
-}
+# Of parameters that mean the same in every head.
+SHARED: dict[str, Range] = {"class_weight": CLASS_WEIGHT, "seed": whole(0)}
 
 
-def check_parameters(parameters: Mapping[str, Any]) -> None:
+def check_parameters(parameters: Mapping[str, Any], ranges: Mapping[str, Range]) -> None:
     """Refuse values that are out of range; parameters that have none are let pass.
 
     Raises
@@ -105,6 +80,7 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
     ValueError
         Naming the parameter, what was expected and what was found.
     """
+    ranges = {**SHARED, **ranges}
     for name, value in parameters.items():
-        if name in RANGES and not RANGES[name].holds(value):
-            raise ValueError(f"{name}: expected {RANGES[name].expected}, found {value!r}")
+        if name in ranges and not ranges[name].holds(value):
+            raise ValueError(f"{name}: expected {ranges[name].expected}, found {value!r}")

@@ -9,14 +9,12 @@ import numpy as np
 
 from classify.errors import RunError, loading
 from classify.heads.boosting import LightGBM
-from classify.heads.centroid import Centroid
 from classify.heads.head import Head, saved_kind
-from classify.heads.kinds import load_alone
-from classify.heads.knn import KNN
 from classify.heads.logreg import LogReg
 from classify.heads.mlp import MLP
-from classify.heads.prior import Prior
+from classify.heads.parameters import SHARED
 from classify.heads.ridge import Ridge
+from classify.heads.simple import KNN, Centroid, Prior
 from classify.heads.vote import Vote
 from classify.run import Trained
 
@@ -37,6 +35,13 @@ HEADS: dict[str, Callable[[], Head]] = {
 }
 # Chance has nothing to say, and the nearest neighbours are stored with every head that asks them.
 NO_VOTE = ("prior", "knn", VOTE)
+# The kinds of head that stand alone, by the name that a saved one carries.
+KINDS: dict[str, type[Head]] = {
+    type(head).__name__: type(head) for name in HEADS if name != VOTE for head in [HEADS[name]()]
+}
+# Whatever a setting for all heads may name.
+PARAMETERS = frozenset(SHARED).union(*(kind.ranges for kind in KINDS.values()))
+EXPORTABLE = [name for name in HEADS if name != VOTE and type(HEADS[name]()).is_exportable]
 MLP_WIDTHS = re.compile(r"mlp((?:-[1-9]\d*)+)")
 
 
@@ -74,7 +79,7 @@ def load_head(folder: Path) -> Head:
     """
     with loading(folder):
         is_vote = saved_kind(folder) == Vote.__name__
-        head: Head = Vote.load(folder) if is_vote else load_alone(folder)
+        head: Head = Vote.load(folder, _load_alone) if is_vote else _load_alone(folder)
         proba = head.predict_proba(np.zeros((1, head.n_features_in_), dtype=np.float32))
         if not abs(proba.sum() - 1) < SUM_TOLERANCE:
             raise ValueError(f"expected probabilities that add up to 1, found {proba.sum()}")
@@ -90,3 +95,8 @@ def load_trained_head(trained: Trained) -> Head:
         if np.setdiff1d(head.classes_, np.arange(len(record.classes))).size:
             raise ValueError(f"expected labels below {len(record.classes)}, found others")
     return head
+
+
+def _load_alone(folder: Path) -> Head:
+    with loading(folder):
+        return KINDS[saved_kind(folder)].load(folder)

@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from classify.arrays import load_arrays, save_arrays
+from classify.heads.column_statistics import PrincipalAxes, principal_axes
 from classify.heads.head import Head, Labelled
-from classify.heads.spectrum import Spectrum, spectrum
-from classify.heads.sums import sum_over
+from classify.heads.keras_layers import linear
+from classify.heads.parameters import ASCENDING, POSITIVE, Range
+from classify.heads.streaming_sums import sum_over
 from classify.heads.temperature import fit_temperature, sharpen
 from classify.metrics import mean_log_loss
 
@@ -37,6 +39,8 @@ class Ridge(Head):
     class_weight : {None, "balanced"} or mapping
     """
 
+    is_exportable: ClassVar[bool] = True
+    ranges: ClassVar[Mapping[str, Range]] = {"alphas": ASCENDING, "alpha": POSITIVE}
     refit_with: ClassVar[Mapping[str, str]] = {"alpha": "alpha"}
 
     def __init__(
@@ -50,7 +54,7 @@ class Ridge(Head):
         self.class_weight = class_weight
 
     def _fit(self, train: Labelled, val: Labelled | None) -> None:
-        axes = spectrum(train.X, train.weight)
+        axes = principal_axes(train.X, train.weight)
         shares = np.bincount(train.y, train.weight, len(self.classes_)) / train.weight.sum()
         along = _targets_along(axes, train, shares)
         if val is None:
@@ -63,14 +67,14 @@ class Ridge(Head):
         self.chosen_ = {"alpha": float(alpha)}
 
     def _val_loss(
-        self, axes: Spectrum, along: Any, shares: Any, alpha: float, val: Labelled
+        self, axes: PrincipalAxes, along: Any, shares: Any, alpha: float, val: Labelled
     ) -> float:
         self._solve(axes, along, shares, alpha)
         proba = self._proba(val.X)
         best = sharpen(proba, fit_temperature(proba, val.y, val.weight))
         return mean_log_loss(val.y, best, val.weight)
 
-    def _solve(self, axes: Spectrum, along: Any, shares: Any, alpha: float) -> None:
+    def _solve(self, axes: PrincipalAxes, along: Any, shares: Any, alpha: float) -> None:
         weights = axes.axes @ (along / (axes.eigenvalues[:, None] + alpha))
         kernel = weights / axes.scale[:, None]
         self.kernel_ = kernel.astype(np.float32)
@@ -87,9 +91,13 @@ class Ridge(Head):
         arrays = load_arrays(folder / SCORES_FILE)
         self.kernel_, self.bias_ = arrays["kernel"], arrays["bias"]
 
+    def keras_logits(self, X: Any) -> Any:
+        """See `Head.keras_logits`."""
+        return linear(X, SHARPNESS * self.kernel_, SHARPNESS * self.bias_)
+
 
 def _targets_along(
-    axes: Spectrum, train: Labelled, shares: NDArray[np.float64]
+    axes: PrincipalAxes, train: Labelled, shares: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Covariance of the class indicators with the axes, float64 (rank, n_classes)."""
     share = train.weight / train.weight.sum()

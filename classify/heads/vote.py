@@ -1,7 +1,7 @@
 """A weighted average of other heads' probabilities."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -10,7 +10,6 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 
 from classify.heads.head import Head, Labelled, relative_weights
-from classify.heads.kinds import load_alone
 
 WEIGHTS_FILE = "weights.json"
 # A head that counts for less is left out.
@@ -124,13 +123,21 @@ class Vote(Head):
             member.mkdir()
             head.save(member)
 
+    @classmethod
+    def load(  # type: ignore[override]  # a vote alone cannot know what kinds its members are
+        cls, folder: Path, load_member: Callable[[Path], Head]
+    ) -> Self:
+        """Read a fitted vote; `load_member` reads a head from a folder in it."""
+        vote = super().load(folder)
+        vote.fitted_ = {
+            name: load_member(folder / str(number)) for number, name in enumerate(vote.weights_)
+        }
+        return vote
+
     def _load(self, folder: Path) -> None:
         self.weights_ = json.loads((folder / WEIGHTS_FILE).read_text("utf-8"))
         if not np.isclose(total := sum(self.weights_.values()), 1):
             raise ValueError(f"expected weights that add up to 1, found {total}")
-        self.fitted_ = {
-            name: load_alone(folder / str(number)) for number, name in enumerate(self.weights_)
-        }
 
 
 def mixture_weights(

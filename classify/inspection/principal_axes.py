@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.linalg import eigh
 
 from cache.reader import FeatureFile
-from classify.heads.blocks import row_blocks
+from classify.heads.streaming import row_blocks
 from extract.threads import map_ahead
 
 QUANTILE = 0.1

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.reader import FeatureFile
-from classify.heads.blocks import row_blocks
+from classify.heads.streaming import row_blocks
 from classify.inspection.principal_axes import Projection, Rows, unit
 from extract.threads import map_ahead
 

@@ -1,4 +1,4 @@
-"""An epoch of fine-tuning, with and without the cached trunk, against Keras' `fit`.
+"""An epoch of fine-tuning, with and without the cache of the frozen part, against Keras' `fit`.
 
 ``make bench-finetune``, with the photographs and weights that ``HEADBENCH_SHARED`` names. An epoch
 is one pass over train and the measurement on val; all contenders train the same layers, from the
@@ -17,11 +17,10 @@ from pathlib import Path
 from statistics import median
 
 from cache.reader import FeatureFile
-from classify.finetuning.checkpoint import State
-from classify.finetuning.loop import Loop
-from classify.finetuning.model import Trainee
-from classify.finetuning.settings import FinetuneSettings
-from classify.finetuning.tuning import Finetuning
+from classify.finetuning.finetune_settings import FinetuneSettings
+from classify.finetuning.finetune_stage import Finetuning
+from classify.finetuning.trainable_network import TrainableNetwork
+from classify.finetuning.training_loop import Loop, State
 from classify.heads.curves import Curves
 from classify.run import Run
 from classify.train import train_heads
@@ -52,11 +51,9 @@ def quiet(_: str) -> None:
 def ours(tuning: Finetuning) -> Callable[[], float]:
     """Seconds of one epoch of ours; the cache is filled, and the graphs are made, before."""
     settings, files = tuning.settings, tuning.files
-    trainee = Trainee.create(tuning.network, tuning.head, settings, tuning.team)
+    trainee = TrainableNetwork.create(tuning.network, tuning.head, settings, tuning.devices)
     train, val = tuning.inputs()
-    loop = Loop(
-        trainee.steps, train, val, tuning.weights, settings, NoCheckpoint(), quiet, tuning.team
-    )
+    loop = Loop(trainee.steps, train, val, tuning.weights, settings, NoCheckpoint(), quiet)
     state = State(history=Curves(len(tuning.features.classes)).history)
     assert len(files["train"].files) == len(train.labels)
 
@@ -145,7 +142,7 @@ def compare(run: Run, weights: str, unfreeze: str, n_epochs: int) -> list[Result
     what = f"an epoch of {unfreeze} at {px} px"
     return [
         Result(what, "s", cached, keras, "Keras fit, the whole network"),
-        Result(what, "s", cached, whole, "headbench without the cached trunk"),
+        Result(what, "s", cached, whole, "headbench without the cache"),
         Result(f"{what}, no cache", "s", whole, keras, "Keras fit, the whole network"),
     ]
 

@@ -5,12 +5,10 @@ import pytest
 from sklearn.linear_model import Ridge as PlainRidge
 from sklearn.preprocessing import StandardScaler
 
-from classify.heads.centroid import Centroid
+from classify.heads.class_scores import ALPHA, cross_fitted_scores
 from classify.heads.head import Labelled
-from classify.heads.knn import KNN
-from classify.heads.prior import Prior
 from classify.heads.ridge import Ridge
-from classify.heads.scores import ALPHA, cross_fitted_scores
+from classify.heads.simple import KNN, Centroid, Prior
 from tests.benchmarks.food101_like import World
 from tests.classify.test_heads import separable
 

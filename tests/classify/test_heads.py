@@ -11,7 +11,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from classify.arrays import load_arrays
 from classify.errors import RunError
 from classify.heads.head import CLASSES_FILE, Head
-from classify.heads.registry import HEADS, check_names, create_head, load_head
+from classify.heads.registry import HEADS, PARAMETERS, check_names, create_head, load_head
 from classify.metrics import log_losses
 
 N_CLASSES = (2, 5)
@@ -325,6 +325,13 @@ def test_more_columns_than_images_are_fitted(name: str) -> None:
     )
     head = create_head(name, seed=0).fit(X, y, X, y)
     assert head.score(X, y) > (0.3 if name == "prior" else 0.9)
+
+
+@pytest.mark.parametrize("name", [name for name in HEADS if name != "vote"])
+def test_every_parameter_has_a_range(name: str) -> None:
+    head = create_head(name, seed=0)
+    assert head.get_params(deep=False).keys() <= PARAMETERS
+    assert head.ranges.keys() <= head.get_params(deep=False).keys()
 
 
 @pytest.mark.parametrize(

@@ -5,14 +5,12 @@ import pytest
 
 from classify.errors import RunError
 from classify.heads.boosting import LightGBM
-from classify.heads.centroid import Centroid
 from classify.heads.head import Head
-from classify.heads.keras_layers import keras_head
-from classify.heads.knn import KNN
+from classify.heads.keras_head import keras_head
 from classify.heads.logreg import LogReg
 from classify.heads.mlp import MLP
-from classify.heads.prior import Prior
 from classify.heads.ridge import Ridge
+from classify.heads.simple import KNN, Centroid, Prior
 from classify.heads.vote import Vote
 from classify.train import class_proba
 from extract.keras_runtime import load_keras
@@ -119,5 +117,7 @@ def test_training_the_layers_leaves_the_head_and_batch_normalization_alone() -> 
     ],
 )
 def test_what_has_no_layers_is_refused_by_name(head: Head, named: str) -> None:
-    with pytest.raises(RunError, match=rf"{named} cannot be made .*expected one of logreg"):
+    with pytest.raises(
+        RunError, match=rf"{named} cannot be made .*expected one of centroid, ridge, logreg"
+    ):
         keras_head(fitted(head), N_CLASSES)

@@ -6,7 +6,7 @@ import pytest
 
 from classify.__main__ import main
 from classify.commands import finetune as module
-from classify.finetuning.settings import FinetuneSettings
+from classify.finetuning.finetune_settings import FinetuneSettings
 from classify.run import Run
 
 

@@ -5,7 +5,7 @@ import pytest
 from cache.reader import FeatureFile
 from classify.__main__ import main, parser
 from classify.commands.finetune import settings_of
-from classify.finetuning.settings import FinetuneSettings
+from classify.finetuning.finetune_settings import FinetuneSettings
 from classify.presets import PRESETS, preset_commands
 from classify.run import Run
 from extract.__main__ import parser as extract_parser

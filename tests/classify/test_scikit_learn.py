@@ -11,13 +11,11 @@ import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from classify.heads.boosting import LightGBM
-from classify.heads.centroid import Centroid
 from classify.heads.head import Head
-from classify.heads.knn import KNN
 from classify.heads.logreg import LogReg
 from classify.heads.mlp import MLP
-from classify.heads.prior import Prior
 from classify.heads.ridge import Ridge
+from classify.heads.simple import KNN, Centroid, Prior
 from classify.heads.vote import Vote
 
 ESTIMATORS = [

@@ -8,9 +8,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from cache.reader import FeatureFile
 from classify.errors import RunError
-from classify.heads.centroid import Centroid
 from classify.heads.head import Head
 from classify.heads.registry import HEADS, load_head
+from classify.heads.simple import Centroid
 from classify.heads.vote import Vote
 from classify.report.write import write_report
 from classify.run import Run

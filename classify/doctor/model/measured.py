@@ -159,10 +159,16 @@ def runs_under(
         with batch_statistics(layers):
             modes[True] = _traced(model, size)
     return {
-        Condition(scaling.name, mode): lambda pixels, run=run, scaling=scaling: run(scaling(pixels))
+        Condition(scaling.name, mode): _scaled(run, scaling)
         for mode, run in modes.items()
         for scaling in scalings
     }
+
+
+def _scaled(
+    run: Callable[[NDArray[np.float32]], Any], scaling: Scaling
+) -> Callable[[NDArray[np.float32]], Any]:
+    return lambda pixels: run(scaling(pixels))
 
 
 def _traced(model: Any, size: tuple[int, int]) -> Callable[[NDArray[np.float32]], Any]:

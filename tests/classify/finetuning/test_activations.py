@@ -11,7 +11,7 @@ import pytest
 
 from cache.errors import UnreadableError
 from cache.open_files import most_open
-from classify.finetuning.trunk import ActivationStore
+from classify.finetuning.frozen_part import ActivationStore
 
 FINGERPRINT = "a" * 64
 CONTENTS = [hashlib.sha256(str(number).encode()).digest() for number in range(60)]

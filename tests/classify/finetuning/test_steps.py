@@ -5,24 +5,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from classify.finetuning.optimizer import create_adam
-from classify.finetuning.steps import Steps
-from classify.finetuning.team import create_strategy
+from classify.finetuning.finetune_settings import CONSTANT, FinetuneSettings
+from classify.finetuning.steps import Steps, create_adam, create_strategy, learning_rate
 from extract.devices import Devices
-from extract.keras_runtime import load_keras
+from extract.keras_runtime import load_keras, load_tensorflow
 from tests.conftest import ROOT
 
 ONE = Devices("cpu", ("CPU:0",))
 
 
 def small_steps(devices: Devices = ONE, smoothing: float = 0.0, dtype: str = "float32") -> Steps:
-    """A trunk that halves pixels, and a network of two layers with a BatchNormalization between."""
+    """A frozen part that divides pixels, and two layers with a BatchNormalization between."""
     keras = load_keras()
     keras.utils.set_random_seed(0)
     strategy = create_strategy(devices)
     with strategy.scope():
         image = keras.Input((4, 4, 3), dtype="uint8")
-        trunk = keras.Model(image, keras.ops.cast(image, "float32") / 128)
+        frozen = keras.Model(image, keras.ops.cast(image, "float32") / 128)
         layers = keras.layers
         norm = layers.BatchNormalization(dtype=dtype)
         model = keras.Sequential(
@@ -41,7 +40,7 @@ def small_steps(devices: Devices = ONE, smoothing: float = 0.0, dtype: str = "fl
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
             optimizer.build(variables)
     optimizer.learning_rate = 0.01
-    return Steps(trunk, model, optimizer, strategy, smoothing)
+    return Steps(frozen, model, optimizer, strategy, smoothing)
 
 
 def batch(n: int = 8, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -114,7 +113,7 @@ def test_label_smoothing_spreads_a_share_of_the_label_over_all_classes() -> None
     assert float(np.asarray(steps.train(inputs, labels, weights))[0]) == pytest.approx(expected)
 
 
-def test_images_go_through_the_trunk_and_activations_do_not() -> None:
+def test_images_go_through_the_frozen_part_and_activations_do_not() -> None:
     steps = small_steps()
     images = np.random.default_rng(0).integers(0, 256, (5, 4, 4, 3)).astype(np.uint8)
     activations = images.astype(np.float32) / 128
@@ -151,39 +150,100 @@ tf = load_tensorflow()
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from tests.classify.finetuning.test_steps import batch, small_steps, weights_after
 
-steps = small_steps(Devices("gpu", ("CPU:0", "CPU:1")), dtype=sys.argv[2])
-assert steps.n_devices == 2
-if sys.argv[3] == "shares":
-    steps.halve()
-found = weights_after(steps, *[batch(seed=seed) for seed in range(3)])
-
-def require_copies():
+def require_copies(steps):
     for variable in steps.model.trainable_variables:
         np.testing.assert_array_equal(*tf.nest.flatten(variable.value.values))
 
-require_copies()
-np.savez(sys.argv[1], *found)
-if sys.argv[2] == "mixed_float16":
-    inputs, labels, weights = batch()
-    inputs[4:] = 1e30
-    for after, before in zip(weights_after(steps, (inputs, labels, weights)), found, strict=True):
-        np.testing.assert_array_equal(after, before)
-    require_copies()
+for dtype, shares in (("float32", 1), ("float32", 2), ("mixed_float16", 1)):
+    steps = small_steps(Devices("gpu", ("CPU:0", "CPU:1")), dtype=dtype)
+    assert steps.n_devices == 2
+    if shares == 2:
+        steps.halve()
+    found = weights_after(steps, *[batch(seed=seed) for seed in range(3)])
+    require_copies(steps)
+    np.savez(f"{sys.argv[1]}/{dtype}-{shares}.npz", *found)
+
+# One device's gradient is infinite: neither takes the step.
+inputs, labels, weights = batch()
+inputs[4:] = 1e30
+for after, before in zip(weights_after(steps, (inputs, labels, weights)), found, strict=True):
+    np.testing.assert_array_equal(after, before)
+require_copies(steps)
 """
 
 
-@pytest.mark.parametrize(
-    ("dtype", "shares", "atol"),
-    [("float32", "whole", 1e-5), ("float32", "shares", 1e-5), ("mixed_float16", "whole", 5e-3)],
-)
-def test_on_several_devices_a_step_is_the_same(
-    tmp_path: Path, dtype: str, shares: str, atol: float
-) -> None:
+def test_on_several_devices_a_step_is_the_same(tmp_path: Path) -> None:
     """In float16 also the one that is not taken, because one device's gradient is infinite."""
-    path = tmp_path / "weights.npz"
-    arguments = [sys.executable, "-c", ON_TWO_DEVICES, path, dtype, shares]
+    arguments = [sys.executable, "-c", ON_TWO_DEVICES, tmp_path]
     done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    with np.load(path) as found:
-        expected = weights_after(small_steps(), *[batch(seed=seed) for seed in range(3)])
-        assert_near([found[name] for name in found.files], expected, atol)
+    expected = weights_after(small_steps(), *[batch(seed=seed) for seed in range(3)])
+    for name, atol in (("float32-1", 1e-5), ("float32-2", 1e-5), ("mixed_float16-1", 5e-3)):
+        with np.load(tmp_path / f"{name}.npz") as found:
+            assert_near([found[each] for each in found.files], expected, atol)
+
+
+SHAPES = [(3, 4), (4,)]
+
+
+def new_variables() -> list:
+    keras, rng = load_keras(), np.random.default_rng(0)
+    return [keras.Variable(rng.normal(size=shape).astype(np.float32)) for shape in SHAPES]
+
+
+def random_gradients(step: int) -> list:
+    rng, tf = np.random.default_rng([1, step]), load_tensorflow()
+    return [tf.constant(rng.normal(size=shape), tf.float32) for shape in SHAPES]
+
+
+def after_steps(optimizer, trained: list, n_steps: int = 5) -> list[np.ndarray]:
+    for step in range(n_steps):
+        optimizer.apply(random_gradients(step), trained)
+    return [variable.numpy() for variable in trained]
+
+
+def test_with_one_rate_it_is_keras_own_adam() -> None:
+    ours, theirs = new_variables(), new_variables()
+    optimizer = create_adam(ours, [1.0, 1.0], 0.0)
+    optimizer.learning_rate = 0.01
+    expected = after_steps(load_keras().optimizers.Adam(0.01), theirs)
+    for a, b in zip(after_steps(optimizer, ours), expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-6)
+
+
+def test_each_variable_has_its_rate() -> None:
+    trained = new_variables()
+    before = [variable.numpy() for variable in trained]
+    optimizer = create_adam(trained, [1.0, 0.25], 0.0)
+    optimizer.learning_rate = 0.01
+    steps = [np.abs(a - b) for a, b in zip(after_steps(optimizer, trained, 1), before, strict=True)]
+    # The first step of Adam is as long as the rate, whatever the gradient.
+    np.testing.assert_allclose(steps[0], 0.01, rtol=1e-3)
+    np.testing.assert_allclose(steps[1], 0.0025, rtol=1e-3)
+
+
+def test_weight_decay_shrinks_kernels_and_no_bias() -> None:
+    plain, decayed = new_variables(), new_variables()
+    for trained, decay in ((plain, 0.0), (decayed, 0.5)):
+        optimizer = create_adam(trained, [1.0, 1.0], decay)
+        optimizer.learning_rate = 0.1
+        after_steps(optimizer, trained, 1)
+    first = new_variables()[0].numpy()
+    np.testing.assert_allclose(plain[0].numpy() - decayed[0].numpy(), 0.05 * first, rtol=1e-3)
+    np.testing.assert_array_equal(plain[1].numpy(), decayed[1].numpy())
+
+
+def test_the_rate_rises_then_falls_along_a_cosine() -> None:
+    settings = FinetuneSettings(learning_rate=1.0, warmup=0.2)
+    rates = [learning_rate(settings, step, 100) for step in range(100)]
+    assert np.argmax(rates) == 20
+    assert rates[0] == pytest.approx(1 / 21)
+    assert rates[60] == pytest.approx(0.5, abs=0.01)
+    assert rates[99] < 0.001
+    assert all(np.diff(rates[:20]) > 0)
+    assert all(np.diff(rates[20:]) < 0)
+
+
+def test_a_constant_rate_stays() -> None:
+    settings = FinetuneSettings(learning_rate=0.3, schedule=CONSTANT)
+    assert {learning_rate(settings, step, 10) for step in range(10)} == {0.3}

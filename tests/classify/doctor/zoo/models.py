@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from classify.heads.keras_layers import keras_head
+from classify.heads.keras_head import keras_head
 from classify.heads.logreg import LogReg
 from extract.batch_statistics import batch_norms, batch_statistics
 from extract.keras_backbone import KerasBackbone

@@ -1,4 +1,4 @@
-"""Embeddings that stay in their file, and are read as they are needed."""
+"""Embeddings in blocks of rows: from memory, or streamed from their file as they are needed."""
 
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -13,15 +13,21 @@ from numpy.typing import NDArray
 
 from cache.reader import FeatureFile
 from classify.errors import RunError
-from classify.heads.ahead import in_turn
-from classify.heads.blocks import row_blocks
 from extract.machines import Machines, Workers, here
+from extract.threads import map_ahead
 
 # Read at once, as float32: what a read costs besides its bytes is then little, and the few of them
 # that are in memory at a time are small.
 READ_BYTES = 32 << 20
+# Rows that are worked on at once, so that nothing as large as the embeddings is ever made.
+BLOCK_ROWS = 4096
 
 Number = TypeVar("Number", bound=np.generic)
+
+
+def row_blocks(n_rows: int, block_rows: int = BLOCK_ROWS) -> list[slice]:
+    """Slices that cover `n_rows` in order, 4 096 each by default; the last may be shorter."""
+    return [slice(start, start + block_rows) for start in range(0, n_rows, block_rows)]
 
 
 class StoredRows:
@@ -170,7 +176,9 @@ def embedding_blocks(X: Embeddings) -> Iterator[tuple[slice, NDArray[np.float32]
 
 def _read_ahead(X: StoredRows) -> Iterator[tuple[int, NDArray[np.float32]]]:
     spans = X.spans()
-    return zip((span.start for span in spans), in_turn(X.__getitem__, spans, 1), strict=True)
+    # One is read while the caller works with the one before.
+    read = map_ahead(X.__getitem__, spans, n_threads=1, n_ahead=2)
+    return zip((span.start for span in spans), read, strict=True)
 
 
 @lru_cache(maxsize=2)

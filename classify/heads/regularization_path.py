@@ -1,4 +1,4 @@
-"""Minimise penalised losses along a path of penalties, each from what was learnt before.
+"""Regularization path: minimise penalised losses, each fit from what was learnt before.
 
 L-BFGS (Nocedal and Wright 2006, algorithm 7.5), with three things that a general solver cannot
 know. The Hessian of the first fit is near the covariance of the embeddings times p(1 - p), which
@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from classify.heads.spectrum import Spectrum
+from classify.heads.column_statistics import PrincipalAxes
 
 MEMORY = 30
 SUFFICIENT_DECREASE = 1e-4
@@ -60,16 +60,16 @@ class PathSolver:
     ----------
     loss : callable
         Gives loss and gradient without the penalty.
-    spectrum : Spectrum
+    axes : PrincipalAxes
         Of the embeddings.
     shares : float64 (n_classes,)
         Of each class in the weight.
     """
 
-    def __init__(self, loss: Loss, spectrum: Spectrum, shares: NDArray[np.float64]) -> None:
+    def __init__(self, loss: Loss, axes: PrincipalAxes, shares: NDArray[np.float64]) -> None:
         self.loss = loss
-        self.axes = spectrum.axes.astype(np.float32)
-        self.eigenvalues = spectrum.eigenvalues.astype(np.float32)[:, None]
+        self.axes = axes.axes.astype(np.float32)
+        self.eigenvalues = axes.eigenvalues.astype(np.float32)[:, None]
         self.p_not_p = (shares * (1 - shares)).astype(np.float32)
         self.steps: deque[tuple[Theta, Theta]] = deque(maxlen=MEMORY)
         self.fits: list[Fit] = []

@@ -4,28 +4,25 @@ from dataclasses import dataclass
 from typing import Any
 
 from classify.errors import RunError
-from classify.finetuning.layers import depth_of, inputs_of
-from classify.finetuning.network import SplitNetwork
-from classify.finetuning.optimizer import create_adam
-from classify.finetuning.settings import FinetuneSettings
-from classify.finetuning.steps import Steps
-from classify.finetuning.team import Team
+from classify.finetuning.finetune_settings import FinetuneSettings
+from classify.finetuning.split_network import SplitNetwork, depth_of, inputs_of
+from classify.finetuning.steps import Steps, create_adam, create_strategy
 from classify.heads.head import Head
-from classify.heads.keras_layers import keras_head
+from classify.heads.keras_head import keras_head
 from extract.devices import Devices
 from extract.keras_runtime import load_keras
 from extract.settings import AUTO, FLOAT32, MIXED_FLOAT16
 
 
 @dataclass(frozen=True)
-class Trainee:
+class TrainableNetwork:
     """A top and a head, ready to train.
 
     Attributes
     ----------
     network : SplitNetwork
     top : keras.Model
-        What the trunk gives, to embeddings.
+        What the frozen part gives, to embeddings.
     head : keras.Model
         Embeddings to logits.
     steps : Steps
@@ -38,9 +35,9 @@ class Trainee:
 
     @classmethod
     def create(
-        cls, network: SplitNetwork, head: Head, settings: FinetuneSettings, team: Team
-    ) -> "Trainee":
-        """Build it on the devices of a team, starting from a fitted head.
+        cls, network: SplitNetwork, head: Head, settings: FinetuneSettings, devices: Devices
+    ) -> "TrainableNetwork":
+        """Build it on some devices, starting from a fitted head.
 
         Raises
         ------
@@ -49,8 +46,9 @@ class Trainee:
         """
         keras = load_keras()
         keras.utils.set_random_seed(settings.seed)
-        dtype = precision(settings, team.devices)
-        with team.strategy.scope():
+        dtype = precision(settings, devices)
+        strategy = create_strategy(devices)
+        with strategy.scope():
             top = network.top(dtype)
             logits = logits_of(head, settings.is_fresh)
             model = keras.Model(top.input, logits(top.output))
@@ -60,8 +58,8 @@ class Trainee:
             if dtype == MIXED_FLOAT16:
                 optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
                 optimizer.build(variables)
-            trunk = network.trunk()
-        steps = Steps(trunk, model, optimizer, team.strategy, settings.label_smoothing)
+            frozen = network.frozen_part()
+        steps = Steps(frozen, model, optimizer, strategy, settings.label_smoothing)
         return cls(network, top, logits, steps)
 
     def whole(self, temperature: float) -> Any:

@@ -9,9 +9,9 @@ import pytest
 
 from cache.reader import FeatureFile
 from classify.errors import RunError
-from classify.finetuning.loop import Loop
-from classify.finetuning.settings import FinetuneSettings
-from classify.finetuning.stage import finetune
+from classify.finetuning.finetune_settings import FinetuneSettings
+from classify.finetuning.finetune_stage import finetune
+from classify.finetuning.training_loop import Loop
 from classify.metrics import log_losses
 from classify.run import NETWORK_FILE, Run, rank
 from classify.train import train_heads
@@ -192,7 +192,9 @@ def test_the_frozen_part_is_cached_once_for_all_fine_tunings_of_a_block(own_run:
     assert not any("to compute" in line for line in said)
 
 
-def test_with_and_without_the_cached_trunk_the_curves_are_the_same(own_run: Run) -> None:
+def test_with_and_without_the_cache_of_the_frozen_part_the_curves_are_the_same(
+    own_run: Run,
+) -> None:
     settings = replace(FAST, epochs=2, learning_rate=1e-4, unfreeze="conv5_block3_1_conv")
     tune(own_run, settings)
     with FeatureFile(own_run.features_path) as features:
@@ -256,7 +258,7 @@ def test_an_interrupted_fine_tuning_goes_on_to_the_same_network(
 
 
 def test_images_of_rare_classes_count_as_they_did_for_the_head(own_run: Run) -> None:
-    from classify.finetuning.tuning import Finetuning
+    from classify.finetuning.finetune_stage import Finetuning
     from classify.settings import TrainSettings
 
     train_heads(own_run, ["mlp-32"], 0, quiet, TrainSettings(common={"class_weight": "balanced"}))

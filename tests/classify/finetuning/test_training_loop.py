@@ -10,14 +10,10 @@ import numpy as np
 import pytest
 
 from classify.errors import RunError
-from classify.finetuning.checkpoint import Checkpoint, State
-from classify.finetuning.inputs import InputBatch
-from classify.finetuning.loop import Loop
-from classify.finetuning.optimizer import create_adam
-from classify.finetuning.settings import FinetuneSettings
-from classify.finetuning.steps import Steps
-from classify.finetuning.team import Team
-from classify.finetuning.workers import Workers
+from classify.finetuning.finetune_settings import FinetuneSettings
+from classify.finetuning.steps import Steps, create_adam, create_strategy
+from classify.finetuning.training_inputs import InputBatch
+from classify.finetuning.training_loop import Checkpoint, Loop, State, filled_batches
 from extract.devices import Devices
 from extract.keras_runtime import load_keras, load_tensorflow
 
@@ -46,7 +42,7 @@ class Points:
             yield InputBatch(rows, self.inputs[rows])
 
 
-def new_steps(dropout: float, team: Team, n_classes: int = 2) -> Steps:
+def new_steps(dropout: float, n_classes: int = 2) -> Steps:
     keras = load_keras()
     keras.utils.set_random_seed(0)
     layers = keras.layers
@@ -55,7 +51,7 @@ def new_steps(dropout: float, team: Team, n_classes: int = 2) -> Steps:
     model = keras.Sequential([keras.Input((2,)), *stack])
     variables = model.trainable_variables
     optimizer = create_adam(variables, [1.0] * len(variables), 0.0)
-    return Steps(None, model, optimizer, team.strategy, 0.0)
+    return Steps(None, model, optimizer, create_strategy(Devices("cpu", ("CPU:0",))), 0.0)
 
 
 def loop(
@@ -68,9 +64,8 @@ def loop(
     say = (lambda _: None) if said is None else said.append
     checkpoint = Checkpoint(folder, {"settings": repr(replace(settings, epochs=0))})
     train, val = (Points.draw(n, seed, n_classes) for n, seed in ((60, 0), (40, 1)))
-    team = Team.gather(Workers(), Devices("cpu", ("CPU:0",)), say)
-    steps = new_steps(dropout, team, n_classes)
-    return Loop(steps, train, val, np.ones(60), settings, checkpoint, say, team)
+    steps = new_steps(dropout, n_classes)
+    return Loop(steps, train, val, np.ones(60), settings, checkpoint, say)
 
 
 def weights(trained: Loop) -> list[np.ndarray]:
@@ -211,6 +206,15 @@ def test_images_are_seen_in_another_order_in_every_epoch_and_each_once(
     for order in orders:
         assert sorted(order[:60]) == list(range(60))
         assert order[60:] == order[56:60]
+
+
+def test_the_last_batch_is_filled_up_with_images_that_count_nothing() -> None:
+    order = np.array([6, 2, 0, 5, 1, 4, 3])
+    weights = np.array([0.5, 1, 1.5, 2, 2.5, 3, 3.5])
+    batches = filled_batches(order, weights, 3, 4)
+    assert batches.rows.tolist() == [[6, 2, 0, 6], [5, 1, 4, 5], [3, 3, 3, 3]]
+    assert batches.weights.tolist() == [[3.5, 1.5, 0.5, 0], [3, 1, 2.5, 0], [2, 0, 0, 0]]
+    assert batches.n_images.tolist() == [3, 3, 1]
 
 
 def test_out_of_memory_begins_the_epoch_again_in_shares_to_the_same_result(

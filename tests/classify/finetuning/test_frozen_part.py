@@ -10,8 +10,12 @@ from cache import disk
 from cache.errors import FeatureFileError, StorageError
 from cache.format import Identity
 from classify.errors import RunError
-from classify.finetuning import trunk as module
-from classify.finetuning.trunk import ActivationStore, cached_trunk, trunk_fingerprint
+from classify.finetuning import frozen_part as module
+from classify.finetuning.frozen_part import (
+    ActivationStore,
+    activation_fingerprint,
+    cached_activations,
+)
 from extract.decode import decode
 from extract.devices import Devices
 from extract.keras_runtime import load_keras
@@ -27,18 +31,18 @@ class Backbone:
 
 @dataclass
 class Network:
-    """Stands for a cut network: its trunk halves pixels, and says how often it was asked for."""
+    """Stands for a cut network: its frozen part halves pixels; it counts how often it was asked."""
 
     factor: float = 0.5
     cut_name: str = "layer"
-    n_trunks: int = 0
+    n_asked: int = 0
     backbone: Any = None
 
     def __post_init__(self) -> None:
         self.backbone = Backbone()
 
-    def trunk(self) -> Any:
-        self.n_trunks += 1
+    def frozen_part(self) -> Any:
+        self.n_asked += 1
         keras = load_keras()
         image = keras.Input((16, 16, 3), dtype="uint8")
         return keras.Model(image, keras.ops.cast(image, "float32") * self.factor)
@@ -64,8 +68,8 @@ def quiet(_: str) -> None:
     pass
 
 
-def test_rows_are_what_the_trunk_makes_of_each_image(tmp_path: Path, files) -> None:
-    store = cached_trunk(tmp_path, Network(), files, ONE, quiet)
+def test_rows_are_what_the_frozen_part_makes_of_each_image(tmp_path: Path, files) -> None:
+    store = cached_activations(tmp_path, Network(), files, ONE, quiet)
     rows = [7, 3, 3, 39]
     found = store.read([contents(files)[row] for row in rows])
     assert found.dtype == np.float16
@@ -75,7 +79,7 @@ def test_rows_are_what_the_trunk_makes_of_each_image(tmp_path: Path, files) -> N
 
 def test_its_size_is_said_before_it_is_made(tmp_path: Path, files) -> None:
     said: list[str] = []
-    cached_trunk(tmp_path, Network(), files, ONE, said.append)
+    cached_activations(tmp_path, Network(), files, ONE, said.append)
     n_bytes = 40 * 16 * 16 * 3 * 2
     assert f"40 of 40 images to compute, 16 x 16 x 3 in float16, {n_bytes // 1000} kB" in said[0]
 
@@ -83,65 +87,65 @@ def test_its_size_is_said_before_it_is_made(tmp_path: Path, files) -> None:
 def test_a_second_time_nothing_is_computed_and_the_network_is_not_even_built(
     tmp_path: Path, files
 ) -> None:
-    cached_trunk(tmp_path, Network(), files, ONE, quiet)
+    cached_activations(tmp_path, Network(), files, ONE, quiet)
     network = Network()
-    store = cached_trunk(tmp_path, network, files[::-1], ONE, pytest.fail)
-    assert network.n_trunks == 0
+    store = cached_activations(tmp_path, network, files[::-1], ONE, pytest.fail)
+    assert network.n_asked == 0
     assert store.missing(contents(files)) == []
 
 
 def test_one_new_image_is_one_to_compute(tmp_path: Path, files) -> None:
-    cached_trunk(tmp_path, Network(), files[:-1], ONE, quiet)
+    cached_activations(tmp_path, Network(), files[:-1], ONE, quiet)
     said: list[str] = []
-    store = cached_trunk(tmp_path, Network(), files, ONE, said.append)
+    store = cached_activations(tmp_path, Network(), files, ONE, said.append)
     assert "1 of 40 images to compute" in said[0]
     assert store.missing(contents(files)) == []
 
 
 def test_copies_of_an_image_are_one_row(tmp_path: Path, files) -> None:
     said: list[str] = []
-    cached_trunk(tmp_path, Network(), [*files[:3], *files[:3]], ONE, said.append)
+    cached_activations(tmp_path, Network(), [*files[:3], *files[:3]], ONE, said.append)
     assert "3 of 6 images to compute" in said[0]
 
 
 def test_another_cut_or_other_weights_are_another_cache(tmp_path: Path, files) -> None:
-    assert trunk_fingerprint(IDENTITY, "layer") == trunk_fingerprint(IDENTITY, "layer")
-    # The trunk ends before the pooling.
+    assert activation_fingerprint(IDENTITY, "layer") == activation_fingerprint(IDENTITY, "layer")
+    # The frozen part ends before the pooling.
     maximum = replace(IDENTITY, pooling="max")
-    assert trunk_fingerprint(maximum, "layer") == trunk_fingerprint(IDENTITY, "layer")
+    assert activation_fingerprint(maximum, "layer") == activation_fingerprint(IDENTITY, "layer")
     others = [replace(IDENTITY, weights_hash="sha256:2"), replace(IDENTITY, size_px=32)]
-    prints = {trunk_fingerprint(each, "layer") for each in (IDENTITY, *others)}
-    assert len(prints | {trunk_fingerprint(IDENTITY, "other")}) == 4
-    cached_trunk(tmp_path, Network(), files[:2], ONE, quiet)
+    prints = {activation_fingerprint(each, "layer") for each in (IDENTITY, *others)}
+    assert len(prints | {activation_fingerprint(IDENTITY, "other")}) == 4
+    cached_activations(tmp_path, Network(), files[:2], ONE, quiet)
     network = Network(factor=0.25, cut_name="other")
-    store = cached_trunk(tmp_path, network, files[:2], ONE, quiet)
-    assert network.n_trunks == 1
+    store = cached_activations(tmp_path, network, files[:2], ONE, quiet)
+    assert network.n_asked == 1
     expected = decode(files[0].path.read_bytes(), 16) * 0.25
     np.testing.assert_allclose(store.read(contents(files[:1]))[0], expected, rtol=1e-3)
 
 
 def test_a_damaged_row_is_named_and_never_trained_on(tmp_path: Path, files) -> None:
-    store = cached_trunk(tmp_path, Network(), files[:4], ONE, quiet)
+    store = cached_activations(tmp_path, Network(), files[:4], ONE, quiet)
     [path] = store.folder.glob("*.h5")
     marker = store.read(contents(files)[2:3]).tobytes()[:64]
     data = bytearray(path.read_bytes())
     data[data.index(marker) + 5] ^= 1
     path.unlink()  # a file that is open is not read again
     path.write_bytes(bytes(data))
-    again = cached_trunk(tmp_path, Network(), files[:4], ONE, quiet)
+    again = cached_activations(tmp_path, Network(), files[:4], ONE, quiet)
     again.read(contents(files)[:2])
     with pytest.raises(FeatureFileError, match=r"rows 2 to 2 do not match their checksum"):
         again.read(contents(files)[2:3])
 
 
 def test_a_file_that_was_cut_off_is_computed_again(tmp_path: Path, files) -> None:
-    store = cached_trunk(tmp_path, Network(), files[:4], ONE, quiet)
+    store = cached_activations(tmp_path, Network(), files[:4], ONE, quiet)
     [path] = store.folder.glob("*.h5")
     data = path.read_bytes()
     path.unlink()
     path.write_bytes(data[:500])
     said: list[str] = []
-    again = cached_trunk(tmp_path, Network(), files[:4], ONE, said.append)
+    again = cached_activations(tmp_path, Network(), files[:4], ONE, said.append)
     assert said[0] == f"{path}: damaged; its activations are computed again"
     assert again.missing(contents(files[:4])) == []
 
@@ -160,10 +164,10 @@ def test_what_was_finished_before_a_kill_is_not_computed_again(
 
     monkeypatch.setattr(ActivationStore, "add", killed)
     with pytest.raises(KeyboardInterrupt):
-        cached_trunk(tmp_path, Network(), files, ONE, quiet)
+        cached_activations(tmp_path, Network(), files, ONE, quiet)
     monkeypatch.setattr(ActivationStore, "add", add)
     said: list[str] = []
-    cached_trunk(tmp_path, Network(), files, ONE, said.append)
+    cached_activations(tmp_path, Network(), files, ONE, said.append)
     assert "8 of 40 images to compute" in said[0]
 
 
@@ -173,15 +177,15 @@ def test_without_room_nothing_is_begun(
     usage = type("Usage", (), {"free": 1000})
     monkeypatch.setattr(disk.shutil, "disk_usage", lambda _: usage)
     with pytest.raises(StorageError, match="expected 61,440 bytes of free space"):
-        cached_trunk(tmp_path, Network(), files, ONE, quiet)
+        cached_activations(tmp_path, Network(), files, ONE, quiet)
 
 
 def test_what_float16_cannot_hold_is_refused_with_the_way_out(tmp_path: Path, files) -> None:
     with pytest.raises(RunError, match=r"float16 cannot hold .*--no-trunk-cache"):
-        cached_trunk(tmp_path, Network(factor=1e4), files, ONE, quiet)
+        cached_activations(tmp_path, Network(factor=1e4), files, ONE, quiet)
 
 
 def test_an_image_that_changed_since_extraction_is_named(tmp_path: Path, files) -> None:
     files[5].path.write_bytes(files[6].path.read_bytes())
     with pytest.raises(RunError, match=f"{files[5].path}: its content changed"):
-        cached_trunk(tmp_path, Network(), files, ONE, quiet)
+        cached_activations(tmp_path, Network(), files, ONE, quiet)

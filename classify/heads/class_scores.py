@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh, solve
 
+from classify.heads.column_statistics import mean_and_scale
 from classify.heads.head import Labelled
-from classify.heads.moments import moments
-from classify.heads.sums import sum_over
+from classify.heads.streaming_sums import sum_over
 
 N_FOLDS = 5
 N_AXES = 64
@@ -56,10 +56,6 @@ class OutOfFold:
         """Number of scores of an image."""
         return len(self.scores[0].bias)
 
-    def of(self, rows: NDArray[np.intp]) -> "OutOfFold":
-        """The same for some rows of train alone."""
-        return OutOfFold(self.scores, self.fold_of[rows])
-
     def __call__(self, X: NDArray[np.float32], rows: slice) -> NDArray[np.float32]:
         """Scores of some rows of train, float32 (n_rows, n_columns), given their embeddings."""
         fold_of = self.fold_of[rows]
@@ -91,7 +87,7 @@ def cross_fitted_scores(train: Labelled, n_classes: int, seed: int) -> tuple[Sco
     out_of_fold : OutOfFold
         For those of train.
     """
-    mean, scale = moments(train.X, train.weight)
+    mean, scale = mean_and_scale(train.X, train.weight)
     fold_of = _folds(train.y, seed)
     columns = (train.y, train.weight, fold_of)
     gram, targets = np.zeros((len(mean), len(mean))), np.zeros((len(mean), n_classes))

@@ -13,11 +13,10 @@ from cache.errors import FeatureFileError
 from cache.reader import FeatureFile
 from classify.errors import RunError
 from classify.heads import head as head_module
-from classify.heads import stored, sums
+from classify.heads import streaming, streaming_sums
 from classify.heads.head import Head
 from classify.heads.registry import create_head
-from classify.heads.stored import StoredRows, embedding_blocks
-from classify.heads.tree_columns import as_they_are
+from classify.heads.streaming import StoredRows, embedding_blocks
 from extract.machines import DASK, Machines
 from tests.classify.stored_file import write_stored_file
 from tests.extract.cluster import cluster_of
@@ -40,8 +39,8 @@ def features(path: Path) -> Iterator[FeatureFile]:
 @pytest.fixture(autouse=True)
 def small_stretches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many reads and few parts, and val that does not count as small."""
-    monkeypatch.setattr(stored, "READ_BYTES", 100 * 16 * 4)
-    monkeypatch.setattr(sums, "N_PARTS", 3)
+    monkeypatch.setattr(streaming, "READ_BYTES", 100 * 16 * 4)
+    monkeypatch.setattr(streaming_sums, "N_PARTS", 3)
     monkeypatch.setattr(head_module, "VAL_SHARE", 0)
 
 
@@ -163,30 +162,14 @@ def test_trees_on_the_file_are_those_in_memory(features: FeatureFile, projection
     assert_same(found, wanted, features, atol=1e-3)
 
 
-@pytest.mark.parametrize("projection", ["none", "scores"])
-def test_trees_of_a_cluster_are_as_good_and_saved_alike(
-    features: FeatureFile, cluster: Machines, projection: str, tmp_path: Path
+def test_trees_train_here_where_a_cluster_sums_their_scores(
+    features: FeatureFile, cluster: Machines
 ) -> None:
-    settings = {"projection": projection, "max_rounds": 15, "feature_fraction": 1.0}
+    settings = {"projection": "scores", "max_rounds": 15, "feature_fraction": 1.0}
     found = made("lightgbm", **settings).fit_file(features, cluster)
     wanted = in_memory(features, "lightgbm", **settings)
-    X, y = features.load("test")
-    assert found.score(X, y) > wanted.score(X, y) - 0.02
-    assert found.chosen_["rounds"] <= 15
-    found.save(tmp_path)
-    np.testing.assert_array_equal(
-        type(found).load(tmp_path).predict_proba(X), found.predict_proba(X)
-    )
-
-
-def test_the_round_is_chosen_as_early_stopping_chooses_it(features: FeatureFile) -> None:
-    settings = {"max_rounds": 60, "patience": 3, "learning_rate": 0.9, "projection": "none"}
-    stopped = in_memory(features, "lightgbm", **settings)
-    assert stopped.chosen_["rounds"] < 50
-    train, val = (stopped._labelled(*features.load(split)) for split in ("train", "val"))
-    whole = stopped._train(train, None, as_they_are, n_rounds=60)
-    chosen = stopped._choose(whole, val)
-    assert chosen == stopped.chosen_["rounds"]
+    assert found.chosen_ == wanted.chosen_
+    assert_same(found, wanted, features, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", ["ridge", "logreg"])

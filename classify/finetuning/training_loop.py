@@ -1,25 +1,119 @@
-"""Epochs: train, measure on val, keep the best, stop when nothing is gained."""
+"""Epochs: train, measure on val, keep the best, stop when nothing is gained.
 
-from collections.abc import Callable
-from typing import Any
+After every epoch a checkpoint is saved: a killed run goes on from there, to the same result.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from classify.errors import RunError
-from classify.finetuning.batching import padded_size, part_of
-from classify.finetuning.checkpoint import Checkpoint, State
-from classify.finetuning.inputs import Inputs
-from classify.finetuning.optimizer import learning_rate
-from classify.finetuning.settings import FinetuneSettings
-from classify.finetuning.steps import Steps
-from classify.finetuning.team import Team
+from cache.disk import replacing
+from classify.arrays import load_arrays, save_arrays
+from classify.errors import RunError, loading
+from classify.finetuning.finetune_settings import FinetuneSettings
+from classify.finetuning.steps import Steps, learning_rate
+from classify.finetuning.training_inputs import Inputs
 from classify.heads.curves import Curves
 from classify.heads.temperature import fit_temperature, sharpen
 from classify.metrics import TOP_K, accuracy, mean_log_loss, top5_accuracy
 from classify.wording import percent
 from extract.keras_runtime import load_tensorflow
 from extract.progress import Progress
+
+CHECKPOINT_FILE = "checkpoint.npz"
+FACTS = "facts"
+
+
+@dataclass
+class State:
+    """Training after an epoch.
+
+    Attributes
+    ----------
+    epoch : int
+        Epochs that are done; 0 before any.
+    best_epoch : int
+    best_loss : float
+        Log loss on val of that epoch, calibrated.
+    history : dict of str to list of float
+        Curves so far.
+    weights : list of array
+        Of what trains, moments of Adam, states of random numbers.
+    best_weights : list of array
+        Of what trains, after the best epoch.
+    """
+
+    epoch: int = 0
+    best_epoch: int = 0
+    best_loss: float = float("inf")
+    history: dict[str, list[float]] = field(default_factory=dict)
+    weights: list[NDArray[Any]] = field(default_factory=list)
+    best_weights: list[NDArray[Any]] = field(default_factory=list)
+
+
+class Checkpoint:
+    """The last finished epoch of one way of training, on disk.
+
+    Parameters
+    ----------
+    folder : Path
+    identity : mapping
+        Whatever decides the result, JSON-ready: a checkpoint of anything else is not taken up.
+    """
+
+    def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
+        self.folder, self.path = folder, folder / CHECKPOINT_FILE
+        self._identity = json.dumps(identity, sort_keys=True)
+
+    def load(self) -> State | None:
+        """Where an interrupted run of the same training stood; None if there is none.
+
+        Raises
+        ------
+        RunError
+            If the file is damaged.
+        """
+        if not self.path.exists():
+            return None
+        with loading(self.path, "Delete it and run the same command again."):
+            arrays = load_arrays(self.path)
+            facts = json.loads(str(arrays.pop(FACTS)))
+            if facts.pop("identity") != self._identity:
+                return None
+            return State(
+                **facts,
+                weights=_numbered(arrays, "weights"),
+                best_weights=_numbered(arrays, "best"),
+            )
+
+    def save(self, state: State) -> None:
+        """Keep a state in place of the one before.
+
+        Raises
+        ------
+        StorageError
+        """
+        facts = {
+            "identity": self._identity,
+            "epoch": state.epoch,
+            "best_epoch": state.best_epoch,
+            "best_loss": state.best_loss,
+            "history": state.history,
+        }
+        arrays = {f"weights/{row}": each for row, each in enumerate(state.weights)}
+        arrays |= {f"best/{row}": each for row, each in enumerate(state.best_weights)}
+        with replacing(self.path) as temporary:
+            save_arrays(temporary, {FACTS: np.array(json.dumps(facts)), **arrays})
+
+    def remove(self) -> None:
+        """Forget it: the training is over."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class Loop:
@@ -35,8 +129,6 @@ class Loop:
     checkpoint : Checkpoint
     say : callable
         Told what happens, a line at a time.
-    team : Team
-        Each of its workers runs the same loop on its part of every batch.
     """
 
     def __init__(
@@ -48,9 +140,7 @@ class Loop:
         settings: FinetuneSettings,
         checkpoint: Checkpoint,
         say: Callable[[str], None],
-        team: Team,
     ) -> None:
-        self._team = team
         self._steps, self._train, self._val, self._weights = steps, train, val, weights
         self._settings, self._checkpoint, self._say = settings, checkpoint, say
         self._kept = steps.model.weights
@@ -67,7 +157,6 @@ class Loop:
             After the last epoch that was run.
         """
         state = self._checkpoint.load()
-        self._team.require_same(state and state.epoch)
         if state is None:
             state = State(history=Curves(self._n_classes).history)
             self.measure(state)
@@ -88,7 +177,7 @@ class Loop:
     def epoch(self, state: State) -> NDArray[np.float64]:
         """Every image once; where memory runs out, again from the start in smaller shares."""
         out_of_memory = load_tensorflow().errors.ResourceExhaustedError
-        batch_size = padded_size(self._settings.batch_size, self._steps)
+        batch_size = self._steps.padded_size(self._settings.batch_size)
         try:
             return self._pass(state.epoch, batch_size)
         except out_of_memory as error:
@@ -108,32 +197,24 @@ class Loop:
                 "out of memory with a single image: make less trainable (make: UNFREEZE=block5), "
                 "or extract at a smaller SIZE."
             ) from error
-        if not self._team.workers.is_alone:
-            # The others are in the middle of the step.
-            raise RunError(
-                f"{self._team.workers}: out of memory with its part of a batch of "
-                f"{self._settings.batch_size}. Start all workers again with a smaller --batch-size."
-            ) from error
 
     def _pass(self, epoch: int, batch_size: int) -> NDArray[np.float64]:
         seed = (self._settings.seed, epoch)
         n_images = len(self._train.labels)
         order = np.random.default_rng(seed).permutation(n_images)
-        part = part_of(
-            self._team.workers, order, self._weights, self._settings.batch_size, batch_size
-        )
-        n_steps, part_size = part.rows.shape
+        batches = filled_batches(order, self._weights, self._settings.batch_size, batch_size)
+        n_steps = len(batches.rows)
         sums: Any = 0.0
         with Progress(f"epoch {epoch}", n_images) as progress:
-            batches = self._train.batches(part.rows.ravel(), part_size, seed)
-            for number, (rows, inputs) in enumerate(batches):
+            read = self._train.batches(batches.rows.ravel(), batch_size, seed)
+            for number, (rows, inputs) in enumerate(read):
                 step = (epoch - 1) * n_steps + number
                 self._steps.optimizer.learning_rate = learning_rate(
                     self._settings, step, n_steps * self._settings.epochs
                 )
-                labels, weights = self._train.labels[rows], part.weights[number]
-                sums = sums + self._steps.train(inputs, labels, weights, part.totals[number])
-                progress.update(int(part.n_images[number]))
+                labels, weights = self._train.labels[rows], batches.weights[number]
+                sums = sums + self._steps.train(inputs, labels, weights)
+                progress.update(int(batches.n_images[number]))
             return np.asarray(sums, dtype=np.float64)
 
     def _add_train(self, state: State, sums: NDArray[np.float64]) -> None:
@@ -161,14 +242,11 @@ class Loop:
             f"epoch {state.epoch}: val top-1 {percent(top1)}{among_five} (n={top1.n}), "
             f"log loss {loss:.3f}, calibrated {calibrated:.3f}"
         )
-        # Else rounding could have workers end after different epochs.
-        calibrated = self._team.agree(calibrated)
         if calibrated < state.best_loss:
             state.best_epoch, state.best_loss = state.epoch, calibrated
             state.best_weights = [variable.numpy() for variable in self._kept]
         state.weights = [variable.numpy() for variable in self._changing]
-        if self._team.workers.is_chief:
-            self._checkpoint.save(state)
+        self._checkpoint.save(state)
 
     def _proba(self) -> NDArray[np.float32]:
         order = np.arange(len(self._val.labels))
@@ -178,3 +256,48 @@ class Loop:
     def _restore(self, state: State) -> None:
         for variable, value in zip(self._changing, state.weights, strict=True):
             variable.assign(value)
+
+
+class FilledBatches(NamedTuple):
+    """The batches of an epoch, all of one shape: TensorFlow prepares that once.
+
+    Attributes
+    ----------
+    rows : int (n_steps, padded_size)
+        Which images.
+    weights : float (n_steps, padded_size)
+        What each counts for; 0 for one that only fills the batch.
+    n_images : int (n_steps,)
+        How many images the batch has, without those that fill it.
+    """
+
+    rows: NDArray[np.intp]
+    weights: NDArray[np.floating]
+    n_images: NDArray[np.intp]
+
+
+def filled_batches(
+    order: NDArray[np.intp], weights: NDArray[np.floating], batch_size: int, padded_size: int
+) -> FilledBatches:
+    """Images in batches, each filled up with images of its own.
+
+    Parameters
+    ----------
+    order : int (n_images,)
+        In which images come.
+    weights : float (n_images,)
+        What each image counts for.
+    batch_size, padded_size : int
+        Size of a batch before and after it is filled up.
+    """
+    batches = np.split(order, range(batch_size, len(order), batch_size))
+    n_images = np.array([len(batch) for batch in batches])
+    rows = np.stack([np.resize(batch, padded_size) for batch in batches])
+    return FilledBatches(
+        rows, weights[rows] * (np.arange(padded_size) < n_images[:, None]), n_images
+    )
+
+
+def _numbered(arrays: Mapping[str, NDArray[Any]], kind: str) -> list[NDArray[Any]]:
+    n_arrays = sum(name.startswith(f"{kind}/") for name in arrays)
+    return [arrays[f"{kind}/{row}"] for row in range(n_arrays)]

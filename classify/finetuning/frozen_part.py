@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -18,14 +17,12 @@ from cache.errors import FeatureFileError, UnreadableError
 from cache.format import Identity, hash_rows, row_hashes
 from cache.open_files import OpenFiles
 from classify.errors import RunError
-from classify.finetuning.network import SplitNetwork
-from classify.finetuning.team import Team
+from classify.finetuning.split_network import SplitNetwork
 from classify.labelled_files import refuse_image
 from classify.wording import n_bytes
 from extract.devices import Devices
 from extract.embedder import Embedded, EngineEmbedder
 from extract.engines import Engine, engine_on, halving_engine
-from extract.errors import ClusterError
 from extract.progress import Progress
 from extract.read import ImageFile
 from extract.stopwatch import Stopwatch
@@ -35,8 +32,6 @@ FOLDER = "trunk"
 ITEM_BYTES = np.dtype(np.float16).itemsize
 # Rows are written some at a time: bounds memory and what a killed run loses.
 PART_BYTES = 64 << 20
-# A folder on a network may show what another machine has written only after a minute.
-SECONDS_TO_SEE, SECONDS_BETWEEN_LOOKS = 180, 0.5
 
 
 class ActivationStore:
@@ -130,14 +125,14 @@ class ActivationStore:
         self._places |= {content: (path, row) for row, content in enumerate(contents)}
 
 
-def trunk_fingerprint(identity: Identity, cut_name: str) -> str:
+def activation_fingerprint(identity: Identity, cut_name: str) -> str:
     """What decides the activations after a layer: all that decides embeddings, but the pooling."""
     facts = {**asdict(identity), "pooling": None, "after": cut_name, "kept": "float16"}
     canonical = json.dumps(facts, sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def cached_trunk(
+def cached_activations(
     folder: Path,
     network: SplitNetwork,
     files: Sequence[ImageFile],
@@ -165,50 +160,21 @@ def cached_trunk(
     StorageError
         If the disk has no room; what was finished is kept.
     """
-    fingerprint = trunk_fingerprint(network.backbone.identity, network.cut_name)
+    fingerprint = activation_fingerprint(network.backbone.identity, network.cut_name)
     store = ActivationStore(folder / FOLDER, fingerprint)
     store.open(say)
     missing = store.missing([content_of(file) for file in files])
     if missing:
-        trunk = network.trunk()
-        row_bytes = ITEM_BYTES * int(np.prod(trunk.output_shape[1:]))
-        size = " x ".join(map(str, trunk.output_shape[1:]))
+        frozen = network.frozen_part()
+        row_bytes = ITEM_BYTES * int(np.prod(frozen.output_shape[1:]))
+        size = " x ".join(map(str, frozen.output_shape[1:]))
         say(
             f"frozen part, to {network.cut_name}: {len(missing)} of {len(files)} images to "
             f"compute, {size} in float16, {n_bytes(len(missing) * row_bytes)} in {store.folder}"
         )
         require_free(folder, len(missing) * row_bytes)
-        engine = halving_engine(engine_on(devices, lambda: trunk), say)
-        _fill(store, engine, trunk.input_shape[1], [files[row] for row in missing], row_bytes)
-    return store
-
-
-def shared_trunk(
-    folder: Path,
-    network: SplitNetwork,
-    files: Sequence[ImageFile],
-    team: Team,
-    say: Callable[[str], None],
-) -> ActivationStore:
-    """`cached_trunk` by all workers: each computes some images, and takes the others from the disk.
-
-    Raises
-    ------
-    ClusterError
-        If what the others have written does not come to light.
-    """
-    own = [file for file in files if team.workers.owns(content_of(file))]
-    store = cached_trunk(folder, network, own, team.devices, say)
-    team.wait()
-    until = time.monotonic() + SECONDS_TO_SEE
-    while store.missing([content_of(file) for file in files]):
-        if time.monotonic() > until:
-            raise ClusterError(
-                f"{store.folder}: expected what the other workers have written, did not find all "
-                f"of it in {SECONDS_TO_SEE} s. Put the run into a folder that all machines share."
-            )
-        time.sleep(SECONDS_BETWEEN_LOOKS)
-        store.open(say)
+        engine = halving_engine(engine_on(devices, lambda: frozen), say)
+        _fill(store, engine, frozen.input_shape[1], [files[row] for row in missing], row_bytes)
     return store
 
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from cache.reader import FeatureFile
-from classify.heads import batches as module
-from classify.heads.batches import epoch_batches
+from classify.heads import mlp as module
+from classify.heads.column_statistics import mean_and_scale
 from classify.heads.head import Labelled
-from classify.heads.moments import moments
-from classify.heads.stored import StoredRows
+from classify.heads.mlp import epoch_batches
+from classify.heads.streaming import StoredRows
 from classify.run import Run
 
 
@@ -52,7 +52,7 @@ def test_the_order_is_random_mixes_classes_and_follows_the_seed(data: Labelled) 
 
 def test_moments_are_weighted(data: Labelled) -> None:
     X = data.X[:].astype(np.float64)
-    mean, scale = moments(data.X, data.weight)
+    mean, scale = mean_and_scale(data.X, data.weight)
     wanted = np.average(X, axis=0, weights=data.weight)
     np.testing.assert_allclose(mean, wanted, rtol=1e-5)
     variance = np.average((X - wanted) ** 2, axis=0, weights=data.weight)

@@ -1,4 +1,4 @@
-"""Nearest neighbours by cosine."""
+"""The simple heads: class frequencies, the nearest class mean, the nearest neighbours."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,15 +6,24 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import normalize
 
 from classify.arrays import load_arrays, save_arrays
+from classify.heads.column_statistics import mean_and_scale, principal_axes
 from classify.heads.head import Head, Labelled
-from classify.heads.spectrum import spectrum
-from classify.heads.stored import embedding_blocks
+from classify.heads.keras_layers import linear, standardised
+from classify.heads.parameters import ASCENDING_COUNTS, Range, whole
+from classify.heads.streaming import embedding_blocks
+from classify.heads.streaming_sums import sum_over
 from classify.metrics import mean_log_loss
+from extract.keras_runtime import load_keras
 
+PRIOR_FILE = "prior.npz"
+# Factor on the cosine before the softmax where there is no val to fit a temperature on.
+SHARPNESS = 10.0
+MEANS_FILE = "means.npz"
 N_AXES = 128
 # The nearest counts e times as much as one whose cosine is so much smaller (Wu et al. 2018,
 # Unsupervised Feature Learning via Non-Parametric Instance Discrimination).
@@ -22,6 +31,76 @@ COSINE_SCALE = 0.07
 # Share of the vote that goes by class frequencies: else a class without a neighbour is impossible.
 PRIOR_SHARE = 0.01
 NEIGHBORS_FILE = "neighbors.npz"
+
+
+class Prior(Head):
+    """The share of each class in train, whatever the image.
+
+    Parameters
+    ----------
+    class_weight : {None, "balanced"} or mapping
+    """
+
+    def __init__(self, class_weight: Any = None) -> None:
+        self.class_weight = class_weight
+
+    def _fit(self, train: Labelled, val: Labelled | None) -> None:  # noqa: ARG002, the contract's
+        counts = np.bincount(train.y, train.weight, len(self.classes_))
+        self.prior_ = counts / counts.sum()
+
+    def _predict_proba(self, X: NDArray[np.float32]) -> NDArray[Any]:
+        return np.tile(self.prior_, (len(X), 1))
+
+    def _save(self, folder: Path) -> None:
+        save_arrays(folder / PRIOR_FILE, {"prior": self.prior_})
+
+    def _load(self, folder: Path) -> None:
+        self.prior_ = load_arrays(folder / PRIOR_FILE)["prior"]
+
+
+class Centroid(Head):
+    """Cosine similarity to the mean of each class, on standardised columns.
+
+    On the embeddings as they are, all of them point nearly the same way: val accuracy was 0.47
+    there and 0.48 standardised on 220 photographs of 10 classes, 0.43 and 0.50 on 15 150 synthetic
+    embeddings of 101.
+
+    Parameters
+    ----------
+    class_weight : {None, "balanced"} or mapping
+        Weighs the mean and deviation over train; a class's own mean stays.
+    """
+
+    is_exportable: ClassVar[bool] = True
+
+    def __init__(self, class_weight: Any = None) -> None:
+        self.class_weight = class_weight
+
+    def _fit(self, train: Labelled, val: Labelled | None) -> None:  # noqa: ARG002, the contract's
+        self.mean_, self.scale_ = mean_and_scale(train.X, train.weight)
+        n_classes = len(self.classes_)
+        [sums] = sum_over(_class_sums, train.X, (train.y,), self.mean_, n_classes)
+        sizes = np.bincount(train.y, minlength=n_classes)[:, None]
+        self.means_ = normalize(sums / sizes / self.scale_).astype(np.float32)
+
+    def _predict_proba(self, X: NDArray[np.float32]) -> NDArray[Any]:
+        cosine = normalize((X - self.mean_) / self.scale_, copy=False) @ self.means_.T
+        return softmax(SHARPNESS * cosine, axis=1)  # type: ignore[no-any-return]
+
+    def _save(self, folder: Path) -> None:
+        arrays = {"mean": self.mean_, "scale": self.scale_, "means": self.means_}
+        save_arrays(folder / MEANS_FILE, arrays)
+
+    def _load(self, folder: Path) -> None:
+        arrays = load_arrays(folder / MEANS_FILE)
+        self.mean_, self.scale_, self.means_ = (arrays[key] for key in ("mean", "scale", "means"))
+
+    def keras_logits(self, X: Any) -> Any:
+        """See `Head.keras_logits`."""
+        unit = load_keras().layers.UnitNormalization(dtype="float32")
+        directions = unit(standardised(X, self.mean_, self.scale_))
+        kernel = SHARPNESS * self.means_.T
+        return linear(directions, kernel, np.zeros(kernel.shape[1]))
 
 
 class KNN(Head):
@@ -43,6 +122,10 @@ class KNN(Head):
     """
 
     needs_memory: ClassVar[bool] = True
+    ranges: ClassVar[Mapping[str, Range]] = {
+        "neighbors": ASCENDING_COUNTS,
+        "n_neighbors": whole(1),
+    }
     refit_with: ClassVar[Mapping[str, str]] = {"n_neighbors": "neighbors"}
 
     def __init__(
@@ -56,7 +139,7 @@ class KNN(Head):
         self.class_weight = class_weight
 
     def _fit(self, train: Labelled, val: Labelled | None) -> None:
-        axes = spectrum(train.X, train.weight, np.float32)
+        axes = principal_axes(train.X, train.weight, np.float32)
         first = axes.axes[:, -N_AXES:]
         self.projection_ = (first / axes.scale[:, None]).astype(np.float32)
         self.offset_ = (axes.mean @ self.projection_).astype(np.float32)
@@ -118,3 +201,11 @@ class KNN(Head):
         for name, array in arrays.items():
             setattr(self, f"{name}_", array)
         self._index()
+
+
+def _class_sums(
+    X: NDArray[np.float32], y: NDArray[np.integer], mean: NDArray[np.float32], n_classes: int
+) -> tuple[NDArray[np.float32]]:
+    is_of_class = np.zeros((n_classes, len(y)), dtype=np.float32)
+    is_of_class[y, np.arange(len(y))] = 1
+    return (is_of_class @ (X - mean),)

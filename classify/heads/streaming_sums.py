@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from classify.heads.ahead import in_turn
-from classify.heads.blocks import row_blocks
-from classify.heads.stored import Address, Embeddings, StoredRows
+from classify.heads.streaming import Address, Embeddings, StoredRows, row_blocks
 from extract.machines import DASK
+from extract.threads import map_ahead
 
 # Of embeddings that several workers sum: so many whatever the workers, so that a sum does not
 # depend on their number; few, since each comes back as large as the sum itself.
@@ -81,7 +80,7 @@ def _sum_stored(
         return _added(_terms(terms, X[rows], [each[rows] for each in columns], arguments))
 
     with threadpool_limits(1, "blas"):
-        return _added(in_turn(of_span, X.spans(), n_threads))
+        return _added(map_ahead(of_span, X.spans(), n_threads, n_threads + 1))
 
 
 def _terms(

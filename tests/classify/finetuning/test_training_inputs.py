@@ -1,8 +1,11 @@
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
-from classify.finetuning.augment import augmented, frame_px
+from classify.finetuning.training_inputs import AugmentedInputs, augmented, frame_px
+from classify.labelled_files import LabelledFiles
+from extract.read import ImageFile
 from extract.stream import DecodedImage
 
 SIZE_PX = 32
@@ -41,3 +44,19 @@ def test_equal_pictures_are_cropped_mirrored_and_coloured_in_different_ways() ->
     spans = [abs(image[:, -1].mean() - image[:, 0].mean()) for image in images]
     assert np.std(spans) > 10  # a crop sees a part of the ramp
     assert np.std([image.mean() for image in images]) > 10
+
+
+def test_how_an_image_is_changed_does_not_depend_on_who_else_is_read(photos: Path) -> None:
+    """Else a run that is resumed would see other images than one that was not interrupted."""
+    files = [ImageFile(path) for path in sorted(photos.rglob("*.png"))[:6]]
+    inputs = AugmentedInputs(LabelledFiles(files, np.zeros(6, np.int32), 16))
+
+    def changed(order: list[int]) -> dict[int, np.ndarray]:
+        batches = inputs.batches(np.array(order), 2, (0, 1))
+        return {row: image for batch in batches for row, image in zip(*batch, strict=True)}
+
+    of_all, of_part = changed([3, 0, 5, 1, 4, 2]), changed([5, 4])
+    assert sorted(of_all) == list(range(6))
+    assert sorted(of_part) == [4, 5]
+    for row, image in of_part.items():
+        np.testing.assert_array_equal(image, of_all[row])

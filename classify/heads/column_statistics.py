@@ -1,4 +1,4 @@
-"""Mean, scale and principal axes of embeddings, in bounded memory."""
+"""Mean, standard deviation and principal axes of embeddings, in bounded memory."""
 
 from typing import Any, NamedTuple
 
@@ -6,13 +6,52 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from scipy.linalg import eigh
 
-from classify.heads.blocks import BLOCK_ROWS
-from classify.heads.moments import scale_of
-from classify.heads.stored import Embeddings
-from classify.heads.sums import sum_over
+from classify.heads.streaming import BLOCK_ROWS, Embeddings
+from classify.heads.streaming_sums import sum_over
+
+# A column that varies less than this share of its mean holds rounding errors only.
+SMALLEST_VARIATION = 1e-6
 
 
-class Spectrum(NamedTuple):
+def mean_and_scale(
+    X: Embeddings, weight: NDArray[np.float64]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Weighted mean and standard deviation of each column.
+
+    Parameters
+    ----------
+    X : float32 (n_images, dim), in memory or in a file
+    weight : float64 (n_images,)
+
+    Returns
+    -------
+    mean, scale : float32 (dim,)
+        The scale of a constant column is 1.
+    """
+    # Near the mean: what is squared below then loses no digits. Corrected afterwards.
+    center = X[:BLOCK_ROWS].mean(axis=0)
+    sums, squares = sum_over(_powers, X, (weight,), center)
+    total = weight.sum()
+    shift = sums / total
+    mean = center + shift
+    return mean.astype(np.float32), scale_of(squares / total - shift**2, mean).astype(np.float32)
+
+
+def scale_of(variance: NDArray[np.float64], mean: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Standard deviation of each column, 1 where it is constant but for rounding."""
+    deviation = np.sqrt(np.maximum(variance, 0))
+    return np.where(deviation <= SMALLEST_VARIATION * np.abs(mean), 1.0, deviation)
+
+
+def _powers(
+    X: NDArray[np.float32], weight: NDArray[np.float64], center: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    offset = X - center
+    weight_32 = weight.astype(np.float32)
+    return weight_32 @ offset, weight_32 @ np.square(offset)
+
+
+class PrincipalAxes(NamedTuple):
     """Standardised embeddings, described by their principal axes.
 
     Attributes
@@ -32,7 +71,9 @@ class Spectrum(NamedTuple):
     eigenvalues: NDArray[np.float64]
 
 
-def spectrum(X: Embeddings, weight: NDArray[np.float64], dtype: DTypeLike = np.float64) -> Spectrum:
+def principal_axes(
+    X: Embeddings, weight: NDArray[np.float64], dtype: DTypeLike = np.float64
+) -> PrincipalAxes:
     """Moments and principal axes, by one pass over the embeddings and one `eigh`.
 
     `eigh` of the smaller of the two Gram matrices and not the SVD of the embeddings: it needs no
@@ -59,7 +100,7 @@ def spectrum(X: Embeddings, weight: NDArray[np.float64], dtype: DTypeLike = np.f
     scale = scale_of(np.diag(gram), mean)
     gram /= np.outer(scale, scale)
     eigenvalues, axes = eigh(gram, driver="evd", overwrite_a=True, check_finite=False)
-    return Spectrum(mean, scale, axes, np.maximum(eigenvalues, 0))
+    return PrincipalAxes(mean, scale, axes, np.maximum(eigenvalues, 0))
 
 
 def _products(
@@ -74,7 +115,7 @@ def _products(
     return root @ block, block.T @ block
 
 
-def _of_few_rows(X: NDArray[np.float32], weight: NDArray[np.float64]) -> Spectrum:
+def _of_few_rows(X: NDArray[np.float32], weight: NDArray[np.float64]) -> PrincipalAxes:
     """The same with fewer rows than columns, where all of it is small."""
     share = weight / weight.sum()
     mean = share @ X.astype(np.float64)
@@ -85,4 +126,4 @@ def _of_few_rows(X: NDArray[np.float32], weight: NDArray[np.float64]) -> Spectru
     largest = eigenvalues[-1] if len(eigenvalues) else 0.0
     kept = eigenvalues > max(largest * len(X) * np.finfo(np.float64).eps, 0.0)
     eigenvalues, turned = eigenvalues[kept], turned[:, kept]
-    return Spectrum(mean, scale, rows.T @ turned / np.sqrt(eigenvalues), eigenvalues)
+    return PrincipalAxes(mean, scale, rows.T @ turned / np.sqrt(eigenvalues), eigenvalues)

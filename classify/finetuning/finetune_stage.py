@@ -1,0 +1,323 @@
+"""Fine-tune a run: from its features and a trained head to a network, and what came of it."""
+
+import json
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.class_weight import compute_sample_weight
+
+from cache.format import SPLITS
+from cache.reader import FeatureFile
+from classify.errors import RunError
+from classify.finetuning.finetune_settings import FinetuneSettings
+from classify.finetuning.frozen_part import cached_activations, content_of
+from classify.finetuning.split_network import SplitNetwork
+from classify.finetuning.trainable_network import (
+    TrainableNetwork,
+    precision,
+    require_all_classes,
+)
+from classify.finetuning.training_inputs import (
+    AugmentedInputs,
+    CachedInputs,
+    ImageInputs,
+    Inputs,
+)
+from classify.finetuning.training_loop import Checkpoint, Loop, State
+from classify.heads.head import Head
+from classify.heads.keras_head import require_composable
+from classify.heads.registry import load_trained_head
+from classify.heads.temperature import fit_temperature
+from classify.intervals import compare_right
+from classify.labelled_files import LabelledFiles, images_of, open_split
+from classify.metrics import accuracy, calibration_error, mean_log_loss
+from classify.run import NETWORK_FILE, Record, Run, Trained, saving
+from classify.wording import p_value, percent, points
+from extract.backbones import reopen_backbone
+from extract.devices import Devices, describe_devices, find_devices
+from extract.embedder import EngineEmbedder
+from extract.engines import engine_on
+from extract.keras_backbone import KerasBackbone
+from extract.settings import AUTO
+from extract.stopwatch import Stopwatch
+
+
+def finetune(
+    run: Run,
+    settings: FinetuneSettings,
+    data: str | Path | None,
+    weights: str | None,
+    say: Callable[[str], None],
+    command: str = "",
+    device: str = AUTO,
+    is_again: bool = False,
+) -> None:
+    """Train the top of the network and the head; keep the epoch that is best on val.
+
+    Epoch 0 is the network with the trained head on it, so what is kept never has a larger log loss
+    on val than what it started from; with a head drawn anew (`FinetuneSettings.is_fresh`) it may
+    have, and that is said. No BatchNormalization of the network learns or looks at the
+    batch. After every epoch all that is needed to go on is saved: a run that was killed goes on
+    from there.
+
+    Parameters
+    ----------
+    run : Run
+        With the trained head that `settings` starts from.
+    settings : FinetuneSettings
+    data : path-like, URL or None
+        The folder of images; None for the one that the features were made from.
+    weights : str or None
+        The backbone's weights; None for those that the features were made with.
+    say : callable
+        Told what happens, a line at a time.
+    command : str
+        The command line, kept in the record.
+    device : {"auto", "cpu", "gpu"}
+    is_again : bool
+        Train even what would be reused.
+
+    Raises
+    ------
+    RunError, WeightsError, DataError, FeatureFileError, StorageError, DeviceError
+    """
+    settings.check()
+    with FeatureFile(run.features_path) as features:
+        start = run.find(settings.start, features)
+        wanted = _wanted(features, start, settings, command)
+        kept = None if is_again else run.reusable(settings.name, features, wanted)
+        if kept is not None:
+            say(f"{settings.name}: there already, with these settings (AGAIN=1 trains it again)")
+            _say_result(features, kept, start, say)
+            return
+        if "weights" in features.optional:
+            say("note: weights of images count for heads; here all images count alike")
+        finetuning = Finetuning.open(run, features, start, settings, data, weights, device, say)
+        finetuning.run(wanted)
+        _say_result(features, run.find(settings.name, features), start, say)
+
+
+@dataclass(frozen=True)
+class Finetuning:
+    """All that one fine-tuning needs; `open` finds it.
+
+    Attributes
+    ----------
+    source : Run
+    features : FeatureFile
+    head : Head
+        Fitted: what training starts from.
+    settings : FinetuneSettings
+    network : SplitNetwork
+    files : dict of str to LabelledFiles
+        By split.
+    devices : Devices
+    say : callable
+    """
+
+    source: Run
+    features: FeatureFile
+    head: Head
+    settings: FinetuneSettings
+    network: SplitNetwork
+    files: dict[str, LabelledFiles]
+    devices: Devices
+    say: Callable[[str], None]
+
+    @classmethod
+    def open(
+        cls,
+        run: Run,
+        features: FeatureFile,
+        start: Trained,
+        settings: FinetuneSettings,
+        data: str | Path | None,
+        weights: str | None,
+        device: str,
+        say: Callable[[str], None],
+    ) -> "Finetuning":
+        """Open the head, the network and the images; see `finetune`."""
+        head = load_trained_head(start)
+        require_composable(head)
+        require_all_classes(head, settings.start, len(features.classes))
+        backbone = reopen_backbone(features.identity, weights or features.config.weights)
+        if not isinstance(backbone, KerasBackbone):
+            raise RunError(
+                f"{run.features_path}: {features.identity.backbone} has no layers to fine-tune."
+            )
+        images = images_of(features, data)
+        files = {split: open_split(features, split, images) for split in SPLITS}
+        network = SplitNetwork.open(backbone, settings.unfreeze)
+        return cls(run, features, head, settings, network, files, find_devices(device), say)
+
+    def run(self, wanted: Record) -> None:
+        """Train, measure and save."""
+        started = time.perf_counter()
+        model = TrainableNetwork.create(self.network, self.head, self.settings, self.devices)
+        self.say(self._what(model))
+        checkpoint = Checkpoint(self._training_folder, self._identity(wanted))
+        state = self._trained(model, checkpoint)
+        self.say(_verdict(state, self.settings))
+        record = replace(
+            wanted,
+            chosen={"epoch": state.best_epoch},
+            history=state.history,
+            fit_seconds=time.perf_counter() - started,
+        )
+        self._save(model, record)
+        checkpoint.remove()
+
+    def _what(self, model: TrainableNetwork) -> str:
+        return (
+            f"{self.network.backbone.name} from {self.network.trained[0]} on, "
+            f"{_millions(model.steps.model)} million weights, on "
+            f"{describe_devices(self.devices)}, {precision(self.settings, self.devices)}"
+        )
+
+    def _trained(self, model: TrainableNetwork, checkpoint: Checkpoint) -> State:
+        train, val = self.inputs()
+        loop = Loop(model.steps, train, val, self.weights, self.settings, checkpoint, self.say)
+        return loop.run()
+
+    @property
+    def _training_folder(self) -> Path:
+        return self.source.folder / f".{self.settings.name}.training"
+
+    def _identity(self, wanted: Record) -> dict[str, Any]:
+        facts = {"settings": wanted.settings, "made_by": wanted.made_by}
+        return {
+            **facts,
+            "features": self.features.identity.fingerprint,
+            "table": wanted.features_digest,
+            "devices": self.devices.names,
+            "precision": precision(self.settings, self.devices),
+        }
+
+    def inputs(self) -> tuple[Inputs, Inputs]:
+        """What to train on and what to measure on; fills the cache of activations if it is used."""
+        train, val = self.files["train"], self.files["val"]
+        if not (self.settings.cache_trunk and self.network.has_frozen_part):
+            changed = AugmentedInputs(train) if self.settings.augment else ImageInputs(train)
+            return changed, ImageInputs(val)
+        # Changed images are new ones in every epoch: only val comes again and again.
+        again = [val] if self.settings.augment else [train, val]
+        files = [file for split in again for file in split.files]
+        store = cached_activations(self.source.folder, self.network, files, self.devices, self.say)
+        inputs: list[Inputs] = [
+            CachedInputs(store, [content_of(file) for file in split.files], split.labels)
+            for split in again
+        ]
+        return AugmentedInputs(train) if self.settings.augment else inputs[0], inputs[-1]
+
+    @property
+    def weights(self) -> NDArray[np.float64]:
+        """What each image of train counts for: the same as it did for the head."""
+        class_weight = getattr(self.head, "class_weight", None)
+        if isinstance(class_weight, dict):
+            # Keys of JSON are text; classes that are not named count as they are.
+            n_classes = len(self.features.classes)
+            class_weight = {label: class_weight.get(str(label), 1) for label in range(n_classes)}
+        weights = compute_sample_weight(class_weight, self.files["train"].labels)
+        return np.asarray(weights, dtype=np.float64)
+
+    def _save(self, model: TrainableNetwork, record: Record) -> None:
+        """Measure the network as it will be used, whole and in float32, and keep it."""
+        y_val = self.files["val"].labels
+        raw = self._proba(model.whole(1.0), "val")
+        # Epoch 0 has the temperature of the head in it.
+        temperature = (
+            fit_temperature(raw, y_val, np.ones(len(y_val))) if record.chosen["epoch"] else 1.0
+        )
+        whole = model.whole(temperature)
+        val = self._proba(whole, "val")
+        started = time.perf_counter()
+        test = self._proba(whole, "test")
+        record = replace(
+            record,
+            predict_seconds=(time.perf_counter() - started) / len(test),
+            calibration={
+                "temperature": temperature,
+                "log_loss": [
+                    mean_log_loss(y_val, each, np.ones(len(y_val))) for each in (raw, val)
+                ],
+                "ece": [calibration_error(y_val, each) for each in (raw, val)],
+            },
+        )
+        with saving(self.source.trained_folder(record.name), record, val, test) as folder:
+            whole.save(folder / NETWORK_FILE)
+
+    def _proba(self, whole: Any, split: str) -> NDArray[np.float32]:
+        engine = engine_on(self.devices, lambda: whole)
+        embedder = EngineEmbedder(engine, engine.batch_size, Stopwatch())
+        batches: Iterable[Any] = embedder(self.files[split].batches(engine.batch_size))
+        return np.concatenate([proba for _, proba in batches])
+
+
+def _wanted(
+    features: FeatureFile, start: Trained, settings: FinetuneSettings, command: str
+) -> Record:
+    """The record of a network that is not trained yet."""
+    record = start.record
+    began = {"chosen": record.chosen, "settings": record.settings, "made_by": record.made_by}
+    return Record(
+        name=settings.name,
+        chosen={},
+        # As JSON gives it back, so that it can be compared with what was kept.
+        settings=json.loads(json.dumps({**asdict(settings), "began": began})),
+        history={},
+        fit_seconds=0.0,
+        predict_seconds=0.0,
+        seed=settings.seed,
+        classes=features.classes,
+        dim=features.dim,
+        features_digest=features.digest(),
+        command=command,
+    )
+
+
+def _say_result(
+    features: FeatureFile, tuned: Trained, start: Trained, say: Callable[[str], None]
+) -> None:
+    """Test, once, beside the head that it started from."""
+    names = (tuned.record.name, start.record.name)
+    if tuned.record.settings["is_fresh"]:
+        say(_beside_trained_head(features.labels("val"), tuned, start))
+    y = features.labels("test")
+    shares = [percent(accuracy(y, each.test)) for each in (tuned, start)]
+    say(f"test top-1 (n={len(y)}): {names[0]} {shares[0]}, {names[1]} {shares[1]}")
+    right = {each.record.name: each.test.argmax(axis=1) == y for each in (tuned, start)}
+    [difference] = compare_right(right)
+    seen = (
+        "no difference seen"
+        if not difference.is_seen
+        else f"{names[0] if difference.difference.value > 0 else names[1]} is better"
+    )
+    say(f"{seen}: {points(difference.difference)}, {p_value(difference.p)}")
+
+
+def _beside_trained_head(y: NDArray[np.int32], tuned: Trained, start: Trained) -> str:
+    """Whether a head that was drawn anew got further than the trained one that it is built like."""
+    ours, theirs = (mean_log_loss(y, each.val, np.ones(len(y))) for each in (tuned, start))
+    verdict = "better on val than" if ours < theirs else "no better on val than"
+    return (
+        f"{tuned.record.name} is {verdict} {start.record.name}, which is there already: "
+        f"log loss {ours:.3f} and {theirs:.3f} (n={len(y)})"
+    )
+
+
+def _millions(model: Any) -> str:
+    n_weights = sum(int(np.prod(each.shape)) for each in model.trainable_variables)
+    return f"{n_weights / 1e6:.1f}"
+
+
+def _verdict(state: State, settings: FinetuneSettings) -> str:
+    if state.best_epoch:
+        return f"Epoch {state.best_epoch} is kept, the best on val by log loss."
+    if settings.is_fresh:
+        return "Training did not help on val: epoch 0 is kept, whose head is as it was drawn."
+    return f"Fine-tuning did not help on val: epoch 0 is kept, which is {settings.start}."

@@ -1,0 +1,284 @@
+"""The network in two parts, one frozen and one that trains: where it is cut, and how it is joined.
+
+The frozen part is cut off at the last tensor that all of it goes through. What follows, with the
+layers that train, is called the top.
+"""
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from classify.errors import RunError
+from classify.run import FINETUNED
+from extract.folding import fold_batch_norms
+from extract.keras_backbone import KerasBackbone
+from extract.keras_runtime import load_keras
+from extract.networks import Network
+from extract.settings import FLOAT32
+
+TOP = "top"
+N_BLOCKS = {"block5": 1, "block4": 2}
+
+
+@dataclass(frozen=True)
+class SplitNetwork:
+    """A network, cut where the part that trains begins.
+
+    Attributes
+    ----------
+    backbone : KerasBackbone
+    base : keras.Model
+        The whole network without preprocessing, in float32.
+    cut : KerasTensor
+        Of `base`; what the top takes.
+    stride : int
+        Of the rows and columns of the cut only every so many are used.
+    trained : list of str
+        Names of the layers of `base` that train.
+    """
+
+    backbone: KerasBackbone
+    base: Any
+    cut: Any
+    stride: int
+    trained: list[str]
+
+    @classmethod
+    def open(cls, backbone: KerasBackbone, unfreeze: str) -> "SplitNetwork":
+        """Load a network and cut it.
+
+        Raises
+        ------
+        RunError, WeightsError
+        """
+        base = backbone.base()
+        trained = trained_layers(base, backbone.facts, unfreeze)
+        cut = find_cut(base, trained)
+        return cls(backbone, base, cut, common_stride(base, cut), trained)
+
+    @property
+    def has_frozen_part(self) -> bool:
+        """Whether anything with weights is frozen before the cut."""
+        return any(layer.weights for layer in self._before_cut().layers)
+
+    @property
+    def cut_name(self) -> str:
+        """Of the layer after which the network is cut, and the stride."""
+        after = f", every {self.stride}nd row and column" if self.stride > 1 else ""
+        return f"{self._layer_of_cut().name}{after}"
+
+    def frozen_part(self) -> Any:
+        """The frozen part with preprocessing, BatchNormalization folded.
+
+        Returns
+        -------
+        keras.Model
+            Takes uint8 (n, size_px, size_px, 3), RGB, 0-255; gives float32 (n, height, width,
+            channels), what the top takes.
+        """
+        keras = load_keras()
+        folded = fold_batch_norms(self._before_cut())
+        if self.stride > 1:
+            used = folded.output[:, :: self.stride, :: self.stride, :]
+            folded = keras.Model(folded.input, used)
+        return self.backbone.with_preprocessing(folded)
+
+    def top(self, dtype: str) -> Any:
+        """A copy of what follows the cut, of which only `trained` trains.
+
+        Parameters
+        ----------
+        dtype : {"float32", "mixed_float16"}
+            Arithmetic; weights stay float32.
+
+        Returns
+        -------
+        keras.Model
+            Takes what the frozen part gives; gives embeddings (n, dim).
+        """
+        keras = load_keras()
+        original = keras.Model(self.cut, self.base.output)
+        inputs = keras.Input(_strided(self.cut.shape, self.stride), dtype=FLOAT32)
+        readers = {layer.name for layer in readers_of(self.base, self.cut)}
+
+        def copy(layer: Any) -> Any:
+            config = layer.get_config()
+            if "dtype" in config:
+                config["dtype"] = dtype
+            if self.stride > 1 and layer.name in readers:
+                config["strides"] = (1, 1)
+            return layer.__class__.from_config(config)
+
+        top = keras.models.clone_model(original, input_tensors=inputs, clone_function=copy)
+        top.name = TOP
+        self._copy_weights(self.base, top)
+        for layer in top.layers:
+            layer.trainable = layer.name in set(self.trained)
+        return top
+
+    def whole(self, top: Any, head: Any) -> Any:
+        """The whole network with what the top has learnt.
+
+        Parameters
+        ----------
+        top : keras.Model
+            As `top` gives it.
+        head : keras.Model
+            Embeddings to probabilities.
+
+        Returns
+        -------
+        keras.Model
+            Takes uint8 (n, size_px, size_px, 3), RGB, 0-255; gives float32 (n, n_classes).
+        """
+        self._copy_weights(top, self.base)
+        network = self.backbone.with_preprocessing(self.base)
+        return load_keras().Model(network.input, head(network.output), name=FINETUNED)
+
+    def _copy_weights(self, source: Any, target: Any) -> None:
+        of_target = {layer.name: layer for layer in target.layers}
+        for layer in source.layers:
+            if layer.weights and layer.name in of_target:
+                of_target[layer.name].set_weights(layer.get_weights())
+
+    def _before_cut(self) -> Any:
+        return load_keras().Model(self.base.input, self.cut)
+
+    def _layer_of_cut(self) -> Any:
+        return next(each for each in self.base.operations if each.output is self.cut)
+
+
+def _strided(shape: tuple[int, ...], stride: int) -> tuple[int, ...]:
+    """Of one image: (height, width, channels), every so many rows and columns."""
+    *area, channels = shape[1:]
+    return (*(-(-length // stride) for length in area), channels)
+
+
+def trained_layers(base: Any, facts: Network, unfreeze: str) -> list[str]:
+    """Names of the layers that train, in their order; no BatchNormalization is among them.
+
+    Parameters
+    ----------
+    base : keras.Model
+        The network without preprocessing.
+    facts : Network
+    unfreeze : str
+        See `FinetuneSettings`.
+
+    Raises
+    ------
+    RunError
+        If no layer has that name, or none would train.
+    """
+    names = [layer.name for layer in base.layers]
+    if unfreeze in N_BLOCKS:
+        prefixes = sum(facts.blocks[: N_BLOCKS[unfreeze]], ())
+        chosen = {name for name in names if name.startswith(prefixes)}
+    elif unfreeze == "all":
+        chosen = set(names)
+    elif unfreeze == "half":
+        chosen = set(names[len(names) // 2 :])
+    elif unfreeze in names:
+        chosen = set(names[names.index(unfreeze) :])
+    else:
+        raise RunError(_unknown(unfreeze, names, facts))
+    trained = [
+        layer.name
+        for layer in base.layers
+        if layer.name in chosen and layer.weights and not _is_batch_norm(layer)
+    ]
+    if not trained:
+        raise RunError(
+            f"--unfreeze {unfreeze}: no layer with weights follows. Name an earlier one."
+        )
+    return trained
+
+
+def depth_of(layer: str, facts: Network) -> int:
+    """How deep a layer lies: 0 in the last block, 1 in the one before."""
+    for depth, prefixes in enumerate(facts.blocks):
+        if layer.startswith(prefixes):
+            return depth
+    return len(facts.blocks)
+
+
+def find_cut(base: Any, trained: list[str]) -> Any:
+    """The last tensor that all of the frozen part goes through, before any layer that trains.
+
+    Parameters
+    ----------
+    base : keras.Model
+        Functional, with one input.
+    trained : list of str
+        Names of layers; not empty.
+
+    Returns
+    -------
+    KerasTensor
+        The network's own input where nothing is frozen before it.
+    """
+    operations = list(base.operations)
+    first = next(row for row, each in enumerate(operations) if each.name in set(trained))
+    last_use: dict[int, int] = {}
+    for row, operation in enumerate(operations):
+        for tensor in inputs_of(operation):
+            last_use[id(tensor)] = row
+    open_tensors: dict[int, Any] = {}
+    cut = base.input
+    for row, operation in enumerate(operations[:first]):
+        open_tensors[id(operation.output)] = operation.output
+        open_tensors = {key: it for key, it in open_tensors.items() if last_use.get(key, -1) > row}
+        if len(open_tensors) == 1:
+            [cut] = open_tensors.values()
+    return cut
+
+
+def inputs_of(operation: Any) -> list[Any]:
+    """The tensors that a layer, or an operation of a functional network, takes."""
+    try:
+        inputs = operation.input
+    except AttributeError:
+        # An input layer takes none.
+        return []
+    return inputs if isinstance(inputs, list) else [inputs]
+
+
+def common_stride(base: Any, cut: Any) -> int:
+    """Which of the rows and columns of the cut are used at all: every one, or every second.
+
+    The blocks of ResNets begin with convolutions of 1x1 and stride 2, which look at a quarter of
+    the activations. Only those need to be kept.
+
+    Parameters
+    ----------
+    base : keras.Model
+    cut : KerasTensor
+    """
+    readers = readers_of(base, cut)
+    strides = {tuple(getattr(each, "strides", (1, 1))) for each in readers if _is_pointwise(each)}
+    if not all(map(_is_pointwise, readers)) or len(strides) != 1:
+        return 1
+    rows, columns = strides.pop()
+    return int(rows) if rows == columns else 1
+
+
+def readers_of(base: Any, tensor: Any) -> list[Any]:
+    """The layers of a functional network that take a tensor."""
+    return [each for each in base.operations if any(it is tensor for it in inputs_of(each))]
+
+
+def _is_pointwise(layer: Any) -> bool:
+    return type(layer).__name__ == "Conv2D" and tuple(layer.kernel_size) == (1, 1)
+
+
+def _is_batch_norm(layer: Any) -> bool:
+    return type(layer).__name__ == "BatchNormalization"
+
+
+def _unknown(unfreeze: str, names: list[str], facts: Network) -> str:
+    close = get_close_matches(unfreeze, names, n=3)
+    hint = f" Did you mean {' or '.join(close)}?" if close else ""
+    return (
+        f"--unfreeze {unfreeze}: expected {', '.join(N_BLOCKS)}, half, all, or the name of a layer "
+        f"of {facts.application} (from {names[1]} to {names[-1]}).{hint}"
+    )

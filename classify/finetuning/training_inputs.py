@@ -1,0 +1,215 @@
+"""Batches to train on and to measure on: from cached activations, from image files, or augmented.
+
+Augmentation is random crops, flips and colours, in tf.data. Every number is drawn from the seed,
+the epoch and the image's row. So a run that is resumed sees what an uninterrupted one would see.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classify.finetuning.frozen_part import ActivationStore
+from classify.labelled_files import LabelledFiles, refuse_image
+from extract.decode import shorter_side_px
+from extract.keras_runtime import load_tensorflow
+from extract.stopwatch import Stopwatch
+from extract.stream import DecodedImage, decoded_images
+from extract.threads import map_ahead
+
+# Batches read ahead of training; one thread is enough for what is read from the disk.
+N_THREADS, N_AHEAD = 1, 4
+# A crop has this share of the picture, and this ratio of width to height.
+SMALLEST_AREA = 0.35
+ASPECT = (3 / 4, 4 / 3)
+# Largest change of brightness, as a share of white; of contrast and saturation, as a factor.
+BRIGHTNESS, CONTRAST, SATURATION = 0.15, 0.2, 0.2
+N_PARALLEL = 2
+
+
+class InputBatch(NamedTuple):
+    """Some inputs.
+
+    Attributes
+    ----------
+    rows : int64 (n,)
+        Which of the images each is.
+    inputs : uint8 (n, size_px, size_px, 3) or float32 (n, ...)
+        Images, or what the frozen part made of them.
+    """
+
+    rows: NDArray[np.int64]
+    inputs: NDArray[Any]
+
+
+class Inputs(Protocol):
+    """The images of a split, in whatever form they are trained on."""
+
+    @property
+    def labels(self) -> NDArray[np.int32]:
+        """Of each image."""
+
+    def batches(
+        self, order: NDArray[np.intp], batch_size: int, seed: tuple[int, int]
+    ) -> Iterator[InputBatch]:
+        """Batches in the order given; `seed` is that of augmentation."""
+
+
+@dataclass(frozen=True)
+class CachedInputs:
+    """What the frozen part made of each image, read from disk."""
+
+    store: ActivationStore
+    contents: Sequence[bytes]
+    labels: NDArray[np.int32]
+
+    def batches(
+        self,
+        order: NDArray[np.intp],
+        batch_size: int,
+        seed: tuple[int, int],  # noqa: ARG002
+    ) -> Iterator[InputBatch]:
+        """Batches in the order given."""
+
+        def read(rows: NDArray[np.intp]) -> InputBatch:
+            activations = self.store.read([self.contents[row] for row in rows])
+            # Here, in a thread of its own: TensorFlow on CPUs has no fast conversion.
+            return InputBatch(rows, activations.astype(np.float32))
+
+        slices = (order[start : start + batch_size] for start in range(0, len(order), batch_size))
+        return map_ahead(read, slices, N_THREADS, N_AHEAD)
+
+
+@dataclass(frozen=True)
+class ImageInputs:
+    """Images, decoded anew whenever they are asked for."""
+
+    files: LabelledFiles
+
+    @property
+    def labels(self) -> NDArray[np.int32]:
+        """Of each image."""
+        return self.files.labels
+
+    def batches(
+        self,
+        order: NDArray[np.intp],
+        batch_size: int,
+        seed: tuple[int, int],  # noqa: ARG002
+    ) -> Iterator[InputBatch]:
+        """Batches in the order given."""
+        for rows, images in self.files.batches(batch_size, order):
+            yield InputBatch(order[rows], images)
+
+
+@dataclass(frozen=True)
+class AugmentedInputs:
+    """Images, each changed at random."""
+
+    files: LabelledFiles
+
+    @property
+    def labels(self) -> NDArray[np.int32]:
+        """Of each image."""
+        return self.files.labels
+
+    def batches(
+        self, order: NDArray[np.intp], batch_size: int, seed: tuple[int, int]
+    ) -> Iterator[InputBatch]:
+        """Batches in the order given."""
+        files = [self.files.files[row] for row in order]
+        size_px = self.files.size_px
+
+        def images() -> Iterator[DecodedImage]:
+            pictures = decoded_images(files, frame_px(size_px), refuse_image(files), Stopwatch())
+            # Changed by which image it is, whatever else is in the batch.
+            return (each._replace(row=int(order[each.row])) for each in pictures)
+
+        dataset = augmented(images, size_px, seed).batch(batch_size).prefetch(N_AHEAD)
+        for rows, pixels in dataset.as_numpy_iterator():
+            yield InputBatch(rows, pixels)
+
+
+def frame_px(size_px: int) -> int:
+    """Size of the pictures that crops of `size_px` are taken from: what evaluation sees, larger."""
+    return shorter_side_px(size_px)
+
+
+def augmented(
+    images: Callable[[], Iterator[DecodedImage]], size_px: int, seed: tuple[int, int]
+) -> Any:
+    """Pictures, each changed at random, in the order in which they come.
+
+    Parameters
+    ----------
+    images : callable
+        Gives uint8 pictures of `frame_px`, with their rows.
+    size_px : int
+        Height and width of the results.
+    seed : tuple of int
+        Of the run, and the epoch.
+
+    Returns
+    -------
+    tf.data.Dataset
+        Of rows, int64 (), and pictures, uint8 (size_px, size_px, 3).
+    """
+    tf = load_tensorflow()
+    frame = frame_px(size_px)
+    signature = (
+        tf.TensorSpec((), tf.int64),
+        tf.TensorSpec((frame, frame, 3), tf.uint8),
+    )
+    mixed = np.random.SeedSequence(seed).generate_state(1)[0]
+
+    def change(row: Any, image: Any) -> tuple[Any, Any]:
+        return row, augment(image, size_px, tf.stack([tf.constant(mixed, tf.int64), row]))
+
+    def pairs() -> Iterator[tuple[int, Any]]:
+        return ((each.row, each.image) for each in images())
+
+    dataset = tf.data.Dataset.from_generator(pairs, output_signature=signature)
+    return dataset.map(change, num_parallel_calls=N_PARALLEL, deterministic=True)
+
+
+def augment(image: Any, size_px: int, seed: Any) -> Any:
+    """A random part of a picture, perhaps mirrored, in slightly other colours.
+
+    Parameters
+    ----------
+    image : tf.Tensor uint8 (frame, frame, 3)
+    size_px : int
+    seed : tf.Tensor int64 (2,)
+
+    Returns
+    -------
+    tf.Tensor uint8 (size_px, size_px, 3)
+    """
+    tf = load_tensorflow()
+    seeds = tf.unstack(tf.random.split(seed, 6))
+    box = _random_box(seeds[0], seeds[1])
+    crops = tf.image.crop_and_resize(
+        tf.cast(image, tf.float32)[tf.newaxis], box[tf.newaxis], [0], (size_px, size_px)
+    )
+    pixels = tf.image.stateless_random_flip_left_right(crops[0], seeds[2]) / 255
+    pixels = tf.image.stateless_random_brightness(pixels, BRIGHTNESS, seeds[3])
+    pixels = tf.image.stateless_random_contrast(pixels, 1 - CONTRAST, 1 + CONTRAST, seeds[4])
+    pixels = tf.clip_by_value(pixels, 0, 1)
+    pixels = tf.image.stateless_random_saturation(pixels, 1 - SATURATION, 1 + SATURATION, seeds[5])
+    return tf.cast(tf.round(tf.clip_by_value(pixels, 0, 1) * 255), tf.uint8)
+
+
+def _random_box(size_seed: Any, place_seed: Any) -> Any:
+    """Top, left, bottom and right of a crop, as shares of the picture, float32 (4,)."""
+    tf = load_tensorflow()
+    area, logarithm = tf.unstack(
+        tf.random.stateless_uniform((2,), size_seed)
+        * tf.constant([1 - SMALLEST_AREA, float(np.log(ASPECT[1] / ASPECT[0]))])
+        + tf.constant([SMALLEST_AREA, float(np.log(ASPECT[0]))])
+    )
+    aspect = tf.exp(logarithm)
+    sides = tf.minimum(tf.stack([tf.sqrt(area / aspect), tf.sqrt(area * aspect)]), 1.0)
+    corner = tf.random.stateless_uniform((2,), place_seed) * (1 - sides)
+    return tf.concat([corner, corner + sides], axis=0)

@@ -1,0 +1,100 @@
+"""A fitted head as a Keras model, to stand on a network: for export and for fine-tuning."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classify.errors import RunError
+from classify.heads.head import Head
+from classify.heads.registry import EXPORTABLE
+from classify.heads.temperature import SMALLEST
+from classify.heads.vote import Vote
+from extract.keras_runtime import load_keras
+
+COMPOSABLE = f"{', '.join(EXPORTABLE)}, and a vote of these"
+
+
+def keras_head(head: Head, n_classes: int) -> Any:
+    """The head as a Keras model of built-in layers, its temperature inside.
+
+    Parameters
+    ----------
+    head : Head
+        Fitted on labels of a feature file: logistic regression, ridge, nearest mean, a network, or
+        a vote of these. It is not shared: training the result leaves it as it is.
+    n_classes : int
+        Of that file.
+
+    Returns
+    -------
+    keras.Model
+        Takes float32 (n_images, dim); gives probabilities float32 (n_images, n_classes), but for
+        rounding those of `classify.train.class_proba`: exactly 0 for a class that the head has not
+        seen. No BatchNormalization in it is trainable.
+
+    Raises
+    ------
+    RunError
+        For a head that is not made of such layers.
+    """
+    require_composable(head)
+    keras = load_keras()
+    embeddings = keras.Input((head.n_features_in_,), dtype="float32", name="embeddings")
+    proba = _placed(_proba(head, embeddings), head.classes_, n_classes)
+    return keras.Model(embeddings, proba, name="head")
+
+
+def require_composable(head: Head) -> None:
+    """Raise `RunError` for a head that no Keras layers can stand for; imports no TensorFlow."""
+    members = head.fitted_.values() if isinstance(head, Vote) else [head]
+    for each in members:
+        if not each.is_exportable:
+            part = "" if each is head else f" (of {type(head).__name__})"
+            raise RunError(
+                f"{type(each).__name__}{part} cannot be made of Keras layers: expected one of "
+                f"{COMPOSABLE}."
+            )
+
+
+def _proba(head: Head, X: Any) -> Any:
+    """Probabilities at the head's temperature, (n_images, n_seen)."""
+    activations = load_keras().activations
+    if isinstance(head, Vote):
+        mixed = _mixed(head, X)
+        return mixed if head.temperature_ == 1 else _sharpened(mixed, head.temperature_)
+    logits = head.keras_logits(X)
+    if head.temperature_ != 1:
+        logits = _at_temperature(activations.log_softmax(logits), head.temperature_)
+    return activations.softmax(logits)
+
+
+def _mixed(vote: Vote, X: Any) -> Any:
+    layers = load_keras().layers
+    parts = [
+        layers.Rescaling(vote.weights_[name], dtype="float32")(_proba(member, X))
+        for name, member in vote.fitted_.items()
+    ]
+    return layers.Add(dtype="float32")(parts) if len(parts) > 1 else parts[0]
+
+
+def _sharpened(proba: Any, temperature: float) -> Any:
+    keras = load_keras()
+    log_proba = keras.ops.log(keras.ops.maximum(proba, float(SMALLEST)))
+    return keras.activations.softmax(_at_temperature(log_proba, temperature))
+
+
+def _at_temperature(log_proba: Any, temperature: float) -> Any:
+    """As `classify.heads.temperature.sharpen`: no probability counts as less than the smallest."""
+    return load_keras().ops.maximum(log_proba, float(np.log(SMALLEST))) / temperature
+
+
+def _placed(proba: Any, classes: NDArray[np.integer], n_classes: int) -> Any:
+    """Columns of the classes that were seen among all of them, zeros elsewhere."""
+    if len(classes) == n_classes:
+        return proba
+    ops = load_keras().ops
+    columns = np.full(n_classes, len(classes))
+    columns[classes] = np.arange(len(classes))
+    with_zeros = ops.pad(proba, [[0, 0], [0, 1]])
+    return ops.take(with_zeros, columns.tolist(), axis=1)
