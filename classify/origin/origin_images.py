@@ -13,11 +13,10 @@ from classify.doctor.model.measured import Condition, runs_under
 from classify.origin.origin_settings import VALIDATION_SPLIT, OriginSettings
 from extract.batch_statistics import batch_norms
 from extract.errors import DataError, UnusableImageError
-from extract.keras_backbone import KerasBackbone
 from extract.plan import check_table, plan_table, require_usable
 from extract.progress import Progress
 from extract.read import ImageFile
-from extract.scalings import SCALINGS, taken_by
+from extract.scalings import SCALINGS, Scaling
 from extract.sources.source import Dataset
 from extract.stopwatch import Stopwatch
 from extract.stream import decoded_images, hash_files, in_batches
@@ -119,18 +118,17 @@ class Extraction(NamedTuple):
     seconds: dict[Condition, float]
 
 
-def extract_four(
-    backbone: KerasBackbone, base: Any, images: Images, batch_size: int, seed: int
-) -> Extraction:
+def extract_four(base: Any, own: Scaling, images: Images, batch_size: int, seed: int) -> Extraction:
     """Decode each file once and embed each batch in four ways.
 
     Memory holds four embeddings of each image, 32 kB at 2 048 columns, and the pixels of one batch.
 
     Parameters
     ----------
-    backbone : KerasBackbone
     base : keras.Model
-        Its network without preprocessing; frozen, not changed otherwise.
+        A network without preprocessing; frozen, not changed otherwise.
+    own : Scaling
+        That it expects.
     images : Images
     batch_size : int
         Images side by side, drawn at random from one split, as in training. With batch statistics
@@ -144,14 +142,14 @@ def extract_four(
         If too many images cannot be decoded.
     """
     base.trainable = False
-    scalings = (taken_by(backbone.facts.preprocessing), WRONG)
-    runs = runs_under(base, scalings, batch_norms(base), (backbone.size_px, backbone.size_px))
+    size_px, scalings = base.input_shape[1], (own, WRONG)
+    runs = runs_under(base, scalings, batch_norms(base), (size_px, size_px))
     order = [Condition(each.name, mode) for each in scalings for mode in (False, True)]
-    shape = (len(images.labels), backbone.dim)
+    shape = (len(images.labels), base.output_shape[1])
     embeddings = {each: np.zeros(shape, dtype=np.float32) for each in order}
     seconds = dict.fromkeys(order, 0.0)
     rejected: dict[bytes, str] = {}
-    for rows, pixels in _batches(images, backbone.size_px, batch_size, seed, rejected):
+    for rows, pixels in _batches(images, size_px, batch_size, seed, rejected):
         for condition in order:
             started = time.perf_counter()
             embeddings[condition][rows] = runs[condition](pixels)

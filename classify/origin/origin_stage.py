@@ -141,7 +141,8 @@ def _extract(
         say("RANDOM WEIGHTS: this network knows nothing. For demos and tests only.")
     images = split_images(dataset, backbone.identity, settings, say)
     images.file_order_split()  # before minutes of work, not after
-    extraction = extract_four(backbone, base, images, settings.batch_size, settings.seed)
+    own = taken_by(backbone.facts.preprocessing)
+    extraction = extract_four(base, own, images, settings.batch_size, settings.seed)
     rejected = extraction.images.table.rejected
     if rejected:
         say(f"{count(len(rejected), 'file')} left out; {JSON_FILE} lists all of them:")

@@ -167,7 +167,7 @@ def runs_under(
 
 def _scaled(
     run: Callable[[NDArray[np.float32]], Any], scaling: Scaling
-) -> Callable[[NDArray[np.float32]], Any]:
+) -> Run:
     return lambda pixels: run(scaling(pixels))
 
 

@@ -8,8 +8,7 @@ import pytest
 
 from classify.origin.origin_settings import OriginSettings
 from classify.origin.origin_stage import show_origin
-from extract.backbones import create_backbone
-from extract.keras_backbone import KerasBackbone
+from extract.keras_runtime import load_keras
 from tests.classify.report.conftest import COLORS, HOSTILE, HOSTILE_FILE
 from tests.conftest import write_image
 
@@ -17,18 +16,15 @@ SETTINGS = OriginSettings(weights="random", size_px=32, epochs=2, batch_size=16)
 N_PER_CLASS = 20
 
 
-@pytest.fixture(scope="session")
-def backbone() -> KerasBackbone:
-    """ResNet50 with random weights, built once."""
-    made = create_backbone("resnet50", "random", 32)
-    assert isinstance(made, KerasBackbone)
-    return made
-
-
-@pytest.fixture(scope="session")
-def base(backbone: KerasBackbone) -> Any:
-    """Its network; a test that freezes it otherwise says so."""
-    return backbone.base()
+@pytest.fixture
+def base() -> Any:
+    """A small network with BatchNormalization, 8 columns, new for each test."""
+    keras = load_keras()
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    convolved = [layers.Conv2D(8, 3, strides=2), layers.BatchNormalization(), layers.ReLU()]
+    pooled = layers.GlobalAveragePooling2D()
+    return keras.Sequential([keras.Input((32, 32, 3)), *convolved, pooled])
 
 
 class Shown(NamedTuple):

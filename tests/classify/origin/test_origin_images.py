@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from extract.backbones import create_backbone
 from extract.embedder import relative_difference
 from extract.errors import DataError
 from extract.keras_backbone import KerasBackbone
+from extract.scalings import SCALINGS
 from extract.settings import ExtractSettings
 from extract.sources.open import find_images
 from extract.stage import extract_features
@@ -60,22 +60,8 @@ def test_classes_too_small_for_a_fifth_are_refused(tmp_path: Path) -> None:
         split(tmp_path / "photos").file_order_split()
 
 
-@pytest.fixture(scope="module")
-def extract(backbone: KerasBackbone, base: Any) -> Callable[..., Extraction]:
-    """Four extractions of a folder of photographs."""
-
-    def call(photos: Path, seed: int = 0) -> Extraction:
-        settings = OriginSettings(weights="random", size_px=32)
-        images = split_images(find_images(photos), backbone.identity, settings, lambda _: None)
-        return extract_four(backbone, base, images, 8, seed)
-
-    return call
-
-
-@pytest.fixture(scope="module")
-def extraction(extract: Callable[..., Extraction], network_photos: Path) -> Extraction:
-    """Of the photographs of `network_run`."""
-    return extract(network_photos)
+def extract(photos: Path, base: Any, seed: int = 0) -> Extraction:
+    return extract_four(base, SCALINGS["caffe"], split(photos), 8, seed)
 
 
 def used(extraction: Extraction) -> np.ndarray:
@@ -84,8 +70,11 @@ def used(extraction: Extraction) -> np.ndarray:
 
 
 def test_done_right_the_embeddings_are_those_of_make_features(
-    network_run: Run, extraction: Extraction
+    network_run: Run, network_photos: Path
 ) -> None:
+    backbone = create_backbone("resnet50", "random", 32)
+    assert isinstance(backbone, KerasBackbone)
+    extraction = extract(network_photos, backbone.base())
     rows = used(extraction)
     with FeatureFile(network_run.features_path) as features:
         assert features.table.paths == extraction.images.table.paths
@@ -94,9 +83,9 @@ def test_done_right_the_embeddings_are_those_of_make_features(
 
 
 def test_only_batch_statistics_make_an_embedding_depend_on_its_neighbours(
-    extract: Callable[..., Extraction], extraction: Extraction, network_photos: Path
+    photos: Path, base: Any
 ) -> None:
-    first, second = extraction, extract(network_photos, seed=1)
+    first, second = (extract(photos, base, seed) for seed in (0, 1))
     rows = used(first)
     for name in ("caffe", "/255"):
         moving, batch = Condition(name, False), Condition(name, True)
@@ -106,11 +95,9 @@ def test_only_batch_statistics_make_an_embedding_depend_on_its_neighbours(
         assert other > 1e-2
 
 
-def test_four_extractions_differ_and_leave_the_network_as_it_was(
-    extract: Callable[..., Extraction], network_photos: Path, base: Any
-) -> None:
+def test_four_extractions_differ_and_leave_the_network_as_it_was(photos: Path, base: Any) -> None:
     before = digest(base)
-    extraction = extract(network_photos)
+    extraction = extract(photos, base)
     assert digest(base) == before
     assert not any(layer.trainable for layer in base.layers)
     assert len(extraction.embeddings) == 4
@@ -121,12 +108,12 @@ def test_four_extractions_differ_and_leave_the_network_as_it_was(
 
 
 def test_a_file_that_cannot_be_decoded_is_left_out_and_its_neighbours_are_unharmed(
-    tmp_path: Path, extract: Callable[..., Extraction]
+    tmp_path: Path, base: Any
 ) -> None:
     photos = write_class_folders(tmp_path / "photos", n_per_class=20)
-    whole = extract(photos)
+    whole = extract(photos, base)
     (photos / "green/000a.png").write_bytes(b"no picture")
-    extraction = extract(photos)
+    extraction = extract(photos, base)
     assert [each.path for each in extraction.images.table.rejected] == ["green/000a.png"]
     assert extraction.images.table.paths == whole.images.table.paths
     rows = used(whole)
