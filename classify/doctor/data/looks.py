@@ -32,7 +32,7 @@ def examine_looks(scan: Scan, script: ScriptSettings) -> Iterator[Finding]:
 def stand_out(scan: Scan, has: NDArray[np.bool_]) -> list[int]:
     """Classes most of whose images have something that few images of other classes have.
 
-    Both shares by the ends of their 95 % intervals (`classify.bootstrap.wilson`), so that a handful
+    Both shares by the ends of their 95 % intervals (`classify.intervals.wilson`), so that a handful
     of images proves nothing.
 
     Parameters
