@@ -129,7 +129,7 @@ help: ## this help
 #: A, B       runs to compare, such as A=runs/x B=runs/y
 #: TOP        classes to show for each file (3)
 #: FORMAT     of predictions: table, csv, json or jsonl (table)
-#: MIN_CONFIDENCE  abstain where no class is as probable, 0 to 1 (0)
+#: MIN_CONFIDENCE  give no answer if the top probability is below this, 0 to 1 (0)
 #: PORT       of the server (8000)
 #: FORMATS    to export: saved_model, keras, onnx (all that can be written)
 #: OUT        folder to export to (runs/NAME/export/HEAD)

@@ -15,7 +15,9 @@ def add(commands: Commands) -> None:
     """Add the command."""
     command = add_run(commands, "export", export, "a model that runs without headbench")
     command.add_argument(
-        "--head", help="a trained head or 'finetuned' (default: the best on val that can be)"
+        "--head",
+        help="a trained head or 'finetuned' (default: the exportable head with the best validation "
+        "accuracy)",
     )
     add_weights(command)
     add_data(command)

@@ -44,7 +44,7 @@ def add(commands: Commands) -> None:
         "--min-confidence",
         type=_share,
         default=0.0,
-        help="abstain where no class is as probable, 0 to 1 (default 0: never)",
+        help="give no answer if the top probability is below this, 0 to 1 (default 0)",
     )
     command.add_argument("--format", choices=FORMATS, default="table", help="default table")
     add_runtime_options(command)

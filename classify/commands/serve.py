@@ -1,13 +1,12 @@
 """``python -m classify serve``."""
 
 import argparse
-import sys
 from importlib.util import find_spec
 from typing import Any
 
 from cache import cli
 from classify.commands.options import Commands, add_data, add_head, add_run, add_weights
-from classify.deployment.server.settings import ServerSettings
+from classify.deployment.server import ServerSettings
 from classify.errors import RunError
 from classify.run import Run
 from extract.options import add_device_options
@@ -28,13 +27,20 @@ def add(commands: Commands) -> None:
         ("--host", str, default.host, "address to listen on"),
         ("--port", _port, default.port, "0 for any that is free"),
         ("--max-mb", cli.at_least(1), default.max_mb, "largest body of a request"),
-        ("--timeout", cli.at_least(1), default.timeout_seconds, "seconds for a request"),
+        ("--timeout", cli.at_least(1), default.timeout_seconds, "seconds from headers to answer"),
         ("--max-batch", cli.at_least(1), default.max_batch, "images in the network at once"),
-        ("--max-waiting", cli.at_least(1), default.max_waiting, "requests at once"),
+        ("--max-connections", cli.at_least(1), default.max_connections, "connections at once"),
     ]
     for name, kind, value, meaning in options:
         shown = f"{value:g}" if isinstance(value, float) else value
         command.add_argument(name, type=kind, default=value, help=f"{meaning} (default {shown})")
+    command.add_argument(
+        "--allowed-hosts",
+        nargs="+",
+        default=default.allowed_hosts,
+        metavar="NAME",
+        help="names or addresses in the Host header that are answered, besides the server's own",
+    )
     add_device_options(command)
 
 
@@ -54,7 +60,8 @@ def serve(arguments: argparse.Namespace) -> int:
         max_mb=arguments.max_mb,
         timeout_seconds=arguments.timeout,
         max_batch=arguments.max_batch,
-        max_waiting=arguments.max_waiting,
+        max_connections=arguments.max_connections,
+        allowed_hosts=tuple(arguments.allowed_hosts),
     )
     process.serve(
         Run(arguments.run),
@@ -70,8 +77,7 @@ def serve(arguments: argparse.Namespace) -> int:
 
 def _say(line: str) -> None:
     # At once, for whoever reads it through a pipe and waits for the address.
-    print(line)
-    sys.stdout.flush()
+    print(line, flush=True)
 
 
 def _port(text: str) -> int:

@@ -1,4 +1,4 @@
-"""Does an export say what predict says? Looked at before it is put into its place."""
+"""Compares what an export gives with what predict gives, before the export is kept."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -114,6 +114,9 @@ def _send(connection: http.client.HTTPConnection, body: Any) -> int:
         connection.request("POST", "/predict", body, headers)
         response = connection.getresponse()
         response.read()
+        if body == b"":
+            # The server would take the next request for the rest of this one's body.
+            connection.close()
         return response.status
     except ConnectionError:
         connection.close()

@@ -1,76 +1,56 @@
 """The addresses of the server, and what each answers."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import asyncio
+import socket
+import time
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from typing import Annotated, Any
 
+import psutil
 from fastapi import FastAPI, HTTPException, Query, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException as AnyHTTPException
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect
 
 from cache.errors import HeadbenchError
-from classify.deployment.server.body import MOST_FILES
-from classify.deployment.server.engine import MOST_SIMILAR, ServingEngine
-from classify.deployment.server.guard import Guard
+from classify.deployment.predict import top_classes
+from classify.deployment.prediction_formats import as_objects
+from classify.deployment.server import ServerSettings
 from classify.deployment.server.page.render import Page, render_page
-from classify.deployment.server.requests import Requests
-from classify.deployment.server.settings import ServerSettings
+from classify.deployment.server.serving_engine import MOST_SIMILAR, Answer, Asked, ServingEngine
 from classify.report.photographs import FORMAT
+from extract.decode import decode
+from extract.errors import UnusableImageError
 
-N_TOP, N_SIMILAR = 5, 5
+N_TOP, N_SIMILAR, MOST_FILES = 5, 5, 16
 THUMBNAIL_PX = 128
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104, compared with, not bound to
+# The last is what curl --data-binary says of whatever it sends.
+RAW_TYPES = ("", "application/octet-stream", "application/x-www-form-urlencoded")
+FORM_TYPE, CHARSET = "multipart/form-data", "utf-8"
+FIRST_ERROR = 400
+ANSWER_HEADERS = {
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "cross-origin-resource-policy": "same-origin",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+}
 
 
 def create_app(engine: ServingEngine, settings: ServerSettings) -> FastAPI:
-    """The application; it closes the engine when it is shut down.
-
-    Parameters
-    ----------
-    engine : ServingEngine
-    settings : ServerSettings
-    """
-    requests = Requests(engine, settings)
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        yield
-        requests.close()
-        engine.close()
-
+    """The application."""
     # No documentation pages: theirs load scripts from elsewhere.
-    app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_middleware(Guard, host=settings.host)
-    _add_errors(app)
-    _add_facts(app, engine, requests, settings)
-    model = describe_model(engine)
-
-    @app.post("/predict")
-    async def predict(
-        request: Request,
-        top: Annotated[int, Query(ge=1)] = N_TOP,
-        similar: Annotated[int, Query(ge=0, le=MOST_SIMILAR)] = N_SIMILAR,
-    ) -> dict[str, Any]:
-        unknown = sorted(set(request.query_params) - {"top", "similar"})
-        if unknown:
-            raise HTTPException(400, f"expected the parameters top and similar, found {unknown[0]}")
-        return {**await requests.predict(request, top, similar), "model": model}
-
-    @app.get("/similar/{number}")
-    async def thumbnail(number: int) -> Response:
-        neighbours = engine.neighbours
-        if neighbours is None or not neighbours.has_pictures or number < 0:
-            raise HTTPException(404, "there is no such picture")
-        try:
-            data = await requests.in_thread(neighbours.thumbnail, number, THUMBNAIL_PX)
-        except IndexError:
-            raise HTTPException(404, "there is no such picture") from None
-        except HeadbenchError as error:
-            raise HTTPException(404, f"it cannot be shown: {error}") from None
-        return Response(data, media_type=f"image/{FORMAT}")
-
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, max_body_size=settings.max_bytes)
+    _refuse_other_sites(app, settings)
+    _add_errors(app, settings)
+    _add_facts(app, engine, settings)
+    _add_predict(app, engine, settings)
     return app
 
 
@@ -85,10 +65,134 @@ def describe_model(engine: ServingEngine) -> dict[str, Any]:
     }
 
 
-def _add_facts(
-    app: FastAPI, engine: ServingEngine, requests: Requests, settings: ServerSettings
-) -> None:
+def own_names(settings: ServerSettings) -> list[str]:
+    """What the Host header of a request may say: names and addresses of this server."""
+    names = [*LOOPBACK, settings.host, *settings.allowed_hosts]
+    if settings.host in EVERYWHERE:
+        found = (each.address for some in psutil.net_if_addrs().values() for each in some)
+        names += [socket.gethostname(), *(each.partition("%")[0] for each in found)]
+    return [f"[{name}]" if ":" in name else name for name in names]
+
+
+def _refuse_other_sites(app: FastAPI, settings: ServerSettings) -> None:
+    """Refuse what a page of somebody else may have made the browser send.
+
+    Such a page can have its own name resolved to this machine (DNS rebinding): then ``Host`` is
+    that name. Or it sends a form here: then ``Origin`` is its own. There are no CORS headers, so it
+    reads no answer either way.
+    """
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=own_names(settings), www_redirect=False)
+
+    @app.middleware("http")
+    async def guard(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
+        host, origin = request.headers.get("host"), request.headers.get("origin")
+        if origin in (None, f"http://{host}", f"https://{host}"):
+            response = await answer(request)
+        else:
+            error = "only the page of this server itself may send requests from a browser"
+            response = JSONResponse({"error": error}, 403)
+        for name, value in ANSWER_HEADERS.items():
+            response.headers.setdefault(name, value)
+        if response.status_code >= FIRST_ERROR:
+            # Else what is left of a body that was refused would be read all the same.
+            response.headers["connection"] = "close"
+        return response
+
+
+def _add_predict(app: FastAPI, engine: ServingEngine, settings: ServerSettings) -> None:
+    model, limit = describe_model(engine), settings.timeout_seconds
+
+    async def classify(name: str | None, data: bytes, top: int, similar: int) -> dict[str, Any]:
+        try:
+            image = await run_in_threadpool(decode, data, engine.classifier.size_px)
+        except UnusableImageError as error:
+            return {"name": name, "error": str(error)}
+        answer = await engine.classify(Asked(image, similar))
+        return {"name": name, **_describe(answer, engine.classifier.classes, top)}
+
+    @app.post("/predict")
+    async def predict(
+        request: Request,
+        top: Annotated[int, Query(ge=1)] = N_TOP,
+        similar: Annotated[int, Query(ge=0, le=MOST_SIMILAR)] = N_SIMILAR,
+    ) -> dict[str, Any]:
+        started, files = time.perf_counter(), []
+        unknown = sorted(set(request.query_params) - {"top", "similar"})
+        if unknown:
+            raise HTTPException(400, f"expected the parameters top and similar, found {unknown[0]}")
+        try:
+            async with asyncio.timeout(limit):
+                files = await _sent_files(request)
+                found = await asyncio.gather(*(classify(*each, top, similar) for each in files))
+        except TimeoutError:
+            if files:
+                raise HTTPException(503, f"not done in {limit:g} s", {"Retry-After": "1"}) from None
+            raise HTTPException(408, f"the body did not come within {limit:g} s") from None
+        if all("error" in each for each in found):
+            reasons = "; ".join(each["error"] for each in found)
+            raise HTTPException(422, f"not an image that can be used: {reasons}")
+        is_single = found[0]["name"] is None
+        if is_single:
+            del found[0]["name"]
+        milliseconds = round(1000 * (time.perf_counter() - started), 1)
+        answer = found[0] if is_single else {"files": found}
+        return {**answer, "milliseconds": milliseconds, "model": model}
+
+
+async def _sent_files(request: Request) -> list[tuple[str | None, bytes]]:
+    """Names and contents of the files of a request; the name is None where the body is the file.
+
+    Raises
+    ------
+    HTTPException
+        400 for a body that is empty or no form, 415 for one of another type.
+    """
+    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    if kind == FORM_TYPE:
+        return await _form_files(request)
+    if kind not in RAW_TYPES and not kind.startswith("image/"):
+        raise HTTPException(
+            415, f"expected an image file as the body, or {FORM_TYPE}; found {kind}"
+        )
+    data = await request.body()
+    if not data:
+        raise HTTPException(400, "expected an image file as the body, found nothing")
+    return [(None, data)]
+
+
+async def _form_files(request: Request) -> list[tuple[str | None, bytes]]:
+    # Python knows encodings that give text that JSON cannot hold.
+    _, _, charset = request.headers["content-type"].lower().partition("charset=")
+    if charset.partition(";")[0].strip('" ') not in ("", CHARSET):
+        raise HTTPException(400, f"expected a form in {CHARSET}")
+    try:
+        async with request.form(max_files=MOST_FILES, max_fields=0) as form:
+            sent = [each for _, each in form.multi_items() if isinstance(each, UploadFile)]
+            files = [(each.filename or "", await each.read()) for each in sent]
+    except AnyHTTPException as error:
+        if error.status_code != FIRST_ERROR:
+            raise
+        reason = f"not a form of 1 to {MOST_FILES} files: {error.detail}"
+        raise HTTPException(400, reason) from error
+    if not files:
+        raise HTTPException(400, "expected image files in the form, found none")
+    return [*files]
+
+
+def _describe(answer: Answer, classes: tuple[str, ...], n_top: int) -> dict[str, Any]:
+    similar = [
+        {"number": number, "class": name, "similarity": similarity}
+        for number, name, similarity in answer.similar or ()
+    ]
+    return {
+        "predictions": as_objects(top_classes(answer.proba, classes, n_top)),
+        "similar": similar,
+    }
+
+
+def _add_facts(app: FastAPI, engine: ServingEngine, settings: ServerSettings) -> None:
     classifier, neighbours = engine.classifier, engine.neighbours
+    has_pictures = neighbours is not None and neighbours.has_pictures
     page = render_page(
         Page(
             head=classifier.name,
@@ -98,7 +202,7 @@ def _add_facts(
             max_bytes=settings.max_bytes,
             n_top=N_TOP,
             n_similar=N_SIMILAR if neighbours else 0,
-            has_pictures=neighbours is not None and neighbours.has_pictures,
+            has_pictures=has_pictures,
         )
     )
 
@@ -109,8 +213,7 @@ def _add_facts(
 
     @app.get("/health")
     async def health() -> dict[str, Any]:
-        sizes = dict(sorted(engine.batcher.sizes.copy().items()))
-        return {"status": "ok", "at_work": requests.n_at_work, "batches": sizes}
+        return {"status": "ok", "batches": dict(sorted(engine.batch_sizes.items()))}
 
     @app.get("/model")
     async def model() -> dict[str, Any]:
@@ -123,28 +226,39 @@ def _add_facts(
                 "max_bytes": settings.max_bytes,
                 "max_files": MOST_FILES,
                 "timeout_seconds": settings.timeout_seconds,
-                "max_waiting": settings.max_waiting,
+                "max_connections": settings.max_connections,
                 "max_batch": settings.max_batch,
             },
         }
 
+    # Not async: FastAPI calls it in a thread.
+    @app.get("/similar/{number}")
+    def thumbnail(number: int) -> Response:
+        if neighbours is None or not has_pictures or number < 0:
+            raise HTTPException(404, "there is no such picture")
+        try:
+            data = neighbours.thumbnail(number, THUMBNAIL_PX)
+        except IndexError:
+            raise HTTPException(404, "there is no such picture") from None
+        except HeadbenchError as error:
+            raise HTTPException(404, f"it cannot be shown: {error}") from None
+        return Response(data, media_type=f"image/{FORMAT}")
 
-def _add_errors(app: FastAPI) -> None:
+
+def _add_errors(app: FastAPI, settings: ServerSettings) -> None:
     """Every error is JSON, and none says more than a client needs."""
 
     @app.exception_handler(AnyHTTPException)
     async def known(_: Request, error: AnyHTTPException) -> JSONResponse:
-        return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+        is_large = error.status_code == 413
+        detail = f"the body is larger than {settings.max_bytes} bytes" if is_large else error.detail
+        return JSONResponse({"error": detail}, error.status_code, error.headers)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
         found = error.errors()[0]
         where = ".".join(map(str, found["loc"]))
         return JSONResponse({"error": f"{where}: {found['msg']}"}, 422)
-
-    @app.exception_handler(HeadbenchError)
-    async def mendable(_: Request, error: HeadbenchError) -> JSONResponse:
-        return JSONResponse({"error": str(error)}, 503)
 
     @app.exception_handler(ClientDisconnect)
     async def gone(_: Request, __: ClientDisconnect) -> JSONResponse:

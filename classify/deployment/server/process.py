@@ -10,12 +10,10 @@ import uvicorn
 
 from cache.reader import FeatureFile
 from classify.deployment.classifier import Classifier, open_classifier
-from classify.deployment.server.app import create_app
-from classify.deployment.server.engine import ServingEngine, sample_images
-from classify.deployment.server.guard import LOOPBACK
-from classify.deployment.server.headers import headers_within
+from classify.deployment.server import ServerSettings
+from classify.deployment.server.app import LOOPBACK, create_app
 from classify.deployment.server.neighbours import Neighbours
-from classify.deployment.server.settings import ServerSettings
+from classify.deployment.server.serving_engine import ServingEngine, sample_images
 from classify.errors import RunError
 from classify.labelled_files import images_of
 from classify.run import Run
@@ -107,7 +105,10 @@ def make_server(engine: ServingEngine, settings: ServerSettings) -> uvicorn.Serv
     """The server, to be run on a socket."""
     config = uvicorn.Config(
         create_app(engine, settings),
-        http=headers_within(settings.timeout_seconds),
+        # It limits the length of headers itself.
+        http="h11",
+        # uvicorn counts the connection that asks, too.
+        limit_concurrency=settings.max_connections + 1,
         log_level="warning",
         access_log=False,
         server_header=False,

@@ -165,9 +165,7 @@ def runs_under(
     }
 
 
-def _scaled(
-    run: Callable[[NDArray[np.float32]], Any], scaling: Scaling
-) -> Run:
+def _scaled(run: Callable[[NDArray[np.float32]], Any], scaling: Scaling) -> Run:
     return lambda pixels: run(scaling(pixels))
 
 

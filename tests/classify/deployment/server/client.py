@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from classify.deployment.classifier import open_classifier
-from classify.deployment.server.engine import ServingEngine
+from classify.deployment.server import ServerSettings
 from classify.deployment.server.process import listen, make_server, open_engine
-from classify.deployment.server.settings import ServerSettings
+from classify.deployment.server.serving_engine import ServingEngine
 from classify.run import Run
 from extract.settings import Runtime
 

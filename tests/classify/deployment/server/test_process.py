@@ -17,7 +17,7 @@ from classify import __main__ as classify
 from classify.commands import serve
 from classify.deployment.classifier import open_classifier
 from classify.deployment.predict import predict_files
-from classify.deployment.server.guard import EVERYWHERE
+from classify.deployment.server.app import EVERYWHERE
 from classify.deployment.server.process import welcome
 from classify.run import Run
 from tests.classify.deployment.server.client import HOST, Client

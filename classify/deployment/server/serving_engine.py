@@ -1,8 +1,11 @@
 """The classifier, open and at work for several requests at once."""
 
+import asyncio
+import math
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +13,6 @@ from numpy.typing import NDArray
 
 from cache.reader import FeatureFile
 from classify.deployment.classifier import Classifier
-from classify.deployment.server.batcher import Batcher
 from classify.deployment.server.neighbours import Neighbour, Neighbours
 from extract.backbones import N_SAMPLE
 from extract.errors import UnusableImageError
@@ -49,8 +51,14 @@ class Answer(NamedTuple):
     similar: list[Neighbour] | None
 
 
+Waiting = tuple[Asked, asyncio.Future[Answer]]
+
+
 class ServingEngine:
-    """A classifier whose network is loaded, and the batches that go through it.
+    """A classifier whose network is loaded; images that wait for it go through it together.
+
+    A lone image is taken at once. While all streams of the network are at work others gather, and
+    the next free stream takes its share of them.
 
     Parameters
     ----------
@@ -62,6 +70,11 @@ class ServingEngine:
     runtime : Runtime
     max_batch : int
     say : callable
+
+    Attributes
+    ----------
+    batch_sizes : Counter of int
+        How many batches of each size there were.
     """
 
     def __init__(
@@ -74,19 +87,45 @@ class ServingEngine:
         say: Callable[[str], None],
     ) -> None:
         self.classifier, self.neighbours = classifier, neighbours
+        self.batch_sizes: Counter[int] = Counter()
         self._embedder = classifier.network.open(runtime, sample, Stopwatch(), say)
         self._one_head = threading.Lock()
+        self._max_batch, self._n_free = max_batch, self._embedder.n_streams
+        self._waiting: list[Waiting] = []
         # Once before the first request, which would be slow otherwise: graphs are traced.
         self._classify([Asked(image, 1) for image in sample])
-        self.batcher = Batcher(self._classify, self._embedder.n_streams, max_batch)
 
-    def submit(self, asked: Asked) -> Future[Answer]:
-        """Classify an image; the future may be cancelled."""
-        return self.batcher.submit(asked)
+    async def classify(self, asked: Asked) -> Answer:
+        """Classify an image; one that is cancelled while it waits is left out."""
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting.append((asked, answer))
+        self._fill_streams()
+        return await answer
 
-    def close(self) -> None:
-        """End the threads."""
-        self.batcher.close()
+    def _fill_streams(self) -> None:
+        self._waiting = [each for each in self._waiting if not each[1].done()]
+        while self._n_free and self._waiting:
+            n = min(math.ceil(len(self._waiting) / self._n_free), self._max_batch)
+            batch, self._waiting = self._waiting[:n], self._waiting[n:]
+            self._n_free -= 1
+            loop = asyncio.get_running_loop()
+            work = loop.run_in_executor(None, self._classify, [asked for asked, _ in batch])
+            work.add_done_callback(partial(self._finish, batch))
+
+    def _finish(self, batch: list[Waiting], work: asyncio.Future[list[Answer]]) -> None:
+        self._n_free += 1
+        self.batch_sizes[len(batch)] += 1
+        # One that took too long is cancelled by now, and done.
+        futures = [future for _, future in batch]
+        if error := work.exception():
+            for future in futures:
+                if not future.done():
+                    future.set_exception(error)
+        else:
+            for future, answer in zip(futures, work.result(), strict=True):
+                if not future.done():
+                    future.set_result(answer)
+        self._fill_streams()
 
     def _classify(self, batch: Sequence[Asked]) -> list[Answer]:
         outputs = self._embedder.infer(np.stack([each.image for each in batch]))
