@@ -1,3 +1,4 @@
+import os
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -35,3 +36,29 @@ def test_a_failure_leaves_the_old_content_and_no_litter(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), replacing(target) as temporary:
         temporary.write_bytes(b"ne" * (1 // 0))
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a": b"old"}
+
+
+def test_data_are_flushed_to_disk_before_the_rename_and_the_folder_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a power cut after the rename leaves a file of that name with nothing in it."""
+    target, happened = tmp_path / "a", []
+    fsync, replace = os.fsync, os.replace
+
+    def flushing(descriptor: int) -> None:
+        found = os.fstat(descriptor)
+        happened.append(("flush", found.st_ino, found.st_size))
+        fsync(descriptor)
+
+    def renaming(source: Path, there: Path) -> None:
+        happened.append(("rename", os.stat(source).st_ino, Path(there)))
+        replace(source, there)
+
+    monkeypatch.setattr(os, "fsync", flushing)
+    monkeypatch.setattr(os, "replace", renaming)
+    with replacing(target) as temporary:
+        temporary.write_bytes(b"new")
+        assert not happened
+    inode, folder = target.stat().st_ino, tmp_path.stat()
+    assert happened[:2] == [("flush", inode, len(b"new")), ("rename", inode, target)]
+    assert happened[2:] == [("flush", folder.st_ino, folder.st_size)]

@@ -190,3 +190,12 @@ def test_predictions_come_before_all_files_are_read(trained_run: Run, photos: Pa
     n_before = reasons.index("cannot be read: No such file or directory")
     assert n_before < 200
     assert len(reasons) == 1999
+
+
+def test_where_val_and_test_prefer_different_heads_predict_takes_vals(
+    torn_run: tuple[Run, str],
+) -> None:
+    run, best = torn_run
+    said: list[str] = []
+    assert open_classifier(run, None, None, said.append).name == best
+    assert said == [f"head {best}, weights none"]

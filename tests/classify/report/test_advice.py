@@ -32,7 +32,7 @@ def test_copies_suspects_and_rejected_files_are_counted(changed: dict) -> None:
     changed["suspects"] = {"n_suspects": 5, "n_looked_at": 99, "head": "logreg", "images": []}
     assert says(changed, "the copies, 17 pairs:")
     assert says(changed, "the most suspicious first (5 of 99)")
-    assert says(changed, "could not be used: 1 file.")
+    assert says(changed, "could not be used: 2 files.")
     changed["duplicates"]["n_pairs"] = changed["suspects"]["n_suspects"] = 0
     changed["features"]["rejected"] = []
     for words in ("copies", "look mislabelled", "could not be used"):
