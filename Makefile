@@ -86,7 +86,7 @@ machines = $(call option,jobs,$(JOBS)) $(call option,backend,$(BACKEND)) \
 	   $(call option,scheduler,$(SCHEDULER))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo food101 features verify heads report open compare finetune preset origin predict export serve doctor test check format bench-cache bench-extract bench-heads bench-report bench-finetune bench-remote bench-scale bench-serve clean named
+.PHONY: help install demo food101 features verify heads report open compare finetune preset origin predict export serve doctor test test-mutants check format bench-cache bench-extract bench-heads bench-report bench-finetune bench-remote bench-scale bench-serve clean named
 
 help: ## this help
 	@echo "Cache a frozen network's embeddings once, then train and compare heads in seconds."
@@ -258,6 +258,9 @@ named:
 
 test: .venv/.ready-dev ## run the tests
 	@.venv/bin/python -m pytest
+
+test-mutants: .venv/.ready-dev ## plant faults in a copy: does a test fail for each? (minutes)
+	@.venv/bin/python -m tests.mutants
 
 check: .venv/.ready-dev ## format, lint and types
 	@.venv/bin/ruff format --check .

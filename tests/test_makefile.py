@@ -38,6 +38,7 @@ def test_make_alone_prints_every_target_and_variable(checkout: Path) -> None:
         *("demo", "features", "verify", "heads", "report", "finetune", "predict", "export"),
         *(
             "test",
+            "test-mutants",
             "check",
             "food101",
             "SHA256",

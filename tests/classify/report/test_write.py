@@ -54,8 +54,8 @@ def test_all_files_that_were_left_out_stand_on_the_page_with_their_reasons(
     text = " ".join(Tags(page_path.read_text("utf-8")).text.split())
     left_out = text.split("Files left out", 1)[1].split("Map of the embeddings")[0]
     assert "2 files could not be used." in left_out
-    assert f"{HOSTILE[0]}/{HOSTILE_FILE} empty file" in left_out
-    assert f"{HOSTILE[-1]}/{TEXT_FILE} text, not an image" in left_out
+    assert f"{HOSTILE[0]}/{HOSTILE_FILE}empty file" in left_out
+    assert f"{HOSTILE[-1]}/{TEXT_FILE}text, not an image" in left_out
 
 
 def test_names_are_data_in_markdown(results: dict) -> None:
