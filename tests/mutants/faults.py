@@ -96,7 +96,7 @@ FAULTS = (
         "return _linear(X, head.kernel_, head.bias_)",
         (
             "tests/classify/test_keras_layers.py::"
-            "test_the_layers_give_the_probabilities_of_the_head[ridge]",
+            "test_the_layers_give_the_probabilities_of_the_head[None-ridge]",
         ),
     ),
     # Frozen means frozen.
