@@ -79,13 +79,15 @@ PIP    = .venv/bin/python -m pip install --quiet --disable-pip-version-check -c 
 READY  = .venv/.ready $(addprefix .venv/.ready-,$(EXTRAS))
 # option(name, value): the option of a command, if the variable was set.
 option = $(if $(2),--$(1) "$(2)")
+# flag(name, value): an option without a value, if the variable was set to anything but 0.
+flag   = $(if $(filter-out 0,$(2)),--$(1))
 runtime = $(call option,device,$(DEVICE)) $(call option,engine,$(ENGINE)) \
 	  $(call option,batch-size,$(BATCH))
 machines = $(call option,jobs,$(JOBS)) $(call option,backend,$(BACKEND)) \
 	   $(call option,scheduler,$(SCHEDULER))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo food101 features verify heads report open compare finetune preset origin predict export serve doctor test check format bench-cache bench-extract bench-heads bench-report bench-finetune bench-remote bench-scale bench-serve clean named
+.PHONY: help install demo food101 features verify heads report open compare finetune preset origin predict export serve doctor test test-mutants check format bench-cache bench-extract bench-heads bench-report bench-finetune bench-remote bench-scale bench-serve clean named
 
 help: ## this help
 	@echo "Cache a frozen network's embeddings once, then train and compare heads in seconds."
@@ -195,11 +197,11 @@ features: $(READY) named ## stage one: images in DATA to runs/NAME/features.h5
 	  $(call option,backbone,$(BACKBONE)) $(call option,pooling,$(POOLING)) \
 	  $(call option,precision,$(PRECISION)) $(call option,val-share,$(VAL_SHARE)) \
 	  $(runtime) $(machines) $(call option,store,$(STORE)) \
-	  $(if $(OVERWRITE),--overwrite) $(if $(DRY_RUN),--dry-run)
-	@$(if $(DRY_RUN),,echo "$(NAME)" > runs/.last)
+	  $(call flag,overwrite,$(OVERWRITE)) $(call flag,dry-run,$(DRY_RUN))
+	@$(if $(filter-out 0,$(DRY_RUN)),,echo "$(NAME)" > runs/.last)
 
 verify: $(READY) named ## is runs/NAME/features.h5 whole?
-	@.venv/bin/python -m cache "$(RUN)/features.h5" $(if $(REPAIR),--repair) \
+	@.venv/bin/python -m cache "$(RUN)/features.h5" $(call flag,repair,$(REPAIR)) \
 	  $(call option,sample,$(SAMPLE)) $(call option,seed,$(SEED))
 	@$(if $(RERUN),.venv/bin/python -m extract.rerun "$(RUN)/features.h5" --rerun "$(RERUN)" \
 	  $(call option,seed,$(SEED)) $(call option,data,$(DATA)) $(call option,weights,$(WEIGHTS)) \
@@ -210,8 +212,8 @@ heads: $(READY) named ## stage two: train heads on the features
 	  $(if $(HEADS),--heads $(HEADS)) $(call option,seed,$(SEED)) \
 	  $(call option,class-weight,$(CLASS_WEIGHT)) $(call option,config,$(CONFIG)) \
 	  $(if $(C_GRID),--c-grid $(C_GRID)) $(call option,max-rounds,$(MAX_ROUNDS)) \
-	  $(call option,max-epochs,$(MAX_EPOCHS)) $(if $(REFIT),--refit) $(if $(AGAIN),--again) \
-	  $(if $(CURVE),--curve) $(call option,folds,$(FOLDS)) $(call option,stream,$(STREAM)) \
+	  $(call option,max-epochs,$(MAX_EPOCHS)) $(call flag,refit,$(REFIT)) $(call flag,again,$(AGAIN)) \
+	  $(call flag,curve,$(CURVE)) $(call option,folds,$(FOLDS)) $(call option,stream,$(STREAM)) \
 	  $(machines)
 
 report: $(READY) named ## measure the heads, look at mistakes and data: runs/NAME/report/
@@ -232,8 +234,8 @@ finetune: $(READY) named ## stage three: train the network's last block too
 	  $(call option,learning-rate,$(LEARNING_RATE)) $(call option,batch-size,$(BATCH)) \
 	  $(call option,label-smoothing,$(LABEL_SMOOTHING)) \
 	  $(call option,weight-decay,$(WEIGHT_DECAY)) $(call option,precision,$(PRECISION)) \
-	  $(call option,device,$(DEVICE)) $(if $(AUGMENT),--augment) \
-	  $(if $(filter off,$(TRUNK_CACHE)),--no-trunk-cache) $(if $(AGAIN),--again)
+	  $(call option,device,$(DEVICE)) $(call flag,augment,$(AUGMENT)) \
+	  $(if $(filter off,$(TRUNK_CACHE)),--no-trunk-cache) $(call flag,again,$(AGAIN))
 
 preset: $(READY) ## a recipe that headbench came from, end to end: PRESET=origin DATA=folder
 	@test -n "$(PRESET)" -a -n "$(DATA)" || { \
@@ -276,6 +278,9 @@ named:
 
 test: .venv/.ready-dev ## run the tests
 	@.venv/bin/python -m pytest
+
+test-mutants: .venv/.ready-dev ## plant faults in a copy: does a test fail for each? (minutes)
+	@.venv/bin/python -m tests.mutants
 
 check: .venv/.ready-dev ## format, lint and types
 	@.venv/bin/ruff format --check .

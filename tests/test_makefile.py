@@ -38,6 +38,7 @@ def test_make_alone_prints_every_target_and_variable(checkout: Path) -> None:
         *("demo", "features", "verify", "heads", "report", "finetune", "predict", "export"),
         *(
             "test",
+            "test-mutants",
             "check",
             "food101",
             "SHA256",
@@ -366,3 +367,24 @@ def test_nothing_is_installed_again_when_nothing_changed(checkout: Path) -> None
     (checkout / "constraints.txt").touch()
     (checkout / ".venv/.ready").touch()
     assert "pip" in make(checkout, "-n", ".venv/.ready-dev").stdout
+
+
+@pytest.mark.parametrize(
+    ("target", "flags"),
+    [
+        ("features", ["OVERWRITE", "DRY_RUN"]),
+        ("verify", ["REPAIR"]),
+        ("heads", ["REFIT", "AGAIN", "CURVE"]),
+        ("finetune", ["AUGMENT", "AGAIN"]),
+    ],
+)
+def test_a_flag_of_0_is_as_good_as_none(checkout: Path, target: str, flags: list[str]) -> None:
+    """REFIT=0 once fitted on val."""
+    plain = make(checkout, "-n", target, "DATA=photos").stdout
+    zeros = make(checkout, "-n", target, "DATA=photos", *(f"{flag}=0" for flag in flags)).stdout
+    assert zeros == plain
+    ones = make(checkout, "-n", target, "DATA=photos", *(f"{flag}=1" for flag in flags)).stdout
+    for flag in flags:
+        option = f"--{flag.lower().replace('_', '-')}"
+        assert option in ones
+        assert option not in plain

@@ -124,3 +124,29 @@ def test_a_file_in_the_way_of_the_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "runs").write_bytes(b"")
     with pytest.raises(StorageError, match=f"{tmp_path}/runs"), one_writer(tmp_path / "runs/a.h5"):
         pass
+
+
+def test_data_are_flushed_to_disk_before_the_rename_and_the_folder_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a power cut after the rename leaves a file of that name with nothing in it."""
+    target, happened = tmp_path / "a", []
+    fsync, replace = os.fsync, os.replace
+
+    def flushing(descriptor: int) -> None:
+        found = os.fstat(descriptor)
+        happened.append(("flush", found.st_ino, found.st_size))
+        fsync(descriptor)
+
+    def renaming(source: Path, there: Path) -> None:
+        happened.append(("rename", os.stat(source).st_ino, Path(there)))
+        replace(source, there)
+
+    monkeypatch.setattr(os, "fsync", flushing)
+    monkeypatch.setattr(os, "replace", renaming)
+    with replacing(target) as temporary:
+        temporary.write_bytes(b"new")
+        assert not happened
+    inode, folder = target.stat().st_ino, tmp_path.stat()
+    assert happened[:2] == [("flush", inode, len(b"new")), ("rename", inode, target)]
+    assert happened[2:] == [("flush", folder.st_ino, folder.st_size)]

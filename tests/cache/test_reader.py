@@ -189,6 +189,47 @@ def test_rows_come_in_the_order_asked_for_as_float32(
         np.testing.assert_array_equal(features.dataset("embeddings").read(), expected)
 
 
+READERS: dict[str, Callable[[CheckedDataset], object]] = {
+    "all rows": lambda dataset: dataset.read(),
+    "some rows": lambda dataset: dataset.read(np.array([0, 5])),
+    "rows in another order": lambda dataset: dataset.read(np.array([6, 4, 1])),
+    "a block": lambda dataset: dataset.read_block(2),
+    "a run": lambda dataset: dataset.read_run(slice(3, 5)),
+    "a run within a block": lambda dataset: dataset.read_run(slice(4, 5)),
+    "spans": lambda dataset: list(dataset.spans()),
+}
+
+
+@pytest.mark.parametrize("how", READERS)
+@pytest.mark.parametrize("store", ["float32", "float16"])
+def test_no_block_is_read_without_its_checksum(
+    tmp_path: Path, how: str, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blocks of two rows; the third is damaged so that plain h5py reads it without an error."""
+    monkeypatch.setattr("cache.blocks.MOST_ROWS", 2)
+    path = write_file(tmp_path / "features.h5", make_table(store=store))
+    read = READERS[how]
+    with FeatureFile(path) as features:
+        read(features.dataset("embeddings"))
+    with h5py.File(path, "a") as file:
+        file["embeddings"][5, 0] += 1
+    with (
+        FeatureFile(path) as features,
+        pytest.raises(FeatureFileError, match="/embeddings rows 4 to 5 do not match their checks"),
+    ):
+        read(features.dataset("embeddings"))
+
+
+def test_text_is_not_read_without_its_checksum(path: Path) -> None:
+    with h5py.File(path, "a") as file:
+        file["paths"][2] = b"x"
+    with (
+        FeatureFile(path) as features,
+        pytest.raises(FeatureFileError, match=r"/paths .* not match their checksum"),
+    ):
+        features.dataset("paths").strings()
+
+
 def test_blocks_are_the_split_in_pieces(path: Path) -> None:
     with FeatureFile(path) as features:
         X, y = features.load("train")

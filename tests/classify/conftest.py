@@ -2,10 +2,15 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from classify.run import Run
+from cache.format import SPLITS
+from cache.reader import FeatureFile
+from classify.arrays import save_arrays
+from classify.run import PROBA_FILE, Run
+from classify.train import train_heads
 from tests.classify.report.browser import chromium_path
 from tests.classify.report.conftest import make_hostile_run
 
@@ -25,3 +30,18 @@ def browser() -> Iterator[Browser]:
         started = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield started
         started.close()
+
+
+@pytest.fixture(params=["centroid", "ridge"])
+def torn_run(run: Run, request: pytest.FixtureRequest) -> tuple[Run, str]:
+    """A run of two heads, and the name of one that is right on val, where test has the other."""
+    names, best = ["centroid", "ridge"], str(request.param)
+    train_heads(run, names, 0, lambda _: None)
+    with FeatureFile(run.features_path) as features:
+        right = {split: np.eye(3, dtype=np.float32)[features.labels(split)] for split in SPLITS}
+    for name in names:
+        chosen, other = ("val", "test") if name == best else ("test", "val")
+        # Where it is wrong, each image is taken for one of the next class.
+        proba = {chosen: right[chosen], other: np.roll(right[other], 1, axis=1)}
+        save_arrays(run.trained_folder(name) / PROBA_FILE, proba)
+    return run, best

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
+from scipy.stats import binomtest
 
 from classify.intervals import (
     N_DRAWS,
@@ -127,6 +128,39 @@ def test_holm_by_hand() -> None:
     # 0.01 * 4; then 0.02 * 3; then 0.03 * 2; 0.04 * 1 would be less than the one before.
     assert holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
     assert holm([0.9, 0.8]) == [1, 1]
+
+
+def holm_of(p: float, ps: list[float]) -> float:
+    """Holm's p, said otherwise: no step before it in which fewer hypotheses were left is larger."""
+    return max(min(1.0, each * sum(other >= each for other in ps)) for each in ps if each <= p)
+
+
+def test_holm_is_what_its_definition_gives_with_ties_too_and_keeps_the_order() -> None:
+    rng = np.random.default_rng(0)
+    for n_pairs in (1, 2, 3, 10, 45, 45, 45):
+        ps = np.round(rng.random(n_pairs) ** 4, 2).tolist()  # small ones, many of them equal
+        found = holm(ps)
+        assert found == pytest.approx([holm_of(p, ps) for p in ps], rel=1e-12)
+        in_order = [each for _, each in sorted(zip(ps, found, strict=True))]
+        assert in_order == sorted(in_order)
+        assert all(p <= corrected <= 1 for p, corrected in zip(ps, found, strict=True))
+
+
+def test_the_p_of_each_pair_is_mcnemars_and_the_corrected_one_holms() -> None:
+    rng = np.random.default_rng(1)
+    right = {name: rng.random(120) < share for name, share in (("a", 0.9), ("b", 0.8), ("c", 0.7))}
+    right["d"] = right["c"]  # two pairs with the same p, and a pair that does not differ
+    pairs = compare(
+        np.zeros(120, dtype=int), {name: proba_of(each) for name, each in right.items()}
+    )
+    ps = []
+    for pair in pairs:
+        first, second = right[pair.first], right[pair.second]
+        only = int((first & ~second).sum()), int((second & ~first).sum())
+        ps.append(float(binomtest(only[0], sum(only)).pvalue) if sum(only) else 1.0)
+    assert [pair.p for pair in pairs] == pytest.approx(ps, rel=1e-9)
+    assert [pair.p_holm for pair in pairs] == pytest.approx([holm_of(p, ps) for p in ps], rel=1e-9)
+    assert len({pair.p_holm for pair in pairs}) > 2
 
 
 def proba_of(is_right: np.ndarray) -> np.ndarray:

@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import h5py
@@ -6,6 +7,7 @@ import numpy as np
 import pytest
 from sklearn.utils.validation import check_is_fitted
 
+from cache.format import SPLITS
 from cache.reader import FeatureFile
 from classify.errors import RunError
 from classify.heads.head import Head
@@ -377,3 +379,73 @@ def test_a_vote_takes_as_long_as_its_members_together(clock: Clock) -> None:
     vote = Vote.of_fitted(fitted, probas, y)
     n_voters = sum(1 + int(name) for name in vote.weights_)
     assert predict_seconds(vote, X) == pytest.approx(n_voters / len(X))
+
+
+def with_another_test_split(run: Run) -> Run:
+    """The same run, except that each image of test has another embedding and another label."""
+    other = Run(run.folder.parent / "other/features.h5")
+    other.folder.mkdir()
+    shutil.copy(run.features_path, other.features_path)
+    with h5py.File(other.features_path, "a") as file:
+        is_test = file["splits"][:] == SPLITS.index("test")
+        embeddings, labels = file["embeddings"][:], file["labels"][:]
+        embeddings[is_test] = 100 - 3 * embeddings[is_test]
+        labels[is_test] = (labels[is_test] + 1) % 3
+        rewrite(file, "embeddings", embeddings)
+        rewrite(file, "labels", labels)
+    return other
+
+
+LIGHT = ["prior", "centroid", "ridge", "logreg", "lightgbm", "vote"]
+
+
+@pytest.mark.parametrize(
+    ("names", "more"),
+    [
+        (["knn", *LIGHT], {}),
+        (LIGHT, {"refit": True}),
+        (LIGHT, {"stream": ALWAYS}),
+        (["mlp-128", "ridge", "vote"], {}),
+    ],
+    ids=["in-memory", "refit", "from-the-file", "network"],
+)
+def test_files_that_differ_in_test_alone_give_the_same_heads_votes_and_temperatures(
+    run: Run, names: list[str], more: dict[str, object]
+) -> None:
+    other, found = with_another_test_split(run), []
+    plan = {"max_epochs": 2} if "mlp-128" in names else {"max_rounds": 5}
+    with FeatureFile(run.features_path) as features:
+        X, _ = features.load("train")
+    for each in (run, other):
+        said_by(each, names, common=plan, **more)
+        with FeatureFile(each.features_path) as features:
+            found.append({name: each.find(name, features) for name in names})
+    for name in names:
+        ours, theirs = (heads[name] for heads in found)
+        assert ours.record.chosen == theirs.record.chosen
+        assert ours.record.calibration == theirs.record.calibration
+        assert ours.record.history == theirs.record.history
+        np.testing.assert_array_equal(ours.val, theirs.val)
+        heads = [load_head(each.folder) for each in (ours, theirs)]
+        assert heads[0].temperature_ == heads[1].temperature_
+        np.testing.assert_array_equal(*(head.predict_proba(X) for head in heads))
+        if name == "vote":
+            assert heads[0].weights_ == heads[1].weights_
+        # Else nothing was tried.
+        assert name == "prior" or not np.array_equal(ours.test, theirs.test)
+
+
+@pytest.mark.parametrize("stream", [NEVER, ALWAYS])
+@pytest.mark.parametrize("name", ["prior", "centroid", "ridge", "logreg"])
+def test_without_a_refit_a_head_learns_from_train_alone(run: Run, name: str, stream: str) -> None:
+    said_by(run, [name], stream=stream)
+    with FeatureFile(run.features_path) as features:
+        X = features.load("test")[0]
+        head = HEADS[name]()
+        if stream == ALWAYS:
+            head.fit_file(features)
+        else:
+            head.fit(*features.load("train"), *features.load("val"))
+        kept = run.find(name, features)
+    assert not kept.record.is_refit
+    np.testing.assert_array_equal(load_head(kept.folder).predict_proba(X), head.predict_proba(X))

@@ -214,6 +214,20 @@ def test_preprocessing_is_what_the_fingerprint_says(resnet50: KerasBackbone) -> 
     )
 
 
+def test_a_network_is_given_bgr_minus_the_mean_not_scaled_and_is_frozen() -> None:
+    """A small network in place of ResNet50: batch statistics would show in what it gives."""
+    keras = load_keras()
+    pixels = keras.Input((SIZE_PX, SIZE_PX, 3))
+    normalised = keras.layers.BatchNormalization(epsilon=1e-7)(pixels)
+    small = keras.Model(pixels, keras.layers.GlobalAveragePooling2D()(normalised))
+    network = KerasBackbone("resnet50", "random", SIZE_PX).with_preprocessing(small)
+    given = IMAGES[:4].mean(axis=(1, 2))[:, ::-1] - (103.939, 116.779, 123.68)
+    for is_training in (False, True):
+        found = network(IMAGES[:4], training=is_training)
+        np.testing.assert_allclose(found, given, rtol=1e-4, atol=1e-3)
+    assert network.trainable_variables == []
+
+
 def test_images_are_not_modified(resnet50: KerasBackbone) -> None:
     images = IMAGES.copy()
     embed(open_embedder(resnet50, images), images, 4)

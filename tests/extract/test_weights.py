@@ -21,6 +21,20 @@ def test_a_path_is_hashed(tmp_path: Path) -> None:
     assert weights.hash == f"sha256:{hashlib.sha256(b'some weights').hexdigest()}"
 
 
+@pytest.mark.parametrize("position", [0, 1 << 25, (1 << 26) - 1])
+def test_any_byte_of_a_large_weights_file_changes_its_hash_the_last_one_too(
+    tmp_path: Path, position: int
+) -> None:
+    path = tmp_path / "w.weights.h5"
+    with path.open("wb") as file:
+        file.truncate(1 << 26)  # 64 MB that take no space
+    before = resolve_weights(str(path), "imagenet.h5", never).hash
+    with path.open("r+b") as file:
+        file.seek(position)
+        file.write(b"x")
+    assert resolve_weights(str(path), "imagenet.h5", never).hash != before
+
+
 def test_random_weights_name_their_seed_and_the_versions_that_draw_them() -> None:
     weights = resolve_weights("random", "imagenet.h5", never)
     assert weights.path is None

@@ -1,7 +1,9 @@
 """Files to parts, as one process does it."""
 
 from functools import partial
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,7 +20,9 @@ from tests.conftest import write_image
 SIZE_PX = 16
 
 
-def job_in(folder: Path, network: object = None, part_images: int = 4) -> Job:
+def job_in(
+    folder: Path, network: object = None, part_images: int = 4, part_seconds: float = 1000
+) -> Job:
     backbone = create_backbone("mean-color", "imagenet", SIZE_PX)
     return Job(
         network=network or backbone,  # type: ignore[arg-type]
@@ -26,7 +30,7 @@ def job_in(folder: Path, network: object = None, part_images: int = 4) -> Job:
         runtime=Runtime(batch_size=2),
         parts=Parts(folder / "features.h5", backbone.identity.fingerprint),
         part_images=part_images,
-        part_seconds=1000,
+        part_seconds=part_seconds,
         identity=backbone.identity,
     )
 
@@ -65,6 +69,24 @@ def test_a_part_is_finished_when_it_is_full_and_at_the_end(
     rows = [each.location.row for each in outcomes if each.location]
     assert rows == [0, 1, 2, 3, 0, 1, 2, 3, 0, 1]
     assert len({each.location.path for each in outcomes if each.location}) == 3
+
+
+def test_time_alone_ends_a_part(tmp_path: Path, files: list[ImageFile]) -> None:
+    # No batch comes as soon as that after another; a batch has two images.
+    outcomes = done(job_in(tmp_path, part_images=1000, part_seconds=1e-9), files)
+    assert [each.location.row for each in outcomes if each.location] == [0, 1] * 5
+    assert len({each.location.path for each in outcomes if each.location}) == 5
+
+
+def test_the_time_of_a_part_begins_anew_after_each(
+    tmp_path: Path, files: list[ImageFile], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = count()
+    monkeypatch.setattr("extract.work.time", SimpleNamespace(monotonic=lambda: next(seconds)))
+    # Asked at the start of a part and after each batch: two batches are within 2 seconds.
+    outcomes = done(job_in(tmp_path, part_images=1000, part_seconds=2), files)
+    rows = [each.location.row for each in outcomes if each.location]
+    assert rows == [0, 1, 2, 3, 4, 5, 0, 1, 2, 3]
 
 
 def test_a_location_is_where_the_embedding_of_that_file_lies(

@@ -266,3 +266,12 @@ def test_an_empty_name_is_refused_and_is_not_the_current_folder() -> None:
 def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="expected image files in this folder, found none"):
         names(str(tmp_path))
+
+
+def test_where_val_and_test_prefer_different_heads_predict_takes_vals(
+    torn_run: tuple[Run, str],
+) -> None:
+    run, best = torn_run
+    said: list[str] = []
+    assert open_classifier(run, None, None, said.append).name == best
+    assert said == [f"head {best}, weights none"]

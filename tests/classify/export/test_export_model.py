@@ -164,3 +164,14 @@ def test_nothing_but_its_own_lines_comes_of_an_export(
     level = {LOG_LEVEL: QUIET_LEVEL}
     done = command("classify", "export", network_run.folder, *options, **level)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_where_val_and_test_prefer_different_heads_export_takes_vals(
+    torn_run: tuple[Run, str],
+) -> None:
+    run, best = torn_run
+    said: list[str] = []
+    # Its embeddings are mean colours, which no network stands for: it ends after the choice.
+    with pytest.raises(RunError, match="mean-color has no network to export"):
+        export_model(run, None, None, None, None, None, said.append)
+    assert said[-1] == f"head {best}, weights none"

@@ -119,6 +119,23 @@ def test_frozen_part_and_top_are_the_network(name: str, unfreeze: str) -> None:
     assert relative_difference(found, expected) < 1e-5
 
 
+@pytest.mark.parametrize("name", ["resnet50", "resnet50v2", "efficientnetv2b0", "mobilenetv3large"])
+def test_the_top_gives_in_training_what_it_gives_in_inference_except_for_dropout(name: str) -> None:
+    network = SplitNetwork.open(KerasBackbone(name, "random", 64), "block5")
+    top = network.top("float32")
+    for layer in top.layers:
+        if "Dropout" in type(layer).__name__:
+            layer.rate = 0.0
+    activations = np.asarray(network.frozen_part()(IMAGES, training=False))
+    # Unlike the moving statistics of weights that were just drawn.
+    activations = 3 * activations + 5
+    inference = np.asarray(top(activations, training=False))
+    before = [variable.numpy() for variable in top.variables]
+    np.testing.assert_allclose(top(activations, training=True), inference, rtol=1e-5, atol=1e-6)
+    for variable, value in zip(top.variables, before, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), value, err_msg=variable.path)
+
+
 def test_what_the_top_learns_is_in_the_whole_network_and_the_rest_is_as_it_was() -> None:
     network = SplitNetwork.open(KerasBackbone("resnet50", "random", 32), "block5")
     top = network.top("float32")

@@ -27,10 +27,12 @@ COLORS = [
 ]  # fmt: skip
 N_PER_CLASS = 30
 HOSTILE_FILE = "<b onclick=alert(3)>bad<b>.png"
+# In the folder of the last class; with that file, all that cannot be used.
+TEXT_FILE = "notes & <words>.png"
 
 
 def make_hostile_run(folder: Path) -> Run:
-    """Six classes, two of them alike, a copy under another label, and a file that is empty."""
+    """Six classes, two of them alike, a copy under another label, two files that are no images."""
     photos = folder / "photos"
     for number, (name, color) in enumerate(zip(HOSTILE, COLORS, strict=True)):
         for image in range(N_PER_CLASS):
@@ -40,6 +42,7 @@ def make_hostile_run(folder: Path) -> Run:
     copied = (photos / HOSTILE[0] / "1.png").read_bytes()
     (photos / HOSTILE[1] / "copy.png").write_bytes(copied)
     (photos / HOSTILE[0] / HOSTILE_FILE).write_bytes(b"")
+    (photos / HOSTILE[-1] / TEXT_FILE).write_bytes(b"some words")
     run = Run(folder / "runs/<i>run<i>")
     settings = ExtractSettings(backbone="mean-color", size_px=16, batch_size=8)
     extract_features(photos, run.features_path, settings, lambda _: None)

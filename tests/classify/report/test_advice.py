@@ -32,7 +32,7 @@ def test_duplicates_suspects_and_rejected_files_are_counted(found: Results) -> N
     changed = replace(found, duplicates=duplicates, suspects=SuspectsFound("logreg", 99, 5, []))
     assert says(changed, "the duplicates, 17 pairs:")
     assert says(changed, "the most suspicious first (5 of 99)")
-    assert says(changed, "could not be used: 1 file.")
+    assert says(changed, "could not be used: 2 files.")
     changed = replace(
         found,
         duplicates=replace(duplicates, n_pairs=0),

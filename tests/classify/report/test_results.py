@@ -13,7 +13,7 @@ from classify.run import Run
 from classify.studies.folds import cross_validate
 from classify.studies.learning_curve import learning_curve
 from classify.train import train_heads
-from tests.classify.report.conftest import HOSTILE, HOSTILE_FILE
+from tests.classify.report.conftest import HOSTILE, HOSTILE_FILE, TEXT_FILE
 from tests.classify.report.schema import PATH, schema
 
 SCHEMA = json.loads(PATH.read_text("utf-8"))
@@ -100,9 +100,10 @@ def test_what_the_numbers_stand_on_is_named(results: dict) -> None:
     assert [each["name"] for each in features["classes"]] == sorted(HOSTILE)
     assert sum(each["val"] for each in features["classes"]) == features["splits"]["val"]
     assert features["data"]["layout"] == "class folders"
-    [rejected] = features["rejected"]
-    assert rejected["path"].endswith(HOSTILE_FILE)
-    assert rejected["reason"] == "empty file"
+    assert {each["path"]: each["reason"] for each in features["rejected"]} == {
+        f"{HOSTILE[0]}/{HOSTILE_FILE}": "empty file",
+        f"{HOSTILE[-1]}/{TEXT_FILE}": "text, not an image",
+    }
 
 
 def test_the_commands_that_made_it_are_named_in_order(results: dict) -> None:

@@ -44,6 +44,23 @@ def test_a_head_of_both_is_compared_on_the_same_images(runs: tuple[Run, Run]) ->
     assert versus.differences == {"logreg": expected}
 
 
+def test_the_p_that_is_printed_is_holms_for_all_heads_that_both_have(
+    runs: tuple[Run, Run], photos: Path
+) -> None:
+    versus = compare_runs(runs[0], run_of(photos, "both", 16, ["logreg", "centroid"]))
+    versus = versus._replace(
+        differences={
+            name: each._replace(p=p, p_holm=p_holm)
+            for (name, each), p, p_holm in zip(
+                versus.differences.items(), (0.012, 0.34), (0.024, 0.35), strict=True
+            )
+        },
+    )
+    text = as_text(versus)
+    assert ("p 0.024" in text, "p 0.35" in text) == (True, True)
+    assert ("p 0.012" in text, "p 0.34" in text) == (False, False)
+
+
 def test_a_run_and_itself_do_not_differ(runs: tuple[Run, Run]) -> None:
     versus = compare_runs(runs[0], runs[0])
     assert {each.difference.value for each in versus.differences.values()} == {0.0}

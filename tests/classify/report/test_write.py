@@ -20,7 +20,7 @@ from classify.report.table import as_markdown, as_text, banner, differences, row
 from classify.report.words import describe_quality, describe_studies
 from classify.report.write import write_report
 from classify.run import Run
-from tests.classify.report.conftest import HOSTILE, HOSTILE_FILE
+from tests.classify.report.conftest import HOSTILE, HOSTILE_FILE, TEXT_FILE
 from tests.conftest import ROOT
 
 
@@ -48,6 +48,16 @@ def test_names_are_data_in_the_page(page_path: Path) -> None:
     assert not {"b", "i", "iframe", "object"} & set(page.tags)
     for name in (*HOSTILE, HOSTILE_FILE, "<i>run<i>"):
         assert name in page.text
+
+
+def test_all_files_that_were_left_out_stand_on_the_page_with_their_reasons(
+    page_path: Path,
+) -> None:
+    text = " ".join(Tags(page_path.read_text("utf-8")).text.split())
+    left_out = text.split("Files left out", 1)[1].split("Map of the embeddings")[0]
+    assert "2 files could not be used." in left_out
+    assert f"{HOSTILE[0]}/{HOSTILE_FILE}empty file" in left_out
+    assert f"{HOSTILE[-1]}/{TEXT_FILE}text, not an image" in left_out
 
 
 def test_names_are_data_in_markdown(found: Results) -> None:

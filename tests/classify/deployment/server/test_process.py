@@ -15,8 +15,9 @@ import pytest
 from cache import cli
 from classify import __main__ as classify
 from classify.commands import serve
-from classify.deployment.classifier import open_classifier
+from classify.deployment.classifier import Classifier, open_classifier
 from classify.deployment.predict import predict_files
+from classify.deployment.server import process
 from classify.deployment.server.app import EVERYWHERE
 from classify.deployment.server.process import welcome
 from classify.run import Run
@@ -107,3 +108,19 @@ def test_an_address_that_others_reach_is_warned_of() -> None:
     assert "no authentication" in welcome(EVERYWHERE[0], 80)[-1]
     assert "no authentication" not in "".join(welcome(HOST, 80))
     assert welcome("::1", 80)[0].startswith("http://[::1]:80")
+
+
+class _ChosenError(Exception):
+    """Carries what was to be served."""
+
+
+def test_where_val_and_test_prefer_different_heads_serve_takes_vals(
+    torn_run: tuple[Run, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(_: Run, classifier: Classifier, *__: object) -> None:
+        raise _ChosenError(classifier.name)
+
+    run, best = torn_run
+    monkeypatch.setattr(process, "open_engine", stop)
+    with pytest.raises(_ChosenError, match=best):
+        cli.run(classify.main, ["serve", str(run.folder), "--port", "0"])

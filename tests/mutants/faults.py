@@ -1,0 +1,630 @@
+"""The faults: each breaks one promise of README.md or DESIGN, and names the tests that must fail.
+
+A fault is text inside a function, long enough to stand once in its file. Whoever changes that
+text changes it here too: `tests/test_mutants.py` says where it no longer stands. Tests are single
+and quick, most without TensorFlow. A promise that no fault breaks here is one that nobody has seen
+a test fail for: add it.
+"""
+
+from typing import NamedTuple
+
+
+class Fault(NamedTuple):
+    """A fault to plant.
+
+    Attributes
+    ----------
+    name : str
+    promise : str
+        What it breaks, in a sentence.
+    file : str
+        Relative to the root.
+    text : str
+        Stands exactly once in that file.
+    put : str
+        What to put in its place.
+    tests : tuple of str
+        Node ids, as pytest takes them; at least one of them must fail.
+    """
+
+    name: str
+    promise: str
+    file: str
+    text: str
+    put: str
+    tests: tuple[str, ...]
+
+
+BLOCK = "tests/cache/test_reader.py::test_no_block_is_read_without_its_checksum"
+HEADS = "tests/classify/test_heads.py::test_"
+SPLIT_ALONE = (
+    "tests/classify/test_train.py::"
+    "test_files_that_differ_in_test_alone_give_the_same_heads_votes_and_temperatures[in-memory]"
+)
+SEEN_BY_NETWORK = (
+    "tests/extract/test_backbones.py::"
+    "test_a_network_is_given_bgr_minus_the_mean_not_scaled_and_is_frozen"
+)
+
+FAULTS = (
+    # One preprocessing.
+    Fault(
+        "scaled-pixels",
+        "Pixels reach ResNet50 not scaled.",
+        "extract/keras_backbone.py",
+        'preprocess_input(keras.ops.cast(inputs, "float32"), data_format',
+        'preprocess_input(keras.ops.cast(inputs, "float32") / 255, data_format',
+        (SEEN_BY_NETWORK,),
+    ),
+    Fault(
+        "channels-stay-rgb",
+        "Pixels reach ResNet50 as BGR.",
+        "extract/keras_backbone.py",
+        'preprocess_input(keras.ops.cast(inputs, "float32"), data_format',
+        'preprocess_input(keras.ops.cast(inputs, "float32")[..., ::-1], data_format',
+        (SEEN_BY_NETWORK,),
+    ),
+    Fault(
+        "resize-without-margin",
+        "The shorter side is resized to 256 for a crop of 224.",
+        "extract/decode.py",
+        "return round(size_px * 256 / 224)",
+        "return size_px",
+        ("tests/extract/test_decode.py::test_the_shorter_side_keeps_the_proportion_of_256_to_224",),
+    ),
+    Fault(
+        "exif-ignored",
+        "EXIF orientation is applied.",
+        "extract/decode.py",
+        "return UPRIGHT.get(orientation(image), AS_STORED)",
+        "return AS_STORED",
+        ("tests/extract/test_decode.py::test_every_exif_orientation_ends_upright",),
+    ),
+    Fault(
+        "alpha-on-black",
+        "Transparency is put on white.",
+        "extract/modes.py",
+        "white = 255 - pixels[..., 3:]",
+        "white = 0 * pixels[..., 3:]",
+        ("tests/extract/test_decode.py::test_alpha_is_put_on_white",),
+    ),
+    Fault(
+        "export-other-sharpness",
+        "An exported head gives the probabilities of the head.",
+        "classify/heads/keras_layers.py",
+        "return _linear(X, ridge.SHARPNESS * head.kernel_, ridge.SHARPNESS * head.bias_)",
+        "return _linear(X, head.kernel_, head.bias_)",
+        (
+            "tests/classify/test_keras_layers.py::"
+            "test_the_layers_give_the_probabilities_of_the_head[None-ridge]",
+        ),
+    ),
+    # Frozen means frozen.
+    Fault(
+        "extraction-in-training-mode",
+        "An embedding does not depend on the images beside it.",
+        "extract/keras_backbone.py",
+        "base.trainable = False\n"
+        '        outputs = keras.ops.cast(base(pixels, training=False), "float32")',
+        'outputs = keras.ops.cast(base(pixels, training=True), "float32")',
+        (SEEN_BY_NETWORK,),
+    ),
+    Fault(
+        "folded-without-epsilon",
+        "Folding BatchNormalization changes an embedding by no more than rounding.",
+        "extract/folding.py",
+        "scale = 1 / np.sqrt(variance + norm.epsilon)",
+        "scale = 1 / np.sqrt(variance)",
+        ("tests/extract/test_folding.py::test_a_norm_after_a_convolution_is_folded",),
+    ),
+    Fault(
+        "top-uses-batch-statistics",
+        "No BatchNormalization of the network uses batch statistics in fine-tuning.",
+        "classify/finetuning/network.py",
+        "layer.trainable = layer.name in set(self.trained)",
+        'layer.trainable = layer.name in set(self.trained) or "BatchNorm" in type(layer).__name__',
+        (
+            "tests/classify/finetuning/test_network.py::"
+            "test_the_top_gives_in_training_what_it_gives_in_inference_except_for_dropout"
+            "[resnet50v2]",
+        ),
+    ),
+    # Row i is image i.
+    Fault(
+        "rows-sorted-while-gathered",
+        "Row i of the embeddings is image i.",
+        "cache/writer.py",
+        "out[found] = checked_embeddings(file).read(rows)",
+        "out[found] = checked_embeddings(file).read(np.sort(rows))",
+        ("tests/cache/test_writer.py::test_many_blocks_and_any_order_of_sources",),
+    ),
+    Fault(
+        "rows-in-the-order-of-the-file",
+        "Embeddings come in the order asked for.",
+        "cache/blocks.py",
+        "self._check_all(self._scatter(out, rows[order], order))",
+        "self._check_all(self._scatter(out, rows[order], np.arange(n_rows)))",
+        ("tests/cache/test_reader.py::test_rows_come_in_the_order_asked_for_as_float32",),
+    ),
+    Fault(
+        "labels-shift-when-an-image-leaves",
+        "Without a rejected image, its neighbours keep their labels.",
+        "cache/format.py",
+        "labels=self.labels[rows],",
+        "labels=self.labels[: len(rows)],",
+        (
+            "tests/cache/test_format.py::"
+            "test_rejected_contents_leave_with_every_copy_and_the_rows_stay_aligned",
+        ),
+    ),
+    Fault(
+        "unusable-file-shifts-rows",
+        "The neighbours of an unusable file keep their rows.",
+        "extract/stream.py",
+        "for row, (content, image) in enumerate(decoded):",
+        "for row, (content, image) in enumerate(\n"
+        "        each for each in decoded if not isinstance(each[1], UnusableImageError)\n"
+        "    ):",
+        (
+            "tests/extract/test_stream.py::"
+            "test_an_unusable_file_has_a_reason_and_its_neighbours_keep_their_rows",
+        ),
+    ),
+    # The order of classes.
+    Fault(
+        "unseen-class-shifts-columns",
+        "The columns of every head follow the classes of the file.",
+        "classify/train.py",
+        "proba[:, head.classes_] = head.predict_proba(X)",
+        "proba[:, : len(head.classes_)] = head.predict_proba(X)",
+        (
+            "tests/classify/test_train.py::"
+            "test_a_class_that_a_head_has_not_seen_has_a_column_of_zeros",
+        ),
+    ),
+    Fault(
+        "text-labels-by-appearance",
+        "Text labels give the probabilities that integers give.",
+        "classify/heads/head.py",
+        "return Labelled(X, np.searchsorted(self.classes_, y), weight)",
+        'places = np.unique(y, return_index=True)[1].argsort().argsort() if y.dtype.kind == "U" '
+        "else np.arange(len(self.classes_))\n"
+        "        return Labelled(X, places[np.searchsorted(self.classes_, y)], weight)",
+        (HEADS + "text_labels_give_what_integers_give_column_by_column[centroid]",),
+    ),
+    # Identity, not names, decides reuse.
+    Fault(
+        "fingerprint-without-precision",
+        "Precision is part of the fingerprint.",
+        "cache/fingerprint.py",
+        "canonical = json.dumps(asdict(self), sort_keys=True",
+        'canonical = json.dumps({**asdict(self), "precision": ""}, sort_keys=True',
+        ("tests/cache/test_fingerprint.py::test_every_item_changes_the_fingerprint",),
+    ),
+    Fault(
+        "fingerprint-without-weights",
+        "The hash of the weights is part of the fingerprint.",
+        "cache/fingerprint.py",
+        "canonical = json.dumps(asdict(self), sort_keys=True",
+        'canonical = json.dumps({**asdict(self), "weights_hash": ""}, sort_keys=True',
+        ("tests/cache/test_fingerprint.py::test_every_item_changes_the_fingerprint",),
+    ),
+    Fault(
+        "weights-hashed-in-part",
+        "The hash of the weights is that of the whole file.",
+        "extract/weights.py",
+        "hashlib.file_digest(file, 'sha256').hexdigest()",
+        "hashlib.sha256(file.read(1 << 25)).hexdigest()",
+        (
+            "tests/extract/test_weights.py::"
+            "test_any_byte_of_a_large_weights_file_changes_its_hash_the_last_one_too",
+        ),
+    ),
+    Fault(
+        "content-is-the-name",
+        "An image is known by the bytes of its file.",
+        "extract/stream.py",
+        "return hashlib.sha256(file.read(file.path)).digest()",
+        "return hashlib.sha256(str(file.path).encode()).digest()",
+        ("tests/extract/test_stream.py::test_hashes_are_those_of_the_bytes",),
+    ),
+    Fault(
+        "other-settings-mix",
+        "Files of different fingerprints are never mixed.",
+        "extract/plan.py",
+        "differences = config.identity.differences(identity)",
+        "differences: list[str] = []",
+        ("tests/extract/test_stage.py::test_another_fingerprint_never_mixes_in",),
+    ),
+    Fault(
+        "known-images-again",
+        "An image that is known is not extracted again.",
+        "extract/plan.py",
+        "if content not in known.cached and content not in missing:",
+        "if content not in missing:",
+        (
+            "tests/extract/test_stage.py::"
+            "test_a_second_run_extracts_nothing_and_leaves_the_file_alone",
+        ),
+    ),
+    # Nothing disappears.
+    Fault(
+        "rejected-forgotten",
+        "An image that cannot be used is listed with the reason.",
+        "cache/format.py",
+        "return replace(self.select(is_kept), rejected=tuple(sorted((*self.rejected, *moved))))",
+        "return self.select(is_kept)",
+        (
+            "tests/cache/test_format.py::"
+            "test_rejected_contents_leave_with_every_copy_and_the_rows_stay_aligned",
+        ),
+    ),
+    Fault(
+        "damaged-becomes-grey",
+        "A damaged image is never replaced by a grey one.",
+        "extract/decode.py",
+        "raise UnusableImageError(_describe(error)) from error",
+        "import numpy as np\n\n        return np.full((size_px, size_px, 3), 128, np.uint8)",
+        ("tests/extract/test_decode.py::test_a_truncated_file_is_refused_and_never_filled_in",),
+    ),
+    Fault(
+        "page-shows-one-rejected",
+        "Every file that was left out stands on the page.",
+        "classify/report/page/index.html",
+        "{% for file in results.features.rejected %}",
+        "{% for file in results.features.rejected[:1] %}",
+        (
+            "tests/classify/report/test_write.py::"
+            "test_all_files_that_were_left_out_stand_on_the_page_with_their_reasons",
+        ),
+    ),
+    Fault(
+        "most-unusable-accepted",
+        "A run stops where more than half of the images cannot be used.",
+        "extract/plan.py",
+        "if 2 * n_unusable <= n_images:",
+        "if n_unusable <= n_images:",
+        (
+            "tests/extract/test_stage.py::"
+            "test_more_than_half_of_the_images_bad_stops_the_run_with_the_first_reasons",
+        ),
+    ),
+    Fault(
+        "parts-never-by-time",
+        "A killed run loses at most the part in flight: 30 seconds.",
+        "extract/work.py",
+        "if is_full or time.monotonic() - started > self.job.part_seconds:",
+        "if is_full:",
+        ("tests/extract/test_work.py::test_time_alone_ends_a_part",),
+    ),
+    Fault(
+        "parts-never-full",
+        "A killed run loses at most the part in flight: 8 192 images.",
+        "extract/work.py",
+        "if is_full or time.monotonic() - started > self.job.part_seconds:",
+        "if time.monotonic() - started > self.job.part_seconds:",
+        ("tests/extract/test_work.py::test_a_part_is_finished_when_it_is_full_and_at_the_end",),
+    ),
+    # The test split is for the last number.
+    Fault(
+        "vote-fitted-on-test",
+        "The weights of a vote are chosen on val.",
+        "classify/train.py",
+        "probas = {name: self.trained[name].val[:, classes] for name in heads}\n"
+        "        y_val = np.searchsorted(classes, self.y_val)\n"
+        '        return Vote.of_fitted(heads, probas, y_val, self._weights("val"))',
+        "probas = {name: self.trained[name].test[:, classes] for name in heads}\n"
+        '        y_val = np.searchsorted(classes, self.features.labels("test"))\n'
+        '        return Vote.of_fitted(heads, probas, y_val, self._weights("test"))',
+        (SPLIT_ALONE,),
+    ),
+    Fault(
+        "heads-choose-on-test",
+        "Settings and temperatures of heads are chosen on val.",
+        "classify/train.py",
+        'train, val = self._load("train"), self._load("val")\n'
+        "        return self.heads[name].fit("
+        '*train, *val, self._weights("train"), self._weights("val"))',
+        'train, val = self._load("train"), self._load("test")\n'
+        "        return self.heads[name].fit("
+        '*train, *val, self._weights("train"), self._weights("test"))',
+        (SPLIT_ALONE,),
+    ),
+    Fault(
+        "predict-takes-the-best-on-test",
+        "predict and serve take the head that is best on val.",
+        "classify/deployment/classifier.py",
+        "rank(run.trained(features), y_val)[0]",
+        "max(\n"
+        "            run.trained(features),\n"
+        "            key=lambda each: "
+        '(each.test.argmax(axis=1) == features.labels("test")).sum(),\n'
+        "        )",
+        (
+            "tests/classify/deployment/test_predict.py::"
+            "test_where_val_and_test_prefer_different_heads_predict_takes_vals",
+        ),
+    ),
+    Fault(
+        "export-takes-the-best-on-test",
+        "export takes the head that is best on val.",
+        "classify/export/write.py",
+        'ranked = rank(run.trained(features), features.labels("val"))',
+        "ranked = sorted(\n"
+        "        run.trained(features),\n"
+        "        key=lambda each: "
+        '-(each.test.argmax(axis=1) == features.labels("test")).sum(),\n'
+        "    )",
+        (
+            "tests/classify/export/test_write.py::"
+            "test_where_val_and_test_prefer_different_heads_export_takes_vals",
+        ),
+    ),
+    Fault(
+        "finetuning-keeps-the-last-epoch",
+        "Fine-tuning keeps the epoch with the smallest log loss on val.",
+        "classify/finetuning/loop.py",
+        "if calibrated < state.best_loss:",
+        "if calibrated < np.inf:",
+        (
+            "tests/classify/finetuning/test_loop.py::"
+            "test_the_log_loss_at_its_best_temperature_chooses_the_epoch",
+        ),
+    ),
+    Fault(
+        "mlp-keeps-the-last-epoch",
+        "A network keeps the epoch with the smallest log loss on val.",
+        "classify/heads/mlp.py",
+        "if loss <= min(losses):",
+        "if loss <= max(losses):",
+        (HEADS + "the_network_that_an_mlp_keeps_has_the_smallest_log_loss_on_val_of_its_curve",),
+    ),
+    Fault(
+        "c-with-the-largest-loss",
+        "C is the one with the smallest log loss on val.",
+        "classify/heads/logreg.py",
+        "best = int(np.argmin(losses))",
+        "best = int(np.argmax(losses))",
+        ("tests/classify/test_logreg.py::test_c_is_the_one_with_the_smallest_log_loss_on_val",),
+    ),
+    Fault(
+        "always-refitted",
+        "Without REFIT=1 a head learns from train alone.",
+        "classify/train.py",
+        "if self.settings.refit and name != VOTE:",
+        "if name != VOTE:",
+        (
+            "tests/classify/test_train.py::"
+            "test_without_a_refit_a_head_learns_from_train_alone[ridge-never]",
+        ),
+    ),
+    Fault(
+        "refit-of-0",
+        "REFIT=0 fits no head on val.",
+        "Makefile",
+        "flag   = $(if $(filter-out 0,$(2)),--$(1))",
+        "flag   = $(if $(2),--$(1))",
+        ("tests/test_makefile.py::test_a_flag_of_0_is_as_good_as_none[heads-flags2]",),
+    ),
+    Fault(
+        "copies-in-different-splits",
+        "Two copies of one photograph land in the same split.",
+        "extract/splits.py",
+        "position = int.from_bytes(digest[:8]) / 2**64",
+        "import random\n\n    position = random.random()",
+        ("tests/extract/test_splits.py::test_copies_land_in_the_same_split",),
+    ),
+    # Every number has an interval; differences are tested.
+    Fault(
+        "narrow-wilson",
+        "An accuracy carries its 95 % Wilson interval.",
+        "classify/bootstrap.py",
+        "margin = Z_95 / (1 + Z_95**2 / n) *",
+        "margin = 0.8 * Z_95 / (1 + Z_95**2 / n) *",
+        ("tests/classify/test_bootstrap.py::test_wilson_is_the_published_interval",),
+    ),
+    Fault(
+        "narrow-bootstrap",
+        "Other numbers carry a 95 % bootstrap interval.",
+        "classify/bootstrap.py",
+        "ends = bias + np.array([-Z_95, Z_95])",
+        "ends = bias + np.array([-Z_95, Z_95]) * 0.84",
+        (
+            "tests/classify/test_bootstrap.py::"
+            "test_an_interval_of_draws_around_the_number_is_their_percentiles",
+        ),
+    ),
+    Fault(
+        "one-sided-mcnemar",
+        "The p of a difference is McNemar's exact two-sided one.",
+        "classify/compare.py",
+        "return min(1.0, 2 * float(bdtr(",
+        "return min(1.0, float(bdtr(",
+        ("tests/classify/test_compare.py::test_mcnemar_is_the_exact_binomial",),
+    ),
+    Fault(
+        "bonferroni",
+        "The p of many differences is Holm's.",
+        "classify/compare.py",
+        "factors = len(ps) - np.arange(len(ps))",
+        "factors = np.full(len(ps), len(ps))",
+        (
+            "tests/classify/test_compare.py::"
+            "test_holm_is_what_its_definition_gives_with_ties_too_and_keeps_the_order",
+        ),
+    ),
+    Fault(
+        "uncorrected-p-printed",
+        "The p that is printed is the corrected one.",
+        "classify/report/versus.py",
+        "p_value(found.p_holm)",
+        "p_value(found.p)",
+        (
+            "tests/classify/test_versus.py::"
+            "test_the_p_that_is_printed_is_holms_for_all_heads_that_both_have",
+        ),
+    ),
+    Fault(
+        "temperature-upside-down",
+        "One temperature is fitted on val, so that probabilities mean what they say.",
+        "classify/heads/temperature.py",
+        "log_proba = log_softmax(logits / np.float32(np.exp(log_temperature)), axis=1)",
+        "log_proba = log_softmax(logits * np.float32(np.exp(log_temperature)), axis=1)",
+        (
+            "tests/classify/test_temperature.py::"
+            "test_the_temperature_that_spoiled_probabilities_is_found",
+        ),
+    ),
+    Fault(
+        "no-temperature",
+        "After each fit a temperature is fitted.",
+        "classify/heads/head.py",
+        "self.temperature_ = fit_temperature(raw, y, weight)",
+        "self.temperature_ = 1.0",
+        (HEADS + "a_temperature_is_fitted_on_val_and_lowers_its_log_loss[centroid]",),
+    ),
+    Fault(
+        "copies-not-named",
+        "A photograph that is in two splits is named.",
+        "classify/inspection/duplicates.py",
+        "if len(group) > 1]",
+        "if len(group) > 2]",
+        (
+            "tests/classify/inspection/test_duplicates.py::"
+            "test_one_file_in_two_splits_is_an_exact_pair",
+        ),
+    ),
+    # Heads obey scikit-learn's rules.
+    Fault(
+        "class-weight-ignored",
+        "CLASS_WEIGHT=balanced helps rare classes.",
+        "classify/heads/head.py",
+        "compute_sample_weight(class_weight, y)",
+        "compute_sample_weight(None, y)",
+        (HEADS + "balanced_weights_help_a_rare_class[logreg]",),
+    ),
+    Fault(
+        "input-modified",
+        "A head does not modify its input.",
+        "classify/heads/logreg.py",
+        "return softmax(X @ self.kernel_ + self.bias_, axis=1)",
+        "X += 1e-3\n        return softmax(X @ self.kernel_ + self.bias_, axis=1)",
+        (HEADS + "input_is_not_modified[logreg]",),
+    ),
+    Fault(
+        "seed-lost",
+        "The seed reaches every head that draws numbers.",
+        "classify/heads/registry.py",
+        'return head.set_params(seed=seed) if "seed" in head.get_params() else head',
+        "return head",
+        ("tests/classify/test_train.py::test_the_seed_reaches_the_heads_and_the_record",),
+    ),
+    # Light, honest, safe.
+    Fault(
+        "heavy-training",
+        "Heads that need no TensorFlow never import it.",
+        "classify/metrics.py",
+        '"""Share of images whose class is the most probable, with Wilson\'s interval."""\n',
+        "import tensorflow\n\n",
+        ("tests/test_light.py::test_training_without_a_network_is_light[ridge]",),
+    ),
+    Fault(
+        "random-weights-unnamed",
+        "Every place that shows a result names random weights.",
+        "classify/wording.py",
+        "if identity.has_random_weights:",
+        "if not identity.weights_hash:",
+        (
+            "tests/classify/test_wording.py::"
+            "test_weights_are_named_without_their_folder_and_random_ones_loudly",
+        ),
+    ),
+    Fault(
+        "pickle-read",
+        "No pickle from disk is opened.",
+        "classify/arrays.py",
+        "np.load(file, allow_pickle=False)",
+        "np.load(file, allow_pickle=True)",
+        ("tests/classify/test_arrays.py::test_a_pickle_is_neither_written_nor_read",),
+    ),
+    Fault(
+        "traceback-for-bad-input",
+        "What a user can mend ends with exit code 2.",
+        "cache/cli.py",
+        'print(f"error: {error}", file=sys.stderr)\n        return BAD_INPUT',
+        'print(f"error: {error}", file=sys.stderr)\n        return 1',
+        ("tests/cache/test_cli.py::test_what_the_user_can_mend_is_one_line_and_exit_code_2",),
+    ),
+    # The file.
+    Fault(
+        "not-flushed",
+        "Data are on the disk before a file takes its name.",
+        "cache/disk.py",
+        "_flush(temporary)\n",
+        "\n",
+        (
+            "tests/cache/test_disk.py::"
+            "test_data_are_flushed_to_disk_before_the_rename_and_the_folder_after_it",
+        ),
+    ),
+    Fault(
+        "written-in-place",
+        "A new file takes the old one's place in one rename.",
+        "cache/disk.py",
+        "yield temporary\n        _flush(temporary)\n        temporary.replace(target)",
+        "yield target",
+        ("tests/cache/test_disk.py::test_a_failure_leaves_the_old_content_and_no_litter",),
+    ),
+    Fault(
+        "all-rows-unchecked",
+        "Every block that is read is checked: all rows.",
+        "cache/blocks.py",
+        "yield partial(self._check, out[span], span.start)",
+        "yield lambda: None",
+        (f"{BLOCK}[float32-all rows]",),
+    ),
+    Fault(
+        "some-rows-unchecked",
+        "Every block that is read is checked: some rows.",
+        "cache/blocks.py",
+        "self._check(buffer, first)\n",
+        "\n",
+        (f"{BLOCK}[float32-some rows]",),
+    ),
+    Fault(
+        "runs-unchecked",
+        "Every block that is read is checked: consecutive rows.",
+        "cache/blocks.py",
+        "self._check(out, start)\n",
+        "\n",
+        (f"{BLOCK}[float32-a run]",),
+    ),
+    Fault(
+        "float16-in-silence",
+        "float32 is never replaced by float16 unless it is asked for.",
+        "extract/plan.py",
+        "if STORES.index(store) < STORES.index(config.store):",
+        "if STORES.index(store) < 0:",
+        (
+            "tests/extract/test_stage.py::"
+            "test_float16_keeps_half_and_never_silently_replaces_float32",
+        ),
+    ),
+    # Bounded memory.
+    Fault(
+        "always-in-memory",
+        "Where train and val do not fit in memory, they stay in their file.",
+        "classify/train.py",
+        "is_large = needed > MEMORY_SHARE * free",
+        "is_large = needed < 0",
+        ("tests/classify/test_train.py::test_a_share_of_the_free_memory_decides",),
+    ),
+    Fault(
+        "all-files-read-ahead",
+        "Memory of extraction does not grow with the number of images.",
+        "extract/stream.py",
+        "decoded = map_ahead(decode_next, _read_ahead(files), N_THREADS, N_AHEAD)",
+        "decoded = map_ahead(decode_next, _read_ahead(files), N_THREADS, 100 * N_AHEAD)",
+        ("tests/extract/test_stream.py::test_no_more_files_are_opened_than_may_wait",),
+    ),
+)
