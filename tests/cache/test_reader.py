@@ -10,7 +10,7 @@ import pytest
 
 from cache.blocks import CheckedDataset
 from cache.errors import FeatureFileError, HeadbenchError
-from cache.format import ATTRIBUTES, Rejected, attributes_checksum
+from cache.format import ATTRIBUTES, FORMAT_VERSION, Rejected, attributes_checksum
 from cache.reader import FeatureFile
 from cache.verify import inspect_file
 from tests.cache.tables import (
@@ -21,6 +21,10 @@ from tests.cache.tables import (
     make_table,
     write_file,
 )
+from tests.conftest import ROOT
+from tests.data.formats.write import REJECTED
+
+FILES = sorted((ROOT / "tests/data/formats").glob("v*/*.h5"))
 
 
 @pytest.fixture
@@ -325,3 +329,16 @@ def test_reading_is_light() -> None:
     code = "import sys, cache.reader; print(sorted({'pandas', 'tensorflow'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_version_that_is_written_has_its_file() -> None:
+    assert f"v{FORMAT_VERSION}" in {path.parent.name for path in FILES}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.parent.name)
+def test_it_holds_what_was_put_into_it(path: Path) -> None:
+    with FeatureFile(path) as features:
+        assert features.table.equals(make_table(7, REJECTED))
+        for split, numbers in {"train": [0, 1, 6], "val": [2, 3], "test": [4, 5]}.items():
+            np.testing.assert_array_equal(features.load(split)[0], embeddings_of(numbers))
+    assert inspect_file(path).damage == ()
