@@ -1,6 +1,6 @@
 """Accuracy of a model under each scaling of pixels, in inference and by batch statistics."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -138,7 +138,7 @@ Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
 def runs_under(
-    model: Any, scalings: Iterable[Scaling], by_batch: Iterable[Any], size: tuple[int, int]
+    model: Any, scalings: Collection[Scaling], by_batch: Iterable[Any], size: tuple[int, int]
 ) -> dict[Condition, Run]:
     """Functions that run a model on pixels, uint8 (n, height, width, 3), one for each condition.
 
@@ -148,7 +148,7 @@ def runs_under(
     Parameters
     ----------
     model : keras.Model
-    scalings : iterable of Scaling
+    scalings : collection of Scaling
     by_batch : iterable of keras.layers.BatchNormalization
         Those that normalise by the batch in training; with none of them that mode is left out.
     size : tuple of int
@@ -160,10 +160,14 @@ def runs_under(
         with batch_statistics(layers):
             modes[True] = _traced(model, size)
     return {
-        Condition(scaling.name, mode): lambda pixels, run=run, scaling=scaling: run(scaling(pixels))
+        Condition(scaling.name, mode): _after(scaling, run)
         for mode, run in modes.items()
         for scaling in scalings
     }
+
+
+def _after(scaling: Scaling, run: Callable[[NDArray[np.float32]], Any]) -> Run:
+    return lambda pixels: run(scaling(pixels))
 
 
 def _traced(model: Any, size: tuple[int, int]) -> Callable[[NDArray[np.float32]], Any]:
