@@ -29,9 +29,14 @@ def add(commands: Commands) -> None:
         ("--weights", str, default.weights, "imagenet, random, or a path"),
         ("--size", cli.at_least(1), default.size_px, "height and width of its input"),
         ("--seed", cli.at_least(0), default.seed, "of split, batches and new weights"),
-        ("--head", str, default.head, "on each extraction"),
+        ("--head", str, default.head, "fitted to each extraction"),
         ("--epochs", cli.at_least(1), default.epochs, "of the origin's own model"),
-        ("--batch-size", cli.at_least(2), default.batch_size, "what batch statistics are of"),
+        (
+            "--batch-size",
+            cli.at_least(2),
+            default.batch_size,
+            "images that batch statistics are computed on",
+        ),
     ]
     for name, kind, value, meaning in numbers:
         command.add_argument(

@@ -17,23 +17,7 @@ from cache.writer import installed_version
 from classify.doctor.model.measured import Condition
 from classify.intervals import wilson
 from classify.metrics import accuracy
-from classify.origin.accuracy_table import (
-    COLLAPSED,
-    MARKS,
-    TITLES,
-    Raw,
-    compare_cells,
-    estimate,
-    explain_cells,
-    footnote,
-    make_head,
-    measure_cells,
-    mode_name,
-    most_predicted,
-    table_rows,
-    table_text,
-    verdict,
-)
+from classify.origin import accuracy_table as table
 from classify.origin.epochs import EmbeddingInputs, Epoch, Inputs, PixelInputs, run_epochs
 from classify.origin.origin_images import WRONG, Extraction, extract_four, split_images
 from classify.origin.origin_model import digest, freeze_as_keras_2_2, head_alone, origin_model
@@ -51,6 +35,7 @@ from extract.scalings import taken_by
 from extract.sources.open import find_images
 from extract.sources.source import Dataset
 
+Raw = dict[str, Any]
 Say = Callable[[str], None]
 Rows = tuple[NDArray[np.intp], NDArray[np.intp]]
 SCHEMA_VERSION = 1
@@ -62,36 +47,18 @@ EPOCH_TITLES = ("epoch", "seconds", "loss", "acc", "top-5", "val loss", "val acc
 def show_origin(
     data: Path, out: Path, settings: OriginSettings, say: Say, command: str = ""
 ) -> Raw:
-    """Fit a head to each of four extractions, then train the origin's own model; write it all.
+    """Fit a head to each of four extractions, then train the origin's own model.
 
-    Parameters
-    ----------
-    data : Path
-        The folder of images; see :func:`extract.dataset.find_images` for its layouts.
-    out : Path
-        Folder for the page and ``results.json``.
-    settings : OriginSettings
-    say : callable
-        Told what happens, a line at a time.
-    command : str
-        The command line, kept in the results.
-
-    Returns
-    -------
-    dict
-        The results, as ``results.json`` holds them.
-
-    Raises
-    ------
-    DataError, WeightsError, RunError
-        For what the user can correct.
+    Writes a page and ``results.json`` to `out` and returns what the latter holds; `command`, the
+    command line, is kept in it. Raises `DataError`, `WeightsError` or `RunError` for what the user
+    can correct.
     """
     # What costs nothing comes first, and loading a network last.
-    make_head(settings.head, settings.seed)
+    table.make_head(settings.head, settings.seed)
     dataset = find_images(data)
     backbone, base = _open(settings)
     extraction = _extract(backbone, base, dataset, settings, say)
-    cells = measure_cells(extraction, settings.head, settings.seed)
+    cells = table.measure_cells(extraction, settings.head, settings.seed)
     classes = extraction.images.table.classes
     results = {
         **_facts(extraction, backbone, settings),
@@ -102,16 +69,16 @@ def show_origin(
                 "difference": each.difference._asdict(),
                 "is_seen": each.is_seen,
             }
-            for name, each in compare_cells(cells, settings.seed).items()
+            for name, each in table.compare_cells(cells, settings.seed).items()
         },
         "command": command,
     }
     for name, value in provenance(results):
         say(f"{name}: {value}")
     for text in (
-        table_text(results),
-        wrapped([footnote(results)]),
-        wrapped([verdict(results), *explain_cells(results)]),
+        table.table_text(results),
+        wrapped([table.footnote(results)]),
+        wrapped([table.verdict(results), *table.explain_cells(results)]),
     ):
         say(f"\n{text}")
     _train_models(base, extraction, results, settings, say)
@@ -154,7 +121,7 @@ def _extract(
 def _facts(extraction: Extraction, backbone: KerasBackbone, settings: OriginSettings) -> Raw:
     """Versions, images, network and settings, JSON-ready."""
     images = extraction.images
-    table, config = images.table, images.table.config
+    images_table, config = images.table, images.table.config
     own = taken_by(backbone.facts.preprocessing)
     return {
         "schema_version": SCHEMA_VERSION,
@@ -165,9 +132,11 @@ def _facts(extraction: Extraction, backbone: KerasBackbone, settings: OriginSett
         },
         "data": {
             **config.data,
-            "splits": count_splits(table.splits),
-            "classes": list(table.classes),
-            "rejected": [{"path": each.path, "reason": each.reason} for each in table.rejected],
+            "splits": count_splits(images_table.splits),
+            "classes": list(images_table.classes),
+            "rejected": [
+                {"path": each.path, "reason": each.reason} for each in images_table.rejected
+            ],
         },
         "network": {
             **asdict(config.identity),
@@ -179,7 +148,7 @@ def _facts(extraction: Extraction, backbone: KerasBackbone, settings: OriginSett
         "settings": asdict(settings),
         "chance": _chance(images.labels[images.rows("val")]),
         "network_seconds": {
-            f"{scaling}, {mode_name(by_batch)}": each
+            f"{scaling}, {table.mode_name(by_batch)}": each
             for (scaling, by_batch), each in extraction.seconds.items()
         },
     }
@@ -226,7 +195,7 @@ def _trained(
     )
     train, val = rows
     y = inputs.labels[val]
-    label, predicted = most_predicted(proba)
+    label, predicted = table.most_predicted(proba)
     return {
         "epochs": [each._asdict() for each in epochs],
         "n_train": len(train),
@@ -272,14 +241,14 @@ def explain_models(results: Raw) -> list[str]:
 
 
 def _end(model: Raw, who: str) -> str:
-    val, chance = estimate(model["val"]), model["chance"]["value"]
+    val, chance = table.estimate(model["val"]), model["chance"]["value"]
     predicted = model["predicted_share"]["value"]
     collapsed = f", {model['most_predicted']!r} for {share(predicted)} of them"
     return (
         f"{who}: accuracy {share(model['epochs'][-1]['acc'])} on {model['n_train']} train images "
         f"and {percent(val)} on {val.n} val images, "
         f"{'no better than' if val.low <= chance else 'above'} chance ({share(chance)})"
-        f"{collapsed if predicted >= COLLAPSED else ''}."
+        f"{collapsed if predicted >= table.COLLAPSED else ''}."
     )
 
 
@@ -323,7 +292,7 @@ def _write(results: Raw, name: str, folder: Path) -> None:
 def _page(results: Raw, name: str) -> str:
     """One self-contained page; every name in it is escaped."""
     origin, mended = results["origin"], results["mended"]
-    marks = [MARKS[each["role"]] for each in results["cells"]]
+    marks = [table.MARKS[each["role"]] for each in results["cells"]]
     is_random = results["network"]["has_random_weights"]
     return render(
         "origin.html",
@@ -333,11 +302,11 @@ def _page(results: Raw, name: str) -> str:
         results=results,
         banner=describe_weights(_identity(results), "") if is_random else "",
         provenance=provenance(results),
-        titles=TITLES,
-        rows=list(zip(marks, table_rows(results), strict=True)),
-        footnote=footnote(results),
-        verdict=verdict(results),
-        explanation=explain_cells(results),
+        titles=table.TITLES,
+        rows=list(zip(marks, table.table_rows(results), strict=True)),
+        footnote=table.footnote(results),
+        verdict=table.verdict(results),
+        explanation=table.explain_cells(results),
         cells_picture=cells_picture(results["cells"], results["chance"]["value"]),
         settings=describe_origin(results),
         epoch_titles=EPOCH_TITLES,

@@ -1,6 +1,6 @@
 """Accuracy of a model under each scaling of pixels, in inference and by batch statistics."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -137,7 +137,7 @@ Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
 def runs_under(
-    model: Any, scalings: Iterable[Scaling], by_batch: Iterable[Any], size: tuple[int, int]
+    model: Any, scalings: Collection[Scaling], by_batch: Iterable[Any], size: tuple[int, int]
 ) -> dict[Condition, Run]:
     """Functions that run a model on pixels, uint8 (n, height, width, 3), one for each condition.
 
@@ -147,7 +147,7 @@ def runs_under(
     Parameters
     ----------
     model : keras.Model
-    scalings : iterable of Scaling
+    scalings : collection of Scaling
     by_batch : iterable of keras.layers.BatchNormalization
         Those that normalise by the batch in training; with none of them that mode is left out.
     size : tuple of int
@@ -159,13 +159,21 @@ def runs_under(
         with batch_statistics(layers):
             modes[True] = _traced(model, size)
     return {
+<<<<<<< HEAD
         Condition(scaling.name, mode): _scaled(run, scaling)
+=======
+        Condition(scaling.name, mode): _after(scaling, run)
+>>>>>>> doctormodel
         for mode, run in modes.items()
         for scaling in scalings
     }
 
 
+<<<<<<< HEAD
 def _scaled(run: Callable[[NDArray[np.float32]], Any], scaling: Scaling) -> Run:
+=======
+def _after(scaling: Scaling, run: Callable[[NDArray[np.float32]], Any]) -> Run:
+>>>>>>> doctormodel
     return lambda pixels: run(scaling(pixels))
 
 
