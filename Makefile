@@ -300,7 +300,7 @@ bench-extract: .venv/.ready-dev .venv/.ready-bench ## extraction against three e
 bench-heads: .venv/.ready-dev ## heads at Food-101's size against the plain calls: runs/bench/heads.json
 	@.venv/bin/python -m tests.benchmarks.heads
 
-bench-finetune: .venv/.ready-dev ## an epoch with and without the cached trunk: runs/bench/finetune.json
+bench-finetune: .venv/.ready-dev ## an epoch with and without the cached frozen part: runs/bench/finetune.json
 	@.venv/bin/python -m tests.benchmarks.finetune
 
 bench-report: .venv/.ready-dev ## the report at Food-101's size: runs/bench/report.json
