@@ -159,21 +159,13 @@ def runs_under(
         with batch_statistics(layers):
             modes[True] = _traced(model, size)
     return {
-<<<<<<< HEAD
-        Condition(scaling.name, mode): _scaled(run, scaling)
-=======
         Condition(scaling.name, mode): _after(scaling, run)
->>>>>>> doctormodel
         for mode, run in modes.items()
         for scaling in scalings
     }
 
 
-<<<<<<< HEAD
-def _scaled(run: Callable[[NDArray[np.float32]], Any], scaling: Scaling) -> Run:
-=======
 def _after(scaling: Scaling, run: Callable[[NDArray[np.float32]], Any]) -> Run:
->>>>>>> doctormodel
     return lambda pixels: run(scaling(pixels))
 
 
