@@ -78,7 +78,11 @@ def _without(described: dict[str, Any], key: str) -> dict[str, Any]:
 
 def _graph(config: dict[str, Any], layers: list[dict[str, Any]]) -> dict[str, Any]:
     inside = {each["name"] for each in layers if "layers" in each["config"]}
-    ends = {key: _alone(config[key]) for key in ("input_layers", "output_layers")}
+    # For the ends of a graph, Keras 3 subtracts that call of a functional model itself.
+    rows = {each["name"] for each in layers if each["class_name"] == "Sequential"}
+    ends = {
+        key: _alone(_linked([config[key]], rows)[0]) for key in ("input_layers", "output_layers")
+    }
     linked = [{**each, "inbound_nodes": _linked(each["inbound_nodes"], inside)} for each in layers]
     return {**config, **ends, "layers": linked}
 

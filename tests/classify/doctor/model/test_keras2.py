@@ -11,7 +11,7 @@ import pytest
 from classify.doctor.model.anatomy import leaves
 from classify.doctor.model.load import load_user_model, read_loss
 from classify.errors import RunError
-from tests.classify.test_untrusted import KERAS_CONFIGS
+from tests.classify.test_untrusted import KERAS_CONFIGS, put_keras
 from tests.conftest import ROOT
 
 FOLDER = ROOT / "tests/data/keras2"
@@ -71,6 +71,20 @@ def test_keras_2_2_s_description_is_refused_with_the_way_out(tmp_path: Path) -> 
     layers = with_layer(None)["config"]["layers"][2:]
     with pytest.raises(RunError, match="Build the model again in Keras 3"):
         load_user_model(changed(tmp_path, {"class_name": "Sequential", "config": layers}))
+
+
+@pytest.mark.parametrize("kind", KERAS_CONFIGS)
+def test_what_a_stranger_wrote_into_a_keras_file_of_2_runs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    marker, path = tmp_path / "code was run", tmp_path / "model.keras"
+    (tmp_path / "payload_of_a_stranger.py").write_text(f"open({str(marker)!r}, 'w')")
+    monkeypatch.syspath_prepend(tmp_path)
+    path.write_bytes((FOLDER / "sequential.keras").read_bytes())
+    put_keras(path, KERAS_CONFIGS[kind](marker))
+    with pytest.raises(RunError, match="cannot be loaded"):
+        load_user_model(path)
+    assert not marker.exists()
 
 
 @pytest.mark.parametrize("kind", KERAS_CONFIGS)
