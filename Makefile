@@ -164,7 +164,7 @@ install: $(READY) ## make .venv and install; every other target does it too
 
 demo: $(READY) ## all three stages on handwritten digits: start here
 	@mkdir -p runs && echo demo > runs/.last
-	@.venv/bin/python -m classify demo runs/demo
+	@.venv/bin/python -m headbench.classify demo runs/demo
 
 # By a loop, because curl's own --retry begins each time where the first try began. Three calls of
 # make, because with -j the targets of one would run side by side.
@@ -192,7 +192,7 @@ food101: $(READY) ## Food-101 from the web (5 GB), then features, heads, report
 
 features: $(READY) named ## stage one: images in DATA to runs/NAME/features.h5
 	@test -n "$(DATA)" || { echo "error: which images? Say DATA=folder." >&2; exit 2; }
-	@.venv/bin/python -m extract "$(DATA)" --out "$(RUN)/features.h5" \
+	@.venv/bin/python -m headbench.extract "$(DATA)" --out "$(RUN)/features.h5" \
 	  $(call option,weights,$(WEIGHTS)) $(call option,size,$(SIZE)) $(call option,seed,$(SEED)) \
 	  $(call option,backbone,$(BACKBONE)) $(call option,pooling,$(POOLING)) \
 	  $(call option,precision,$(PRECISION)) $(call option,val-share,$(VAL_SHARE)) \
@@ -201,14 +201,14 @@ features: $(READY) named ## stage one: images in DATA to runs/NAME/features.h5
 	@$(if $(filter-out 0,$(DRY_RUN)),,echo "$(NAME)" > runs/.last)
 
 verify: $(READY) named ## is runs/NAME/features.h5 whole?
-	@.venv/bin/python -m cache "$(RUN)/features.h5" $(call flag,repair,$(REPAIR)) \
+	@.venv/bin/python -m headbench.cache "$(RUN)/features.h5" $(call flag,repair,$(REPAIR)) \
 	  $(call option,sample,$(SAMPLE)) $(call option,seed,$(SEED))
-	@$(if $(RERUN),.venv/bin/python -m extract.rerun "$(RUN)/features.h5" --rerun "$(RERUN)" \
+	@$(if $(RERUN),.venv/bin/python -m headbench.extract.rerun "$(RUN)/features.h5" --rerun "$(RERUN)" \
 	  $(call option,seed,$(SEED)) $(call option,data,$(DATA)) $(call option,weights,$(WEIGHTS)) \
 	  $(runtime))
 
 heads: $(READY) named ## stage two: train heads on the features
-	@.venv/bin/python -m classify train "$(RUN)/features.h5" \
+	@.venv/bin/python -m headbench.classify train "$(RUN)/features.h5" \
 	  $(if $(HEADS),--heads $(HEADS)) $(call option,seed,$(SEED)) \
 	  $(call option,class-weight,$(CLASS_WEIGHT)) $(call option,config,$(CONFIG)) \
 	  $(if $(C_GRID),--c-grid $(C_GRID)) $(call option,max-rounds,$(MAX_ROUNDS)) \
@@ -217,18 +217,18 @@ heads: $(READY) named ## stage two: train heads on the features
 	  $(machines)
 
 report: $(READY) named ## measure the heads, look at mistakes and data: runs/NAME/report/
-	@.venv/bin/python -m classify report "$(RUN)" $(call option,head,$(HEAD)) $(call option,data,$(DATA))
+	@.venv/bin/python -m headbench.classify report "$(RUN)" $(call option,head,$(HEAD)) $(call option,data,$(DATA))
 
 open: $(READY) named ## show the report in the browser
-	@.venv/bin/python -m classify open "$(RUN)"
+	@.venv/bin/python -m headbench.classify open "$(RUN)"
 
 compare: $(READY) ## two runs side by side: A=runs/x B=runs/y
 	@test -n "$(A)" -a -n "$(B)" || { \
 	  echo "error: which runs? Say A=runs/x B=runs/y." >&2; exit 2; }
-	@.venv/bin/python -m classify compare "$(A)" "$(B)"
+	@.venv/bin/python -m headbench.classify compare "$(A)" "$(B)"
 
 finetune: $(READY) named ## stage three: train the network's last block too
-	@.venv/bin/python -m classify finetune "$(RUN)" $(call option,weights,$(WEIGHTS)) \
+	@.venv/bin/python -m headbench.classify finetune "$(RUN)" $(call option,weights,$(WEIGHTS)) \
 	  $(call option,data,$(DATA)) $(call option,seed,$(SEED)) $(call option,epochs,$(EPOCHS)) \
 	  $(call option,unfreeze,$(UNFREEZE)) $(call option,start,$(START)) \
 	  $(call option,learning-rate,$(LEARNING_RATE)) $(call option,batch-size,$(BATCH)) \
@@ -240,34 +240,34 @@ finetune: $(READY) named ## stage three: train the network's last block too
 preset: $(READY) ## a recipe that headbench came from, end to end: PRESET=origin DATA=folder
 	@test -n "$(PRESET)" -a -n "$(DATA)" || { \
 	  echo "error: which recipe, which images? Say PRESET=origin DATA=folder." >&2; exit 2; }
-	@.venv/bin/python -m classify preset "$(PRESET)" "$(DATA)" "runs/$(NAME)-$(PRESET)" \
+	@.venv/bin/python -m headbench.classify preset "$(PRESET)" "$(DATA)" "runs/$(NAME)-$(PRESET)" \
 	  $(call option,weights,$(WEIGHTS)) $(call option,seed,$(SEED)) $(call option,epochs,$(EPOCHS))
 	@echo "$(NAME)-$(PRESET)" > runs/.last
 
 origin: $(READY) named ## why validation accuracy is at chance, shown on DATA: runs/NAME/origin/
 	@test -n "$(DATA)" || { echo "error: which images? Say DATA=folder." >&2; exit 2; }
-	@.venv/bin/python -m classify origin "$(DATA)" --out "$(RUN)/origin" \
+	@.venv/bin/python -m headbench.classify origin "$(DATA)" --out "$(RUN)/origin" \
 	  $(call option,weights,$(WEIGHTS)) $(call option,size,$(SIZE)) $(call option,seed,$(SEED)) \
 	  $(call option,epochs,$(EPOCHS)) $(call option,backbone,$(BACKBONE)) \
 	  $(call option,head,$(HEAD)) $(call option,batch-size,$(BATCH))
 
 predict: $(READY) named ## classes of new IMAGES
-	@.venv/bin/python -m classify predict "$(RUN)" --images $(IMAGES) \
+	@.venv/bin/python -m headbench.classify predict "$(RUN)" --images $(IMAGES) \
 	  $(call option,weights,$(WEIGHTS)) $(call option,head,$(HEAD)) $(call option,top,$(TOP)) \
 	  $(call option,format,$(FORMAT)) $(call option,min-confidence,$(MIN_CONFIDENCE)) $(runtime)
 
 serve: $(READY) named .venv/.ready-serve ## a page to try photographs on, at http://127.0.0.1:PORT
-	@.venv/bin/python -m classify serve "$(RUN)" $(call option,head,$(HEAD)) \
+	@.venv/bin/python -m headbench.classify serve "$(RUN)" $(call option,head,$(HEAD)) \
 	  $(call option,weights,$(WEIGHTS)) $(call option,data,$(DATA)) $(call option,port,$(PORT)) \
 	  $(call option,device,$(DEVICE)) $(call option,engine,$(ENGINE))
 
 export: $(READY) named ## a model that runs without headbench: runs/NAME/export/HEAD/
-	@.venv/bin/python -m classify export "$(RUN)" $(call option,head,$(HEAD)) \
+	@.venv/bin/python -m headbench.classify export "$(RUN)" $(call option,head,$(HEAD)) \
 	  $(call option,weights,$(WEIGHTS)) $(call option,data,$(DATA)) $(call option,out,$(OUT)) \
 	  $(if $(FORMATS),--formats $(FORMATS))
 
 doctor: $(READY) named ## why is my validation accuracy at chance? DATA, NAME, MODEL=model.keras
-	@.venv/bin/python -m classify doctor $(if $(DATA),"$(DATA)") \
+	@.venv/bin/python -m headbench.classify doctor $(if $(DATA),"$(DATA)") \
 	  $(if $(wildcard $(RUN)/features.h5),"$(RUN)") $(if $(MODEL),"$(MODEL)") \
 	  --out "$(RUN)/doctor" \
 	  $(if $(SCRIPT),--script-settings $(SCRIPT))
@@ -282,10 +282,15 @@ test: .venv/.ready-dev ## run the tests
 test-mutants: .venv/.ready-dev ## plant faults in a copy: does a test fail for each? (minutes)
 	@.venv/bin/python -m tests.mutants
 
-check: .venv/.ready-dev ## format, lint and types
+check: .venv/.ready-dev types ## format, lint and types
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
-	@.venv/bin/mypy
+
+# mypy does not read how pyproject.toml maps the folders to names: it gets them as links.
+types: .venv/.ready-dev
+	@mkdir -p build/names/headbench
+	@ln -sfn $(addprefix "$(CURDIR)"/,cache classify extract $(wildcard headbench/*.py)) build/names/headbench/
+	@cd build/names && "$(CURDIR)"/.venv/bin/mypy --config-file "$(CURDIR)"/pyproject.toml
 
 format: .venv/.ready-dev ## mend format and lint
 	@.venv/bin/ruff format .
@@ -317,7 +322,7 @@ bench-serve: .venv/.ready-dev named ## requests together against one by one: run
 	  $(call option,weights,$(WEIGHTS)) $(call option,data,$(DATA))
 
 clean: ## delete .venv and caches; runs/ stays
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	rm -rf .venv build .mypy_cache .pytest_cache .ruff_cache *.egg-info
 
 .venv/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \

@@ -1,12 +1,12 @@
-"""``python -m cache FILE``: whether a file of embeddings is whole."""
+"""``python -m headbench.cache FILE``: whether a file of embeddings is whole."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cache import cli
-from cache.verify import Inspection, inspect_file, repair_file
+from headbench.cache import cli
+from headbench.cache.verify import Inspection, inspect_file, repair_file
 
 DAMAGED = 1
 MOST_SAID = 20
@@ -15,7 +15,7 @@ MOST_SAID = 20
 def parser() -> argparse.ArgumentParser:
     """The command line of the check."""
     parser = argparse.ArgumentParser(
-        prog="python -m cache",
+        prog="python -m headbench.cache",
         description="Check a file of embeddings: layout, checksums of every block, finite values, "
         "labels, splits and paths. Exit code 1 if it is damaged.",
     )

@@ -21,8 +21,8 @@ import h5py
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from cache.disk import replacing
-from cache.errors import WAY_OUT, FeatureFileError, UnreadableError
+from headbench.cache.disk import replacing
+from headbench.cache.errors import WAY_OUT, FeatureFileError, UnreadableError
 
 # From this version on HDF5's own structures carry checksums; HDF5 1.10 and later read it.
 HDF5_VERSION = ("v110", "v110")
@@ -37,7 +37,10 @@ MOST_ROWS = 4096
 SPAN_BYTES = 8 << 20
 # Spans that may wait to be checked: bounds memory.
 N_WAITING = 4
-REMEDY = "'make verify' names all that is damaged, and REPAIR=1 drops it (python -m cache FILE)."
+REMEDY = (
+    "'make verify' names all that is damaged, and REPAIR=1 drops it "
+    "(python -m headbench.cache FILE)."
+)
 
 
 class PatientFile(io.FileIO):

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from cache.errors import HeadbenchError
+from headbench.cache.errors import HeadbenchError
 
 BAD_INPUT = 2
 INTERRUPTED = 130

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from cache.errors import FeatureFileError, StorageError
+from headbench.cache.errors import FeatureFileError, StorageError
 
 # A writer that meets the lock file while its last holder deletes it tries again for so long.
 LOCK_SECONDS = 0.1

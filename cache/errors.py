@@ -6,12 +6,12 @@
     ├── FeatureFileError      the file of embeddings           (here)
     │   └── UnreadableError   for now: it may be whole         (here)
     ├── StorageError          the disk that it is written to   (here)
-    ├── DataError             the folder of images             (extract.errors)
-    ├── WeightsError          the weights of the network       (extract.errors)
-    ├── UnusableImageError    one image                        (extract.errors)
-    ├── DeviceError           the GPU, or what runs networks   (extract.errors)
-    ├── ClusterError          other processes and machines     (extract.errors)
-    └── RunError              heads and what is made of them   (classify.errors)
+    ├── DataError             the folder of images             (headbench.extract.errors)
+    ├── WeightsError          the weights of the network       (headbench.extract.errors)
+    ├── UnusableImageError    one image                        (headbench.extract.errors)
+    ├── DeviceError           the GPU, or what runs networks   (headbench.extract.errors)
+    ├── ClusterError          other processes and machines     (headbench.extract.errors)
+    └── RunError              heads and what is made of them   (headbench.classify.errors)
 
 Each message says what was expected, what was found, in which file, and what to do next.
 """

@@ -13,9 +13,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.blocks import CheckedDataset, open_hdf5
-from cache.errors import WAY_OUT, FeatureFileError, HeadbenchError
-from cache.format import (
+from headbench.cache.blocks import CheckedDataset, open_hdf5
+from headbench.cache.errors import WAY_OUT, FeatureFileError, HeadbenchError
+from headbench.cache.format import (
     ATTRIBUTES,
     COLUMNS,
     DATASETS,
@@ -45,7 +45,7 @@ class FeatureFile:
     Parameters
     ----------
     path : path-like
-        A file written by ``python -m extract``.
+        A file written by ``python -m headbench.extract``.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class FeatureFile:
     config : Config
     classes : tuple of str, length n_classes
     optional : tuple of str
-        Those of `cache.format.OPTIONAL` that it holds.
+        Those of `headbench.cache.format.OPTIONAL` that it holds.
 
     Raises
     ------
@@ -119,7 +119,7 @@ class FeatureFile:
 
     @cached_property
     def splits(self) -> NDArray[np.uint8]:
-        """The split of each image, uint8 (n_images,), index into `cache.format.SPLITS`."""
+        """The split of each image, uint8 (n_images,), index into `format.SPLITS`."""
         splits: NDArray[np.uint8] = self._datasets["splits"].read()
         if splits.size and splits.max() >= len(SPLITS):
             raise _damaged(self.path, f"/splits is not one of {', '.join(SPLITS)}")
@@ -158,7 +158,7 @@ class FeatureFile:
         )
 
     def dataset(self, name: str) -> CheckedDataset:
-        """One of `cache.format.DATASETS`, or of `optional`, to be read block by block."""
+        """One of `headbench.cache.format.DATASETS`, or of `optional`, to be read block by block."""
         return self._datasets[name]
 
     def rows(self, split: str) -> NDArray[np.intp]:
@@ -319,7 +319,7 @@ def _open_feature_file(path: Path) -> h5py.File:
 
 
 def _optional_datasets(path: Path, file: h5py.File) -> tuple[str, ...]:
-    """Those of `cache.format.OPTIONAL` that a file holds."""
+    """Those of `headbench.cache.format.OPTIONAL` that a file holds."""
     try:
         return tuple(name for name in OPTIONAL if name in file)
     except (KeyError, OSError, RuntimeError, ValueError) as error:
@@ -380,7 +380,7 @@ def _check_version(path: Path, values: dict[str, Any]) -> None:
 
 
 def _check_layout(path: Path, file: h5py.File, datasets: dict[str, CheckedDataset]) -> None:
-    """Refuse datasets that are not what `cache.format` says of them."""
+    """Refuse datasets that are not what `headbench.cache.format` says of them."""
     for name, dataset in datasets.items():
         expected, row_shape = (DATASETS | OPTIONAL)[name]
         found = "utf-8" if dataset.dtype.kind == "S" else dataset.dtype.name

@@ -9,11 +9,19 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.disk import one_writer
-from cache.errors import WAY_OUT, FeatureFileError
-from cache.format import COLUMNS, REJECTED, SPLITS, Rejected, Table, leads_inside, row_hashes
-from cache.reader import FeatureFile, are_finite, are_positive
-from cache.writer import Location, write_features
+from headbench.cache.disk import one_writer
+from headbench.cache.errors import WAY_OUT, FeatureFileError
+from headbench.cache.format import (
+    COLUMNS,
+    REJECTED,
+    SPLITS,
+    Rejected,
+    Table,
+    leads_inside,
+    row_hashes,
+)
+from headbench.cache.reader import FeatureFile, are_finite, are_positive
+from headbench.cache.writer import Location, write_features
 
 
 class Damage(NamedTuple):

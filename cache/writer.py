@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.blocks import (
+from headbench.cache.blocks import (
     CheckedDataset,
     create_hdf5,
     fixed_text,
@@ -24,9 +24,9 @@ from cache.blocks import (
     write_dataset,
     write_strings,
 )
-from cache.disk import require_free
-from cache.errors import FeatureFileError, HeadbenchError, UnreadableError
-from cache.format import (
+from headbench.cache.disk import require_free
+from headbench.cache.errors import FeatureFileError, HeadbenchError, UnreadableError
+from headbench.cache.format import (
     ATTRIBUTES,
     FORMAT,
     FORMAT_VERSION,

@@ -1,4 +1,4 @@
-"""``python -m classify`` and a command: train, report, finetune, predict, export, serve, ..."""
+"""``python -m headbench.classify`` and a command: train, report, finetune, predict, export, ..."""
 
 import argparse
 import shlex
@@ -8,19 +8,28 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from cache import cli
-from classify.commands import doctor, export, finetune, origin, predict, report, serve, train
-from classify.commands.options import Commands
-from classify.commands.sequence import run_commands
-from classify.demo import run_demo
-from classify.presets import PRESETS, preset_commands
-from extract.weights import IMAGENET
+from headbench.cache import cli
+from headbench.classify.commands import (
+    doctor,
+    export,
+    finetune,
+    origin,
+    predict,
+    report,
+    serve,
+    train,
+)
+from headbench.classify.commands.options import Commands
+from headbench.classify.commands.sequence import run_commands
+from headbench.classify.demo import run_demo
+from headbench.classify.presets import PRESETS, preset_commands
+from headbench.extract.networks.weights import IMAGENET
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line of stages two and three."""
     parser = argparse.ArgumentParser(
-        prog="python -m classify",
+        prog="python -m headbench.classify",
         description="Train and compare heads on embeddings, fine-tune, predict, export, serve.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -34,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     arguments = parser().parse_args(argv)
     arguments.line = shlex.join(
-        ["python", "-m", "classify", *(sys.argv[1:] if argv is None else argv)]
+        ["python", "-m", "headbench.classify", *(sys.argv[1:] if argv is None else argv)]
     )
     return int(arguments.command(arguments))
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from cache.format import RANDOM_WEIGHTS
-from classify.commands.sequence import Command, run_commands
-from extract.backbones import create_backbone
-from extract.errors import WeightsError
-from extract.settings import ExtractSettings
-from extract.weights import IMAGENET
+from headbench.cache.format import RANDOM_WEIGHTS
+from headbench.classify.commands.sequence import Command, run_commands
+from headbench.extract.errors import WeightsError
+from headbench.extract.networks.backbone import create_backbone
+from headbench.extract.networks.weights import IMAGENET
+from headbench.extract.settings import ExtractSettings
 
 SIZE_PX = 64
 # The digits are 8 x 8 px; written larger, so that people can look at them.

@@ -1,10 +1,10 @@
-"""Errors of stages two and three that a user can mend; the tree is drawn in :mod:`cache.errors`."""
+"""Errors of stages two and three that a user can mend; `headbench.cache.errors` draws the tree."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cache.errors import HeadbenchError
+from headbench.cache.errors import HeadbenchError
 
 
 class RunError(HeadbenchError):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, issparse
 from scipy.special import bdtr, ndtr, ndtri
 
-from extract.threads import map_ahead
+from headbench.extract.images.stream import map_ahead
 
 Z_95 = 1.959963984540054
 N_DRAWS = 2000

@@ -7,14 +7,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.reader import FeatureFile
-from classify.errors import RunError
-from extract.errors import UnusableImageError
-from extract.read import ImageFile
-from extract.sources import python
-from extract.sources.open import open_source
-from extract.sources.source import Source
-from extract.stream import Batch, image_batches
+from headbench.cache.reader import FeatureFile
+from headbench.classify.errors import RunError
+from headbench.extract.errors import UnusableImageError
+from headbench.extract.images.stream import Batch, ImageFile, image_batches
+from headbench.extract.sources import python
+from headbench.extract.sources.open import open_source
+from headbench.extract.sources.source import Source
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from classify.intervals import Estimate, estimates, wilson
+from headbench.classify.intervals import Estimate, estimates, wilson
 
 TOP_K = 5
 N_BINS = 15

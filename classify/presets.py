@@ -7,7 +7,7 @@ network's own, and its BatchNormalization stays frozen.
 
 from dataclasses import dataclass
 
-from classify.finetuning.finetune_settings import CONSTANT, FinetuneSettings
+from headbench.classify.finetuning.finetune_settings import CONSTANT, FinetuneSettings
 
 # Beside the recipe's own head, to compare: chance, and what fine-tuning starts from otherwise.
 COMPARED = ("prior", "logreg")

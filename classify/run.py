@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.disk import replacing_folder
-from cache.reader import FeatureFile
-from cache.writer import installed_version
-from classify.arrays import load_arrays, save_arrays
-from classify.errors import RunError, loading
-from classify.metrics import log_losses
+from headbench.cache.disk import replacing_folder
+from headbench.cache.reader import FeatureFile
+from headbench.cache.writer import installed_version
+from headbench.classify.arrays import load_arrays, save_arrays
+from headbench.classify.errors import RunError, loading
+from headbench.classify.metrics import log_losses
 
 RECORD_VERSION = 3
 RECORD_FILE = "record.json"
@@ -37,7 +37,7 @@ class Record:
     settings : mapping
         What was given.
     history : mapping of str to list of float
-        Curves of the fit. Of a network (`classify.heads.curves.Curves`), by epoch: those on train
+        Curves of the fit. Of a network (`heads.curves.Curves`), by epoch: those on train
         begin with epoch 1; those on val too, but of ``finetuned`` with epoch 0, the network as it
         was before training.
     fit_seconds : float

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cache.format import Identity
-from classify.intervals import Estimate
+from headbench.cache.format import Identity
+from headbench.classify.intervals import Estimate
 
 SMALLEST_P = 0.001
 MOST_NAMED = 5

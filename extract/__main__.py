@@ -1,4 +1,4 @@
-"""``python -m extract DATA --out runs/NAME/features.h5``."""
+"""``python -m headbench.extract DATA --out runs/NAME/features.h5``."""
 
 import argparse
 import sys
@@ -7,20 +7,25 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from cache import cli
-from cache.format import STORES
-from extract.backbones import BACKBONES
-from extract.machines import Machines
-from extract.options import add_machine_options, add_runtime_options
-from extract.settings import POOLINGS, PRECISIONS, ExtractSettings
-from extract.stage import describe_plan, extract_features
+from headbench.cache import cli
+from headbench.cache.format import STORES
+from headbench.extract.networks.backbone import BACKBONES
+from headbench.extract.settings import (
+    POOLINGS,
+    PRECISIONS,
+    ExtractSettings,
+    add_machine_options,
+    add_runtime_options,
+)
+from headbench.extract.stage import describe_plan, extract_features
+from headbench.extract.workers.machines import Machines
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line of stage one; its defaults are those of `ExtractSettings`."""
     default = ExtractSettings()
     parser = argparse.ArgumentParser(
-        prog="python -m extract",
+        prog="python -m headbench.extract",
         description="Run a frozen network once over a folder of labelled images and keep the "
         "embeddings in one HDF5 file. Run it again after a change: only new images are extracted.",
     )

@@ -1,20 +1,117 @@
 """What a source holds, found out by reading what was not read before."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
-from cache.writer import Location
-from extract.embedding import Embedding
-from extract.errors import UnusableImageError
-from extract.hashes import Hashed, Hashes
-from extract.machines import Machines
-from extract.one_pass import OnePass
-from extract.plan import Known
-from extract.sources.open import list_images, require_classes
-from extract.sources.python import PythonImages
-from extract.sources.source import Dataset
-from extract.work import Job, Listeners, Outcome, Work
+from headbench.cache.disk import require_free
+from headbench.cache.format import Rejected
+from headbench.cache.writer import Location
+from headbench.extract.errors import UnusableImageError
+from headbench.extract.hashes import Hashed, Hashes
+from headbench.extract.images.stream import ImageFile
+from headbench.extract.plan import Known, refuse_if_most
+from headbench.extract.progress import Progress
+from headbench.extract.sources.open import list_images, require_classes
+from headbench.extract.sources.python import PythonImages
+from headbench.extract.sources.source import Dataset
+from headbench.extract.workers.embed import Job, Listeners, OnePass, Outcome, Work
+from headbench.extract.workers.machines import Machines
+from headbench.extract.workers.parallel import embed_files
+
+Item = TypeVar("Item", contravariant=True)
+
+
+class Embed(Protocol[Item]):
+    """Embeds some items into parts, such as `headbench.extract.workers.parallel.embed_files`."""
+
+    def __call__(
+        self,
+        job: Job,
+        cached: Mapping[bytes, Location],
+        items: Sequence[Item],
+        machines: Machines,
+        listeners: Listeners,
+        /,
+    ) -> str:
+        """How the time was spent, for the end of a line."""
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """The way of images into parts, in one run.
+
+    Attributes
+    ----------
+    job : Job
+    known : Known
+        Grows as parts are finished, and as images turn out to be unusable.
+    out : Path
+        The feature file to be.
+    dim : int
+        Length of an embedding.
+    machines : Machines
+    say : callable
+        Told what happens, a line at a time.
+    """
+
+    job: Job
+    known: Known
+    out: Path
+    dim: int
+    machines: Machines
+    say: Callable[[str], None]
+
+    def files(
+        self, dataset: Dataset, files: Sequence[ImageFile], note: Callable[[Outcome], object]
+    ) -> None:
+        """Embed image files of a data set, here or elsewhere; `note` is told the outcome of each.
+
+        Raises
+        ------
+        DataError
+            As soon as more than half of the data set cannot be used.
+        """
+        rejected: list[Rejected] = []
+
+        def note_and_refuse(outcome: Outcome) -> None:
+            note(outcome)
+            if outcome.reason:
+                rejected.append(Rejected(str(files[outcome.row].path), outcome.reason))
+                refuse_if_most(dataset, rejected)
+
+        self(embed_files, files, len(files), note_and_refuse)
+
+    def __call__(
+        self,
+        embed: Embed[Item],
+        items: Sequence[Item],
+        n_images: int | None,
+        note: Callable[[Outcome], object] = lambda _: None,
+    ) -> None:
+        """Embed items that hold so many images, as far as it is known how many."""
+        if not items:
+            return
+        if n_images is not None:
+            require_free(self.out.parent, n_images * 4 * self.dim)
+        progress = Progress("extract", n_images)
+
+        def tell(outcome: Outcome) -> None:
+            if outcome.location is not None:
+                self.known.cached[outcome.content] = outcome.location
+            elif outcome.reason:
+                progress.reject()
+                if outcome.content:
+                    self.known.unusable[outcome.content] = outcome.reason
+            else:
+                progress.reread()
+            note(outcome)
+
+        with progress:
+            listeners = Listeners(tell, self.say, progress.update)
+            how = embed(self.job, self.known.cached, items, self.machines, listeners)
+        self.say(f"{progress.summary()}{how}")
 
 
 class Held(NamedTuple):

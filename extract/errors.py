@@ -1,6 +1,6 @@
-"""Errors of stage one that a user can mend; the tree is drawn in :mod:`cache.errors`."""
+"""Errors of stage one that a user can mend; the tree is drawn in :mod:`headbench.cache.errors`."""
 
-from cache.errors import HeadbenchError
+from headbench.cache.errors import HeadbenchError
 
 WAY_ON = "What was finished is kept: run the same command again."
 

@@ -12,13 +12,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.blocks import CheckedDataset, create_hdf5, open_hdf5, write_array, write_strings
-from cache.errors import FeatureFileError
-from cache.format import hash_rows
-from extract.errors import UnusableImageError
-from extract.progress import Progress
-from extract.sources.source import N_STAMPS, Source
-from extract.stream import hash_files
+from headbench.cache.blocks import (
+    CheckedDataset,
+    create_hdf5,
+    open_hdf5,
+    write_array,
+    write_strings,
+)
+from headbench.cache.errors import FeatureFileError
+from headbench.cache.format import hash_rows
+from headbench.extract.errors import UnusableImageError
+from headbench.extract.images.stream import hash_files
+from headbench.extract.progress import Progress
+from headbench.extract.sources.source import N_STAMPS, Source
 
 # A file that was hashed within the tick of the file system's clock in which it was changed could be
 # changed once more and keep its times. Two seconds is the longest tick in use (FAT).
@@ -36,7 +42,7 @@ class KnownHashes:
     paths : list of str, length n_files
         Relative to the data folder.
     stamps : int64 (n_files, 4)
-        As the source gives them; see `extract.sources.source.N_STAMPS`.
+        As the source gives them; see `headbench.extract.sources.source.N_STAMPS`.
     sha256 : uint8 (n_files, 32)
     """
 

@@ -1,4 +1,4 @@
-"""What the feature file is to hold, and what has to be done for it."""
+"""How one table differs from the one before, in words that a user knows."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.errors import FeatureFileError
-from cache.format import (
+from headbench.cache.errors import FeatureFileError
+from headbench.cache.format import (
     SPLITS,
     STORES,
     Config,
@@ -19,15 +19,81 @@ from cache.format import (
     group_number,
     hash_rows,
 )
-from cache.reader import FeatureFile
-from cache.writer import Location, Parts, created_by
-from extract.changes import compare
-from extract.errors import DataError, UnusableImageError
-from extract.hashes import Hashed
-from extract.kinds import may_be_read_now
-from extract.settings import ExtractSettings
-from extract.sources.source import Dataset, LabelledImage
-from extract.splits import assign_splits, check_splits, describe_rule, draw_keys, missing_splits
+from headbench.cache.reader import FeatureFile
+from headbench.cache.writer import Location, Parts, created_by
+from headbench.extract.errors import DataError, UnusableImageError
+from headbench.extract.hashes import Hashed
+from headbench.extract.images.kinds import may_be_read_now
+from headbench.extract.settings import ExtractSettings
+from headbench.extract.sources.source import Dataset, LabelledImage
+from headbench.extract.splits import (
+    assign_splits,
+    check_splits,
+    describe_rule,
+    draw_keys,
+    missing_splits,
+)
+
+
+@dataclass(frozen=True)
+class Changes:
+    """How a table differs from the one before, in images.
+
+    Attributes
+    ----------
+    new : int
+        Neither path nor content is in the old table.
+    changed : int
+        The path is, with another content.
+    removed : int
+        Neither path nor content of an old image is in the new table.
+    moved : int
+        The content is in the old table, under another path: renamed, relabelled or copied.
+    resplit : int
+        Same path, same content, another split.
+    """
+
+    new: int = 0
+    changed: int = 0
+    removed: int = 0
+    moved: int = 0
+    resplit: int = 0
+
+    def __str__(self) -> str:
+        words = (
+            f"{self.new} new, {self.changed} changed, {self.removed} removed, "
+            f"{self.moved} moved or relabelled"
+        )
+        return words + (f", {self.resplit} in another split" if self.resplit else "")
+
+
+def compare(old: Table | None, new: Table) -> Changes:
+    """How many images are new, changed, removed, moved and split anew."""
+    if old is None:
+        return Changes(new=len(new.paths))
+    before = dict(
+        zip(old.paths, zip(old.contents(), old.splits.tolist(), strict=True), strict=True)
+    )
+    was_rejected = {each.path for each in old.rejected}
+    contents_before = {content for content, _ in before.values()}
+    contents, paths = new.contents(), set(new.paths)
+    count = dict.fromkeys(Changes.__dataclass_fields__, 0)
+    for path, content, split in zip(new.paths, contents, new.splits.tolist(), strict=True):
+        content_before, split_before = before.get(path, (None, None))
+        if content == content_before:
+            count["resplit"] += split != split_before
+        elif content in contents_before:
+            count["moved"] += 1
+        elif content_before is not None or path in was_rejected:
+            count["changed"] += 1
+        else:
+            count["new"] += 1
+    contents_now = set(contents)
+    count["removed"] = sum(
+        path not in paths and content not in contents_now for path, (content, _) in before.items()
+    )
+    return Changes(**count)
+
 
 MOST_REASONS = 5
 

@@ -1,4 +1,4 @@
-"""``python -m extract.rerun FILE``: embed some images again, and compare with what is stored."""
+"""``python -m headbench.extract.rerun FILE``: embed some images again, compare with the file."""
 
 import argparse
 import sys
@@ -10,21 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from cache import cli
-from cache.errors import WAY_OUT
-from cache.format import Config, count_splits, describe_counts
-from cache.reader import FeatureFile
-from extract.backbones import embed_images, reopen_backbone
-from extract.embedder import Embedded, relative_differences
-from extract.errors import DataError, UnusableImageError
-from extract.keras_backbone import FLOAT16_TOLERANCE
-from extract.opening import ENGINE_TOLERANCE
-from extract.options import add_runtime_options, runtime_of
-from extract.read import ImageFile
-from extract.settings import FLOAT32, Runtime
-from extract.sources.open import open_source
-from extract.stopwatch import Stopwatch
-from extract.stream import DecodedImage, decoded_images
+from headbench.cache import cli
+from headbench.cache.errors import WAY_OUT
+from headbench.cache.format import Config, count_splits, describe_counts
+from headbench.cache.reader import FeatureFile
+from headbench.extract.errors import DataError, UnusableImageError
+from headbench.extract.images.stream import DecodedImage, ImageFile, decoded_images
+from headbench.extract.networks.backbone import embed_images, reopen_backbone
+from headbench.extract.networks.engines import Embedded, relative_differences
+from headbench.extract.networks.keras_network import ENGINE_TOLERANCE, FLOAT16_TOLERANCE
+from headbench.extract.progress import Stopwatch
+from headbench.extract.settings import FLOAT32, Runtime, add_runtime_options, runtime_of
+from headbench.extract.sources.open import open_source
 
 MISMATCH = 1
 N_IMAGES = 64
@@ -185,7 +182,7 @@ def _no_images(name: str, found: str) -> DataError:
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m extract.rerun",
+        prog="python -m headbench.extract.rerun",
         description="Embed some images of a feature file again, and compare with the stored "
         "embeddings. Exit code 1 if an embedding differs, or an image has changed.",
     )

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.format import SPLITS, count_splits, describe_counts
-from extract.errors import DataError
+from headbench.cache.format import SPLITS, count_splits, describe_counts
+from headbench.extract.errors import DataError
 
 # Share of the images that the folder leaves to us, by the splits that it does not name. Food-101
 # names train and test: its 75 750 training photos become 60 600 and 15 150.
@@ -131,7 +131,7 @@ def assign_splits(
     Returns
     -------
     uint8 (n_images,)
-        Index into `cache.format.SPLITS`.
+        Index into `headbench.cache.format.SPLITS`.
     """
     shares = shares_of(missing_splits(given) if missing is None else missing, val_share)
     return np.array(

@@ -3,16 +3,14 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from cache.disk import one_writer, require_free, temporary_path
-from cache.format import Table, count_splits, describe_counts
-from cache.writer import Parts, n_bytes, write_features
-from extract.backbones import MEAN_COLOR, Backbone, create_backbone
-from extract.contents import Contents, FileContents, PythonContents
-from extract.devices import GPU, find_devices, has_nvidia_gpu
-from extract.embedding import Embedding
-from extract.hashes import Hashed
-from extract.machines import LOCAL, Machines
-from extract.plan import (
+from headbench.cache.disk import one_writer, require_free, temporary_path
+from headbench.cache.format import Table, count_splits, describe_counts
+from headbench.cache.writer import Parts, n_bytes, write_features
+from headbench.extract.contents import Contents, Embedding, FileContents, PythonContents
+from headbench.extract.hashes import Hashed
+from headbench.extract.networks.backbone import MEAN_COLOR, Backbone, create_backbone
+from headbench.extract.networks.devices import GPU, find_devices, has_nvidia_gpu
+from headbench.extract.plan import (
     Known,
     Plan,
     check_table,
@@ -20,14 +18,15 @@ from extract.plan import (
     previous_precision,
     require_usable,
 )
-from extract.settings import AUTO, FLOAT32, MIXED_FLOAT16, ExtractSettings
-from extract.shard_contents import ShardContents
-from extract.sources.open import find_images, open_source
-from extract.sources.python import PythonImages
-from extract.sources.shards import Shards
-from extract.sources.source import Dataset, Source
-from extract.work import Job, Outcome
-from extract.workers import MOST_ROWS
+from headbench.extract.settings import AUTO, FLOAT32, MIXED_FLOAT16, ExtractSettings
+from headbench.extract.shard_contents import ShardContents
+from headbench.extract.sources.open import find_images, open_source
+from headbench.extract.sources.python import PythonImages
+from headbench.extract.sources.shards import Shards
+from headbench.extract.sources.source import Dataset, Source
+from headbench.extract.workers.embed import Job, Outcome
+from headbench.extract.workers.machines import LOCAL, Machines
+from headbench.extract.workers.parallel import MOST_ROWS
 
 # A killed run loses at most the part in flight.
 PART_IMAGES = MOST_ROWS
@@ -47,7 +46,7 @@ def extract_features(
     Parameters
     ----------
     data : path-like, URL or Source
-        See :func:`extract.sources.open.open_source` for what it may be.
+        See :func:`headbench.extract.sources.open.open_source` for what it may be.
     out : Path
         The feature file, replaced atomically; embeddings that are in it are not computed again.
     settings : ExtractSettings

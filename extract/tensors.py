@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.format import Table
-from extract.errors import DataError, UnusableImageError
-from extract.settings import ExtractSettings
-from extract.sources.python import PythonImages
-from extract.sources.source import checked_class
-from extract.stage import extract_features
+from headbench.cache.format import Table
+from headbench.extract.errors import DataError, UnusableImageError
+from headbench.extract.settings import ExtractSettings
+from headbench.extract.sources.python import PythonImages
+from headbench.extract.sources.source import checked_class
+from headbench.extract.stage import extract_features
 
 
 def extract_dataset(
@@ -39,7 +39,7 @@ def extract_dataset(
     classes : sequence or array of str, or None
         Names of the classes, in their order; None where labels are names, which are sorted then.
     out, settings, say
-        See `extract.stage.extract_features`.
+        See `headbench.extract.stage.extract_features`.
 
     Returns
     -------

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from classify.finetuning.finetune_settings import FinetuneSettings
-from classify.finetuning.finetune_stage import finetune
-from classify.run import Run
-from classify.train import train_heads
-from extract.settings import ExtractSettings
-from extract.stage import extract_features
+from headbench.classify.finetuning.finetune_settings import FinetuneSettings
+from headbench.classify.finetuning.finetune_stage import finetune
+from headbench.classify.run import Run
+from headbench.classify.train_heads import train_heads
+from headbench.extract.settings import ExtractSettings
+from headbench.extract.stage import extract_features
 
 ROOT = Path(__file__).parent.parent
 SHARED = "HEADBENCH_SHARED"

@@ -14,12 +14,12 @@ from pathlib import Path
 import h5py
 import pytest
 
-from cache import cli
-from cache.reader import FeatureFile
-from classify import __main__ as classify
-from classify.run import Run
-from extract import __main__ as extract
-from extract.keras_backbone import KerasBackbone
+from headbench.cache import cli
+from headbench.cache.reader import FeatureFile
+from headbench.classify import __main__ as classify
+from headbench.classify.run import Run
+from headbench.extract import __main__ as extract
+from headbench.extract.networks.keras_network import KerasBackbone
 from tests.conftest import ROOT, write_class_folders, write_image
 
 
@@ -125,7 +125,15 @@ def test_abstentions_are_counted_and_their_candidates_shown(
 def test_a_list_on_standard_input_is_predicted_and_head_ends_it_quietly(
     trained: Run, photos: Path
 ) -> None:
-    predict = [sys.executable, "-m", "classify", "predict", trained.folder, "--images", "-"]
+    predict = [
+        sys.executable,
+        "-m",
+        "headbench.classify",
+        "predict",
+        trained.folder,
+        "--images",
+        "-",
+    ]
     command = shlex.join(map(str, [*predict, "--null", "--format", "csv"]))
     script = f"find {shlex.quote(str(photos))} -name '*.png' -print0 | {command}"
     options = {"shell": True, "cwd": ROOT, "capture_output": True, "text": True, "check": False}
@@ -317,7 +325,9 @@ def test_a_report_of_a_named_head_and_a_moved_folder(
     assert "Mistakes of prior on test." in page
     assert "data:image/webp" in page
     results = json.loads((run.folder / "report/results.json").read_text("utf-8"))
-    assert results["commands"][-1] == shlex.join(["python", "-m", "classify", *map(str, report)])
+    assert results["commands"][-1] == shlex.join(
+        ["python", "-m", "headbench.classify", *map(str, report)]
+    )
     assert f"train {run.folder} --heads prior logreg" in results["commands"][1]
     assert call(classify.main, "report", run.folder, "--head", "knn") == 2
     assert "'knn' is not trained here" in capsys.readouterr().err

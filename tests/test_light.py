@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from classify.run import Run
-from classify.train import train_heads
+from headbench.classify.run import Run
+from headbench.classify.train_heads import train_heads
 from tests.conftest import ROOT
 
 PROBE = """

@@ -8,6 +8,8 @@ import pytest
 
 from tests.conftest import ROOT
 
+PYTHON_M = ".venv/bin/python -m headbench"
+
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
@@ -77,7 +79,7 @@ def test_names_with_spaces_and_quotes_stay_whole(checkout: Path) -> None:
     (checkout / "my photos 写真").mkdir()
     done = make(checkout, "-n", "features", "DATA=my photos 写真", "WEIGHTS=w 1.h5", "SIZE=96")
     assert (
-        '.venv/bin/python -m extract "my photos 写真" --out "runs/my photos 写真/features.h5"'
+        '-m headbench.extract "my photos 写真" --out "runs/my photos 写真/features.h5"'
         in done.stdout
     )
     assert '--weights "w 1.h5" --size "96"' in done.stdout
@@ -207,9 +209,9 @@ def test_food101_is_fetched_and_then_a_run_like_any_other(checkout: Path) -> Non
     done = make(checkout, "-n", "food101", "SIZE=96", "HEADS=ridge").stdout
     commands = [line.strip(" \\") for line in done.splitlines() if "/python -m" in line]
     assert commands == [
-        '.venv/bin/python -m extract "runs/downloads/food-101" --out "runs/food-101/features.h5"',
-        '.venv/bin/python -m classify train "runs/food-101/features.h5"',
-        '.venv/bin/python -m classify report "runs/food-101"  --data "runs/downloads/food-101"',
+        f'{PYTHON_M}.extract "runs/downloads/food-101" --out "runs/food-101/features.h5"',
+        f'{PYTHON_M}.classify train "runs/food-101/features.h5"',
+        f'{PYTHON_M}.classify report "runs/food-101"  --data "runs/downloads/food-101"',
     ]
     assert '--size "96"' in done
     assert "--heads ridge" in done
@@ -264,7 +266,7 @@ def test_a_run_is_named_after_its_folder(checkout: Path, data: str) -> None:
 )
 def test_a_run_is_named_after_its_list_or_archive(checkout: Path, data: str, name: str) -> None:
     done = make(checkout, "-n", "features", f"DATA={data}").stdout
-    assert f'-m extract "{data}" --out "runs/{name}/features.h5"' in done
+    assert f'-m headbench.extract "{data}" --out "runs/{name}/features.h5"' in done
 
 
 @pytest.mark.parametrize(
@@ -283,7 +285,7 @@ def test_a_run_is_named_after_the_folder_of_its_first_shards(
     checkout: Path, data: str, name: str
 ) -> None:
     done = make(checkout, "-n", "features", f"DATA={data}").stdout
-    assert f'-m extract "{data}" --out "runs/{name}/features.h5"' in done
+    assert f'-m headbench.extract "{data}" --out "runs/{name}/features.h5"' in done
 
 
 def test_a_folder_called_like_a_list_keeps_its_name(checkout: Path) -> None:
@@ -318,18 +320,18 @@ def test_a_dry_run_is_not_the_last_run(checkout: Path) -> None:
 def test_verify_repairs_only_when_asked(checkout: Path) -> None:
     assert "--repair" not in make(checkout, "-n", "verify", "NAME=food").stdout
     done = make(checkout, "-n", "verify", "NAME=food", "REPAIR=1")
-    assert '-m cache "runs/food/features.h5" --repair' in done.stdout
+    assert '-m headbench.cache "runs/food/features.h5" --repair' in done.stdout
 
 
 def test_verify_embeds_images_again_when_asked(checkout: Path) -> None:
     assert "rerun" not in make(checkout, "-n", "verify", "NAME=food").stdout
     given = ["RERUN=64", "SEED=3", "DATA=my photos", "WEIGHTS=w.h5", "DEVICE=cpu", "NAME=food"]
     words = " ".join(make(checkout, "-n", "verify", *given).stdout.replace("\\\n", " ").split())
-    first, second = words.index("-m cache"), words.index("-m extract.rerun")
+    first, second = words.index("-m headbench.cache"), words.index("-m headbench.extract.rerun")
     assert first < second
     assert words[second:].startswith(
-        '-m extract.rerun "runs/food/features.h5" --rerun "64" --seed "3" --data "my photos" '
-        '--weights "w.h5" --device "cpu"'
+        '-m headbench.extract.rerun "runs/food/features.h5" --rerun "64" --seed "3" '
+        '--data "my photos" --weights "w.h5" --device "cpu"'
     )
 
 

@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cache.reader import FeatureFile
-from classify.export.export_model import export_model
-from classify.finetuning.finetune_settings import FinetuneSettings
-from classify.finetuning.finetune_stage import finetune
-from classify.run import Run
-from classify.train import train_heads
-from extract.decode import decode
-from extract.settings import ExtractSettings
-from extract.stage import extract_features
+from headbench.cache.reader import FeatureFile
+from headbench.classify.export.export_model import export_model
+from headbench.classify.finetuning.finetune_settings import FinetuneSettings
+from headbench.classify.finetuning.finetune_stage import finetune
+from headbench.classify.run import Run
+from headbench.classify.train_heads import train_heads
+from headbench.extract.images.decode import decode
+from headbench.extract.settings import ExtractSettings
+from headbench.extract.stage import extract_features
 from tests.classify.export.alone import run_alone
 from tests.classify.export.conftest import predicted, quiet
 

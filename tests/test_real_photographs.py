@@ -10,23 +10,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cache.reader import FeatureFile
-from classify.deployment.classifier import open_classifier
-from classify.deployment.predict import predict_files
-from classify.finetuning.finetune_settings import FinetuneSettings
-from classify.finetuning.finetune_stage import finetune
-from classify.heads.registry import HEADS
-from classify.report.write import write_report
-from classify.run import Run
-from classify.train import train_heads
-from extract.backbones import create_backbone
-from extract.decode import decode
-from extract.embedder import relative_difference
-from extract.keras_runtime import load_keras
-from extract.settings import ExtractSettings, Runtime
-from extract.stage import extract_features
-from extract.stopwatch import Stopwatch
-from extract.stream import Batch
+from headbench.cache.reader import FeatureFile
+from headbench.classify.deployment.classifier import open_classifier
+from headbench.classify.deployment.prediction import predict_files
+from headbench.classify.finetuning.finetune_settings import FinetuneSettings
+from headbench.classify.finetuning.finetune_stage import finetune
+from headbench.classify.heads.registry import HEADS
+from headbench.classify.report.write import write_report
+from headbench.classify.run import Run
+from headbench.classify.train_heads import train_heads
+from headbench.extract.images.decode import decode
+from headbench.extract.images.stream import Batch
+from headbench.extract.networks.backbone import create_backbone
+from headbench.extract.networks.engines import relative_difference
+from headbench.extract.networks.keras_runtime import load_keras
+from headbench.extract.progress import Stopwatch
+from headbench.extract.settings import ExtractSettings, Runtime
+from headbench.extract.stage import extract_features
 
 pytestmark = pytest.mark.real
 

@@ -1,25 +1,45 @@
-"""The house as drawn in the design: which room may know which."""
+"""The house as drawn in the design: which room may know which, and under which names."""
 
 import ast
 import re
 import subprocess
+import sys
 import tomllib
+import zipfile
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import ROOT
 
-MAY_IMPORT = {"cache": set(), "extract": {"cache"}, "classify": {"cache", "extract"}}
+# Each room with those that it may import.
+MAY_IMPORT: dict[str, set[str]] = {
+    "cache": set(),
+    "extract": {"cache"},
+    "classify": {"cache", "extract"},
+    "headbench": {"cache", "extract", "classify"},
+}
 SOURCES = [path for room in MAY_IMPORT for path in sorted((ROOT / room).rglob("*.py"))]
+TESTS = [path for room in MAY_IMPORT for path in sorted((ROOT / "tests" / room).rglob("*.py"))]
+# Every layer has a file of its errors; packages and commands begin in files of these names.
+SHARED_NAMES = {"__init__.py", "__main__.py", "errors.py"}
+SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
 
 
 def name_of(path: Path) -> str:
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    return ".".join(part for part in parts if part != "__init__")
+    """The name that a file of the source is imported by."""
+    parts = [part for part in path.relative_to(ROOT).with_suffix("").parts if part != "__init__"]
+    return ".".join(parts if parts[0] == "headbench" else ["headbench", *parts])
 
 
 MODULES = {name_of(path) for path in SOURCES}
+
+
+def room_of(name: str) -> str:
+    parts = name.split(".")
+    return parts[1] if len(parts) > 1 and parts[1] in MAY_IMPORT else "headbench"
 
 
 def imported(path: Path) -> set[str]:
@@ -34,11 +54,25 @@ def imported(path: Path) -> set[str]:
     return found & MODULES
 
 
+def rooms(names: Iterable[str]) -> set[str]:
+    return {room_of(name) for name in names}
+
+
+def test_imports_are_seen() -> None:
+    assert "headbench.cache.reader" in imported(ROOT / "extract/plan.py")
+    assert rooms(MODULES) == set(MAY_IMPORT)
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)
 def test_rooms_know_only_the_rooms_below(path: Path) -> None:
-    room = path.relative_to(ROOT).parts[0]
-    rooms = {name.split(".")[0] for name in imported(path)}
-    assert rooms <= MAY_IMPORT[room] | {room}
+    room = room_of(name_of(path))
+    assert rooms(imported(path)) <= MAY_IMPORT[room] | {room}
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: str(path.relative_to(ROOT / "tests")))
+def test_tests_of_a_room_know_only_the_rooms_below(path: Path) -> None:
+    room = path.relative_to(ROOT / "tests").parts[0]
+    assert rooms(imported(path)) <= MAY_IMPORT[room] | {room}
 
 
 def test_no_module_imports_itself_in_a_circle() -> None:
@@ -49,6 +83,11 @@ def test_no_module_imports_itself_in_a_circle() -> None:
     assert arrows == {}
 
 
+def test_no_two_files_share_a_name() -> None:
+    names = Counter(path.name for path in SOURCES if path.name not in SHARED_NAMES)
+    assert [name for name, n_files in names.items() if n_files > 1] == []
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)
 def test_tensorflow_is_imported_in_one_place(path: Path) -> None:
     if path.name == "keras_runtime.py":
@@ -57,7 +96,7 @@ def test_tensorflow_is_imported_in_one_place(path: Path) -> None:
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         if isinstance(node, ast.ImportFrom):
             names = [node.module or ""]
-        assert not [name for name in names if re.match(r"(tensorflow|keras)\b", name)]
+        assert not [name for name in names if re.match(r"(tensorflow|keras|fcntl)\b", name)]
 
 
 def test_nothing_large_is_kept_in_git() -> None:
@@ -69,14 +108,18 @@ def test_nothing_large_is_kept_in_git() -> None:
     assert [path for path in paths if path.exists() and path.stat().st_size > 200_000] == []
 
 
+def test_every_folder_of_the_source_is_installed() -> None:
+    folders = {name_of(path / "__init__.py") for path in {path.parent for path in SOURCES}}
+    assert set(SETTINGS["packages"]) == folders
+    assert all((path.parent / "__init__.py").exists() for path in SOURCES)
+
+
 def test_whatever_is_no_python_is_installed_too() -> None:
-    settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
-    patterns = settings["tool"]["setuptools"]["package-data"]
     kept = {
         path
-        for package, names in patterns.items()
+        for package, names in SETTINGS["package-data"].items()
         for name in names
-        for path in (ROOT / package.replace(".", "/")).glob(name)
+        for path in (ROOT / package.removeprefix("headbench.").replace(".", "/")).glob(name)
     }
     others = {
         path
@@ -86,3 +129,49 @@ def test_whatever_is_no_python_is_installed_too() -> None:
     }
     assert len(others) > 5
     assert others == kept
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what the wheel of this checkout installs, and nothing else."""
+    folder = tmp_path_factory.mktemp("wheel")
+    # A copy: setuptools writes into the folder that it builds.
+    copied = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True)
+    for name in copied.stdout.decode().split("\0"):
+        if (ROOT / name).is_file() and not name.startswith(("tests/", "docs/")):
+            target = folder / "source" / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes((ROOT / name).read_bytes())
+    pip = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-q"]
+    subprocess.run([*pip, "-w", folder, folder / "source"], check=True)
+    [wheel] = folder.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder / "site")
+    return folder / "site"
+
+
+def test_the_wheel_has_one_name(installed: Path) -> None:
+    names = {path.name for path in installed.iterdir() if not path.name.endswith(".dist-info")}
+    assert names == {"headbench"}
+    found = {path.relative_to(installed) for path in installed.rglob("*.py")}
+    assert {".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in found} == (
+        MODULES
+    )
+    assert (installed / "headbench/classify/report/schema.json").is_file()
+
+
+def test_files_of_the_users_own_with_our_old_names_break_nothing(
+    installed: Path, tmp_path: Path
+) -> None:
+    for name in ("cache", "extract", "classify"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('the wrong file')")
+    code = (
+        f"import sys; sys.path.insert(1, {str(installed)!r}); "
+        "import headbench.extract.stage, headbench.cache.reader; "
+        "import headbench.classify.run as run; print(run.__file__)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(installed / "headbench/classify/run.py")

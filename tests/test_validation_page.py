@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from extract.batch_statistics import batch_norms
-from extract.keras_runtime import load_keras
+from headbench.classify.doctor.model.batch_statistics import batch_norms
+from headbench.extract.networks.keras_runtime import load_keras
 from tests.conftest import ROOT
 
 PAGE = (ROOT / "docs/validation-at-chance.md").read_text("utf-8")

@@ -1,4 +1,4 @@
-"""``python -m classify doctor``."""
+"""``python -m headbench.classify doctor``."""
 
 import argparse
 import json
@@ -7,11 +7,16 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from classify.commands.options import Commands
-from classify.doctor.diagnosis_report import JSON_FILE, PAGE_FILE, as_text, write_diagnosis
-from classify.doctor.examine import examine
-from classify.doctor.script import parse_script
-from classify.doctor.targets import sort_targets
+from headbench.classify.commands.options import Commands
+from headbench.classify.doctor.diagnosis_report import (
+    JSON_FILE,
+    PAGE_FILE,
+    as_text,
+    write_diagnosis,
+)
+from headbench.classify.doctor.examine import examine
+from headbench.classify.doctor.script import parse_script
+from headbench.classify.doctor.targets import sort_targets
 
 IS_SEVERE = 1
 

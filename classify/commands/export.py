@@ -1,14 +1,14 @@
-"""``python -m classify export``."""
+"""``python -m headbench.classify export``."""
 
 import argparse
 from pathlib import Path
 
 from tqdm import tqdm
 
-from classify.commands.options import Commands, add_data, add_run, add_weights
-from classify.export.export_formats import FORMATS
-from classify.export.export_model import export_model
-from classify.run import Run
+from headbench.classify.commands.options import Commands, add_data, add_run, add_weights
+from headbench.classify.export.export_formats import FORMATS
+from headbench.classify.export.export_model import export_model
+from headbench.classify.run import Run
 
 
 def add(commands: Commands) -> None:

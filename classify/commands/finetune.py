@@ -1,4 +1,4 @@
-"""``python -m classify finetune``."""
+"""``python -m headbench.classify finetune``."""
 
 import argparse
 from collections.abc import Callable
@@ -6,12 +6,12 @@ from dataclasses import fields
 
 from tqdm import tqdm
 
-from cache import cli
-from classify.commands.options import Commands, add_data, add_run, add_weights
-from classify.finetuning.finetune_settings import SCHEDULES, FinetuneSettings
-from classify.finetuning.finetune_stage import finetune
-from classify.run import Run
-from extract.settings import AUTO, DEVICES, PRECISIONS
+from headbench.cache import cli
+from headbench.classify.commands.options import Commands, add_data, add_run, add_weights
+from headbench.classify.finetuning.finetune_settings import SCHEDULES, FinetuneSettings
+from headbench.classify.finetuning.finetune_stage import finetune
+from headbench.classify.run import Run
+from headbench.extract.settings import AUTO, DEVICES, PRECISIONS
 
 
 def add(commands: Commands) -> None:

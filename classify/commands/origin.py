@@ -1,4 +1,4 @@
-"""``python -m classify origin``."""
+"""``python -m headbench.classify origin``."""
 
 import argparse
 from collections.abc import Callable
@@ -7,13 +7,13 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from cache import cli
-from classify.commands.options import Commands
-from classify.origin.origin_settings import OriginSettings
-from classify.origin.origin_stage import show_origin
-from extract.errors import DataError
-from extract.sources.open import other_kind
-from extract.sources.urls import without_secrets
+from headbench.cache import cli
+from headbench.classify.commands.options import Commands
+from headbench.classify.origin.origin_settings import OriginSettings
+from headbench.classify.origin.origin_stage import show_origin
+from headbench.extract.errors import DataError
+from headbench.extract.sources.open import other_kind
+from headbench.extract.sources.urls import without_secrets
 
 
 def add(commands: Commands) -> None:

@@ -1,4 +1,4 @@
-"""``python -m classify predict``."""
+"""``python -m headbench.classify predict``."""
 
 import argparse
 import sys
@@ -7,17 +7,17 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from cache import cli
-from cache.reader import FeatureFile
-from classify.commands.options import Commands, add_head, add_run, add_weights
-from classify.deployment.classifier import Classifier, open_classifier
-from classify.deployment.labelled import Scores, seen_files, true_classes
-from classify.deployment.predict import Prediction, expand, predict_files
-from classify.deployment.prediction_formats import FORMATS, Shape
-from classify.metrics import TOP_K
-from classify.run import Run
-from extract.options import add_runtime_options, runtime_of
-from extract.progress import Progress
+from headbench.cache import cli
+from headbench.cache.reader import FeatureFile
+from headbench.classify.commands.options import Commands, add_head, add_run, add_weights
+from headbench.classify.deployment.classifier import Classifier, open_classifier
+from headbench.classify.deployment.labelled import Scores, seen_files, true_classes
+from headbench.classify.deployment.prediction import Prediction, expand, predict_files
+from headbench.classify.deployment.prediction_formats import FORMATS, Shape
+from headbench.classify.metrics import TOP_K
+from headbench.classify.run import Run
+from headbench.extract.progress import Progress
+from headbench.extract.settings import add_runtime_options, runtime_of
 
 N_TOP = 3
 UNUSABLE_FILES = 1

@@ -1,14 +1,14 @@
-"""``python -m classify report|open|compare``."""
+"""``python -m headbench.classify report|open|compare``."""
 
 import argparse
 from pathlib import Path
 
-from classify.commands.options import Commands, add_data, add_run
-from classify.report.table import as_text
-from classify.report.versus import as_text as versus_as_text
-from classify.report.versus import compare_runs, write_page
-from classify.report.write import PAGE, open_report, write_report
-from classify.run import Run
+from headbench.classify.commands.options import Commands, add_data, add_run
+from headbench.classify.report.table import as_text
+from headbench.classify.report.versus import as_text as versus_as_text
+from headbench.classify.report.versus import compare_runs, write_page
+from headbench.classify.report.write import PAGE, open_report, write_report
+from headbench.classify.run import Run
 
 
 def add(commands: Commands) -> None:

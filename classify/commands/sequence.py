@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Callable, Iterable, Sequence
 
-from extract import __main__ as extract_command
+from headbench.extract import __main__ as extract_command
 
 Command = Callable[[Sequence[str]], int]
 

@@ -1,16 +1,15 @@
-"""``python -m classify serve``."""
+"""``python -m headbench.classify serve``."""
 
 import argparse
 from importlib.util import find_spec
 from typing import Any
 
-from cache import cli
-from classify.commands.options import Commands, add_data, add_head, add_run, add_weights
-from classify.deployment.server import ServerSettings
-from classify.errors import RunError
-from classify.run import Run
-from extract.options import add_device_options
-from extract.settings import Runtime
+from headbench.cache import cli
+from headbench.classify.commands.options import Commands, add_data, add_head, add_run, add_weights
+from headbench.classify.deployment.server import ServerSettings
+from headbench.classify.errors import RunError
+from headbench.classify.run import Run
+from headbench.extract.settings import Runtime, add_device_options
 
 LARGEST_PORT = 65535
 PACKAGES = ("fastapi", "uvicorn", "python_multipart")
@@ -52,7 +51,7 @@ def serve(arguments: argparse.Namespace) -> int:
             f"serve needs more packages ({', '.join(missing)}): 'make install EXTRAS=serve' brings "
             "them."
         )
-    from classify.deployment.server import process
+    from headbench.classify.deployment.server import process
 
     settings = ServerSettings(
         host=arguments.host,

@@ -1,4 +1,4 @@
-"""``python -m classify train``."""
+"""``python -m headbench.classify train``."""
 
 import argparse
 import os
@@ -6,17 +6,23 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from cache import cli
-from cache.reader import FeatureFile
-from classify.commands.options import Commands, add_run
-from classify.heads.registry import HEADS, VOTE
-from classify.report.words import describe_curve, describe_folds
-from classify.run import Run
-from classify.settings import DEFAULT_SEED, STREAM, TrainSettings, combine, configured_heads
-from classify.studies.folds import cross_validate
-from classify.studies.learning_curve import learning_curve
-from classify.train import train_heads
-from extract.options import add_machine_options, machines_of
+from headbench.cache import cli
+from headbench.cache.reader import FeatureFile
+from headbench.classify.commands.options import Commands, add_run
+from headbench.classify.heads.registry import HEADS, VOTE
+from headbench.classify.report.words import describe_curve, describe_folds
+from headbench.classify.run import Run
+from headbench.classify.studies.folds import cross_validate
+from headbench.classify.studies.learning_curve import learning_curve
+from headbench.classify.train_heads import train_heads
+from headbench.classify.train_settings import (
+    DEFAULT_SEED,
+    STREAM,
+    TrainSettings,
+    combine,
+    configured_heads,
+)
+from headbench.extract.settings import add_machine_options, machines_of
 
 # Options that are parameters of some heads, whole numbers.
 COMMON = {

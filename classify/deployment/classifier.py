@@ -9,22 +9,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.format import Identity
-from cache.reader import FeatureFile
-from classify.errors import loading
-from classify.heads.head import Head
-from classify.heads.registry import load_trained_head
-from classify.run import NETWORK_FILE, Run, is_finetuned, rank
-from classify.train import class_proba
-from classify.wording import describe_weights
-from extract.backbones import Openable, embed_images, reopen_backbone
-from extract.embedder import Embedded, Embedder
-from extract.folding import fold_base
-from extract.keras_runtime import load_keras
-from extract.opening import ENGINE_TOLERANCE, OpenableNetwork, open_network
-from extract.settings import FLOAT32, Runtime
-from extract.stopwatch import Stopwatch
-from extract.stream import DecodedImage
+from headbench.cache.format import Identity
+from headbench.cache.reader import FeatureFile
+from headbench.classify.errors import loading
+from headbench.classify.heads.head import Head
+from headbench.classify.heads.registry import load_trained_head
+from headbench.classify.run import NETWORK_FILE, Run, is_finetuned, rank
+from headbench.classify.train_heads import class_proba
+from headbench.classify.wording import describe_weights
+from headbench.extract.images.stream import DecodedImage
+from headbench.extract.networks.backbone import Openable, embed_images, reopen_backbone
+from headbench.extract.networks.engines import Embedded, Embedder
+from headbench.extract.networks.folding import fold_base
+from headbench.extract.networks.keras_network import ENGINE_TOLERANCE, OpenableNetwork, open_network
+from headbench.extract.networks.keras_runtime import load_keras
+from headbench.extract.progress import Stopwatch
+from headbench.extract.settings import FLOAT32, Runtime
 
 
 @dataclass(frozen=True)

@@ -10,18 +10,17 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from cache.format import SPLITS
-from cache.reader import FeatureFile
-from classify.deployment.predict import STDIN, Prediction
-from classify.intervals import wilson
-from classify.metrics import TOP_K
-from classify.wording import count, percent, some
-from extract.progress import Progress
-from extract.read import ImageFile
-from extract.sources.folder import Folder, image_files
-from extract.sources.open import list_images
-from extract.sources.source import Dataset, LabelledImage
-from extract.stream import hash_files
+from headbench.cache.format import SPLITS
+from headbench.cache.reader import FeatureFile
+from headbench.classify.deployment.prediction import STDIN, Prediction
+from headbench.classify.intervals import wilson
+from headbench.classify.metrics import TOP_K
+from headbench.classify.wording import count, percent, some
+from headbench.extract.images.stream import ImageFile, hash_files
+from headbench.extract.progress import Progress
+from headbench.extract.sources.folder import Folder, image_files
+from headbench.extract.sources.open import list_images
+from headbench.extract.sources.source import Dataset, LabelledImage
 
 SEEN_SPLITS = ("train", "val")
 

@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from classify.deployment.predict import Prediction
-from extract.sources.folder import printable
+from headbench.classify.deployment.prediction import Prediction
+from headbench.extract.sources.folder import printable
 
 
 class Shape(NamedTuple):

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from classify.intervals import Estimate, compare_right, wilson
+from headbench.classify.intervals import Estimate, compare_right, wilson
 
 # Share of the way from chance to all correct. An accuracy that may have come further is not called
 # chance: with few images every accuracy may be chance.

@@ -5,10 +5,10 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
-from classify.doctor.finding import Diagnosis, Finding, Grid, Photo, Severity
-from classify.report.page.render import render
-from classify.report.photographs import thumbnail
-from classify.wording import count
+from headbench.classify.doctor.finding import Diagnosis, Finding, Grid, Photo, Severity
+from headbench.classify.report.page.render import render
+from headbench.classify.report.photographs import thumbnail
+from headbench.classify.wording import count
 
 PAGE_FILE, JSON_FILE = "index.html", "findings.json"
 MOST_PHOTOS = 12

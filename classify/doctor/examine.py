@@ -2,15 +2,15 @@
 
 from collections.abc import Callable, Iterator
 
-from cache.reader import FeatureFile
-from classify.doctor.data.examine_data import examine_data
-from classify.doctor.feature_findings import examine_features
-from classify.doctor.finding import Diagnosis, Examination, Finding, not_checked
-from classify.doctor.head_findings import examine_heads
-from classify.doctor.model.examine_model import examine_model
-from classify.doctor.script import ScriptSettings
-from classify.doctor.targets import Targets
-from classify.run import Run
+from headbench.cache.reader import FeatureFile
+from headbench.classify.doctor.data.examine_data import examine_data
+from headbench.classify.doctor.feature_findings import examine_features
+from headbench.classify.doctor.finding import Diagnosis, Examination, Finding, not_checked
+from headbench.classify.doctor.head_findings import examine_heads
+from headbench.classify.doctor.model.examine_model import examine_model
+from headbench.classify.doctor.script import ScriptSettings
+from headbench.classify.doctor.targets import Targets
+from headbench.classify.run import Run
 
 
 def examine(targets: Targets, script: ScriptSettings, say: Callable[[str], None]) -> Diagnosis:

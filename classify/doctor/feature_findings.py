@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cache.reader import FeatureFile
-from cache.verify import Inspection, inspect_file
-from classify.doctor.finding import Examination, Finding, Photo, Severity, not_checked
-from classify.intervals import wilson
-from classify.wording import count, percent, some
-from extract.hashes import Hashes
-from extract.sources.folder import Folder
+from headbench.cache.reader import FeatureFile
+from headbench.cache.verify import Inspection, inspect_file
+from headbench.classify.doctor.finding import Examination, Finding, Photo, Severity, not_checked
+from headbench.classify.intervals import wilson
+from headbench.classify.wording import count, percent, some
+from headbench.extract.hashes import Hashes
+from headbench.extract.sources.folder import Folder
 
 # The image files whose bytes are compared, spread evenly over a larger run.
 MOST_READ = 2000

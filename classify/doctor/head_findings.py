@@ -5,11 +5,17 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.errors import FeatureFileError
-from cache.reader import FeatureFile
-from classify.doctor.chance import Renamed, gives_one_class, is_chance, may_be_chance, rename
-from classify.doctor.finding import Examination, Finding, Grid, Severity, not_checked
-from classify.doctor.head_scores import (
+from headbench.cache.errors import FeatureFileError
+from headbench.cache.reader import FeatureFile
+from headbench.classify.doctor.chance import (
+    Renamed,
+    gives_one_class,
+    is_chance,
+    may_be_chance,
+    rename,
+)
+from headbench.classify.doctor.finding import Examination, Finding, Grid, Severity, not_checked
+from headbench.classify.doctor.head_scores import (
     CENTROID,
     KNN,
     N_SHUFFLES,
@@ -22,12 +28,12 @@ from classify.doctor.head_scores import (
     measure_agreement,
     score_heads,
 )
-from classify.errors import RunError
-from classify.intervals import SIGNIFICANT, compare_right, holm, wilson
-from classify.run import Run
-from classify.train import check_classes
-from classify.wording import count, p_value, percent, points, some
-from extract.backbones import MEAN_COLOR
+from headbench.classify.errors import RunError
+from headbench.classify.intervals import SIGNIFICANT, compare_right, holm, wilson
+from headbench.classify.run import Run
+from headbench.classify.train_heads import check_classes
+from headbench.classify.wording import count, p_value, percent, points, some
+from headbench.extract.networks.backbone import MEAN_COLOR
 
 NEARLY_ALL = 0.95
 # Accuracy on train surely exceeds that on val by more than this. On 980 photographs of food with

@@ -8,17 +8,17 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.reader import FeatureFile
-from classify.errors import RunError
-from classify.heads.column_statistics import mean_and_scale
-from classify.heads.registry import load_trained_head
-from classify.heads.simple import Centroid
-from classify.heads.streaming import row_blocks
-from classify.inspection.principal_axes import unit
-from classify.intervals import Estimate
-from classify.metrics import accuracy
-from classify.run import Run, Trained, is_finetuned
-from classify.train import class_proba
+from headbench.cache.reader import FeatureFile
+from headbench.classify.errors import RunError
+from headbench.classify.heads.column_statistics import mean_and_scale
+from headbench.classify.heads.registry import load_trained_head
+from headbench.classify.heads.simple import Centroid
+from headbench.classify.heads.streaming import row_blocks
+from headbench.classify.inspection.principal_axes import unit
+from headbench.classify.intervals import Estimate
+from headbench.classify.metrics import accuracy
+from headbench.classify.run import Run, Trained, is_finetuned
+from headbench.classify.train_heads import class_proba
 
 PRIOR, KNN, CENTROID = "Prior", "KNN", "Centroid"
 MOST_TRAIN_ROWS = 3000

@@ -7,9 +7,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from classify.errors import RunError
-from classify.settings import read_toml
-from extract.scalings import SCALINGS
+from headbench.classify.doctor.scalings import SCALINGS
+from headbench.classify.errors import RunError
+from headbench.classify.train_settings import read_toml
 
 # What takes the validation share of the files.
 FIT, GENERATOR, DATASET = "fit", "ImageDataGenerator", "image_dataset_from_directory"
@@ -23,7 +23,7 @@ class ScriptSettings:
     Attributes
     ----------
     scaling : str or None
-        Scaling of pixels before the model: a name in `extract.scalings.SCALINGS`.
+        Scaling of pixels before the model: a name in `headbench.classify.doctor.scalings.SCALINGS`.
     size : int or None
         Height and width, px, of its images.
     loss : str or None

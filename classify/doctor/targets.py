@@ -5,15 +5,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cache.blocks import open_hdf5
-from cache.errors import FeatureFileError, UnreadableError
-from cache.reader import FeatureFile
-from classify.doctor.model.load import WHOLE_MODEL
-from classify.errors import RunError
-from classify.run import Run
-from extract.sources.folder import CLASS_FOLDERS, LAYOUTS
-from extract.sources.open import other_kind
-from extract.sources.urls import is_address, without_secrets
+from headbench.cache.blocks import open_hdf5
+from headbench.cache.errors import FeatureFileError, UnreadableError
+from headbench.cache.reader import FeatureFile
+from headbench.classify.doctor.model.load import WHOLE_MODEL
+from headbench.classify.errors import RunError
+from headbench.classify.run import Run
+from headbench.extract.sources.folder import CLASS_FOLDERS, LAYOUTS
+from headbench.extract.sources.open import other_kind
+from headbench.extract.sources.urls import is_address, without_secrets
 
 EXPECTED = "expected a folder of images, runs/NAME, or a Keras model (.keras, .h5)"
 

@@ -1,1 +1,1 @@
-"""A head and its network as one model that needs no headbench: start at `classify.export.write`."""
+"""A head and its network as one model that needs no headbench; start at `export_model`."""

@@ -5,22 +5,22 @@ from pathlib import Path
 
 import numpy as np
 
-from cache.reader import FeatureFile
-from classify.deployment.classifier import open_classifier
-from classify.errors import RunError
-from classify.export.export_formats import FORMATS, Outputs, Sample
-from classify.export.exportable import Exportable, seen_by
-from classify.labelled_files import open_split
-from classify.run import Run
-from extract.backbones import embed_images, reopen_backbone
-from extract.decode import decode
-from extract.embedder import relative_difference
-from extract.errors import UnusableImageError
-from extract.keras_runtime import quiet_stderr
-from extract.settings import FLOAT32, Runtime
-from extract.sources.source import Source
-from extract.stopwatch import Stopwatch
-from extract.stream import DecodedImage
+from headbench.cache.reader import FeatureFile
+from headbench.classify.deployment.classifier import open_classifier
+from headbench.classify.errors import RunError
+from headbench.classify.export.export_formats import FORMATS, Outputs, Sample
+from headbench.classify.export.exportable import Exportable, seen_by
+from headbench.classify.labelled_files import open_split
+from headbench.classify.run import Run
+from headbench.extract.errors import UnusableImageError
+from headbench.extract.images.decode import decode
+from headbench.extract.images.stream import DecodedImage
+from headbench.extract.networks.backbone import embed_images, reopen_backbone
+from headbench.extract.networks.engines import relative_difference
+from headbench.extract.networks.keras_runtime import quiet_stderr
+from headbench.extract.progress import Stopwatch
+from headbench.extract.settings import FLOAT32, Runtime
+from headbench.extract.sources.source import Source
 
 N_CHECKED = 8
 # Largest difference of a probability; of what trees look at, relative. Twice rounded to float16,

@@ -6,7 +6,7 @@ The files are string tensors: the functions at the top take them apart.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from extract.keras_runtime import load_tensorflow
+from headbench.extract.networks.keras_runtime import load_tensorflow
 
 EXIF_START = b"Exif\0\0"
 XMP_START = b"http://ns.adobe.com/xap/1.0/\0"

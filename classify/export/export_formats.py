@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from classify.export.exportable import PROBABILITIES, Exportable
-from classify.export.graph import decode_batch
-from classify.heads.boosting import MODEL_FILE, LightGBM
-from classify.heads.temperature import SMALLEST
-from extract.keras_runtime import freeze, load_keras, load_tensorflow
+from headbench.classify.export.exportable import PROBABILITIES, Exportable
+from headbench.classify.export.graph import decode_batch
+from headbench.classify.heads.boosting import MODEL_FILE, LightGBM
+from headbench.classify.heads.temperature import SMALLEST
+from headbench.extract.networks.keras_runtime import freeze, load_keras, load_tensorflow
 
 # In a .keras file, which is a zip archive.
 FACTS_IN_KERAS_FILE = "headbench.json"

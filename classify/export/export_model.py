@@ -4,15 +4,15 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from cache.disk import replacing_folder
-from cache.reader import FeatureFile
-from classify.errors import RunError
-from classify.export.check import check_export, draw_sample
-from classify.export.export_formats import FORMATS, ONNX, has_onnx, write_trees
-from classify.export.exportable import Exportable, build_exportable, check_exportable
-from classify.labelled_files import images_of
-from classify.run import Run, Trained, rank
-from classify.wording import describe_weights, n_bytes
+from headbench.cache.disk import replacing_folder
+from headbench.cache.reader import FeatureFile
+from headbench.classify.errors import RunError
+from headbench.classify.export.check import check_export, draw_sample
+from headbench.classify.export.export_formats import FORMATS, ONNX, has_onnx, write_trees
+from headbench.classify.export.exportable import Exportable, build_exportable, check_exportable
+from headbench.classify.labelled_files import images_of
+from headbench.classify.run import Run, Trained, rank
+from headbench.classify.wording import describe_weights, n_bytes
 
 FACTS_FILE = "export.json"
 

@@ -7,20 +7,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.format import Identity
-from cache.reader import FeatureFile
-from cache.writer import installed_version
-from classify.errors import RunError, loading
-from classify.heads.boosting import LightGBM
-from classify.heads.head import Head
-from classify.heads.keras_head import COMPOSABLE, keras_head, require_composable
-from classify.heads.registry import load_trained_head
-from classify.metrics import accuracy
-from classify.run import NETWORK_FILE, Trained, is_finetuned
-from extract.backbones import reopen_backbone
-from extract.folding import fold_base
-from extract.keras_backbone import KerasBackbone
-from extract.keras_runtime import load_keras
+from headbench.cache.format import Identity
+from headbench.cache.reader import FeatureFile
+from headbench.cache.writer import installed_version
+from headbench.classify.errors import RunError, loading
+from headbench.classify.heads.boosting import LightGBM
+from headbench.classify.heads.head import Head
+from headbench.classify.heads.keras_head import COMPOSABLE, keras_head, require_composable
+from headbench.classify.heads.registry import load_trained_head
+from headbench.classify.metrics import accuracy
+from headbench.classify.run import NETWORK_FILE, Trained, is_finetuned
+from headbench.extract.networks.backbone import reopen_backbone
+from headbench.extract.networks.folding import fold_base
+from headbench.extract.networks.keras_network import KerasBackbone
+from headbench.extract.networks.keras_runtime import load_keras
 
 PROBABILITIES, EMBEDDINGS = "probabilities", "embeddings"
 

@@ -1,4 +1,4 @@
-"""File bytes to pixels in a TensorFlow graph: equal to `extract.decode.decode`, or an error.
+"""File bytes to pixels in a TensorFlow graph: equal to `extract.images.decode`, or an error.
 
 Read are JPEG (but CMYK), PNG, BMP of 24 and 32 bits, and GIF whose first picture is whole and has
 no transparent colour. All others are refused by name: WebP, TIFF, AVIF, HEIC, BMP with a palette.
@@ -7,7 +7,7 @@ no transparent colour. All others are refused by name: WebP, TIFF, AVIF, HEIC, B
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from classify.export.exif import (
+from headbench.classify.export.exif import (
     AS_STORED,
     jpeg_metadata,
     number_at,
@@ -16,9 +16,15 @@ from classify.export.exif import (
     require,
     text_at,
 )
-from classify.export.resize import resize
-from extract.decode import MAX_ASPECT, MAX_PIXELS, REDUCED_TIMES, UPRIGHT, shorter_side_px
-from extract.keras_runtime import load_tensorflow
+from headbench.classify.export.resize import resize
+from headbench.extract.images.decode import (
+    MAX_ASPECT,
+    MAX_PIXELS,
+    REDUCED_TIMES,
+    UPRIGHT,
+    shorter_side_px,
+)
+from headbench.extract.networks.keras_runtime import load_tensorflow
 
 READABLE = ("JPEG", "PNG", "BMP", "GIF")
 GREY_TYPE, COLOR_TYPE, ALPHA_TYPES = 0, 2, 4  # of PNG; both with alpha from 4 on
@@ -71,8 +77,8 @@ def decode(data: Any, size_px: int) -> Any:
     Returns
     -------
     uint8 tensor (size_px, size_px, 3)
-        RGB, 0-255, upright: that of `extract.decode.decode`, bit for bit. Running the graph raises
-        ``InvalidArgumentError`` for files that it does not read.
+        RGB, 0-255, upright: as `extract.images.decode` gives it, bit for bit. Running the graph
+        raises ``InvalidArgumentError`` for files that it does not read.
     """
     tf = load_tensorflow()
     stored = _stored(data, size_px)
@@ -240,7 +246,7 @@ def _fit(width: Any, height: Any) -> Any:
 
 
 def _middle(length_px: Any, extent: Any, size_px: int, is_backwards: Any) -> Any:
-    """As `extract.decode` places the crop, float32 tensor (2,): where it begins and ends."""
+    """As `extract.images.decode` places the crop, float32 tensor (2,): where it begins and ends."""
     tf = load_tensorflow()
     resized = tf.maximum(tf.round(length_px), size_px)
     start = tf.floor((resized - size_px + tf.cast(is_backwards, tf.float64)) / 2)

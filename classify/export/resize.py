@@ -7,8 +7,8 @@ that float64 adds them up exactly, in whatever order.
 
 from typing import Any, NamedTuple
 
-from cache.writer import installed_version
-from extract.keras_runtime import load_tensorflow
+from headbench.cache.writer import installed_version
+from headbench.extract.networks.keras_runtime import load_tensorflow
 
 ONE = 2**22
 DOWN_FIRST_SINCE = 13

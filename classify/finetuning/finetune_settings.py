@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from classify.errors import RunError
-from classify.run import FINETUNED
-from extract.settings import AUTO
+from headbench.classify.errors import RunError
+from headbench.classify.run import FINETUNED
+from headbench.extract.settings import AUTO
 
 DEFAULT_UNFREEZE = "block5"
 COSINE, CONSTANT = SCHEDULES = ("cosine", "constant")

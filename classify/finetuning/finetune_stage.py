@@ -11,40 +11,39 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.class_weight import compute_sample_weight
 
-from cache.format import SPLITS
-from cache.reader import FeatureFile
-from classify.errors import RunError
-from classify.finetuning.finetune_settings import FinetuneSettings
-from classify.finetuning.frozen_part import cached_activations, content_of
-from classify.finetuning.split_network import SplitNetwork
-from classify.finetuning.trainable_network import (
+from headbench.cache.format import SPLITS
+from headbench.cache.reader import FeatureFile
+from headbench.classify.errors import RunError
+from headbench.classify.finetuning.finetune_settings import FinetuneSettings
+from headbench.classify.finetuning.frozen_part import cached_activations, content_of
+from headbench.classify.finetuning.split_network import SplitNetwork
+from headbench.classify.finetuning.trainable_network import (
     TrainableNetwork,
     precision,
     require_all_classes,
 )
-from classify.finetuning.training_inputs import (
+from headbench.classify.finetuning.training_inputs import (
     AugmentedInputs,
     CachedInputs,
     ImageInputs,
     Inputs,
 )
-from classify.finetuning.training_loop import Checkpoint, Loop, State
-from classify.heads.head import Head
-from classify.heads.keras_head import require_composable
-from classify.heads.registry import load_trained_head
-from classify.heads.temperature import fit_temperature
-from classify.intervals import compare_right
-from classify.labelled_files import LabelledFiles, images_of, open_split
-from classify.metrics import accuracy, calibration_error, mean_log_loss
-from classify.run import NETWORK_FILE, Record, Run, Trained, saving
-from classify.wording import p_value, percent, points
-from extract.backbones import reopen_backbone
-from extract.devices import Devices, describe_devices, find_devices
-from extract.embedder import EngineEmbedder
-from extract.engines import engine_on
-from extract.keras_backbone import KerasBackbone
-from extract.settings import AUTO
-from extract.stopwatch import Stopwatch
+from headbench.classify.finetuning.training_loop import Checkpoint, Loop, State
+from headbench.classify.heads.head import Head
+from headbench.classify.heads.keras_head import require_composable
+from headbench.classify.heads.registry import load_trained_head
+from headbench.classify.heads.temperature import fit_temperature
+from headbench.classify.intervals import compare_right
+from headbench.classify.labelled_files import LabelledFiles, images_of, open_split
+from headbench.classify.metrics import accuracy, calibration_error, mean_log_loss
+from headbench.classify.run import NETWORK_FILE, Record, Run, Trained, saving
+from headbench.classify.wording import p_value, percent, points
+from headbench.extract.networks.backbone import reopen_backbone
+from headbench.extract.networks.devices import Devices, describe_devices, find_devices
+from headbench.extract.networks.engines import EngineEmbedder, engine_on
+from headbench.extract.networks.keras_network import KerasBackbone
+from headbench.extract.progress import Stopwatch
+from headbench.extract.settings import AUTO
 
 
 def finetune(

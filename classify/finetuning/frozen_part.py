@@ -11,22 +11,25 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.blocks import CheckedDataset, create_hdf5, open_hdf5, write_array
-from cache.disk import require_free, temporary_path
-from cache.errors import FeatureFileError, UnreadableError
-from cache.format import Identity, hash_rows, row_hashes
-from cache.open_files import OpenFiles
-from classify.errors import RunError
-from classify.finetuning.split_network import SplitNetwork
-from classify.labelled_files import refuse_image
-from classify.wording import n_bytes
-from extract.devices import Devices
-from extract.embedder import Embedded, EngineEmbedder
-from extract.engines import Engine, engine_on, halving_engine
-from extract.progress import Progress
-from extract.read import ImageFile
-from extract.stopwatch import Stopwatch
-from extract.stream import decoded_images, in_batches
+from headbench.cache.blocks import CheckedDataset, create_hdf5, open_hdf5, write_array
+from headbench.cache.disk import require_free, temporary_path
+from headbench.cache.errors import FeatureFileError, UnreadableError
+from headbench.cache.format import Identity, hash_rows, row_hashes
+from headbench.cache.open_files import OpenFiles
+from headbench.classify.errors import RunError
+from headbench.classify.finetuning.split_network import SplitNetwork
+from headbench.classify.labelled_files import refuse_image
+from headbench.classify.wording import n_bytes
+from headbench.extract.images.stream import ImageFile, decoded_images, in_batches
+from headbench.extract.networks.devices import Devices
+from headbench.extract.networks.engines import (
+    Embedded,
+    Engine,
+    EngineEmbedder,
+    engine_on,
+    halving_engine,
+)
+from headbench.extract.progress import Progress, Stopwatch
 
 FOLDER = "trunk"
 ITEM_BYTES = np.dtype(np.float16).itemsize

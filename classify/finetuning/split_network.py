@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
-from classify.errors import RunError
-from classify.run import FINETUNED
-from extract.folding import fold_batch_norms
-from extract.keras_backbone import KerasBackbone
-from extract.keras_runtime import load_keras
-from extract.networks import Network
-from extract.settings import FLOAT32
+from headbench.classify.errors import RunError
+from headbench.classify.run import FINETUNED
+from headbench.extract.networks.folding import fold_batch_norms
+from headbench.extract.networks.keras_network import KerasBackbone
+from headbench.extract.networks.keras_runtime import load_keras
+from headbench.extract.networks.table import Network
+from headbench.extract.settings import FLOAT32
 
 TOP = "top"
 N_BLOCKS = {"block5": 1, "block4": 2}

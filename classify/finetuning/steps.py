@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from classify.finetuning.finetune_settings import CONSTANT, FinetuneSettings
-from classify.metrics import TOP_K
-from extract.devices import Devices
-from extract.keras_runtime import load_keras, load_tensorflow
+from headbench.classify.finetuning.finetune_settings import CONSTANT, FinetuneSettings
+from headbench.classify.metrics import TOP_K
+from headbench.extract.networks.devices import Devices
+from headbench.extract.networks.keras_runtime import load_keras, load_tensorflow
 
 # What a step gives, summed over its images: loss, right, right among five, weight.
 N_SUMS = 4

@@ -3,15 +3,15 @@
 from dataclasses import dataclass
 from typing import Any
 
-from classify.errors import RunError
-from classify.finetuning.finetune_settings import FinetuneSettings
-from classify.finetuning.split_network import SplitNetwork, depth_of, inputs_of
-from classify.finetuning.steps import Steps, create_adam, create_strategy
-from classify.heads.head import Head
-from classify.heads.keras_head import keras_head
-from extract.devices import Devices
-from extract.keras_runtime import load_keras
-from extract.settings import AUTO, FLOAT32, MIXED_FLOAT16
+from headbench.classify.errors import RunError
+from headbench.classify.finetuning.finetune_settings import FinetuneSettings
+from headbench.classify.finetuning.split_network import SplitNetwork, depth_of, inputs_of
+from headbench.classify.finetuning.steps import Steps, create_adam, create_strategy
+from headbench.classify.heads.head import Head
+from headbench.classify.heads.keras_head import keras_head
+from headbench.extract.networks.devices import Devices
+from headbench.extract.networks.keras_runtime import load_keras
+from headbench.extract.settings import AUTO, FLOAT32, MIXED_FLOAT16
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,12 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from classify.finetuning.frozen_part import ActivationStore
-from classify.labelled_files import LabelledFiles, refuse_image
-from extract.decode import shorter_side_px
-from extract.keras_runtime import load_tensorflow
-from extract.stopwatch import Stopwatch
-from extract.stream import DecodedImage, decoded_images
-from extract.threads import map_ahead
+from headbench.classify.finetuning.frozen_part import ActivationStore
+from headbench.classify.labelled_files import LabelledFiles, refuse_image
+from headbench.extract.images.decode import shorter_side_px
+from headbench.extract.images.stream import DecodedImage, decoded_images, map_ahead
+from headbench.extract.networks.keras_runtime import load_tensorflow
+from headbench.extract.progress import Stopwatch
 
 # Batches read ahead of training; one thread is enough for what is read from the disk.
 N_THREADS, N_AHEAD = 1, 4

@@ -13,18 +13,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.disk import replacing
-from classify.arrays import load_arrays, save_arrays
-from classify.errors import RunError, loading
-from classify.finetuning.finetune_settings import FinetuneSettings
-from classify.finetuning.steps import Steps, learning_rate
-from classify.finetuning.training_inputs import Inputs
-from classify.heads.curves import Curves
-from classify.heads.temperature import fit_temperature, sharpen
-from classify.metrics import TOP_K, accuracy, mean_log_loss, top5_accuracy
-from classify.wording import percent
-from extract.keras_runtime import load_tensorflow
-from extract.progress import Progress
+from headbench.cache.disk import replacing
+from headbench.classify.arrays import load_arrays, save_arrays
+from headbench.classify.errors import RunError, loading
+from headbench.classify.finetuning.finetune_settings import FinetuneSettings
+from headbench.classify.finetuning.steps import Steps, learning_rate
+from headbench.classify.finetuning.training_inputs import Inputs
+from headbench.classify.heads.curves import Curves
+from headbench.classify.heads.temperature import fit_temperature, sharpen
+from headbench.classify.metrics import TOP_K, accuracy, mean_log_loss, top5_accuracy
+from headbench.classify.wording import percent
+from headbench.extract.networks.keras_runtime import load_tensorflow
+from headbench.extract.progress import Progress
 
 CHECKPOINT_FILE = "checkpoint.npz"
 FACTS = "facts"

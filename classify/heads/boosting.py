@@ -8,12 +8,12 @@ import lightgbm
 import numpy as np
 from numpy.typing import NDArray
 
-from classify.arrays import load_arrays, save_arrays
-from classify.heads.class_scores import Scores, cross_fitted_scores
-from classify.heads.head import Head, Labelled
-from classify.heads.parameters import POSITIVE, SHARE, Range, is_number, one_of, whole
-from classify.heads.streaming import READ_BYTES, Embeddings, StoredRows, embedding_blocks
-from classify.heads.trees import checked_trees
+from headbench.classify.arrays import load_arrays, save_arrays
+from headbench.classify.heads.class_scores import Scores, cross_fitted_scores
+from headbench.classify.heads.head import Head, Labelled
+from headbench.classify.heads.parameters import POSITIVE, SHARE, Range, is_number, one_of, whole
+from headbench.classify.heads.streaming import READ_BYTES, Embeddings, StoredRows, embedding_blocks
+from headbench.classify.heads.trees import checked_trees
 
 MODEL_FILE = "model.txt"
 SCORES_FILE = "scores.npz"

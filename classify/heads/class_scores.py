@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh, solve
 
-from classify.heads.column_statistics import mean_and_scale
-from classify.heads.head import Labelled
-from classify.heads.streaming_sums import sum_over
+from headbench.classify.heads.column_statistics import mean_and_scale
+from headbench.classify.heads.head import Labelled
+from headbench.classify.heads.streaming_sums import sum_over
 
 N_FOLDS = 5
 N_AXES = 64

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from classify.metrics import TOP_K, mean_log_loss, top_shares
+from headbench.classify.metrics import TOP_K, mean_log_loss, top_shares
 
 
 class Curves:

@@ -12,13 +12,13 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from cache.reader import FeatureFile, are_finite, are_positive
-from classify.arrays import free_memory, load_arrays, save_arrays
-from classify.heads.parameters import Range, check_parameters
-from classify.heads.streaming import Embeddings, StoredRows, embedding_blocks
-from classify.heads.temperature import fit_temperature, sharpen
-from classify.metrics import calibration_error, log_losses
-from extract.machines import Machines, at_work
+from headbench.cache.reader import FeatureFile, are_finite, are_positive
+from headbench.classify.arrays import free_memory, load_arrays, save_arrays
+from headbench.classify.heads.parameters import Range, check_parameters
+from headbench.classify.heads.streaming import Embeddings, StoredRows, embedding_blocks
+from headbench.classify.heads.temperature import fit_temperature, sharpen
+from headbench.classify.metrics import calibration_error, log_losses
+from headbench.extract.workers.machines import Machines, at_work
 
 CLASSES_FILE = "classes.npz"
 HEAD_FILE = "head.json"

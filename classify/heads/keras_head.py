@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from classify.errors import RunError
-from classify.heads.head import Head
-from classify.heads.registry import EXPORTABLE
-from classify.heads.temperature import SMALLEST
-from classify.heads.vote import Vote
-from extract.keras_runtime import load_keras
+from headbench.classify.errors import RunError
+from headbench.classify.heads.head import Head
+from headbench.classify.heads.registry import EXPORTABLE
+from headbench.classify.heads.temperature import SMALLEST
+from headbench.classify.heads.vote import Vote
+from headbench.extract.networks.keras_runtime import load_keras
 
 COMPOSABLE = f"{', '.join(EXPORTABLE)}, and a vote of these"
 
@@ -30,7 +30,7 @@ def keras_head(head: Head, n_classes: int) -> Any:
     -------
     keras.Model
         Takes float32 (n_images, dim); gives probabilities float32 (n_images, n_classes), but for
-        rounding those of `classify.train.class_proba`: exactly 0 for a class that the head has not
+        rounding those of `train_heads.class_proba`: exactly 0 for a class that the head has not
         seen. No BatchNormalization in it is trainable.
 
     Raises
@@ -85,7 +85,7 @@ def _sharpened(proba: Any, temperature: float) -> Any:
 
 
 def _at_temperature(log_proba: Any, temperature: float) -> Any:
-    """As `classify.heads.temperature.sharpen`: no probability counts as less than the smallest."""
+    """As `temperature.sharpen`: no probability counts as less than the smallest."""
     return load_keras().ops.maximum(log_proba, float(np.log(SMALLEST))) / temperature
 
 

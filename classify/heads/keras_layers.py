@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from extract.keras_runtime import load_keras
+from headbench.extract.networks.keras_runtime import load_keras
 
 
 def linear(X: Any, kernel: NDArray[np.floating], bias: NDArray[np.floating]) -> Any:

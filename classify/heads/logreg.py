@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 from threadpoolctl import threadpool_limits
 
-from classify.arrays import load_arrays, save_arrays
-from classify.heads.column_statistics import PrincipalAxes, principal_axes
-from classify.heads.head import Head, Labelled
-from classify.heads.keras_layers import linear
-from classify.heads.parameters import ASCENDING, POSITIVE, Range, whole
-from classify.heads.regularization_path import Fit, PathSolver
-from classify.heads.streaming_sums import sum_over
-from classify.metrics import mean_log_loss
+from headbench.classify.arrays import load_arrays, save_arrays
+from headbench.classify.heads.column_statistics import PrincipalAxes, principal_axes
+from headbench.classify.heads.head import Head, Labelled
+from headbench.classify.heads.keras_layers import linear
+from headbench.classify.heads.parameters import ASCENDING, POSITIVE, Range, whole
+from headbench.classify.heads.regularization_path import Fit, PathSolver
+from headbench.classify.heads.streaming_sums import sum_over
+from headbench.classify.metrics import mean_log_loss
 
 C_PATH = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0)
 # Of the fits that are only compared on val: their log loss there is right to 0.3 %, where the next

@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from classify.arrays import load_arrays, save_arrays
-from classify.heads.column_statistics import mean_and_scale
-from classify.heads.curves import Curves, train_epoch, train_metrics
-from classify.heads.head import Head, Labelled
-from classify.heads.keras_layers import standardised
-from classify.heads.parameters import (
+from headbench.classify.arrays import load_arrays, save_arrays
+from headbench.classify.heads.column_statistics import mean_and_scale
+from headbench.classify.heads.curves import Curves, train_epoch, train_metrics
+from headbench.classify.heads.head import Head, Labelled
+from headbench.classify.heads.keras_layers import standardised
+from headbench.classify.heads.parameters import (
     FLAG,
     POSITIVE,
     RATE,
@@ -22,9 +22,9 @@ from classify.heads.parameters import (
     or_none,
     whole,
 )
-from classify.heads.streaming import StoredRows, row_blocks
-from extract.devices import find_devices
-from extract.keras_runtime import load_keras
+from headbench.classify.heads.streaming import StoredRows, row_blocks
+from headbench.extract.networks.devices import find_devices
+from headbench.extract.networks.keras_runtime import load_keras
 
 MODEL_FILE = "model.keras"
 SCALER_FILE = "normalise.npz"

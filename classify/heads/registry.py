@@ -7,16 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
-from classify.errors import RunError, loading
-from classify.heads.boosting import LightGBM
-from classify.heads.head import Head, saved_kind
-from classify.heads.logreg import LogReg
-from classify.heads.mlp import MLP
-from classify.heads.parameters import SHARED
-from classify.heads.ridge import Ridge
-from classify.heads.simple import KNN, Centroid, Prior
-from classify.heads.vote import Vote
-from classify.run import Trained
+from headbench.classify.errors import RunError, loading
+from headbench.classify.heads.boosting import LightGBM
+from headbench.classify.heads.head import Head, saved_kind
+from headbench.classify.heads.logreg import LogReg
+from headbench.classify.heads.mlp import MLP
+from headbench.classify.heads.parameters import SHARED
+from headbench.classify.heads.ridge import Ridge
+from headbench.classify.heads.simple import KNN, Centroid, Prior
+from headbench.classify.heads.vote import Vote
+from headbench.classify.run import Trained
 
 VOTE = "vote"
 SUM_TOLERANCE = 1e-3

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from classify.heads.column_statistics import PrincipalAxes
+from headbench.classify.heads.column_statistics import PrincipalAxes
 
 MEMORY = 30
 SUFFICIENT_DECREASE = 1e-4

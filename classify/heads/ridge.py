@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from classify.arrays import load_arrays, save_arrays
-from classify.heads.column_statistics import PrincipalAxes, principal_axes
-from classify.heads.head import Head, Labelled
-from classify.heads.keras_layers import linear
-from classify.heads.parameters import ASCENDING, POSITIVE, Range
-from classify.heads.streaming_sums import sum_over
-from classify.heads.temperature import fit_temperature, sharpen
-from classify.metrics import mean_log_loss
+from headbench.classify.arrays import load_arrays, save_arrays
+from headbench.classify.heads.column_statistics import PrincipalAxes, principal_axes
+from headbench.classify.heads.head import Head, Labelled
+from headbench.classify.heads.keras_layers import linear
+from headbench.classify.heads.parameters import ASCENDING, POSITIVE, Range
+from headbench.classify.heads.streaming_sums import sum_over
+from headbench.classify.heads.temperature import fit_temperature, sharpen
+from headbench.classify.metrics import mean_log_loss
 
 ALPHA_PATH = tuple(10.0**power for power in range(-5, 3))
 # Factor on the scores before the softmax where there is no val to fit a temperature on.

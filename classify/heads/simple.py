@@ -10,15 +10,15 @@ from scipy.special import softmax
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import normalize
 
-from classify.arrays import load_arrays, save_arrays
-from classify.heads.column_statistics import mean_and_scale, principal_axes
-from classify.heads.head import Head, Labelled
-from classify.heads.keras_layers import linear, standardised
-from classify.heads.parameters import ASCENDING_COUNTS, Range, whole
-from classify.heads.streaming import embedding_blocks
-from classify.heads.streaming_sums import sum_over
-from classify.metrics import mean_log_loss
-from extract.keras_runtime import load_keras
+from headbench.classify.arrays import load_arrays, save_arrays
+from headbench.classify.heads.column_statistics import mean_and_scale, principal_axes
+from headbench.classify.heads.head import Head, Labelled
+from headbench.classify.heads.keras_layers import linear, standardised
+from headbench.classify.heads.parameters import ASCENDING_COUNTS, Range, whole
+from headbench.classify.heads.streaming import embedding_blocks
+from headbench.classify.heads.streaming_sums import sum_over
+from headbench.classify.metrics import mean_log_loss
+from headbench.extract.networks.keras_runtime import load_keras
 
 PRIOR_FILE = "prior.npz"
 # Factor on the cosine before the softmax where there is no val to fit a temperature on.

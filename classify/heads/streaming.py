@@ -11,10 +11,10 @@ from typing import TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.reader import FeatureFile
-from classify.errors import RunError
-from extract.machines import Machines, Workers, here
-from extract.threads import map_ahead
+from headbench.cache.reader import FeatureFile
+from headbench.classify.errors import RunError
+from headbench.extract.images.stream import map_ahead
+from headbench.extract.workers.machines import Machines, Workers, here
 
 # Read at once, as float32: what a read costs besides its bytes is then little, and the few of them
 # that are in memory at a time are small.

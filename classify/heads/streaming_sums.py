@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from classify.heads.streaming import Address, Embeddings, StoredRows, row_blocks
-from extract.machines import DASK
-from extract.threads import map_ahead
+from headbench.classify.heads.streaming import Address, Embeddings, StoredRows, row_blocks
+from headbench.extract.images.stream import map_ahead
+from headbench.extract.workers.machines import DASK
 
 # Of embeddings that several workers sum: so many whatever the workers, so that a sum does not
 # depend on their number; few, since each comes back as large as the sum itself.

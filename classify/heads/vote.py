@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 
-from classify.heads.head import Head, Labelled, relative_weights
+from headbench.classify.heads.head import Head, Labelled, relative_weights
 
 WEIGHTS_FILE = "weights.json"
 # A head that counts for less is left out.

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from threadpoolctl import threadpool_limits
 
-from cache.reader import FeatureFile
+from headbench.cache.reader import FeatureFile
 
 PCA_NAME, TSNE_NAME = "PCA", "t-SNE"
 # What t-SNE looks at: more axes take longer and hold little more than noise.

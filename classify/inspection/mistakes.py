@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy.cluster.hierarchy import leaves_list, linkage, optimal_leaf_ordering
 from scipy.spatial.distance import squareform
 
-from classify.errors import RunError
-from classify.metrics import N_BINS
+from headbench.classify.errors import RunError
+from headbench.classify.metrics import N_BINS
 
 # The best order of the leaves takes time with the cube of the number of classes.
 MOST_ORDERED = 300

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from cache.format import SPLITS, Table
-from cache.reader import FeatureFile
-from classify.inspection.principal_axes import Rows, project
-from classify.inspection.similarity_search import Found, find_near
+from headbench.cache.format import SPLITS, Table
+from headbench.cache.reader import FeatureFile
+from headbench.classify.inspection.principal_axes import Rows, project
+from headbench.classify.inspection.similarity_search import Found, find_near
 
 MOST_PAIRS = 10_000
 # In few dimensions everything is near something: the mean colour has three.

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh
 
-from cache.reader import FeatureFile
-from classify.heads.streaming import row_blocks
-from extract.threads import map_ahead
+from headbench.cache.reader import FeatureFile
+from headbench.classify.heads.streaming import row_blocks
+from headbench.extract.images.stream import map_ahead
 
 QUANTILE = 0.1
 NEAREST_SHARE = 0.3

@@ -14,10 +14,10 @@ import joblib
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.reader import FeatureFile
-from classify.heads.streaming import row_blocks
-from classify.inspection.principal_axes import Projection, Rows, unit
-from extract.threads import map_ahead
+from headbench.cache.reader import FeatureFile
+from headbench.classify.heads.streaming import row_blocks
+from headbench.classify.inspection.principal_axes import Projection, Rows, unit
+from headbench.extract.images.stream import map_ahead
 
 # Measured on 101 000 rows: 24 axes beat 16 and 32, 512 rows beat 128, 256 and 1 024.
 N_COARSE = 24

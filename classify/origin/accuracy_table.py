@@ -5,14 +5,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from classify.doctor.model.measured import Condition
-from classify.heads.head import Head
-from classify.intervals import Comparison, Estimate, compare_right, holm, wilson
-from classify.metrics import accuracy
-from classify.origin.origin_images import WRONG, Extraction
-from classify.settings import TrainSettings, configured_heads
-from classify.train import class_proba
-from classify.wording import percent, points, share
+from headbench.classify.doctor.model.measured import Condition
+from headbench.classify.heads.head import Head
+from headbench.classify.intervals import Comparison, Estimate, compare_right, holm, wilson
+from headbench.classify.metrics import accuracy
+from headbench.classify.origin.origin_images import WRONG, Extraction
+from headbench.classify.train_heads import class_proba
+from headbench.classify.train_settings import TrainSettings, configured_heads
+from headbench.classify.wording import percent, points, share
 
 RIGHT, ORIGIN = "right", "origin"
 MARKS = {RIGHT: "right", ORIGIN: "the origin", "": ""}

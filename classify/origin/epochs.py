@@ -8,13 +8,13 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from classify.heads.curves import train_epoch
-from classify.metrics import mean_log_loss, top_shares
-from classify.origin.origin_images import Images
-from extract.errors import DataError, UnusableImageError
-from extract.keras_runtime import load_tensorflow
-from extract.scalings import Scaling
-from extract.stream import image_batches
+from headbench.classify.doctor.scalings import Scaling
+from headbench.classify.heads.curves import train_epoch
+from headbench.classify.metrics import mean_log_loss, top_shares
+from headbench.classify.origin.origin_images import Images
+from headbench.extract.errors import DataError, UnusableImageError
+from headbench.extract.images.stream import image_batches
+from headbench.extract.networks.keras_runtime import load_tensorflow
 
 # Below this Keras 2.2 printed powers of ten.
 SMALLEST_PLAIN = 1e-3

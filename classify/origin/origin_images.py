@@ -8,18 +8,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.format import SPLITS, Identity, Table
-from classify.doctor.model.measured import Condition, runs_under
-from classify.origin.origin_settings import VALIDATION_SPLIT, OriginSettings
-from extract.batch_statistics import batch_norms
-from extract.errors import DataError, UnusableImageError
-from extract.plan import check_table, plan_table, require_usable
-from extract.progress import Progress
-from extract.read import ImageFile
-from extract.scalings import SCALINGS, Scaling
-from extract.sources.source import Dataset
-from extract.stopwatch import Stopwatch
-from extract.stream import decoded_images, hash_files, in_batches
+from headbench.cache.format import SPLITS, Identity, Table
+from headbench.classify.doctor.model.batch_statistics import batch_norms
+from headbench.classify.doctor.model.measured import Condition, runs_under
+from headbench.classify.doctor.scalings import SCALINGS, Scaling
+from headbench.classify.origin.origin_settings import VALIDATION_SPLIT, OriginSettings
+from headbench.extract.errors import DataError, UnusableImageError
+from headbench.extract.images.stream import ImageFile, decoded_images, hash_files, in_batches
+from headbench.extract.plan import check_table, plan_table, require_usable
+from headbench.extract.progress import Progress, Stopwatch
+from headbench.extract.sources.source import Dataset
 
 WRONG = SCALINGS["/255"]
 

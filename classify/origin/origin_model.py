@@ -3,10 +3,10 @@
 import hashlib
 from typing import Any
 
-from classify.heads.curves import train_metrics
-from classify.origin.origin_settings import LEARNING_RATE
-from extract.batch_statistics import batch_norms
-from extract.keras_runtime import load_keras
+from headbench.classify.doctor.model.batch_statistics import batch_norms
+from headbench.classify.heads.curves import train_metrics
+from headbench.classify.origin.origin_settings import LEARNING_RATE
+from headbench.extract.networks.keras_runtime import load_keras
 
 DROPOUTS, WIDTH = (0.2, 0.5), 512
 

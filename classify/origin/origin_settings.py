@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from extract.settings import FLOAT32, ExtractSettings
-from extract.weights import IMAGENET
+from headbench.extract.networks.weights import IMAGENET
+from headbench.extract.settings import FLOAT32, ExtractSettings
 
 # The share of each class that the origin validated on, and the rate of its Adam.
 VALIDATION_SPLIT = 0.2

@@ -12,28 +12,33 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.format import Identity, count_splits
-from cache.writer import installed_version
-from classify.doctor.model.measured import Condition
-from classify.intervals import wilson
-from classify.metrics import accuracy
-from classify.origin import accuracy_table as table
-from classify.origin.epochs import EmbeddingInputs, Epoch, Inputs, PixelInputs, run_epochs
-from classify.origin.origin_images import WRONG, Extraction, extract_four, split_images
-from classify.origin.origin_model import digest, freeze_as_keras_2_2, head_alone, origin_model
-from classify.origin.origin_settings import OriginSettings
-from classify.report.measure import LIBRARIES
-from classify.report.page.render import render
-from classify.report.pictures.origin_pictures import cells_picture, epochs_picture
-from classify.wording import count, describe_weights, percent, seconds, share
-from extract.backbones import create_backbone
-from extract.batch_statistics import batch_norms
-from extract.errors import DataError
-from extract.keras_backbone import KerasBackbone
-from extract.networks import NETWORKS
-from extract.scalings import taken_by
-from extract.sources.open import find_images
-from extract.sources.source import Dataset
+from headbench.cache.format import Identity, count_splits
+from headbench.cache.writer import installed_version
+from headbench.classify.doctor.model.batch_statistics import batch_norms
+from headbench.classify.doctor.model.measured import Condition
+from headbench.classify.doctor.scalings import taken_by
+from headbench.classify.intervals import wilson
+from headbench.classify.metrics import accuracy
+from headbench.classify.origin import accuracy_table as table
+from headbench.classify.origin.epochs import EmbeddingInputs, Epoch, Inputs, PixelInputs, run_epochs
+from headbench.classify.origin.origin_images import WRONG, Extraction, extract_four, split_images
+from headbench.classify.origin.origin_model import (
+    digest,
+    freeze_as_keras_2_2,
+    head_alone,
+    origin_model,
+)
+from headbench.classify.origin.origin_settings import OriginSettings
+from headbench.classify.report.measure import LIBRARIES
+from headbench.classify.report.page.render import render
+from headbench.classify.report.pictures.origin_pictures import cells_picture, epochs_picture
+from headbench.classify.wording import count, describe_weights, percent, seconds, share
+from headbench.extract.errors import DataError
+from headbench.extract.networks.backbone import create_backbone
+from headbench.extract.networks.keras_network import KerasBackbone
+from headbench.extract.networks.table import NETWORKS
+from headbench.extract.sources.open import find_images
+from headbench.extract.sources.source import Dataset
 
 Raw = dict[str, Any]
 Say = Callable[[str], None]

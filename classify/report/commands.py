@@ -2,9 +2,9 @@
 
 import shlex
 
-from classify.report.opened_run import OpenedRun
-from classify.run import is_finetuned
-from extract.sources import python
+from headbench.classify.report.opened_run import OpenedRun
+from headbench.classify.run import is_finetuned
+from headbench.extract.sources import python
 
 
 def commands(opened: OpenedRun) -> list[str]:
@@ -35,4 +35,4 @@ def _extraction(opened: OpenedRun) -> str:
     if "val_share" in config.data:
         options["val-share"] = config.data["val_share"]
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-    return shlex.join(["python", "-m", "extract", str(config.data["folder"]), *words])
+    return shlex.join(["python", "-m", "headbench.extract", str(config.data["folder"]), *words])

@@ -6,16 +6,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from classify.inspection.embedding_map import EmbeddingMap
-from classify.inspection.mistakes import busiest_classes, similarity_order
-from classify.report.opened_run import OpenedRun
-from classify.report.pictures.calibration import reliability_diagram
-from classify.report.pictures.data import class_balance, map_picture
-from classify.report.pictures.errors import confusion_picture
-from classify.report.pictures.heads import accuracy_and_seconds
-from classify.report.pictures.training import histories, learning_curves
-from classify.report.results import Results
-from classify.report.svg import Picture
+from headbench.classify.inspection.embedding_map import EmbeddingMap
+from headbench.classify.inspection.mistakes import busiest_classes, similarity_order
+from headbench.classify.report.opened_run import OpenedRun
+from headbench.classify.report.pictures.calibration import reliability_diagram
+from headbench.classify.report.pictures.data import class_balance, map_picture
+from headbench.classify.report.pictures.errors import confusion_picture
+from headbench.classify.report.pictures.heads import accuracy_and_seconds
+from headbench.classify.report.pictures.training import histories, learning_curves
+from headbench.classify.report.results import Results
+from headbench.classify.report.svg import Picture
 
 # Classes of the confusion matrix: more could not be read.
 N_CELLS = 150

@@ -8,22 +8,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.format import SPLITS, count_splits
-from cache.reader import FeatureFile
-from cache.writer import installed_version
-from classify.inspection.mistakes import (
+from headbench.cache.format import SPLITS, count_splits
+from headbench.cache.reader import FeatureFile
+from headbench.cache.writer import installed_version
+from headbench.classify.inspection.mistakes import (
     before_temperature,
     find_suspects,
     has_cleanlab,
     most_confused,
     reliability,
 )
-from classify.inspection.near_duplicates import Duplicates
-from classify.intervals import compare
-from classify.metrics import calibration_error, evaluate, per_class
-from classify.report.commands import commands
-from classify.report.opened_run import OpenedRun
-from classify.report.results import (
+from headbench.classify.inspection.near_duplicates import Duplicates
+from headbench.classify.intervals import compare
+from headbench.classify.metrics import calibration_error, evaluate, per_class
+from headbench.classify.report.commands import commands
+from headbench.classify.report.opened_run import OpenedRun
+from headbench.classify.report.results import (
     SCHEMA_VERSION,
     Bins,
     Calibration,
@@ -40,9 +40,9 @@ from classify.report.results import (
     SuspectsFound,
     json_fields,
 )
-from classify.run import Trained
-from classify.studies.folds import FoldPoint, held_out_proba, read_folds
-from classify.studies.learning_curve import read_curve
+from headbench.classify.run import Trained
+from headbench.classify.studies.folds import FoldPoint, held_out_proba, read_folds
+from headbench.classify.studies.learning_curve import read_curve
 
 LIBRARIES = ("headbench", "numpy", "scikit-learn", "lightgbm", "keras", "tensorflow")
 N_CONFUSIONS = 20

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.format import SPLITS
-from cache.reader import FeatureFile
-from classify.errors import RunError
-from classify.labelled_files import images_of
-from classify.metrics import confusion_matrix
-from classify.report.results import ImageRow
-from classify.run import Run, Trained, rank
-from extract.sources.source import Source
+from headbench.cache.format import SPLITS
+from headbench.cache.reader import FeatureFile
+from headbench.classify.errors import RunError
+from headbench.classify.labelled_files import images_of
+from headbench.classify.metrics import confusion_matrix
+from headbench.classify.report.results import ImageRow
+from headbench.classify.run import Run, Trained, rank
+from headbench.extract.sources.source import Source
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class OpenedRun:
         The best on val first.
     shown : Trained
         The one whose mistakes are looked at.
-    images : extract.sources.source.Source
+    images : headbench.extract.sources.source.Source
         Where the images should lie.
     command : str
         The command line that asks for the report.

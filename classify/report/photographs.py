@@ -10,16 +10,22 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cache.reader import FeatureFile
-from classify.labelled_files import why_absent
-from classify.report.opened_run import OpenedRun
-from classify.report.results import ConfusedPair, DuplicatesFound, SuspectsFound, as_json
-from extract.errors import DataError, UnusableImageError
-from extract.read import ImageFile
-from extract.sources.source import Source
-from extract.stopwatch import Stopwatch
-from extract.stream import N_AHEAD, N_THREADS, DecodedImage, decode_file, decoded_images
-from extract.threads import map_ahead
+from headbench.cache.reader import FeatureFile
+from headbench.classify.labelled_files import why_absent
+from headbench.classify.report.opened_run import OpenedRun
+from headbench.classify.report.results import ConfusedPair, DuplicatesFound, SuspectsFound, as_json
+from headbench.extract.errors import DataError, UnusableImageError
+from headbench.extract.images.stream import (
+    N_AHEAD,
+    N_THREADS,
+    DecodedImage,
+    ImageFile,
+    decode_file,
+    decoded_images,
+    map_ahead,
+)
+from headbench.extract.progress import Stopwatch
+from headbench.extract.sources.source import Source
 
 # WebP: at this size a JPEG is half header.
 FORMAT, QUALITY = "webp", 60

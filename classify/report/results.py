@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
-from cache.format import Identity
-from classify.intervals import Estimate
-from classify.metrics import ClassMetrics, Metrics
-from classify.studies.folds import FoldPoint
-from classify.studies.learning_curve import CurvePoint
+from headbench.cache.format import Identity
+from headbench.classify.intervals import Estimate
+from headbench.classify.metrics import ClassMetrics, Metrics
+from headbench.classify.studies.folds import FoldPoint
+from headbench.classify.studies.learning_curve import CurvePoint
 
 SCHEMA_VERSION = 3
 

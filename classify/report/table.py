@@ -3,17 +3,17 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from cache.format import describe_counts
-from classify.intervals import Estimate
-from classify.report.results import Difference, HeadResult, Results
-from classify.report.words import (
+from headbench.cache.format import describe_counts
+from headbench.classify.intervals import Estimate
+from headbench.classify.report.results import Difference, HeadResult, Results
+from headbench.classify.report.words import (
     advice,
     describe_duplicates,
     describe_quality,
     describe_studies,
     describe_suspects,
 )
-from classify.wording import (
+from headbench.classify.wording import (
     describe_choice,
     describe_weights,
     microseconds,

@@ -7,15 +7,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.format import SPLITS, Config, Identity, describe_counts
-from cache.reader import FeatureFile
-from classify.errors import RunError
-from classify.intervals import Comparison, Estimate, compare_right, holm
-from classify.metrics import accuracy
-from classify.report.page.render import render
-from classify.report.pictures.heads import two_runs
-from classify.run import Run, Trained, rank
-from classify.wording import describe_weights, p_value, percent, points
+from headbench.cache.format import SPLITS, Config, Identity, describe_counts
+from headbench.cache.reader import FeatureFile
+from headbench.classify.errors import RunError
+from headbench.classify.intervals import Comparison, Estimate, compare_right, holm
+from headbench.classify.metrics import accuracy
+from headbench.classify.report.page.render import render
+from headbench.classify.report.pictures.heads import two_runs
+from headbench.classify.run import Run, Trained, rank
+from headbench.classify.wording import describe_weights, p_value, percent, points
 
 TITLES = ("head", "A val top-1", "B val top-1", "A test top-1", "B test top-1", "B minus A, test")
 

@@ -5,12 +5,12 @@ from itertools import groupby
 from operator import attrgetter
 from typing import TypeVar
 
-from classify.intervals import Estimate
-from classify.report.results import Difference, Results
-from classify.run import is_finetuned
-from classify.studies.folds import FoldPoint, overall
-from classify.studies.learning_curve import CurvePoint, gain_of_doubling
-from classify.wording import count, percent, points
+from headbench.classify.intervals import Estimate
+from headbench.classify.report.results import Difference, Results
+from headbench.classify.run import is_finetuned
+from headbench.classify.studies.folds import FoldPoint, overall
+from headbench.classify.studies.learning_curve import CurvePoint, gain_of_doubling
+from headbench.classify.wording import count, percent, points
 
 IMAGENET = "imagenet"
 FULL_SIZE_PX = 224

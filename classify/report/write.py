@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.reader import FeatureFile
-from classify.errors import RunError
-from classify.inspection.embedding_map import embedding_map, sample_rows
-from classify.inspection.near_duplicates import find_duplicates
-from classify.metrics import ClassMetrics
-from classify.report.drawings import Drawings, draw
-from classify.report.measure import measure, with_duplicates
-from classify.report.opened_run import OpenedRun, open_run
-from classify.report.page.render import render
-from classify.report.photographs import (
+from headbench.cache.reader import FeatureFile
+from headbench.classify.errors import RunError
+from headbench.classify.inspection.embedding_map import embedding_map, sample_rows
+from headbench.classify.inspection.near_duplicates import find_duplicates
+from headbench.classify.metrics import ClassMetrics
+from headbench.classify.report.drawings import Drawings, draw
+from headbench.classify.report.measure import measure, with_duplicates
+from headbench.classify.report.opened_run import OpenedRun, open_run
+from headbench.classify.report.page.render import render
+from headbench.classify.report.photographs import (
     Card,
     Galleries,
     Thumbnails,
@@ -29,8 +29,8 @@ from classify.report.photographs import (
     mistake_galleries,
     suspect_cards,
 )
-from classify.report.results import ClassCounts, Results
-from classify.report.table import (
+from headbench.classify.report.results import ClassCounts, Results
+from headbench.classify.report.table import (
     COLUMNS,
     TITLES,
     as_markdown,
@@ -40,7 +40,7 @@ from classify.report.table import (
     provenance,
     verdict,
 )
-from classify.report.words import (
+from headbench.classify.report.words import (
     advice,
     describe_duplicates,
     describe_folds,
@@ -48,7 +48,7 @@ from classify.report.words import (
     describe_quality,
     describe_suspects,
 )
-from classify.run import Run
+from headbench.classify.run import Run
 
 PAGE = "index.html"
 # On the map: as many as can be told apart, and as the page can carry pictures of.

@@ -16,13 +16,13 @@ from scipy.sparse.csgraph import connected_components
 from sklearn.base import clone
 from sklearn.model_selection import StratifiedGroupKFold
 
-from cache.disk import replacing
-from cache.reader import FeatureFile
-from classify.arrays import load_arrays, save_arrays
-from classify.errors import RunError, loading
-from classify.heads.head import Head
-from classify.intervals import Estimate, wilson
-from classify.studies.study import (
+from headbench.cache.disk import replacing
+from headbench.cache.reader import FeatureFile
+from headbench.classify.arrays import load_arrays, save_arrays
+from headbench.classify.errors import RunError, loading
+from headbench.classify.heads.head import Head
+from headbench.classify.intervals import Estimate, wilson
+from headbench.classify.studies.study import (
     Fit,
     fit_digest,
     full_key,
@@ -31,7 +31,7 @@ from classify.studies.study import (
     run_study,
     study_stamp,
 )
-from classify.train import class_proba
+from headbench.classify.train_heads import class_proba
 
 FOLDS_FILE = "folds.json"
 FEWEST_FOLDS = 3
@@ -411,7 +411,7 @@ def inseparable_units(
     ----------
     content_sha256 : uint8 (n_images, 32)
     groups : int64 (n_images,) or None
-        See `cache.format.Table`.
+        See `headbench.cache.format.Table`.
 
     Returns
     -------

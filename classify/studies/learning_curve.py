@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 
-from cache.reader import FeatureFile
-from classify.heads.head import Head
-from classify.intervals import Estimate, interval, left_out_means, resampled_means, wilson
-from classify.studies.study import Fit, read_points, run_study
+from headbench.cache.reader import FeatureFile
+from headbench.classify.heads.head import Head
+from headbench.classify.intervals import Estimate, interval, left_out_means, resampled_means, wilson
+from headbench.classify.studies.study import Fit, read_points, run_study
 
 SHARES = (0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
 CURVE_FILE = "learning_curve.json"

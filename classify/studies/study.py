@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import joblib
 from threadpoolctl import threadpool_limits
 
-from cache.reader import FeatureFile
-from cache.writer import installed_version
-from classify.heads.head import Head
+from headbench.cache.reader import FeatureFile
+from headbench.cache.writer import installed_version
+from headbench.classify.heads.head import Head
 
 STUDY_VERSION = 2
 

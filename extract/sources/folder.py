@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.format import Rejected, leads_inside
-from extract.errors import DataError
-from extract.read import ImageFile
-from extract.sources.source import N_STAMPS, Found, LabelledImage, Listing
+from headbench.cache.format import Rejected, leads_inside
+from headbench.extract.errors import DataError
+from headbench.extract.images.stream import ImageFile
+from headbench.extract.sources.source import N_STAMPS, Found, LabelledImage, Listing
 
 IMAGE_EXTENSIONS = (
     ".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif",

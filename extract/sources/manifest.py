@@ -9,19 +9,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.format import leads_inside
-from extract.errors import DataError, UnusableImageError
-from extract.read import ImageFile
-from extract.sources.folder import SPLIT_FOLDERS, file_stamp
-from extract.sources.source import (
+from headbench.cache.format import leads_inside
+from headbench.extract.errors import DataError, UnusableImageError
+from headbench.extract.images.stream import N_READERS, ImageFile, map_ahead
+from headbench.extract.sources.folder import SPLIT_FOLDERS, file_stamp
+from headbench.extract.sources.source import (
     N_STAMPS,
     LabelledImage,
     Listing,
     checked_class,
     order_of_numbers,
 )
-from extract.sources.tables import at, open_rows
-from extract.sources.urls import (
+from headbench.extract.sources.tables import at, open_rows
+from headbench.extract.sources.urls import (
     FILE,
     Answers,
     Stamp,
@@ -32,8 +32,6 @@ from extract.sources.urls import (
     url_stamp,
     without_secrets,
 )
-from extract.stream import N_READERS
-from extract.threads import map_ahead
 
 LAYOUT = "manifest"
 COLUMNS = ("path", "label", "split", "group", "weight")

@@ -3,16 +3,16 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from cache.format import Rejected
-from extract.errors import DataError
-from extract.sources import manifest
-from extract.sources.folder import IMAGE_EXTENSIONS, Folder
-from extract.sources.manifest import Manifest
-from extract.sources.remote import RemoteFolder
-from extract.sources.shards import NAME_SHARDS, Shards, are_shards
-from extract.sources.source import Dataset, LabelledImage, Source
-from extract.sources.tables import EXTENSIONS, extension
-from extract.sources.urls import FILE, is_address, refuse_secrets
+from headbench.cache.format import Rejected
+from headbench.extract.errors import DataError
+from headbench.extract.sources import manifest
+from headbench.extract.sources.folder import IMAGE_EXTENSIONS, Folder
+from headbench.extract.sources.manifest import Manifest
+from headbench.extract.sources.remote import RemoteFolder
+from headbench.extract.sources.shards import NAME_SHARDS, Shards, are_shards
+from headbench.extract.sources.source import Dataset, LabelledImage, Source
+from headbench.extract.sources.tables import EXTENSIONS, extension
+from headbench.extract.sources.urls import FILE, is_address, refuse_secrets
 
 FOLDERS = f"one folder per class with files that end in {', '.join(IMAGE_EXTENSIONS)}"
 EXPECTED = {
@@ -31,7 +31,7 @@ def open_source(data: str | Path, features: Path | None = None) -> Source:
         inside; or the layout of Food-101, ``images/CLASS/ID.jpg`` with ``meta/train.txt`` and
         ``meta/test.txt``. The same behind any URL that fsspec lists, such as ``s3://bucket/photos``
         or ``zip://photos::s3://bucket/all.zip``. A list, here or behind a URL: a file that ends in
-        ``.csv``, ``.tsv`` or ``.parquet``, see `extract.sources.manifest.Manifest`. Or tar shards,
+        ``.csv``, ``.tsv`` or ``.parquet``, see `manifest.Manifest`. Or tar shards,
         here or behind URLs: ``shards/{000..099}.tar``, several lists of them with ``::`` in
         between.
     features : Path or None
@@ -55,7 +55,7 @@ def open_source(data: str | Path, features: Path | None = None) -> Source:
     if _is_saved_dataset(folder):
         raise DataError(
             f"{name}: expected a folder of image files, found {SAVED_DATASET}. Hand its rows to "
-            "extract.tensors.extract_dataset: docs/sources.md, 'From Python', has the lines."
+            "headbench.extract.tensors.extract_dataset (docs/sources.md, 'From Python')."
         )
     return Folder(folder)
 

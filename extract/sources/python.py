@@ -13,13 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cache.format import Rejected
-from extract.decode import AS_STORED, UPRIGHT, orientation
-from extract.errors import DataError, UnusableImageError
-from extract.modes import on_white, resizable
-from extract.read import ImageFile, read_file
-from extract.sources.folder import SPLIT_FOLDERS
-from extract.sources.source import (
+from headbench.cache.format import Rejected
+from headbench.extract.errors import DataError, UnusableImageError
+from headbench.extract.images.decode import AS_STORED, UPRIGHT, on_white, orientation, resizable
+from headbench.extract.images.stream import ImageFile, read_file
+from headbench.extract.sources.folder import SPLIT_FOLDERS
+from headbench.extract.sources.source import (
     N_STAMPS,
     Found,
     LabelledImage,
@@ -27,7 +26,7 @@ from extract.sources.source import (
     checked_class,
     order_of_numbers,
 )
-from extract.sources.tar import Entry
+from headbench.extract.sources.tar import Entry
 
 LAYOUT = "Python"
 # The others stand in files of version 0.1, which had a source for each.
@@ -46,7 +45,7 @@ class PythonImages:
     Attributes
     ----------
     dataset : iterable, or sequence with ``__len__`` and ``__getitem__``
-        See `extract.tensors.extract_dataset`.
+        See `headbench.extract.tensors.extract_dataset`.
     class_order : sequence of str or None
         Names of all classes; None where labels are names, which are sorted then.
     name : str

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.format import leads_inside
-from extract.errors import DataError, UnusableImageError
-from extract.read import ImageFile
-from extract.sources.folder import has_image_name, is_system_file, label_paths
-from extract.sources.source import N_STAMPS, Listing
-from extract.sources.urls import (
+from headbench.cache.format import leads_inside
+from headbench.extract.errors import DataError, UnusableImageError
+from headbench.extract.images.stream import ImageFile, map_ahead
+from headbench.extract.sources.folder import has_image_name, is_system_file, label_paths
+from headbench.extract.sources.source import N_STAMPS, Listing
+from headbench.extract.sources.urls import (
     UNKNOWN,
     Answers,
     Stamp,
@@ -25,7 +25,6 @@ from extract.sources.urls import (
     stamp,
     words,
 )
-from extract.threads import map_ahead
 
 # Folders listed at a time.
 N_LISTERS = 16

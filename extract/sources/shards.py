@@ -15,18 +15,28 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.blocks import CheckedDataset, create_hdf5, open_hdf5, write_array, write_strings
-from cache.errors import FeatureFileError
-from cache.format import Rejected, hash_rows, row_hashes
-from cache.writer import created_by
-from extract.errors import DataError
-from extract.read import ImageFile
-from extract.sources.folder import SPLIT_FOLDERS
-from extract.sources.source import N_STAMPS, Found, LabelledImage, Listing, order_of_numbers
-from extract.sources.tar import Entry, Place
-from extract.sources.urls import FILE, is_url
-from extract.stream import N_READERS
-from extract.threads import map_ahead
+from headbench.cache.blocks import (
+    CheckedDataset,
+    create_hdf5,
+    open_hdf5,
+    write_array,
+    write_strings,
+)
+from headbench.cache.errors import FeatureFileError
+from headbench.cache.format import Rejected, hash_rows, row_hashes
+from headbench.cache.writer import created_by
+from headbench.extract.errors import DataError
+from headbench.extract.images.stream import N_READERS, ImageFile, map_ahead
+from headbench.extract.sources.folder import SPLIT_FOLDERS
+from headbench.extract.sources.source import (
+    N_STAMPS,
+    Found,
+    LabelledImage,
+    Listing,
+    order_of_numbers,
+)
+from headbench.extract.sources.tar import Entry, Place
+from headbench.extract.sources.urls import FILE, is_url
 
 LAYOUT = "shards"
 # Between lists of shards; other "::" belong to fsspec's URLs.

@@ -11,9 +11,9 @@ from unicodedata import category
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.format import Rejected
-from extract.errors import UnusableImageError
-from extract.read import ImageFile
+from headbench.cache.format import Rejected
+from headbench.extract.errors import UnusableImageError
+from headbench.extract.images.stream import ImageFile
 
 # Of a stamp: size in bytes, time of modification and of change in ns, and what else tells versions
 # of a file apart (inode, ETag). All -1 where nothing is known of a file.

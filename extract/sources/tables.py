@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
-from extract.errors import DataError
-from extract.sources.source import text_of
-from extract.sources.urls import fetch, is_url
+from headbench.extract.errors import DataError
+from headbench.extract.sources.source import text_of
+from headbench.extract.sources.urls import fetch, is_url
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 PARQUET = ".parquet"

@@ -14,11 +14,11 @@ from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, NamedTuple
 
-from cache.errors import HeadbenchError
-from extract.errors import WAY_ON, DataError, UnusableImageError
-from extract.sources.folder import file_stamp, has_image_name, is_system_file, printable
-from extract.sources.source import checked_class
-from extract.sources.urls import is_url, open_url, patiently, read_remote, stamp, words
+from headbench.cache.errors import HeadbenchError
+from headbench.extract.errors import WAY_ON, DataError, UnusableImageError
+from headbench.extract.sources.folder import file_stamp, has_image_name, is_system_file, printable
+from headbench.extract.sources.source import checked_class
+from headbench.extract.sources.urls import is_url, open_url, patiently, read_remote, stamp, words
 
 # Extensions of a member that holds a class; of texts the first that is there counts.
 TEXTS, JSON = ("cls", "cls.txt"), "json"

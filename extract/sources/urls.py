@@ -19,8 +19,8 @@ from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any, TypeVar
 
-from extract.errors import DataError, UnusableImageError
-from extract.stream import N_READERS
+from headbench.extract.errors import DataError, UnusableImageError
+from headbench.extract.images.stream import N_READERS
 
 Result = TypeVar("Result")
 Stamp = tuple[int, int, int, int]

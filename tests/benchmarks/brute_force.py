@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from cache.reader import FeatureFile
-from classify.inspection.near_duplicates import distinct_rows
-from classify.inspection.principal_axes import unit
+from headbench.cache.reader import FeatureFile
+from headbench.classify.inspection.near_duplicates import distinct_rows
+from headbench.classify.inspection.principal_axes import unit
 
 BLOCK_ROWS = 4096
 

@@ -11,9 +11,9 @@ import h5py
 import numpy as np
 from PIL import Image
 
-from cache.format import Config, Table
-from cache.reader import FeatureFile
-from cache.writer import Location, Parts, write_features
+from headbench.cache.format import Config, Table
+from headbench.cache.reader import FeatureFile
+from headbench.cache.writer import Location, Parts, write_features
 from tests.benchmarks.results import ROOT, Result, in_turns, report, seconds
 from tests.cache.tables import IDENTITY
 

@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 from PIL import Image
 
-from extract.threads import map_ahead
+from headbench.extract.images.stream import map_ahead
 
 SIZE_PX, SHORTER_PX, DIM, BATCH = 224, 256, 2048, 16
 N_CORES = os.cpu_count() or 1
@@ -192,9 +192,9 @@ def run_peer(name: str, photos: Path, out: Path) -> dict[str, float]:
 
 def run_headbench(engine: str, photos: str, out: Path) -> dict[str, float]:
     """Ours, from a folder or URL to the feature file: with hashes, splits, checksums and all."""
-    from extract.keras_backbone import KerasBackbone
-    from extract.settings import ExtractSettings
-    from extract.stage import extract_features
+    from headbench.extract.networks.keras_network import KerasBackbone
+    from headbench.extract.settings import ExtractSettings
+    from headbench.extract.stage import extract_features
 
     opened: list[tuple[float, Any]] = []
     load = KerasBackbone.open
@@ -243,7 +243,7 @@ def prepare() -> None:
 
 
 def _keras_base() -> Any:
-    from extract.keras_backbone import KerasBackbone
+    from headbench.extract.networks.keras_network import KerasBackbone
 
     return KerasBackbone("resnet50", WEIGHTS, SIZE_PX).base()
 

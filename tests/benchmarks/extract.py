@@ -17,7 +17,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from extract.embedder import relative_difference
+from headbench.extract.networks.engines import relative_difference
 from tests.benchmarks.results import ROOT, Result, report
 
 N_ROUNDS = 3
@@ -29,7 +29,7 @@ GFLOP_PER_IMAGE = 7.71
 MATMUL_SIZE = 4096
 MATMUL = """
 import time
-from extract.keras_runtime import load_tensorflow
+from headbench.extract.networks.keras_runtime import load_tensorflow
 tf = load_tensorflow()
 a = tf.random.normal([{n}, {n}])
 seconds = []

@@ -16,17 +16,17 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
-from cache.reader import FeatureFile
-from classify.finetuning.finetune_settings import FinetuneSettings
-from classify.finetuning.finetune_stage import Finetuning
-from classify.finetuning.trainable_network import TrainableNetwork
-from classify.finetuning.training_loop import Loop, State
-from classify.heads.curves import Curves
-from classify.run import Run
-from classify.train import train_heads
-from extract.keras_runtime import load_keras
-from extract.settings import ExtractSettings
-from extract.stage import extract_features
+from headbench.cache.reader import FeatureFile
+from headbench.classify.finetuning.finetune_settings import FinetuneSettings
+from headbench.classify.finetuning.finetune_stage import Finetuning
+from headbench.classify.finetuning.trainable_network import TrainableNetwork
+from headbench.classify.finetuning.training_loop import Loop, State
+from headbench.classify.heads.curves import Curves
+from headbench.classify.run import Run
+from headbench.classify.train_heads import train_heads
+from headbench.extract.networks.keras_runtime import load_keras
+from headbench.extract.settings import ExtractSettings
+from headbench.extract.stage import extract_features
 from tests.benchmarks.results import Result, report
 
 N_EPOCHS = 3

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from cache.format import RANDOM_WEIGHTS, SPLITS, Config, Identity, Table, hash_rows
-from cache.reader import FeatureFile
-from cache.writer import Location, Parts, write_features
-from classify.heads.registry import HEADS, create_head
-from classify.run import FINETUNED, Record, Run, saving
-from classify.studies.learning_curve import CURVE_FILE, learning_curve
-from classify.train import train_heads
+from headbench.cache.format import RANDOM_WEIGHTS, SPLITS, Config, Identity, Table, hash_rows
+from headbench.cache.reader import FeatureFile
+from headbench.cache.writer import Location, Parts, write_features
+from headbench.classify.heads.registry import HEADS, create_head
+from headbench.classify.run import FINETUNED, Record, Run, saving
+from headbench.classify.studies.learning_curve import CURVE_FILE, learning_curve
+from headbench.classify.train_heads import train_heads
 from tests.benchmarks.food101_like import DIM, N_CLASSES, SIZES, World
 
 SEED = 0

@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 import psutil
 
-from classify.heads.logreg import C_PATH
-from classify.heads.registry import create_head
-from extract.keras_runtime import load_keras
+from headbench.classify.heads.logreg import C_PATH
+from headbench.classify.heads.registry import create_head
+from headbench.extract.networks.keras_runtime import load_keras
 from tests.benchmarks.food101_like import SIZES, World
 from tests.benchmarks.results import ROOT, Result, report
 

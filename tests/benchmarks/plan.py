@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.writer import Location
-from extract.plan import Known, make_plan
-from extract.settings import ExtractSettings
-from extract.sources.folder import Folder, label_paths
-from extract.sources.open import list_images
-from extract.sources.source import Listing
+from headbench.cache.writer import Location
+from headbench.extract.plan import Known, make_plan
+from headbench.extract.settings import ExtractSettings
+from headbench.extract.sources.folder import Folder, label_paths
+from headbench.extract.sources.open import list_images
+from headbench.extract.sources.source import Listing
 from tests.benchmarks.synthetic_features import IDENTITY
 
 N_CLASSES, PART_ROWS = 1000, 8192

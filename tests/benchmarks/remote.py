@@ -20,7 +20,7 @@ import numpy as np
 import psutil
 from PIL import Image
 
-from extract.threads import map_ahead
+from headbench.extract.images.stream import map_ahead
 from tests.benchmarks.extract import run
 from tests.benchmarks.results import ROOT, Result, report
 from tests.object_store import BUCKET, ObjectStore

@@ -14,8 +14,8 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from cache.reader import FeatureFile
-from classify.run import Run
+from headbench.cache.reader import FeatureFile
+from headbench.classify.run import Run
 from tests.benchmarks.food101_run import build_run
 from tests.benchmarks.results import ROOT, Result, in_turns, report, seconds
 
@@ -53,13 +53,13 @@ def whole_report(run: Run) -> list[Result]:
 
 def report_process(run: Run) -> None:
     """Write the report as a user does."""
-    command = [sys.executable, "-m", "classify", "report", str(run.folder)]
+    command = [sys.executable, "-m", "headbench.classify", "report", str(run.folder)]
     subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
 
 
 def near_duplicates(run: Run) -> Result:
     """Against the product of all embeddings with all; both must find the same pairs."""
-    from classify.inspection.near_duplicates import find_duplicates
+    from headbench.classify.inspection.near_duplicates import find_duplicates
     from tests.benchmarks.brute_force import brute_force_pairs
 
     found: dict[str, set[tuple[int, int]]] = {}

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from cache.writer import installed_version
+from headbench.cache.writer import installed_version
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("headbench", "h5py", "numpy", "tensorflow")

@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cache.reader import FeatureFile
-from classify.run import Run
+from headbench.cache.reader import FeatureFile
+from headbench.classify.run import Run
 from tests.benchmarks.results import ROOT, Result, in_turns, report
 
 N_CLIENTS = 8
@@ -126,7 +126,7 @@ def _send(connection: http.client.HTTPConnection, body: Any) -> int:
 @contextmanager
 def serving(arguments: argparse.Namespace, max_batch: int) -> Iterator[Server]:
     """A server of the run, started as a user does."""
-    command = [sys.executable, "-m", "classify", "serve", arguments.run, "--port", "0"]
+    command = [sys.executable, "-m", "headbench.classify", "serve", arguments.run, "--port", "0"]
     options = {"weights": arguments.weights, "head": arguments.head, "data": arguments.data}
     for name, value in (options | {"max-batch": max_batch}).items():
         command += [f"--{name}", str(value)] if value else []

@@ -8,9 +8,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.blocks import create_hdf5, fixed_text, write_array, write_dataset
-from cache.format import SPLITS, Config, Identity, Table
-from cache.writer import write_about
+from headbench.cache.blocks import create_hdf5, fixed_text, write_array, write_dataset
+from headbench.cache.format import SPLITS, Config, Identity, Table
+from headbench.cache.writer import write_about
 
 IDENTITY = Identity("synthetic", "none", "none", 224, "none", "avg", "float32")
 # Train, val and test.

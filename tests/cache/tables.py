@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cache.format import Config, Identity, Rejected, Table, group_number, hash_rows
-from cache.writer import Parts, write_features
+from headbench.cache.format import Config, Identity, Rejected, Table, group_number, hash_rows
+from headbench.cache.writer import Parts, write_features
 
 IDENTITY = Identity("mean-color", "none", "none", 16, "crop", "avg", "float32")
 CLASSES = ("crème brûlée", "寿司", "pie with spaces")

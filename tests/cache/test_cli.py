@@ -2,8 +2,8 @@ import errno
 
 import pytest
 
-from cache import cli
-from cache.errors import FeatureFileError
+from headbench.cache import cli
+from headbench.cache.errors import FeatureFileError
 
 
 def raising(error: BaseException):

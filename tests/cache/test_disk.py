@@ -8,14 +8,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from cache.disk import one_writer, replacing, require_free, temporary_path
-from cache.errors import FeatureFileError, StorageError
+from headbench.cache.disk import one_writer, replacing, require_free, temporary_path
+from headbench.cache.errors import FeatureFileError, StorageError
 from tests.conftest import ROOT
 
 HOLDER = """
 import sys
 from pathlib import Path
-from cache.disk import one_writer
+from headbench.cache.disk import one_writer
 with one_writer(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

@@ -3,7 +3,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from cache.format import Identity, Rejected, alone, group_number, hash_rows
+from headbench.cache.format import Identity, Rejected, alone, group_number, hash_rows
 from tests.cache.tables import content, make_full_table, make_table
 
 IDENTITY = Identity("resnet50", "sha256:00", "caffe", 224, "crop", "avg", "float32")

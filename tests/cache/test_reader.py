@@ -8,11 +8,11 @@ import h5py
 import numpy as np
 import pytest
 
-from cache.blocks import CheckedDataset
-from cache.errors import FeatureFileError, HeadbenchError
-from cache.format import ATTRIBUTES, FORMAT_VERSION, Rejected, attributes_checksum
-from cache.reader import FeatureFile
-from cache.verify import inspect_file
+from headbench.cache.blocks import CheckedDataset
+from headbench.cache.errors import FeatureFileError, HeadbenchError
+from headbench.cache.format import ATTRIBUTES, FORMAT_VERSION, Rejected, attributes_checksum
+from headbench.cache.reader import FeatureFile
+from headbench.cache.verify import inspect_file
 from tests.cache.tables import (
     CLASSES,
     content,
@@ -183,7 +183,7 @@ def test_a_nan_is_refused_with_its_row_and_path(path: Path) -> None:
 def test_rows_come_in_the_order_asked_for_as_float32(
     tmp_path: Path, rows: list[int], store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cache.blocks.MOST_ROWS", 2)
+    monkeypatch.setattr("headbench.cache.blocks.MOST_ROWS", 2)
     path = write_file(tmp_path / "features.h5", make_table(store=store))
     expected = embeddings_of(list(range(7))).astype(store).astype(np.float32)
     with FeatureFile(path) as features:
@@ -210,7 +210,7 @@ def test_no_block_is_read_without_its_checksum(
     tmp_path: Path, how: str, store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Blocks of two rows; the third is damaged so that plain h5py reads it without an error."""
-    monkeypatch.setattr("cache.blocks.MOST_ROWS", 2)
+    monkeypatch.setattr("headbench.cache.blocks.MOST_ROWS", 2)
     path = write_file(tmp_path / "features.h5", make_table(store=store))
     read = READERS[how]
     with FeatureFile(path) as features:
@@ -326,7 +326,10 @@ def test_a_reader_keeps_the_old_file_while_a_new_one_takes_its_place(path: Path)
 
 
 def test_reading_is_light() -> None:
-    code = "import sys, cache.reader; print(sorted({'pandas', 'tensorflow'} & set(sys.modules)))"
+    code = (
+        "import sys, headbench.cache.reader; "
+        "print(sorted({'pandas', 'tensorflow'} & set(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

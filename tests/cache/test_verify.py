@@ -4,13 +4,13 @@ import h5py
 import numpy as np
 import pytest
 
-from cache import __main__ as command
-from cache import blocks, cli
-from cache.disk import one_writer
-from cache.errors import FeatureFileError
-from cache.format import COLUMNS, DATASETS, OPTIONAL, REJECTED, Rejected
-from cache.reader import FeatureFile
-from cache.verify import inspect_file, repair_file
+from headbench.cache import __main__ as command
+from headbench.cache import blocks, cli
+from headbench.cache.disk import one_writer
+from headbench.cache.errors import FeatureFileError
+from headbench.cache.format import COLUMNS, DATASETS, OPTIONAL, REJECTED, Rejected
+from headbench.cache.reader import FeatureFile
+from headbench.cache.verify import inspect_file, repair_file
 from tests.cache.tables import embeddings_of, make_full_table, make_table, write_file
 from tests.cache.test_reader import rewrite
 

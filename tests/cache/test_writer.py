@@ -11,12 +11,12 @@ import h5py
 import numpy as np
 import pytest
 
-from cache import blocks
-from cache.errors import HeadbenchError, StorageError, UnreadableError
-from cache.format import Rejected
-from cache.reader import FeatureFile
-from cache.verify import inspect_file
-from cache.writer import Location, Parts, n_bytes, write_features
+from headbench.cache import blocks
+from headbench.cache.errors import HeadbenchError, StorageError, UnreadableError
+from headbench.cache.format import Rejected
+from headbench.cache.reader import FeatureFile
+from headbench.cache.verify import inspect_file
+from headbench.cache.writer import Location, Parts, n_bytes, write_features
 from tests.benchmarks.synthetic_features import write_synthetic_features
 from tests.cache.tables import IDENTITY, add_part, content, embeddings_of, make_table, write_file
 

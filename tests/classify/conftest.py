@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from cache.format import SPLITS
-from cache.reader import FeatureFile
-from classify.arrays import save_arrays
-from classify.run import PROBA_FILE, Run
-from classify.train import train_heads
+from headbench.cache.format import SPLITS
+from headbench.cache.reader import FeatureFile
+from headbench.classify.arrays import save_arrays
+from headbench.classify.run import PROBA_FILE, Run
+from headbench.classify.train_heads import train_heads
 from tests.classify.report.browser import chromium_path
 from tests.classify.report.conftest import make_hostile_run
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cache.format import Config, Table, hash_rows
-from cache.writer import Parts, write_features
+from headbench.cache.format import Config, Table, hash_rows
+from headbench.cache.writer import Parts, write_features
 from tests.benchmarks.food101_like import World
 from tests.cache.tables import IDENTITY
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from classify.arrays import load_arrays, save_arrays
+from headbench.classify.arrays import load_arrays, save_arrays
 
 
 def test_arrays_come_back_as_they_were(tmp_path: Path) -> None:

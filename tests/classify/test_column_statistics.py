@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.preprocessing import StandardScaler
 
-from classify.heads.column_statistics import mean_and_scale, principal_axes
+from headbench.classify.heads.column_statistics import mean_and_scale, principal_axes
 
 
 @pytest.mark.parametrize("n_images", [30, 5000])

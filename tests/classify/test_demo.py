@@ -5,9 +5,9 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from classify import demo
-from classify.demo import run_demo, write_digits
-from extract import __main__ as extract_command
+from headbench.classify import demo
+from headbench.classify.demo import run_demo, write_digits
+from headbench.extract import __main__ as extract_command
 
 
 def test_the_digits_are_written_as_images_in_class_folders(tmp_path: Path) -> None:

@@ -8,11 +8,11 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.class_weight import compute_sample_weight
 
-from classify.arrays import load_arrays
-from classify.errors import RunError
-from classify.heads.head import CLASSES_FILE, Head
-from classify.heads.registry import HEADS, PARAMETERS, check_names, create_head, load_head
-from classify.metrics import log_losses
+from headbench.classify.arrays import load_arrays
+from headbench.classify.errors import RunError
+from headbench.classify.heads.head import CLASSES_FILE, Head
+from headbench.classify.heads.registry import HEADS, PARAMETERS, check_names, create_head, load_head
+from headbench.classify.metrics import log_losses
 
 N_CLASSES = (2, 5)
 # The presets, and a network of the user's own widths.
@@ -468,7 +468,7 @@ def test_accuracies_of_the_last_epoch_are_those_of_the_network(
 def test_metrics_on_train_change_nothing_of_what_is_trained(
     fitted: dict[tuple[str, int], Head], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("classify.heads.mlp.train_metrics", lambda *_: [])
+    monkeypatch.setattr("headbench.classify.heads.mlp.train_metrics", lambda *_: [])
     plain = create_head("mlp", seed=0).fit(*separable(5))
     head = fitted["mlp", 5]
     assert plain.history_["train_loss"] == head.history_["train_loss"]

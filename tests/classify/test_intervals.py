@@ -3,7 +3,7 @@ import pytest
 from scipy.sparse import csr_array
 from scipy.stats import binomtest
 
-from classify.intervals import (
+from headbench.classify.intervals import (
     N_DRAWS,
     compare,
     estimates,

@@ -3,17 +3,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from classify.errors import RunError
-from classify.heads.boosting import LightGBM
-from classify.heads.head import Head
-from classify.heads.keras_head import keras_head
-from classify.heads.logreg import LogReg
-from classify.heads.mlp import MLP
-from classify.heads.ridge import Ridge
-from classify.heads.simple import KNN, Centroid, Prior
-from classify.heads.vote import Vote
-from classify.train import class_proba
-from extract.keras_runtime import load_keras
+from headbench.classify.errors import RunError
+from headbench.classify.heads.boosting import LightGBM
+from headbench.classify.heads.head import Head
+from headbench.classify.heads.keras_head import keras_head
+from headbench.classify.heads.logreg import LogReg
+from headbench.classify.heads.mlp import MLP
+from headbench.classify.heads.ridge import Ridge
+from headbench.classify.heads.simple import KNN, Centroid, Prior
+from headbench.classify.heads.vote import Vote
+from headbench.classify.train_heads import class_proba
+from headbench.extract.networks.keras_runtime import load_keras
 
 DIM, N_CLASSES = 12, 5
 QUICK_MLP = MLP(max_epochs=3)

@@ -6,10 +6,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from classify.heads.column_statistics import principal_axes
-from classify.heads.head import Labelled
-from classify.heads.logreg import C_PATH, LogReg, SoftmaxLoss
-from classify.heads.regularization_path import PathSolver
+from headbench.classify.heads.column_statistics import principal_axes
+from headbench.classify.heads.head import Labelled
+from headbench.classify.heads.logreg import C_PATH, LogReg, SoftmaxLoss
+from headbench.classify.heads.regularization_path import PathSolver
 from tests.benchmarks.food101_like import World
 from tests.classify.test_heads import separable
 

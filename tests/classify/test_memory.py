@@ -5,7 +5,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from classify.arrays import free_memory
+from headbench.classify.arrays import free_memory
 
 MB = 1 << 20
 MACHINE = 1000 * MB

@@ -8,7 +8,7 @@ from sklearn.metrics import (
     top_k_accuracy_score,
 )
 
-from classify.metrics import (
+from headbench.classify.metrics import (
     Metrics,
     accuracy,
     calibration_error,

@@ -3,13 +3,13 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from cache.reader import FeatureFile
-from classify.heads import mlp as module
-from classify.heads.column_statistics import mean_and_scale
-from classify.heads.head import Labelled
-from classify.heads.mlp import epoch_batches
-from classify.heads.streaming import StoredRows
-from classify.run import Run
+from headbench.cache.reader import FeatureFile
+from headbench.classify.heads import mlp as module
+from headbench.classify.heads.column_statistics import mean_and_scale
+from headbench.classify.heads.head import Labelled
+from headbench.classify.heads.mlp import epoch_batches
+from headbench.classify.heads.streaming import StoredRows
+from headbench.classify.run import Run
 
 
 @pytest.fixture(params=["memory", "file"])

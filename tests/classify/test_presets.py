@@ -2,13 +2,13 @@ from pathlib import Path
 
 import pytest
 
-from cache.reader import FeatureFile
-from classify.__main__ import main, parser
-from classify.commands.finetune import settings_of
-from classify.finetuning.finetune_settings import FinetuneSettings
-from classify.presets import PRESETS, preset_commands
-from classify.run import Run
-from extract.__main__ import parser as extract_parser
+from headbench.cache.reader import FeatureFile
+from headbench.classify.__main__ import main, parser
+from headbench.classify.commands.finetune import settings_of
+from headbench.classify.finetuning.finetune_settings import FinetuneSettings
+from headbench.classify.presets import PRESETS, preset_commands
+from headbench.classify.run import Run
+from headbench.extract.__main__ import parser as extract_parser
 from tests.conftest import write_class_folders
 
 

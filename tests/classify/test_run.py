@@ -4,10 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cache.reader import FeatureFile
-from classify.errors import RunError
-from classify.run import Record, Run, Trained, rank, saving
-from classify.train import train_heads
+from headbench.cache.reader import FeatureFile
+from headbench.classify.errors import RunError
+from headbench.classify.run import Record, Run, Trained, rank, saving
+from headbench.classify.train_heads import train_heads
 
 
 def record_of(name: str) -> Record:

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from classify.heads.boosting import LightGBM
-from classify.heads.head import Head
-from classify.heads.logreg import LogReg
-from classify.heads.mlp import MLP
-from classify.heads.ridge import Ridge
-from classify.heads.simple import KNN, Centroid, Prior
-from classify.heads.vote import Vote
+from headbench.classify.heads.boosting import LightGBM
+from headbench.classify.heads.head import Head
+from headbench.classify.heads.logreg import LogReg
+from headbench.classify.heads.mlp import MLP
+from headbench.classify.heads.ridge import Ridge
+from headbench.classify.heads.simple import KNN, Centroid, Prior
+from headbench.classify.heads.vote import Vote
 
 ESTIMATORS = [
     Prior(),

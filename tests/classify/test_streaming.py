@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cache.errors import FeatureFileError
-from cache.reader import FeatureFile
-from classify.errors import RunError
-from classify.heads import head as head_module
-from classify.heads import streaming, streaming_sums
-from classify.heads.head import Head
-from classify.heads.registry import create_head
-from classify.heads.streaming import StoredRows, embedding_blocks
-from extract.machines import DASK, Machines
+from headbench.cache.errors import FeatureFileError
+from headbench.cache.reader import FeatureFile
+from headbench.classify.errors import RunError
+from headbench.classify.heads import head as head_module
+from headbench.classify.heads import streaming, streaming_sums
+from headbench.classify.heads.head import Head
+from headbench.classify.heads.registry import create_head
+from headbench.classify.heads.streaming import StoredRows, embedding_blocks
+from headbench.extract.workers.machines import DASK, Machines
 from tests.classify.stored_file import write_stored_file
-from tests.extract.cluster import cluster_of
+from tests.extract.workers.cluster import cluster_of
 
 # Enough for the optimum to stand still, and no more fits than the choice of C needs.
 EXACT: dict[str, dict[str, Any]] = {"logreg": {"tol": 1e-8, "cs": (0.003, 0.03, 0.3)}}

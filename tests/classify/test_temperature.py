@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from classify.heads.temperature import fit_temperature, sharpen
+from headbench.classify.heads.temperature import fit_temperature, sharpen
 
 
 def calibrated(n: int = 20_000) -> tuple[np.ndarray, np.ndarray]:

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from classify.heads.boosting import LightGBM
-from classify.heads.trees import END, checked_trees
+from headbench.classify.heads.boosting import LightGBM
+from headbench.classify.heads.trees import END, checked_trees
 
 
 def fitted(n_classes: int, **settings: object) -> tuple[LightGBM, np.ndarray]:

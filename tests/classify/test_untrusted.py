@@ -15,15 +15,15 @@ import h5py
 import numpy as np
 import pytest
 
-from cache.errors import FeatureFileError, HeadbenchError
-from cache.reader import FeatureFile
-from classify.deployment.classifier import open_classifier
-from classify.deployment.predict import predict_files
-from classify.errors import RunError
-from classify.run import NETWORK_FILE, Run
-from classify.settings import TrainSettings
-from classify.train import train_heads
-from extract.keras_runtime import load_keras
+from headbench.cache.errors import FeatureFileError, HeadbenchError
+from headbench.cache.reader import FeatureFile
+from headbench.classify.deployment.classifier import open_classifier
+from headbench.classify.deployment.prediction import predict_files
+from headbench.classify.errors import RunError
+from headbench.classify.run import NETWORK_FILE, Run
+from headbench.classify.train_heads import train_heads
+from headbench.classify.train_settings import TrainSettings
+from headbench.extract.networks.keras_runtime import load_keras
 from tests.conftest import ROOT
 
 
@@ -34,8 +34,8 @@ def quiet(_: str) -> None:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run with heads of several kinds; not to be changed by a test."""
-    from extract.settings import ExtractSettings
-    from extract.stage import extract_features
+    from headbench.extract.settings import ExtractSettings
+    from headbench.extract.stage import extract_features
     from tests.conftest import write_class_folders
 
     folder = tmp_path_factory.mktemp("trained")
@@ -308,7 +308,7 @@ def test_damaged_trees_are_one_clear_error_and_never_a_crash(
         photo = Path(features.config.data["folder"]) / features.table.paths[0]
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "classify", "predict", mine.folder),
+            *(sys.executable, "-m", "headbench.classify", "predict", mine.folder),
             *("--head", "lightgbm", "--images", photo),
         ],
         cwd=ROOT,

@@ -3,10 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from classify.heads.registry import load_head
-from classify.heads.ridge import Ridge
-from classify.heads.simple import Centroid, Prior
-from classify.heads.vote import Vote, mixture_weights
+from headbench.classify.heads.registry import load_head
+from headbench.classify.heads.ridge import Ridge
+from headbench.classify.heads.simple import Centroid, Prior
+from headbench.classify.heads.vote import Vote, mixture_weights
 from tests.classify.test_heads import separable
 
 

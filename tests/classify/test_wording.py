@@ -1,7 +1,7 @@
 from dataclasses import replace
 
-from classify.intervals import Estimate
-from classify.wording import (
+from headbench.classify.intervals import Estimate
+from headbench.classify.wording import (
     count,
     describe_choice,
     describe_weights,

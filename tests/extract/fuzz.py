@@ -15,8 +15,8 @@ import numpy as np
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from extract.decode import decode
-from extract.errors import UnusableImageError
+from headbench.extract.errors import UnusableImageError
+from headbench.extract.images.decode import decode
 from tests.data.hostile import hostile_cases
 
 HANG_SECONDS = 20

@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from cache.format import Rejected, Table, hash_rows
-from extract.changes import compare
+from headbench.cache.format import Rejected, Table, hash_rows
+from headbench.extract.plan import compare
 from tests.cache.tables import content, make_table
 
 

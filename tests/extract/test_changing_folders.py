@@ -13,10 +13,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from PIL import Image
 
-from cache.reader import FeatureFile
-from extract import backbones, hashes, stage
-from extract.settings import ExtractSettings
-from extract.stage import extract_features
+from headbench.cache.reader import FeatureFile
+from headbench.extract import hashes, stage
+from headbench.extract.networks import backbone as backbones
+from headbench.extract.settings import ExtractSettings
+from headbench.extract.stage import extract_features
 from tests.conftest import COLORS
 from tests.extract.test_faults import content_of
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from cache.reader import FeatureFile
-from cache.verify import inspect_file
-from extract.settings import ExtractSettings
-from extract.stage import extract_features
+from headbench.cache.reader import FeatureFile
+from headbench.cache.verify import inspect_file
+from headbench.extract.settings import ExtractSettings
+from headbench.extract.stage import extract_features
 from tests.conftest import ROOT, write_class_folders, write_image
 
 # Runs many extractions, each in a process forked from one that has imported everything.

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from extract import hashes
-from extract.errors import UnusableImageError
-from extract.hashes import Hashed, Hashes
-from extract.sources.folder import Folder
+from headbench.extract import hashes
+from headbench.extract.errors import UnusableImageError
+from headbench.extract.hashes import Hashed, Hashes
+from headbench.extract.sources.folder import Folder
 
 NAMES = ["a", "b", "ü"]
 

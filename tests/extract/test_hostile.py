@@ -11,13 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cache.reader import FeatureFile
-from extract.decode import decode
-from extract.errors import UnusableImageError
-from extract.read import ImageFile
-from extract.settings import ExtractSettings
-from extract.stage import extract_features
-from extract.stream import image_batches
+from headbench.cache.reader import FeatureFile
+from headbench.extract.errors import UnusableImageError
+from headbench.extract.images.decode import decode
+from headbench.extract.images.stream import ImageFile, image_batches
+from headbench.extract.settings import ExtractSettings
+from headbench.extract.stage import extract_features
 from tests.conftest import ROOT, write_image
 from tests.data.corpus.case import encode
 from tests.data.hostile import UNREADABLE, hostile_cases, write_hostile
@@ -112,8 +111,8 @@ def test_a_whole_folder_of_them_is_extracted(folder: Path) -> None:
 
 def test_nothing_is_printed_even_where_warnings_are_errors() -> None:
     code = """
-from extract.decode import decode
-from extract.errors import UnusableImageError
+from headbench.extract.images.decode import decode
+from headbench.extract.errors import UnusableImageError
 from tests.data.hostile import hostile_cases
 for path, case in hostile_cases().items():
     try:

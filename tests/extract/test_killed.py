@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from extract.settings import ExtractSettings
-from extract.stage import extract_features
+from headbench.extract.settings import ExtractSettings
+from headbench.extract.stage import extract_features
 from tests.conftest import ROOT, write_class_folders
 from tests.extract.test_faults import content_of
 

@@ -3,8 +3,8 @@ import sys
 
 import pytest
 
-from extract import progress as module
-from extract.progress import Progress
+from headbench.extract import progress as module
+from headbench.extract.progress import Progress
 
 
 class Terminal(io.StringIO):

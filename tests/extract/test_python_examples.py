@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cache.reader import FeatureFile
-from extract import settings as settings_module
-from extract.keras_runtime import load_tensorflow
-from extract.settings import ExtractSettings
+from headbench.cache.reader import FeatureFile
+from headbench.extract import settings as settings_module
+from headbench.extract.networks.keras_runtime import load_tensorflow
+from headbench.extract.settings import ExtractSettings
 from tests.conftest import ROOT, write_image
 
 CLASSES = ["cat", "dog"]

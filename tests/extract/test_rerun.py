@@ -6,12 +6,12 @@ import h5py
 import numpy as np
 import pytest
 
-from cache import cli
-from cache.reader import FeatureFile
-from extract import rerun
-from extract.rerun import choose_rows
-from extract.settings import ExtractSettings
-from extract.stage import extract_features
+from headbench.cache import cli
+from headbench.cache.reader import FeatureFile
+from headbench.extract import rerun
+from headbench.extract.rerun import choose_rows
+from headbench.extract.settings import ExtractSettings
+from headbench.extract.stage import extract_features
 from tests.cache.test_reader import rewrite
 from tests.conftest import write_class_folders, write_image
 

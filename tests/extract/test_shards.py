@@ -10,17 +10,18 @@ import fsspec
 import numpy as np
 import pytest
 
-from cache.format import SPLITS
-from cache.reader import FeatureFile
-from classify.errors import RunError
-from classify.labelled_files import images_of, open_split
-from classify.report.photographs import Thumbnails
-from extract import backbones, shards
-from extract.errors import DataError
-from extract.machines import Machines
-from extract.settings import ExtractSettings
-from extract.sources.tar import Place, Stream
-from extract.stage import describe_plan, extract_features
+from headbench.cache.format import SPLITS
+from headbench.cache.reader import FeatureFile
+from headbench.classify.errors import RunError
+from headbench.classify.labelled_files import images_of, open_split
+from headbench.classify.report.photographs import Thumbnails
+from headbench.extract import shard_contents as shards
+from headbench.extract.errors import DataError
+from headbench.extract.networks import backbone as backbones
+from headbench.extract.settings import ExtractSettings
+from headbench.extract.sources.tar import Place, Stream
+from headbench.extract.stage import describe_plan, extract_features
+from headbench.extract.workers.machines import Machines
 from tests.conftest import ROOT
 from tests.extract.sources.tars import write_shards, write_tar
 

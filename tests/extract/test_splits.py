@@ -3,8 +3,14 @@ import hashlib
 import numpy as np
 import pytest
 
-from extract.errors import DataError
-from extract.splits import assign_splits, check_splits, describe_rule, draw_keys, missing_splits
+from headbench.extract.errors import DataError
+from headbench.extract.splits import (
+    assign_splits,
+    check_splits,
+    describe_rule,
+    draw_keys,
+    missing_splits,
+)
 
 TRAIN, VAL, TEST = 0, 1, 2
 

@@ -12,17 +12,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cache.disk import one_writer
-from cache.errors import FeatureFileError, StorageError
-from cache.reader import FeatureFile
-from cache.verify import repair_file
-from cache.writer import Parts
-from extract import backbones, kinds, stage
-from extract.backbones import create_backbone
-from extract.decode import decode
-from extract.errors import DataError
-from extract.settings import ExtractSettings
-from extract.stage import extract_features
+from headbench.cache.disk import one_writer
+from headbench.cache.errors import FeatureFileError, StorageError
+from headbench.cache.reader import FeatureFile
+from headbench.cache.verify import repair_file
+from headbench.cache.writer import Parts
+from headbench.extract import stage
+from headbench.extract.errors import DataError
+from headbench.extract.images import kinds
+from headbench.extract.images.decode import decode
+from headbench.extract.networks import backbone as backbones
+from headbench.extract.networks.backbone import create_backbone
+from headbench.extract.settings import ExtractSettings
+from headbench.extract.stage import extract_features
 from tests.cache.test_verify import flip
 from tests.conftest import ROOT, write_class_folders, write_image
 
@@ -236,9 +238,9 @@ def test_an_interrupted_run_goes_on_and_loses_at_most_the_part_in_flight(
 KILLED = """
 import os, sys
 from pathlib import Path
-from cache.verify import repair_file
+from headbench.cache.verify import repair_file
 from extract import backbones, kinds, stage
-from extract.backbones import create_backbone
+from headbench.extract.networks.backbone import create_backbone
 embed = backbones.embed_mean_color
 def dying(batches):
     for number, embedded in enumerate(embed(batches)):
@@ -402,7 +404,7 @@ def test_a_second_writer_is_told_and_a_reader_is_not_kept_waiting(extract: Extra
 def test_damage_in_the_old_file_is_repaired_and_costs_just_its_rows(
     extract: Extraction, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cache.blocks.MOST_ROWS", 10)
+    monkeypatch.setattr("headbench.cache.blocks.MOST_ROWS", 10)
     extract()
     flip(extract.out, "embeddings", row=25)
     write_image(extract.photos / "red/new.png", seed=777)

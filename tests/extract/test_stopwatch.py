@@ -1,7 +1,7 @@
 import threading
 import time
 
-from extract.stopwatch import Stopwatch
+from headbench.extract.progress import Stopwatch
 
 
 def test_two_threads_at_once_count_once() -> None:

@@ -10,18 +10,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cache.reader import FeatureFile
-from classify.errors import RunError
-from classify.labelled_files import images_of, open_split, why_absent
-from classify.report.photographs import Thumbnails
-from extract import backbones
-from extract.decode import decode
-from extract.errors import DataError
-from extract.keras_runtime import load_tensorflow
-from extract.settings import ExtractSettings
-from extract.sources.python import LAYOUTS, PythonImages
-from extract.stage import extract_features
-from extract.tensors import extract_dataset
+from headbench.cache.reader import FeatureFile
+from headbench.classify.errors import RunError
+from headbench.classify.labelled_files import images_of, open_split, why_absent
+from headbench.classify.report.photographs import Thumbnails
+from headbench.extract.errors import DataError
+from headbench.extract.images.decode import decode
+from headbench.extract.networks import backbone as backbones
+from headbench.extract.networks.keras_runtime import load_tensorflow
+from headbench.extract.settings import ExtractSettings
+from headbench.extract.sources.python import LAYOUTS, PythonImages
+from headbench.extract.stage import extract_features
+from headbench.extract.tensors import extract_dataset
 from tests.extract.test_shards import held
 
 CLASSES = ["red", "blue", "green"]

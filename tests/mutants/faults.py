@@ -38,11 +38,11 @@ class Fault(NamedTuple):
 BLOCK = "tests/cache/test_reader.py::test_no_block_is_read_without_its_checksum"
 HEADS = "tests/classify/test_heads.py::test_"
 SPLIT_ALONE = (
-    "tests/classify/test_train.py::"
+    "tests/classify/test_train_heads.py::"
     "test_files_that_differ_in_test_alone_give_the_same_heads_votes_and_temperatures[in-memory]"
 )
 SEEN_BY_NETWORK = (
-    "tests/extract/test_backbones.py::"
+    "tests/extract/networks/test_backbones.py::"
     "test_a_network_is_given_bgr_minus_the_mean_not_scaled_and_is_frozen"
 )
 
@@ -51,7 +51,7 @@ FAULTS = (
     Fault(
         "scaled-pixels",
         "Pixels reach ResNet50 not scaled.",
-        "extract/keras_backbone.py",
+        "extract/networks/keras_network.py",
         'preprocess_input(keras.ops.cast(inputs, "float32"), data_format',
         'preprocess_input(keras.ops.cast(inputs, "float32") / 255, data_format',
         (SEEN_BY_NETWORK,),
@@ -59,7 +59,7 @@ FAULTS = (
     Fault(
         "channels-stay-rgb",
         "Pixels reach ResNet50 as BGR.",
-        "extract/keras_backbone.py",
+        "extract/networks/keras_network.py",
         'preprocess_input(keras.ops.cast(inputs, "float32"), data_format',
         'preprocess_input(keras.ops.cast(inputs, "float32")[..., ::-1], data_format',
         (SEEN_BY_NETWORK,),
@@ -67,26 +67,28 @@ FAULTS = (
     Fault(
         "resize-without-margin",
         "The shorter side is resized to 256 for a crop of 224.",
-        "extract/decode.py",
+        "extract/images/decode.py",
         "return round(size_px * 256 / 224)",
         "return size_px",
-        ("tests/extract/test_decode.py::test_the_shorter_side_keeps_the_proportion_of_256_to_224",),
+        (
+            "tests/extract/images/test_decode.py::test_the_shorter_side_keeps_the_proportion_of_256_to_224",
+        ),
     ),
     Fault(
         "exif-ignored",
         "EXIF orientation is applied.",
-        "extract/decode.py",
+        "extract/images/decode.py",
         "return UPRIGHT.get(orientation(image), AS_STORED)",
         "return AS_STORED",
-        ("tests/extract/test_decode.py::test_every_exif_orientation_ends_upright",),
+        ("tests/extract/images/test_decode.py::test_every_exif_orientation_ends_upright",),
     ),
     Fault(
         "alpha-on-black",
         "Transparency is put on white.",
-        "extract/modes.py",
+        "extract/images/decode.py",
         "white = 255 - pixels[..., 3:]",
         "white = 0 * pixels[..., 3:]",
-        ("tests/extract/test_decode.py::test_alpha_is_put_on_white",),
+        ("tests/extract/images/test_decode.py::test_alpha_is_put_on_white",),
     ),
     Fault(
         "export-other-sharpness",
@@ -103,7 +105,7 @@ FAULTS = (
     Fault(
         "extraction-in-training-mode",
         "An embedding does not depend on the images beside it.",
-        "extract/keras_backbone.py",
+        "extract/networks/keras_network.py",
         "base.trainable = False\n"
         '        outputs = keras.ops.cast(base(pixels, training=False), "float32")',
         'outputs = keras.ops.cast(base(pixels, training=True), "float32")',
@@ -112,10 +114,10 @@ FAULTS = (
     Fault(
         "folded-without-epsilon",
         "Folding BatchNormalization changes an embedding by no more than rounding.",
-        "extract/folding.py",
+        "extract/networks/folding.py",
         "scale = 1 / np.sqrt(variance + norm.epsilon)",
         "scale = 1 / np.sqrt(variance)",
-        ("tests/extract/test_folding.py::test_a_norm_after_a_convolution_is_folded",),
+        ("tests/extract/networks/test_folding.py::test_a_norm_after_a_convolution_is_folded",),
     ),
     Fault(
         "top-uses-batch-statistics",
@@ -160,13 +162,13 @@ FAULTS = (
     Fault(
         "unusable-file-shifts-rows",
         "The neighbours of an unusable file keep their rows.",
-        "extract/stream.py",
+        "extract/images/stream.py",
         "for row, (content, image) in enumerate(decoded):",
         "for row, (content, image) in enumerate(\n"
         "        each for each in decoded if not isinstance(each[1], UnusableImageError)\n"
         "    ):",
         (
-            "tests/extract/test_stream.py::"
+            "tests/extract/images/test_stream.py::"
             "test_an_unusable_file_has_a_reason_and_its_neighbours_keep_their_rows",
         ),
     ),
@@ -174,11 +176,11 @@ FAULTS = (
     Fault(
         "unseen-class-shifts-columns",
         "The columns of every head follow the classes of the file.",
-        "classify/train.py",
+        "classify/train_heads.py",
         "proba[:, head.classes_] = head.predict_proba(X)",
         "proba[:, : len(head.classes_)] = head.predict_proba(X)",
         (
-            "tests/classify/test_train.py::"
+            "tests/classify/test_train_heads.py::"
             "test_a_class_that_a_head_has_not_seen_has_a_column_of_zeros",
         ),
     ),
@@ -212,21 +214,21 @@ FAULTS = (
     Fault(
         "weights-hashed-in-part",
         "The hash of the weights is that of the whole file.",
-        "extract/weights.py",
+        "extract/networks/weights.py",
         "hashlib.file_digest(file, 'sha256').hexdigest()",
         "hashlib.sha256(file.read(1 << 25)).hexdigest()",
         (
-            "tests/extract/test_weights.py::"
+            "tests/extract/networks/test_weights.py::"
             "test_any_byte_of_a_large_weights_file_changes_its_hash_the_last_one_too",
         ),
     ),
     Fault(
         "content-is-the-name",
         "An image is known by the bytes of its file.",
-        "extract/stream.py",
+        "extract/images/stream.py",
         "return hashlib.sha256(file.read(file.path)).digest()",
         "return hashlib.sha256(str(file.path).encode()).digest()",
-        ("tests/extract/test_stream.py::test_hashes_are_those_of_the_bytes",),
+        ("tests/extract/images/test_stream.py::test_hashes_are_those_of_the_bytes",),
     ),
     Fault(
         "other-settings-mix",
@@ -262,10 +264,12 @@ FAULTS = (
     Fault(
         "damaged-becomes-grey",
         "A damaged image is never replaced by a grey one.",
-        "extract/decode.py",
+        "extract/images/decode.py",
         "raise UnusableImageError(_describe(error)) from error",
         "import numpy as np\n\n        return np.full((size_px, size_px, 3), 128, np.uint8)",
-        ("tests/extract/test_decode.py::test_a_truncated_file_is_refused_and_never_filled_in",),
+        (
+            "tests/extract/images/test_decode.py::test_a_truncated_file_is_refused_and_never_filled_in",
+        ),
     ),
     Fault(
         "page-shows-one-rejected",
@@ -292,24 +296,26 @@ FAULTS = (
     Fault(
         "parts-never-by-time",
         "A killed run loses at most the part in flight: 30 seconds.",
-        "extract/work.py",
+        "extract/workers/embed.py",
         "if is_full or time.monotonic() - started > self.job.part_seconds:",
         "if is_full:",
-        ("tests/extract/test_work.py::test_time_alone_ends_a_part",),
+        ("tests/extract/workers/test_work.py::test_time_alone_ends_a_part",),
     ),
     Fault(
         "parts-never-full",
         "A killed run loses at most the part in flight: 8 192 images.",
-        "extract/work.py",
+        "extract/workers/embed.py",
         "if is_full or time.monotonic() - started > self.job.part_seconds:",
         "if time.monotonic() - started > self.job.part_seconds:",
-        ("tests/extract/test_work.py::test_a_part_is_finished_when_it_is_full_and_at_the_end",),
+        (
+            "tests/extract/workers/test_work.py::test_a_part_is_finished_when_it_is_full_and_at_the_end",
+        ),
     ),
     # The test split is for the last number.
     Fault(
         "vote-fitted-on-test",
         "The weights of a vote are chosen on val.",
-        "classify/train.py",
+        "classify/train_heads.py",
         "probas = {name: self.trained[name].val[:, classes] for name in heads}\n"
         "        y_val = np.searchsorted(classes, self.y_val)\n"
         '        return Vote.of_fitted(heads, probas, y_val, self._weights("val"))',
@@ -321,7 +327,7 @@ FAULTS = (
     Fault(
         "heads-choose-on-test",
         "Settings and temperatures of heads are chosen on val.",
-        "classify/train.py",
+        "classify/train_heads.py",
         'train, val = self._load("train"), self._load("val")\n'
         "        return self.heads[name].fit("
         '*train, *val, self._weights("train"), self._weights("val"))',
@@ -341,7 +347,7 @@ FAULTS = (
         '(each.test.argmax(axis=1) == features.labels("test")).sum(),\n'
         "        )",
         (
-            "tests/classify/deployment/test_predict.py::"
+            "tests/classify/deployment/test_prediction.py::"
             "test_where_val_and_test_prefer_different_heads_predict_takes_vals",
         ),
     ),
@@ -390,11 +396,11 @@ FAULTS = (
     Fault(
         "always-refitted",
         "Without REFIT=1 a head learns from train alone.",
-        "classify/train.py",
+        "classify/train_heads.py",
         "if self.settings.refit and name != VOTE:",
         "if name != VOTE:",
         (
-            "tests/classify/test_train.py::"
+            "tests/classify/test_train_heads.py::"
             "test_without_a_refit_a_head_learns_from_train_alone[ridge-never]",
         ),
     ),
@@ -517,7 +523,7 @@ FAULTS = (
         "classify/heads/registry.py",
         'return head.set_params(seed=seed) if "seed" in head.get_params() else head',
         "return head",
-        ("tests/classify/test_train.py::test_the_seed_reaches_the_heads_and_the_record",),
+        ("tests/classify/test_train_heads.py::test_the_seed_reaches_the_heads_and_the_record",),
     ),
     # Light, honest, safe.
     Fault(
@@ -614,17 +620,17 @@ FAULTS = (
     Fault(
         "always-in-memory",
         "Where train and val do not fit in memory, they stay in their file.",
-        "classify/train.py",
+        "classify/train_heads.py",
         "is_large = needed > MEMORY_SHARE * free",
         "is_large = needed < 0",
-        ("tests/classify/test_train.py::test_a_share_of_the_free_memory_decides",),
+        ("tests/classify/test_train_heads.py::test_a_share_of_the_free_memory_decides",),
     ),
     Fault(
         "all-files-read-ahead",
         "Memory of extraction does not grow with the number of images.",
-        "extract/stream.py",
+        "extract/images/stream.py",
         "decoded = map_ahead(decode_next, _read_ahead(files), N_THREADS, N_AHEAD)",
         "decoded = map_ahead(decode_next, _read_ahead(files), N_THREADS, 100 * N_AHEAD)",
-        ("tests/extract/test_stream.py::test_no_more_files_are_opened_than_may_wait",),
+        ("tests/extract/images/test_stream.py::test_no_more_files_are_opened_than_may_wait",),
     ),
 )

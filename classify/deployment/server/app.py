@@ -17,15 +17,20 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect
 
-from cache.errors import HeadbenchError
-from classify.deployment.predict import top_classes
-from classify.deployment.prediction_formats import as_objects
-from classify.deployment.server import ServerSettings
-from classify.deployment.server.page.render import Page, render_page
-from classify.deployment.server.serving_engine import MOST_SIMILAR, Answer, Asked, ServingEngine
-from classify.report.photographs import FORMAT
-from extract.decode import decode
-from extract.errors import UnusableImageError
+from headbench.cache.errors import HeadbenchError
+from headbench.classify.deployment.prediction import top_classes
+from headbench.classify.deployment.prediction_formats import as_objects
+from headbench.classify.deployment.server import ServerSettings
+from headbench.classify.deployment.server.page.server_page import Page, render_page
+from headbench.classify.deployment.server.serving_engine import (
+    MOST_SIMILAR,
+    Answer,
+    Asked,
+    ServingEngine,
+)
+from headbench.classify.report.photographs import FORMAT
+from headbench.extract.errors import UnusableImageError
+from headbench.extract.images.decode import decode
 
 N_TOP, N_SIMILAR, MOST_FILES = 5, 5, 16
 THUMBNAIL_PX = 128

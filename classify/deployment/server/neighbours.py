@@ -5,13 +5,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.reader import FeatureFile
-from classify.inspection.principal_axes import unit
-from classify.report.photographs import encode
-from extract.errors import UnusableImageError
-from extract.sources.source import Source
-from extract.stopwatch import Stopwatch
-from extract.stream import decode_file
+from headbench.cache.reader import FeatureFile
+from headbench.classify.inspection.principal_axes import unit
+from headbench.classify.report.photographs import encode
+from headbench.extract.errors import UnusableImageError
+from headbench.extract.images.stream import decode_file
+from headbench.extract.progress import Stopwatch
+from headbench.extract.sources.source import Source
 
 
 class Neighbour(NamedTuple):

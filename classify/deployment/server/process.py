@@ -8,16 +8,16 @@ from pathlib import Path
 
 import uvicorn
 
-from cache.reader import FeatureFile
-from classify.deployment.classifier import Classifier, open_classifier
-from classify.deployment.server import ServerSettings
-from classify.deployment.server.app import LOOPBACK, create_app
-from classify.deployment.server.neighbours import Neighbours
-from classify.deployment.server.serving_engine import ServingEngine, sample_images
-from classify.errors import RunError
-from classify.labelled_files import images_of
-from classify.run import Run
-from extract.settings import Runtime
+from headbench.cache.reader import FeatureFile
+from headbench.classify.deployment.classifier import Classifier, open_classifier
+from headbench.classify.deployment.server import ServerSettings
+from headbench.classify.deployment.server.app import LOOPBACK, create_app
+from headbench.classify.deployment.server.neighbours import Neighbours
+from headbench.classify.deployment.server.serving_engine import ServingEngine, sample_images
+from headbench.classify.errors import RunError
+from headbench.classify.labelled_files import images_of
+from headbench.classify.run import Run
+from headbench.extract.settings import Runtime
 
 # For what is being done when the end is asked for.
 GRACE_SECONDS = 5

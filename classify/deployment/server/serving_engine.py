@@ -11,15 +11,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.reader import FeatureFile
-from classify.deployment.classifier import Classifier
-from classify.deployment.server.neighbours import Neighbour, Neighbours
-from extract.backbones import N_SAMPLE
-from extract.errors import UnusableImageError
-from extract.settings import Runtime
-from extract.sources.source import Source
-from extract.stopwatch import Stopwatch
-from extract.stream import decode_file
+from headbench.cache.reader import FeatureFile
+from headbench.classify.deployment.classifier import Classifier
+from headbench.classify.deployment.server.neighbours import Neighbour, Neighbours
+from headbench.extract.errors import UnusableImageError
+from headbench.extract.images.stream import decode_file
+from headbench.extract.networks.backbone import N_SAMPLE
+from headbench.extract.progress import Stopwatch
+from headbench.extract.settings import Runtime
+from headbench.extract.sources.source import Source
 
 MOST_SIMILAR = 20
 

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from classify.doctor.data.scan import MOST_PHOTOS, Scan, distinct
-from classify.doctor.finding import Finding, Grid, Severity
-from classify.intervals import wilson
-from classify.wording import percent, share
-from extract.splits import FEWEST_PER_CLASS
+from headbench.classify.doctor.data.scan import MOST_PHOTOS, Scan, distinct
+from headbench.classify.doctor.finding import Finding, Grid, Severity
+from headbench.classify.intervals import wilson
+from headbench.classify.wording import percent, share
+from headbench.extract.splits import FEWEST_PER_CLASS
 
 FEW_PER_CLASS = 20
 UNEVEN, VERY_UNEVEN = 3, 10

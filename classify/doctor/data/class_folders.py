@@ -5,12 +5,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from classify.doctor.finding import Finding, Grid, Severity
-from classify.doctor.script import DATASET, FIT, GENERATOR
-from classify.errors import RunError
-from classify.wording import some
-from extract.sources.folder import SPLIT_FOLDERS
-from extract.sources.source import Dataset, LabelledImage
+from headbench.classify.doctor.finding import Finding, Grid, Severity
+from headbench.classify.doctor.script import DATASET, FIT, GENERATOR
+from headbench.classify.errors import RunError
+from headbench.classify.wording import some
+from headbench.extract.sources.folder import SPLIT_FOLDERS
+from headbench.extract.sources.source import Dataset, LabelledImage
 
 # File name extensions that Keras 3 accepts; a script that calls fit may load any file.
 KERAS_ENDINGS = {

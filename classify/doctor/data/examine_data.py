@@ -3,24 +3,24 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from classify.doctor.data.class_counts import examine_classes
-from classify.doctor.data.class_folders import (
+from headbench.classify.doctor.data.class_counts import examine_classes
+from headbench.classify.doctor.data.class_folders import (
     class_parents,
     examine_folders,
     examine_indices,
     read_class_indices,
     subfolders,
 )
-from classify.doctor.data.image_copies import examine_copies
-from classify.doctor.data.image_files import examine_files, examine_looks
-from classify.doctor.data.scan import Scan, scan
-from classify.doctor.data.script_split import examine_order, partition
-from classify.doctor.finding import Examination, Finding, Severity
-from classify.doctor.script import ScriptSettings
-from extract.errors import DataError
-from extract.sources.folder import Folder
-from extract.sources.open import find_images
-from extract.sources.source import Dataset
+from headbench.classify.doctor.data.image_copies import examine_copies
+from headbench.classify.doctor.data.image_files import examine_files, examine_looks
+from headbench.classify.doctor.data.scan import Scan, scan
+from headbench.classify.doctor.data.script_split import examine_order, partition
+from headbench.classify.doctor.finding import Examination, Finding, Severity
+from headbench.classify.doctor.script import ScriptSettings
+from headbench.extract.errors import DataError
+from headbench.extract.sources.folder import Folder
+from headbench.extract.sources.open import find_images
+from headbench.extract.sources.source import Dataset
 
 
 def examine_data(root: Path, script: ScriptSettings, say: Callable[[str], None]) -> Examination:

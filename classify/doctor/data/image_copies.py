@@ -7,13 +7,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.format import SPLITS
-from classify.doctor.data.alike import Alike, find_alike
-from classify.doctor.data.scan import MOST_PHOTOS, Scan, distinct
-from classify.doctor.data.script_split import TEST, UNKNOWN, VAL, Partition
-from classify.doctor.finding import Finding, Photo, Severity, not_checked
-from classify.intervals import wilson
-from classify.wording import count, share
+from headbench.cache.format import SPLITS
+from headbench.classify.doctor.data.alike import Alike, find_alike
+from headbench.classify.doctor.data.scan import MOST_PHOTOS, Scan, distinct
+from headbench.classify.doctor.data.script_split import TEST, UNKNOWN, VAL, Partition
+from headbench.classify.doctor.finding import Finding, Photo, Severity, not_checked
+from headbench.classify.intervals import wilson
+from headbench.classify.wording import count, share
 
 NO_ROW = -1
 MANY = 0.05

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.format import Rejected
-from classify.doctor.data.scan import MOST_PHOTOS, Scan
-from classify.doctor.finding import Finding, Severity
-from classify.doctor.script import ScriptSettings
-from classify.intervals import wilson
-from classify.wording import count, share, some
-from extract.settings import ExtractSettings
+from headbench.cache.format import Rejected
+from headbench.classify.doctor.data.scan import MOST_PHOTOS, Scan
+from headbench.classify.doctor.finding import Finding, Severity
+from headbench.classify.doctor.script import ScriptSettings
+from headbench.classify.intervals import wilson
+from headbench.classify.wording import count, share, some
+from headbench.extract.settings import ExtractSettings
 
 # Lost shares of all images, and of one class, that are severe.
 SEVERE_SHARE, SEVERE_SHARE_OF_CLASS = 0.2, 0.5

@@ -10,16 +10,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from classify.doctor.data.alike import HASHED_PX, SIDE_PX, hash_picture, shrink
-from classify.doctor.finding import Photo
-from extract.decode import UPRIGHT, decode, orientation
-from extract.errors import UnusableImageError
-from extract.kinds import open_image
-from extract.progress import Progress
-from extract.read import read_file
-from extract.sources.source import LabelledImage
-from extract.stream import N_AHEAD, N_THREADS
-from extract.threads import map_ahead
+from headbench.classify.doctor.data.alike import HASHED_PX, SIDE_PX, hash_picture, shrink
+from headbench.classify.doctor.finding import Photo
+from headbench.extract.errors import UnusableImageError
+from headbench.extract.images.decode import UPRIGHT, decode, orientation
+from headbench.extract.images.kinds import open_image
+from headbench.extract.images.stream import N_AHEAD, N_THREADS, map_ahead, read_file
+from headbench.extract.progress import Progress
+from headbench.extract.sources.source import LabelledImage
 
 # Channels of a grey image that was saved as a colour JPEG differ by a level or two.
 GREY_TOLERANCE = 6
@@ -42,7 +40,7 @@ class Facts(NamedTuple):
     is_grey : bool
         All channels are equal, within 6 grey levels.
     picture_hash : int
-        As `classify.doctor.data.alike.hash_picture` gives it.
+        As `headbench.classify.doctor.data.alike.hash_picture` gives it.
     thumbnail : bytes
         Of uint8 (14, 14).
     """

@@ -6,12 +6,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.format import SPLITS
-from classify.doctor.data.class_folders import KERAS_ENDINGS, keras_order
-from classify.doctor.finding import Finding, Grid, Severity
-from classify.doctor.script import DATASET, FIT, GENERATOR, ScriptSettings
-from classify.wording import share, some
-from extract.sources.source import Dataset, LabelledImage
+from headbench.cache.format import SPLITS
+from headbench.classify.doctor.data.class_folders import KERAS_ENDINGS, keras_order
+from headbench.classify.doctor.finding import Finding, Grid, Severity
+from headbench.classify.doctor.script import DATASET, FIT, GENERATOR, ScriptSettings
+from headbench.classify.wording import share, some
+from headbench.extract.sources.source import Dataset, LabelledImage
 
 TRAIN, VAL, TEST = range(len(SPLITS))
 UNKNOWN = -1
@@ -32,7 +32,7 @@ class Partition(NamedTuple):
     Attributes
     ----------
     splits : int8 (n_images,)
-        Index into `cache.format.SPLITS`; -1 if unknown.
+        Index into `headbench.cache.format.SPLITS`; -1 if unknown.
     rule : str
         Where the splits come from, in words; empty if they are unknown.
     """

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from extract.keras_runtime import load_keras, load_tensorflow
+from headbench.extract.networks.keras_runtime import load_keras, load_tensorflow
 
 
 class Leaf(NamedTuple):
@@ -36,7 +36,7 @@ class Family:
     has_not : tuple of str
         Names of layers of a family that shares those.
     scaling : str
-        What its first convolution takes: a name of `extract.scalings.SCALINGS`.
+        What its first convolution takes: a name of `headbench.classify.doctor.scalings.SCALINGS`.
     """
 
     name: str

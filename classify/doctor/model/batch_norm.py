@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from classify.doctor.finding import Finding, Severity
-from classify.doctor.model.anatomy import Leaf, batch_norm_leaves, in_frozen_block
-from classify.doctor.model.load import UserModel
-from classify.doctor.model.measured import Condition, Measured
-from classify.wording import count, percent, points, some
+from headbench.classify.doctor.finding import Finding, Severity
+from headbench.classify.doctor.model.anatomy import Leaf, batch_norm_leaves, in_frozen_block
+from headbench.classify.doctor.model.load import UserModel
+from headbench.classify.doctor.model.measured import Condition, Measured
+from headbench.classify.wording import count, percent, points, some
 
 REMEDY = (
     "Set layer.trainable = False on every BatchNormalization of the network, after unfreezing "

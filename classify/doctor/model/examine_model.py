@@ -4,19 +4,25 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from classify.doctor.finding import Examination, Finding, not_checked
-from classify.doctor.model.anatomy import Leaf, convolutions, find_family, input_size, leaves
-from classify.doctor.model.batch_norm import by_batch_in_training, check_batch_norms
-from classify.doctor.model.input_pixels import (
+from headbench.classify.doctor.finding import Examination, Finding, not_checked
+from headbench.classify.doctor.model.anatomy import (
+    Leaf,
+    convolutions,
+    find_family,
+    input_size,
+    leaves,
+)
+from headbench.classify.doctor.model.batch_norm import by_batch_in_training, check_batch_norms
+from headbench.classify.doctor.model.input_pixels import (
     InputPixels,
     judged_condition,
     look_at_pixels,
     trained_on,
 )
-from classify.doctor.model.load import UserModel, calling, load_user_model, read_loss
-from classify.doctor.model.loss import check_loss, look_at_ending, noise
-from classify.doctor.model.measured import Measured, Sample, draw_sample, measure
-from classify.doctor.model.outputs import (
+from headbench.classify.doctor.model.load import UserModel, calling, load_user_model, read_loss
+from headbench.classify.doctor.model.loss import check_loss, look_at_ending, noise
+from headbench.classify.doctor.model.measured import Measured, Sample, draw_sample, measure
+from headbench.classify.doctor.model.outputs import (
     check_answers,
     check_noise,
     check_outputs,
@@ -26,12 +32,12 @@ from classify.doctor.model.outputs import (
     in_order,
     other_order,
 )
-from classify.doctor.model.scaling import check_scaling
-from classify.doctor.model.train_step import check_repeated, check_step
-from classify.doctor.script import ScriptSettings
-from classify.wording import count
-from extract.errors import DataError
-from extract.scalings import SCALINGS
+from headbench.classify.doctor.model.scaling import check_scaling
+from headbench.classify.doctor.model.train_step import check_repeated, check_step
+from headbench.classify.doctor.scalings import SCALINGS
+from headbench.classify.doctor.script import ScriptSettings
+from headbench.classify.wording import count
+from headbench.extract.errors import DataError
 
 USUAL_PX = 224
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from classify.doctor.finding import Finding, not_checked
-from classify.doctor.model.anatomy import (
+from headbench.classify.doctor.finding import Finding, not_checked
+from headbench.classify.doctor.model.anatomy import (
     FAMILIES,
     Family,
     Leaf,
@@ -17,8 +17,8 @@ from classify.doctor.model.anatomy import (
     input_size,
     inputs_of_layer,
 )
-from classify.doctor.model.measured import Condition, Measured
-from extract.scalings import SCALINGS, Scaling, which_scaling
+from headbench.classify.doctor.model.measured import Condition, Measured
+from headbench.classify.doctor.scalings import SCALINGS, Scaling, which_scaling
 
 SEED, N_COLORS = 0, 16
 NO_KNOWN_SCALING = "What the model itself does to pixels is not a known scaling."

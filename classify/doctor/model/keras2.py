@@ -7,8 +7,8 @@ from typing import Any
 
 import h5py
 
-from cache.blocks import open_hdf5
-from extract.keras_runtime import load_keras, load_open_model
+from headbench.cache.blocks import open_hdf5
+from headbench.extract.networks.keras_runtime import load_keras, load_open_model
 
 CONFIG, WEIGHTS = "model_config", "model_weights"
 SHAPE = "batch_input_shape"

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 import h5py
 
-from cache.blocks import open_hdf5
-from cache.errors import FeatureFileError, HeadbenchError, UnreadableError
-from classify.doctor.model.keras2 import CONFIG, load_keras2_h5, load_keras2_zip
-from classify.errors import RunError, loading
-from extract.keras_runtime import load_keras, quiet_keras
+from headbench.cache.blocks import open_hdf5
+from headbench.cache.errors import FeatureFileError, HeadbenchError, UnreadableError
+from headbench.classify.doctor.model.keras2 import CONFIG, load_keras2_h5, load_keras2_zip
+from headbench.classify.errors import RunError, loading
+from headbench.extract.networks.keras_runtime import load_keras, quiet_keras
 
 WAY_OUT = (
     "Expected a whole model as Keras 3 or 2 saves it, of built-in layers only: layers of your own "

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from classify.doctor.finding import Finding, Severity, not_checked
-from classify.doctor.model.anatomy import Leaf, inputs_of_layer
-from classify.doctor.model.load import BINARY, CATEGORICAL, Loss
+from headbench.classify.doctor.finding import Finding, Severity, not_checked
+from headbench.classify.doctor.model.anatomy import Leaf, inputs_of_layer
+from headbench.classify.doctor.model.load import BINARY, CATEGORICAL, Loss
 
 N_RANDOM = 8
 SUM_TOLERANCE = 1e-3

@@ -8,20 +8,19 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from classify.doctor.chance import is_chance, may_be_chance
-from classify.doctor.finding import Grid
-from classify.intervals import Comparison, Estimate, compare_right, wilson
-from classify.wording import percent
-from extract.batch_statistics import batch_statistics
-from extract.errors import DataError, UnusableImageError
-from extract.keras_runtime import load_tensorflow
-from extract.read import ImageFile
-from extract.scalings import SCALINGS, Scaling
-from extract.sources.folder import Folder, image_path
-from extract.sources.open import find_images
-from extract.sources.source import LabelledImage
-from extract.stopwatch import Stopwatch
-from extract.stream import decoded_images
+from headbench.classify.doctor.chance import is_chance, may_be_chance
+from headbench.classify.doctor.finding import Grid
+from headbench.classify.doctor.model.batch_statistics import batch_statistics
+from headbench.classify.doctor.scalings import SCALINGS, Scaling
+from headbench.classify.intervals import Comparison, Estimate, compare_right, wilson
+from headbench.classify.wording import percent
+from headbench.extract.errors import DataError, UnusableImageError
+from headbench.extract.images.stream import ImageFile, decoded_images
+from headbench.extract.networks.keras_runtime import load_tensorflow
+from headbench.extract.progress import Stopwatch
+from headbench.extract.sources.folder import Folder, image_path
+from headbench.extract.sources.open import find_images
+from headbench.extract.sources.source import LabelledImage
 
 N_IMAGES = 200
 SEED = 0

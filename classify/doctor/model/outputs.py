@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from classify.doctor.chance import Renamed, gives_one_class, rename
-from classify.doctor.finding import Finding, Grid, Severity, not_checked
-from classify.doctor.model.anatomy import Leaf
-from classify.doctor.model.loss import Ending
-from classify.doctor.model.measured import SIGNIFICANT, Condition, Measured
-from classify.wording import count, percent, share, some
+from headbench.classify.doctor.chance import Renamed, gives_one_class, rename
+from headbench.classify.doctor.finding import Finding, Grid, Severity, not_checked
+from headbench.classify.doctor.model.anatomy import Leaf
+from headbench.classify.doctor.model.loss import Ending
+from headbench.classify.doctor.model.measured import SIGNIFICANT, Condition, Measured
+from headbench.classify.wording import count, percent, share, some
 
 # The share of answers from which on one class is called a collapse.
 MOST_OF_ONE_CLASS = 0.9

@@ -2,17 +2,17 @@
 
 from collections.abc import Iterator
 
-from classify.doctor.finding import Finding, Severity, not_checked
-from classify.doctor.model.anatomy import Family
-from classify.doctor.model.input_pixels import (
+from headbench.classify.doctor.finding import Finding, Severity, not_checked
+from headbench.classify.doctor.model.anatomy import Family
+from headbench.classify.doctor.model.input_pixels import (
     NO_KNOWN_SCALING,
     InputPixels,
     not_known,
     trained_on,
 )
-from classify.doctor.model.measured import Condition, Measured
-from classify.wording import percent
-from extract.scalings import SCALINGS
+from headbench.classify.doctor.model.measured import Condition, Measured
+from headbench.classify.doctor.scalings import SCALINGS
+from headbench.classify.wording import percent
 
 REMEDY = (
     "Give the network its own preprocess_input, once, on pixels of 0 to 255, and train again; "

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from classify.doctor.finding import Finding, Severity, not_checked
-from classify.doctor.model.anatomy import Leaf, convolutions
-from classify.wording import count, some
-from extract.keras_runtime import load_keras
+from headbench.classify.doctor.finding import Finding, Severity, not_checked
+from headbench.classify.doctor.model.anatomy import Leaf, convolutions
+from headbench.classify.wording import count, some
+from headbench.extract.networks.keras_runtime import load_keras
 
 N_IMAGES = 16
 LEARNING_RATE = 1e-3

@@ -1,7 +1,16 @@
 """The reliability diagram."""
 
-from classify.report.results import Bins
-from classify.report.svg import CYCLE, SOFT, TEST, Picture, drawing, figure, percent_axis, picture
+from headbench.classify.report.results import Bins
+from headbench.classify.report.svg import (
+    CYCLE,
+    SOFT,
+    TEST,
+    Picture,
+    drawing,
+    figure,
+    percent_axis,
+    picture,
+)
 
 
 def reliability_diagram(name: str, before: Bins | None, after: Bins) -> Picture:

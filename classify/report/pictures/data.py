@@ -6,9 +6,9 @@ import numpy as np
 from matplotlib.colors import hsv_to_rgb
 from numpy.typing import NDArray
 
-from cache.format import SPLITS
-from classify.report.results import ClassCounts
-from classify.report.svg import (
+from headbench.cache.format import SPLITS
+from headbench.classify.report.results import ClassCounts
+from headbench.classify.report.svg import (
     SOFT,
     TEST,
     VAL,

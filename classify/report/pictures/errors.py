@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.colors import to_rgb
 from numpy.typing import NDArray
 
-from classify.report.svg import INK, Picture, drawing, picture, plot, short
+from headbench.classify.report.svg import INK, Picture, drawing, picture, plot, short
 
 # So many classes are drawn with their counts.
 MOST_COUNTED = 20

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.isotonic import isotonic_regression
 
-from classify.intervals import Estimate
-from classify.report.results import HeadResult
-from classify.report.svg import (
+from headbench.classify.intervals import Estimate
+from headbench.classify.report.results import HeadResult
+from headbench.classify.report.svg import (
     SOFT,
     TEST,
     VAL,

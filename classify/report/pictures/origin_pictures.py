@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from classify.report.svg import (
+from headbench.classify.report.svg import (
     SOFT,
     TEST,
     VAL,
@@ -27,7 +27,7 @@ def cells_picture(cells: list[dict[str, Any]], chance: float) -> Picture:
     Parameters
     ----------
     cells : list of dict
-        As `classify.origin.accuracy_table.Cell.to_json` gives them.
+        As `headbench.classify.origin.accuracy_table.Cell.to_json` gives them.
     chance : float
         What one class for every image gets.
     """

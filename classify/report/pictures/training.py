@@ -5,8 +5,8 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any
 
-from classify.report.results import HeadResult
-from classify.report.svg import (
+from headbench.classify.report.results import HeadResult
+from headbench.classify.report.svg import (
     CYCLE,
     MARKERS,
     SOFT,
@@ -22,7 +22,7 @@ from classify.report.svg import (
     plot,
     short,
 )
-from classify.studies.learning_curve import CurvePoint
+from headbench.classify.studies.learning_curve import CurvePoint
 
 # What a head was fitted anew for, by the key under which its history holds it.
 PATHS = {"C": "C", "alpha": "penalty alpha", "neighbors": "neighbours"}

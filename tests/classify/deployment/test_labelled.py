@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from classify.deployment.labelled import Scores, true_classes
-from classify.deployment.predict import Prediction
-from classify.intervals import wilson
-from classify.wording import percent
+from headbench.classify.deployment.labelled import Scores, true_classes
+from headbench.classify.deployment.prediction import Prediction
+from headbench.classify.intervals import wilson
+from headbench.classify.wording import percent
 from tests.conftest import write_image
 
 CLASSES = ("blue", "green", "red")

@@ -3,8 +3,8 @@ import io
 import json
 from pathlib import Path
 
-from classify.deployment.predict import Prediction
-from classify.deployment.prediction_formats import FORMATS, Shape
+from headbench.classify.deployment.prediction import Prediction
+from headbench.classify.deployment.prediction_formats import FORMATS, Shape
 
 PREDICTIONS = [
     Prediction(Path("a, b.jpg"), (("crème", 0.75), ('"pie"', 0.25)), None),

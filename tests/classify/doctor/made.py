@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from classify.doctor.head_scores import Scored, TrainSample
-from classify.intervals import wilson
+from headbench.classify.doctor.head_scores import Scored, TrainSample
+from headbench.classify.intervals import wilson
 
 RNG = np.random.default_rng(0)
 

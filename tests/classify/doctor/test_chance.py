@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from classify.doctor.chance import is_chance, rename
-from classify.intervals import wilson
+from headbench.classify.doctor.chance import is_chance, rename
+from headbench.classify.intervals import wilson
 
 
 @pytest.mark.parametrize(

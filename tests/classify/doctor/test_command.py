@@ -1,4 +1,4 @@
-"""``python -m classify doctor`` as a user types it."""
+"""``python -m headbench.classify doctor`` as a user types it."""
 
 import json
 import shutil
@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from cache import cli
-from classify import __main__ as classify
-from classify.run import Run
-from classify.train import train_heads
-from extract.keras_runtime import load_keras
-from extract.settings import ExtractSettings
-from extract.stage import extract_features
+from headbench.cache import cli
+from headbench.classify import __main__ as classify
+from headbench.classify.run import Run
+from headbench.classify.train_heads import train_heads
+from headbench.extract.networks.keras_runtime import load_keras
+from headbench.extract.settings import ExtractSettings
+from headbench.extract.stage import extract_features
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
 import json
 from pathlib import Path
 
-from classify.doctor.diagnosis_report import as_text, write_diagnosis
-from classify.doctor.finding import (
+from headbench.classify.doctor.diagnosis_report import as_text, write_diagnosis
+from headbench.classify.doctor.finding import (
     Diagnosis,
     Examination,
     Finding,

@@ -3,18 +3,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cache.reader import FeatureFile
-from cache.verify import inspect_file
-from classify.doctor import feature_findings
-from classify.doctor.feature_findings import (
+from headbench.cache.reader import FeatureFile
+from headbench.cache.verify import inspect_file
+from headbench.classify.doctor import feature_findings
+from headbench.classify.doctor.feature_findings import (
     check_damage,
     check_images,
     check_weights,
     compare_images,
     examine_features,
 )
-from classify.doctor.finding import Examination, Severity
-from classify.run import Run
+from headbench.classify.doctor.finding import Examination, Severity
+from headbench.classify.run import Run
 from tests.classify.doctor.zoo.good_run import rewrite
 from tests.conftest import write_image
 from tests.test_light import heavy_modules

@@ -3,9 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cache.reader import FeatureFile
-from classify.doctor.finding import Examination, Severity
-from classify.doctor.head_findings import (
+from headbench.cache.reader import FeatureFile
+from headbench.classify.doctor.finding import Examination, Severity
+from headbench.classify.doctor.head_findings import (
     check_centroid,
     check_chance,
     check_class_order,
@@ -15,11 +15,11 @@ from classify.doctor.head_findings import (
     examine_heads,
     gives_one,
 )
-from classify.doctor.head_scores import measure_agreement
-from classify.run import Run
-from classify.train import train_heads
-from extract.settings import ExtractSettings
-from extract.stage import extract_features
+from headbench.classify.doctor.head_scores import measure_agreement
+from headbench.classify.run import Run
+from headbench.classify.train_heads import train_heads
+from headbench.extract.settings import ExtractSettings
+from headbench.extract.stage import extract_features
 from tests.classify.doctor.made import head, right_for, sample_of, shuffled
 from tests.classify.doctor.zoo.good_run import rewrite
 from tests.conftest import write_class_folders

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from cache.reader import FeatureFile
-from classify.doctor import head_scores
-from classify.doctor.head_scores import (
+from headbench.cache.reader import FeatureFile
+from headbench.classify.doctor import head_scores
+from headbench.classify.doctor.head_scores import (
     Scored,
     TrainSample,
     centroid_right,
@@ -12,10 +12,10 @@ from classify.doctor.head_scores import (
     measure_agreement,
     score_heads,
 )
-from classify.errors import RunError
-from classify.intervals import wilson
-from classify.run import Run
-from classify.train import train_heads
+from headbench.classify.errors import RunError
+from headbench.classify.intervals import wilson
+from headbench.classify.run import Run
+from headbench.classify.train_heads import train_heads
 from tests.classify.doctor.made import head, sample_of, shuffled
 
 

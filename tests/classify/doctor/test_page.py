@@ -6,8 +6,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser
 
-from classify.doctor.diagnosis_report import write_diagnosis
-from classify.doctor.finding import Diagnosis, Examination, Finding, Grid, Photo, Severity
+from headbench.classify.doctor.diagnosis_report import write_diagnosis
+from headbench.classify.doctor.finding import Diagnosis, Examination, Finding, Grid, Photo, Severity
 from tests.classify.report.browser import opened
 from tests.classify.report.conftest import HOSTILE
 from tests.conftest import write_image

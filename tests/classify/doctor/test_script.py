@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from classify.doctor.script import ScriptSettings, parse_script
-from classify.errors import RunError
+from headbench.classify.doctor.script import ScriptSettings, parse_script
+from headbench.classify.errors import RunError
 
 
 def test_pairs_are_read_as_what_they_are() -> None:

@@ -4,11 +4,11 @@ from pathlib import Path
 import h5py
 import pytest
 
-from cache.reader import FeatureFile
-from cache.writer import Location, write_features
-from classify.doctor.targets import sort_targets
-from classify.errors import RunError
-from classify.run import Run
+from headbench.cache.reader import FeatureFile
+from headbench.cache.writer import Location, write_features
+from headbench.classify.doctor.targets import sort_targets
+from headbench.classify.errors import RunError
+from headbench.classify.run import Run
 
 
 def test_each_kind_is_told_from_the_others(run: Run, photos: Path, tmp_path: Path) -> None:

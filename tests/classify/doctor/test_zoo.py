@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from classify.doctor.finding import Severity
+from headbench.classify.doctor.finding import Severity
 from tests.classify.doctor.zoo import PROJECTS
 from tests.classify.doctor.zoo.project import Project
 

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from classify.deployment.classifier import open_classifier
-from classify.deployment.predict import predict_files
-from classify.export import export_model as module
-from classify.export.export_model import export_model
-from classify.run import Run
-from classify.settings import TrainSettings
-from classify.train import train_heads
+from headbench.classify.deployment.classifier import open_classifier
+from headbench.classify.deployment.prediction import predict_files
+from headbench.classify.export import export_model as module
+from headbench.classify.export.export_model import export_model
+from headbench.classify.run import Run
+from headbench.classify.train_heads import train_heads
+from headbench.classify.train_settings import TrainSettings
 
 
 def quiet(_: str) -> None:

@@ -8,15 +8,15 @@ from textwrap import dedent
 import numpy as np
 import pytest
 
-from cache.format import SPLITS
-from cache.reader import FeatureFile
-from classify.export.export_formats import README
-from classify.export.exportable import seen_by
-from classify.heads.registry import load_head
-from classify.heads.temperature import sharpen
-from classify.run import Run
-from extract.decode import decode
-from extract.embedder import relative_difference
+from headbench.cache.format import SPLITS
+from headbench.cache.reader import FeatureFile
+from headbench.classify.export.export_formats import README
+from headbench.classify.export.exportable import seen_by
+from headbench.classify.heads.registry import load_head
+from headbench.classify.heads.temperature import sharpen
+from headbench.classify.run import Run
+from headbench.extract.images.decode import decode
+from headbench.extract.networks.engines import relative_difference
 from tests.classify.export.alone import run_alone
 from tests.classify.export.conftest import predicted
 
@@ -130,7 +130,7 @@ def test_the_code_in_the_readme_of_trees_gives_what_predict_gives(
 
 def test_what_is_barred_cannot_be_imported(tmp_path: Path) -> None:
     code = """
-for name in ("classify.run", "extract", "cache", "PIL.Image", "onnx", "email.mime.text"):
+for name in ("headbench.classify.run", "extract", "cache", "PIL.Image", "onnx", "email.mime.text"):
     try:
         __import__(name)
     except ModuleNotFoundError:

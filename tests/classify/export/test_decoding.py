@@ -1,4 +1,4 @@
-"""The graph's pixels against those of `extract.decode`, bit for bit."""
+"""The graph's pixels against those of `headbench.extract.images.decode`, bit for bit."""
 
 import io
 import random
@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from classify.export import resize
-from classify.export.graph import decode as decode_in_graph
-from classify.export.graph import decode_batch
-from extract.decode import decode
-from extract.errors import UnusableImageError
-from extract.keras_runtime import load_tensorflow
+from headbench.classify.export import resize
+from headbench.classify.export.graph import decode as decode_in_graph
+from headbench.classify.export.graph import decode_batch
+from headbench.extract.errors import UnusableImageError
+from headbench.extract.images.decode import decode
+from headbench.extract.networks.keras_runtime import load_tensorflow
 from tests.data.corpus.case import encode, gradient
 from tests.data.corpus.jpeg import jpeg, jpeg_cases, oriented
 from tests.data.corpus.others import (

@@ -7,17 +7,17 @@ from subprocess import CompletedProcess
 import numpy as np
 import pytest
 
-from cache.reader import FeatureFile
-from classify.errors import RunError
-from classify.export import export_model as module
-from classify.export.export_formats import FACTS_IN_KERAS_FILE, FORMATS, Sample
-from classify.export.export_model import export_model
-from classify.export.exportable import Exportable
-from classify.metrics import accuracy
-from classify.run import Run
-from classify.train import train_heads
-from extract.backbones import create_backbone
-from extract.keras_runtime import LOG_LEVEL, QUIET_LEVEL
+from headbench.cache.reader import FeatureFile
+from headbench.classify.errors import RunError
+from headbench.classify.export import export_model as module
+from headbench.classify.export.export_formats import FACTS_IN_KERAS_FILE, FORMATS, Sample
+from headbench.classify.export.export_model import export_model
+from headbench.classify.export.exportable import Exportable
+from headbench.classify.metrics import accuracy
+from headbench.classify.run import Run
+from headbench.classify.train_heads import train_heads
+from headbench.extract.networks.backbone import create_backbone
+from headbench.extract.networks.keras_runtime import LOG_LEVEL, QUIET_LEVEL
 from tests.classify.export.conftest import quiet
 
 

@@ -9,9 +9,9 @@ import h5py
 import numpy as np
 import pytest
 
-from cache.errors import UnreadableError
-from cache.open_files import most_open
-from classify.finetuning.frozen_part import ActivationStore
+from headbench.cache.errors import UnreadableError
+from headbench.cache.open_files import most_open
+from headbench.classify.finetuning.frozen_part import ActivationStore
 
 FINGERPRINT = "a" * 64
 CONTENTS = [hashlib.sha256(str(number).encode()).digest() for number in range(60)]

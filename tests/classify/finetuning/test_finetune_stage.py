@@ -7,19 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cache.reader import FeatureFile
-from classify.errors import RunError
-from classify.finetuning.finetune_settings import FinetuneSettings
-from classify.finetuning.finetune_stage import finetune
-from classify.finetuning.training_loop import Loop
-from classify.metrics import log_losses
-from classify.run import NETWORK_FILE, Run, rank
-from classify.train import train_heads
-from extract.backbones import reopen_backbone
-from extract.decode import decode
-from extract.keras_runtime import load_keras
-from extract.settings import ExtractSettings
-from extract.stage import extract_features
+from headbench.cache.reader import FeatureFile
+from headbench.classify.errors import RunError
+from headbench.classify.finetuning.finetune_settings import FinetuneSettings
+from headbench.classify.finetuning.finetune_stage import finetune
+from headbench.classify.finetuning.training_loop import Loop
+from headbench.classify.metrics import log_losses
+from headbench.classify.run import NETWORK_FILE, Run, rank
+from headbench.classify.train_heads import train_heads
+from headbench.extract.images.decode import decode
+from headbench.extract.networks.backbone import reopen_backbone
+from headbench.extract.networks.keras_runtime import load_keras
+from headbench.extract.settings import ExtractSettings
+from headbench.extract.stage import extract_features
 from tests.conftest import write_class_folders
 
 # Large steps: whatever can move, moves.
@@ -258,8 +258,8 @@ def test_an_interrupted_fine_tuning_goes_on_to_the_same_network(
 
 
 def test_images_of_rare_classes_count_as_they_did_for_the_head(own_run: Run) -> None:
-    from classify.finetuning.finetune_stage import Finetuning
-    from classify.settings import TrainSettings
+    from headbench.classify.finetuning.finetune_stage import Finetuning
+    from headbench.classify.train_settings import TrainSettings
 
     train_heads(own_run, ["mlp-32"], 0, quiet, TrainSettings(common={"class_weight": "balanced"}))
     with FeatureFile(own_run.features_path) as features:

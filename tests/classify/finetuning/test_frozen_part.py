@@ -6,20 +6,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cache import disk
-from cache.errors import FeatureFileError, StorageError
-from cache.format import Identity
-from classify.errors import RunError
-from classify.finetuning import frozen_part as module
-from classify.finetuning.frozen_part import (
+from headbench.cache import disk
+from headbench.cache.errors import FeatureFileError, StorageError
+from headbench.cache.format import Identity
+from headbench.classify.errors import RunError
+from headbench.classify.finetuning import frozen_part as module
+from headbench.classify.finetuning.frozen_part import (
     ActivationStore,
     activation_fingerprint,
     cached_activations,
 )
-from extract.decode import decode
-from extract.devices import Devices
-from extract.keras_runtime import load_keras
-from extract.read import ImageFile
+from headbench.extract.images.decode import decode
+from headbench.extract.images.stream import ImageFile
+from headbench.extract.networks.devices import Devices
+from headbench.extract.networks.keras_runtime import load_keras
 
 IDENTITY = Identity("net", "sha256:1", "none", 16, "rule", "avg", "float32")
 

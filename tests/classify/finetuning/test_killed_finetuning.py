@@ -7,15 +7,23 @@ from pathlib import Path
 
 import numpy as np
 
-from cache.reader import FeatureFile
-from classify.run import Run
+from headbench.cache.reader import FeatureFile
+from headbench.classify.run import Run
 from tests.conftest import ROOT
 
 LAYER = "conv5_block3_2_conv"
 
 
 def arguments(run: Run) -> list[str]:
-    command = [sys.executable, "-m", "classify", "finetune", str(run.folder), "--epochs", "4"]
+    command = [
+        sys.executable,
+        "-m",
+        "headbench.classify",
+        "finetune",
+        str(run.folder),
+        "--epochs",
+        "4",
+    ]
     return [*command, "--unfreeze", LAYER, "--learning-rate", "0.001", "--patience", "9"]
 
 

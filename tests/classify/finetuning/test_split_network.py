@@ -1,18 +1,18 @@
 import numpy as np
 import pytest
 
-from classify.errors import RunError
-from classify.finetuning.split_network import (
+from headbench.classify.errors import RunError
+from headbench.classify.finetuning.split_network import (
     SplitNetwork,
     common_stride,
     depth_of,
     find_cut,
     trained_layers,
 )
-from extract.embedder import relative_difference
-from extract.keras_backbone import KerasBackbone
-from extract.keras_runtime import load_keras
-from extract.networks import NETWORKS
+from headbench.extract.networks.engines import relative_difference
+from headbench.extract.networks.keras_network import KerasBackbone
+from headbench.extract.networks.keras_runtime import load_keras
+from headbench.extract.networks.table import NETWORKS
 
 RESNET = NETWORKS["resnet50"]
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from classify.finetuning.finetune_settings import CONSTANT, FinetuneSettings
-from classify.finetuning.steps import Steps, create_adam, create_strategy, learning_rate
-from extract.devices import Devices
-from extract.keras_runtime import load_keras, load_tensorflow
+from headbench.classify.finetuning.finetune_settings import CONSTANT, FinetuneSettings
+from headbench.classify.finetuning.steps import Steps, create_adam, create_strategy, learning_rate
+from headbench.extract.networks.devices import Devices
+from headbench.extract.networks.keras_runtime import load_keras, load_tensorflow
 from tests.conftest import ROOT
 
 ONE = Devices("cpu", ("CPU:0",))
@@ -142,8 +142,8 @@ def test_in_float16_a_step_is_nearly_the_same() -> None:
 ON_TWO_DEVICES = """
 import sys
 import numpy as np
-from extract.devices import Devices
-from extract.keras_runtime import load_tensorflow
+from headbench.extract.networks.devices import Devices
+from headbench.extract.networks.keras_runtime import load_tensorflow
 
 tf = load_tensorflow()
 [cpu] = tf.config.list_physical_devices("CPU")

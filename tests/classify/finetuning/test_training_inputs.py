@@ -3,10 +3,9 @@ from pathlib import Path
 
 import numpy as np
 
-from classify.finetuning.training_inputs import AugmentedInputs, augmented, frame_px
-from classify.labelled_files import LabelledFiles
-from extract.read import ImageFile
-from extract.stream import DecodedImage
+from headbench.classify.finetuning.training_inputs import AugmentedInputs, augmented, frame_px
+from headbench.classify.labelled_files import LabelledFiles
+from headbench.extract.images.stream import DecodedImage, ImageFile
 
 SIZE_PX = 32
 

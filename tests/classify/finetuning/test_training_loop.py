@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from classify.errors import RunError
-from classify.finetuning.finetune_settings import FinetuneSettings
-from classify.finetuning.steps import Steps, create_adam, create_strategy
-from classify.finetuning.training_inputs import InputBatch
-from classify.finetuning.training_loop import Checkpoint, Loop, State, filled_batches
-from extract.devices import Devices
-from extract.keras_runtime import load_keras, load_tensorflow
+from headbench.classify.errors import RunError
+from headbench.classify.finetuning.finetune_settings import FinetuneSettings
+from headbench.classify.finetuning.steps import Steps, create_adam, create_strategy
+from headbench.classify.finetuning.training_inputs import InputBatch
+from headbench.classify.finetuning.training_loop import Checkpoint, Loop, State, filled_batches
+from headbench.extract.networks.devices import Devices
+from headbench.extract.networks.keras_runtime import load_keras, load_tensorflow
 
 SETTINGS = FinetuneSettings(epochs=4, patience=9, learning_rate=0.01, batch_size=8)
 

@@ -5,9 +5,9 @@ import warnings
 import numpy as np
 import pytest
 
-from classify.inspection import embedding_map as module
-from classify.inspection.embedding_map import embedding_map, sample_rows
-from classify.run import Run
+from headbench.classify.inspection import embedding_map as module
+from headbench.classify.inspection.embedding_map import embedding_map, sample_rows
+from headbench.classify.run import Run
 from tests.conftest import ROOT
 
 
@@ -82,12 +82,15 @@ def test_without_opentsne_there_is_pca(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_it_is_imported_only_where_it_is_used() -> None:
-    code = "import sys, classify.inspection.embedding_map; sys.exit('openTSNE' in sys.modules)"
+    code = (
+        "import sys, headbench.classify.inspection.embedding_map; "
+        "sys.exit('openTSNE' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
 def test_a_sample_is_of_the_split_and_repeats(run: Run) -> None:
-    from cache.reader import FeatureFile
+    from headbench.cache.reader import FeatureFile
 
     with FeatureFile(run.features_path) as features:
         rows = sample_rows(features, "test", 5, seed=3)

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from classify.errors import RunError
-from classify.heads.temperature import sharpen
-from classify.inspection.mistakes import (
+from headbench.classify.errors import RunError
+from headbench.classify.heads.temperature import sharpen
+from headbench.classify.inspection.mistakes import (
     before_temperature,
     busiest_classes,
     find_suspects,
@@ -16,7 +16,7 @@ from classify.inspection.mistakes import (
     reliability,
     similarity_order,
 )
-from classify.metrics import calibration_error
+from headbench.classify.metrics import calibration_error
 from tests.conftest import ROOT
 
 
@@ -89,7 +89,7 @@ def test_the_temperature_can_be_undone(temperature: float) -> None:
 PROBE = """
 import sys
 import numpy as np
-from classify.inspection.mistakes import find_suspects, has_cleanlab
+from headbench.classify.inspection.mistakes import find_suspects, has_cleanlab
 assert has_cleanlab() and "cleanlab" not in sys.modules
 labels = np.array([0, 0, 0, 1, 1, 1])
 proba = np.eye(2, dtype=np.float32)[[0, 0, 1, 1, 1, 1]] * 0.8 + 0.1

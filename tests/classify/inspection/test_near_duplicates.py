@@ -8,17 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cache.format import Config, Identity, Table, hash_rows
-from cache.reader import FeatureFile
-from cache.writer import Parts, write_features
-from classify.inspection import (
-    near_duplicates,
-    principal_axes,
-    similarity_search,
-)
-from classify.inspection.near_duplicates import Duplicates, Pair, find_duplicates
-from extract.settings import ExtractSettings
-from extract.stage import extract_features
+from headbench.cache.format import Config, Identity, Table, hash_rows
+from headbench.cache.reader import FeatureFile
+from headbench.cache.writer import Parts, write_features
+from headbench.classify.inspection import near_duplicates, principal_axes, similarity_search
+from headbench.classify.inspection.near_duplicates import Duplicates, Pair, find_duplicates
+from headbench.extract.settings import ExtractSettings
+from headbench.extract.stage import extract_features
 from tests.benchmarks.brute_force import brute_force_pairs
 from tests.benchmarks.food101_like import World
 

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from classify.origin.origin_settings import OriginSettings
-from classify.origin.origin_stage import show_origin
-from extract.keras_runtime import load_keras
+from headbench.classify.origin.origin_settings import OriginSettings
+from headbench.classify.origin.origin_stage import show_origin
+from headbench.extract.networks.keras_runtime import load_keras
 from tests.classify.report.conftest import COLORS, HOSTILE, HOSTILE_FILE
 from tests.conftest import write_image
 

@@ -4,9 +4,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from classify.doctor.model.measured import Condition
-from classify.errors import RunError
-from classify.origin.accuracy_table import (
+from headbench.classify.doctor.model.measured import Condition
+from headbench.classify.errors import RunError
+from headbench.classify.origin.accuracy_table import (
     TITLES,
     compare_cells,
     explain_cells,
@@ -17,7 +17,7 @@ from classify.origin.accuracy_table import (
     table_text,
     verdict,
 )
-from classify.origin.origin_images import Extraction
+from headbench.classify.origin.origin_images import Extraction
 from tests.classify.origin.conftest import Shown, estimate
 from tests.classify.origin.test_origin_images import split
 

@@ -3,8 +3,8 @@ import re
 import numpy as np
 import pytest
 
-from classify.origin.epochs import EmbeddingInputs, Epoch, keras_line, run_epochs
-from classify.origin.origin_model import head_alone
+from headbench.classify.origin.epochs import EmbeddingInputs, Epoch, keras_line, run_epochs
+from headbench.classify.origin.origin_model import head_alone
 
 LINE = re.compile(
     r" - \d+s - loss: \d+\.\d{4} - acc: \d\.\d{4} - top_k_categorical_accuracy: \d\.\d{4}"

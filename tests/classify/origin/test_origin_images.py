@@ -4,20 +4,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cache.reader import FeatureFile
-from classify.doctor.model.measured import Condition
-from classify.origin.origin_images import Extraction, Images, extract_four, split_images
-from classify.origin.origin_model import digest
-from classify.origin.origin_settings import OriginSettings
-from classify.run import Run
-from extract.backbones import create_backbone
-from extract.embedder import relative_difference
-from extract.errors import DataError
-from extract.keras_backbone import KerasBackbone
-from extract.scalings import SCALINGS
-from extract.settings import ExtractSettings
-from extract.sources.open import find_images
-from extract.stage import extract_features
+from headbench.cache.reader import FeatureFile
+from headbench.classify.doctor.model.measured import Condition
+from headbench.classify.doctor.scalings import SCALINGS
+from headbench.classify.origin.origin_images import Extraction, Images, extract_four, split_images
+from headbench.classify.origin.origin_model import digest
+from headbench.classify.origin.origin_settings import OriginSettings
+from headbench.classify.run import Run
+from headbench.extract.errors import DataError
+from headbench.extract.networks.backbone import create_backbone
+from headbench.extract.networks.engines import relative_difference
+from headbench.extract.networks.keras_network import KerasBackbone
+from headbench.extract.settings import ExtractSettings
+from headbench.extract.sources.open import find_images
+from headbench.extract.stage import extract_features
 from tests.conftest import write_class_folders
 
 RIGHT = Condition("caffe", by_batch=False)

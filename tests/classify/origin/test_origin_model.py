@@ -3,8 +3,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from classify.origin.origin_model import digest, freeze_as_keras_2_2, head_alone, origin_model
-from extract.batch_statistics import batch_norms
+from headbench.classify.doctor.model.batch_statistics import batch_norms
+from headbench.classify.origin.origin_model import (
+    digest,
+    freeze_as_keras_2_2,
+    head_alone,
+    origin_model,
+)
 
 N_CLASSES = 7
 

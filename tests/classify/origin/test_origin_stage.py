@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, expect
 
-from cache import cli
-from classify.__main__ import main
-from classify.commands import origin as command
-from classify.origin import origin_stage
-from classify.origin.epochs import Epoch, keras_line
-from classify.origin.origin_settings import OriginSettings
-from classify.origin.origin_stage import (
+from headbench.cache import cli
+from headbench.classify.__main__ import main
+from headbench.classify.commands import origin as command
+from headbench.classify.origin import origin_stage
+from headbench.classify.origin.epochs import Epoch, keras_line
+from headbench.classify.origin.origin_settings import OriginSettings
+from headbench.classify.origin.origin_stage import (
     describe_origin,
     explain_models,
     provenance,

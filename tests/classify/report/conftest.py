@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from classify.report.results import Results
-from classify.report.write import write_report
-from classify.run import Run
-from classify.train import train_heads
-from extract.settings import ExtractSettings
-from extract.stage import extract_features
+from headbench.classify.report.results import Results
+from headbench.classify.report.write import write_report
+from headbench.classify.run import Run
+from headbench.classify.train_heads import train_heads
+from headbench.extract.settings import ExtractSettings
+from headbench.extract.stage import extract_features
 from tests.conftest import write_image
 
 # As folders may be called: a slash cannot be in a name.
@@ -60,7 +60,7 @@ def own_run(hostile_run: Run, tmp_path: Path) -> Run:
 @pytest.fixture(scope="session")
 def found(hostile_run: Run) -> Results:
     """The results of `hostile_run`, whose report is written."""
-    return write_report(hostile_run, command="python -m classify report '<i>run<i>'")
+    return write_report(hostile_run, command="python -m headbench.classify report '<i>run<i>'")
 
 
 @pytest.fixture(scope="session")

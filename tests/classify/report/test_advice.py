@@ -3,10 +3,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from classify.intervals import Estimate
-from classify.report.results import ClassCounts, Difference, Results, SuspectsFound
-from classify.report.words import advice
-from classify.studies.learning_curve import CurvePoint
+from headbench.classify.intervals import Estimate
+from headbench.classify.report.results import ClassCounts, Difference, Results, SuspectsFound
+from headbench.classify.report.words import advice
+from headbench.classify.studies.learning_curve import CurvePoint
 
 
 def says(results: Results, words: str) -> bool:

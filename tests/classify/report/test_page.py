@@ -9,11 +9,11 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from cache.reader import FeatureFile
-from classify.metrics import confusion_matrix
-from classify.report.versus import compare_runs, write_page
-from classify.report.write import write_report
-from classify.run import Run
+from headbench.cache.reader import FeatureFile
+from headbench.classify.metrics import confusion_matrix
+from headbench.classify.report.versus import compare_runs, write_page
+from headbench.classify.report.write import write_report
+from headbench.classify.run import Run
 from tests.classify.report.browser import opened
 from tests.classify.report.conftest import HOSTILE, HOSTILE_FILE
 

@@ -4,14 +4,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from classify.intervals import wilson
-from classify.metrics import Metrics
-from classify.report.pictures.data import class_balance, map_picture
-from classify.report.pictures.errors import confusion_picture
-from classify.report.pictures.heads import spread, two_runs
-from classify.report.pictures.training import histories, learning_curves
-from classify.report.results import ClassCounts, HeadResult
-from classify.studies.learning_curve import CurvePoint
+from headbench.classify.intervals import wilson
+from headbench.classify.metrics import Metrics
+from headbench.classify.report.pictures.data import class_balance, map_picture
+from headbench.classify.report.pictures.errors import confusion_picture
+from headbench.classify.report.pictures.heads import spread, two_runs
+from headbench.classify.report.pictures.training import histories, learning_curves
+from headbench.classify.report.results import ClassCounts, HeadResult
+from headbench.classify.studies.learning_curve import CurvePoint
 
 
 def texts(svg: str) -> list[str]:

@@ -3,16 +3,16 @@ import json
 import jsonschema
 import pytest
 
-from cache.reader import FeatureFile
-from classify.errors import RunError
-from classify.heads.registry import create_head
-from classify.metrics import evaluate
-from classify.report.results import SCHEMA_VERSION
-from classify.report.write import write_report
-from classify.run import Run
-from classify.studies.folds import cross_validate
-from classify.studies.learning_curve import learning_curve
-from classify.train import train_heads
+from headbench.cache.reader import FeatureFile
+from headbench.classify.errors import RunError
+from headbench.classify.heads.registry import create_head
+from headbench.classify.metrics import evaluate
+from headbench.classify.report.results import SCHEMA_VERSION
+from headbench.classify.report.write import write_report
+from headbench.classify.run import Run
+from headbench.classify.studies.folds import cross_validate
+from headbench.classify.studies.learning_curve import learning_curve
+from headbench.classify.train_heads import train_heads
 from tests.classify.report.conftest import HOSTILE, HOSTILE_FILE, TEXT_FILE
 from tests.classify.report.schema import PATH, schema
 
@@ -108,10 +108,10 @@ def test_what_the_numbers_stand_on_is_named(results: dict) -> None:
 
 def test_the_commands_that_made_it_are_named_in_order(results: dict) -> None:
     extraction, report = results["commands"]
-    assert extraction.startswith("python -m extract ")
+    assert extraction.startswith("python -m headbench.extract ")
     for words in ("--backbone mean-color", "--size 16", "--seed 0", "--weights"):
         assert words in extraction
-    assert report == "python -m classify report '<i>run<i>'"
+    assert report == "python -m headbench.classify report '<i>run<i>'"
 
 
 def test_a_copy_under_two_labels_is_found(results: dict) -> None:

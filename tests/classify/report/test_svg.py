@@ -2,7 +2,7 @@ import warnings
 
 import pytest
 
-from classify.report.svg import THEME, drawing, figure, picture, short
+from headbench.classify.report.svg import THEME, drawing, figure, picture, short
 
 
 def drawn(title: str, name: str = "one") -> str:

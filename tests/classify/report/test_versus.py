@@ -2,14 +2,14 @@ from pathlib import Path
 
 import pytest
 
-from cache.reader import FeatureFile
-from classify.errors import RunError
-from classify.intervals import compare
-from classify.report.versus import as_text, compare_runs, facts, write_page
-from classify.run import Run
-from classify.train import train_heads
-from extract.settings import ExtractSettings
-from extract.stage import extract_features
+from headbench.cache.reader import FeatureFile
+from headbench.classify.errors import RunError
+from headbench.classify.intervals import compare
+from headbench.classify.report.versus import as_text, compare_runs, facts, write_page
+from headbench.classify.run import Run
+from headbench.classify.train_heads import train_heads
+from headbench.extract.settings import ExtractSettings
+from headbench.extract.stage import extract_features
 from tests.conftest import COLORS, write_image
 
 

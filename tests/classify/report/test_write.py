@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from classify.intervals import Estimate
-from classify.report.results import Difference, Results
-from classify.report.table import as_markdown, as_text, banner, differences, rows, verdict
-from classify.report.words import describe_quality, describe_studies
-from classify.report.write import write_report
-from classify.run import Run
+from headbench.classify.intervals import Estimate
+from headbench.classify.report.results import Difference, Results
+from headbench.classify.report.table import as_markdown, as_text, banner, differences, rows, verdict
+from headbench.classify.report.words import describe_quality, describe_studies
+from headbench.classify.report.write import write_report
+from headbench.classify.run import Run
 from tests.classify.report.conftest import HOSTILE, HOSTILE_FILE, TEXT_FILE
 from tests.conftest import ROOT
 
@@ -111,7 +111,7 @@ def test_every_form_shows_the_same_numbers(found: Results, page_path: Path) -> N
 
 def test_a_report_needs_no_tensorflow(own_run: Run) -> None:
     code = (
-        "import sys; from classify.__main__ import main; main(['report', sys.argv[1]]); "
+        "import sys; from headbench.classify.__main__ import main; main(['report', sys.argv[1]]); "
         "sys.exit(bool({'tensorflow', 'keras'} & sys.modules.keys()))"
     )
     done = subprocess.run(

@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cache.reader import FeatureFile
-from classify.arrays import load_arrays, save_arrays
-from classify.errors import RunError
-from classify.heads.registry import create_head
-from classify.report.words import describe_folds
-from classify.run import Run
-from classify.studies.folds import (
+from headbench.cache.reader import FeatureFile
+from headbench.classify.arrays import load_arrays, save_arrays
+from headbench.classify.errors import RunError
+from headbench.classify.heads.registry import create_head
+from headbench.classify.report.words import describe_folds
+from headbench.classify.run import Run
+from headbench.classify.studies.folds import (
     HeldOut,
     cross_validate,
     held_out_proba,
@@ -19,8 +19,8 @@ from classify.studies.folds import (
     overall,
     unit_folds,
 )
-from extract.settings import ExtractSettings
-from extract.stage import extract_features
+from headbench.extract.settings import ExtractSettings
+from headbench.extract.stage import extract_features
 from tests.extract.sources.manifests import write_csv
 
 

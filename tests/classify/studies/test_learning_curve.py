@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from cache.reader import FeatureFile
-from classify.heads.registry import create_head
-from classify.intervals import Estimate
-from classify.report.words import describe_curve
-from classify.run import Run
-from classify.studies.learning_curve import (
+from headbench.cache.reader import FeatureFile
+from headbench.classify.heads.registry import create_head
+from headbench.classify.intervals import Estimate
+from headbench.classify.report.words import describe_curve
+from headbench.classify.run import Run
+from headbench.classify.studies.learning_curve import (
     SHARES,
     CurvePoint,
     gain_of_doubling,

@@ -8,7 +8,7 @@
 import sys
 from pathlib import Path
 
-from cache.format import Rejected
+from headbench.cache.format import Rejected
 from tests.cache.tables import content, make_table, write_file
 
 REJECTED = (

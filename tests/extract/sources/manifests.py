@@ -6,8 +6,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from extract.sources.open import find_images
-from extract.sources.source import Dataset, LabelledImage
+from headbench.extract.sources.open import find_images
+from headbench.extract.sources.source import Dataset, LabelledImage
 
 
 def write_csv(path: Path, *lines: str) -> Path:

@@ -4,11 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from cache.format import Rejected
-from extract.errors import DataError
-from extract.sources.folder import CLASS_FOLDERS, IMAGE_EXTENSIONS, image_files, image_path
-from extract.sources.open import find_images
-from extract.sources.source import LabelledImage
+from headbench.cache.format import Rejected
+from headbench.extract.errors import DataError
+from headbench.extract.sources.folder import (
+    CLASS_FOLDERS,
+    IMAGE_EXTENSIONS,
+    image_files,
+    image_path,
+)
+from headbench.extract.sources.open import find_images
+from headbench.extract.sources.source import LabelledImage
 from tests.conftest import write_class_folders, write_image
 
 

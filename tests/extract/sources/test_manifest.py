@@ -12,19 +12,19 @@ import fsspec
 import numpy as np
 import pytest
 
-from cache import cli
-from cache.format import SPLITS, Identity, Table, group_number
-from cache.reader import FeatureFile
-from classify.labelled_files import images_of
-from classify.report.photographs import Thumbnails
-from extract.__main__ import main
-from extract.errors import DataError, UnusableImageError
-from extract.plan import plan_table
-from extract.settings import ExtractSettings
-from extract.sources.folder import Folder
-from extract.sources.manifest import Manifest
-from extract.sources.urls import UnansweredError
-from extract.stage import extract_features
+from headbench.cache import cli
+from headbench.cache.format import SPLITS, Identity, Table, group_number
+from headbench.cache.reader import FeatureFile
+from headbench.classify.labelled_files import images_of
+from headbench.classify.report.photographs import Thumbnails
+from headbench.extract.__main__ import main
+from headbench.extract.errors import DataError, UnusableImageError
+from headbench.extract.plan import plan_table
+from headbench.extract.settings import ExtractSettings
+from headbench.extract.sources.folder import Folder
+from headbench.extract.sources.manifest import Manifest
+from headbench.extract.sources.urls import UnansweredError
+from headbench.extract.stage import extract_features
 from tests.conftest import write_class_folders
 from tests.extract.sources.manifests import listed, write_csv, write_parquet
 from tests.extract.sources.web_server import Files, web_server
@@ -242,8 +242,8 @@ def test_a_store_that_does_not_answer_any_more_is_given_up(
     def unanswered(url: str) -> bytes:
         raise UnansweredError(f"no answer from {url}")
 
-    monkeypatch.setattr("extract.sources.urls.MOST_UNANSWERED", 3)
-    monkeypatch.setattr("extract.sources.manifest.read_url", unanswered)
+    monkeypatch.setattr("headbench.extract.sources.urls.MOST_UNANSWERED", 3)
+    monkeypatch.setattr("headbench.extract.sources.manifest.read_url", unanswered)
     source = Manifest("list.csv")
     files = [source.file(f"s3://bucket/{number}.png") for number in range(3)]
     for file in files[:2]:
@@ -274,7 +274,9 @@ def web_photos(tmp_path: Path) -> Path:
 def test_a_run_with_nothing_to_do_reads_no_file_of_a_web_server(
     web_photos: Path, settings: ExtractSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("extract.hashes.TICK_NS", -(10**12))  # so new, they might change else
+    monkeypatch.setattr(
+        "headbench.extract.hashes.TICK_NS", -(10**12)
+    )  # so new, they might change else
     out = web_photos.parent / "far.h5"
     with web_server(web_photos) as url:
         extract(f"{url}/list.csv", settings, out)

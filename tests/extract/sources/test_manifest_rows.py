@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from extract.errors import DataError
-from extract.sources.manifest import address, place
-from extract.sources.source import LabelledImage
+from headbench.extract.errors import DataError
+from headbench.extract.sources.manifest import address, place
+from headbench.extract.sources.source import LabelledImage
 from tests.extract.sources.manifests import listed, write_csv, write_parquet
 
 

@@ -2,11 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from extract.errors import DataError
-from extract.sources.folder import Folder
-from extract.sources.manifest import Manifest
-from extract.sources.open import open_source
-from extract.sources.remote import RemoteFolder
+from headbench.extract.errors import DataError
+from headbench.extract.sources.folder import Folder
+from headbench.extract.sources.manifest import Manifest
+from headbench.extract.sources.open import open_source
+from headbench.extract.sources.remote import RemoteFolder
 
 
 @pytest.mark.parametrize("data", ["photos", Path("photos"), "file://photos"])

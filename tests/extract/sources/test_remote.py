@@ -11,18 +11,20 @@ import fsspec
 import numpy as np
 import pytest
 
-from cache import cli
-from cache.reader import FeatureFile
-from classify.report.photographs import Thumbnails
-from extract import backbones, stage, stream
-from extract.__main__ import main
-from extract.errors import DataError
-from extract.machines import Machines
-from extract.settings import ExtractSettings
-from extract.sources import remote, tar, urls
-from extract.sources.remote import RemoteFolder
-from extract.stage import describe_plan, extract_features
-from extract.stream import N_READERS
+from headbench.cache import cli
+from headbench.cache.reader import FeatureFile
+from headbench.classify.report.photographs import Thumbnails
+from headbench.extract import stage
+from headbench.extract.__main__ import main
+from headbench.extract.errors import DataError
+from headbench.extract.images import stream
+from headbench.extract.images.stream import N_READERS
+from headbench.extract.networks import backbone as backbones
+from headbench.extract.settings import ExtractSettings
+from headbench.extract.sources import remote, tar, urls
+from headbench.extract.sources.remote import RemoteFolder
+from headbench.extract.stage import describe_plan, extract_features
+from headbench.extract.workers.machines import Machines
 from tests.conftest import write_class_folders, write_image
 from tests.extract.sources.tars import write_shards
 from tests.extract.sources.web_server import web_server

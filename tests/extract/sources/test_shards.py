@@ -3,12 +3,12 @@ from pathlib import Path
 
 import pytest
 
-from extract.errors import DataError
-from extract.sources.folder import Folder
-from extract.sources.open import open_source
-from extract.sources.remote import RemoteFolder
-from extract.sources.shards import Shards, expand_braces, splits_of
-from extract.stage import extract_features
+from headbench.extract.errors import DataError
+from headbench.extract.sources.folder import Folder
+from headbench.extract.sources.open import open_source
+from headbench.extract.sources.remote import RemoteFolder
+from headbench.extract.sources.shards import Shards, expand_braces, splits_of
+from headbench.extract.stage import extract_features
 
 
 def names(data: str) -> list[str]:

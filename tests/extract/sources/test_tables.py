@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from extract.errors import DataError
-from extract.sources import tables
-from extract.sources.tables import open_rows
+from headbench.extract.errors import DataError
+from headbench.extract.sources import tables
+from headbench.extract.sources.tables import open_rows
 from tests.extract.sources.manifests import write_parquet
 
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from extract.errors import DataError, UnusableImageError
-from extract.sources import tar
-from extract.sources.tar import Place, Stream, class_of, read_samples
+from headbench.extract.errors import DataError, UnusableImageError
+from headbench.extract.sources import tar
+from headbench.extract.sources.tar import Place, Stream, class_of, read_samples
 from tests.extract.sources.tars import special, write_tar
 
 

@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from extract.errors import DataError
-from extract.sources import urls
-from extract.sources.urls import (
+from headbench.extract.errors import DataError
+from headbench.extract.sources import urls
+from headbench.extract.sources.urls import (
     N_TRIES,
     UNKNOWN,
     is_address,

@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from classify.deployment.classifier import open_classifier
-from classify.deployment.server import ServerSettings
-from classify.deployment.server.process import listen, make_server, open_engine
-from classify.deployment.server.serving_engine import ServingEngine
-from classify.run import Run
-from extract.settings import Runtime
+from headbench.classify.deployment.classifier import open_classifier
+from headbench.classify.deployment.server import ServerSettings
+from headbench.classify.deployment.server.process import listen, make_server, open_engine
+from headbench.classify.deployment.server.serving_engine import ServingEngine
+from headbench.classify.run import Run
+from headbench.extract.settings import Runtime
 
 HOST = "127.0.0.1"
 MB = 1_000_000

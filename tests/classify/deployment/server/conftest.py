@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from classify.run import Run
-from classify.train import train_heads
-from extract.settings import ExtractSettings
-from extract.stage import extract_features
+from headbench.classify.run import Run
+from headbench.classify.train_heads import train_heads
+from headbench.extract.settings import ExtractSettings
+from headbench.extract.stage import extract_features
 from tests.classify.deployment.server.client import Client, serving
 from tests.conftest import write_class_folders
 

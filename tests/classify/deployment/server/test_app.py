@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from classify.deployment.classifier import open_classifier
-from classify.deployment.predict import predict_files
-from classify.run import Run
+from headbench.classify.deployment.classifier import open_classifier
+from headbench.classify.deployment.prediction import predict_files
+from headbench.classify.run import Run
 from tests.classify.deployment.server.client import MB, Client, serving
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from classify.deployment.server.serving_engine import Asked, ServingEngine
+from headbench.classify.deployment.server.serving_engine import Asked, ServingEngine
 
 pytestmark = pytest.mark.anyio
 BAD = 13

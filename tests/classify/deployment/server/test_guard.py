@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from classify.deployment.server.app import EVERYWHERE
-from classify.run import Run
+from headbench.classify.deployment.server.app import EVERYWHERE
+from headbench.classify.run import Run
 from tests.classify.deployment.server.client import Client, serving
 
 

@@ -3,11 +3,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cache.reader import FeatureFile
-from classify.deployment.server.neighbours import Neighbours
-from classify.run import Run
-from extract.errors import UnusableImageError
-from extract.sources.folder import Folder
+from headbench.cache.reader import FeatureFile
+from headbench.classify.deployment.server.neighbours import Neighbours
+from headbench.classify.run import Run
+from headbench.extract.errors import UnusableImageError
+from headbench.extract.sources.folder import Folder
 
 
 def test_the_nearest_are_those_of_a_search_by_hand(served_run: Run, served_photos: Path) -> None:

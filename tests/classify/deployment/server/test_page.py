@@ -8,7 +8,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from classify.run import Run
+from headbench.classify.run import Run
 from tests.classify.deployment.server.client import Client, serving
 from tests.classify.report.browser import opened
 from tests.classify.report.conftest import HOSTILE

@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from cache import cli
-from classify import __main__ as classify
-from classify.commands import serve
-from classify.deployment.classifier import Classifier, open_classifier
-from classify.deployment.predict import predict_files
-from classify.deployment.server import process
-from classify.deployment.server.app import EVERYWHERE
-from classify.deployment.server.process import welcome
-from classify.run import Run
+from headbench.cache import cli
+from headbench.classify import __main__ as classify
+from headbench.classify.commands import serve
+from headbench.classify.deployment.classifier import Classifier, open_classifier
+from headbench.classify.deployment.prediction import predict_files
+from headbench.classify.deployment.server import process
+from headbench.classify.deployment.server.app import EVERYWHERE
+from headbench.classify.deployment.server.process import welcome
+from headbench.classify.run import Run
 from tests.classify.deployment.server.client import HOST, Client
 from tests.conftest import ROOT
 
@@ -28,7 +28,16 @@ from tests.conftest import ROOT
 @contextmanager
 def started(run: Run, *more: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A server, once it listens, and what it said until then."""
-    command = [sys.executable, "-m", "classify", "serve", str(run.folder), "--port", "0", *more]
+    command = [
+        sys.executable,
+        "-m",
+        "headbench.classify",
+        "serve",
+        str(run.folder),
+        "--port",
+        "0",
+        *more,
+    ]
     pipe = subprocess.PIPE
     process = subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True)
     assert process.stdout is not None

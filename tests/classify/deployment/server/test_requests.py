@@ -4,7 +4,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from classify.run import Run
+from headbench.classify.run import Run
 from tests.classify.deployment.server.client import raw_request, reply_of, serving
 
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from classify.doctor.data.examine_data import examine_data
-from classify.doctor.data.scan import Scan, scan
-from classify.doctor.finding import Finding
-from classify.doctor.script import ScriptSettings
-from extract.sources.open import find_images
+from headbench.classify.doctor.data.examine_data import examine_data
+from headbench.classify.doctor.data.scan import Scan, scan
+from headbench.classify.doctor.finding import Finding
+from headbench.classify.doctor.script import ScriptSettings
+from headbench.extract.sources.open import find_images
 
 
 def picture(seed: int, width: int = 48, height: int = 48) -> Image.Image:

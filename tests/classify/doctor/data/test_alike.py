@@ -4,8 +4,14 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
-from classify.doctor.data import alike
-from classify.doctor.data.alike import MOST_BITS, find_alike, hash_picture, near_pairs, shrink
+from headbench.classify.doctor.data import alike
+from headbench.classify.doctor.data.alike import (
+    MOST_BITS,
+    find_alike,
+    hash_picture,
+    near_pairs,
+    shrink,
+)
 from tests.classify.doctor.data.pictures import picture
 
 MASK = np.uint64(0x5555_5555_5555_5555)

@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from classify.doctor.finding import Severity
+from headbench.classify.doctor.finding import Severity
 from tests.classify.doctor.data.pictures import findings_of, write_pictures
 
 

@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from classify.doctor.data.class_folders import (
+from headbench.classify.doctor.data.class_folders import (
     class_parents,
     examine_indices,
     read_class_indices,
     subfolders,
 )
-from classify.doctor.finding import Severity
-from classify.errors import RunError
-from extract.sources.open import find_images
+from headbench.classify.doctor.finding import Severity
+from headbench.classify.errors import RunError
+from headbench.extract.sources.open import find_images
 from tests.classify.doctor.data.pictures import findings_of, write_pictures
 
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from classify.doctor.data.examine_data import examine_data
-from classify.doctor.finding import Severity
-from classify.doctor.script import ScriptSettings
-from classify.errors import RunError
+from headbench.classify.doctor.data.examine_data import examine_data
+from headbench.classify.doctor.finding import Severity
+from headbench.classify.doctor.script import ScriptSettings
+from headbench.classify.errors import RunError
 from tests.classify.doctor.data.pictures import write_pictures
 
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from classify.doctor.data import alike
-from classify.doctor.data.image_copies import outweighs_chance, sort_by_kind
-from classify.doctor.data.script_split import partition
-from classify.doctor.finding import Finding, Severity
-from classify.doctor.script import GENERATOR, ScriptSettings
+from headbench.classify.doctor.data import alike
+from headbench.classify.doctor.data.image_copies import outweighs_chance, sort_by_kind
+from headbench.classify.doctor.data.script_split import partition
+from headbench.classify.doctor.finding import Finding, Severity
+from headbench.classify.doctor.script import GENERATOR, ScriptSettings
 from tests.classify.doctor.data.pictures import findings_of, picture, scan_folder, write_pictures
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from classify.doctor.data.image_files import stand_out
-from classify.doctor.finding import Severity
-from classify.doctor.script import ScriptSettings
+from headbench.classify.doctor.data.image_files import stand_out
+from headbench.classify.doctor.finding import Severity
+from headbench.classify.doctor.script import ScriptSettings
 from tests.classify.doctor.data.pictures import findings_of, picture, scan_folder, write_pictures
 
 

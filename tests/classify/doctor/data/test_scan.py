@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from classify.doctor.data.scan import look_at
-from extract.decode import decode
+from headbench.classify.doctor.data.scan import look_at
+from headbench.extract.images.decode import decode
 from tests.classify.doctor.data.pictures import picture, scan_folder, write_pictures
 
 ORIENTATION = 0x0112

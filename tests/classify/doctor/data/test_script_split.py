@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from classify.doctor.data.script_split import (
+from headbench.classify.doctor.data.script_split import (
     TEST,
     TRAIN,
     UNKNOWN,
@@ -13,11 +13,11 @@ from classify.doctor.data.script_split import (
     examine_order,
     partition,
 )
-from classify.doctor.finding import Finding, Severity
-from classify.doctor.script import DATASET, FIT, GENERATOR, ScriptSettings
-from extract.keras_runtime import load_keras
-from extract.sources.open import find_images
-from extract.sources.source import Dataset, LabelledImage
+from headbench.classify.doctor.finding import Finding, Severity
+from headbench.classify.doctor.script import DATASET, FIT, GENERATOR, ScriptSettings
+from headbench.extract.networks.keras_runtime import load_keras
+from headbench.extract.sources.open import find_images
+from headbench.extract.sources.source import Dataset, LabelledImage
 from tests.classify.doctor.data.pictures import write_pictures
 
 

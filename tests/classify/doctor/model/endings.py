@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from classify.doctor.finding import Finding
-from classify.doctor.model.anatomy import leaves
-from classify.doctor.model.load import Loss
-from classify.doctor.model.loss import check_loss, look_at_ending, noise
-from extract.keras_runtime import load_keras
+from headbench.classify.doctor.finding import Finding
+from headbench.classify.doctor.model.anatomy import leaves
+from headbench.classify.doctor.model.load import Loss
+from headbench.classify.doctor.model.loss import check_loss, look_at_ending, noise
+from headbench.extract.networks.keras_runtime import load_keras
 
 SHAPE = (8, 8, 3)
 

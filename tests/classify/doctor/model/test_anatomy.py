@@ -3,16 +3,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from classify.doctor.model.anatomy import (
+from headbench.classify.doctor.model.anatomy import (
     FAMILIES,
     find_family,
     first_convolution,
     in_frozen_block,
     leaves,
 )
-from classify.doctor.model.input_pixels import arriving
-from extract.keras_runtime import load_keras
-from extract.scalings import SCALINGS
+from headbench.classify.doctor.model.input_pixels import arriving
+from headbench.classify.doctor.scalings import SCALINGS
+from headbench.extract.networks.keras_runtime import load_keras
 
 SIZE_PX = 96
 # A network of each family, and the module that holds its preprocessing.

@@ -3,12 +3,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from classify.doctor.finding import Finding, Severity
-from classify.doctor.model.anatomy import leaves
-from classify.doctor.model.batch_norm import check_batch_norms
-from classify.doctor.model.load import UserModel
-from classify.doctor.model.measured import Condition, Measured, Sample
-from extract.keras_runtime import load_keras
+from headbench.classify.doctor.finding import Finding, Severity
+from headbench.classify.doctor.model.anatomy import leaves
+from headbench.classify.doctor.model.batch_norm import check_batch_norms
+from headbench.classify.doctor.model.load import UserModel
+from headbench.classify.doctor.model.measured import Condition, Measured, Sample
+from headbench.extract.networks.keras_runtime import load_keras
 
 LABELS = np.arange(100) % 5
 RIGHT, WRONG = np.eye(5, dtype=np.float32)[LABELS], np.eye(5, dtype=np.float32)[(LABELS + 1) % 5]

@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from classify.doctor.finding import Finding, Severity
-from classify.doctor.model.examine_model import examine_model
-from classify.doctor.script import ScriptSettings
-from classify.errors import RunError
-from extract.keras_runtime import load_keras
+from headbench.classify.doctor.finding import Finding, Severity
+from headbench.classify.doctor.model.examine_model import examine_model
+from headbench.classify.doctor.script import ScriptSettings
+from headbench.classify.errors import RunError
+from headbench.extract.networks.keras_runtime import load_keras
 from tests.conftest import write_image
 
 # Of ImageNet, of pixels / 255.

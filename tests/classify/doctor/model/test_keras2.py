@@ -8,9 +8,9 @@ import h5py
 import numpy as np
 import pytest
 
-from classify.doctor.model.anatomy import leaves
-from classify.doctor.model.load import load_user_model, read_loss
-from classify.errors import RunError
+from headbench.classify.doctor.model.anatomy import leaves
+from headbench.classify.doctor.model.load import load_user_model, read_loss
+from headbench.classify.errors import RunError
 from tests.classify.test_untrusted import KERAS_CONFIGS, put_keras
 from tests.conftest import ROOT
 

@@ -5,10 +5,16 @@ import h5py
 import numpy as np
 import pytest
 
-from cache.errors import HeadbenchError
-from classify.doctor.model.load import Loss, UserModel, calling, load_user_model, read_loss
-from classify.errors import RunError
-from extract.keras_runtime import load_keras
+from headbench.cache.errors import HeadbenchError
+from headbench.classify.doctor.model.load import (
+    Loss,
+    UserModel,
+    calling,
+    load_user_model,
+    read_loss,
+)
+from headbench.classify.errors import RunError
+from headbench.extract.networks.keras_runtime import load_keras
 
 CROSSENTROPY = "categorical_crossentropy"
 

@@ -3,10 +3,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from classify.doctor.finding import Severity
-from classify.doctor.model.load import Loss
-from classify.doctor.model.loss import LARGEST, LEAST_OF_0, LEAST_OF_1
-from extract.keras_runtime import load_keras, load_tensorflow
+from headbench.classify.doctor.finding import Severity
+from headbench.classify.doctor.model.load import Loss
+from headbench.classify.doctor.model.loss import LARGEST, LEAST_OF_0, LEAST_OF_1
+from headbench.extract.networks.keras_runtime import load_keras, load_tensorflow
 from tests.classify.doctor.model.endings import dense, ending_in, found_in
 
 CROSSENTROPY = Loss("categorical_crossentropy", False)

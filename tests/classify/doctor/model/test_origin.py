@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from classify.doctor.finding import Finding
+from headbench.classify.doctor.finding import Finding
 from tests.classify.doctor.zoo.models import ORIGIN, origin
 
 PERCENT = r"(\d+\.\d) % \[\d+\.\d, \d+\.\d\]"

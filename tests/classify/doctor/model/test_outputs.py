@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from classify.doctor.finding import Severity
-from classify.doctor.model.measured import Condition, Measured, Sample
-from classify.doctor.model.outputs import (
+from headbench.classify.doctor.finding import Severity
+from headbench.classify.doctor.model.measured import Condition, Measured, Sample
+from headbench.classify.doctor.model.outputs import (
     check_answers,
     check_outputs,
     check_sample_size,

@@ -2,10 +2,10 @@ from typing import Any
 
 import numpy as np
 
-from classify.doctor.finding import Finding, Severity
-from classify.doctor.model.anatomy import leaves
-from classify.doctor.model.train_step import check_repeated, check_step
-from extract.keras_runtime import load_keras
+from headbench.classify.doctor.finding import Finding, Severity
+from headbench.classify.doctor.model.anatomy import leaves
+from headbench.classify.doctor.model.train_step import check_repeated, check_step
+from headbench.extract.networks.keras_runtime import load_keras
 
 SHAPE = (4, 4, 3)
 

@@ -5,7 +5,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from classify.doctor.finding import Diagnosis, Severity
+from headbench.classify.doctor.finding import Diagnosis, Severity
 from tests.classify.doctor.zoo import PROJECTS
 
 SHOWN = (Severity.SEVERE, Severity.WARNING)

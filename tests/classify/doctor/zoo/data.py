@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from classify.demo import write_digits
+from headbench.classify.demo import write_digits
 from tests.classify.doctor.zoo.photographs import (
     CLASSES,
     alter,

@@ -12,15 +12,15 @@ from typing import Any
 import h5py
 from numpy.typing import NDArray
 
-from cache.blocks import write_array
-from cache.format import Table
-from cache.reader import FeatureFile
-from cache.writer import Location, write_features
-from classify.run import Run
-from classify.settings import TrainSettings
-from classify.train import train_heads
-from extract.settings import ExtractSettings
-from extract.stage import extract_features
+from headbench.cache.blocks import write_array
+from headbench.cache.format import Table
+from headbench.cache.reader import FeatureFile
+from headbench.cache.writer import Location, write_features
+from headbench.classify.run import Run
+from headbench.classify.train_heads import train_heads
+from headbench.classify.train_settings import TrainSettings
+from headbench.extract.settings import ExtractSettings
+from headbench.extract.stage import extract_features
 
 SIZE_PX = 64
 N_PER_CLASS = 40

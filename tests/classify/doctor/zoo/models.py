@@ -13,16 +13,15 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from classify.heads.keras_head import keras_head
-from classify.heads.logreg import LogReg
-from extract.batch_statistics import batch_norms, batch_statistics
-from extract.keras_backbone import KerasBackbone
-from extract.keras_runtime import load_keras, load_tensorflow
-from extract.read import ImageFile
-from extract.scalings import SCALINGS
-from extract.sources.folder import image_path
-from extract.sources.open import find_images
-from extract.stream import image_batches
+from headbench.classify.doctor.model.batch_statistics import batch_norms, batch_statistics
+from headbench.classify.doctor.scalings import SCALINGS
+from headbench.classify.heads.keras_head import keras_head
+from headbench.classify.heads.logreg import LogReg
+from headbench.extract.images.stream import ImageFile, image_batches
+from headbench.extract.networks.keras_network import KerasBackbone
+from headbench.extract.networks.keras_runtime import load_keras, load_tensorflow
+from headbench.extract.sources.folder import image_path
+from headbench.extract.sources.open import find_images
 from tests.classify.doctor.zoo.photographs import link
 from tests.classify.doctor.zoo.project import Case, Project
 

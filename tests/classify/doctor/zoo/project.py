@@ -4,10 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from classify.doctor.examine import examine
-from classify.doctor.finding import Diagnosis
-from classify.doctor.script import parse_script
-from classify.doctor.targets import sort_targets
+from headbench.classify.doctor.examine import examine
+from headbench.classify.doctor.finding import Diagnosis
+from headbench.classify.doctor.script import parse_script
+from headbench.classify.doctor.targets import sort_targets
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Case:
     script: list[str] = field(default_factory=list)
 
     def examine(self) -> Diagnosis:
-        """As ``python -m classify doctor`` does."""
+        """As ``python -m headbench.classify doctor`` does."""
         script = parse_script(self.script)
         return examine(sort_targets(self.targets), script, lambda _: None)
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from classify.run import Run
-from extract.settings import ExtractSettings
-from extract.tensors import extract_dataset
+from headbench.classify.run import Run
+from headbench.extract.settings import ExtractSettings
+from headbench.extract.tensors import extract_dataset
 from tests.classify.doctor.zoo.good_run import (
     ALL_HEADS,
     QUICK_HEADS,

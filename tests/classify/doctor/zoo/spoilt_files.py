@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cache.reader import FeatureFile
-from classify.run import Run
-from extract.settings import ExtractSettings
+from headbench.cache.reader import FeatureFile
+from headbench.classify.run import Run
+from headbench.extract.settings import ExtractSettings
 from tests.classify.doctor.zoo.good_run import copy_run, extract, link_photographs, train
 from tests.classify.doctor.zoo.project import Case
 

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.format import SPLITS
-from cache.reader import FeatureFile
-from classify.heads.ridge import Ridge
-from classify.run import saving
-from classify.train import class_proba
+from headbench.cache.format import SPLITS
+from headbench.cache.reader import FeatureFile
+from headbench.classify.heads.ridge import Ridge
+from headbench.classify.run import saving
+from headbench.classify.train_heads import class_proba
 from tests.classify.doctor.zoo.good_run import QUICK_HEADS, copy_run, rewrite, train
 from tests.classify.doctor.zoo.project import Case
 

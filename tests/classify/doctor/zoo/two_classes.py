@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from extract.keras_runtime import load_keras
+from headbench.extract.networks.keras_runtime import load_keras
 from tests.classify.doctor.zoo.models import N_CLASSES, WRONG, build, logits, save
 from tests.classify.doctor.zoo.photographs import link, photographs
 from tests.classify.doctor.zoo.project import Case, Project

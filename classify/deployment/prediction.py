@@ -1,0 +1,186 @@
+"""Classes and probabilities for new image files, in the order given and in bounded memory."""
+
+import glob
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headbench.classify.deployment.classifier import Classifier
+from headbench.classify.errors import RunError
+from headbench.extract.errors import UnusableImageError
+from headbench.extract.images.stream import ImageFile, decoded_images
+from headbench.extract.progress import Stopwatch
+from headbench.extract.settings import Runtime
+from headbench.extract.sources.folder import image_files
+
+STDIN = "-"
+
+
+class Prediction(NamedTuple):
+    """What is seen in one file.
+
+    Attributes
+    ----------
+    path : Path
+    top : tuple of (str, float)
+        Class names and probabilities, the most probable first; empty if the file cannot be used.
+    reason : str or None
+        Why it cannot be used.
+    true : str or None
+        Its class, where that is known; perhaps one that the model does not know.
+    is_abstained : bool
+        Whether no class is probable enough to be the answer.
+    """
+
+    path: Path
+    top: tuple[tuple[str, float], ...]
+    reason: str | None = None
+    true: str | None = None
+    is_abstained: bool = False
+
+    @property
+    def label(self) -> str | None:
+        """The answer; None where there is none."""
+        return self.top[0][0] if self.top and not self.is_abstained else None
+
+
+def predict_files(
+    classifier: Classifier,
+    paths: Sequence[Path],
+    n_top: int,
+    say: Callable[[str], None],
+    runtime: Runtime = Runtime(),  # noqa: B008, it is frozen
+    truth: Mapping[Path, str] | None = None,
+    min_confidence: float = 0.0,
+) -> Iterator[Prediction]:
+    """Classify image files.
+
+    Parameters
+    ----------
+    classifier : Classifier
+    paths : sequence of Path
+    n_top : int
+        Classes given for each file.
+    say : callable
+        Told of the device, and of what does not work there.
+    runtime : Runtime
+        How the network is run.
+    truth : mapping of Path to str, optional
+        True classes of some files.
+    min_confidence : float
+        Below this probability, 0 to 1, the most probable class is not given as the answer.
+
+    Yields
+    ------
+    Prediction
+        One for each file, in the order given.
+
+    Raises
+    ------
+    RunError, WeightsError, DeviceError
+    """
+    truth = truth or {}
+    reasons: dict[int, str] = {}
+
+    def leave_out(row: int, reason: UnusableImageError) -> None:
+        reasons[row] = str(reason)
+
+    def unusable(rows: range) -> Iterator[Prediction]:
+        for row in rows:
+            yield Prediction(paths[row], (), reasons.pop(row), truth.get(paths[row]))
+
+    stopwatch = Stopwatch()
+    decoded = decoded_images(map(ImageFile, paths), classifier.size_px, leave_out, stopwatch)
+    n_done = 0
+    for rows, probas in classifier.classify(decoded, runtime, stopwatch, say):
+        for row, proba in zip(rows.tolist(), probas, strict=True):
+            # Rows that are missing in between could not be used.
+            yield from unusable(range(n_done, row))
+            top = top_classes(proba, classifier.classes, n_top)
+            is_abstained = top[0][1] < min_confidence
+            yield Prediction(paths[row], top, None, truth.get(paths[row]), is_abstained)
+            n_done = row + 1
+    yield from unusable(range(n_done, len(paths)))
+
+
+def top_classes(
+    proba: NDArray[np.float32], classes: Sequence[str], n_top: int
+) -> tuple[tuple[str, float], ...]:
+    """The most probable classes and their probabilities, of float32 (n_classes,)."""
+    order = np.argsort(-proba, kind="stable")[:n_top]
+    return tuple((classes[label], float(proba[label])) for label in order)
+
+
+def expand(
+    named: Sequence[str],
+    is_null_separated: bool = False,
+    read_stdin: Callable[[], bytes] = lambda: sys.stdin.buffer.read(),
+) -> Iterator[Path]:
+    """The files that were named, in that order; one named twice comes twice.
+
+    Parameters
+    ----------
+    named : sequence of str
+        Files, which need not be there; folders, whose image files are taken at any depth; patterns
+        as of a shell, with ``**`` for any depth, which stand for the files that they match; and
+        ``-`` for a list of files on standard input, taken as they are, one a line as Unix or
+        Windows ends it.
+    is_null_separated : bool
+        Whether NUL ends a path of that list, and not a line's end.
+    read_stdin : callable
+        Gives the list.
+
+    Raises
+    ------
+    RunError
+        If a folder, a pattern or the list gives no file, or a name is empty.
+    """
+    for each in named:
+        if not each:
+            # `Path` would take it for the current folder, with all that is in it.
+            raise RunError(
+                "--images (make: IMAGES=...): expected a file, a folder, a pattern or -, found an "
+                "empty name. Where it comes from a variable, see what that holds; . is the current "
+                "folder."
+            )
+        path = Path(each)
+        if each == STDIN:
+            yield from _listed(read_stdin(), is_null_separated)
+        elif path.is_dir():
+            yield from in_folder(path)
+        elif glob.has_magic(each) and not path.exists():
+            yield from _matching(each)
+        else:
+            # A missing file is not an error of the whole call: it is reported like a damaged one.
+            yield path
+
+
+def in_folder(folder: Path) -> list[Path]:
+    """The image files of a folder; `RunError` if there are none."""
+    found = list(image_files(folder))
+    if not found:
+        raise RunError(f"{folder}: expected image files in this folder, found none.")
+    return found
+
+
+def _matching(pattern: str) -> Iterator[Path]:
+    found = [path for path in sorted(glob.glob(pattern, recursive=True)) if not os.path.isdir(path)]
+    if not found:
+        raise RunError(f"{pattern}: expected files that match this pattern, found none.")
+    return map(Path, found)
+
+
+def _listed(text: bytes, is_null_separated: bool) -> Iterator[Path]:
+    if is_null_separated:
+        names = list(filter(None, text.split(b"\0")))
+    else:
+        lines = (line.removesuffix(b"\r") for line in text.split(b"\n"))
+        names = [line for line in lines if line.strip()]
+    if not names:
+        raise RunError("-: expected paths on standard input, one a line, found none.")
+    return (Path(os.fsdecode(name)) for name in names)

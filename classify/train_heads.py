@@ -1,0 +1,341 @@
+"""Stage two: fit heads on train, choose on val, save."""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import cached_property
+from statistics import median
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headbench.cache.format import SPLITS, count_splits, describe_counts
+from headbench.cache.reader import FeatureFile
+from headbench.classify.arrays import free_memory
+from headbench.classify.errors import RunError
+from headbench.classify.heads.head import Head
+from headbench.classify.heads.registry import NO_VOTE, VOTE, load_trained_head
+from headbench.classify.heads.streaming import BLOCK_ROWS, StoredRows, embedding_blocks
+from headbench.classify.heads.temperature import sharpen
+from headbench.classify.heads.vote import Vote
+from headbench.classify.metrics import accuracy
+from headbench.classify.run import Record, Run, Trained, saving
+from headbench.classify.train_settings import ALWAYS, NEVER, TrainSettings, configured_heads
+from headbench.classify.wording import describe_choice, percent
+from headbench.extract.networks.keras_runtime import load_keras
+from headbench.extract.workers.machines import DASK
+
+# Of the free memory: what the embeddings of train and val may take. Heads need some besides.
+MEMORY_SHARE = 0.6
+# Calls of a head that are timed.
+N_CALLS = 3
+
+Split = tuple[NDArray[np.float32], NDArray[np.int32]]
+
+
+def train_heads(
+    run: Run,
+    names: Sequence[str],
+    seed: int,
+    say: Callable[[str], None],
+    settings: TrainSettings = TrainSettings(),  # noqa: B008, it is frozen
+    command: str = "",
+) -> None:
+    """Fit heads on a feature file and save each; what is there unchanged is not fitted again.
+
+    Parameters
+    ----------
+    run : Run
+    names : sequence of str
+        Of the registry, or of `settings`.
+    seed : int
+    say : callable
+        Told what happens, a line at a time.
+    settings : TrainSettings
+    command : str
+        The command line, kept in the record of each head that is fitted.
+
+    Raises
+    ------
+    RunError, FeatureFileError
+        For an unknown name or setting, features that cannot be trained on, or a head that needs
+        more memory than there is.
+    ClusterError
+        If other machines cannot be reached, or are lost.
+    """
+    heads = configured_heads(names, seed, settings)
+    with FeatureFile(run.features_path) as features:
+        check_classes(features)
+        counts = describe_counts(count_splits(features.splits))
+        n_classes, dim = len(features.classes), features.dim
+        weighted = ", images weighted" if "weights" in features.optional else ""
+        say(f"{run.features_path}: {counts}; {n_classes} classes, {dim} columns{weighted}")
+        training = _Training(run, features, heads, seed, settings, say, command)
+        training.refuse_unfit()
+        for name in sorted(heads, key=VOTE.__eq__):
+            training.one(name)
+
+
+def class_proba(head: Head, X: NDArray[np.float32], n_classes: int) -> NDArray[np.float32]:
+    """Probabilities in the order of the feature file's classes.
+
+    Parameters
+    ----------
+    head : Head
+        Fitted on labels of the feature file.
+    X : float32 (n_images, dim)
+    n_classes : int
+
+    Returns
+    -------
+    float32 (n_images, n_classes)
+        Zero for a class that the head has not seen.
+    """
+    proba = np.zeros((len(X), n_classes), dtype=np.float32)
+    proba[:, head.classes_] = head.predict_proba(X)
+    return proba
+
+
+def check_classes(features: FeatureFile) -> None:
+    """Refuse a file whose splits cannot be trained on or measured.
+
+    Raises
+    ------
+    RunError
+        If a split is empty, or a class has val or test images and none in train.
+    """
+    seen = features.labels("train")
+    for split in SPLITS:
+        y = features.labels(split)
+        if not len(y):
+            raise RunError(
+                f"{features.path}: the {split} split is empty. Run 'make features' again."
+            )
+        unseen = np.setdiff1d(y, seen)
+        if len(unseen):
+            raise RunError(
+                f"{features.path}: class {features.classes[unseen[0]]!r} has {split} images and "
+                "none in train. Add some and run 'make features' again."
+            )
+    if len(np.unique(seen)) < 2:
+        raise RunError(
+            f"{features.path}: train holds one class only, {features.classes[seen[0]]!r}. Add "
+            "images of another and run 'make features' again."
+        )
+
+
+class _Training:
+    """Heads of one run, fitted one after the other on embeddings that are read once."""
+
+    def __init__(
+        self,
+        run: Run,
+        features: FeatureFile,
+        heads: Mapping[str, Head],
+        seed: int,
+        settings: TrainSettings,
+        say: Callable[[str], None],
+        command: str,
+    ) -> None:
+        self.run, self.features, self.heads = run, features, heads
+        self.seed, self.settings, self.say, self.command = seed, settings, say, command
+        self.y_val = features.labels("val")
+        self.trained: dict[str, Trained] = {}
+        self._data: dict[str, Split] = {}
+
+    def refuse_unfit(self) -> None:
+        """Refuse a head that was asked for by name and is not to be had, before any is fitted."""
+        for name, head in self.heads.items():
+            is_named = self.settings.are_named and head.needs_memory and name != VOTE
+            if is_named and self._kept(name) is None and self._is_stored:
+                raise RunError(
+                    f"{self.features.path}: {name} needs train in memory. Choose other heads "
+                    "(make: HEADS=...), or --stream never on a machine with more memory."
+                )
+
+    def one(self, name: str) -> None:
+        """Fit a head and save it, or find it fitted already."""
+        kept = self._kept(name)
+        if kept is None:
+            if self._is_left_out(name):
+                return
+            wanted = self._wanted(name)
+            self._fit(name, wanted)
+            kept = self.run.find(name, self.features)
+            after = f"{kept.record.fit_seconds:5.1f} s"
+        else:
+            after = "reused "
+        self.trained[name] = kept
+        top1 = accuracy(self.y_val, kept.val)
+        line = (
+            f"{name:10} val top-1 {percent(top1)} (n={top1.n})   {after}   "
+            f"{describe_choice(kept.record.chosen)}"
+        )
+        self.say(line.rstrip())
+
+    def _wanted(self, name: str) -> Record:
+        """The record of a head that is not fitted yet."""
+        head = self.heads[name]
+        settings = {"kind": type(head).__name__, **head.get_params(deep=False)}
+        if name == VOTE:
+            voters = self._voters()
+            settings["members"] = {each: _digest(voters[each].record) for each in voters}
+        return Record(
+            name=name,
+            chosen={},
+            settings=settings,
+            history={},
+            fit_seconds=0.0,
+            predict_seconds=0.0,
+            seed=self.seed,
+            classes=self.features.classes,
+            dim=self.features.dim,
+            features_digest=self.features.digest(),
+            is_refit=self.settings.refit,
+            command=self.command,
+        )
+
+    def _fit(self, name: str, wanted: Record) -> None:
+        if self.heads[name].needs_tensorflow:
+            load_keras()  # so that its import is not counted as fitting
+        if name == VOTE:
+            voters = {each: load_trained_head(it) for each, it in self._voters().items()}
+        started = time.perf_counter()
+        head = self._vote(voters) if name == VOTE else self._fitted(name)
+        seconds = time.perf_counter() - started
+        # Before a refit: afterwards val would be measured by what has seen it.
+        val = self._proba(head, "val")
+        if self.settings.refit and name != VOTE:
+            head = self._refitted(head)
+        record = replace(
+            wanted,
+            chosen=head.chosen_,
+            history=head.history_,
+            fit_seconds=seconds,
+            predict_seconds=predict_seconds(head, self._sample),
+            calibration={"temperature": head.temperature_, **head.calibration_},
+        )
+        test = self._proba(head, "test")
+        with saving(self.run.trained_folder(name), record, val, test) as folder:
+            head.save(folder)
+
+    def _fitted(self, name: str) -> Head:
+        if self._is_stored:
+            return self.heads[name].fit_file(self.features, self.settings.machines)
+        train, val = self._load("train"), self._load("val")
+        return self.heads[name].fit(*train, *val, self._weights("train"), self._weights("val"))
+
+    def _refitted(self, head: Head) -> Head:
+        if self._is_stored:
+            return head.refit_file(self.features, self.settings.machines)
+        return head.refit(*self._load("train", "val"), self._weights("train", "val"))
+
+    def _kept(self, name: str) -> Trained | None:
+        """A head that is there unchanged and need not be fitted."""
+        if self.settings.again:
+            return None
+        return self.run.reusable(name, self.features, self._wanted(name))
+
+    def _is_left_out(self, name: str) -> bool:
+        """Whether a head that nobody asked for by name is not to be had."""
+        if not self._is_stored or name == VOTE or not self.heads[name].needs_memory:
+            return False
+        self.say(f"{name:10} left out: it needs train in memory")
+        return True
+
+    @cached_property
+    def _is_stored(self) -> bool:
+        """Whether embeddings stay in the file; decided once, before any are read, and said."""
+        machines, stream = self.settings.machines, self.settings.stream
+        needed, free = self._n_bytes(), free_memory()
+        is_large = needed > MEMORY_SHARE * free
+        if machines.backend == DASK and stream == NEVER:
+            raise RunError(
+                "--stream never: the workers of a cluster read embeddings from the file."
+            )
+        if stream == NEVER or not (is_large or stream == ALWAYS or machines.backend == DASK):
+            return False
+        self.say(
+            f"train and val take {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free: embeddings "
+            f"are read from the file as they are needed, by {machines}"
+        )
+        return True
+
+    def _n_bytes(self) -> int:
+        n_rows = sum(len(self.features.rows(split)) for split in ("train", "val"))
+        return n_rows * self.features.dim * np.dtype(np.float32).itemsize
+
+    def _voters(self) -> dict[str, Trained]:
+        """Of the heads asked for, those that may vote; all are trained by then."""
+        return {name: each for name, each in self.trained.items() if name not in NO_VOTE}
+
+    def _vote(self, heads: Mapping[str, Head]) -> Vote:
+        if not heads:
+            raise RunError(
+                "vote: expected other heads to vote, found none. Name some beside it, such as "
+                "--heads ridge logreg vote (make: HEADS=...)."
+            )
+        classes = next(iter(heads.values())).classes_
+        probas = {name: self.trained[name].val[:, classes] for name in heads}
+        y_val = np.searchsorted(classes, self.y_val)
+        return Vote.of_fitted(heads, probas, y_val, self._weights("val"))
+
+    def _proba(self, head: Head, split: str) -> NDArray[np.float32]:
+        """Probabilities on a split; of a vote, from those that its members left behind."""
+        n_classes = len(self.features.classes)
+        if not isinstance(head, Vote):
+            X = StoredRows(self.features, (split,))
+            proba = np.empty((len(X), n_classes), dtype=np.float32)
+            for rows, block in embedding_blocks(X):
+                proba[rows] = class_proba(head, block, n_classes)
+            return proba
+        mixed = sum(
+            weight * getattr(self.trained[name], split) for name, weight in head.weights_.items()
+        )
+        return sharpen(np.asarray(mixed, dtype=np.float32), head.temperature_)
+
+    @cached_property
+    def _sample(self) -> NDArray[np.float32]:
+        """Embeddings of the first block of val: enough to time a head, whatever val holds."""
+        return StoredRows(self.features, ("val",))[:BLOCK_ROWS]
+
+    def _load(self, *splits: str) -> Split:
+        """Embeddings and labels of some splits; those of one stay in memory for the next head."""
+        for split in splits:
+            if split not in self._data:
+                self._data[split] = self.features.load(split)
+        parts = [self._data[split] for split in splits]
+        if len(parts) == 1:
+            return parts[0]
+        return np.concatenate([X for X, _ in parts]), np.concatenate([y for _, y in parts])
+
+    def _weights(self, *splits: str) -> NDArray[np.float32]:
+        return np.concatenate([self.features.weights(split) for split in splits])
+
+
+def _digest(record: Record) -> str:
+    """Of everything that a trained head is known to be, however it was asked for."""
+    text = json.dumps(asdict(replace(record, command="")), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def predict_seconds(head: Head, X: NDArray[np.float32]) -> float:
+    """Seconds per image of `predict_proba`: the median of 3 calls after one to warm up.
+
+    Parameters
+    ----------
+    head : Head
+        Fitted. A vote asks each of its members.
+    X : float32 (n_images, dim)
+        Embeddings of at least one image, in memory.
+    """
+    head.predict_proba(X)
+    return median(_seconds(head, X) for _ in range(N_CALLS)) / len(X)
+
+
+def _seconds(head: Head, X: NDArray[np.float32]) -> float:
+    started = time.perf_counter()
+    head.predict_proba(X)
+    return time.perf_counter() - started

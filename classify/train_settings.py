@@ -1,0 +1,148 @@
+"""Which heads with which settings: defaults, a TOML file, the command line; the last one wins."""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from headbench.classify.errors import RunError
+from headbench.classify.heads.head import Head
+from headbench.classify.heads.registry import HEADS, PARAMETERS, VOTE, create_head
+from headbench.extract.workers.machines import Machines
+
+DEFAULT_SEED = 0
+# Options that are called otherwise than the parameter.
+OPTION_NAMES = {"c_grid": "cs"}
+SETTINGS = ("seed", "refit", "stream")
+AUTO, ALWAYS, NEVER = STREAM = ("auto", "always", "never")
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """What a user may choose besides the names of the heads and the seed.
+
+    Attributes
+    ----------
+    common : mapping
+        Parameters for every head that has them.
+    by_head : mapping of str to mapping
+        Parameters of one head; ``kind`` names the head that a new name stands for.
+    refit : bool
+        Fit anew on train and val together, with what val chose.
+    again : bool
+        Train even what would be reused.
+    stream : {"auto", "always", "never"}
+        Read embeddings from the file as they are needed; auto: where they do not fit in memory.
+    machines : Machines
+        Where what is read from the file is summed.
+    are_named : bool
+        Whether each head was asked for. What cannot be trained is then an error; else it is left
+        out and said.
+    """
+
+    common: Mapping[str, Any] = field(default_factory=dict)
+    by_head: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    refit: bool = False
+    again: bool = False
+    stream: str = AUTO
+    machines: Machines = field(default_factory=Machines)
+    are_named: bool = True
+
+
+def configured_heads(names: Sequence[str], seed: int, settings: TrainSettings) -> dict[str, Head]:
+    """Heads by name, not fitted yet, with their settings.
+
+    Raises
+    ------
+    RunError
+        For an unknown head, a parameter that it does not have, or a value out of range.
+    """
+    heads = {name: _configured(name, seed, settings) for name in dict.fromkeys(names)}
+    for parameter in settings.common:
+        if not any(parameter in head.get_params(deep=False) for head in heads.values()):
+            raise RunError(f"{parameter}: none of {', '.join(heads)} has that setting.")
+    return heads
+
+
+def combine(
+    given: Mapping[str, Any],
+    path: Path | None,
+    machines: Machines = Machines(),  # noqa: B008, it is frozen
+) -> tuple[list[str], int, TrainSettings]:
+    """Names, seed and settings from what was given on the command line and a TOML file.
+
+    Parameters
+    ----------
+    given : mapping
+        Options that were given, by their names with underscores; they win over the file.
+    path : Path or None
+        ``heads``, ``seed``, ``refit``, ``stream``, parameters for all heads, a table for each head.
+    machines : Machines
+
+    Raises
+    ------
+    RunError
+        If the file cannot be read, or holds what no head has.
+    """
+    file = read_toml(path) if path else {}
+    by_head = {name: value for name, value in file.items() if isinstance(value, dict)}
+    flat = {name: value for name, value in file.items() if name not in by_head}
+    merged = {**flat, **{OPTION_NAMES.get(key, key): value for key, value in given.items()}}
+    for name in set(flat) - PARAMETERS - {"heads", *SETTINGS}:
+        raise RunError(f"{path}: unknown setting {name!r}.")
+    names = merged.get("heads", [*HEADS, *(name for name in by_head if name not in HEADS)])
+    for name in by_head.keys() - set(names):
+        raise RunError(f"{path}: settings for {name!r}, which is not among the heads.")
+    seed = merged.get("seed", DEFAULT_SEED)
+    checks = {
+        "heads": isinstance(names, list) and all(isinstance(each, str) for each in names),
+        "seed": isinstance(seed, int) and seed >= 0,
+        "stream": merged.get("stream", AUTO) in STREAM,
+        "refit": isinstance(merged.get("refit", False), bool),
+    }
+    for name, is_right in checks.items():
+        if not is_right:
+            raise RunError(f"{path}: {name} cannot be {merged[name]!r}.")
+    common = {key: value for key, value in merged.items() if key in PARAMETERS and key != "seed"}
+    more = {key: merged[key] for key in ("refit", "again", "stream") if key in merged}
+    settings = TrainSettings(
+        common=common, by_head=by_head, machines=machines, are_named="heads" in merged, **more
+    )
+    return names, seed, settings
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A file of settings: ``heads``, ``seed``, ``refit``, common parameters, a table for each head.
+
+    Raises
+    ------
+    RunError
+        If it cannot be read, or is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read ({error.strerror}).") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RunError(f"{path}: expected TOML, found an error: {error}.") from error
+
+
+def _configured(name: str, seed: int, settings: TrainSettings) -> Head:
+    own = dict(settings.by_head.get(name, {}))
+    kind = str(own.pop("kind", name))
+    if kind == VOTE and (name != VOTE or own):
+        raise RunError(f"{name}: the vote has one name, {VOTE}, and no settings.")
+    head = create_head(kind, seed)
+    parameters = head.get_params(deep=False)
+    for parameter in own:
+        if parameter not in parameters:
+            known = ", ".join(parameters) or "none"
+            raise RunError(f"{name}: unknown setting {parameter!r}; it has {known}.")
+    common = {key: value for key, value in settings.common.items() if key in parameters}
+    head.set_params(**{**common, **own})
+    try:
+        head.check_parameters()
+    except ValueError as error:
+        raise RunError(f"{name}: {error}.") from error
+    return head

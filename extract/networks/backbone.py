@@ -1,0 +1,180 @@
+"""The backbones by name, and what extraction and prediction need of each."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headbench.cache.format import Identity
+from headbench.extract.errors import DataError, WeightsError
+from headbench.extract.images.decode import resize_rule
+from headbench.extract.images.stream import Batch, DecodedImage, in_batches
+from headbench.extract.networks.engines import Embedded, Embedder, embed_mean_color
+from headbench.extract.networks.keras_network import KerasBackbone
+from headbench.extract.networks.table import NETWORKS
+from headbench.extract.progress import Stopwatch
+from headbench.extract.settings import FLOAT32, POOLINGS, Runtime
+
+MEAN_COLOR = "mean-color"
+BACKBONES = (*NETWORKS, MEAN_COLOR)
+SMALLEST_PX, LARGEST_PX = 32, 2048
+# Images that a network is checked on, the first of those to be embedded.
+N_SAMPLE = 4
+
+
+class Openable(Protocol):
+    """A network that is loaded when it is needed."""
+
+    def open(
+        self,
+        runtime: Runtime,
+        sample: NDArray[np.uint8],
+        stopwatch: Stopwatch,
+        say: Callable[[str], None],
+    ) -> Embedder:
+        """Load the network; `sample` are some of the images to come."""
+
+
+class Backbone(Openable, Protocol):
+    """What extraction needs of a network."""
+
+    @property
+    def dim(self) -> int:
+        """Length of an embedding."""
+
+    @property
+    def identity(self) -> Identity:
+        """What decides its embeddings. Never imports TensorFlow, unless weights must be fetched."""
+
+
+@dataclass(frozen=True)
+class MeanColor:
+    """Mean red, green and blue: no network, no weights; for tests and to try things out.
+
+    Attributes
+    ----------
+    size_px : int
+    """
+
+    size_px: int
+    dim: int = 3
+
+    @property
+    def identity(self) -> Identity:
+        """What decides its embeddings."""
+        return Identity(
+            backbone=MEAN_COLOR,
+            weights_hash="none",
+            preprocessing="none: RGB 0-255",
+            size_px=self.size_px,
+            resize=resize_rule(self.size_px),
+            pooling=POOLINGS[0],
+            precision=FLOAT32,
+        )
+
+    def open(
+        self,
+        runtime: Runtime,
+        sample: NDArray[np.uint8],  # noqa: ARG002, there is nothing to check
+        stopwatch: Stopwatch,  # noqa: ARG002
+        say: Callable[[str], None],  # noqa: ARG002
+    ) -> Embedder:
+        """What computes the means."""
+        return MeanColorEmbedder(runtime.batch_size or 32)
+
+
+@dataclass(frozen=True)
+class MeanColorEmbedder:
+    """Computes the means, batch by batch."""
+
+    batch_size: int
+    n_streams: int = 1
+
+    def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Their mean colours, float32 (n, 3)."""
+        [embedded] = embed_mean_color([Batch(np.arange(len(images)), images)])
+        return embedded.embeddings
+
+    def __call__(self, batches: Iterable[Batch]) -> Iterator[Embedded]:
+        """Embeddings of batches of images, in order."""
+        return embed_mean_color(batches)
+
+
+def create_backbone(
+    name: str,
+    weights_source: str,
+    size_px: int,
+    pooling: str = POOLINGS[0],
+    precision: str = FLOAT32,
+) -> Backbone:
+    """A backbone by its name; nothing is loaded yet.
+
+    Raises
+    ------
+    DataError
+        If the name is unknown or the network cannot take images of that size.
+    """
+    if name not in BACKBONES:
+        raise DataError(f"unknown backbone {name!r}: expected one of {', '.join(BACKBONES)}.")
+    smallest_px = 1 if name == MEAN_COLOR else SMALLEST_PX
+    if not smallest_px <= size_px <= LARGEST_PX:
+        raise DataError(f"size {size_px}: {name} takes {smallest_px} to {LARGEST_PX} px (--size).")
+    if name == MEAN_COLOR:
+        return MeanColor(size_px)
+    return KerasBackbone(name, weights_source, size_px, pooling, precision)
+
+
+def reopen_backbone(identity: Identity, weights_source: str) -> Backbone:
+    """The backbone that made some embeddings, checked to be the same.
+
+    Parameters
+    ----------
+    identity : Identity
+        Of the embeddings.
+    weights_source : str
+        Where its weights are now.
+
+    Raises
+    ------
+    WeightsError
+        If the weights, or this version's preprocessing, differ from those of the embeddings.
+    """
+    backbone = create_backbone(
+        identity.backbone, weights_source, identity.size_px, identity.pooling, identity.precision
+    )
+    differences = identity.differences(backbone.identity)
+    if differences:
+        raise WeightsError(
+            f"weights {weights_source}: the features were made with something else "
+            f"({'; '.join(differences)}). Name the weights that made them, with --weights PATH."
+        )
+    return backbone
+
+
+def embed_images(
+    network: Openable,
+    images: Iterator[DecodedImage],
+    runtime: Runtime,
+    stopwatch: Stopwatch,
+    say: Callable[[str], None],
+) -> Iterator[Embedded]:
+    """Embed decoded images, in order; without any the network is not even loaded.
+
+    Parameters
+    ----------
+    network : Openable
+    images : iterator of DecodedImage
+    runtime : Runtime
+    stopwatch : Stopwatch
+    say : callable
+        Told of the device, and of what does not work there.
+    """
+    first = list(islice(images, N_SAMPLE))
+    if first:
+        sample = np.stack([each.image for each in first])
+        with stopwatch.measure("load"):
+            embedder = network.open(runtime, sample, stopwatch, say)
+        yield from embedder(in_batches(chain(first, images), embedder.batch_size))

@@ -1,0 +1,139 @@
+"""The CPU, every GPU, or a GPU of its own for each process."""
+
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from headbench.extract.errors import DeviceError
+from headbench.extract.networks.keras_runtime import load_tensorflow
+from headbench.extract.settings import AUTO, DEVICES
+
+CPU, GPU = DEVICES[1:]
+# From Volta on (2017), NVIDIA's GPUs multiply float16 matrices several times as fast as float32.
+FLOAT16_COMPUTE_CAPABILITY = (7, 0)
+# TensorFlow's own setting; OpenVINO is given the same.
+THREADS = "TF_NUM_INTRAOP_THREADS"
+# A folder for each that the driver sees.
+NVIDIA_GPUS = Path("/proc/driver/nvidia/gpus")
+
+
+@dataclass(frozen=True)
+class Devices:
+    """Devices that share the work.
+
+    Attributes
+    ----------
+    kind : {"cpu", "gpu"}
+    names : tuple of str
+        As TensorFlow names them, such as ``GPU:0``.
+    gain_from_float16 : bool
+        Whether each of them is faster in float16.
+    """
+
+    kind: str
+    names: tuple[str, ...]
+    gain_from_float16: bool = False
+
+    def __str__(self) -> str:
+        if self.kind == GPU:
+            return f"{len(self.names)} GPU" + ("s" if len(self.names) > 1 else "")
+        return f"CPU, {n_cores()} core" + ("s" if n_cores() != 1 else "")
+
+
+def n_cores() -> int:
+    """Cores that networks may use."""
+    return int(os.environ.get(THREADS) or os.cpu_count() or 1)
+
+
+def share_cores(n_processes: int) -> None:
+    """Take a share of the cores, as one of several processes, before TensorFlow is imported."""
+    os.environ.setdefault(THREADS, str(max(1, n_cores() // n_processes)))
+
+
+def find_devices(asked: str = AUTO) -> Devices:
+    """The devices to use; imports TensorFlow.
+
+    Parameters
+    ----------
+    asked : {"auto", "cpu", "gpu"}
+        ``auto``: the GPUs if there are any, else the CPU.
+
+    Raises
+    ------
+    DeviceError
+        If a GPU is asked for and TensorFlow sees none.
+    """
+    tf = load_tensorflow()
+    gpus = [] if asked == CPU else tf.config.list_physical_devices("GPU")
+    if gpus:
+        names = tuple(f"GPU:{number}" for number in range(len(gpus)))
+        return Devices(GPU, names, all(_gains_from_float16(gpu) for gpu in gpus))
+    if asked == GPU:
+        raise DeviceError(f"--device gpu: TensorFlow sees no GPU. {_why_no_gpu()}")
+    return Devices(CPU, ("CPU:0",))
+
+
+def describe_devices(devices: Devices, asked: str = AUTO) -> str:
+    """Where networks run, in words; says so when a GPU is there and cannot be used."""
+    if devices.kind == CPU and asked == AUTO and has_nvidia_gpu():
+        return f"{devices} (an NVIDIA GPU is here, but TensorFlow does not see it. {_why_no_gpu()})"
+    return str(devices)
+
+
+def has_nvidia_gpu() -> bool:
+    """Whether the machine seems to have an NVIDIA GPU; a guess that needs no TensorFlow."""
+    return shutil.which("nvidia-smi") is not None or NVIDIA_GPUS.is_dir()
+
+
+def _gains_from_float16(gpu: Any) -> bool:
+    details = load_tensorflow().config.experimental.get_device_details(gpu)
+    return tuple(details.get("compute_capability", (0, 0))) >= FLOAT16_COMPUTE_CAPABILITY
+
+
+def _why_no_gpu() -> str:
+    if not has_nvidia_gpu():
+        return "No NVIDIA GPU was found on this machine either: --device cpu (make: DEVICE=cpu)."
+    return (
+        "'make install EXTRAS=gpu' brings CUDA for TensorFlow; TF_CPP_MIN_LOG_LEVEL=0 shows what "
+        "TensorFlow says."
+    )
+
+
+# A lock is let go with its object: these live as long as the process.
+_HELD: list[FileLock] = []
+
+
+@cache
+def pin_gpu() -> int | None:
+    """Take a GPU of this machine for this process, before TensorFlow is imported.
+
+    Returns
+    -------
+    int or None
+        Which; None where there are none, or somebody has chosen already (CUDA_VISIBLE_DEVICES).
+    """
+    n_gpus = len(list(NVIDIA_GPUS.glob("*")))
+    if "CUDA_VISIBLE_DEVICES" in os.environ or not n_gpus:
+        return None
+    # More processes than GPUs: they share.
+    taken = next(filter(_take, range(n_gpus)), os.getpid() % n_gpus)
+    os.environ["CUDA_VISIBLE_DEVICES"] = str(taken)
+    return taken
+
+
+def _take(number: int) -> bool:
+    """Hold a lock for as long as this process lives; whoever has it has the GPU."""
+    path = Path(tempfile.gettempdir()) / f"headbench-gpu-{os.getuid()}-{number}.lock"
+    lock = FileLock(path, mode=0o600)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return False
+    _HELD.append(lock)
+    return True

@@ -1,0 +1,381 @@
+"""What pushes pixels through a network: TensorFlow, OpenVINO, several GPUs; checked first."""
+
+import math
+import os
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headbench.extract.errors import DeviceError
+from headbench.extract.images.stream import Batch, map_ahead
+from headbench.extract.networks.devices import GPU, THREADS, Devices
+from headbench.extract.networks.keras_runtime import freeze, load_tensorflow
+from headbench.extract.progress import Stopwatch
+
+Pixels = NDArray[np.uint8]
+Embeddings = NDArray[np.float32]
+
+# Measured with ResNet50 at 224 px on 2 cores: two streams hide each other's gaps (2 to 5 % over
+# one), more gain nothing, and 4 to 16 images at once are equally fast.
+N_STREAMS = 2
+CPU_BATCH = 16
+# Not measured: a size at which GPUs are known to be busy, and which fits in 4 GB.
+GPU_BATCH = 64
+# In OpenVINO a request is the fastest when what a layer makes of it just fits in the processor's
+# cache: one image at 224 px (64 images/s; 4 at once 61), 12 at 64 px (more than 600; one 350).
+OPENVINO_REQUEST_PX = 224 * 224
+# Images in one call: enough that a thread seldom has to ask for more.
+OPENVINO_LEAST_BATCH, OPENVINO_MOST = 4, 16
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What pushes pixels through a network.
+
+    Attributes
+    ----------
+    name : str
+        For people.
+    infer : callable
+        Takes uint8 (n, size_px, size_px, 3), RGB, 0-255, and gives float32 (n, dim); no row depends
+        on the others. Threads may call it at the same time.
+    batch_size : int
+        Images in one call that suit it.
+    n_streams : int
+        Threads that should call it at the same time.
+    """
+
+    name: str
+    infer: Callable[[Pixels], Embeddings]
+    batch_size: int = CPU_BATCH
+    n_streams: int = N_STREAMS
+
+
+def tensorflow_engine(build: Callable[[], Any], device: str | None = None) -> Engine:
+    """A Keras network on one device, by TensorFlow; its weights may change between calls.
+
+    Weights frozen into constants of the graph were measured to gain nothing over this, and cost 4 s
+    more at the start.
+
+    Parameters
+    ----------
+    build : callable
+        Makes the network.
+    device : str or None
+        As TensorFlow names it; None where TensorFlow is to choose.
+    """
+    tf = load_tensorflow()
+    with tf.device(device):
+        network = build()
+
+    @tf.function(input_signature=[tf.TensorSpec(network.input_shape, tf.uint8)])  # type: ignore[untyped-decorator]
+    def infer(images: Any) -> Any:
+        # Here, and not around: what counts is where the function is traced, at its first call.
+        with tf.device(device):
+            return network(images, training=False)
+
+    return Engine("TensorFlow", lambda images: infer(tf.constant(images)).numpy())
+
+
+def has_openvino() -> bool:
+    """Whether the optional package is installed; nothing is imported."""
+    return find_spec("openvino") is not None
+
+
+def openvino_engine(build: Callable[[], Any]) -> Engine:
+    """A Keras network run by OpenVINO on the CPU.
+
+    Parameters
+    ----------
+    build : callable
+        Makes the network.
+
+    Raises
+    ------
+    DeviceError
+        If OpenVINO is not installed.
+    """
+    if not has_openvino():
+        raise DeviceError(
+            "--engine openvino: OpenVINO is not installed. 'make install EXTRAS=cpu' brings it."
+        )
+    network = build()
+    height, width = network.input_shape[1:3]
+    n_images = max(1, min(OPENVINO_MOST, round(OPENVINO_REQUEST_PX / (height * width))))
+    compiled = _compile_for_openvino(network, n_images)
+    local = threading.local()
+
+    def infer(images: Pixels) -> Embeddings:
+        if not hasattr(local, "request"):
+            local.request = compiled.create_infer_request()
+        padded = _padded(images, n_images)
+        requests = np.split(padded, len(padded) // n_images)
+        rows = [local.request.infer({0: request})[0].copy() for request in requests]
+        return np.concatenate(rows)[: len(images)]
+
+    n_streams = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
+    batch_size = n_images * math.ceil(OPENVINO_LEAST_BATCH / n_images)
+    return Engine("OpenVINO", infer, batch_size, n_streams)
+
+
+def _compile_for_openvino(network: Any, n_images: int) -> Any:
+    import openvino
+
+    core = openvino.Core()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.pb"
+        path.write_bytes(freeze(network))
+        model = core.read_model(path)
+        model.reshape([n_images, *network.input_shape[1:]])
+        # Where the processor has bfloat16, OpenVINO takes it unless told: wrong by 3e-3.
+        options = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": "f32"}
+        if THREADS in os.environ:  # else OpenVINO knows better: cores count once, not by thread
+            options["INFERENCE_NUM_THREADS"] = os.environ[THREADS]
+        return core.compile_model(model, "CPU", options)
+
+
+def mirrored_engine(build: Callable[[], Any], devices: Devices) -> Engine:
+    """A Keras network on each of several devices, every batch shared out among them.
+
+    Parameters
+    ----------
+    build : callable
+        Makes the network; called once, where its weights go to all devices.
+    devices : Devices
+    """
+    tf = load_tensorflow()
+    strategy = tf.distribute.MirroredStrategy(list(devices.names))
+    with strategy.scope():
+        network = build()
+    n_devices = strategy.num_replicas_in_sync
+
+    @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
+    def infer(shares: Any) -> Any:
+        return strategy.run(lambda images: network(images, training=False), (shares,))
+
+    def run(images: Pixels) -> Embeddings:
+        shares = _equal_shares(images, n_devices)
+        distributed = strategy.experimental_distribute_values_from_function(
+            lambda context: tf.constant(shares[context.replica_id_in_sync_group])
+        )
+        results = strategy.experimental_local_results(infer(distributed))
+        return np.concatenate([each.numpy() for each in results])[: len(images)]
+
+    return Engine("TensorFlow", run, GPU_BATCH * n_devices)
+
+
+def engine_on(devices: Devices, build: Callable[[], Any]) -> Engine:
+    """A Keras network by TensorFlow, on one device or on all of several.
+
+    Parameters
+    ----------
+    devices : Devices
+    build : callable
+        Makes the network.
+    """
+    if devices.kind == GPU:
+        return mirrored_engine(build, devices)
+    return tensorflow_engine(build, devices.names[0])
+
+
+def _equal_shares(images: Pixels, n_shares: int) -> list[Pixels]:
+    """The images in order, padded until every device has as many."""
+    return np.split(_padded(images, n_shares), n_shares)
+
+
+def _padded(images: Pixels, multiple: int) -> Pixels:
+    """The images, and the last one again until they are a multiple of some number."""
+    padding = np.repeat(images[-1:], -len(images) % multiple, axis=0)
+    return np.concatenate([images, padding])
+
+
+def halving_engine(engine: Engine, say: Callable[[str], None]) -> Engine:
+    """Go on with half the batch when the device is out of memory, and say so.
+
+    Parameters
+    ----------
+    engine : Engine
+    say : callable
+        Told of every new size.
+
+    Raises
+    ------
+    DeviceError
+        From the engine that is returned, if not even one image fits.
+    """
+    out_of_memory = load_tensorflow().errors.ResourceExhaustedError
+    most = [2**31]  # images at once; shared by the threads that call the engine
+
+    def run(images: Pixels) -> Embeddings:
+        n_fitting = most[0]
+        if len(images) > n_fitting:
+            starts = range(0, len(images), n_fitting)
+            return np.concatenate([run(images[start : start + n_fitting]) for start in starts])
+        try:
+            return engine.infer(images)
+        except out_of_memory as error:
+            if len(images) == 1:
+                raise DeviceError(
+                    "out of memory with a single image: --device cpu, a smaller --size, or a "
+                    "smaller --backbone."
+                ) from error
+            if len(images) // 2 < most[0]:
+                most[0] = len(images) // 2
+                say(f"out of memory with {len(images)} images at once: on with {most[0]}")
+        return run(images)
+
+    return replace(engine, infer=run)
+
+
+class Embedded(NamedTuple):
+    """Some embeddings.
+
+    Attributes
+    ----------
+    rows : int64 (n,)
+        Those of the batch.
+    embeddings : float32 (n, dim)
+    """
+
+    rows: NDArray[np.int64]
+    embeddings: NDArray[np.float32]
+
+
+class Embedder(Protocol):
+    """What turns batches into embeddings."""
+
+    @property
+    def batch_size(self) -> int:
+        """Images in a batch that suit it."""
+
+    @property
+    def n_streams(self) -> int:
+        """Threads that should call `infer` at the same time."""
+
+    def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Embeddings, float32 (n, dim), of one batch of uint8 (n, size_px, size_px, 3)."""
+
+    def __call__(self, batches: Iterable[Batch]) -> Iterator[Embedded]:
+        """Embeddings of batches of images, in order."""
+
+
+@dataclass(frozen=True)
+class EngineEmbedder:
+    """Pushes batches through an engine, `n_streams` at the same time.
+
+    Attributes
+    ----------
+    engine : Engine
+    batch_size : int
+    stopwatch : Stopwatch
+        Counts the stage ``network``.
+    """
+
+    engine: Engine
+    batch_size: int
+    stopwatch: Stopwatch
+
+    @property
+    def n_streams(self) -> int:
+        """Threads that should call `infer` at the same time."""
+        return self.engine.n_streams
+
+    def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Embeddings, float32 (n, dim), of one batch of uint8 (n, size_px, size_px, 3)."""
+        with self.stopwatch.measure("network"):
+            return self.engine.infer(images)
+
+    def __call__(self, batches: Iterable[Batch]) -> Iterator[Embedded]:
+        """Embeddings of batches of images, in order."""
+
+        def embed(batch: Batch) -> Embedded:
+            return Embedded(batch.rows, self.infer(batch.images))
+
+        # As many wait as run, so that no stream stands still while results are written.
+        return map_ahead(embed, batches, self.n_streams, 2 * self.n_streams)
+
+
+def embed_mean_color(batches: Iterable[Batch]) -> Iterator[Embedded]:
+    """Mean red, green and blue of each image, float32 (n, 3), 0-255: a stand-in for a network."""
+    for rows, images in batches:
+        yield Embedded(rows, images.mean(axis=(1, 2), dtype=np.float64).astype(np.float32))
+
+
+class Candidate(NamedTuple):
+    """An engine that may be used.
+
+    Attributes
+    ----------
+    name : str
+    build : callable
+        Makes the engine.
+    tolerance : float
+        How far its embeddings may lie from the untouched network's, relative.
+    """
+
+    name: str
+    build: Callable[[], Engine]
+    tolerance: float
+
+
+def first_that_agrees(
+    candidates: Sequence[Candidate],
+    reference: NDArray[np.float32],
+    sample: NDArray[np.uint8],
+    say: Callable[[str], None],
+) -> Engine:
+    """The first engine whose embeddings are those of the untouched network.
+
+    Parameters
+    ----------
+    candidates : sequence of Candidate
+        From the fastest on; the last one is the untouched network itself, and not checked.
+    reference : float32 (n, dim)
+        Embeddings of `sample` by the untouched network.
+    sample : uint8 (n, size_px, size_px, 3)
+        Real images.
+    say : callable
+        Told of an engine that disagrees.
+    """
+    for name, build, tolerance in candidates[:-1]:
+        engine = build()
+        difference = relative_difference(engine.infer(sample), reference)
+        if difference <= tolerance:
+            return engine
+        say(
+            f"note: {name} is not used: on the first images its embeddings differ by "
+            f"{difference:.1e} from the untouched network's, more than {tolerance:.0e}."
+        )
+    return candidates[-1].build()
+
+
+def relative_difference(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+    """Largest distance of two embeddings of an image, over the length of the expected one."""
+    return float(relative_differences(found, expected).max())
+
+
+def relative_differences(
+    found: NDArray[np.float32], expected: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """Distance of two embeddings of each image, over the length of the expected one.
+
+    Parameters
+    ----------
+    found, expected : float32 (n, dim)
+
+    Returns
+    -------
+    float64 (n,)
+        NaN where an embedding is; it fails every comparison, so it is found to differ.
+    """
+    distances = np.linalg.norm(found.astype(np.float64) - expected, axis=1)
+    lengths = np.linalg.norm(expected.astype(np.float64), axis=1)
+    ratios: NDArray[np.float64] = distances / np.maximum(lengths, np.finfo(np.float32).tiny)
+    return ratios

@@ -1,0 +1,325 @@
+"""A network of keras.applications, opened with the fastest engine that agrees with it."""
+
+import importlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, fields
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headbench.cache.format import RANDOM_WEIGHTS, Identity
+from headbench.extract.errors import WeightsError
+from headbench.extract.images.decode import resize_rule
+from headbench.extract.networks.devices import CPU, GPU, Devices, describe_devices, find_devices
+from headbench.extract.networks.engines import (
+    Candidate,
+    Embedder,
+    EngineEmbedder,
+    engine_on,
+    first_that_agrees,
+    halving_engine,
+    has_openvino,
+    openvino_engine,
+)
+from headbench.extract.networks.folding import base_of, fold_batch_norms
+from headbench.extract.networks.keras_runtime import (
+    forbid_tensor_float_32,
+    load_keras,
+    load_tensorflow,
+    seeded,
+)
+from headbench.extract.networks.table import NETWORKS, Network
+from headbench.extract.networks.weights import (
+    IMAGENET,
+    RANDOM_SEED,
+    WAY_OUT,
+    Weights,
+    check_shapes,
+    resolve_weights,
+)
+from headbench.extract.progress import Stopwatch
+from headbench.extract.settings import AUTO, FLOAT32, OPENVINO, POOLINGS, Runtime
+
+# Relative distance from the untouched network. OpenVINO was measured at 1e-7.
+ENGINE_TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class OpenableNetwork:
+    """A network that can be built in two forms.
+
+    Attributes
+    ----------
+    name : str
+        For people.
+    build : callable
+        Makes the untouched network: a keras.Model that takes uint8 (n, size_px, size_px, 3), RGB,
+        0-255, and gives float32 (n, dim).
+    fold : callable
+        Makes the same with BatchNormalization folded away, from an untouched one in float32 whose
+        weights may be shared, or from None: then all is built anew.
+    precision : {"float32", "mixed_float16"}
+        What the folded form computes in.
+    tolerance : float
+        How far the folded form may lie from the untouched one, relative.
+    """
+
+    name: str
+    build: Callable[[], Any]
+    fold: Callable[[Any], Any]
+    precision: str
+    tolerance: float
+
+
+def open_network(
+    network: OpenableNetwork,
+    runtime: Runtime,
+    sample: NDArray[np.uint8],
+    stopwatch: Stopwatch,
+    say: Callable[[str], None],
+) -> EngineEmbedder:
+    """Load a network onto the devices at hand.
+
+    Parameters
+    ----------
+    network : OpenableNetwork
+    runtime : Runtime
+    sample : uint8 (n, size_px, size_px, 3)
+        Some of the images to come, which every engine is checked on.
+    stopwatch : Stopwatch
+        Counts the stage ``network``.
+    say : callable
+        Told of the device, and of what does not work there.
+
+    Raises
+    ------
+    DeviceError
+        If what was asked for is not there.
+    """
+    devices = find_devices(runtime.device)
+    if network.precision == FLOAT32:
+        forbid_tensor_float_32()
+    # Where the CPU was asked for, a GPU that is there is left alone.
+    with load_tensorflow().device(None if devices.kind == GPU else devices.names[0]):
+        untouched = network.build()
+        # One by one: layer by layer, four at once were measured to take 0.5 GB more.
+        singles = (image[np.newaxis] for image in sample)
+        rows = [np.asarray(untouched(each, training=False)) for each in singles]
+        candidates = [*_candidates(network, untouched, devices, runtime.engine)]
+        engine = first_that_agrees(candidates, np.concatenate(rows), sample, say)
+    say(f"{network.name} on {describe_devices(devices, runtime.device)}, {engine.name}")
+    batch_size = runtime.batch_size or engine.batch_size
+    return EngineEmbedder(halving_engine(engine, say), batch_size, stopwatch)
+
+
+def _candidates(
+    network: OpenableNetwork, untouched: Any, devices: Devices, engine: str
+) -> Iterator[Candidate]:
+    is_float32 = network.precision == FLOAT32
+    tolerance = network.tolerance
+    build = partial(engine_on, devices)
+    is_shared = is_float32 and devices.kind == CPU
+    folded = partial(network.fold, untouched if is_shared else None)
+    if devices.kind == GPU:
+        # cuDNN chooses among algorithms that round differently.
+        tolerance = max(tolerance, ENGINE_TOLERANCE)
+    elif engine == OPENVINO or (engine == AUTO and is_float32 and has_openvino()):
+        openvino = partial(openvino_engine, folded)
+        yield Candidate("OpenVINO", openvino, max(tolerance, ENGINE_TOLERANCE))
+    yield Candidate("BatchNormalization folded away", partial(build, folded), tolerance)
+    yield Candidate("the untouched network", partial(build, network.build), 0)
+
+
+# Relative distance from the untouched Keras network. Folding was measured at 4e-7 and float16 at
+# 1e-3; what is wrong is off by more than a tenth.
+FOLDED_TOLERANCE, FLOAT16_TOLERANCE = 1e-5, 5e-2
+
+
+@dataclass(frozen=True)
+class KerasBackbone:
+    """A network of keras.applications without its top, pooled, in inference mode.
+
+    Attributes
+    ----------
+    name : str
+        A key of `NETWORKS`; in the fingerprint.
+    weights_source : str
+        ``imagenet``, ``random`` or a path.
+    size_px : int
+        Height and width of the input.
+    pooling : {"avg", "max"}
+    precision : {"float32", "mixed_float16"}
+    """
+
+    name: str
+    weights_source: str
+    size_px: int
+    pooling: str = POOLINGS[0]
+    precision: str = FLOAT32
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Another process finds out for itself what its weights are, in whatever folder it works.
+        state: dict[str, Any] = {each.name: getattr(self, each.name) for each in fields(self)}
+        if self.weights_source not in (IMAGENET, RANDOM_WEIGHTS):
+            state["weights_source"] = os.path.abspath(self.weights_source)
+        return state
+
+    @property
+    def facts(self) -> Network:
+        """What the table says of the network."""
+        return NETWORKS[self.name]
+
+    @property
+    def dim(self) -> int:
+        """Length of an embedding."""
+        return self.facts.dim
+
+    @cached_property
+    def weights(self) -> Weights:
+        """The weights, found or fetched."""
+        return resolve_weights(self.weights_source, self.facts.imagenet_file, self._fetch)
+
+    @cached_property
+    def identity(self) -> Identity:
+        """What decides its embeddings."""
+        return Identity(
+            backbone=self.name,
+            weights_hash=self.weights.hash,
+            preprocessing=self.facts.preprocessing,
+            size_px=self.size_px,
+            resize=resize_rule(self.size_px),
+            pooling=self.pooling,
+            precision=self.precision,
+        )
+
+    def network(self) -> Any:
+        """Build the network in float32 and load its weights; every layer is frozen.
+
+        Returns
+        -------
+        keras.Model
+            Takes uint8 (n, size_px, size_px, 3), RGB, 0-255, with the preprocessing inside; gives
+            float32 (n, dim).
+
+        Raises
+        ------
+        WeightsError
+            If the weights are those of another network.
+        """
+        return self.with_preprocessing(self.base())
+
+    def folded_network(self, base: Any = None) -> Any:
+        """The same for inference only: BatchNormalization folded, in the backbone's precision.
+
+        `base` is the float32 network without preprocessing, where it is there already.
+        """
+        with _dtype_policy(self.precision):
+            folded = fold_batch_norms(base or self.base())
+        _pool_in_float32(folded)
+        return self.with_preprocessing(folded)
+
+    def open(
+        self,
+        runtime: Runtime,
+        sample: NDArray[np.uint8],
+        stopwatch: Stopwatch,
+        say: Callable[[str], None],
+    ) -> Embedder:
+        """Load the network; `sample` are some of the images to come, which it is checked on."""
+        is_float32 = self.precision == FLOAT32
+        tolerance = FOLDED_TOLERANCE if is_float32 else FLOAT16_TOLERANCE
+        forms = OpenableNetwork(self.name, self.network, self._fold, self.precision, tolerance)
+        return open_network(forms, runtime, sample, stopwatch, say)
+
+    def _fold(self, untouched: Any) -> Any:
+        return self.folded_network(None if untouched is None else base_of(untouched))
+
+    def with_preprocessing(self, base: Any) -> Any:
+        """Freeze a network, and put the preprocessing of pixels before it.
+
+        Parameters
+        ----------
+        base : keras.Model
+            `base`, what was made of it, or the first part of it.
+
+        Returns
+        -------
+        keras.Model
+            Takes uint8 (n, size_px, size_px, 3), RGB, 0-255; gives the same in float32.
+        """
+        keras = load_keras()
+        inputs = keras.Input((self.size_px, self.size_px, 3), dtype="uint8", name="rgb")
+        preprocess_input = self._module().preprocess_input
+        pixels = preprocess_input(keras.ops.cast(inputs, "float32"), data_format="channels_last")
+        base.trainable = False
+        outputs = keras.ops.cast(base(pixels, training=False), "float32")
+        return keras.Model(inputs, outputs, name=f"{self.name}_with_preprocessing")
+
+    def base(self) -> Any:
+        """The network without preprocessing, in float32, with its weights.
+
+        Returns
+        -------
+        keras.Model
+            Takes pixels as its preprocessing makes them, (n, size_px, size_px, 3); gives (n, dim).
+
+        Raises
+        ------
+        WeightsError
+            If the weights are those of another network.
+        """
+        path = self.weights.path
+        with seeded(RANDOM_SEED) if path is None else nullcontext():
+            base = self._application()(
+                include_top=False,
+                weights=None,
+                pooling=self.pooling,
+                input_shape=(self.size_px, self.size_px, 3),
+            )
+        if path is not None:
+            check_shapes(path, [tuple(w.shape) for w in base.weights], self.facts.application)
+            try:
+                base.load_weights(path)
+            except (ValueError, KeyError, TypeError) as error:
+                reason = str(error).splitlines()[0]
+                raise WeightsError(
+                    f"{path}: not weights of {self.facts.application} ({reason}). {WAY_OUT}"
+                ) from error
+        return base
+
+    def _module(self) -> Any:
+        load_keras()
+        return importlib.import_module(f"keras.applications.{self.facts.module}")
+
+    def _application(self) -> Any:
+        return getattr(load_keras().applications, self.facts.application)
+
+    def _fetch(self) -> None:
+        # At the size that they were trained with: some networks warn at any other.
+        shape = (224, 224, 3)
+        self._application()(include_top=False, weights=IMAGENET, input_shape=shape)
+
+
+@contextmanager
+def _dtype_policy(name: str) -> Iterator[None]:
+    """What layers that are built inside compute in; their weights stay float32."""
+    config = load_keras().config
+    before = config.dtype_policy()
+    config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        config.set_dtype_policy(before)
+
+
+def _pool_in_float32(base: Any) -> None:
+    """A mean over thousands of float16 activations should not be rounded to float16 once more."""
+    layers = load_keras().layers
+    pooling = (layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D)
+    last = max(row for row, layer in enumerate(base.layers) if isinstance(layer, pooling))
+    for layer in base.layers[last:]:
+        layer.dtype_policy = FLOAT32

@@ -1,0 +1,140 @@
+"""Weights of a network: which file they are, and its hash."""
+
+import hashlib
+import os
+import socket
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+
+from headbench.cache.format import RANDOM_WEIGHTS
+from headbench.cache.writer import installed_version
+from headbench.extract.errors import WeightsError
+
+IMAGENET = "imagenet"
+RANDOM_SEED = 0
+WAY_OUT = "Give weights that are on disk: --weights PATH (make: WEIGHTS=path)."
+FETCH_TIMEOUT_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights that are there.
+
+    Attributes
+    ----------
+    path : Path or None
+        The file; None for random weights.
+    hash : str
+        ``sha256:`` and the digest of the file, or ``random:`` and what reproduces the weights.
+    """
+
+    path: Path | None
+    hash: str
+
+
+def resolve_weights(source: str, imagenet_file: str, fetch: Callable[[], object]) -> Weights:
+    """Find the weights that the user named, fetching ImageNet's if need be.
+
+    Parameters
+    ----------
+    source : str
+        ``imagenet``, ``random`` or a path.
+    imagenet_file : str
+        Name that Keras gives the file of the ImageNet weights.
+    fetch : callable
+        Makes Keras fetch that file.
+
+    Raises
+    ------
+    WeightsError
+        If the file is missing or cannot be fetched.
+    """
+    if source == RANDOM_WEIGHTS:
+        # The same seed gives other numbers in another release, hence the versions.
+        versions = ",".join(f"{name}={installed_version(name)}" for name in ("keras", "tensorflow"))
+        return Weights(None, f"{RANDOM_WEIGHTS}:seed={RANDOM_SEED},{versions}")
+    path = _imagenet_path(imagenet_file, fetch) if source == IMAGENET else Path(source)
+    if not path.is_file():
+        found = "a folder" if path.exists() else "nothing"
+        raise WeightsError(
+            f"weights {source}: expected 'imagenet', 'random' or a weights file, found {found}. "
+            f"{WAY_OUT}"
+        )
+    with path.open("rb") as file:
+        return Weights(path, f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}")
+
+
+def check_shapes(path: Path, expected: Iterable[tuple[int, ...]], network: str) -> None:
+    """Refuse a file that does not hold arrays of just the shapes that the network has.
+
+    Keras finds out by itself most of the time, but says so in terms of layers; and some files of
+    other networks it would load in part.
+
+    Raises
+    ------
+    WeightsError
+    """
+    try:
+        found = Counter(_shapes(path))
+    except OSError as error:
+        raise WeightsError(
+            f"{path}: not a readable HDF5 weights file ({str(error).splitlines()[0]}). {WAY_OUT}"
+        ) from error
+    missing, extra = Counter(expected) - found, found - Counter(expected)
+    if missing or extra:
+        raise WeightsError(
+            f"{path}: not weights of {network} without its top: of {sum(found.values())} arrays "
+            f"{extra.total()} do not belong and {missing.total()} are missing"
+            f"{_example(missing, extra)}. {WAY_OUT}"
+        )
+
+
+def _imagenet_path(imagenet_file: str, fetch: Callable[[], object]) -> Path:
+    path = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models" / imagenet_file
+    if not path.is_file():
+        try:
+            with _impatient_network():
+                fetch()
+        except Exception as error:
+            # Keras raises a bare Exception for whatever goes wrong on the network.
+            raise WeightsError(
+                f"ImageNet weights cannot be fetched ({error}). {WAY_OUT}"
+            ) from error
+    return path
+
+
+@contextmanager
+def _impatient_network() -> Iterator[None]:
+    """Give up on a silent network: Keras itself sets no time limit."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(FETCH_TIMEOUT_SECONDS)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _shapes(path: Path) -> list[tuple[int, ...]]:
+    shapes: list[tuple[int, ...]] = []
+
+    def note(_: str, item: h5py.Group | h5py.Dataset) -> None:
+        if isinstance(item, h5py.Dataset):
+            shapes.append(item.shape)
+
+    with h5py.File(path, "r", locking=False) as file:
+        file.visititems(note)
+    return shapes
+
+
+def _example(missing: Counter[tuple[int, ...]], extra: Counter[tuple[int, ...]]) -> str:
+    phrases = [
+        f"{verb} {next(iter(shapes))}"
+        for verb, shapes in (("expected one of", missing), ("found one of", extra))
+        if shapes
+    ]
+    return f" ({', '.join(phrases)})"

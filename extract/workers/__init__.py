@@ -1,0 +1,1 @@
+"""Work done in this process, in others, and on a Dask cluster."""

@@ -1,0 +1,264 @@
+"""Files to finished parts of embeddings: what one process does, here or as a worker elsewhere."""
+
+import time
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headbench.cache.format import Identity
+from headbench.cache.writer import Location, Parts
+from headbench.extract.errors import DataError, UnusableImageError
+from headbench.extract.images.stream import (
+    DecodedImage,
+    ImageFile,
+    KnownImage,
+    decoded_images,
+    give,
+)
+from headbench.extract.networks.backbone import Openable, embed_images
+from headbench.extract.networks.engines import Embedded
+from headbench.extract.progress import Stopwatch
+from headbench.extract.settings import Runtime
+from headbench.extract.sources.tar import Entry
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be done with files, whichever they are.
+
+    Attributes
+    ----------
+    network : Openable
+    size_px : int
+        Height and width of its input.
+    runtime : Runtime
+    parts : Parts
+        Where finished embeddings go.
+    part_images : int
+        Most images of a part.
+    part_seconds : float
+        After so long a part is finished, however few it holds.
+    identity : Identity
+        Of the embeddings to be: another process may find other weights under the same name.
+    """
+
+    network: Openable
+    size_px: int
+    runtime: Runtime
+    parts: Parts
+    part_images: int
+    part_seconds: float
+    identity: Identity
+
+
+class Outcome(NamedTuple):
+    """What became of one file.
+
+    Attributes
+    ----------
+    row : int
+        Which of the files it is.
+    content : bytes
+        SHA-256 of its bytes; empty where they could not be read, or are not those expected.
+    reason : str
+        Why it cannot be used; empty where it can.
+    location : Location or None
+        Where its embedding lies; None for one that was known already, or cannot be used.
+    """
+
+    row: int
+    content: bytes
+    reason: str = ""
+    location: Location | None = None
+
+
+@dataclass(frozen=True)
+class Listeners:
+    """Who is told what happens.
+
+    Attributes
+    ----------
+    tell : callable
+        Told the outcome of each file, once: of an embedding when its part is finished.
+    say : callable
+        Told of the device, and of what does not work there.
+    on_embedded : callable
+        Told how many images have just been through the network.
+    """
+
+    tell: Callable[[Outcome], object]
+    say: Callable[[str], None]
+    on_embedded: Callable[[int], object] = lambda _: None
+
+
+@dataclass
+class Work:
+    """Files on their way through a job.
+
+    Attributes
+    ----------
+    job : Job
+    known : container of bytes
+        Contents whose embeddings are there: their files are read and not embedded again. May grow
+        meanwhile.
+    listeners : Listeners
+    stopwatch : Stopwatch
+    """
+
+    job: Job
+    known: Container[bytes]
+    listeners: Listeners
+    stopwatch: Stopwatch = field(default_factory=Stopwatch)
+    _contents: dict[int, bytes] = field(default_factory=dict)
+    _paths: dict[int, Path | str] = field(default_factory=dict)
+
+    def do(self, files: Iterable[ImageFile]) -> None:
+        """Embed files, which are asked for as they are needed.
+
+        Raises
+        ------
+        DataError
+            If an embedding is not finite.
+        WeightsError, DeviceError, StorageError
+        """
+        job = self.job
+        images = decoded_images(
+            self._remembered(files),
+            job.size_px,
+            self._reject,
+            self.stopwatch,
+            self.known,
+            self._skip,
+        )
+        embedded = embed_images(
+            job.network, self._noted(images), job.runtime, self.stopwatch, self.listeners.say
+        )
+        for rows, embeddings in self._in_parts(embedded):
+            _refuse_infinite(embeddings, [self._paths[row] for row in rows.tolist()])
+            self._finish(rows.tolist(), embeddings)
+
+    def _remembered(self, files: Iterable[ImageFile]) -> Iterator[ImageFile]:
+        for row, file in enumerate(files):
+            self._paths[row] = file.path
+            yield file
+
+    def _reject(self, row: int, reason: UnusableImageError) -> None:
+        del self._paths[row]
+        self.listeners.tell(Outcome(row, reason.content, str(reason)))
+
+    def _skip(self, image: KnownImage) -> None:
+        del self._paths[image.row]
+        self.listeners.tell(Outcome(image.row, image.content_sha256))
+
+    def _noted(self, images: Iterator[DecodedImage]) -> Iterator[DecodedImage]:
+        for image in images:
+            self._contents[image.row] = image.content_sha256
+            yield image
+
+    def _finish(self, rows: list[int], embeddings: NDArray[np.float32]) -> None:
+        contents = [self._contents.pop(row) for row in rows]
+        with self.stopwatch.measure("write"):
+            locations = self.job.parts.add(contents, embeddings)
+        for row, content in zip(rows, contents, strict=True):
+            del self._paths[row]
+            self.listeners.tell(Outcome(row, content, location=locations[content]))
+
+    def _in_parts(self, embedded: Iterator[Embedded]) -> Iterator[Embedded]:
+        """Gather batches until a part is due."""
+        waiting: list[Embedded] = []
+        started = time.monotonic()
+        for batch in embedded:
+            waiting.append(batch)
+            self.listeners.on_embedded(len(batch.rows))
+            is_full = sum(len(each.rows) for each in waiting) >= self.job.part_images
+            if is_full or time.monotonic() - started > self.job.part_seconds:
+                yield _concatenate(waiting)
+                waiting, started = [], time.monotonic()
+        if waiting:
+            yield _concatenate(waiting)
+
+
+def _concatenate(batches: list[Embedded]) -> Embedded:
+    return Embedded(
+        np.concatenate([batch.rows for batch in batches]),
+        np.concatenate([batch.embeddings for batch in batches]),
+    )
+
+
+def _refuse_infinite(embeddings: NDArray[np.float32], paths: Sequence[Path | str]) -> None:
+    is_finite = np.isfinite(embeddings).all(axis=1)
+    if not is_finite.all():
+        first = paths[int(np.flatnonzero(~is_finite)[0])]
+        raise DataError(
+            f"{first}: its embedding is not finite, nor are those of {(~is_finite).sum() - 1} "
+            "more images. The weights are damaged or of another network (give others, --weights), "
+            "or too large for float16 (--precision float32)."
+        )
+
+
+# An image, or what cannot be used, and the bytes of the image.
+Streamed = tuple[Entry, bytes]
+
+
+@dataclass
+class _Stream:
+    number: int
+    entries: list[Entry] = field(default_factory=list)
+    n_waiting: int = 0
+    is_read: bool = False
+
+
+class OnePass:
+    """What becomes of the images of some streams while they go through a `Work`.
+
+    Parameters
+    ----------
+    on_complete : callable
+        Told the number of each stream and its entries, once the outcomes of all are known: what it
+        writes is written after the embeddings.
+    """
+
+    def __init__(self, on_complete: Callable[[int, list[Entry]], object]) -> None:
+        self._on_complete = on_complete
+        self._rows: dict[int, tuple[_Stream, int]] = {}
+
+    def files(self, streams: Iterable[Iterable[Streamed]]) -> Iterator[ImageFile]:
+        """The images of all streams in order, for `Work.do`."""
+        n_rows = 0
+        for number, images in enumerate(streams):
+            stream = _Stream(number)
+            for entry, data in images:
+                stream.entries.append(entry)
+                if not entry.reason:
+                    self._rows[n_rows] = (stream, len(stream.entries) - 1)
+                    stream.n_waiting += 1
+                    n_rows += 1
+                    yield ImageFile(entry.path, None, partial(give, data))
+            stream.is_read = True
+            self._look_at(stream)
+
+    def told(self, listeners: Listeners) -> Listeners:
+        """Those of the `Work`: `listeners` first, and then this."""
+
+        def tell_both(outcome: Outcome) -> None:
+            listeners.tell(outcome)
+            self._note(outcome)
+
+        return replace(listeners, tell=tell_both)
+
+    def _note(self, outcome: Outcome) -> None:
+        stream, position = self._rows.pop(outcome.row)
+        stream.entries[position] = stream.entries[position]._replace(
+            content=outcome.content, reason=outcome.reason
+        )
+        stream.n_waiting -= 1
+        self._look_at(stream)
+
+    def _look_at(self, stream: _Stream) -> None:
+        if stream.is_read and not stream.n_waiting:
+            self._on_complete(stream.number, stream.entries)

@@ -1,0 +1,139 @@
+"""Work in other processes and on other machines, handed out by joblib.
+
+One abstraction for all of it: processes on this machine (joblib's own loky), or the workers of a
+Dask cluster that somebody already runs (joblib's Dask backend). There is no engine of ours.
+"""
+
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from joblib import Parallel, delayed, parallel_config
+from joblib.externals.loky import get_reusable_executor
+
+from headbench.extract.errors import WAY_ON, ClusterError
+
+LOCAL, DASK = "local", "dask"
+BACKENDS = (LOCAL, DASK)
+
+
+@dataclass(frozen=True)
+class Machines:
+    """Where work is done.
+
+    Attributes
+    ----------
+    n_jobs : int
+        Processes on this machine; a cluster has its own number of workers.
+    backend : {"local", "dask"}
+    scheduler : str or None
+        Address of the cluster's scheduler, such as ``tcp://10.0.0.1:8786``.
+    """
+
+    n_jobs: int = 1
+    backend: str = LOCAL
+    scheduler: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.backend == DASK) != (self.scheduler is not None):
+            raise ClusterError(
+                "--backend dask and --scheduler tcp://HOST:PORT go together: name the scheduler of "
+                "a running cluster, or leave both out."
+            )
+        if self.backend == DASK and self.n_jobs != 1:
+            raise ClusterError("--jobs: a cluster has its own number of workers. Leave it out.")
+
+    @property
+    def are_this_process(self) -> bool:
+        """Whether all is done in this very process."""
+        return self.backend == LOCAL and self.n_jobs == 1
+
+    def __str__(self) -> str:
+        if self.backend == DASK:
+            return f"the Dask cluster at {self.scheduler}"
+        return "this process" if self.n_jobs == 1 else f"{self.n_jobs} processes"
+
+
+class Workers(Protocol):
+    """What does tasks somewhere."""
+
+    def __call__(
+        self, function: Callable[..., Any], tasks: Iterable[tuple[Any, ...]], in_order: bool = False
+    ) -> Generator[Any, None, None]:
+        """Results of ``function(*task)`` for each task.
+
+        Parameters
+        ----------
+        function : callable
+            Of a module, so that other processes find it by its name.
+        tasks : iterable of tuple
+            Read as workers become free, not all at once.
+        in_order : bool
+            Whether results come in the order of the tasks, or as they are done.
+
+        Raises
+        ------
+        ClusterError
+            If workers or the scheduler are lost. An error of `function` comes as it is.
+        """
+
+
+@contextmanager
+def at_work(machines: Machines) -> Iterator[Workers]:
+    """Reach the workers; processes started for it end with it, a cluster goes on.
+
+    Raises
+    ------
+    ClusterError
+        If the scheduler cannot be reached, or Dask is not installed.
+    """
+    if machines.are_this_process:
+        yield here
+    elif machines.scheduler is not None:
+        with _cluster(machines.scheduler) as backend, parallel_config(backend):
+            yield _by_joblib
+    else:
+        try:
+            with parallel_config("loky", n_jobs=machines.n_jobs):
+                yield _by_joblib
+        finally:
+            # joblib would keep them, with their memory, and with the environment of when they were
+            # started: keys to a store that are set afterwards would never reach them.
+            get_reusable_executor(reuse=True).shutdown(wait=True)
+
+
+def here(
+    function: Callable[..., Any],
+    tasks: Iterable[tuple[Any, ...]],
+    in_order: bool = False,  # noqa: ARG001, it always is
+) -> Generator[Any, None, None]:
+    """Do the tasks in this very process, one after the other: see `Workers`."""
+    return (function(*task) for task in tasks)
+
+
+def _by_joblib(
+    function: Callable[..., Any], tasks: Iterable[tuple[Any, ...]], in_order: bool = False
+) -> Generator[Any, None, None]:
+    mode = "generator" if in_order else "generator_unordered"
+    # One task at a time: each is long, and what is lost with a worker stays small.
+    parallel = Parallel(return_as=mode, batch_size=1, pre_dispatch="2*n_jobs")
+    try:
+        yield from parallel(delayed(function)(*task) for task in tasks)
+    except BrokenProcessPool as error:  # loky's TerminatedWorkerError is one
+        raise ClusterError(
+            "one of the processes was ended from outside, perhaps for want of memory (fewer "
+            f"--jobs). {WAY_ON}"
+        ) from error
+
+
+def _cluster(scheduler: str) -> AbstractContextManager[Any]:
+    try:
+        # Takes a second to import.
+        from headbench.extract.workers.dask_cluster import dask_backend
+    except ImportError as error:
+        raise ClusterError(
+            "--backend dask needs Dask: make install EXTRAS=cluster (pip install distributed)."
+        ) from error
+    return dask_backend(scheduler)

@@ -1,0 +1,299 @@
+"""Which contents have embeddings, in few bytes."""
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headbench.cache.format import Identity
+from headbench.cache.writer import Location, created_by
+from headbench.extract.errors import WAY_ON, ClusterError, WeightsError
+from headbench.extract.images.stream import ImageFile, hash_files
+from headbench.extract.networks.backbone import Openable
+from headbench.extract.networks.devices import pin_gpu, share_cores
+from headbench.extract.networks.engines import Embedder
+from headbench.extract.progress import Stopwatch
+from headbench.extract.settings import Runtime
+from headbench.extract.workers.embed import Job, Listeners, Outcome, Work
+from headbench.extract.workers.machines import Machines, at_work
+
+
+@dataclass(frozen=True)
+class KnownContents:
+    """Contents whose embeddings are there, in 8 bytes each: for other processes.
+
+    The odds that a new content is taken for one of a million are 1 in 10^13; even then it is found
+    missing at the end, and embedded.
+
+    Attributes
+    ----------
+    prefixes : uint64 (n_known,)
+        The first 8 bytes of each, ascending.
+    """
+
+    prefixes: NDArray[np.uint64]
+
+    @classmethod
+    def of(cls, contents: Iterable[bytes]) -> "KnownContents":
+        """Those of some SHA-256 digests."""
+        whole = b"".join(content[:8] for content in contents)
+        return cls(np.sort(np.frombuffer(whole, dtype=">u8").astype(np.uint64)))
+
+    def __contains__(self, content: object) -> bool:
+        wanted = np.uint64(int.from_bytes(bytes(content)[:8]))  # type: ignore[call-overload]
+        position = np.searchsorted(self.prefixes, wanted)
+        return bool(position < len(self.prefixes) and self.prefixes[position] == wanted)
+
+
+# A task for a worker: 512 files, and more where there would be more than so many tasks.
+FEWEST_ROWS, MOST_ROWS, MOST_BLOCKS = 512, 8192, 1024
+# The network that this process has open, and who is to be told what there is to say of it.
+_OPEN: dict[Any, tuple[Embedder, list[Callable[[str], None]]]] = {}
+# A Dask worker may do several blocks at a time, in threads.
+_OPENING = threading.Lock()
+
+
+class BlockDone(NamedTuple):
+    """What became of a block of files, or of a shard.
+
+    Attributes
+    ----------
+    first : int
+        Row of its first file.
+    outcomes : list of Outcome
+        Rows count from `first`.
+    said : list of str
+        What there was to say of the device.
+    worker : str
+        Who did it.
+    """
+
+    first: int
+    outcomes: list[Outcome]
+    said: list[str]
+    worker: str
+
+    @property
+    def n_embedded(self) -> int:
+        """How many of its files went through the network."""
+        return sum(each.location is not None for each in self.outcomes)
+
+
+@dataclass(frozen=True)
+class BlockJob:
+    """What is the same for all blocks.
+
+    Attributes
+    ----------
+    job : Job
+    known : KnownContents
+    made_by : str
+        Version of headbench that the embeddings are to be of.
+    n_processes : int
+        Processes that share this machine's cores, as far as that is ours to say.
+    """
+
+    job: Job
+    known: KnownContents
+    made_by: str
+    n_processes: int
+
+
+@dataclass(frozen=True)
+class OpenOnce:
+    """A network that a process loads once, whatever number of blocks come.
+
+    Attributes
+    ----------
+    network : Openable
+        Equal ones are one and the same, if they have the same identity.
+    identity : Identity
+        What it has to be.
+    """
+
+    network: Openable
+    identity: Identity
+
+    def open(
+        self,
+        runtime: Runtime,
+        sample: NDArray[np.uint8],
+        stopwatch: Stopwatch,
+        say: Callable[[str], None],
+    ) -> Embedder:
+        """Load the network, or take the one that is there; `WeightsError` if it is another."""
+        # Weights may have changed under the same name since a worker was started.
+        key = (self.network, self.identity.fingerprint, runtime)
+        with _OPENING:
+            if key not in _OPEN:
+                self._refuse_other()
+                _OPEN.clear()
+                listeners: list[Callable[[str], None]] = [say]
+                opened = self.network.open(
+                    runtime, sample, stopwatch, lambda line: listeners[0](line)
+                )
+                _OPEN[key] = (opened, listeners)
+            embedder, listeners = _OPEN[key]
+            listeners[0] = say
+            return embedder
+
+    def _refuse_other(self) -> None:
+        found = getattr(self.network, "identity", self.identity)
+        if differences := self.identity.differences(found):
+            raise WeightsError(
+                f"{whoami()}: has another network ({'; '.join(differences)}). Every machine needs "
+                "the same weights, Keras and TensorFlow."
+            )
+
+
+def embed_files(
+    job: Job,
+    cached: Mapping[bytes, Location],
+    files: Sequence[ImageFile],
+    machines: Machines,
+    listeners: Listeners,
+) -> str:
+    """Embed files into parts, wherever machines are.
+
+    Parameters
+    ----------
+    job : Job
+    cached : mapping of bytes to Location
+        Embeddings that are there; those that are told of may be added to it.
+    files : sequence of ImageFile
+    machines : Machines
+    listeners : Listeners
+
+    Returns
+    -------
+    str
+        How the time was spent, for the end of a line.
+
+    Raises
+    ------
+    ClusterError
+        If workers are lost. Blocks that were finished are kept.
+    """
+    if machines.are_this_process:
+        work = Work(job, cached, listeners)
+        work.do(files)
+        return f": {work.stopwatch}"
+    # Files whose content is given are those that are missing, whatever their prefixes say.
+    is_unread = any(file.content_sha256 is None for file in files)
+    known = KnownContents.of(cached if is_unread else ())
+    common = BlockJob(job, known, created_by(), machines.n_jobs)
+    n_rows = block_rows(len(files))
+    blocks = (
+        (common, first, [_from_anywhere(file) for file in files[first : first + n_rows]])
+        for first in range(0, len(files), n_rows)
+    )
+    with closing(blocks_done(embed_block, blocks, machines, listeners.say)) as all_done:
+        for done in all_done:
+            for outcome in done.outcomes:
+                _require_unreadable(files[done.first + outcome.row], outcome, done.worker)
+                listeners.tell(outcome._replace(row=done.first + outcome.row))
+            listeners.on_embedded(done.n_embedded)
+    return f", on {machines}"
+
+
+def blocks_done(
+    function: Callable[..., BlockDone],
+    tasks: Iterable[tuple[Any, ...]],
+    machines: Machines,
+    say: Callable[[str], None],
+) -> Generator[BlockDone, None, None]:
+    """What workers make of tasks, as they are done; what they say is said once.
+
+    Raises
+    ------
+    ClusterError
+        If workers are lost, or write where nobody else finds it.
+    """
+    said: set[str] = set()
+    with at_work(machines) as workers, closing(workers(function, tasks)) as all_done:
+        for done in all_done:
+            _require_parts(done)
+            for line in dict.fromkeys(done.said):
+                if line not in said:
+                    say(line)
+            said.update(done.said)
+            yield done
+
+
+def _from_anywhere(file: ImageFile) -> ImageFile:
+    """The same for a process that works in another folder."""
+    return file._replace(path=file.path.absolute()) if isinstance(file.path, Path) else file
+
+
+def _require_parts(done: BlockDone) -> None:
+    """Refuse what was written where only the worker finds it, before hours of it."""
+    for path in dict.fromkeys(each.location.path for each in done.outcomes if each.location):
+        if not path.exists():
+            raise ClusterError(
+                f"{path}: written by {done.worker}, and not to be found here. --out has to lie in "
+                "a folder that all machines share, under the same path."
+            )
+
+
+def _require_unreadable(file: ImageFile, outcome: Outcome, worker: str) -> None:
+    """Refuse to leave out what only the worker cannot read."""
+    if outcome.content or not outcome.reason:
+        return
+    [found] = hash_files([file])
+    if isinstance(found, bytes) and file.content_sha256 in (None, found):
+        raise ClusterError(
+            f"{file.path}: {worker} cannot read it ({outcome.reason}), but it is there. The images "
+            f"have to be where all machines find them, under the same path. {WAY_ON}"
+        )
+
+
+def block_rows(n_files: int) -> int:
+    """Files in a block: a lost worker costs one, and each becomes a part."""
+    return int(np.clip(n_files // MOST_BLOCKS, FEWEST_ROWS, MOST_ROWS))
+
+
+def embed_block(common: BlockJob, first: int, files: Sequence[ImageFile]) -> BlockDone:
+    """Embed a block of files into one part; done twice, it gives the same part.
+
+    Raises
+    ------
+    ClusterError
+        If this process has another version of headbench.
+    WeightsError, DeviceError, DataError, StorageError
+    """
+    done = BlockDone(first, [], [], whoami())
+    listeners = Listeners(done.outcomes.append, done.said.append)
+    work_at(common, len(files), listeners).do(files)
+    return done
+
+
+def work_at(common: BlockJob, part_images: int, listeners: Listeners) -> Work:
+    """The work of a worker; parts are cut by the number of images alone, so always alike.
+
+    Raises
+    ------
+    ClusterError
+        If this process has another version of headbench.
+    """
+    if common.made_by != created_by():
+        raise ClusterError(
+            f"{whoami()}: has {created_by()}, expected {common.made_by}. Every machine needs the "
+            "same."
+        )
+    pin_gpu()
+    share_cores(common.n_processes)
+    network = OpenOnce(common.job.network, common.job.identity)
+    job = replace(common.job, network=network, part_images=part_images, part_seconds=np.inf)
+    return Work(job, common.known, listeners)
+
+
+def whoami() -> str:
+    """What to call this process."""
+    return f"worker {os.getpid()} on {socket.gethostname()}"

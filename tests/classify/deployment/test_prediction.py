@@ -1,0 +1,276 @@
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from headbench.cache.reader import FeatureFile
+from headbench.classify.deployment.classifier import open_classifier
+from headbench.classify.deployment.prediction import Prediction, expand, predict_files
+from headbench.classify.errors import RunError
+from headbench.classify.run import NETWORK_FILE, Run
+from headbench.classify.train_heads import train_heads
+from headbench.extract.errors import WeightsError
+from headbench.extract.images.stream import ImageFile, decoded_images
+from headbench.extract.networks.backbone import embed_images, reopen_backbone
+from headbench.extract.networks.keras_runtime import load_keras
+from headbench.extract.progress import Stopwatch
+from headbench.extract.settings import Runtime
+from tests.conftest import write_image
+
+
+def quiet(_: str) -> None:
+    pass
+
+
+def predict(
+    run: Run, *images: Path, head: str | None = None, n_top: int = 3, **more
+) -> list[Prediction]:
+    classifier = open_classifier(run, head, None, quiet)
+    paths = list(expand(list(map(str, images))))
+    return list(predict_files(classifier, paths, n_top, quiet, **more))
+
+
+@pytest.mark.parametrize("head", ["logreg", "mlp-128", "finetuned"])
+def test_predictions_are_the_probabilities_that_were_kept_at_training(
+    network_run: Run, network_photos: Path, head: str
+) -> None:
+    with FeatureFile(network_run.features_path) as features:
+        trained = network_run.find(head, features)
+        paths = [network_photos / features.table.paths[row] for row in features.rows("test")]
+        classes = features.classes
+    for prediction, kept in zip(predict(network_run, *paths, head=head), trained.test, strict=True):
+        given = dict(prediction.top)
+        np.testing.assert_allclose([given[name] for name in classes], kept, atol=1e-4)
+
+
+def test_the_cached_embedding_is_the_one_that_prediction_sees(
+    network_run: Run, network_photos: Path
+) -> None:
+    with FeatureFile(network_run.features_path) as features:
+        X, _ = features.load("test")
+        rows = features.rows("test")
+        files = [ImageFile(network_photos / features.table.paths[row]) for row in rows]
+        backbone = reopen_backbone(features.identity, features.config.weights)
+    for number, file in enumerate(files[:3]):
+        stopwatch = Stopwatch()
+        images = decoded_images([file], 32, pytest.fail, stopwatch)
+        [embedded] = embed_images(backbone, images, Runtime(), stopwatch, quiet)
+        scale = np.abs(X).max()
+        np.testing.assert_allclose(embedded.embeddings[0], X[number], atol=1e-5 * scale)
+
+
+@pytest.fixture
+def trained_run(run: Run) -> Run:
+    train_heads(run, ["logreg", "lightgbm"], seed=0, say=quiet)
+    return run
+
+
+def test_classes_come_most_probable_first(trained_run: Run, photos: Path) -> None:
+    [prediction] = predict(trained_run, photos / "red/000.png", n_top=2)
+    assert prediction.top[0][0] == "red"
+    assert len(prediction.top) == 2
+    assert prediction.top[0][1] > prediction.top[1][1]
+    assert prediction.reason is None
+
+
+def test_folders_are_searched_and_files_stay_in_the_order_given(
+    trained_run: Run, photos: Path
+) -> None:
+    images = (photos / "red/003.png", photos / "blue", photos / "green/001.png")
+    predictions = predict(trained_run, *images)
+    assert [p.path for p in predictions] == [
+        photos / "red/003.png",
+        *sorted((photos / "blue").iterdir()),
+        photos / "green/001.png",
+    ]
+    assert [p.top[0][0] for p in predictions] == ["red", *["blue"] * 30, "green"]
+
+
+def test_unusable_files_are_reported_in_their_place(
+    trained_run: Run, photos: Path, tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(b"text")
+    predictions = predict(trained_run, tmp_path / "gone.jpg", photos / "red/000.png", bad)
+    assert [p.reason for p in predictions] == [
+        "cannot be read: No such file or directory",
+        None,
+        "text, not an image",
+    ]
+    assert predictions[0].top == ()
+
+
+def test_without_a_name_the_best_on_val_predicts(trained_run: Run) -> None:
+    said: list[str] = []
+    open_classifier(trained_run, None, None, said.append)
+    with FeatureFile(trained_run.features_path) as features:
+        y_val = features.labels("val")
+        names = {
+            each.record.name: (each.val.argmax(axis=1) == y_val).mean()
+            for each in trained_run.trained(features)
+        }
+    chosen = said[0].split()[1].rstrip(",")
+    assert names[chosen] == max(names.values())
+
+
+def test_other_weights_do_not_predict(network_run: Run) -> None:
+    with pytest.raises(WeightsError, match="no-such-weights"):
+        open_classifier(network_run, "logreg", "no-such-weights.h5", quiet)
+
+
+def test_a_damaged_or_unsafe_network_is_refused(
+    network_run: Run, network_photos: Path, tmp_path: Path
+) -> None:
+    run = Run(shutil.copytree(network_run.folder, tmp_path / "copy"))
+    path = run.trained_folder("finetuned") / NETWORK_FILE
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(RunError, match=f"{path}: cannot be loaded"):
+        predict(run, network_photos, head="finetuned")
+    keras = load_keras()
+    layer = keras.layers.Lambda(lambda pixels: pixels)
+    keras.Sequential([keras.Input((32, 32, 3)), layer]).save(path)
+    with pytest.raises(RunError, match=r"cannot be loaded .*unsafe"):
+        predict(run, network_photos, head="finetuned")
+
+
+def test_a_run_can_be_moved(trained_run: Run, photos: Path, tmp_path: Path) -> None:
+    shutil.move(trained_run.folder, tmp_path / "elsewhere")
+    [prediction] = predict(Run(tmp_path / "elsewhere"), photos / "red/000.png")
+    assert prediction.top[0][0] == "red"
+
+
+@pytest.mark.parametrize("engine", ["openvino", "tensorflow"])
+def test_a_fine_tuned_network_runs_on_either_engine(
+    network_run: Run, network_photos: Path, engine: str
+) -> None:
+    classifier = open_classifier(network_run, "finetuned", None, quiet)
+    with FeatureFile(network_run.features_path) as features:
+        rows, paths = features.rows("test"), features.table.paths
+        kept = network_run.find("finetuned", features).test
+    files = [network_photos / paths[row] for row in rows]
+    said: list[str] = []
+    found = list(predict_files(classifier, files, 3, said.append, Runtime(engine=engine)))
+    assert engine in said[-1].lower()
+    assert len(said) == 1  # no word of an engine that disagrees
+    for prediction, proba in zip(found, kept, strict=True):
+        given = dict(prediction.top)
+        np.testing.assert_allclose([given[name] for name in classifier.classes], proba, atol=1e-4)
+
+
+def test_an_uncertain_answer_is_withheld_and_its_candidates_are_not(
+    trained_run: Run, photos: Path
+) -> None:
+    paths = [photos / "red/000.png", photos / "gone.png"]
+    [sure, gone] = predict(trained_run, *paths)
+    threshold = sure.top[0][1]
+    [at] = predict(trained_run, paths[0], min_confidence=threshold)
+    [above, still_gone] = predict(trained_run, *paths, min_confidence=np.nextafter(threshold, 2))
+    assert (at.label, at.is_abstained) == ("red", False)
+    assert (above.label, above.is_abstained, above.top) == (None, True, sure.top)
+    assert gone == still_gone
+    assert not gone.is_abstained
+
+
+def test_predictions_come_before_all_files_are_read(trained_run: Run, photos: Path) -> None:
+    paths = [photos / "red/000.png"] * 2000
+    classifier = open_classifier(trained_run, None, None, quiet)
+    predictions = predict_files(classifier, paths, 1, quiet, Runtime(batch_size=4))
+    next(predictions)
+    # What is read from now on is not there any more.
+    (photos / "red/000.png").unlink()
+    reasons = [each.reason for each in predictions]
+    n_before = reasons.index("cannot be read: No such file or directory")
+    assert n_before < 200
+    assert len(reasons) == 1999
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("b.jpg", "a.jpg", "in/c.jpg", "in/deep/d.jpg", "in/deep/e.png", "[x].jpg"):
+        write_image(tmp_path / name, seed=1)
+    (tmp_path / "note.txt").write_text("x")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def names(*named: str, text: bytes | None = None, is_null_separated: bool = False) -> list[str]:
+    def read() -> bytes:
+        assert text is not None
+        return text
+
+    return [each.as_posix() for each in expand(named, is_null_separated, read)]
+
+
+@pytest.mark.usefixtures("folder")
+def test_files_folders_patterns_and_lists_come_in_the_order_given() -> None:
+    found = names("b.jpg", "in", "*.jpg", "-", "b.jpg", text=b"z.jpg\na.jpg\n")
+    in_folder = ["in/c.jpg", "in/deep/d.jpg", "in/deep/e.png"]
+    matched = ["[x].jpg", "a.jpg", "b.jpg"]
+    assert found == ["b.jpg", *in_folder, *matched, "z.jpg", "a.jpg", "b.jpg"]
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("in/**/*.jpg", ["in/c.jpg", "in/deep/d.jpg"]),
+        ("in/*", ["in/c.jpg"]),
+        ("?.jpg", ["a.jpg", "b.jpg"]),
+        ("*.txt", ["note.txt"]),
+        ("[x].jpg", ["[x].jpg"]),  # a file that is called so
+    ],
+)
+def test_a_pattern_stands_for_the_files_that_it_matches(pattern: str, found: list[str]) -> None:
+    assert names(pattern) == found
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("pattern", ["*.gif", "nowhere/**/*.jpg", "i?"])
+def test_a_pattern_that_matches_no_file_is_an_error(pattern: str) -> None:
+    with pytest.raises(RunError, match="expected files that match this pattern, found none"):
+        names(pattern)
+
+
+def test_a_list_is_taken_as_it_is() -> None:
+    odd = os.fsencode("a b.jpg\nin\n*.jpg\n\n") + b"\xff.jpg"
+    assert names("-", text=odd) == ["a b.jpg", "in", "*.jpg", "\udcff.jpg"]
+
+
+def test_nul_ends_paths_that_hold_line_ends() -> None:
+    assert names("-", text=b"a\nb.jpg\0c.jpg\0", is_null_separated=True) == ["a\nb.jpg", "c.jpg"]
+
+
+def test_lines_end_as_on_windows_too_and_blank_ones_are_none() -> None:
+    assert names("-", text=b"a b.jpg\r\n\r\n  \nc.jpg\r\n") == ["a b.jpg", "c.jpg"]
+
+
+def test_nul_leaves_paths_as_they_are() -> None:
+    assert names("-", text=b"a\r\0 \0", is_null_separated=True) == ["a\r", " "]
+
+
+@pytest.mark.parametrize("text", [b"\n", b"\r\n \r\n"])
+def test_an_empty_list_is_an_error(text: bytes) -> None:
+    with pytest.raises(RunError, match="on standard input, one a line, found none"):
+        names("-", text=text)
+
+
+@pytest.mark.usefixtures("folder")
+def test_an_empty_name_is_refused_and_is_not_the_current_folder() -> None:
+    with pytest.raises(RunError, match=r"expected a file, .* found an empty name"):
+        names("a.jpg", "")
+
+
+def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="expected image files in this folder, found none"):
+        names(str(tmp_path))
+
+
+def test_where_val_and_test_prefer_different_heads_predict_takes_vals(
+    torn_run: tuple[Run, str],
+) -> None:
+    run, best = torn_run
+    said: list[str] = []
+    assert open_classifier(run, None, None, said.append).name == best
+    assert said == [f"head {best}, weights none"]

@@ -1,0 +1,55 @@
+import importlib
+
+import numpy as np
+import pytest
+
+from headbench.classify.doctor.scalings import SCALINGS, taken_by, which_scaling
+from headbench.extract.networks.keras_runtime import load_keras
+from headbench.extract.networks.table import NETWORKS
+
+COLORS = np.random.default_rng(0).integers(0, 256, size=(16, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("mode", ["caffe", "tf", "torch"])
+def test_a_scaling_is_what_keras_calls_so(mode: str) -> None:
+    load_keras()
+    utils = importlib.import_module("keras.applications.imagenet_utils")
+    expected = utils.preprocess_input(COLORS.astype(np.float32), mode=mode)
+    np.testing.assert_allclose(SCALINGS[mode](COLORS), expected, atol=1e-4)
+
+
+def test_pixels_are_not_modified() -> None:
+    before = COLORS.copy()
+    SCALINGS["caffe"](COLORS)
+    np.testing.assert_array_equal(COLORS, before)
+
+
+def test_each_network_takes_what_its_own_preprocessing_makes() -> None:
+    keras = load_keras()
+    for facts in NETWORKS.values():
+        module = getattr(keras.applications, facts.module)
+        own = module.preprocess_input(COLORS[None, None].astype(np.float32))[0, 0]
+        np.testing.assert_allclose(taken_by(facts.preprocessing)(COLORS), own, atol=1e-4)
+
+
+def test_two_scalings_one_after_the_other_are_both() -> None:
+    both = SCALINGS["caffe"].then(SCALINGS["torch"])
+    expected = SCALINGS["torch"](SCALINGS["caffe"](COLORS))
+    np.testing.assert_allclose(both(COLORS), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", SCALINGS)
+def test_a_scaling_is_told_by_what_became_of_colours(name: str) -> None:
+    found = which_scaling(COLORS, SCALINGS[name](COLORS))
+    assert found == SCALINGS[name]
+
+
+def test_pixels_preprocessed_twice_are_told() -> None:
+    found = which_scaling(COLORS, SCALINGS["caffe"](SCALINGS["caffe"](COLORS)))
+    assert found
+    assert found.name == "caffe, then caffe"
+
+
+def test_what_is_no_scaling_is_not_called_one() -> None:
+    assert which_scaling(COLORS, COLORS.astype(np.float32) ** 2) is None
+    assert which_scaling(COLORS, np.full((16, 3), np.nan)) is None

@@ -1,0 +1,312 @@
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from headbench.extract.errors import DataError, WeightsError
+from headbench.extract.images.stream import Batch
+from headbench.extract.networks import keras_network as keras_backbone
+from headbench.extract.networks.backbone import (
+    BACKBONES,
+    Backbone,
+    create_backbone,
+    reopen_backbone,
+)
+from headbench.extract.networks.engines import (
+    Embedder,
+    openvino_engine,
+    relative_difference,
+    tensorflow_engine,
+)
+from headbench.extract.networks.folding import fold_batch_norms
+from headbench.extract.networks.keras_network import KerasBackbone
+from headbench.extract.networks.keras_runtime import load_keras
+from headbench.extract.networks.table import NETWORKS
+from headbench.extract.progress import Stopwatch
+from headbench.extract.settings import Runtime
+
+SIZE_PX = 32
+RNG = np.random.default_rng(0)
+IMAGES = RNG.integers(0, 256, (9, SIZE_PX, SIZE_PX, 3), dtype=np.uint8)
+
+
+def in_batches(images: np.ndarray, batch_size: int) -> Iterator[Batch]:
+    for start in range(0, len(images), batch_size):
+        batch = images[start : start + batch_size]
+        yield Batch(np.arange(start, start + len(batch)), batch)
+
+
+def open_embedder(backbone: Backbone, images: np.ndarray, engine: str = "tensorflow") -> Embedder:
+    return backbone.open(Runtime(engine=engine), images[:4], Stopwatch(), lambda _: None)
+
+
+def embed(embedder: Embedder, images: np.ndarray, batch_size: int) -> np.ndarray:
+    embedded = list(embedder(in_batches(images, batch_size)))
+    assert np.concatenate([each.rows for each in embedded]).tolist() == list(range(len(images)))
+    return np.concatenate([each.embeddings for each in embedded])
+
+
+def keras_embeddings(backbone: KerasBackbone, images: np.ndarray) -> np.ndarray:
+    """By the network and the preprocessing of Keras, with nothing of ours but the weights."""
+    applications = load_keras().applications
+    network = getattr(applications, backbone.facts.application)(
+        include_top=False, weights=None, pooling=backbone.pooling, input_shape=images.shape[1:]
+    )
+    network.load_weights(backbone.weights_source)
+    preprocess_input = getattr(applications, backbone.facts.module).preprocess_input
+    return network.predict(preprocess_input(images.astype(np.float32)), verbose=0)
+
+
+def write_weights(folder: Path, name: str) -> str:
+    """Weights whose BatchNormalization statistics are not those that a network is born with."""
+    keras = load_keras()
+    keras.utils.set_random_seed(1)
+    build = getattr(keras.applications, NETWORKS[name].application)
+    base = build(include_top=False, weights=None, input_shape=(SIZE_PX, SIZE_PX, 3))
+    rng = np.random.default_rng(1)
+    for layer in base.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            gamma, beta, mean, variance = layer.get_weights()
+            gamma, beta = rng.uniform(0.8, 1.2, gamma.shape), rng.normal(0, 0.1, beta.shape)
+            mean = rng.normal(0, 0.1, mean.shape)
+            layer.set_weights([gamma, beta, mean, rng.uniform(0.5, 2, variance.shape)])
+    path = folder / f"{name}.weights.h5"
+    base.save_weights(path)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def resnet50(tmp_path_factory: pytest.TempPathFactory) -> KerasBackbone:
+    folder = tmp_path_factory.mktemp("weights")
+    return create_backbone("resnet50", write_weights(folder, "resnet50"), SIZE_PX)
+
+
+def test_mean_color_is_the_mean_computed_by_hand() -> None:
+    image = np.zeros((1, 2, 2, 3), dtype=np.uint8)
+    image[0, 0, 0] = (10, 20, 30)
+    image[0, 1, 1] = (30, 0, 250)
+    embedder = create_backbone("mean-color", "none", 2).open(
+        Runtime(), image, Stopwatch(), lambda _: None
+    )
+    [embedded] = embedder([Batch(np.array([5]), image)])
+    np.testing.assert_array_equal(embedded.embeddings, [[10, 5, 70]])
+    assert embedded.embeddings.dtype == np.float32
+    assert embedded.rows.tolist() == [5]
+
+
+@pytest.mark.parametrize("engine", ["tensorflow", "openvino"])
+def test_an_embedding_is_the_same_alone_among_others_and_in_every_run(
+    resnet50: KerasBackbone, engine: str
+) -> None:
+    images = RNG.integers(0, 256, (70, SIZE_PX, SIZE_PX, 3), dtype=np.uint8)
+    embedder = open_embedder(resnet50, images, engine)
+    together = embed(embedder, images, 64)
+    assert together.shape == (70, 2048)
+    assert together.dtype == np.float32
+    for batch_size in (1, 7):
+        assert relative_difference(embed(embedder, images, batch_size), together) < 1e-5
+    opened_again = open_embedder(resnet50, images, engine)
+    other_neighbours = embed(opened_again, images[::-1], 7)[::-1]
+    assert relative_difference(other_neighbours, together) < 1e-5
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_embeddings_are_those_of_keras_own_network_and_preprocessing(
+    name: str, tmp_path: Path
+) -> None:
+    backbone = create_backbone(name, write_weights(tmp_path, name), SIZE_PX)
+    expected = keras_embeddings(backbone, IMAGES)
+    assert expected.shape[1] == backbone.dim
+    folded = backbone.folded_network()
+    for make in (tensorflow_engine, openvino_engine):
+        found = make(lambda: folded).infer(IMAGES)
+        assert relative_difference(found, expected) < 1e-5, make
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_last_block_is_there_and_is_not_everything(name: str) -> None:
+    backbone = create_backbone(name, "random", SIZE_PX)
+    [base] = [each for each in backbone.network().layers if hasattr(each, "layers")]
+    last_block = backbone.facts.blocks[0]
+    in_block = [each for each in base.layers if each.name.startswith(last_block)]
+    assert 0 < len(in_block) < len(base.layers) / 2
+    for prefix in sum(backbone.facts.blocks, ()):
+        assert any(each.name.startswith(prefix) for each in base.layers), prefix
+    # What follows a block that trains is part of it.
+    assert [each for each in base.layers if each.weights][-1] in in_block
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_file_of_imagenet_weights_is_the_one_that_keras_fetches(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from keras.src.utils import file_utils
+
+    class AskedForError(Exception):
+        pass
+
+    def get_file(fname: str, *_: object, **__: object) -> None:
+        raise AskedForError(fname)
+
+    monkeypatch.setattr(file_utils, "get_file", get_file)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    expected = NETWORKS[name].imagenet_file
+    with pytest.raises(WeightsError, match=re.escape(f"cannot be fetched ({expected})")):
+        create_backbone(name, "imagenet", SIZE_PX).identity  # noqa: B018
+
+
+def test_pooling_max_is_that_of_keras_and_another_fingerprint(resnet50: KerasBackbone) -> None:
+    mean = replace(resnet50, size_px=64)  # at 32 px the last map is 1x1
+    largest = replace(mean, pooling="max")
+    assert largest.identity.fingerprint != mean.identity.fingerprint
+    images = RNG.integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    found = embed(open_embedder(largest, images), images, 2)
+    assert relative_difference(found, keras_embeddings(largest, images)) < 1e-5
+    assert relative_difference(found, keras_embeddings(mean, images)) > 0.1
+
+
+@pytest.mark.parametrize("name", ["resnet50", "efficientnetv2b0"])
+def test_mixed_precision_computes_in_float16_and_gives_float32(name: str, tmp_path: Path) -> None:
+    backbone = create_backbone(name, write_weights(tmp_path, name), SIZE_PX)
+    mixed = replace(backbone, precision="mixed_float16")
+    assert mixed.identity.fingerprint != backbone.identity.fingerprint
+    [base] = [each for each in mixed.folded_network().layers if hasattr(each, "layers")]
+    convs = [each for each in base.layers if "Conv" in type(each).__name__]
+    assert {each.compute_dtype for each in convs} == {"float16"}
+    assert {each.variable_dtype for each in convs} == {"float32"}
+    assert base.layers[-1].compute_dtype == "float32"
+    found = embed(open_embedder(mixed, IMAGES), IMAGES, 4)
+    assert found.dtype == np.float32
+    assert 1e-5 < relative_difference(found, keras_embeddings(backbone, IMAGES)) < 5e-2
+
+
+def test_a_folded_network_that_disagrees_is_not_used_and_that_is_said(
+    resnet50: KerasBackbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(base: Any) -> Any:
+        folded = fold_batch_norms(base)
+        layer = folded.get_layer("conv1_conv")
+        layer.set_weights([weight * 1.001 for weight in layer.get_weights()])
+        return folded
+
+    monkeypatch.setattr(keras_backbone, "fold_batch_norms", wrong)
+    said: list[str] = []
+    embedder = resnet50.open(Runtime(), IMAGES[:4], Stopwatch(), said.append)
+    [(_, found)] = embedder([Batch(np.arange(9), IMAGES)])
+    assert relative_difference(found, keras_embeddings(resnet50, IMAGES)) < 1e-5
+    assert [line.split(" is not used")[0] for line in said[:2]] == [
+        "note: OpenVINO",
+        "note: BatchNormalization folded away",
+    ]
+    assert said[2] == f"resnet50 on CPU, {os.cpu_count()} cores, TensorFlow"
+
+
+def test_openvino_is_chosen_where_it_is_installed(resnet50: KerasBackbone) -> None:
+    said: list[str] = []
+    resnet50.open(Runtime(), IMAGES[:4], Stopwatch(), said.append)
+    assert said == [f"resnet50 on CPU, {os.cpu_count()} cores, OpenVINO"]
+
+
+def test_preprocessing_is_what_the_fingerprint_says(resnet50: KerasBackbone) -> None:
+    assert resnet50.identity.preprocessing == (
+        "caffe: RGB to BGR, minus mean (103.939, 116.779, 123.68), not scaled"
+    )
+    module = load_keras().applications.resnet50
+    pixels = module.preprocess_input(np.array([[[[10.0, 20.0, 30.0]]]], dtype=np.float32))
+    np.testing.assert_allclose(
+        pixels[0, 0, 0], [30 - 103.939, 20 - 116.779, 10 - 123.68], rtol=1e-6
+    )
+
+
+def test_a_network_is_given_bgr_minus_the_mean_not_scaled_and_is_frozen() -> None:
+    """A small network in place of ResNet50: batch statistics would show in what it gives."""
+    keras = load_keras()
+    pixels = keras.Input((SIZE_PX, SIZE_PX, 3))
+    normalised = keras.layers.BatchNormalization(epsilon=1e-7)(pixels)
+    small = keras.Model(pixels, keras.layers.GlobalAveragePooling2D()(normalised))
+    network = KerasBackbone("resnet50", "random", SIZE_PX).with_preprocessing(small)
+    given = IMAGES[:4].mean(axis=(1, 2))[:, ::-1] - (103.939, 116.779, 123.68)
+    for is_training in (False, True):
+        found = network(IMAGES[:4], training=is_training)
+        np.testing.assert_allclose(found, given, rtol=1e-4, atol=1e-3)
+    assert network.trainable_variables == []
+
+
+def test_images_are_not_modified(resnet50: KerasBackbone) -> None:
+    images = IMAGES.copy()
+    embed(open_embedder(resnet50, images), images, 4)
+    np.testing.assert_array_equal(images, IMAGES)
+
+
+def test_everything_is_frozen(resnet50: KerasBackbone) -> None:
+    assert resnet50.network().trainable_variables == []
+
+
+def test_random_weights_are_the_same_every_time() -> None:
+    first, second = (
+        create_backbone("resnet50", "random", SIZE_PX).network().predict(IMAGES[:2], verbose=0)
+        for _ in range(2)
+    )
+    np.testing.assert_array_equal(first, second)
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    keras = load_keras()
+    path = tmp_path / "other.weights.h5"
+    keras.applications.ResNet101(include_top=False, weights=None).save_weights(path)
+    with pytest.raises(WeightsError, match="not weights of ResNet50 without its top"):
+        create_backbone("resnet50", str(path), SIZE_PX).network()
+
+
+def test_imagenet_weights_are_read_in_the_format_that_keras_fetches(
+    resnet50: KerasBackbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The published file is in Keras' older format: weights grouped by layer name."""
+    import h5py
+
+    keras = load_keras()
+    base = keras.applications.ResNet50(include_top=False, weights=None, input_shape=(32, 32, 3))
+    base.load_weights(resnet50.weights_source)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    path = tmp_path / "models" / resnet50.facts.imagenet_file
+    path.parent.mkdir()
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = [layer.name.encode() for layer in base.layers]
+        file.attrs["backend"] = b"tensorflow"
+        file.attrs["keras_version"] = b"2.1.6"
+        for layer in base.layers:
+            group = file.create_group(layer.name)
+            names = [f"{layer.name}/{weight.name}:0" for weight in layer.weights]
+            group.attrs["weight_names"] = [name.encode() for name in names]
+            for name, weight in zip(names, layer.weights, strict=True):
+                group[name] = weight.numpy()
+    imagenet = create_backbone("resnet50", "imagenet", SIZE_PX)
+    np.testing.assert_array_equal(
+        embed(open_embedder(imagenet, IMAGES), IMAGES, 4),
+        embed(open_embedder(resnet50, IMAGES), IMAGES, 4),
+    )
+
+
+def test_other_weights_are_not_mistaken_for_those_that_made_the_features(
+    resnet50: KerasBackbone,
+) -> None:
+    same = reopen_backbone(resnet50.identity, resnet50.weights_source)
+    assert same.identity == resnet50.identity
+    with pytest.raises(WeightsError, match=r"made with something else .*weights_hash"):
+        reopen_backbone(resnet50.identity, "random")
+
+
+def test_an_unknown_backbone_lists_the_known_ones() -> None:
+    with pytest.raises(DataError, match=f"expected one of {', '.join(BACKBONES)}"):
+        create_backbone("vgg", "random", 224)
+
+
+@pytest.mark.parametrize("size_px", [0, 31, 5000])
+def test_a_size_that_the_network_cannot_take(size_px: int) -> None:
+    with pytest.raises(DataError, match=f"size {size_px}: resnet50 takes 32 to"):
+        create_backbone("resnet50", "random", size_px)

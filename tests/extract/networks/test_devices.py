@@ -1,0 +1,97 @@
+import os
+from types import SimpleNamespace
+
+import pytest
+
+from headbench.extract import stage
+from headbench.extract.errors import DeviceError
+from headbench.extract.networks import devices
+from headbench.extract.networks.devices import Devices, describe_devices, find_devices
+from headbench.extract.networks.keras_runtime import load_tensorflow
+from headbench.extract.settings import ExtractSettings
+
+
+def pretend_gpus(monkeypatch: pytest.MonkeyPatch, *capabilities: tuple[int, int] | None) -> None:
+    """TensorFlow sees GPUs; None is one that does not tell its compute capability."""
+    config = load_tensorflow().config
+    gpus = [SimpleNamespace(capability=capability) for capability in capabilities]
+    monkeypatch.setattr(config, "list_physical_devices", lambda _: gpus)
+    monkeypatch.setattr(
+        config.experimental,
+        "get_device_details",
+        lambda gpu: {"compute_capability": gpu.capability} if gpu.capability else {},
+    )
+
+
+def test_every_gpu_is_used_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend_gpus(monkeypatch, (8, 0), (7, 5))
+    found = find_devices()
+    assert found == Devices("gpu", ("GPU:0", "GPU:1"), gain_from_float16=True)
+    assert str(found) == "2 GPUs"
+    assert find_devices("gpu") == found
+
+
+def test_the_cpu_is_used_when_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend_gpus(monkeypatch, (8, 0))
+    assert find_devices("cpu").kind == "cpu"
+
+
+@pytest.mark.parametrize("capabilities", [[(6, 1)], [(8, 0), (6, 1)], [None]])
+def test_float16_is_for_gpus_that_gain_from_it_all(
+    monkeypatch: pytest.MonkeyPatch, capabilities: list[tuple[int, int] | None]
+) -> None:
+    pretend_gpus(monkeypatch, *capabilities)
+    assert not find_devices().gain_from_float16
+
+
+def test_a_gpu_that_tensorflow_cannot_use_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend_gpus(monkeypatch)
+    monkeypatch.setattr(devices, "has_nvidia_gpu", lambda: True)
+    assert "EXTRAS=gpu" in describe_devices(find_devices())
+    assert "EXTRAS" not in describe_devices(find_devices("cpu"), "cpu")
+    with pytest.raises(DeviceError, match=r"sees no GPU.*EXTRAS=gpu"):
+        find_devices("gpu")
+
+
+@pytest.mark.parametrize(
+    ("asked", "capability", "chosen"),
+    [
+        ("auto", (8, 0), "mixed_float16"),
+        ("auto", (6, 1), "float32"),
+        ("float32", (8, 0), "float32"),
+        ("mixed_float16", (6, 1), "mixed_float16"),
+    ],
+)
+def test_the_precision_of_a_new_file_is_what_the_gpu_gains_from(
+    monkeypatch: pytest.MonkeyPatch, tmp_path, asked: str, capability: tuple[int, int], chosen: str
+) -> None:
+    pretend_gpus(monkeypatch, capability)
+    monkeypatch.setattr(stage, "has_nvidia_gpu", lambda: True)
+    settings = ExtractSettings(precision=asked)
+    assert stage._choose_precision(tmp_path / "features.h5", settings) == chosen
+
+
+def test_without_a_gpu_the_precision_is_float32_and_tensorflow_is_not_asked(
+    monkeypatch: pytest.MonkeyPatch, tmp_path
+) -> None:
+    monkeypatch.setattr(stage, "has_nvidia_gpu", lambda: False)
+    monkeypatch.setattr(stage, "find_devices", pytest.fail)
+    assert stage._choose_precision(tmp_path / "features.h5", ExtractSettings()) == "float32"
+
+
+def test_processes_share_the_cores_unless_the_user_has_said_how_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 16)
+    monkeypatch.setattr(os, "environ", {})
+    assert str(Devices("cpu", ("CPU:0",))) == "CPU, 16 cores"
+    devices.share_cores(3)
+    devices.share_cores(3)  # at every block
+    assert os.environ == {devices.THREADS: "5"}
+    assert str(Devices("cpu", ("CPU:0",))) == "CPU, 5 cores"
+    monkeypatch.setattr(os, "environ", {})
+    devices.share_cores(40)
+    assert str(Devices("cpu", ("CPU:0",))) == "CPU, 1 core"
+    monkeypatch.setattr(os, "environ", {devices.THREADS: "8"})
+    devices.share_cores(3)
+    assert os.environ == {devices.THREADS: "8"}

@@ -1,0 +1,179 @@
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from headbench.cache.reader import FeatureFile
+from headbench.extract.errors import DeviceError
+from headbench.extract.networks import engines
+from headbench.extract.networks.engines import (
+    Engine,
+    halving_engine,
+    openvino_engine,
+    relative_difference,
+    tensorflow_engine,
+)
+from headbench.extract.networks.keras_runtime import load_tensorflow
+from headbench.extract.settings import ExtractSettings
+from headbench.extract.stage import extract_features
+from tests.conftest import ROOT, write_class_folders
+
+IMAGES = np.arange(21, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 3), np.uint8)
+
+
+class SmallMemory:
+    """An engine that has room for some images only."""
+
+    def __init__(self, n_fitting: int) -> None:
+        self.n_fitting = n_fitting
+        self.sizes: list[int] = []
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        self.sizes.append(len(images))
+        if len(images) > self.n_fitting:
+            raise load_tensorflow().errors.ResourceExhaustedError(None, None, "OOM")
+        return images.mean(axis=(1, 2)).astype(np.float32)
+
+
+def test_out_of_memory_halves_the_batch_and_goes_on_in_order() -> None:
+    memory, said = SmallMemory(6), []
+    engine = halving_engine(Engine("small", memory), said.append)
+    np.testing.assert_array_equal(engine.infer(IMAGES)[:, 0], np.arange(21))
+    assert said == [
+        "out of memory with 21 images at once: on with 10",
+        "out of memory with 10 images at once: on with 5",
+    ]
+    memory.sizes.clear()
+    engine.infer(IMAGES)
+    assert memory.sizes == [5, 5, 5, 5, 1]  # what did not fit is not tried again
+
+
+def test_out_of_memory_in_two_threads_is_said_once() -> None:
+    said: list[str] = []
+    engine = halving_engine(Engine("small", SmallMemory(16)), said.append)
+    with ThreadPoolExecutor(2) as pool:
+        results = list(pool.map(engine.infer, [IMAGES] * 8))
+    assert len(said) == 1
+    for result in results:
+        np.testing.assert_array_equal(result[:, 0], np.arange(21))
+
+
+def test_no_room_for_a_single_image_names_the_way_out() -> None:
+    engine = halving_engine(Engine("small", SmallMemory(0)), lambda _: None)
+    with pytest.raises(DeviceError, match="with a single image: --device cpu"):
+        engine.infer(IMAGES)
+
+
+class NotingDevice:
+    """A network that notes where it is traced."""
+
+    input_shape = (None, 2, 2, 3)
+
+    def __init__(self) -> None:
+        self.devices: list[str] = []
+
+    def __call__(self, images: Any, training: bool) -> Any:
+        assert not training
+        tf = load_tensorflow()
+        means = tf.reduce_mean(tf.cast(images, tf.float32), axis=(1, 2))
+        self.devices.append(means.op.device)
+        return means
+
+
+@pytest.mark.parametrize(("asked", "traced"), [("CPU:0", "/device:CPU:0"), (None, "")])
+def test_a_network_is_traced_on_the_device_that_was_asked_for(
+    asked: str | None, traced: str
+) -> None:
+    network = NotingDevice()
+    engine = tensorflow_engine(lambda: network, asked)
+    np.testing.assert_array_equal(engine.infer(IMAGES)[:, 0], np.arange(21))
+    assert network.devices == [traced]
+
+
+@pytest.mark.parametrize(("n_images", "n_shares"), [(8, 2), (7, 2), (1, 2), (2, 4), (9, 4)])
+def test_shares_are_equal_and_in_order(n_images: int, n_shares: int) -> None:
+    shares = engines._equal_shares(IMAGES[:n_images], n_shares)
+    assert len({len(share) for share in shares}) == 1
+    np.testing.assert_array_equal(np.concatenate(shares)[:n_images], IMAGES[:n_images])
+
+
+def test_openvino_that_is_not_installed_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "has_openvino", lambda: False)
+    with pytest.raises(DeviceError, match="make install EXTRAS=cpu"):
+        openvino_engine(pytest.fail)
+
+
+# Two logical devices of the CPU stand in for two GPUs. In a process of its own, because devices
+# cannot be divided once TensorFlow has started.
+ON_TWO_DEVICES = """
+import sys
+from pathlib import Path
+from extract import engines, opening
+from headbench.extract.networks.devices import Devices
+from headbench.extract.networks.keras_runtime import load_tensorflow
+from headbench.extract.settings import ExtractSettings
+from headbench.extract.stage import extract_features
+
+tf = load_tensorflow()
+[cpu] = tf.config.list_physical_devices("CPU")
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+devices = Devices("gpu", ("CPU:0", "CPU:1"))
+opening.find_devices = lambda asked: devices
+seen = []
+equal_shares = engines._equal_shares
+def noting(images, n_shares):
+    seen.append((len(images), n_shares))
+    return equal_shares(images, n_shares)
+engines._equal_shares = noting
+settings = ExtractSettings(weights="random", size_px=32, batch_size=8, precision=sys.argv[3])
+extract_features(Path(sys.argv[1]), Path(sys.argv[2]), settings, print)
+print(sorted(set(seen)))
+"""
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-5), ("mixed_float16", 5e-2)])
+def test_several_devices_give_the_embeddings_of_one_in_order(
+    tmp_path: Path, precision: str, tolerance: float
+) -> None:
+    photos = write_class_folders(tmp_path / "photos", n_per_class=9)
+    one, two = tmp_path / "one.h5", tmp_path / "two.h5"
+    settings = ExtractSettings(weights="random", size_px=32, engine="tensorflow")
+    extract_features(photos, one, settings, lambda _: None)
+    arguments = [sys.executable, "-c", ON_TWO_DEVICES, photos, two, precision]
+    done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "resnet50 on 2 GPUs, TensorFlow" in done.stdout
+    # The sample, whole batches, and the last one of 3: each on both devices.
+    assert done.stdout.splitlines()[-1] == "[(3, 2), (4, 2), (8, 2)]"
+    with FeatureFile(one) as expected, FeatureFile(two) as found:
+        assert found.table.paths == expected.table.paths
+        assert found.identity.precision == precision
+        rows = [file.dataset("embeddings").read() for file in (found, expected)]
+    assert relative_difference(*rows) < tolerance
+
+
+def test_a_gpu_that_is_asked_for_and_not_there_is_an_error(
+    command: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    photos = write_class_folders(tmp_path / "photos", n_per_class=9)
+    arguments = ("--weights", "random", "--size", 32, "--device", "gpu")
+    done = command("extract", photos, "--out", tmp_path / "features.h5", *arguments)
+    assert done.returncode == 2
+    # Before it, TensorFlow's own remarks: an earlier test has set their level for all processes.
+    assert done.stderr.splitlines()[-1].startswith("error: --device gpu: TensorFlow sees no GPU.")
+    assert "--device cpu" in done.stderr
+    assert not (tmp_path / "features.h5").exists()
+
+
+@pytest.mark.parametrize(("n_images", "multiple"), [(1, 1), (1, 5), (5, 5), (6, 5), (9, 4)])
+def test_padding_repeats_the_last_image_as_often_as_it_must(n_images: int, multiple: int) -> None:
+    padded = engines._padded(IMAGES[:n_images], multiple)
+    assert len(padded) % multiple == 0
+    assert 0 <= len(padded) - n_images < multiple
+    np.testing.assert_array_equal(padded[:n_images], IMAGES[:n_images])
+    assert (padded[n_images:] == IMAGES[n_images - 1]).all()
