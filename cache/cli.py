@@ -1,9 +1,13 @@
-"""How every headbench command ends: exit code 0, or one clear line and exit code 2."""
+"""How every command talks and ends: lines in the terminal, then 0, or one clear line and 2."""
 
 import argparse
+import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from tqdm import tqdm
 
 from headbench.cache.errors import HeadbenchError
 
@@ -24,6 +28,46 @@ def at_least(smallest: int) -> Callable[[str], int]:
     return parse
 
 
+class _Terminal(logging.Handler):
+    """Writes lines above the progress bar, at once: whoever reads a pipe may wait for one."""
+
+    is_stderr = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        stream = sys.stderr if self.is_stderr else sys.stdout
+        tqdm.write(record.getMessage(), file=stream)
+        stream.flush()
+
+
+@contextmanager
+def logging_to_terminal() -> Iterator[None]:
+    """Show what headbench logs inside; elsewhere, such as in a notebook, it is silent."""
+    logger, terminal = logging.getLogger("headbench"), _Terminal()
+    before = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addHandler(terminal)
+    try:
+        yield
+    finally:
+        logger.removeHandler(terminal)
+        logger.setLevel(before)
+
+
+@contextmanager
+def lines_on_stderr() -> Iterator[None]:
+    """Leave standard output to what a command was asked for, so that it can be piped on."""
+    terminals = [
+        each for each in logging.getLogger("headbench").handlers if isinstance(each, _Terminal)
+    ]
+    for each in terminals:
+        each.is_stderr = True
+    try:
+        yield
+    finally:
+        for each in terminals:
+            each.is_stderr = False
+
+
 def run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None = None) -> int:
     """Run a command and turn what the user can mend into one line on stderr.
 
@@ -40,7 +84,8 @@ def run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None 
         The exit code: that of `main`, 2 for bad input, 130 after Ctrl-C.
     """
     try:
-        return main(argv)
+        with logging_to_terminal():
+            return main(argv)
     except HeadbenchError as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT

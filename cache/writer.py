@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
@@ -37,6 +38,8 @@ from headbench.cache.format import (
     hash_rows,
     row_hashes,
 )
+
+LOG = logging.getLogger(__name__)
 
 NOT_INSTALLED = "not installed"
 
@@ -101,10 +104,10 @@ class Parts:
             write_array(file, "content_sha256", hash_rows(contents))
         return _locations(target, contents)
 
-    def find(self, on_damage: Callable[[str], None]) -> dict[bytes, Location]:
+    def find(self) -> dict[bytes, Location]:
         """Where each finished embedding lies, by the SHA-256 of its image.
 
-        A damaged part is left out and reported to `on_damage`: its images are extracted again.
+        A damaged part is left out and logged: its images are extracted again.
 
         Raises
         ------
@@ -118,7 +121,7 @@ class Parts:
             except UnreadableError:
                 raise
             except FeatureFileError:
-                on_damage(f"{path}: damaged part; its images are extracted again")
+                LOG.info(f"{path}: damaged part; its images are extracted again")
         return found
 
     def others(self) -> list[Path]:

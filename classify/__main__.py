@@ -6,8 +6,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
 from headbench.cache import cli
 from headbench.classify.commands import (
     doctor,
@@ -64,7 +62,7 @@ def _add_sequences(commands: Commands) -> None:
 
 
 def _demo(arguments: argparse.Namespace) -> int:
-    run_demo(arguments.run, main, tqdm.write)
+    run_demo(arguments.run, main)
     return 0
 
 
@@ -72,7 +70,7 @@ def _preset(arguments: argparse.Namespace) -> int:
     given = vars(arguments)
     names = ("name", "data", "run", "weights", "seed", "epochs")
     commands = preset_commands(**{name: given[name] for name in names})
-    run_commands(commands, main, tqdm.write)
+    run_commands(commands, main)
     return 0
 
 

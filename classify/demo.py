@@ -1,6 +1,6 @@
 """The demo: all three stages on the handwritten digits that come with scikit-learn."""
 
-from collections.abc import Callable
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +13,15 @@ from headbench.extract.networks.backbone import create_backbone
 from headbench.extract.networks.weights import IMAGENET
 from headbench.extract.settings import ExtractSettings
 
+LOG = logging.getLogger(__name__)
+
 SIZE_PX = 64
 # The digits are 8 x 8 px; written larger, so that people can look at them.
 FILE_PX = 64
 EPOCHS = 2
 
 
-def run_demo(folder: Path, classify: Command, say: Callable[[str], None]) -> None:
+def run_demo(folder: Path, classify: Command) -> None:
     """Write the digits as image files and run every stage on them, showing each command.
 
     Parameters
@@ -28,12 +30,10 @@ def run_demo(folder: Path, classify: Command, say: Callable[[str], None]) -> Non
         The run, such as ``runs/demo``; the images go to ``images/`` in it.
     classify : callable
         The command line of stages two and three.
-    say : callable
-        Told what happens, a line at a time.
     """
     images, features = folder / "images", folder / "features.h5"
     write_digits(images)
-    weights = _weights(say)
+    weights = _weights()
     extract = ["--weights", weights, "--size", str(SIZE_PX), "--overwrite"]
     commands = [
         ("extract", [str(images), "--out", str(features), *extract]),
@@ -42,9 +42,9 @@ def run_demo(folder: Path, classify: Command, say: Callable[[str], None]) -> Non
         ("classify", ["report", str(features)]),
         ("classify", ["predict", str(features), "--images", str(images / "7/0007.png")]),
     ]
-    run_commands(commands, classify, say)
-    say(f"\nThe page: {folder / 'report' / 'index.html'}. The embeddings: {features}.")
-    say("Now your own photographs: make features DATA=folder, then make heads, make report.")
+    run_commands(commands, classify)
+    LOG.info(f"\nThe page: {folder / 'report' / 'index.html'}. The embeddings: {features}.")
+    LOG.info("Now your own photographs: make features DATA=folder, then make heads, make report.")
 
 
 def write_digits(folder: Path) -> None:
@@ -61,12 +61,14 @@ def write_digits(folder: Path) -> None:
             grey.resize((FILE_PX, FILE_PX), Image.Resampling.BICUBIC).save(path)
 
 
-def _weights(say: Callable[[str], None]) -> str:
+def _weights() -> str:
     """ImageNet's if they are on disk or can be fetched, else random ones: in the demo alone."""
     backbone = create_backbone(ExtractSettings().backbone, IMAGENET, SIZE_PX)
     try:
-        say(f"ImageNet weights: {backbone.identity.weights_hash}")
+        LOG.info(f"ImageNet weights: {backbone.identity.weights_hash}")
     except WeightsError as error:
-        say(f"{error}\nThe demo goes on with RANDOM weights: they show how it works, not how well.")
+        LOG.info(
+            f"{error}\nThe demo goes on with RANDOM weights: they show how it works, not how well."
+        )
         return RANDOM_WEIGHTS
     return IMAGENET

@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
 from statistics import median
@@ -27,6 +28,8 @@ from headbench.classify.wording import describe_choice, percent
 from headbench.extract.networks.keras_runtime import load_keras
 from headbench.extract.workers.machines import DASK
 
+LOG = logging.getLogger(__name__)
+
 # Of the free memory: what the embeddings of train and val may take. Heads need some besides.
 MEMORY_SHARE = 0.6
 # Calls of a head that are timed.
@@ -39,7 +42,6 @@ def train_heads(
     run: Run,
     names: Sequence[str],
     seed: int,
-    say: Callable[[str], None],
     settings: TrainSettings = TrainSettings(),  # noqa: B008, it is frozen
     command: str = "",
 ) -> None:
@@ -51,8 +53,6 @@ def train_heads(
     names : sequence of str
         Of the registry, or of `settings`.
     seed : int
-    say : callable
-        Told what happens, a line at a time.
     settings : TrainSettings
     command : str
         The command line, kept in the record of each head that is fitted.
@@ -71,8 +71,8 @@ def train_heads(
         counts = describe_counts(count_splits(features.splits))
         n_classes, dim = len(features.classes), features.dim
         weighted = ", images weighted" if "weights" in features.optional else ""
-        say(f"{run.features_path}: {counts}; {n_classes} classes, {dim} columns{weighted}")
-        training = _Training(run, features, heads, seed, settings, say, command)
+        LOG.info(f"{run.features_path}: {counts}; {n_classes} classes, {dim} columns{weighted}")
+        training = _Training(run, features, heads, seed, settings, command)
         training.refuse_unfit()
         for name in sorted(heads, key=VOTE.__eq__):
             training.one(name)
@@ -136,11 +136,10 @@ class _Training:
         heads: Mapping[str, Head],
         seed: int,
         settings: TrainSettings,
-        say: Callable[[str], None],
         command: str,
     ) -> None:
         self.run, self.features, self.heads = run, features, heads
-        self.seed, self.settings, self.say, self.command = seed, settings, say, command
+        self.seed, self.settings, self.command = seed, settings, command
         self.y_val = features.labels("val")
         self.trained: dict[str, Trained] = {}
         self._data: dict[str, Split] = {}
@@ -173,7 +172,7 @@ class _Training:
             f"{name:10} val top-1 {percent(top1)} (n={top1.n})   {after}   "
             f"{describe_choice(kept.record.chosen)}"
         )
-        self.say(line.rstrip())
+        LOG.info(line.rstrip())
 
     def _wanted(self, name: str) -> Record:
         """The record of a head that is not fitted yet."""
@@ -242,7 +241,7 @@ class _Training:
         """Whether a head that nobody asked for by name is not to be had."""
         if not self._is_stored or name == VOTE or not self.heads[name].needs_memory:
             return False
-        self.say(f"{name:10} left out: it needs train in memory")
+        LOG.info(f"{name:10} left out: it needs train in memory")
         return True
 
     @cached_property
@@ -257,7 +256,7 @@ class _Training:
             )
         if stream == NEVER or not (is_large or stream == ALWAYS or machines.backend == DASK):
             return False
-        self.say(
+        LOG.info(
             f"train and val take {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free: embeddings "
             f"are read from the file as they are needed, by {machines}"
         )

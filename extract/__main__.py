@@ -5,8 +5,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
 from headbench.cache import cli
 from headbench.cache.format import STORES
 from headbench.extract.networks.backbone import BACKBONES
@@ -116,7 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     n_jobs, backend, scheduler = (arguments.pop(name) for name in ("jobs", "backend", "scheduler"))
     machines = Machines(n_jobs or Machines().n_jobs, backend, scheduler)
     run = describe_plan if is_dry else extract_features
-    run(data, out, ExtractSettings(**arguments), tqdm.write, machines)
+    run(data, out, ExtractSettings(**arguments), machines)
     return 0
 
 

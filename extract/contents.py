@@ -1,5 +1,6 @@
 """What a source holds, found out by reading what was not read before."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from headbench.extract.sources.source import Dataset
 from headbench.extract.workers.embed import Job, Listeners, OnePass, Outcome, Work
 from headbench.extract.workers.machines import Machines
 from headbench.extract.workers.parallel import embed_files
+
+LOG = logging.getLogger(__name__)
 
 Item = TypeVar("Item", contravariant=True)
 
@@ -52,8 +55,6 @@ class Embedding:
     dim : int
         Length of an embedding.
     machines : Machines
-    say : callable
-        Told what happens, a line at a time.
     """
 
     job: Job
@@ -61,7 +62,6 @@ class Embedding:
     out: Path
     dim: int
     machines: Machines
-    say: Callable[[str], None]
 
     def files(
         self, dataset: Dataset, files: Sequence[ImageFile], note: Callable[[Outcome], object]
@@ -109,9 +109,9 @@ class Embedding:
             note(outcome)
 
         with progress:
-            listeners = Listeners(tell, self.say, progress.update)
+            listeners = Listeners(tell, progress.update)
             how = embed(self.job, self.known.cached, items, self.machines, listeners)
-        self.say(f"{progress.summary()}{how}")
+        LOG.info(f"{progress.summary()}{how}")
 
 
 class Held(NamedTuple):
@@ -175,7 +175,7 @@ class FileContents:
         """Hash files; those that are far away are embedded on the way."""
         try:
             if words := self.unread(embedding.known):
-                embedding.say(words)
+                LOG.info(words)
                 self._embed_unread(embedding)
         finally:
             self._hashes.keep()  # of an interrupted run too: far away, reading is what takes long

@@ -1,6 +1,6 @@
 """How one table differs from the one before, in words that a user knows."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -148,12 +148,7 @@ class Known:
 
     @classmethod
     def find(
-        cls,
-        out: Path,
-        identity: Identity,
-        parts: Parts,
-        settings: ExtractSettings,
-        say: Callable[[str], None],
+        cls, out: Path, identity: Identity, parts: Parts, settings: ExtractSettings
     ) -> "Known":
         """Look at the feature file, and at the parts of an interrupted run.
 
@@ -163,7 +158,7 @@ class Known:
             If the file that is there was made with other settings, or is damaged.
         """
         old, unusable = _read_old(out, identity, settings)
-        cached = parts.find(say)
+        cached = parts.find()
         if old is not None:
             cached |= {content: Location(out, row) for row, content in enumerate(old.contents())}
         return cls(old, unusable, cached)

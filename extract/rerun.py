@@ -1,14 +1,14 @@
 """``python -m headbench.extract.rerun FILE``: embed some images again, compare with the file."""
 
 import argparse
+import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from headbench.cache import cli
 from headbench.cache.errors import WAY_OUT
@@ -22,6 +22,8 @@ from headbench.extract.networks.keras_network import ENGINE_TOLERANCE, FLOAT16_T
 from headbench.extract.progress import Stopwatch
 from headbench.extract.settings import FLOAT32, Runtime, add_runtime_options, runtime_of
 from headbench.extract.sources.open import open_source
+
+LOG = logging.getLogger(__name__)
 
 MISMATCH = 1
 N_IMAGES = 64
@@ -112,7 +114,6 @@ def rerun_features(
     data: str | None,
     weights: str | None,
     runtime: Runtime,
-    say: Callable[[str], None],
 ) -> Rerun:
     """Embed some images of a feature file again, and compare with the stored embeddings.
 
@@ -128,8 +129,6 @@ def rerun_features(
     weights : str or None
         Where the weights of the network are now; None for where they were.
     runtime : Runtime
-    say : callable
-        Told of the device.
 
     Raises
     ------
@@ -147,7 +146,7 @@ def rerun_features(
     if not source.is_there:
         raise _no_images(source.name, "nothing")
     images = rerun.unchanged([source.file(path) for path in rerun.paths])
-    for embedded in embed_images(backbone, images, runtime, Stopwatch(), say):
+    for embedded in embed_images(backbone, images, runtime, Stopwatch()):
         rerun.compare(embedded)
     if len(rerun.unread) == len(rerun.paths):
         path, why = next(iter(rerun.unread.items()))
@@ -208,15 +207,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     asked = parser().parse_args(argv)
     choice = (asked.rerun, asked.seed, asked.data, asked.weights, runtime_of(asked))
     with FeatureFile(asked.file) as features:
-        rerun = rerun_features(features, *choice, say=tqdm.write)
+        rerun = rerun_features(features, *choice)
     lines = rerun.mismatches()
-    tqdm.write(
+    LOG.info(
         f"{asked.file}: {len(rerun.paths)} images embedded again "
         f"({describe_counts(rerun.counts)}): "
         f"{f'{len(lines)} not as stored' if lines else 'all as stored'}"
     )
     for line in [*(f"  {line}" for line in lines), *([rerun.advice()] if lines else [])]:
-        tqdm.write(line)
+        LOG.info(line)
     return MISMATCH if lines else 0
 
 

@@ -1,5 +1,6 @@
 """What shards hold: each that is new is read once, here or by a worker, and its images embedded."""
 
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -15,7 +16,7 @@ from headbench.extract.sources.open import list_images, require_classes
 from headbench.extract.sources.shards import Shard, ShardIndex, Shards
 from headbench.extract.sources.source import N_STAMPS
 from headbench.extract.sources.tar import Entry, Stream, read_samples
-from headbench.extract.workers.embed import Job, Listeners, OnePass, Streamed, Work
+from headbench.extract.workers.embed import Job, Listeners, OnePass, Outcome, Streamed, Work
 from headbench.extract.workers.machines import Machines
 from headbench.extract.workers.parallel import (
     MOST_ROWS,
@@ -23,9 +24,12 @@ from headbench.extract.workers.parallel import (
     BlockJob,
     KnownContents,
     blocks_done,
+    heard,
     whoami,
     work_at,
 )
+
+LOG = logging.getLogger(__name__)
 
 UNKNOWN_STAMP = (-1,) * N_STAMPS
 
@@ -64,7 +68,7 @@ def embed_shards(
         return f": {work.stopwatch}"
     common = BlockJob(job, KnownContents.of(cached), created_by(), machines.n_jobs)
     tasks = ((common, shard) for shard in shards)
-    with closing(blocks_done(embed_shard, tasks, machines, listeners.say)) as all_done:
+    with closing(blocks_done(embed_shard, tasks, machines)) as all_done:
         for done in all_done:
             for outcome in done.outcomes:
                 listeners.tell(outcome)
@@ -74,11 +78,11 @@ def embed_shards(
 
 def embed_shard(common: BlockJob, shard: Shard) -> BlockDone:
     """Embed a shard; done twice, it gives the same parts and the same index."""
-    done = BlockDone(0, [], [], whoami())
-    one_pass, files = _reading([shard])
-    listeners = one_pass.told(Listeners(done.outcomes.append, done.said.append))
-    work_at(common, MOST_ROWS, listeners).do(files)
-    return done
+    with heard() as said:
+        outcomes: list[Outcome] = []
+        one_pass, files = _reading([shard])
+        work_at(common, MOST_ROWS, one_pass.told(Listeners(outcomes.append))).do(files)
+    return BlockDone(0, outcomes, said, whoami())
 
 
 def _reading(shards: Sequence[Shard]) -> tuple[OnePass, Iterator[ImageFile]]:
@@ -142,7 +146,7 @@ class ShardContents:
     def read(self, embedding: Embedding) -> None:
         """Read and embed shards that are new or changed, or hold images without an embedding."""
         if shards := self._unread(embedding.known):
-            embedding.say(self.unread(embedding.known))
+            LOG.info(self.unread(embedding.known))
             embedding(embed_shards, shards, None)
             self._source.forget()
         self._clear_up()

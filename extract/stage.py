@@ -1,6 +1,7 @@
 """Stage one: plan what is missing, run it, commit it."""
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from headbench.cache.disk import one_writer, require_free, temporary_path
@@ -28,6 +29,8 @@ from headbench.extract.workers.embed import Job, Outcome
 from headbench.extract.workers.machines import LOCAL, Machines
 from headbench.extract.workers.parallel import MOST_ROWS
 
+LOG = logging.getLogger(__name__)
+
 # A killed run loses at most the part in flight.
 PART_IMAGES = MOST_ROWS
 PART_SECONDS = 30.0
@@ -38,7 +41,6 @@ def extract_features(
     data: str | Path | Source,
     out: Path,
     settings: ExtractSettings,
-    say: Callable[[str], None],
     machines: Machines = Machines(),  # noqa: B008, it is frozen
 ) -> Table:
     """Make a feature file of images, or bring it up to date.
@@ -50,8 +52,6 @@ def extract_features(
     out : Path
         The feature file, replaced atomically; embeddings that are in it are not computed again.
     settings : ExtractSettings
-    say : callable
-        Told what happens, a line at a time.
     machines : Machines
         Where images go through the network.
 
@@ -65,34 +65,29 @@ def extract_features(
     DataError, WeightsError, FeatureFileError, StorageError, ClusterError
         For what the user can mend. Parts finished until then are kept.
     """
-    backbone, contents = _open(data, out, settings, machines, say)
+    backbone, contents = _open(data, out, settings, machines)
     if backbone.identity.has_random_weights:
-        say("RANDOM WEIGHTS: this network knows nothing. For demos and tests only.")
+        LOG.info("RANDOM WEIGHTS: this network knows nothing. For demos and tests only.")
     with one_writer(out):
-        return _Extraction(backbone, contents, out, settings, machines, say).run()
+        return _Extraction(backbone, contents, out, settings, machines).run()
 
 
 def describe_plan(
     data: str | Path | Source,
     out: Path,
     settings: ExtractSettings,
-    say: Callable[[str], None],
     machines: Machines = Machines(),  # noqa: B008, it is frozen
 ) -> None:
     """Say what `extract_features` would do, and write nothing; takes and raises the same."""
-    backbone, contents = _open(data, out, settings, machines, say)
-    _Extraction(backbone, contents, out, settings, machines, say).describe()
+    backbone, contents = _open(data, out, settings, machines)
+    _Extraction(backbone, contents, out, settings, machines).describe()
 
 
 def _open(
-    data: str | Path | Source,
-    out: Path,
-    settings: ExtractSettings,
-    machines: Machines,
-    say: Callable[[str], None],
+    data: str | Path | Source, out: Path, settings: ExtractSettings, machines: Machines
 ) -> tuple[Backbone, Contents]:
     # Before weights are fetched, or GPUs looked for, for a folder that is not there.
-    contents = _contents_of(data, out, machines, say)
+    contents = _contents_of(data, out, machines)
     backbone = create_backbone(
         settings.backbone,
         settings.weights,
@@ -103,9 +98,7 @@ def _open(
     return backbone, contents
 
 
-def _contents_of(
-    data: str | Path | Source, out: Path, machines: Machines, say: Callable[[str], None]
-) -> Contents:
+def _contents_of(data: str | Path | Source, out: Path, machines: Machines) -> Contents:
     source = open_source(data, out) if isinstance(data, str | Path) else data
     if isinstance(source, Shards):
         return ShardContents(source)
@@ -114,7 +107,7 @@ def _contents_of(
     reads_first = source.is_near and machines.backend == LOCAL
     dataset = find_images(source)
     for note in dataset.notes:
-        say(f"note: {note}")
+        LOG.info(f"note: {note}")
     return FileContents(dataset, out, reads_first)
 
 
@@ -141,13 +134,12 @@ class _Extraction:
         out: Path,
         settings: ExtractSettings,
         machines: Machines,
-        say: Callable[[str], None],
     ) -> None:
         self.backbone, self.contents, self.out = backbone, contents, out
-        self.settings, self.say = settings, say
+        self.settings = settings
         # Other processes may work in other folders.
         self.parts = Parts(out.absolute(), backbone.identity.fingerprint, settings.store)
-        self.known = Known.find(out, backbone.identity, self.parts, settings, say)
+        self.known = Known.find(out, backbone.identity, self.parts, settings)
         job = Job(
             backbone,
             settings.size_px,
@@ -157,32 +149,32 @@ class _Extraction:
             PART_SECONDS,
             backbone.identity,
         )
-        self.embedding = Embedding(job, self.known, out, backbone.dim, machines, say)
+        self.embedding = Embedding(job, self.known, out, backbone.dim, machines)
 
     def run(self) -> Table:
         """Extract what is missing, and write the file."""
         self.contents.read(self.embedding)
         dataset, hashes = self.contents.held()
         plan = self._plan(dataset, hashes)
-        self.say(f"{dataset.source.name}: {plan}")
+        LOG.info(f"{dataset.source.name}: {plan}")
         self._require_room(plan)
         self._extract_missing(plan, dataset)
         table = plan.table.without(self.known.unusable)
         require_usable(table, dataset)
-        _say_rejected(table, self.say)
+        _say_rejected(table)
         for warning in check_table(table):
-            self.say(f"note: {warning}")
+            LOG.info(f"note: {warning}")
         self._write(table, plan)
-        _clear_up(self.out, self.parts, self.say)
+        _clear_up(self.out, self.parts)
         return table
 
     def describe(self) -> None:
         """Say what `run` would do."""
         if unread := self.contents.unread(self.known):
-            self.say(unread)
+            LOG.info(unread)
             return
         dataset, hashes = self.contents.held()
-        self.say(f"{dataset.source.name}: {self._plan(dataset, hashes)}")
+        LOG.info(f"{dataset.source.name}: {self._plan(dataset, hashes)}")
 
     def _plan(self, dataset: Dataset, hashes: Sequence[Hashed]) -> Plan:
         return make_plan(dataset, hashes, self.backbone.identity, self.known, self.settings)
@@ -206,29 +198,31 @@ class _Extraction:
 
     def _write(self, table: Table, plan: Plan) -> None:
         if plan.old is not None and table.equals(plan.old):
-            self.say(f"{self.out}: up to date, nothing to do")
+            LOG.info(f"{self.out}: up to date, nothing to do")
         else:
             write_features(self.out, table, self.known.cached, self.backbone.dim)
-            self.say(f"{self.out}: {_describe(table, self.backbone.dim)}")
+            LOG.info(f"{self.out}: {_describe(table, self.backbone.dim)}")
 
 
-def _clear_up(out: Path, parts: Parts, say: Callable[[str], None]) -> None:
+def _clear_up(out: Path, parts: Parts) -> None:
     temporary_path(out).unlink(missing_ok=True)  # of a run that was killed
     parts.remove()
     for folder in parts.others():
-        say(
+        LOG.info(
             f"note: {folder}: finished embeddings of an interrupted run with other settings. That "
             "run can go on from them; if it is not wanted any more, delete the folder."
         )
 
 
-def _say_rejected(table: Table, say: Callable[[str], None]) -> None:
+def _say_rejected(table: Table) -> None:
     if table.rejected:
-        say(f"{len(table.rejected)} files are left out; all are listed in /rejected of the file:")
+        LOG.info(
+            f"{len(table.rejected)} files are left out; all are listed in /rejected of the file:"
+        )
     for path, reason, _ in table.rejected[:MOST_SAID]:
-        say(f"  {path}: {reason}")
+        LOG.info(f"  {path}: {reason}")
     if len(table.rejected) > MOST_SAID:
-        say(f"  ... and {len(table.rejected) - MOST_SAID} more")
+        LOG.info(f"  ... and {len(table.rejected) - MOST_SAID} more")
 
 
 def _describe(table: Table, dim: int) -> str:

@@ -1,6 +1,6 @@
 """Features of images that Python has in its hands: ``tf.data``, PyTorch, ``datasets``, lists."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ def extract_dataset(
     classes: Sequence[str] | NDArray[np.str_] | None,
     out: str | Path,
     settings: ExtractSettings,
-    say: Callable[[str], None],
 ) -> Table:
     """Make a feature file of labelled images, or bring it up to date.
 
@@ -38,7 +37,7 @@ def extract_dataset(
         None for one by content; without val or test, a part of train is taken for it.
     classes : sequence or array of str, or None
         Names of the classes, in their order; None where labels are names, which are sorted then.
-    out, settings, say
+    out, settings
         See `headbench.extract.stage.extract_features`.
 
     Returns
@@ -56,7 +55,7 @@ def extract_dataset(
     names = _checked_classes(classes)
     if _is_endless(dataset):
         raise DataError("expected a dataset that ends, found one that repeats forever (repeat).")
-    return extract_features(PythonImages(dataset, names), Path(out), settings, say)
+    return extract_features(PythonImages(dataset, names), Path(out), settings)
 
 
 def _is_endless(dataset: Any) -> bool:

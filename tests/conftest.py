@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import logging
 import os
 import subprocess
 import sys
@@ -37,6 +38,32 @@ def memory_given_back() -> Iterator[None]:
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim:
             trim(0)
+
+
+class _Listener(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
+def listen() -> list[str]:
+    """What headbench logs from now on, a line at a time, until the end of the test."""
+    listener, logger = _Listener(), logging.getLogger("headbench")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(listener)
+    return listener.lines
+
+
+@pytest.fixture(autouse=True)
+def nobody_listens_any_more() -> Iterator[None]:
+    yield
+    logger = logging.getLogger("headbench")
+    for handler in list(logger.handlers):
+        if isinstance(handler, _Listener):
+            logger.removeHandler(handler)
 
 
 @pytest.fixture(scope="session")
@@ -84,7 +111,7 @@ def settings() -> ExtractSettings:
 def run(photos: Path, settings: ExtractSettings) -> Run:
     """A run whose features are there, and nothing trained yet."""
     features = photos.parent / "runs/colors/features.h5"
-    extract_features(photos, features, settings, lambda _: None)
+    extract_features(photos, features, settings)
     return Run(features)
 
 
@@ -98,9 +125,9 @@ def network_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     photos = write_class_folders(folder / "photos", n_per_class=20)
     run = Run(folder / "runs/colors")
     settings = ExtractSettings(weights="random", size_px=32)
-    extract_features(photos, run.features_path, settings, lambda _: None)
-    train_heads(run, ["logreg", "mlp-128"], seed=0, say=lambda _: None)
-    finetune(run, FinetuneSettings(epochs=1), None, None, lambda _: None)
+    extract_features(photos, run.features_path, settings)
+    train_heads(run, ["logreg", "mlp-128"], seed=0)
+    finetune(run, FinetuneSettings(epochs=1), None, None)
     return run
 
 

@@ -68,7 +68,7 @@ def test_a_features_run_with_nothing_to_do_is_light(network_run: Run, network_ph
 
 
 def test_the_probe_sees_tensorflow(run: Run) -> None:
-    train_heads(run, ["logreg"], seed=0, say=lambda _: None)
+    train_heads(run, ["logreg"], seed=0)
     assert heavy_modules("classify", "train", run.features_path, "--heads", "mlp-128") == (
         "HEAVY ['keras', 'tensorflow']"
     )

@@ -12,8 +12,8 @@ from headbench.cache.format import DATASETS, FORMAT, FORMAT_VERSION
 from headbench.classify.arrays import load_arrays, save_arrays
 from headbench.classify.heads.head import Head
 from headbench.classify.train_settings import combine, configured_heads
+from headbench.extract.networks.applications import CAFFE, NETWORKS, RESNET, Network
 from headbench.extract.networks.keras_network import KerasBackbone
-from headbench.extract.networks.table import CAFFE, NETWORKS, RESNET, Network
 from tests.classify.test_heads import separable
 from tests.conftest import ROOT
 

@@ -44,7 +44,7 @@ def food(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     weights = str(shared / "weights/resnet50_notop.weights.h5")
     settings = ExtractSettings(weights=weights, size_px=SIZE_PX)
     extract_features(shared / "data/food10", run.features_path, settings, quiet)
-    train_heads(run, ["logreg"], seed=0, say=quiet)
+    train_heads(run, ["logreg"], seed=0)
     finetune(run, FinetuneSettings(epochs=1), None, None, quiet)
     return run
 

@@ -44,7 +44,7 @@ def food(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     weights = str(shared / "weights/resnet50_notop.weights.h5")
     settings = ExtractSettings(weights=weights, size_px=96)
     extract_features(shared / "data/food10", run.features_path, settings, quiet)
-    train_heads(run, list(HEADS), seed=0, say=quiet)
+    train_heads(run, list(HEADS), seed=0)
     finetune(run, FinetuneSettings(epochs=1), None, None, quiet)
     return run
 

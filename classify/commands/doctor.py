@@ -2,11 +2,9 @@
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
-from tqdm import tqdm
-
+from headbench.cache import cli
 from headbench.classify.commands.options import Commands
 from headbench.classify.doctor.diagnosis_report import (
     JSON_FILE,
@@ -47,7 +45,8 @@ def doctor(arguments: argparse.Namespace) -> int:
     """Print what was found, and write it as a page and as JSON; 1 if anything is severe."""
     targets = sort_targets(arguments.targets)
     script = parse_script(arguments.script_settings)
-    diagnosis = examine(targets, script, _say)
+    with cli.lines_on_stderr():
+        diagnosis = examine(targets, script)
     folder = arguments.out or Path("runs") / targets.name / "doctor"
     write_diagnosis(diagnosis, targets.name, folder)
     if arguments.format == "json":
@@ -56,8 +55,3 @@ def doctor(arguments: argparse.Namespace) -> int:
         print(as_text(diagnosis))
         print(f"\n{folder}: {PAGE_FILE}, {JSON_FILE}")
     return IS_SEVERE if diagnosis.is_severe else 0
-
-
-def _say(line: str) -> None:
-    # Standard output holds nothing but the findings, so that it can be piped on.
-    tqdm.write(line, file=sys.stderr)

@@ -3,8 +3,6 @@
 import argparse
 from pathlib import Path
 
-from tqdm import tqdm
-
 from headbench.classify.commands.options import Commands, add_data, add_run, add_weights
 from headbench.classify.export.export_formats import FORMATS
 from headbench.classify.export.export_model import export_model
@@ -36,6 +34,5 @@ def export(arguments: argparse.Namespace) -> int:
         arguments.data,
         arguments.out,
         arguments.formats,
-        tqdm.write,
     )
     return 0

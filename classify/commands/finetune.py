@@ -4,8 +4,6 @@ import argparse
 from collections.abc import Callable
 from dataclasses import fields
 
-from tqdm import tqdm
-
 from headbench.cache import cli
 from headbench.classify.commands.options import Commands, add_data, add_run, add_weights
 from headbench.classify.finetuning.finetune_settings import SCHEDULES, FinetuneSettings
@@ -80,7 +78,6 @@ def run_finetune(arguments: argparse.Namespace) -> int:
         settings_of(arguments),
         arguments.data,
         arguments.weights,
-        tqdm.write,
         arguments.line,
         arguments.device,
         arguments.again,

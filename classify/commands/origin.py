@@ -5,8 +5,6 @@ from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
-from tqdm import tqdm
-
 from headbench.cache import cli
 from headbench.classify.commands.options import Commands
 from headbench.classify.origin.origin_settings import OriginSettings
@@ -55,7 +53,7 @@ def origin(arguments: argparse.Namespace) -> int:
     settings = OriginSettings(**{each.name: given[each.name] for each in fields(OriginSettings)})
     folder = _folder(arguments.data)
     out = arguments.out or Path("runs") / folder.resolve().name / "origin"
-    show_origin(folder, out, settings, tqdm.write, arguments.line)
+    show_origin(folder, out, settings, arguments.line)
     return 0
 
 

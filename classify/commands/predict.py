@@ -1,6 +1,7 @@
 """``python -m headbench.classify predict``."""
 
 import argparse
+import logging
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,8 @@ from headbench.classify.metrics import TOP_K
 from headbench.classify.run import Run
 from headbench.extract.progress import Progress
 from headbench.extract.settings import add_runtime_options, runtime_of
+
+LOG = logging.getLogger(__name__)
 
 N_TOP = 3
 UNUSABLE_FILES = 1
@@ -52,10 +55,15 @@ def add(commands: Commands) -> None:
 
 def predict(arguments: argparse.Namespace) -> int:
     """Print predictions as they come; 1 if a file could not be used."""
+    with cli.lines_on_stderr():
+        return _predict(arguments)
+
+
+def _predict(arguments: argparse.Namespace) -> int:
     run = Run(arguments.run)
-    classifier = open_classifier(run, arguments.head, arguments.weights, _say)
+    classifier = open_classifier(run, arguments.head, arguments.weights)
     paths = list(expand(arguments.images, arguments.null))
-    truth = true_classes(arguments.images, classifier.classes, _say)
+    truth = true_classes(arguments.images, classifier.classes)
     seen: dict[Path, str] = {}
     if truth:
         with FeatureFile(run.features_path) as features:
@@ -69,7 +77,7 @@ def predict(arguments: argparse.Namespace) -> int:
             tqdm.write(text, end="")
             sys.stdout.flush()
     for line in scores.lines():
-        _say(line)
+        LOG.info(line)
     return UNUSABLE_FILES if scores.n_unusable else 0
 
 
@@ -82,7 +90,7 @@ def _predictions(
     # Scores look at more classes than may be shown.
     n_top = max(arguments.top, TOP_K)
     runtime, least = runtime_of(arguments), arguments.min_confidence
-    return predict_files(classifier, paths, n_top, _say, runtime, truth, least)
+    return predict_files(classifier, paths, n_top, runtime, truth, least)
 
 
 def _shown(
@@ -94,11 +102,6 @@ def _shown(
         else:
             progress.reject()
         yield each
-
-
-def _say(line: str) -> None:
-    # Standard output holds nothing but the predictions, so that it can be piped on.
-    tqdm.write(line, file=sys.stderr)
 
 
 def _share(text: str) -> float:

@@ -1,16 +1,17 @@
 """Several commands one after the other, each shown as a user would type it."""
 
+import logging
 import shlex
 from collections.abc import Callable, Iterable, Sequence
 
 from headbench.extract import __main__ as extract_command
 
+LOG = logging.getLogger(__name__)
+
 Command = Callable[[Sequence[str]], int]
 
 
-def run_commands(
-    commands: Iterable[tuple[str, list[str]]], classify: Command, say: Callable[[str], None]
-) -> None:
+def run_commands(commands: Iterable[tuple[str, list[str]]], classify: Command) -> None:
     """Run commands of stages one to three.
 
     Parameters
@@ -19,10 +20,8 @@ def run_commands(
         ``extract`` or ``classify``, and its arguments.
     classify : callable
         The command line of stages two and three.
-    say : callable
-        Told each command, before it runs.
     """
     known = {"extract": extract_command.main, "classify": classify}
     for package, arguments in commands:
-        say(f"\n$ python -m {package} {shlex.join(arguments)}")
+        LOG.info(f"\n$ python -m headbench.{package} {shlex.join(arguments)}")
         known[package](arguments)

@@ -69,14 +69,8 @@ def serve(arguments: argparse.Namespace) -> int:
         arguments.data,
         settings,
         Runtime(arguments.device, arguments.engine),
-        _say,
     )
     return 0
-
-
-def _say(line: str) -> None:
-    # At once, for whoever reads it through a pipe and waits for the address.
-    print(line, flush=True)
 
 
 def _port(text: str) -> int:

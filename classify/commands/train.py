@@ -1,10 +1,9 @@
 """``python -m headbench.classify train``."""
 
 import argparse
+import logging
 import os
 from pathlib import Path
-
-from tqdm import tqdm
 
 from headbench.cache import cli
 from headbench.cache.reader import FeatureFile
@@ -23,6 +22,8 @@ from headbench.classify.train_settings import (
     configured_heads,
 )
 from headbench.extract.settings import add_machine_options, machines_of
+
+LOG = logging.getLogger(__name__)
 
 # Options that are parameters of some heads, whole numbers.
 COMMON = {
@@ -63,20 +64,18 @@ def add(commands: Commands) -> None:
 def train(arguments: argparse.Namespace) -> int:
     """Train heads, then what else was asked for."""
     run, (names, seed, settings) = Run(arguments.run), _settings(arguments)
-    train_heads(run, names, seed, tqdm.write, settings, arguments.line)
+    train_heads(run, names, seed, settings, arguments.line)
     alone = {
         name: head for name, head in configured_heads(names, seed, settings).items() if name != VOTE
     }
     n_jobs = arguments.jobs or os.cpu_count() or 1
     with FeatureFile(run.features_path) as features:
         if arguments.curve:
-            curve = learning_curve(run.folder, features, alone, seed, n_jobs, tqdm.write)
-            tqdm.write(describe_curve(curve))
+            curve = learning_curve(run.folder, features, alone, seed, n_jobs)
+            LOG.info(describe_curve(curve))
         if arguments.folds:
-            folds = cross_validate(
-                run.folder, features, alone, arguments.folds, seed, n_jobs, tqdm.write
-            )
-            tqdm.write(describe_folds(folds))
+            folds = cross_validate(run.folder, features, alone, arguments.folds, seed, n_jobs)
+            LOG.info(describe_folds(folds))
     return 0
 
 

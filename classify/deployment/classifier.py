@@ -1,6 +1,7 @@
 """One way from decoded images to probabilities, for every head and for fine-tuned networks."""
 
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,8 @@ from headbench.extract.networks.keras_network import ENGINE_TOLERANCE, OpenableN
 from headbench.extract.networks.keras_runtime import load_keras
 from headbench.extract.progress import Stopwatch
 from headbench.extract.settings import FLOAT32, Runtime
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -66,14 +69,10 @@ class Classifier:
         return class_proba(self.head, outputs, len(self.classes))
 
     def classify(
-        self,
-        images: Iterator[DecodedImage],
-        runtime: Runtime,
-        stopwatch: Stopwatch,
-        say: Callable[[str], None],
+        self, images: Iterator[DecodedImage], runtime: Runtime, stopwatch: Stopwatch
     ) -> Iterator[Embedded]:
         """Rows and probabilities, batch by batch and in order; see `embed_images`."""
-        for rows, outputs in embed_images(self.network, images, runtime, stopwatch, say):
+        for rows, outputs in embed_images(self.network, images, runtime, stopwatch):
             yield Embedded(rows, self.proba(outputs))
 
 
@@ -90,17 +89,11 @@ class FinetunedNetwork:
     name: str
     path: Path
 
-    def open(
-        self,
-        runtime: Runtime,
-        sample: NDArray[np.uint8],
-        stopwatch: Stopwatch,
-        say: Callable[[str], None],
-    ) -> Embedder:
+    def open(self, runtime: Runtime, sample: NDArray[np.uint8], stopwatch: Stopwatch) -> Embedder:
         """Load it; what it gives are probabilities. See `KerasBackbone.open`."""
         # A softmax makes rounding larger than it is in an embedding.
         network = OpenableNetwork(self.name, self._load, self._fold, FLOAT32, ENGINE_TOLERANCE)
-        return open_network(network, runtime, sample, stopwatch, say)
+        return open_network(network, runtime, sample, stopwatch)
 
     def _load(self) -> Any:
         with loading(self.path):
@@ -111,9 +104,7 @@ class FinetunedNetwork:
         return fold_base(untouched or self._load())
 
 
-def open_classifier(
-    run: Run, name: str | None, weights: str | None, say: Callable[[str], None]
-) -> Classifier:
+def open_classifier(run: Run, name: str | None, weights: str | None) -> Classifier:
     """Choose what classifies, and check that its network is the one that it was trained on.
 
     Parameters
@@ -123,8 +114,6 @@ def open_classifier(
         A trained head or a fine-tuned network; None for the best on val.
     weights : str or None
         The backbone's weights; None for those that the features were made with.
-    say : callable
-        Told what was chosen.
 
     Raises
     ------
@@ -136,7 +125,7 @@ def open_classifier(
         config = features.config
     chosen, weights = trained.record.name, weights or config.weights
     described = describe_weights(config.identity, weights)
-    say(f"head {chosen}, weights {described}")
+    LOG.info(f"head {chosen}, weights {described}")
     build = partial(Classifier, chosen, trained.record.classes, config.identity, described)
     if is_finetuned(chosen):
         return build(FinetunedNetwork(chosen, trained.folder / NETWORK_FILE), None)

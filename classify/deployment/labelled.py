@@ -4,6 +4,7 @@
 `Scores` counts.
 """
 
+import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -22,12 +23,12 @@ from headbench.extract.sources.folder import Folder, image_files
 from headbench.extract.sources.open import list_images
 from headbench.extract.sources.source import Dataset, LabelledImage
 
+LOG = logging.getLogger(__name__)
+
 SEEN_SPLITS = ("train", "val")
 
 
-def true_classes(
-    named: Sequence[str], classes: Sequence[str], say: Callable[[str], None]
-) -> dict[Path, str]:
+def true_classes(named: Sequence[str], classes: Sequence[str]) -> dict[Path, str]:
     """The class of each file of the folders that were named, where names of folders give it.
 
     Those are the folders of a layout that we know; or else the folder that was named itself.
@@ -38,9 +39,6 @@ def true_classes(
         What the user named: see `expand`. Labels are taken from folders only.
     classes : sequence of str
         Those of the model; where no folder is named after one of them, there are no labels.
-    say : callable
-        Told of each folder that labels are taken from, and why they are not from one that looks
-        like it.
 
     Returns
     -------
@@ -52,14 +50,14 @@ def true_classes(
         dataset = list_images(Folder(folder))
         own_name = _own_name(folder)
         if set(classes).intersection(dataset.classes):
-            truth |= _by_folders_inside(folder, own_name, dataset, set(classes), say)
+            truth |= _by_folders_inside(folder, own_name, dataset, set(classes))
         elif own_name in classes:
             truth |= dict.fromkeys(image_files(folder), own_name)
             of_one_class.append(str(folder))
         else:
-            _say_none(folder, dataset.classes, classes, say)
+            _say_none(folder, dataset.classes, classes)
     if of_one_class:
-        say(f"{some(of_one_class)}: the true class is the name of the folder itself")
+        LOG.info(f"{some(of_one_class)}: the true class is the name of the folder itself")
     return truth
 
 
@@ -69,32 +67,30 @@ def _own_name(folder: Path) -> str:
 
 
 def _by_folders_inside(
-    folder: Path, own_name: str, dataset: Dataset, classes: set[str], say: Callable[[str], None]
+    folder: Path, own_name: str, dataset: Dataset, classes: set[str]
 ) -> dict[Path, str]:
     if ambiguous := _between(dataset, classes, own_name):
-        say(
+        LOG.info(
             f"{folder}: no labels are taken from it: {ambiguous.path} is in folders of two classes."
         )
         return {}
-    say(f"{folder}: true classes are taken from the names of its folders ({dataset.layout})")
-    _say_unknown(sorted(set(dataset.classes) - classes), say)
+    LOG.info(f"{folder}: true classes are taken from the names of its folders ({dataset.layout})")
+    _say_unknown(sorted(set(dataset.classes) - classes))
     return {folder / image.path: image.class_name for image in dataset.images}
 
 
-def _say_none(
-    folder: Path, found: Sequence[str], classes: Sequence[str], say: Callable[[str], None]
-) -> None:
+def _say_none(folder: Path, found: Sequence[str], classes: Sequence[str]) -> None:
     if found:
-        say(
+        LOG.info(
             f"{folder}: accuracy is not known: no folder in it is named after a class (found "
             f"{some(found)}; expected {some(classes)})"
         )
 
 
-def _say_unknown(unknown: Sequence[str], say: Callable[[str], None]) -> None:
+def _say_unknown(unknown: Sequence[str]) -> None:
     if unknown:
         n = count(len(unknown), "folder") + (" names" if len(unknown) == 1 else " name")
-        say(f"{n} no class of the model: {some(unknown)}")
+        LOG.info(f"{n} no class of the model: {some(unknown)}")
 
 
 def _between(dataset: Dataset, classes: set[str], own_name: str) -> LabelledImage | None:

@@ -53,7 +53,6 @@ def predict_files(
     classifier: Classifier,
     paths: Sequence[Path],
     n_top: int,
-    say: Callable[[str], None],
     runtime: Runtime = Runtime(),  # noqa: B008, it is frozen
     truth: Mapping[Path, str] | None = None,
     min_confidence: float = 0.0,
@@ -66,8 +65,6 @@ def predict_files(
     paths : sequence of Path
     n_top : int
         Classes given for each file.
-    say : callable
-        Told of the device, and of what does not work there.
     runtime : Runtime
         How the network is run.
     truth : mapping of Path to str, optional
@@ -97,7 +94,7 @@ def predict_files(
     stopwatch = Stopwatch()
     decoded = decoded_images(map(ImageFile, paths), classifier.size_px, leave_out, stopwatch)
     n_done = 0
-    for rows, probas in classifier.classify(decoded, runtime, stopwatch, say):
+    for rows, probas in classifier.classify(decoded, runtime, stopwatch):
         for row, proba in zip(rows.tolist(), probas, strict=True):
             # Rows that are missing in between could not be used.
             yield from unusable(range(n_done, row))

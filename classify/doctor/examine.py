@@ -1,6 +1,6 @@
 """Examine the images, the run and the model that the user named."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from headbench.cache.reader import FeatureFile
 from headbench.classify.doctor.data.examine_data import examine_data
@@ -13,7 +13,7 @@ from headbench.classify.doctor.targets import Targets
 from headbench.classify.run import Run
 
 
-def examine(targets: Targets, script: ScriptSettings, say: Callable[[str], None]) -> Diagnosis:
+def examine(targets: Targets, script: ScriptSettings) -> Diagnosis:
     """Examine images, features, heads and model, those that were named.
 
     Raises
@@ -21,20 +21,18 @@ def examine(targets: Targets, script: ScriptSettings, say: Callable[[str], None]
     HeadbenchError
         If a file cannot be opened.
     """
-    return Diagnosis.of(_examinations(targets, script, say))
+    return Diagnosis.of(_examinations(targets, script))
 
 
-def _examinations(
-    targets: Targets, script: ScriptSettings, say: Callable[[str], None]
-) -> Iterator[Examination]:
+def _examinations(targets: Targets, script: ScriptSettings) -> Iterator[Examination]:
     if targets.data:
-        yield examine_data(targets.data, script, say)
+        yield examine_data(targets.data, script)
     if targets.run:
         with FeatureFile(targets.run.features_path) as features:
-            yield examine_features(features, targets.data, say)
-            yield examine_heads(targets.run, features, say)
+            yield examine_features(features, targets.data)
+            yield examine_heads(targets.run, features)
     if targets.model:
-        yield examine_model(targets.model, targets.data, script, say)
+        yield examine_model(targets.model, targets.data, script)
     if targets.run and not targets.data:
         yield Examination("no images", [_no_images(targets.run, targets.elsewhere)])
 

@@ -1,6 +1,7 @@
 """Findings about a feature file: damage, random weights, images that changed since extraction."""
 
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,20 +15,20 @@ from headbench.classify.wording import count, percent, some
 from headbench.extract.hashes import Hashes
 from headbench.extract.sources.folder import Folder
 
+LOG = logging.getLogger(__name__)
+
 # The image files whose bytes are compared, spread evenly over a larger run.
 MOST_READ = 2000
 MOST_NAMED = 5
 
 
-def examine_features(
-    features: FeatureFile, data: Path | None, say: Callable[[str], None]
-) -> Examination:
+def examine_features(features: FeatureFile, data: Path | None) -> Examination:
     """Examine a feature file, and the folder of images that it was made from, if it is there."""
-    say(f"{features.path}: reading and checking all blocks")
+    LOG.info(f"{features.path}: reading and checking all blocks")
     findings = [
         *check_damage(inspect_file(features.path)),
         *check_weights(features),
-        *(check_images(compare_images(features, data, say)) if data else ()),
+        *(check_images(compare_images(features, data)) if data else ()),
     ]
     identity = features.identity
     line = (
@@ -91,9 +92,9 @@ class Comparison(NamedTuple):
     gone: list[str]
 
 
-def compare_images(features: FeatureFile, root: Path, say: Callable[[str], None]) -> Comparison:
+def compare_images(features: FeatureFile, root: Path) -> Comparison:
     """Compare image files with the SHA-256 hashes that they had at extraction."""
-    say(f"{root}: comparing image files with the feature file")
+    LOG.info(f"{root}: comparing image files with the feature file")
     table = features.table
     n = features.n_images
     rows = np.unique(np.linspace(0, n - 1, min(n, MOST_READ)).round().astype(np.intp)).tolist()

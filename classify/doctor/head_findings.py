@@ -1,6 +1,6 @@
 """Findings about the heads and fine-tuned networks of a run."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +45,7 @@ SMALLEST_GAIN = 0.05
 MOST_NAMED = 5
 
 
-def examine_heads(run: Run, features: FeatureFile, say: Callable[[str], None]) -> Examination:
+def examine_heads(run: Run, features: FeatureFile) -> Examination:
     """Examine the heads and fine-tuned networks that were trained on a feature file."""
     names = run.names
     if not names:
@@ -53,7 +53,7 @@ def examine_heads(run: Run, features: FeatureFile, say: Callable[[str], None]) -
     try:
         check_classes(features)
         sample = TrainSample.of(features)
-        results = list(score_heads(run, features, sample, say))
+        results = list(score_heads(run, features, sample))
         scored = [each for each in results if isinstance(each, Scored)]
         findings = [
             *_unusable([each for each in results if isinstance(each, RunError)]),

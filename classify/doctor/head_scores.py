@@ -1,7 +1,8 @@
 """What the heads of a run predict, and how often neighbouring images share a label."""
 
+import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,6 +20,8 @@ from headbench.classify.intervals import Estimate
 from headbench.classify.metrics import accuracy
 from headbench.classify.run import Run, Trained, is_finetuned
 from headbench.classify.train_heads import class_proba
+
+LOG = logging.getLogger(__name__)
 
 PRIOR, KNN, CENTROID = "Prior", "KNN", "Centroid"
 MOST_TRAIN_ROWS = 3000
@@ -87,12 +90,12 @@ class Scored:
 
 
 def score_heads(
-    run: Run, features: FeatureFile, sample: TrainSample, say: Callable[[str], None]
+    run: Run, features: FeatureFile, sample: TrainSample
 ) -> Iterator[Scored | RunError]:
     """Score each head of a run; an error for each that cannot be used."""
     y_val = features.labels("val")
     for name in run.names:
-        say(f"{name}: val and {len(sample.y)} images of train")
+        LOG.info(f"{name}: val and {len(sample.y)} images of train")
         try:
             yield _score(run.find(name, features), y_val, sample)
         except RunError as error:

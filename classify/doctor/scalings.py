@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from headbench.extract.networks.table import CAFFE, TF, TF_INSIDE, TORCH_INSIDE
+from headbench.extract.networks.applications import CAFFE, TF, TF_INSIDE, TORCH_INSIDE
 
 RGB, BGR = (0, 1, 2), (2, 1, 0)
 # In grey levels of 255: what rounding leaves, and far less than any two scalings differ by.

@@ -1,6 +1,8 @@
 """Compares what an export gives with what predict gives, before the export is kept."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -105,15 +107,24 @@ def _expected(
     exported: Exportable, sample: Sample, run: Run, features: FeatureFile, weights: str
 ) -> Outputs:
     images = (DecodedImage(row, image) for row, image in enumerate(sample.pixels))
-    if exported.trees is None:
-        classifier = open_classifier(run, exported.provenance["head"], weights, _quiet)
-        found = classifier.classify(images, Runtime(), Stopwatch(), _quiet)
-        return np.concatenate([proba for _, proba in found])
-    # What trees look at, and not what they say: a hair's breadth may lead down another branch.
-    backbone = reopen_backbone(features.identity, weights)
-    embedded = embed_images(backbone, images, Runtime(), Stopwatch(), _quiet)
-    return seen_by(exported.trees, np.concatenate([each.embeddings for each in embedded]))
+    with _silence():
+        if exported.trees is None:
+            classifier = open_classifier(run, exported.provenance["head"], weights)
+            found = classifier.classify(images, Runtime(), Stopwatch())
+            return np.concatenate([proba for _, proba in found])
+        # The columns that trees look at, since a rounding error can lead down another branch.
+        backbone = reopen_backbone(features.identity, weights)
+        embedded = embed_images(backbone, images, Runtime(), Stopwatch())
+        return seen_by(exported.trees, np.concatenate([each.embeddings for each in embedded]))
 
 
-def _quiet(_: str) -> None:
-    """Predict says again what was said already."""
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Predict would log once more what was logged already."""
+    logger = logging.getLogger("headbench")
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)

@@ -1,7 +1,8 @@
 """Export a trained head with its network: every format whole and checked, or nothing at all."""
 
 import json
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from headbench.cache.disk import replacing_folder
@@ -14,6 +15,8 @@ from headbench.classify.labelled_files import images_of
 from headbench.classify.run import Run, Trained, rank
 from headbench.classify.wording import describe_weights, n_bytes
 
+LOG = logging.getLogger(__name__)
+
 FACTS_FILE = "export.json"
 
 
@@ -24,7 +27,6 @@ def export_model(
     data: str | Path | None,
     out: Path | None,
     formats: Sequence[str] | None,
-    say: Callable[[str], None],
 ) -> Path:
     """Write one model per format that takes images and gives probabilities.
 
@@ -41,8 +43,6 @@ def export_model(
         The folder to write; None for ``export/HEAD`` in the run's own.
     formats : sequence of str or None
         Of `FORMATS`; None for all that can be written.
-    say : callable
-        Told what happens, a line at a time.
 
     Returns
     -------
@@ -54,14 +54,14 @@ def export_model(
     RunError, WeightsError, FeatureFileError
         Also if what was written does not give the probabilities of predict.
     """
-    names = _formats(formats, say)
+    names = _formats(formats)
     with FeatureFile(run.features_path) as features:
-        trained = run.find(head, features) if head else _best(run, features, say)
+        trained = run.find(head, features) if head else _best(run, features)
         name = trained.record.name
         folder = out or run.folder / "export" / name
         _require_own(folder)
         weights = weights or features.config.weights
-        say(f"head {name}, weights {describe_weights(features.identity, weights)}")
+        LOG.info(f"head {name}, weights {describe_weights(features.identity, weights)}")
         exported = build_exportable(trained, features, weights)
         images = images_of(features, data)
         with replacing_folder(folder) as temporary:
@@ -75,34 +75,36 @@ def export_model(
             (temporary / FACTS_FILE).write_text(text, "utf-8")
             sample = draw_sample(features, images)
             if sample is None:
-                say(f"not checked against predict: {images.name} holds no image of test (--data).")
+                LOG.info(
+                    f"not checked against predict: {images.name} holds no image of test (--data)."
+                )
             else:
                 found = check_export(exported, written, sample, run, features, weights)
                 n_images = len(sample.paths)
-                say(f"largest difference from predict on {n_images} images of test: {found}")
-    _say_written(folder, exported, names, say)
+                LOG.info(f"largest difference from predict on {n_images} images of test: {found}")
+    _say_written(folder, exported, names)
     return folder
 
 
-def _formats(formats: Sequence[str] | None, say: Callable[[str], None]) -> list[str]:
+def _formats(formats: Sequence[str] | None) -> list[str]:
     missing = "needs more packages: make install EXTRAS=onnx"
     if formats is None:
         if not has_onnx():
-            say(f"{ONNX} is left out: it {missing}.")
+            LOG.info(f"{ONNX} is left out: it {missing}.")
         return [name for name in FORMATS if name != ONNX or has_onnx()]
     if ONNX in formats and not has_onnx():
         raise RunError(f"--formats {ONNX}: {missing}.")
     return list(dict.fromkeys(formats))
 
 
-def _best(run: Run, features: FeatureFile, say: Callable[[str], None]) -> Trained:
+def _best(run: Run, features: FeatureFile) -> Trained:
     """The best on val of those that can be exported."""
     ranked = rank(run.trained(features), features.labels("val"))
     for trained in ranked:
         try:
             check_exportable(trained)
         except RunError as error:
-            say(str(error).split(":", maxsplit=1)[0] + "; on to the next best on val.")
+            LOG.info(str(error).split(":", maxsplit=1)[0] + "; on to the next best on val.")
             continue
         return trained
     raise RunError(f"{run.folder}: nothing that can be exported. Run 'make heads HEADS=logreg'.")
@@ -119,16 +121,14 @@ def _require_own(folder: Path) -> None:
             )
 
 
-def _say_written(
-    folder: Path, exported: Exportable, names: Sequence[str], say: Callable[[str], None]
-) -> None:
-    say(f"{folder}: {len(exported.classes)} classes, images of {exported.size_px} px")
+def _say_written(folder: Path, exported: Exportable, names: Sequence[str]) -> None:
+    LOG.info(f"{folder}: {len(exported.classes)} classes, images of {exported.size_px} px")
     for name in names:
         path = folder / FORMATS[name].file
         size = n_bytes(_size(path))
-        say(f"  {path.name} ({size}): {FORMATS[name].use.format(str(path))}")
+        LOG.info(f"  {path.name} ({size}): {FORMATS[name].use.format(str(path))}")
     if exported.trees is not None:
-        say(f"  These give {exported.output}; the trees and how to use them: README.txt")
+        LOG.info(f"  These give {exported.output}; the trees and how to use them: README.txt")
 
 
 def _size(path: Path) -> int:

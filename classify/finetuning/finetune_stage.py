@@ -1,8 +1,9 @@
 """Fine-tune a run: from its features and a trained head to a network, and what came of it."""
 
 import json
+import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -45,13 +46,14 @@ from headbench.extract.networks.keras_network import KerasBackbone
 from headbench.extract.progress import Stopwatch
 from headbench.extract.settings import AUTO
 
+LOG = logging.getLogger(__name__)
+
 
 def finetune(
     run: Run,
     settings: FinetuneSettings,
     data: str | Path | None,
     weights: str | None,
-    say: Callable[[str], None],
     command: str = "",
     device: str = AUTO,
     is_again: bool = False,
@@ -73,8 +75,6 @@ def finetune(
         The folder of images; None for the one that the features were made from.
     weights : str or None
         The backbone's weights; None for those that the features were made with.
-    say : callable
-        Told what happens, a line at a time.
     command : str
         The command line, kept in the record.
     device : {"auto", "cpu", "gpu"}
@@ -91,14 +91,16 @@ def finetune(
         wanted = _wanted(features, start, settings, command)
         kept = None if is_again else run.reusable(settings.name, features, wanted)
         if kept is not None:
-            say(f"{settings.name}: there already, with these settings (AGAIN=1 trains it again)")
-            _say_result(features, kept, start, say)
+            LOG.info(
+                f"{settings.name}: there already, with these settings (AGAIN=1 trains it again)"
+            )
+            _say_result(features, kept, start)
             return
         if "weights" in features.optional:
-            say("note: weights of images count for heads; here all images count alike")
-        finetuning = Finetuning.open(run, features, start, settings, data, weights, device, say)
+            LOG.info("note: weights of images count for heads; here all images count alike")
+        finetuning = Finetuning.open(run, features, start, settings, data, weights, device)
         finetuning.run(wanted)
-        _say_result(features, run.find(settings.name, features), start, say)
+        _say_result(features, run.find(settings.name, features), start)
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,6 @@ class Finetuning:
     network: SplitNetwork
     files: dict[str, LabelledFiles]
     devices: Devices
-    say: Callable[[str], None]
 
     @classmethod
     def open(
@@ -138,7 +139,6 @@ class Finetuning:
         data: str | Path | None,
         weights: str | None,
         device: str,
-        say: Callable[[str], None],
     ) -> "Finetuning":
         """Open the head, the network and the images; see `finetune`."""
         head = load_trained_head(start)
@@ -152,16 +152,16 @@ class Finetuning:
         images = images_of(features, data)
         files = {split: open_split(features, split, images) for split in SPLITS}
         network = SplitNetwork.open(backbone, settings.unfreeze)
-        return cls(run, features, head, settings, network, files, find_devices(device), say)
+        return cls(run, features, head, settings, network, files, find_devices(device))
 
     def run(self, wanted: Record) -> None:
         """Train, measure and save."""
         started = time.perf_counter()
         model = TrainableNetwork.create(self.network, self.head, self.settings, self.devices)
-        self.say(self._what(model))
+        LOG.info(self._what(model))
         checkpoint = Checkpoint(self._training_folder, self._identity(wanted))
         state = self._trained(model, checkpoint)
-        self.say(_verdict(state, self.settings))
+        LOG.info(_verdict(state, self.settings))
         record = replace(
             wanted,
             chosen={"epoch": state.best_epoch},
@@ -180,7 +180,7 @@ class Finetuning:
 
     def _trained(self, model: TrainableNetwork, checkpoint: Checkpoint) -> State:
         train, val = self.inputs()
-        loop = Loop(model.steps, train, val, self.weights, self.settings, checkpoint, self.say)
+        loop = Loop(model.steps, train, val, self.weights, self.settings, checkpoint)
         return loop.run()
 
     @property
@@ -206,7 +206,7 @@ class Finetuning:
         # Changed images are new ones in every epoch: only val comes again and again.
         again = [val] if self.settings.augment else [train, val]
         files = [file for split in again for file in split.files]
-        store = cached_activations(self.source.folder, self.network, files, self.devices, self.say)
+        store = cached_activations(self.source.folder, self.network, files, self.devices)
         inputs: list[Inputs] = [
             CachedInputs(store, [content_of(file) for file in split.files], split.labels)
             for split in again
@@ -279,16 +279,14 @@ def _wanted(
     )
 
 
-def _say_result(
-    features: FeatureFile, tuned: Trained, start: Trained, say: Callable[[str], None]
-) -> None:
+def _say_result(features: FeatureFile, tuned: Trained, start: Trained) -> None:
     """Test, once, beside the head that it started from."""
     names = (tuned.record.name, start.record.name)
     if tuned.record.settings["is_fresh"]:
-        say(_beside_trained_head(features.labels("val"), tuned, start))
+        LOG.info(_beside_trained_head(features.labels("val"), tuned, start))
     y = features.labels("test")
     shares = [percent(accuracy(y, each.test)) for each in (tuned, start)]
-    say(f"test top-1 (n={len(y)}): {names[0]} {shares[0]}, {names[1]} {shares[1]}")
+    LOG.info(f"test top-1 (n={len(y)}): {names[0]} {shares[0]}, {names[1]} {shares[1]}")
     right = {each.record.name: each.test.argmax(axis=1) == y for each in (tuned, start)}
     [difference] = compare_right(right)
     seen = (
@@ -296,7 +294,7 @@ def _say_result(
         if not difference.is_seen
         else f"{names[0] if difference.difference.value > 0 else names[1]} is better"
     )
-    say(f"{seen}: {points(difference.difference)}, {p_value(difference.p)}")
+    LOG.info(f"{seen}: {points(difference.difference)}, {p_value(difference.p)}")
 
 
 def _beside_trained_head(y: NDArray[np.int32], tuned: Trained, start: Trained) -> str:

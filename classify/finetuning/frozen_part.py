@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -31,6 +32,8 @@ from headbench.extract.networks.engines import (
 )
 from headbench.extract.progress import Progress, Stopwatch
 
+LOG = logging.getLogger(__name__)
+
 FOLDER = "trunk"
 ITEM_BYTES = np.dtype(np.float16).itemsize
 # Rows are written some at a time: bounds memory and what a killed run loses.
@@ -59,8 +62,8 @@ class ActivationStore:
         self._files = OpenFiles[CheckedDataset]()
         self._lock = Lock()
 
-    def open(self, on_damage: Callable[[str], None]) -> None:
-        """Look at what is there; a file that is damaged is reported to `on_damage` and deleted.
+    def open(self) -> None:
+        """Look at what is there; a file that is damaged is logged and deleted.
 
         Raises
         ------
@@ -75,7 +78,7 @@ class ActivationStore:
             except UnreadableError:
                 raise
             except FeatureFileError:
-                on_damage(f"{path}: damaged; its activations are computed again")
+                LOG.info(f"{path}: damaged; its activations are computed again")
                 path.unlink()
 
     def missing(self, contents: Sequence[bytes]) -> list[int]:
@@ -136,11 +139,7 @@ def activation_fingerprint(identity: Identity, cut_name: str) -> str:
 
 
 def cached_activations(
-    folder: Path,
-    network: SplitNetwork,
-    files: Sequence[ImageFile],
-    devices: Devices,
-    say: Callable[[str], None],
+    folder: Path, network: SplitNetwork, files: Sequence[ImageFile], devices: Devices
 ) -> ActivationStore:
     """Activations of images at the cut; those that are not on disk yet are computed.
 
@@ -153,8 +152,6 @@ def cached_activations(
         With the SHA-256 of each.
     devices : Devices
         Where the network runs.
-    say : callable
-        Told how large it is, before it is made.
 
     Raises
     ------
@@ -165,18 +162,18 @@ def cached_activations(
     """
     fingerprint = activation_fingerprint(network.backbone.identity, network.cut_name)
     store = ActivationStore(folder / FOLDER, fingerprint)
-    store.open(say)
+    store.open()
     missing = store.missing([content_of(file) for file in files])
     if missing:
         frozen = network.frozen_part()
         row_bytes = ITEM_BYTES * int(np.prod(frozen.output_shape[1:]))
         size = " x ".join(map(str, frozen.output_shape[1:]))
-        say(
+        LOG.info(
             f"frozen part, to {network.cut_name}: {len(missing)} of {len(files)} images to "
             f"compute, {size} in float16, {n_bytes(len(missing) * row_bytes)} in {store.folder}"
         )
         require_free(folder, len(missing) * row_bytes)
-        engine = halving_engine(engine_on(devices, lambda: frozen), say)
+        engine = halving_engine(engine_on(devices, lambda: frozen))
         _fill(store, engine, frozen.input_shape[1], [files[row] for row in missing], row_bytes)
     return store
 

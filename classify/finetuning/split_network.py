@@ -10,10 +10,10 @@ from typing import Any
 
 from headbench.classify.errors import RunError
 from headbench.classify.run import FINETUNED
+from headbench.extract.networks.applications import Network
 from headbench.extract.networks.folding import fold_batch_norms
 from headbench.extract.networks.keras_network import KerasBackbone
 from headbench.extract.networks.keras_runtime import load_keras
-from headbench.extract.networks.table import Network
 from headbench.extract.settings import FLOAT32
 
 TOP = "top"

@@ -4,8 +4,9 @@ After every epoch a checkpoint is saved: a killed run goes on from there, to the
 """
 
 import json
+import logging
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +26,8 @@ from headbench.classify.metrics import TOP_K, accuracy, mean_log_loss, top5_accu
 from headbench.classify.wording import percent
 from headbench.extract.networks.keras_runtime import load_tensorflow
 from headbench.extract.progress import Progress
+
+LOG = logging.getLogger(__name__)
 
 CHECKPOINT_FILE = "checkpoint.npz"
 FACTS = "facts"
@@ -127,8 +130,6 @@ class Loop:
         What each image of train counts for.
     settings : FinetuneSettings
     checkpoint : Checkpoint
-    say : callable
-        Told what happens, a line at a time.
     """
 
     def __init__(
@@ -139,10 +140,9 @@ class Loop:
         weights: NDArray[np.floating],
         settings: FinetuneSettings,
         checkpoint: Checkpoint,
-        say: Callable[[str], None],
     ) -> None:
         self._steps, self._train, self._val, self._weights = steps, train, val, weights
-        self._settings, self._checkpoint, self._say = settings, checkpoint, say
+        self._settings, self._checkpoint = settings, checkpoint
         self._kept = steps.model.weights
         # With the states of random numbers, which are no weights.
         self._changing = [*steps.model.variables, *steps.optimizer.variables]
@@ -161,7 +161,7 @@ class Loop:
             state = State(history=Curves(self._n_classes).history)
             self.measure(state)
         else:
-            self._say(f"going on after epoch {state.epoch}, which {self._checkpoint.path} holds")
+            LOG.info(f"going on after epoch {state.epoch}, which {self._checkpoint.path} holds")
             self._restore(state)
         while state.epoch < self._settings.epochs and not self._is_over(state):
             state.epoch += 1
@@ -183,7 +183,7 @@ class Loop:
         except out_of_memory as error:
             self._require_smaller(batch_size, error)
         self._steps.halve()
-        self._say(
+        LOG.info(
             f"out of memory with a batch of {self._settings.batch_size}: the epoch begins again, "
             f"each gradient in {self._steps.n_shares} shares"
         )
@@ -238,7 +238,7 @@ class Loop:
             state.history[name] += values
         top1, top5 = accuracy(y, proba), top5_accuracy(y, proba)
         among_five = f", top-5 {percent(top5)}" if top5 else ""
-        self._say(
+        LOG.info(
             f"epoch {state.epoch}: val top-1 {percent(top1)}{among_five} (n={top1.n}), "
             f"log loss {loss:.3f}, calibrated {calibrated:.3f}"
         )

@@ -1,7 +1,8 @@
 """Epochs of the origin's model, printed as Keras 2.2 printed them."""
 
+import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -15,6 +16,8 @@ from headbench.classify.origin.origin_images import Images
 from headbench.extract.errors import DataError, UnusableImageError
 from headbench.extract.images.stream import image_batches
 from headbench.extract.networks.keras_runtime import load_tensorflow
+
+LOG = logging.getLogger(__name__)
 
 # Below this Keras 2.2 printed powers of ten.
 SMALLEST_PLAIN = 1e-3
@@ -95,7 +98,6 @@ def run_epochs(
     n_epochs: int,
     batch_size: int,
     seed: int,
-    say: Callable[[str], None],
 ) -> tuple[list[Epoch], NDArray[np.float32]]:
     """Train for some epochs, printing each as Keras 2.2 did with ``verbose=2``.
 
@@ -120,7 +122,7 @@ def run_epochs(
     infer = load_tensorflow().function(lambda batch: model(batch, training=False))
     epochs: list[Epoch] = []
     for number in range(1, n_epochs + 1):
-        say(f"Epoch {number}/{n_epochs}")
+        LOG.info(f"Epoch {number}/{n_epochs}")
         started = time.perf_counter()
         means = train_epoch(model, inputs.batches(rng.permutation(train), batch_size))
         probas, labels = [], []
@@ -130,7 +132,7 @@ def run_epochs(
         proba = np.concatenate(probas)
         seconds = time.perf_counter() - started
         epochs.append(_epoch(seconds, means, np.concatenate(labels), proba))
-        say(keras_line(epochs[-1]))
+        LOG.info(keras_line(epochs[-1]))
     return epochs, proba
 
 

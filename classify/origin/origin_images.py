@@ -1,7 +1,8 @@
 """The images of train and val, their two splits, and four embeddings of each."""
 
+import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -18,6 +19,8 @@ from headbench.extract.images.stream import ImageFile, decoded_images, hash_file
 from headbench.extract.plan import check_table, plan_table, require_usable
 from headbench.extract.progress import Progress, Stopwatch
 from headbench.extract.sources.source import Dataset
+
+LOG = logging.getLogger(__name__)
 
 WRONG = SCALINGS["/255"]
 
@@ -86,14 +89,12 @@ class Images:
         return used[~is_val], used[is_val]
 
 
-def split_images(
-    dataset: Dataset, identity: Identity, settings: OriginSettings, say: Callable[[str], None]
-) -> Images:
+def split_images(dataset: Dataset, identity: Identity, settings: OriginSettings) -> Images:
     """Label and split the images of a folder as ``make features`` does; see `plan_table`."""
     hashes = list(hash_files(dataset.source.file(each.path) for each in dataset.images))
     images = Images(dataset, plan_table(dataset, hashes, identity, settings.extraction()))
     for warning in images.require_usable():
-        say(f"note: {warning}")
+        LOG.info(f"note: {warning}")
     return images
 
 

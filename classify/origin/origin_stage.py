@@ -1,6 +1,7 @@
 """Show the failure and its cause on a folder of images."""
 
 import json
+import logging
 import platform
 import textwrap
 from collections.abc import Callable
@@ -34,11 +35,13 @@ from headbench.classify.report.page.render import render
 from headbench.classify.report.pictures.origin_pictures import cells_picture, epochs_picture
 from headbench.classify.wording import count, describe_weights, percent, seconds, share
 from headbench.extract.errors import DataError
+from headbench.extract.networks.applications import NETWORKS
 from headbench.extract.networks.backbone import create_backbone
 from headbench.extract.networks.keras_network import KerasBackbone
-from headbench.extract.networks.table import NETWORKS
 from headbench.extract.sources.open import find_images
 from headbench.extract.sources.source import Dataset
+
+LOG = logging.getLogger(__name__)
 
 Raw = dict[str, Any]
 Say = Callable[[str], None]
@@ -49,9 +52,7 @@ PAGE_FILE, JSON_FILE = "index.html", "results.json"
 EPOCH_TITLES = ("epoch", "seconds", "loss", "acc", "top-5", "val loss", "val acc", "val top-5")
 
 
-def show_origin(
-    data: Path, out: Path, settings: OriginSettings, say: Say, command: str = ""
-) -> Raw:
+def show_origin(data: Path, out: Path, settings: OriginSettings, command: str = "") -> Raw:
     """Fit a head to each of four extractions, then train the origin's own model.
 
     Writes a page and ``results.json`` to `out` and returns what the latter holds; `command`, the
@@ -62,7 +63,7 @@ def show_origin(
     table.make_head(settings.head, settings.seed)
     dataset = find_images(data)
     backbone, base = _open(settings)
-    extraction = _extract(backbone, base, dataset, settings, say)
+    extraction = _extract(backbone, base, dataset, settings)
     cells = table.measure_cells(extraction, settings.head, settings.seed)
     classes = extraction.images.table.classes
     results = {
@@ -79,17 +80,17 @@ def show_origin(
         "command": command,
     }
     for name, value in provenance(results):
-        say(f"{name}: {value}")
+        LOG.info(f"{name}: {value}")
     for text in (
         table.table_text(results),
         wrapped([table.footnote(results)]),
         wrapped([table.verdict(results), *table.explain_cells(results)]),
     ):
-        say(f"\n{text}")
-    _train_models(base, extraction, results, settings, say)
-    say(f"\n{wrapped(explain_models(results))}")
+        LOG.info(f"\n{text}")
+    _train_models(base, extraction, results, settings)
+    LOG.info(f"\n{wrapped(explain_models(results))}")
     _write(results, data.resolve().name, out)
-    say(f"\n{out}: {PAGE_FILE}, {JSON_FILE}")
+    LOG.info(f"\n{out}: {PAGE_FILE}, {JSON_FILE}")
     return results
 
 
@@ -107,19 +108,19 @@ def _open(settings: OriginSettings) -> tuple[KerasBackbone, Any]:
 
 
 def _extract(
-    backbone: KerasBackbone, base: Any, dataset: Dataset, settings: OriginSettings, say: Say
+    backbone: KerasBackbone, base: Any, dataset: Dataset, settings: OriginSettings
 ) -> Extraction:
     if backbone.identity.has_random_weights:
-        say("RANDOM WEIGHTS: this network knows nothing. For demos and tests only.")
-    images = split_images(dataset, backbone.identity, settings, say)
+        LOG.info("RANDOM WEIGHTS: this network knows nothing. For demos and tests only.")
+    images = split_images(dataset, backbone.identity, settings)
     images.file_order_split()  # before minutes of work, not after
     own = taken_by(backbone.facts.preprocessing)
     extraction = extract_four(base, own, images, settings.batch_size, settings.seed)
     rejected = extraction.images.table.rejected
     if rejected:
-        say(f"{count(len(rejected), 'file')} left out; {JSON_FILE} lists all of them:")
+        LOG.info(f"{count(len(rejected), 'file')} left out; {JSON_FILE} lists all of them:")
     for path, reason, _ in rejected[:MOST_SAID]:
-        say(f"  {path}: {reason}")
+        LOG.info(f"  {path}: {reason}")
     return extraction
 
 
@@ -165,38 +166,33 @@ def _chance(y: NDArray[np.int32]) -> dict[str, float]:
 
 
 def _train_models(
-    base: Any, extraction: Extraction, results: Raw, settings: OriginSettings, say: Say
+    base: Any, extraction: Extraction, results: Raw, settings: OriginSettings
 ) -> None:
     """Train the origin's model, then its head on right embeddings; adds both to the results."""
     images = extraction.images
     rows, classes = images.file_order_split(), images.table.classes
     right = extraction.embeddings[Condition(results["network"]["scaling"], by_batch=False)]
     pixels = PixelInputs(images, WRONG, settings.size_px)
-    say(f"\nThe origin's own model: {len(rows[0])} train, {len(rows[1])} val images.")
-    say(wrapped(describe_origin(results)))
+    LOG.info(f"\nThe origin's own model: {len(rows[0])} train, {len(rows[1])} val images.")
+    LOG.info(wrapped(describe_origin(results)))
     freeze_as_keras_2_2(base)
     before = digest(base)
     model = origin_model(base, len(classes), settings.seed)
-    results["origin"] = _trained(model, pixels, rows, classes, settings, say)
+    results["origin"] = _trained(model, pixels, rows, classes, settings)
     results["origin"]["base_is_unchanged"] = digest(base) == before
 
-    say("\nThe same head for as many epochs, on embeddings extracted once and right:")
+    LOG.info("\nThe same head for as many epochs, on embeddings extracted once and right:")
     alone = head_alone(right.shape[1], len(classes), settings.seed)
     embeddings = EmbeddingInputs(right, images.labels)
-    results["mended"] = _trained(alone, embeddings, rows, classes, settings, say)
+    results["mended"] = _trained(alone, embeddings, rows, classes, settings)
 
 
 def _trained(
-    model: Any,
-    inputs: Inputs,
-    rows: Rows,
-    classes: tuple[str, ...],
-    settings: OriginSettings,
-    say: Say,
+    model: Any, inputs: Inputs, rows: Rows, classes: tuple[str, ...], settings: OriginSettings
 ) -> Raw:
     """Train a model for some epochs; what was measured, JSON-ready."""
     epochs, proba = run_epochs(
-        model, inputs, rows, settings.epochs, settings.batch_size, settings.seed, say
+        model, inputs, rows, settings.epochs, settings.batch_size, settings.seed
     )
     train, val = rows
     y = inputs.labels[val]

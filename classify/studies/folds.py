@@ -4,7 +4,7 @@ The probabilities of each fold, by a head that was fitted without it, are kept i
 own.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -125,7 +125,6 @@ def cross_validate(
     n_folds: int,
     seed: int,
     n_jobs: int,
-    say: Callable[[str], None],
 ) -> list[KeptFold]:
     """Measure heads on every image of train and val, each by a head that has not seen it.
 
@@ -189,7 +188,7 @@ def cross_validate(
         )
 
     fits = [fit(name, head, fold) for name, head in heads.items() for fold in range(n_folds)]
-    points = run_study(folder / FOLDS_FILE, features, fits, n_jobs, say)
+    points = run_study(folder / FOLDS_FILE, features, fits, n_jobs)
     named = {each["result"]["proba_file"] for each in read_all(folder / FOLDS_FILE, features)}
     remove_unnamed(folder / FOLDS_FOLDER, named)
     return [KeptFold(**point) for point in points]

@@ -48,12 +48,7 @@ class CurvePoint:
 
 
 def learning_curve(
-    folder: Path,
-    features: FeatureFile,
-    heads: Mapping[str, Head],
-    seed: int,
-    n_jobs: int,
-    say: Callable[[str], None],
+    folder: Path, features: FeatureFile, heads: Mapping[str, Head], seed: int, n_jobs: int
 ) -> list[CurvePoint]:
     """Fit heads on 1, 2, 5, 10, 25, 50 and 100 % of train, measured on val.
 
@@ -98,7 +93,7 @@ def learning_curve(
         for name, head in heads.items()
         for share in SHARES
     ]
-    return list(map(_point, run_study(folder / CURVE_FILE, features, fits, n_jobs, say)))
+    return list(map(_point, run_study(folder / CURVE_FILE, features, fits, n_jobs)))
 
 
 def read_curve(folder: Path, features: FeatureFile) -> list[CurvePoint]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +13,8 @@ from threadpoolctl import threadpool_limits
 from headbench.cache.reader import FeatureFile
 from headbench.cache.writer import installed_version
 from headbench.classify.heads.head import Head
+
+LOG = logging.getLogger(__name__)
 
 STUDY_VERSION = 2
 
@@ -45,7 +48,7 @@ class Fit(NamedTuple):
 
 
 def run_study(
-    path: Path, features: FeatureFile, fits: Sequence[Fit], n_jobs: int, say: Callable[[str], None]
+    path: Path, features: FeatureFile, fits: Sequence[Fit], n_jobs: int
 ) -> list[dict[str, Any]]:
     """Run fits, side by side where they are no networks, and keep their results.
 
@@ -72,7 +75,9 @@ def run_study(
         for index, (fit, key) in enumerate(zip(fits, keys, strict=True))
         if _text(key) not in kept or not fit.is_reusable(kept[_text(key)])
     ]
-    say(f"{path.stem.replace('_', ' ')}: {len(missing)} fits, {len(fits) - len(missing)} reused")
+    LOG.info(
+        f"{path.stem.replace('_', ' ')}: {len(missing)} fits, {len(fits) - len(missing)} reused"
+    )
 
     def work(index: int) -> dict[str, Any]:
         return fits[index].work(fits[index].estimator)

@@ -1,6 +1,6 @@
 """The backbones by name, and what extraction and prediction need of each."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Protocol
@@ -12,9 +12,9 @@ from headbench.cache.format import Identity
 from headbench.extract.errors import DataError, WeightsError
 from headbench.extract.images.decode import resize_rule
 from headbench.extract.images.stream import Batch, DecodedImage, in_batches
+from headbench.extract.networks.applications import NETWORKS
 from headbench.extract.networks.engines import Embedded, Embedder, embed_mean_color
 from headbench.extract.networks.keras_network import KerasBackbone
-from headbench.extract.networks.table import NETWORKS
 from headbench.extract.progress import Stopwatch
 from headbench.extract.settings import FLOAT32, POOLINGS, Runtime
 
@@ -28,13 +28,7 @@ N_SAMPLE = 4
 class Openable(Protocol):
     """A network that is loaded when it is needed."""
 
-    def open(
-        self,
-        runtime: Runtime,
-        sample: NDArray[np.uint8],
-        stopwatch: Stopwatch,
-        say: Callable[[str], None],
-    ) -> Embedder:
+    def open(self, runtime: Runtime, sample: NDArray[np.uint8], stopwatch: Stopwatch) -> Embedder:
         """Load the network; `sample` are some of the images to come."""
 
 
@@ -80,7 +74,6 @@ class MeanColor:
         runtime: Runtime,
         sample: NDArray[np.uint8],  # noqa: ARG002, there is nothing to check
         stopwatch: Stopwatch,  # noqa: ARG002
-        say: Callable[[str], None],  # noqa: ARG002
     ) -> Embedder:
         """What computes the means."""
         return MeanColorEmbedder(runtime.batch_size or 32)
@@ -155,11 +148,7 @@ def reopen_backbone(identity: Identity, weights_source: str) -> Backbone:
 
 
 def embed_images(
-    network: Openable,
-    images: Iterator[DecodedImage],
-    runtime: Runtime,
-    stopwatch: Stopwatch,
-    say: Callable[[str], None],
+    network: Openable, images: Iterator[DecodedImage], runtime: Runtime, stopwatch: Stopwatch
 ) -> Iterator[Embedded]:
     """Embed decoded images, in order; without any the network is not even loaded.
 
@@ -169,12 +158,10 @@ def embed_images(
     images : iterator of DecodedImage
     runtime : Runtime
     stopwatch : Stopwatch
-    say : callable
-        Told of the device, and of what does not work there.
     """
     first = list(islice(images, N_SAMPLE))
     if first:
         sample = np.stack([each.image for each in first])
         with stopwatch.measure("load"):
-            embedder = network.open(runtime, sample, stopwatch, say)
+            embedder = network.open(runtime, sample, stopwatch)
         yield from embedder(in_batches(chain(first, images), embedder.batch_size))

@@ -1,5 +1,6 @@
 """What pushes pixels through a network: TensorFlow, OpenVINO, several GPUs; checked first."""
 
+import logging
 import math
 import os
 import tempfile
@@ -18,6 +19,8 @@ from headbench.extract.images.stream import Batch, map_ahead
 from headbench.extract.networks.devices import GPU, THREADS, Devices
 from headbench.extract.networks.keras_runtime import freeze, load_tensorflow
 from headbench.extract.progress import Stopwatch
+
+LOG = logging.getLogger(__name__)
 
 Pixels = NDArray[np.uint8]
 Embeddings = NDArray[np.float32]
@@ -196,14 +199,12 @@ def _padded(images: Pixels, multiple: int) -> Pixels:
     return np.concatenate([images, padding])
 
 
-def halving_engine(engine: Engine, say: Callable[[str], None]) -> Engine:
+def halving_engine(engine: Engine) -> Engine:
     """Go on with half the batch when the device is out of memory, and say so.
 
     Parameters
     ----------
     engine : Engine
-    say : callable
-        Told of every new size.
 
     Raises
     ------
@@ -228,7 +229,7 @@ def halving_engine(engine: Engine, say: Callable[[str], None]) -> Engine:
                 ) from error
             if len(images) // 2 < most[0]:
                 most[0] = len(images) // 2
-                say(f"out of memory with {len(images)} images at once: on with {most[0]}")
+                LOG.info(f"out of memory with {len(images)} images at once: on with {most[0]}")
         return run(images)
 
     return replace(engine, infer=run)
@@ -326,10 +327,7 @@ class Candidate(NamedTuple):
 
 
 def first_that_agrees(
-    candidates: Sequence[Candidate],
-    reference: NDArray[np.float32],
-    sample: NDArray[np.uint8],
-    say: Callable[[str], None],
+    candidates: Sequence[Candidate], reference: NDArray[np.float32], sample: NDArray[np.uint8]
 ) -> Engine:
     """The first engine whose embeddings are those of the untouched network.
 
@@ -341,15 +339,13 @@ def first_that_agrees(
         Embeddings of `sample` by the untouched network.
     sample : uint8 (n, size_px, size_px, 3)
         Real images.
-    say : callable
-        Told of an engine that disagrees.
     """
     for name, build, tolerance in candidates[:-1]:
         engine = build()
         difference = relative_difference(engine.infer(sample), reference)
         if difference <= tolerance:
             return engine
-        say(
+        LOG.info(
             f"note: {name} is not used: on the first images its embeddings differ by "
             f"{difference:.1e} from the untouched network's, more than {tolerance:.0e}."
         )

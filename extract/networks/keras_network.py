@@ -1,6 +1,7 @@
 """A network of keras.applications, opened with the fastest engine that agrees with it."""
 
 import importlib
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from headbench.cache.format import RANDOM_WEIGHTS, Identity
 from headbench.extract.errors import WeightsError
 from headbench.extract.images.decode import resize_rule
+from headbench.extract.networks.applications import NETWORKS, Network
 from headbench.extract.networks.devices import CPU, GPU, Devices, describe_devices, find_devices
 from headbench.extract.networks.engines import (
     Candidate,
@@ -32,7 +34,6 @@ from headbench.extract.networks.keras_runtime import (
     load_tensorflow,
     seeded,
 )
-from headbench.extract.networks.table import NETWORKS, Network
 from headbench.extract.networks.weights import (
     IMAGENET,
     RANDOM_SEED,
@@ -43,6 +44,8 @@ from headbench.extract.networks.weights import (
 )
 from headbench.extract.progress import Stopwatch
 from headbench.extract.settings import AUTO, FLOAT32, OPENVINO, POOLINGS, Runtime
+
+LOG = logging.getLogger(__name__)
 
 # Relative distance from the untouched network. OpenVINO was measured at 1e-7.
 ENGINE_TOLERANCE = 1e-4
@@ -76,11 +79,7 @@ class OpenableNetwork:
 
 
 def open_network(
-    network: OpenableNetwork,
-    runtime: Runtime,
-    sample: NDArray[np.uint8],
-    stopwatch: Stopwatch,
-    say: Callable[[str], None],
+    network: OpenableNetwork, runtime: Runtime, sample: NDArray[np.uint8], stopwatch: Stopwatch
 ) -> EngineEmbedder:
     """Load a network onto the devices at hand.
 
@@ -92,8 +91,6 @@ def open_network(
         Some of the images to come, which every engine is checked on.
     stopwatch : Stopwatch
         Counts the stage ``network``.
-    say : callable
-        Told of the device, and of what does not work there.
 
     Raises
     ------
@@ -110,10 +107,10 @@ def open_network(
         singles = (image[np.newaxis] for image in sample)
         rows = [np.asarray(untouched(each, training=False)) for each in singles]
         candidates = [*_candidates(network, untouched, devices, runtime.engine)]
-        engine = first_that_agrees(candidates, np.concatenate(rows), sample, say)
-    say(f"{network.name} on {describe_devices(devices, runtime.device)}, {engine.name}")
+        engine = first_that_agrees(candidates, np.concatenate(rows), sample)
+    LOG.info(f"{network.name} on {describe_devices(devices, runtime.device)}, {engine.name}")
     batch_size = runtime.batch_size or engine.batch_size
-    return EngineEmbedder(halving_engine(engine, say), batch_size, stopwatch)
+    return EngineEmbedder(halving_engine(engine), batch_size, stopwatch)
 
 
 def _candidates(
@@ -222,18 +219,12 @@ class KerasBackbone:
         _pool_in_float32(folded)
         return self.with_preprocessing(folded)
 
-    def open(
-        self,
-        runtime: Runtime,
-        sample: NDArray[np.uint8],
-        stopwatch: Stopwatch,
-        say: Callable[[str], None],
-    ) -> Embedder:
+    def open(self, runtime: Runtime, sample: NDArray[np.uint8], stopwatch: Stopwatch) -> Embedder:
         """Load the network; `sample` are some of the images to come, which it is checked on."""
         is_float32 = self.precision == FLOAT32
         tolerance = FOLDED_TOLERANCE if is_float32 else FLOAT16_TOLERANCE
         forms = OpenableNetwork(self.name, self.network, self._fold, self.precision, tolerance)
-        return open_network(forms, runtime, sample, stopwatch, say)
+        return open_network(forms, runtime, sample, stopwatch)
 
     def _fold(self, untouched: Any) -> Any:
         return self.folded_network(None if untouched is None else base_of(untouched))

@@ -85,14 +85,11 @@ class Listeners:
     ----------
     tell : callable
         Told the outcome of each file, once: of an embedding when its part is finished.
-    say : callable
-        Told of the device, and of what does not work there.
     on_embedded : callable
         Told how many images have just been through the network.
     """
 
     tell: Callable[[Outcome], object]
-    say: Callable[[str], None]
     on_embedded: Callable[[int], object] = lambda _: None
 
 
@@ -135,9 +132,7 @@ class Work:
             self.known,
             self._skip,
         )
-        embedded = embed_images(
-            job.network, self._noted(images), job.runtime, self.stopwatch, self.listeners.say
-        )
+        embedded = embed_images(job.network, self._noted(images), job.runtime, self.stopwatch)
         for rows, embeddings in self._in_parts(embedded):
             _refuse_infinite(embeddings, [self._paths[row] for row in rows.tolist()])
             self._finish(rows.tolist(), embeddings)

@@ -1,10 +1,11 @@
 """Which contents have embeddings, in few bytes."""
 
+import logging
 import os
 import socket
 import threading
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +24,8 @@ from headbench.extract.progress import Stopwatch
 from headbench.extract.settings import Runtime
 from headbench.extract.workers.embed import Job, Listeners, Outcome, Work
 from headbench.extract.workers.machines import Machines, at_work
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,8 @@ class KnownContents:
 
 # A task for a worker: 512 files, and more where there would be more than so many tasks.
 FEWEST_ROWS, MOST_ROWS, MOST_BLOCKS = 512, 8192, 1024
-# The network that this process has open, and who is to be told what there is to say of it.
-_OPEN: dict[Any, tuple[Embedder, list[Callable[[str], None]]]] = {}
+# The network that this process has open.
+_OPEN: dict[Any, Embedder] = {}
 # A Dask worker may do several blocks at a time, in threads.
 _OPENING = threading.Lock()
 
@@ -70,7 +73,7 @@ class BlockDone(NamedTuple):
     outcomes : list of Outcome
         Rows count from `first`.
     said : list of str
-        What there was to say of the device.
+        What was logged meanwhile.
     worker : str
         Who did it.
     """
@@ -121,13 +124,7 @@ class OpenOnce:
     network: Openable
     identity: Identity
 
-    def open(
-        self,
-        runtime: Runtime,
-        sample: NDArray[np.uint8],
-        stopwatch: Stopwatch,
-        say: Callable[[str], None],
-    ) -> Embedder:
+    def open(self, runtime: Runtime, sample: NDArray[np.uint8], stopwatch: Stopwatch) -> Embedder:
         """Load the network, or take the one that is there; `WeightsError` if it is another."""
         # Weights may have changed under the same name since a worker was started.
         key = (self.network, self.identity.fingerprint, runtime)
@@ -135,14 +132,8 @@ class OpenOnce:
             if key not in _OPEN:
                 self._refuse_other()
                 _OPEN.clear()
-                listeners: list[Callable[[str], None]] = [say]
-                opened = self.network.open(
-                    runtime, sample, stopwatch, lambda line: listeners[0](line)
-                )
-                _OPEN[key] = (opened, listeners)
-            embedder, listeners = _OPEN[key]
-            listeners[0] = say
-            return embedder
+                _OPEN[key] = self.network.open(runtime, sample, stopwatch)
+            return _OPEN[key]
 
     def _refuse_other(self) -> None:
         found = getattr(self.network, "identity", self.identity)
@@ -194,7 +185,7 @@ def embed_files(
         (common, first, [_from_anywhere(file) for file in files[first : first + n_rows]])
         for first in range(0, len(files), n_rows)
     )
-    with closing(blocks_done(embed_block, blocks, machines, listeners.say)) as all_done:
+    with closing(blocks_done(embed_block, blocks, machines)) as all_done:
         for done in all_done:
             for outcome in done.outcomes:
                 _require_unreadable(files[done.first + outcome.row], outcome, done.worker)
@@ -204,10 +195,7 @@ def embed_files(
 
 
 def blocks_done(
-    function: Callable[..., BlockDone],
-    tasks: Iterable[tuple[Any, ...]],
-    machines: Machines,
-    say: Callable[[str], None],
+    function: Callable[..., BlockDone], tasks: Iterable[tuple[Any, ...]], machines: Machines
 ) -> Generator[BlockDone, None, None]:
     """What workers make of tasks, as they are done; what they say is said once.
 
@@ -222,7 +210,7 @@ def blocks_done(
             _require_parts(done)
             for line in dict.fromkeys(done.said):
                 if line not in said:
-                    say(line)
+                    LOG.info(line)
             said.update(done.said)
             yield done
 
@@ -268,10 +256,34 @@ def embed_block(common: BlockJob, first: int, files: Sequence[ImageFile]) -> Blo
         If this process has another version of headbench.
     WeightsError, DeviceError, DataError, StorageError
     """
-    done = BlockDone(first, [], [], whoami())
-    listeners = Listeners(done.outcomes.append, done.said.append)
-    work_at(common, len(files), listeners).do(files)
-    return done
+    with heard() as said:
+        outcomes: list[Outcome] = []
+        work_at(common, len(files), Listeners(outcomes.append)).do(files)
+    return BlockDone(first, outcomes, said, whoami())
+
+
+@contextmanager
+def heard() -> Iterator[list[str]]:
+    """What this thread logs inside, a line at a time: a worker hands it to whoever asked."""
+    hearing = _Hearing()
+    logger = logging.getLogger("headbench")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(hearing)
+    try:
+        yield hearing.lines
+    finally:
+        logger.removeHandler(hearing)
+
+
+class _Hearing(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+        self.thread = threading.get_ident()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.thread == self.thread:
+            self.lines.append(record.getMessage())
 
 
 def work_at(common: BlockJob, part_images: int, listeners: Listeners) -> Work:

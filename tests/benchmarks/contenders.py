@@ -208,7 +208,7 @@ def run_headbench(engine: str, photos: str, out: Path) -> dict[str, float]:
     KerasBackbone.open = timed  # type: ignore[method-assign]
     started = time.perf_counter()
     settings = ExtractSettings(weights=WEIGHTS, engine=engine)
-    extract_features(photos, out, settings, lambda _: None)
+    extract_features(photos, out, settings)
     seconds = time.perf_counter() - started
     [(loading, embedder)] = opened
     pixels = np.zeros((embedder.batch_size, SIZE_PX, SIZE_PX, 3), dtype=np.uint8)

@@ -118,7 +118,7 @@ def compare(run: Run, weights: str, unfreeze: str, n_epochs: int) -> list[Result
         start = run.find(settings.start, features)
 
         def opened(each: FinetuneSettings) -> Finetuning:
-            return Finetuning.open(run, features, start, each, None, weights, "cpu", print)
+            return Finetuning.open(run, features, start, each, None, weights, "cpu")
 
         tuning = opened(settings)
         link_images(tuning, Path(name))
@@ -159,8 +159,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         run = Run(Path(folder) / "run")
         settings = ExtractSettings(weights=weights, size_px=arguments.size)
-        extract_features(shared / "data/food10", run.features_path, settings, print)
-        train_heads(run, ["logreg"], 0, print)
+        extract_features(shared / "data/food10", run.features_path, settings)
+        train_heads(run, ["logreg"], 0)
         results = [
             result
             for unfreeze in arguments.unfreeze

@@ -5,8 +5,8 @@ says so. What costs a report time is as in a real run: rows, columns, heads, and
 """
 
 import hashlib
+import logging
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +21,8 @@ from headbench.classify.studies.learning_curve import CURVE_FILE, learning_curve
 from headbench.classify.train_heads import train_heads
 from tests.benchmarks.food101_like import DIM, N_CLASSES, SIZES, World
 
+LOG = logging.getLogger(__name__)
+
 SEED = 0
 # Near copies of train images in the test split: as a photograph that was saved once more.
 N_COPIES = 100
@@ -30,7 +32,7 @@ SYNTHETIC = f"{RANDOM_WEIGHTS}: none, the embeddings are synthetic"
 IDENTITY = Identity("synthetic", SYNTHETIC, "none", 224, "none", "avg", "float32")
 
 
-def build_run(folder: Path, photographs: Path, say: Callable[[str], None]) -> Run:
+def build_run(folder: Path, photographs: Path) -> Run:
     """Make the run, or what is missing of it; several minutes and 3 GB the first time.
 
     Parameters
@@ -39,21 +41,21 @@ def build_run(folder: Path, photographs: Path, say: Callable[[str], None]) -> Ru
         The run; the photographs go to ``images/`` in it.
     photographs : Path
         A folder of JPEG files for each class; ours take turns with them.
-    say : callable
-        Told what happens, a line at a time.
     """
     run = Run(folder)
     # It is written last and in one go: where it is, the photographs are.
     if not run.features_path.exists():
         shutil.rmtree(folder, ignore_errors=True)
-        say(f"{folder}: writing {SIZES['test']} photographs and {sum(SIZES.values())} embeddings")
+        LOG.info(
+            f"{folder}: writing {SIZES['test']} photographs and {sum(SIZES.values())} embeddings"
+        )
         write_run_features(run, photographs)
-    train_heads(run, list(HEADS), SEED, say)
+    train_heads(run, list(HEADS), SEED)
     with FeatureFile(run.features_path) as features:
         add_finetuned(run, features)
         if not (folder / CURVE_FILE).exists():
             heads = {"centroid": create_head("centroid", SEED)}
-            learning_curve(folder, features, heads, SEED, 1, say)
+            learning_curve(folder, features, heads, SEED, 1)
     return run
 
 

@@ -198,8 +198,6 @@ READERS: dict[str, Callable[[CheckedDataset], object]] = {
     "some rows": lambda dataset: dataset.read(np.array([0, 5])),
     "rows in another order": lambda dataset: dataset.read(np.array([6, 4, 1])),
     "a block": lambda dataset: dataset.read_block(2),
-    "a run": lambda dataset: dataset.read_run(slice(3, 5)),
-    "a run within a block": lambda dataset: dataset.read_run(slice(4, 5)),
     "spans": lambda dataset: list(dataset.spans()),
 }
 

@@ -36,7 +36,7 @@ def browser() -> Iterator[Browser]:
 def torn_run(run: Run, request: pytest.FixtureRequest) -> tuple[Run, str]:
     """A run of two heads, and the name of one that is right on val, where test has the other."""
     names, best = ["centroid", "ridge"], str(request.param)
-    train_heads(run, names, 0, lambda _: None)
+    train_heads(run, names, 0)
     with FeatureFile(run.features_path) as features:
         right = {split: np.eye(3, dtype=np.float32)[features.labels(split)] for split in SPLITS}
     for name in names:

@@ -8,6 +8,7 @@ from sklearn.datasets import load_digits
 from headbench.classify import demo
 from headbench.classify.demo import run_demo, write_digits
 from headbench.extract import __main__ as extract_command
+from tests.conftest import listen
 
 
 def test_the_digits_are_written_as_images_in_class_folders(tmp_path: Path) -> None:
@@ -44,8 +45,8 @@ def test_imagenet_weights_are_taken_when_they_are_there_and_random_ones_are_said
         path.write_bytes(b"weights")
     called: list[list[str]] = []
     monkeypatch.setattr(extract_command, "main", called.append)
-    said: list[str] = []
-    run_demo(tmp_path / "demo", called.append, said.append)
+    said = listen()
+    run_demo(tmp_path / "demo", called.append)
     assert [arguments[0] for arguments in called[1:]] == ["train", "finetune", "report", "predict"]
     assert called[0][called[0].index("--weights") + 1] == ("imagenet" if is_there else "random")
     assert any("RANDOM" in line for line in said) is not is_there

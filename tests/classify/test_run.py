@@ -110,7 +110,7 @@ def test_what_a_killed_save_leaves_behind_is_not_taken_for_trained(run: Run) -> 
 
 
 def test_damaged_probabilities_are_named(run: Run) -> None:
-    train_heads(run, ["logreg"], seed=0, say=lambda _: None)
+    train_heads(run, ["logreg"], seed=0)
     path = run.trained_folder("logreg") / "proba.npz"
     path.write_bytes(path.read_bytes()[:100])
     with FeatureFile(run.features_path) as features, pytest.raises(RunError) as caught:

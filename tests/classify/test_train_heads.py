@@ -23,6 +23,7 @@ from headbench.extract.stage import extract_features
 from headbench.extract.workers.machines import DASK, Machines
 from tests.cache.test_reader import rewrite
 from tests.classify.test_heads import separable
+from tests.conftest import listen
 from tests.extract.sources.manifests import write_csv
 
 
@@ -32,7 +33,7 @@ def quiet(_: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in HEADS if name not in ("prior", "vote")])
 def test_kept_probabilities_are_the_heads_own_in_the_order_of_the_file(run: Run, name: str) -> None:
-    train_heads(run, [name], seed=0, say=quiet)
+    train_heads(run, [name], seed=0)
     with FeatureFile(run.features_path) as features:
         trained = run.find(name, features)
         assert trained.record.classes == features.classes == ("blue", "green", "red")
@@ -54,8 +55,8 @@ def test_a_class_that_a_head_has_not_seen_has_a_column_of_zeros(run: Run) -> Non
 
 
 def test_each_head_is_announced_with_its_val_accuracy_and_n(run: Run) -> None:
-    said: list[str] = []
-    train_heads(run, ["logreg"], seed=0, say=said.append)
+    said = listen()
+    train_heads(run, ["logreg"], seed=0)
     with FeatureFile(run.features_path) as features:
         n_val = len(features.rows("val"))
     assert f"(n={n_val})" in said[1]
@@ -63,7 +64,7 @@ def test_each_head_is_announced_with_its_val_accuracy_and_n(run: Run) -> None:
 
 
 def test_the_seed_reaches_the_heads_and_the_record(run: Run) -> None:
-    train_heads(run, ["lightgbm"], seed=5, say=quiet)
+    train_heads(run, ["lightgbm"], seed=5)
     with FeatureFile(run.features_path) as features:
         record = run.find("lightgbm", features).record
     assert record.seed == record.settings["seed"] == 5
@@ -72,12 +73,12 @@ def test_the_seed_reaches_the_heads_and_the_record(run: Run) -> None:
 
 def test_an_unknown_head_trains_nothing(run: Run) -> None:
     with pytest.raises(RunError, match="unknown head 'svm'"):
-        train_heads(run, ["logreg", "svm"], seed=0, say=quiet)
+        train_heads(run, ["logreg", "svm"], seed=0)
     assert not (run.folder / "heads").exists()
 
 
 def test_a_head_of_other_features_is_not_taken_for_one_of_these(run: Run) -> None:
-    train_heads(run, ["logreg"], seed=0, say=quiet)
+    train_heads(run, ["logreg"], seed=0)
     with h5py.File(run.features_path, "a") as file:
         labels = file["labels"][:]
         labels[0] = 1 - labels[0]
@@ -95,7 +96,7 @@ def test_an_empty_split_is_refused(run: Run, split: int, phrase: str) -> None:
         splits = file["splits"][:]
         rewrite(file, "splits", np.where(splits == split, 0, splits).astype(np.uint8))
     with pytest.raises(RunError, match=phrase):
-        train_heads(run, ["logreg"], seed=0, say=quiet)
+        train_heads(run, ["logreg"], seed=0)
 
 
 def test_a_class_without_train_images_is_refused(run: Run) -> None:
@@ -103,12 +104,12 @@ def test_a_class_without_train_images_is_refused(run: Run) -> None:
         splits = np.where(file["labels"][:] == 2, 1, file["splits"][:])
         rewrite(file, "splits", splits.astype(np.uint8))
     with pytest.raises(RunError, match="class 'red' has val images and none in train"):
-        train_heads(run, ["logreg"], seed=0, say=quiet)
+        train_heads(run, ["logreg"], seed=0)
 
 
 def said_by(run: Run, names: list[str], seed: int = 0, **settings: object) -> list[str]:
-    said: list[str] = []
-    train_heads(run, names, seed, said.append, TrainSettings(**settings))
+    said = listen()
+    train_heads(run, names, seed, TrainSettings(**settings))
     return said[1:]
 
 
@@ -149,8 +150,8 @@ def test_a_head_of_an_older_record_is_trained_again(run: Run) -> None:
 def test_the_command_is_kept_and_decides_nothing(run: Run) -> None:
     names = ["centroid", "ridge", "vote"]
     train_heads(run, names, 0, quiet, command="first")
-    said: list[str] = []
-    train_heads(run, names, 0, said.append, command="second")
+    said = listen()
+    train_heads(run, names, 0, command="second")
     assert all("reused" in line for line in said[1:])
     train_heads(run, ["knn"], 0, quiet)
     with FeatureFile(run.features_path) as features:
@@ -222,8 +223,8 @@ def test_weights_of_a_list_reach_the_heads_and_other_weights_train_anew(
         lines = [f"{name},{name.parent},{weight if 'blue' in str(name) else 1}" for name in names]
         write_csv(photos / "list.csv", "path,label,weight", *lines)
         extract_features(photos / "list.csv", run.features_path, settings, quiet)
-        said: list[str] = []
-        train_heads(run, ["prior", "vote", "ridge"], 0, said.append, TrainSettings(stream=stream))
+        said = listen()
+        train_heads(run, ["prior", "vote", "ridge"], 0, TrainSettings(stream=stream))
         assert "images weighted" in said[0]
         assert not any("reused" in line for line in said)
         with FeatureFile(run.features_path) as features:
@@ -332,7 +333,7 @@ def test_a_cluster_reads_from_the_file_and_never_is_refused(run: Run) -> None:
 
 def test_training_again_replaces_a_head_whole(run: Run) -> None:
     for seed in (0, 1):
-        train_heads(run, ["lightgbm"], seed=seed, say=quiet)
+        train_heads(run, ["lightgbm"], seed=seed)
     assert sorted(path.name for path in (run.folder / "heads").iterdir()) == ["lightgbm"]
     with FeatureFile(run.features_path) as features:
         trained = run.find("lightgbm", features)

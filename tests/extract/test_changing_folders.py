@@ -132,7 +132,7 @@ class ChangingFolder(RuleBasedStateMachine):
             mock.patch.object(stage.Parts, "add", stopping),
         ):
             try:
-                extract_features(self.photos, self.out, self.settings(), lambda _: None)
+                extract_features(self.photos, self.out, self.settings())
             except KeyboardInterrupt:
                 return
         self.known = content_hashes(self.out)
@@ -167,7 +167,7 @@ class ChangingFolder(RuleBasedStateMachine):
             mock.patch.object(backbones, "embed_mean_color", counting),
             mock.patch.object(hashes, "TICK_NS", TICK_NS),
         ):
-            extract_features(self.photos, out, self.settings(), lambda _: None)
+            extract_features(self.photos, out, self.settings())
         return n_embedded
 
 

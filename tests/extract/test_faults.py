@@ -57,7 +57,7 @@ class Disk:
         self.runs.mkdir()
 
     def extract(self, out: Path) -> None:
-        extract_features(self.photos, out, SETTINGS, lambda _: None)
+        extract_features(self.photos, out, SETTINGS)
 
     def fail(self, names: list[str]) -> dict[str, int]:
         """The exit code of a run for each ``CALL-ERRNO-LASTING``."""

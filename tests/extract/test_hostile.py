@@ -94,7 +94,7 @@ def test_a_whole_folder_of_them_is_extracted(folder: Path) -> None:
             verdicts[path] = None
     settings = ExtractSettings(backbone="mean-color", size_px=32, batch_size=8)
     with not_root():
-        table = extract_features(photos, out, settings, lambda _: None)
+        table = extract_features(photos, out, settings)
         with FeatureFile(out) as features:
             for split in ("train", "val", "test"):
                 embeddings = features.load(split)[0]

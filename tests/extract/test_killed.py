@@ -68,7 +68,7 @@ def test_killed_at_any_instant_it_goes_on_and_loses_a_part_at_most(
 ) -> None:
     whole = tmp_path / "whole/features.h5"
     settings = ExtractSettings(backbone="mean-color", size_px=16)
-    extract_features(photos, whole, settings, lambda _: None)
+    extract_features(photos, whole, settings)
     wanted = content_of(whole)
     chance = random.Random(0)  # noqa: S311, not for cryptography
     n_interrupted = 0

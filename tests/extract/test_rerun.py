@@ -24,7 +24,7 @@ def path(
 ) -> Path:
     """A feature file of `photos`, in either type."""
     features = tmp_path / "runs/colors/features.h5"
-    extract_features(photos, features, replace(settings, store=request.param), lambda _: None)
+    extract_features(photos, features, replace(settings, store=request.param))
     return features
 
 
@@ -112,7 +112,7 @@ def test_a_network_is_opened_again_and_weights_that_are_gone_are_named(
     photos = write_class_folders(tmp_path / "photos", n_per_class=10)
     path, name = tmp_path / "features.h5", "mobilenetv3large"
     settings = ExtractSettings(backbone=name, weights="random", size_px=32)
-    extract_features(photos, path, settings, lambda _: None)
+    extract_features(photos, path, settings)
     assert check(path, "--rerun", 12) == 0
     assert "12 images embedded again (4 train, 4 val, 4 test): all as stored" in (
         capsys.readouterr().out

@@ -22,7 +22,7 @@ from headbench.extract.settings import ExtractSettings
 from headbench.extract.sources.tar import Place, Stream
 from headbench.extract.stage import describe_plan, extract_features
 from headbench.extract.workers.machines import Machines
-from tests.conftest import ROOT
+from tests.conftest import ROOT, listen
 from tests.extract.sources.tars import write_shards, write_tar
 
 N_IMAGES, N_SHARDS = 90, 3
@@ -51,14 +51,14 @@ class Extraction:
         self.out = folder.parent / "runs/shards/features.h5"
         self.n_embedded = 0
         self.read: list[str] = []
-        self.said: list[str] = []
+        self.said = listen()
 
     def __call__(self, **changes: object) -> tuple[list[str], int]:
         """Shards that were read, and how many images went through the backbone."""
         self.read, self.n_embedded = [], 0
         self.said.clear()
         settings = replace(self.settings, **changes)
-        extract_features(self.data, self.out, settings, self.said.append)
+        extract_features(self.data, self.out, settings)
         return self.read, self.n_embedded
 
     def rejected(self) -> list[tuple[str, str]]:
@@ -94,7 +94,7 @@ def test_shards_hold_what_the_same_images_in_class_folders_do(
 ) -> None:
     assert extract() == (ALL, N_IMAGES)
     beside = photos.parent / "runs/folders/features.h5"
-    extract_features(photos, beside, extract.settings, lambda _: None)
+    extract_features(photos, beside, extract.settings)
     assert len(held(extract.out)) == N_IMAGES
     assert held(extract.out) == held(beside)
 
@@ -275,14 +275,13 @@ def test_classes_that_are_numbers_are_in_their_order(extract: Extraction, photos
 
 
 def test_a_dry_run_says_how_many_shards_and_writes_nothing(extract: Extraction) -> None:
-    say = extract.said.append
-    describe_plan(extract.data, extract.out, extract.settings, say)
+    describe_plan(extract.data, extract.out, extract.settings)
     assert extract.said == [f"{extract.data}: 3 of 3 shards to read"]
     assert extract.read == []
     assert not extract.out.parent.exists()
     extract()
     extract.said.clear()
-    describe_plan(extract.data, extract.out, extract.settings, say)
+    describe_plan(extract.data, extract.out, extract.settings)
     assert extract.said[0].endswith(
         "0 new, 0 changed, 0 removed, 0 moved or relabelled: 0 to extract"
     )
@@ -298,10 +297,10 @@ def test_two_processes_give_the_same_file(extract: Extraction, photos: Path) -> 
         write_tar(extract.folder / f"{number:03}.tar", members)
     extract()
     alone, two = held(extract.out), extract.out.with_name("two.h5")
-    extract_features(extract.data, two, extract.settings, extract.said.append, Machines(n_jobs=2))
+    extract_features(extract.data, two, extract.settings, Machines(n_jobs=2))
     assert held(two) == alone
     assert extract.said[-3].endswith(", on 2 processes")
-    extract_features(extract.data, two, extract.settings, extract.said.append, Machines(n_jobs=2))
+    extract_features(extract.data, two, extract.settings, Machines(n_jobs=2))
     assert extract.said[-1].endswith("up to date, nothing to do")
 
 
@@ -394,7 +393,7 @@ def test_a_killed_run_does_not_read_finished_shards_again(
     read = log.read_text().split()
     assert sorted(read) == sorted({f"{number:03}.tar" for number in range(n_shards)} - finished)
     beside = tmp_path / "folders/features.h5"
-    extract_features(photos, beside, settings, lambda _: None)
+    extract_features(photos, beside, settings)
     assert held(out) == held(beside)
     assert sorted(path.name for path in out.parent.iterdir()) == [
         "features.h5",

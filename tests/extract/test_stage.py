@@ -26,7 +26,7 @@ from headbench.extract.networks.backbone import create_backbone
 from headbench.extract.settings import ExtractSettings
 from headbench.extract.stage import extract_features
 from tests.cache.test_verify import flip
-from tests.conftest import ROOT, write_class_folders, write_image
+from tests.conftest import ROOT, listen, write_class_folders, write_image
 
 
 class Extraction:
@@ -36,14 +36,14 @@ class Extraction:
         self.photos, self.settings = photos, settings
         self.out = photos.parent / "runs/photos/features.h5"
         self.embedded = 0
-        self.said: list[str] = []
+        self.said = listen()
 
     def __call__(self, **changes: object) -> int:
         """Images that went through the backbone in this run."""
         before = self.embedded
         self.said.clear()
         settings = replace(self.settings, **changes)
-        extract_features(self.photos, self.out, settings, self.said.append)
+        extract_features(self.photos, self.out, settings)
         self.check()
         return self.embedded - before
 
@@ -293,7 +293,7 @@ def test_a_class_with_too_few_usable_images_stops_before_anything_is_written(
     write_image(photos / "rare/2.png", seed=2)
     out = photos.parent / "features.h5"
     with pytest.raises(DataError, match=r"class 'rare' has too few images to split"):
-        extract_features(photos, out, settings, lambda _: None)
+        extract_features(photos, out, settings)
     assert not out.exists()
 
 
@@ -309,23 +309,21 @@ def test_an_infinite_embedding_is_refused_with_its_image(
 
     monkeypatch.setattr(backbones, "embed_mean_color", broken)
     with pytest.raises(DataError, match=r"blue/000\.png: its embedding is not finite"):
-        extract_features(photos, photos.parent / "features.h5", settings, lambda _: None)
+        extract_features(photos, photos.parent / "features.h5", settings)
 
 
 def test_a_file_of_another_program_is_not_replaced(photos: Path, settings: ExtractSettings) -> None:
     out = photos.parent / "features.h5"
     out.write_bytes(b"precious")
     with pytest.raises(FeatureFileError, match="not a readable HDF5 file"):
-        extract_features(photos, out, settings, lambda _: None)
+        extract_features(photos, out, settings)
     assert out.read_bytes() == b"precious"
 
 
 def test_split_folders_keep_their_splits(tmp_path: Path, settings: ExtractSettings) -> None:
     for seed, split in enumerate(("train", "val", "test")):
         write_class_folders(tmp_path / "photos" / split, n_per_class=4, first_seed=100 * seed)
-    table = extract_features(
-        tmp_path / "photos", tmp_path / "features.h5", settings, lambda _: None
-    )
+    table = extract_features(tmp_path / "photos", tmp_path / "features.h5", settings)
     for path, split in zip(table.paths, table.splits, strict=True):
         assert path.split("/")[0] == ("train", "val", "test")[split]
 
@@ -338,8 +336,8 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(extract: Extractio
     write_image(extract.photos / "red/005.png", seed=9000)
     (extract.photos / "blue/000.png").unlink()
     (extract.photos / "blue/001.png").rename(extract.photos / "green/relabelled.png")
-    said: list[str] = []
-    stage.describe_plan(extract.photos, extract.out, extract.settings, said.append)
+    said = listen()
+    stage.describe_plan(extract.photos, extract.out, extract.settings)
     assert said == [
         f"{extract.photos}: 3 new, 1 changed, 1 removed, 1 moved or relabelled: 4 to extract"
     ]
@@ -348,8 +346,8 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(extract: Extractio
 
 
 def test_a_first_dry_run_makes_no_folder(photos: Path, settings: ExtractSettings) -> None:
-    said: list[str] = []
-    stage.describe_plan(photos, photos.parent / "runs/x/features.h5", settings, said.append)
+    said = listen()
+    stage.describe_plan(photos, photos.parent / "runs/x/features.h5", settings)
     assert said[0].endswith("90 new, 0 changed, 0 removed, 0 moved or relabelled: 90 to extract")
     assert not (photos.parent / "runs").exists()
 
@@ -423,6 +421,6 @@ def test_parts_of_other_settings_are_kept_for_the_run_that_they_belong_to(
     parts.add([content], np.zeros((1, 3), dtype=np.float32))
     assert extract() == 90
     assert any(line.startswith("note: ") and str(parts.directory) in line for line in extract.said)
-    extract_features(extract.photos, extract.out, replace(other, overwrite=True), lambda _: None)
+    extract_features(extract.photos, extract.out, replace(other, overwrite=True))
     assert extract.embedded == 90 + 89
     assert not parts.directory.parent.exists()

@@ -1,9 +1,9 @@
 """The server as a process: its address, its start, and its end."""
 
 import errno
+import logging
 import signal
 import socket
-from collections.abc import Callable
 from pathlib import Path
 
 import uvicorn
@@ -19,6 +19,8 @@ from headbench.classify.labelled_files import images_of
 from headbench.classify.run import Run
 from headbench.extract.settings import Runtime
 
+LOG = logging.getLogger(__name__)
+
 # For what is being done when the end is asked for.
 GRACE_SECONDS = 5
 
@@ -30,7 +32,6 @@ def serve(
     data: str | Path | None,
     settings: ServerSettings,
     runtime: Runtime,
-    say: Callable[[str], None],
 ) -> None:
     """Answer requests until Ctrl-C or SIGTERM.
 
@@ -45,8 +46,6 @@ def serve(
         The folder of images; None for the one that the features were made from.
     settings : ServerSettings
     runtime : Runtime
-    say : callable
-        Told what is served, and where.
 
     Raises
     ------
@@ -55,16 +54,16 @@ def serve(
     """
     # First, because loading takes a while: whoever mistyped the port should not wait for it.
     with listen(settings.host, settings.port) as listener:
-        classifier = open_classifier(run, head, weights, say)
-        engine = open_engine(run, classifier, data, settings.max_batch, runtime, say)
+        classifier = open_classifier(run, head, weights)
+        engine = open_engine(run, classifier, data, settings.max_batch, runtime)
         for line in welcome(settings.host, listener.getsockname()[1]):
-            say(line)
+            LOG.info(line)
         server = make_server(engine, settings)
         # The signal that ends it is raised once more at the end: by then all is done.
         for each in (signal.SIGINT, signal.SIGTERM):
             signal.signal(each, lambda *_: None)
         server.run(sockets=[listener])
-    say("stopped")
+    LOG.info("stopped")
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -82,12 +81,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def open_engine(
-    run: Run,
-    classifier: Classifier,
-    data: str | Path | None,
-    max_batch: int,
-    runtime: Runtime,
-    say: Callable[[str], None],
+    run: Run, classifier: Classifier, data: str | Path | None, max_batch: int, runtime: Runtime
 ) -> ServingEngine:
     """Load the network, and the embeddings of train for what has a head."""
     with FeatureFile(run.features_path) as features:
@@ -95,10 +89,10 @@ def open_engine(
         sample = sample_images(features, images)
         neighbours = Neighbours(features, images) if classifier.head else None
     if neighbours is None:
-        say(f"{classifier.name}: no similar photographs, its activations are not those cached")
+        LOG.info(f"{classifier.name}: no similar photographs, its activations are not those cached")
     elif not neighbours.has_pictures:
-        say(f"{images.name}: not there, so similar photographs have no pictures (--data)")
-    return ServingEngine(classifier, neighbours, sample, runtime, max_batch, say)
+        LOG.info(f"{images.name}: not there, so similar photographs have no pictures (--data)")
+    return ServingEngine(classifier, neighbours, sample, runtime, max_batch)
 
 
 def make_server(engine: ServingEngine, settings: ServerSettings) -> uvicorn.Server:

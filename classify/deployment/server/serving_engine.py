@@ -4,7 +4,7 @@ import asyncio
 import math
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -84,11 +84,10 @@ class ServingEngine:
         sample: NDArray[np.uint8],
         runtime: Runtime,
         max_batch: int,
-        say: Callable[[str], None],
     ) -> None:
         self.classifier, self.neighbours = classifier, neighbours
         self.batch_sizes: Counter[int] = Counter()
-        self._embedder = classifier.network.open(runtime, sample, Stopwatch(), say)
+        self._embedder = classifier.network.open(runtime, sample, Stopwatch())
         self._one_head = threading.Lock()
         self._max_batch, self._n_free = max_batch, self._embedder.n_streams
         self._waiting: list[Waiting] = []

@@ -1,6 +1,6 @@
 """Examine a folder of labelled images."""
 
-from collections.abc import Callable
+import logging
 from pathlib import Path
 
 from headbench.classify.doctor.data.class_counts import examine_classes
@@ -22,8 +22,10 @@ from headbench.extract.sources.folder import Folder
 from headbench.extract.sources.open import find_images
 from headbench.extract.sources.source import Dataset
 
+LOG = logging.getLogger(__name__)
 
-def examine_data(root: Path, script: ScriptSettings, say: Callable[[str], None]) -> Examination:
+
+def examine_data(root: Path, script: ScriptSettings) -> Examination:
     """Examine images, labels, splits and the user's script; each file is read once.
 
     Raises
@@ -36,7 +38,7 @@ def examine_data(root: Path, script: ScriptSettings, say: Callable[[str], None])
         dataset = find_images(Folder(root))
     except DataError as error:
         return Examination(f"{root}: no data set.", [_no_data_set(root, error)])
-    say(f"{root}: reading {len(dataset.images)} images of {len(dataset.classes)} classes")
+    LOG.info(f"{root}: reading {len(dataset.images)} images of {len(dataset.classes)} classes")
     names_of = {name: subfolders(path) for name, path in class_parents(dataset).items()}
     scanned = scan(root, dataset.images, dataset.classes)
     findings = [

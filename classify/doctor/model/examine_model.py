@@ -1,6 +1,7 @@
 """Examine a Keras model of the user's own."""
 
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +40,12 @@ from headbench.classify.doctor.script import ScriptSettings
 from headbench.classify.wording import count
 from headbench.extract.errors import DataError
 
+LOG = logging.getLogger(__name__)
+
 USUAL_PX = 224
 
 
-def examine_model(
-    path: Path, data: Path | None, script: ScriptSettings, say: Callable[[str], None]
-) -> Examination:
+def examine_model(path: Path, data: Path | None, script: ScriptSettings) -> Examination:
     """Examine a model: layers, pixels, outputs; with labelled images, its accuracy.
 
     Parameters
@@ -61,22 +62,18 @@ def examine_model(
     RunError
         If the model cannot be loaded without running code from it, or fails when it is run.
     """
-    say(f"{path}: loading the model")
+    LOG.info(f"{path}: loading the model")
     user = load_user_model(path)
     found = leaves(user.model)
     described = _describe(user, found)
     if reason := _unsuited(user.model):
         return Examination(described, [not_checked("the model", reason)])
     sample = _sample(data, input_size(user.model, _open_px(script)))
-    return Examination(described, list(_findings(user, found, sample, script, say)))
+    return Examination(described, list(_findings(user, found, sample, script)))
 
 
 def _findings(
-    user: UserModel,
-    found: list[Leaf],
-    sample: Sample | Finding,
-    script: ScriptSettings,
-    say: Callable[[str], None],
+    user: UserModel, found: list[Leaf], sample: Sample | Finding, script: ScriptSettings
 ) -> Iterator[Finding]:
     model = user.model
     if broken := list(check_weights(found)):
@@ -94,7 +91,7 @@ def _findings(
         wrong = list(check_outputs(model.output_shape[-1], sample.classes))
         yield from wrong
         if not wrong:
-            say(f"{user.path}: {len(sample.labels)} images under {len(SCALINGS)} scalings")
+            LOG.info(f"{user.path}: {len(sample.labels)} images under {len(SCALINGS)} scalings")
             by_batch = by_batch_in_training(user, found)
             with calling(user.path):
                 measured = measure(model, sample, by_batch, script.batch_size)

@@ -6,7 +6,7 @@ from headbench.classify.deployment.labelled import Scores, true_classes
 from headbench.classify.deployment.prediction import Prediction
 from headbench.classify.intervals import wilson
 from headbench.classify.wording import percent
-from tests.conftest import write_image
+from tests.conftest import listen, write_image
 
 CLASSES = ("blue", "green", "red")
 LETTERS = ("a", "b", "c", "d", "e", "f")
@@ -19,8 +19,8 @@ def make(folder: Path, *names: str) -> Path:
 
 
 def labels(folder: Path, *more: str) -> tuple[dict[str, str], str]:
-    said: list[str] = []
-    found = true_classes([str(folder), *more], CLASSES, said.append)
+    said = listen()
+    found = true_classes([str(folder), *more], CLASSES)
     named = {path.relative_to(folder).as_posix(): name for path, name in found.items()}
     return named, "\n".join(said)
 
@@ -89,9 +89,9 @@ def test_a_folder_that_is_named_after_a_class_holds_that_class(
 
 def test_many_folders_that_are_named_after_classes_are_said_in_one_line(tmp_path: Path) -> None:
     make(tmp_path, "red/1.png", "blue/2.png")
-    said: list[str] = []
+    said = listen()
     named = [str(tmp_path / name) for name in ("red", "blue")]
-    assert sorted(true_classes(named, CLASSES, said.append).values()) == ["blue", "red"]
+    assert sorted(true_classes(named, CLASSES).values()) == ["blue", "red"]
     assert said == [f"{', '.join(named)}: the true class is the name of the folder itself"]
 
 
@@ -113,9 +113,9 @@ def test_a_class_inside_a_folder_that_was_named_for_another_is_ambiguous(tmp_pat
 
 def test_files_patterns_and_lists_have_no_labels(tmp_path: Path) -> None:
     folder = make(tmp_path, "red/1.png")
-    said: list[str] = []
+    said = listen()
     named = [str(folder / "red/1.png"), str(folder / "*/*.png"), "-"]
-    assert true_classes(named, CLASSES, said.append) == {}
+    assert true_classes(named, CLASSES) == {}
     assert said == []
 
 

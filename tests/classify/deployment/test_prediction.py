@@ -17,7 +17,7 @@ from headbench.extract.networks.backbone import embed_images, reopen_backbone
 from headbench.extract.networks.keras_runtime import load_keras
 from headbench.extract.progress import Stopwatch
 from headbench.extract.settings import Runtime
-from tests.conftest import write_image
+from tests.conftest import listen, write_image
 
 
 def quiet(_: str) -> None:
@@ -63,7 +63,7 @@ def test_the_cached_embedding_is_the_one_that_prediction_sees(
 
 @pytest.fixture
 def trained_run(run: Run) -> Run:
-    train_heads(run, ["logreg", "lightgbm"], seed=0, say=quiet)
+    train_heads(run, ["logreg", "lightgbm"], seed=0)
     return run
 
 
@@ -103,8 +103,8 @@ def test_unusable_files_are_reported_in_their_place(
 
 
 def test_without_a_name_the_best_on_val_predicts(trained_run: Run) -> None:
-    said: list[str] = []
-    open_classifier(trained_run, None, None, said.append)
+    said = listen()
+    open_classifier(trained_run, None, None)
     with FeatureFile(trained_run.features_path) as features:
         y_val = features.labels("val")
         names = {
@@ -150,8 +150,8 @@ def test_a_fine_tuned_network_runs_on_either_engine(
         rows, paths = features.rows("test"), features.table.paths
         kept = network_run.find("finetuned", features).test
     files = [network_photos / paths[row] for row in rows]
-    said: list[str] = []
-    found = list(predict_files(classifier, files, 3, said.append, Runtime(engine=engine)))
+    said = listen()
+    found = list(predict_files(classifier, files, 3, Runtime(engine=engine)))
     assert engine in said[-1].lower()
     assert len(said) == 1  # no word of an engine that disagrees
     for prediction, proba in zip(found, kept, strict=True):
@@ -271,6 +271,6 @@ def test_where_val_and_test_prefer_different_heads_predict_takes_vals(
     torn_run: tuple[Run, str],
 ) -> None:
     run, best = torn_run
-    said: list[str] = []
-    assert open_classifier(run, None, None, said.append).name == best
+    said = listen()
+    assert open_classifier(run, None, None).name == best
     assert said == [f"head {best}, weights none"]

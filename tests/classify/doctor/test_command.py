@@ -64,8 +64,8 @@ def test_a_run_of_no_folder_is_examined_without_its_images(
     listed = photos.parent / "list.csv"
     listed.write_text("\n".join(["path,label", *rows]))
     run = Run(photos.parent / "runs/list")
-    extract_features(listed, run.features_path, settings, lambda _: None)
-    train_heads(run, ["centroid"], seed=0, say=lambda _: None)
+    extract_features(listed, run.features_path, settings)
+    train_heads(run, ["centroid"], seed=0)
     assert doctor(run.folder, "--format", "json") == 0
     printed = json.loads(capsys.readouterr().out)
     assert "90 images" in printed["examined"][0]

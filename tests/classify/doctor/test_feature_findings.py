@@ -22,7 +22,7 @@ from tests.test_light import heavy_modules
 
 def examined(run: Run, data: Path | None) -> Examination:
     with FeatureFile(run.features_path) as features:
-        return examine_features(features, data, lambda _: None)
+        return examine_features(features, data)
 
 
 def test_a_sound_run_says_what_was_looked_at(run: Run, photos: Path) -> None:
@@ -63,7 +63,7 @@ def test_changed_and_missing_files_are_named(run: Run, photos: Path) -> None:
     write_image(photos / "red/004.png", seed=12345)
     (photos / "blue/007.png").unlink()
     with FeatureFile(run.features_path) as features:
-        found = compare_images(features, photos, lambda _: None)
+        found = compare_images(features, photos)
     assert (found.n_compared, found.changed, found.gone) == (90, ["red/004.png"], ["blue/007.png"])
     [finding] = check_images(found)
     assert (finding.code, finding.severity) == ("files-changed", Severity.WARNING)
@@ -82,7 +82,7 @@ def test_of_many_files_some_from_the_first_to_the_last_are_compared(
         table = features.table
         (photos / table.paths[0]).unlink()
         (photos / table.paths[-1]).unlink()
-        found = compare_images(features, photos, lambda _: None)
+        found = compare_images(features, photos)
     assert (found.n_compared, found.gone) == (3, [table.paths[0], table.paths[-1]])
 
 

@@ -188,7 +188,7 @@ def test_prior_is_worse_by_what_it_is() -> None:
 
 def examined(run: Run) -> Examination:
     with FeatureFile(run.features_path) as features:
-        return examine_heads(run, features, lambda _: None)
+        return examine_heads(run, features)
 
 
 @pytest.fixture
@@ -196,14 +196,14 @@ def many(tmp_path: Path, settings: ExtractSettings) -> Run:
     """450 pictures of three colours under shuffled labels: enough to see that they are."""
     photos = write_class_folders(tmp_path / "many", n_per_class=150)
     run = Run(tmp_path / "runs/many")
-    extract_features(photos, run.features_path, settings, lambda _: None)
+    extract_features(photos, run.features_path, settings)
     rewrite(run, "labels", np.random.default_rng(0).permutation)
     train(run, "prior", "centroid", "ridge", "logreg")
     return run
 
 
 def train(run: Run, *names: str) -> None:
-    train_heads(run, names, seed=0, say=lambda _: None)
+    train_heads(run, names, seed=0)
 
 
 def test_a_run_without_heads_is_said_and_is_no_finding(run: Run) -> None:

@@ -26,10 +26,10 @@ def test_chance_is_the_most_common_class_of_train_or_a_guess() -> None:
 
 
 def test_heads_are_scored_on_val_and_on_train(run: Run) -> None:
-    train_heads(run, ["prior", "ridge"], seed=0, say=lambda _: None)
+    train_heads(run, ["prior", "ridge"], seed=0)
     with FeatureFile(run.features_path) as features:
         sample = TrainSample.of(features)
-        prior, ridge = score_heads(run, features, sample, lambda _: None)
+        prior, ridge = score_heads(run, features, sample)
         y_train, y_val = sample.y, features.labels("val")
     assert isinstance(prior, Scored)
     assert isinstance(ridge, Scored)
@@ -42,7 +42,7 @@ def test_heads_are_scored_on_val_and_on_train(run: Run) -> None:
 
 def test_a_fine_tuned_network_is_scored_by_what_it_left_behind(network_run: Run) -> None:
     with FeatureFile(network_run.features_path) as features:
-        results = score_heads(network_run, features, TrainSample.of(features), lambda _: None)
+        results = score_heads(network_run, features, TrainSample.of(features))
         by_name = {each.name: each for each in results if isinstance(each, Scored)}
     assert by_name["finetuned"].kind == "network"
     assert by_name["finetuned"].train is None
@@ -50,10 +50,10 @@ def test_a_fine_tuned_network_is_scored_by_what_it_left_behind(network_run: Run)
 
 
 def test_a_damaged_head_is_told_and_the_others_are_scored(run: Run) -> None:
-    train_heads(run, ["centroid", "ridge"], seed=0, say=lambda _: None)
+    train_heads(run, ["centroid", "ridge"], seed=0)
     (run.trained_folder("centroid") / "means.npz").write_bytes(b"nothing")
     with FeatureFile(run.features_path) as features:
-        first, second = score_heads(run, features, TrainSample.of(features), lambda _: None)
+        first, second = score_heads(run, features, TrainSample.of(features))
     assert isinstance(first, RunError)
     assert isinstance(second, Scored)
 

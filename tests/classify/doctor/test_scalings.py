@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from headbench.classify.doctor.scalings import SCALINGS, taken_by, which_scaling
+from headbench.extract.networks.applications import NETWORKS
 from headbench.extract.networks.keras_runtime import load_keras
-from headbench.extract.networks.table import NETWORKS
 
 COLORS = np.random.default_rng(0).integers(0, 256, size=(16, 3), dtype=np.uint8)
 

@@ -13,6 +13,7 @@ from headbench.classify.export.export_model import export_model
 from headbench.classify.run import Run
 from headbench.classify.train_heads import train_heads
 from headbench.classify.train_settings import TrainSettings
+from tests.conftest import listen
 
 
 def quiet(_: str) -> None:
@@ -43,7 +44,7 @@ def predicted(run: Run, head: str, photographs: list[Path], n_classes: int = 3) 
 @pytest.fixture(scope="session")
 def exported_best(many_heads: Run) -> tuple[Path, list[str]]:
     """In all formats, and what was said; nearest neighbours count as the best on val."""
-    said: list[str] = []
+    said = listen()
     with pytest.MonkeyPatch.context() as patch:
         first = ["knn", "logreg"]
         patch.setattr(
@@ -51,7 +52,7 @@ def exported_best(many_heads: Run) -> tuple[Path, list[str]]:
             "rank",
             lambda trained, _: sorted(trained, key=lambda each: each.record.name not in first),
         )
-        return export_model(many_heads, None, None, None, None, None, said.append), said
+        return export_model(many_heads, None, None, None, None, None), said
 
 
 @pytest.fixture(scope="session")

@@ -18,12 +18,12 @@ from headbench.classify.run import Run
 from headbench.classify.train_heads import train_heads
 from headbench.extract.networks.backbone import create_backbone
 from headbench.extract.networks.keras_runtime import LOG_LEVEL, QUIET_LEVEL
-from tests.classify.export.conftest import quiet
+from tests.conftest import listen
 
 
 def export(run: Run, head: str, out: Path, formats: tuple[str, ...] = ("keras",)) -> list[str]:
-    said: list[str] = []
-    export_model(run, head, None, None, out, formats, said.append)
+    said = listen()
+    export_model(run, head, None, None, out, formats)
     return said
 
 
@@ -115,9 +115,9 @@ def test_without_the_images_it_says_that_it_is_not_checked(
     many_heads: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "check_export", pytest.fail)
-    said: list[str] = []
+    said = listen()
     gone = tmp_path / "gone"
-    export_model(many_heads, "logreg", None, gone, tmp_path / "out", ["keras"], said.append)
+    export_model(many_heads, "logreg", None, gone, tmp_path / "out", ["keras"])
     assert f"not checked against predict: {gone} holds no image of test (--data)." in said
 
 
@@ -128,14 +128,14 @@ def test_onnx_without_its_packages_is_left_out_or_refused(
     with pytest.raises(RunError, match="--formats onnx: needs more packages: make install EXTRAS"):
         export(many_heads, "logreg", tmp_path / "out", ("keras", "onnx"))
     monkeypatch.delitem(FORMATS, "saved_model")
-    said: list[str] = []
-    export_model(many_heads, "logreg", None, None, tmp_path / "out", None, said.append)
+    said = listen()
+    export_model(many_heads, "logreg", None, None, tmp_path / "out", None)
     assert said[0] == "onnx is left out: it needs more packages: make install EXTRAS=onnx."
     assert (tmp_path / "out/model.keras").exists()
 
 
 def test_mean_colours_have_no_network_to_export(run: Run, tmp_path: Path) -> None:
-    train_heads(run, ["logreg"], seed=0, say=quiet)
+    train_heads(run, ["logreg"], seed=0)
     with pytest.raises(RunError, match="mean-color has no network to export"):
         export(run, "logreg", tmp_path / "out")
 
@@ -170,8 +170,8 @@ def test_where_val_and_test_prefer_different_heads_export_takes_vals(
     torn_run: tuple[Run, str],
 ) -> None:
     run, best = torn_run
-    said: list[str] = []
+    said = listen()
     # Its embeddings are mean colours, which no network stands for: it ends after the choice.
     with pytest.raises(RunError, match="mean-color has no network to export"):
-        export_model(run, None, None, None, None, None, said.append)
+        export_model(run, None, None, None, None, None)
     assert said[-1] == f"head {best}, weights none"

@@ -12,6 +12,7 @@ import pytest
 from headbench.cache.errors import UnreadableError
 from headbench.cache.open_files import most_open
 from headbench.classify.finetuning.frozen_part import ActivationStore
+from tests.conftest import listen
 
 FINGERPRINT = "a" * 64
 CONTENTS = [hashlib.sha256(str(number).encode()).digest() for number in range(60)]
@@ -69,9 +70,9 @@ def test_a_file_that_cannot_be_read_for_now_is_left_there(
 def test_a_file_whose_content_is_bad_is_deleted_and_said(tmp_path: Path, files) -> None:
     files[0].write_bytes(files[0].read_bytes()[:500])
     files[1].write_bytes(b"no HDF5 at all")
-    said: list[str] = []
+    said = listen()
     store = ActivationStore(tmp_path, FINGERPRINT)
-    store.open(said.append)
+    store.open()
     assert [line.split(":")[0] for line in said] == [str(path) for path in files[:2]]
     assert len(store.missing(CONTENTS)) == 2
     assert [path.exists() for path in files] == [False] * 2 + [True] * 58

@@ -20,7 +20,7 @@ from headbench.extract.networks.backbone import reopen_backbone
 from headbench.extract.networks.keras_runtime import load_keras
 from headbench.extract.settings import ExtractSettings
 from headbench.extract.stage import extract_features
-from tests.conftest import write_class_folders
+from tests.conftest import listen, write_class_folders
 
 # Large steps: whatever can move, moves.
 FAST = FinetuneSettings(epochs=1, learning_rate=0.01, batch_size=16)
@@ -39,13 +39,13 @@ def own_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     extract_features(
         photos, run.features_path, ExtractSettings(weights="random", size_px=32), quiet
     )
-    train_heads(run, ["logreg", "mlp-128"], seed=0, say=quiet)
+    train_heads(run, ["logreg", "mlp-128"], seed=0)
     return run
 
 
 def tune(run: Run, settings: FinetuneSettings, **more) -> list[str]:
-    said: list[str] = []
-    finetune(run, settings, None, None, said.append, **more)
+    said = listen()
+    finetune(run, settings, None, None, **more)
     return said
 
 
@@ -285,13 +285,13 @@ def test_without_the_logistic_regression_it_says_what_to_run(run: Run) -> None:
 
 
 def test_a_backbone_without_layers_cannot_be_fine_tuned(run: Run) -> None:
-    train_heads(run, ["logreg"], seed=0, say=quiet)
+    train_heads(run, ["logreg"], seed=0)
     with pytest.raises(RunError, match="mean-color has no layers to fine-tune"):
         finetune(run, FAST, None, None, quiet)
 
 
 def test_a_head_that_is_not_made_of_layers_is_refused(run: Run) -> None:
-    train_heads(run, ["knn"], seed=0, say=quiet)
+    train_heads(run, ["knn"], seed=0)
     with pytest.raises(RunError, match=r"KNN cannot be made of Keras layers"):
         finetune(run, replace(FAST, start="knn"), None, None, quiet)
 

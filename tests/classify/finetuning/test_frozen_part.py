@@ -20,6 +20,7 @@ from headbench.extract.images.decode import decode
 from headbench.extract.images.stream import ImageFile
 from headbench.extract.networks.devices import Devices
 from headbench.extract.networks.keras_runtime import load_keras
+from tests.conftest import listen
 
 IDENTITY = Identity("net", "sha256:1", "none", 16, "rule", "avg", "float32")
 
@@ -78,8 +79,8 @@ def test_rows_are_what_the_frozen_part_makes_of_each_image(tmp_path: Path, files
 
 
 def test_its_size_is_said_before_it_is_made(tmp_path: Path, files) -> None:
-    said: list[str] = []
-    cached_activations(tmp_path, Network(), files, ONE, said.append)
+    said = listen()
+    cached_activations(tmp_path, Network(), files, ONE)
     n_bytes = 40 * 16 * 16 * 3 * 2
     assert f"40 of 40 images to compute, 16 x 16 x 3 in float16, {n_bytes // 1000} kB" in said[0]
 
@@ -96,15 +97,15 @@ def test_a_second_time_nothing_is_computed_and_the_network_is_not_even_built(
 
 def test_one_new_image_is_one_to_compute(tmp_path: Path, files) -> None:
     cached_activations(tmp_path, Network(), files[:-1], ONE, quiet)
-    said: list[str] = []
-    store = cached_activations(tmp_path, Network(), files, ONE, said.append)
+    said = listen()
+    store = cached_activations(tmp_path, Network(), files, ONE)
     assert "1 of 40 images to compute" in said[0]
     assert store.missing(contents(files)) == []
 
 
 def test_copies_of_an_image_are_one_row(tmp_path: Path, files) -> None:
-    said: list[str] = []
-    cached_activations(tmp_path, Network(), [*files[:3], *files[:3]], ONE, said.append)
+    said = listen()
+    cached_activations(tmp_path, Network(), [*files[:3], *files[:3]], ONE)
     assert "3 of 6 images to compute" in said[0]
 
 
@@ -144,8 +145,8 @@ def test_a_file_that_was_cut_off_is_computed_again(tmp_path: Path, files) -> Non
     data = path.read_bytes()
     path.unlink()
     path.write_bytes(data[:500])
-    said: list[str] = []
-    again = cached_activations(tmp_path, Network(), files[:4], ONE, said.append)
+    said = listen()
+    again = cached_activations(tmp_path, Network(), files[:4], ONE)
     assert said[0] == f"{path}: damaged; its activations are computed again"
     assert again.missing(contents(files[:4])) == []
 
@@ -166,8 +167,8 @@ def test_what_was_finished_before_a_kill_is_not_computed_again(
     with pytest.raises(KeyboardInterrupt):
         cached_activations(tmp_path, Network(), files, ONE, quiet)
     monkeypatch.setattr(ActivationStore, "add", add)
-    said: list[str] = []
-    cached_activations(tmp_path, Network(), files, ONE, said.append)
+    said = listen()
+    cached_activations(tmp_path, Network(), files, ONE)
     assert "8 of 40 images to compute" in said[0]
 
 

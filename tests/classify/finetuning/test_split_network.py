@@ -9,10 +9,10 @@ from headbench.classify.finetuning.split_network import (
     find_cut,
     trained_layers,
 )
+from headbench.extract.networks.applications import NETWORKS
 from headbench.extract.networks.engines import relative_difference
 from headbench.extract.networks.keras_network import KerasBackbone
 from headbench.extract.networks.keras_runtime import load_keras
-from headbench.extract.networks.table import NETWORKS
 
 RESNET = NETWORKS["resnet50"]
 

@@ -16,6 +16,7 @@ from headbench.classify.finetuning.training_inputs import InputBatch
 from headbench.classify.finetuning.training_loop import Checkpoint, Loop, State, filled_batches
 from headbench.extract.networks.devices import Devices
 from headbench.extract.networks.keras_runtime import load_keras, load_tensorflow
+from tests.conftest import listen
 
 SETTINGS = FinetuneSettings(epochs=4, patience=9, learning_rate=0.01, batch_size=8)
 
@@ -57,15 +58,13 @@ def new_steps(dropout: float, n_classes: int = 2) -> Steps:
 def loop(
     folder: Path,
     settings: FinetuneSettings = SETTINGS,
-    said: list[str] | None = None,
     dropout: float = 0.0,
     n_classes: int = 2,
 ) -> Loop:
-    say = (lambda _: None) if said is None else said.append
     checkpoint = Checkpoint(folder, {"settings": repr(replace(settings, epochs=0))})
     train, val = (Points.draw(n, seed, n_classes) for n, seed in ((60, 0), (40, 1)))
     steps = new_steps(dropout, n_classes)
-    return Loop(steps, train, val, np.ones(60), settings, checkpoint, say)
+    return Loop(steps, train, val, np.ones(60), settings, checkpoint)
 
 
 def weights(trained: Loop) -> list[np.ndarray]:
@@ -96,8 +95,8 @@ def test_a_killed_run_ends_where_an_uninterrupted_one_does(
     kill_in_epoch(monkeypatch, killed, epoch)
     with pytest.raises(KeyboardInterrupt):
         killed.run()
-    said: list[str] = []
-    resumed = loop(tmp_path / "killed", said=said, dropout=0.2)
+    said = listen()
+    resumed = loop(tmp_path / "killed", dropout=0.2)
     state = resumed.run()
     assert said[0].startswith(f"going on after epoch {epoch - 1}")
     assert state.history == expected.history
@@ -123,8 +122,8 @@ def test_it_learns_and_the_best_epoch_is_put_back(tmp_path: Path) -> None:
 
 
 def test_with_more_than_five_classes_the_top_5_is_measured_and_said(tmp_path: Path) -> None:
-    said: list[str] = []
-    trained = loop(tmp_path, replace(SETTINGS, learning_rate=0.0), said, n_classes=6)
+    said = listen()
+    trained = loop(tmp_path, replace(SETTINGS, learning_rate=0.0), n_classes=6)
     state = trained.run()
     found = {}
     for split, points in (("train", trained._train), ("val", trained._val)):
@@ -141,8 +140,8 @@ def test_with_more_than_five_classes_the_top_5_is_measured_and_said(tmp_path: Pa
 
 
 def test_with_two_classes_there_is_no_top_5(tmp_path: Path) -> None:
-    said: list[str] = []
-    assert "val_top5" not in loop(tmp_path, said=said).run().history
+    said = listen()
+    assert "val_top5" not in loop(tmp_path).run().history
     assert "top-5" not in "".join(said)
 
 
@@ -221,8 +220,8 @@ def test_out_of_memory_begins_the_epoch_again_in_shares_to_the_same_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = loop(tmp_path / "room").run()
-    said: list[str] = []
-    cramped = loop(tmp_path / "cramped", said=said)
+    said = listen()
+    cramped = loop(tmp_path / "cramped")
     train, calls = cramped._steps.train, [0]
 
     def step(*batch: Any) -> Any:
@@ -256,8 +255,8 @@ def test_without_room_for_a_single_image_it_says_so(
 
 def test_a_checkpoint_of_other_settings_is_not_taken_up(tmp_path: Path) -> None:
     loop(tmp_path).run()
-    said: list[str] = []
-    loop(tmp_path, replace(SETTINGS, learning_rate=0.02), said).run()
+    said = listen()
+    loop(tmp_path, replace(SETTINGS, learning_rate=0.02)).run()
     assert said[0].startswith("epoch 0")
 
 

@@ -256,7 +256,7 @@ def test_photographs_saved_once_more_are_found(shared: Path, tmp_path: Path) -> 
     settings = ExtractSettings(
         weights=str(shared / "weights/resnet50_notop.weights.h5"), size_px=96
     )
-    extract_features(photos, tmp_path / "features.h5", settings, lambda _: None)
+    extract_features(photos, tmp_path / "features.h5", settings)
     with FeatureFile(tmp_path / "features.h5") as features:
         paths = features.table.paths
         found = find_duplicates(features)

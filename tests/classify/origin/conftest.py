@@ -10,7 +10,7 @@ from headbench.classify.origin.origin_settings import OriginSettings
 from headbench.classify.origin.origin_stage import show_origin
 from headbench.extract.networks.keras_runtime import load_keras
 from tests.classify.report.conftest import COLORS, HOSTILE, HOSTILE_FILE
-from tests.conftest import write_image
+from tests.conftest import listen, write_image
 
 SETTINGS = OriginSettings(weights="random", size_px=32, epochs=2, batch_size=16)
 N_PER_CLASS = 20
@@ -45,8 +45,8 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Shown:
     (photos / HOSTILE[0] / HOSTILE_FILE).write_bytes(
         b"no picture"
     )  # of train: test is not looked at
-    said: list[str] = []
-    results = show_origin(photos, folder, SETTINGS, said.append, "the command")
+    said = listen()
+    results = show_origin(photos, folder, SETTINGS, "the command")
     return Shown(photos, folder, said, results)
 
 

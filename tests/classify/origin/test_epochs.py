@@ -5,6 +5,7 @@ import pytest
 
 from headbench.classify.origin.epochs import EmbeddingInputs, Epoch, keras_line, run_epochs
 from headbench.classify.origin.origin_model import head_alone
+from tests.conftest import listen
 
 LINE = re.compile(
     r" - \d+s - loss: \d+\.\d{4} - acc: \d\.\d{4} - top_k_categorical_accuracy: \d\.\d{4}"
@@ -34,9 +35,9 @@ def test_epochs_are_printed_learn_and_repeat_with_the_seed(n_classes: int) -> No
     rows = np.arange(40, 240), np.arange(40)
 
     def run() -> tuple[list[Epoch], np.ndarray, list[str]]:
-        said: list[str] = []
+        said = listen()
         model = head_alone(n_classes, n_classes, seed=1)
-        return *run_epochs(model, inputs, rows, 3, 32, 1, said.append), said
+        return *run_epochs(model, inputs, rows, 3, 32, 1), said
 
     epochs, proba, said = run()
     assert said[::2] == ["Epoch 1/3", "Epoch 2/3", "Epoch 3/3"]
@@ -58,5 +59,5 @@ def test_with_five_classes_and_fewer_top_5_is_always_right() -> None:
     inputs = EmbeddingInputs(rng.standard_normal((60, 4)).astype(np.float32), labels)
     model = head_alone(4, 3, seed=0)
     rows = np.arange(20, 60), np.arange(20)
-    [epoch], _ = run_epochs(model, inputs, rows, 1, 32, 0, lambda _: None)
+    [epoch], _ = run_epochs(model, inputs, rows, 1, 32, 0)
     assert (epoch.top5, epoch.val_top5) == (1.0, 1.0)

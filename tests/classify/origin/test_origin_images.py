@@ -26,13 +26,13 @@ RIGHT = Condition("caffe", by_batch=False)
 def split(photos: Path, seed: int = 0) -> Images:
     identity = create_backbone("mean-color", "none", 16).identity
     settings = OriginSettings(seed=seed)
-    return split_images(find_images(photos), identity, settings, lambda _: None)
+    return split_images(find_images(photos), identity, settings)
 
 
 @pytest.mark.parametrize("seed", [0, 3])
 def test_the_splits_are_those_of_make_features(photos: Path, tmp_path: Path, seed: int) -> None:
     settings = ExtractSettings(backbone="mean-color", size_px=16, seed=seed)
-    extract_features(photos, tmp_path / "features.h5", settings, lambda _: None)
+    extract_features(photos, tmp_path / "features.h5", settings)
     images = split(photos, seed)
     with FeatureFile(tmp_path / "features.h5") as features:
         assert images.table.paths == features.table.paths

@@ -23,6 +23,7 @@ from tests.classify.origin.test_epochs import LINE
 from tests.classify.report.browser import opened
 from tests.classify.report.conftest import HOSTILE
 from tests.classify.report.test_page import OUTSIDE, OVERLAPS, SCHEMES, WIDTHS
+from tests.conftest import listen
 
 Results = dict[str, Any]
 
@@ -125,8 +126,8 @@ def test_on_photographs_the_origin_is_at_chance_and_what_is_right_is_not(
             (photos / folder.name / path.name).symlink_to(path)
     weights = str(shared / "weights/resnet50_notop.weights.h5")
     settings = OriginSettings(weights=weights, size_px=64, epochs=2)
-    said: list[str] = []
-    results = show_origin(photos, tmp_path / "out", settings, said.append)
+    said = listen()
+    results = show_origin(photos, tmp_path / "out", settings)
     val = {cell["role"]: cell["val"] for cell in results["cells"] if cell["role"]}
     assert val["origin"]["high"] < val["right"]["low"]
     assert results["differences"]["both"]["difference"]["high"] < 0

@@ -45,8 +45,8 @@ def make_hostile_run(folder: Path) -> Run:
     (photos / HOSTILE[-1] / TEXT_FILE).write_bytes(b"some words")
     run = Run(folder / "runs/<i>run<i>")
     settings = ExtractSettings(backbone="mean-color", size_px=16, batch_size=8)
-    extract_features(photos, run.features_path, settings, lambda _: None)
-    train_heads(run, ["logreg", "centroid", "lightgbm"], seed=0, say=lambda _: None)
+    extract_features(photos, run.features_path, settings)
+    train_heads(run, ["logreg", "centroid", "lightgbm"], seed=0)
     return run
 
 

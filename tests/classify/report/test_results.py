@@ -21,7 +21,7 @@ SCHEMA = json.loads(PATH.read_text("utf-8"))
 
 @pytest.fixture
 def trained_run(run: Run) -> Run:
-    train_heads(run, ["logreg", "lightgbm"], seed=0, say=lambda _: None)
+    train_heads(run, ["logreg", "lightgbm"], seed=0)
     return run
 
 
@@ -49,8 +49,8 @@ def test_results_are_as_the_schema_says(results: dict) -> None:
 def test_results_with_every_study_are_as_the_schema_says(trained_run: Run) -> None:
     heads = {"logreg": create_head("logreg", 0)}
     with FeatureFile(trained_run.features_path) as features:
-        learning_curve(trained_run.folder, features, heads, 0, 1, lambda _: None)
-        cross_validate(trained_run.folder, features, heads, 3, 0, 1, lambda _: None)
+        learning_curve(trained_run.folder, features, heads, 0, 1)
+        cross_validate(trained_run.folder, features, heads, 3, 0, 1)
     found = write_report(trained_run).to_json()
     check(found)
     assert len(found["folds"]) == 3

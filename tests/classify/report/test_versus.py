@@ -16,8 +16,8 @@ from tests.conftest import COLORS, write_image
 def run_of(photos: Path, name: str, size_px: int, heads: list[str]) -> Run:
     run = Run(photos.parent / "runs" / name / "features.h5")
     settings = ExtractSettings(backbone="mean-color", size_px=size_px, batch_size=8)
-    extract_features(photos, run.features_path, settings, lambda _: None)
-    train_heads(run, heads, seed=0, say=lambda _: None)
+    extract_features(photos, run.features_path, settings)
+    train_heads(run, heads, seed=0)
     return run
 
 

@@ -21,13 +21,14 @@ from headbench.classify.studies.folds import (
 )
 from headbench.extract.settings import ExtractSettings
 from headbench.extract.stage import extract_features
+from tests.conftest import listen
 from tests.extract.sources.manifests import write_csv
 
 
-def folds_of(run: Run, n_folds: int, said: list[str]) -> list[dict]:
+def folds_of(run: Run, n_folds: int) -> list[dict]:
     heads = {name: create_head(name, 0) for name in ("centroid", "logreg")}
     with FeatureFile(run.features_path) as features:
-        return cross_validate(run.folder, features, heads, n_folds, 0, 2, said.append)
+        return cross_validate(run.folder, features, heads, n_folds, 0, 2)
 
 
 def test_copies_of_one_image_are_in_one_fold_and_classes_are_spread() -> None:
@@ -47,8 +48,8 @@ def test_no_group_is_in_two_folds(run: Run, settings: ExtractSettings, tmp_path:
     lines = [f"{name},{name.parent},{name.parent}{n // 3}" for n, name in enumerate(names)]
     write_csv(photos / "list.csv", "path,label,group", *lines)
     listed = Run(tmp_path / "listed/features.h5")
-    extract_features(photos / "list.csv", listed.features_path, settings, lambda _: None)
-    points = folds_of(listed, 4, [])
+    extract_features(photos / "list.csv", listed.features_path, settings)
+    points = folds_of(listed, 4)
     with FeatureFile(listed.features_path) as features:
         groups = features.table.groups
     seen: set[int] = set()
@@ -60,12 +61,12 @@ def test_no_group_is_in_two_folds(run: Run, settings: ExtractSettings, tmp_path:
         seen |= in_fold
     message = r"class '\w+' has \d groups of images in train and val for 12 folds"
     with pytest.raises(RunError, match=message):
-        folds_of(listed, 12, [])
+        folds_of(listed, 12)
 
 
 def test_every_image_of_train_and_val_is_measured_once(run: Run) -> None:
-    said: list[str] = []
-    points = folds_of(run, 4, said)
+    said = listen()
+    points = folds_of(run, 4)
     assert [(point.head, point.fold) for point in points] == [
         (name, fold) for name in ("centroid", "logreg") for fold in range(4)
     ]
@@ -75,24 +76,24 @@ def test_every_image_of_train_and_val_is_measured_once(run: Run) -> None:
     assert total.n == n_images
     assert total.value > 0.9
     assert f"(n={n_images})" in describe_folds(points)
-    assert folds_of(run, 4, said) == points
+    assert folds_of(run, 4) == points
     assert said[-1] == "folds: 0 fits, 8 reused"
 
 
 def test_other_folds_are_other_results(run: Run) -> None:
-    said: list[str] = []
-    folds_of(run, 4, said)
-    assert {point.n_folds for point in folds_of(run, 3, said)} == {3}
+    said = listen()
+    folds_of(run, 4)
+    assert {point.n_folds for point in folds_of(run, 3)} == {3}
     assert said[-1] == "folds: 6 fits, 0 reused"
 
 
 def test_too_few_folds_and_too_small_classes_are_refused(run: Run) -> None:
     with pytest.raises(RunError, match="--folds 2: expected at least 3"):
-        folds_of(run, 2, [])
+        folds_of(run, 2)
     with pytest.raises(
         RunError, match=r"class '\w+' has \d+ different images in train and val for 40"
     ):
-        folds_of(run, 40, [])
+        folds_of(run, 40)
 
 
 def held_out_of(run: Run, head: str) -> HeldOut | None:
@@ -105,7 +106,7 @@ def proba_files(run: Run) -> list[Path]:
 
 
 def test_held_out_probabilities_are_of_a_head_without_the_image(run: Run) -> None:
-    points = folds_of(run, 4, [])
+    points = folds_of(run, 4)
     found = held_out_of(run, "logreg")
     assert found is not None
     assert (found.rows.dtype, found.proba.dtype) == (np.intp, np.float32)
@@ -129,11 +130,11 @@ def test_there_are_none_of_heads_or_features_that_were_not_cross_validated(
     run: Run, photos: Path, settings: ExtractSettings
 ) -> None:
     assert held_out_of(run, "logreg") is None
-    folds_of(run, 4, [])
+    folds_of(run, 4)
     assert held_out_of(run, "logreg") is not None
     assert held_out_of(run, "ridge") is None
     (photos / "red/000.png").unlink()
-    extract_features(photos, run.features_path, settings, lambda _: None)
+    extract_features(photos, run.features_path, settings)
     assert held_out_of(run, "logreg") is None
 
 
@@ -162,14 +163,14 @@ def drop_a_column(path: Path) -> None:
 def test_a_fold_whose_file_is_not_whole_is_an_error_until_it_is_fitted_again(
     run: Run, damage: Callable[[Path], None]
 ) -> None:
-    said: list[str] = []
-    points = folds_of(run, 4, said)
+    said = listen()
+    points = folds_of(run, 4)
     before = held_out_of(run, "logreg")
     path = run.folder / "folds" / points[-1].proba_file
     damage(path)
     with pytest.raises(RunError, match=rf"{path}: .*'make heads HEADS=logreg FOLDS=4' again"):
         held_out_of(run, "logreg")
-    assert folds_of(run, 4, said) == points
+    assert folds_of(run, 4) == points
     assert said[-1] == "folds: 1 fits, 7 reused"
     after = held_out_of(run, "logreg")
     assert before is not None
@@ -178,12 +179,12 @@ def test_a_fold_whose_file_is_not_whole_is_an_error_until_it_is_fitted_again(
 
 
 def test_a_file_of_another_fold_is_not_taken_for_this_one(run: Run) -> None:
-    said: list[str] = []
-    paths = [run.folder / "folds" / point.proba_file for point in folds_of(run, 4, said)]
+    said = listen()
+    paths = [run.folder / "folds" / point.proba_file for point in folds_of(run, 4)]
     paths[-1].write_bytes(paths[-2].read_bytes())
     with pytest.raises(RunError, match="not the same images"):
         held_out_of(run, "logreg")
-    folds_of(run, 4, said)
+    folds_of(run, 4)
     assert said[-1] == "folds: 1 fits, 7 reused"
 
 
@@ -191,7 +192,7 @@ def test_other_seeds_and_settings_have_files_of_their_own(run: Run) -> None:
     def validate(seed: int, **settings: Any) -> set[str]:
         head = create_head("ridge", 0).set_params(**settings)
         with FeatureFile(run.features_path) as features:
-            points = cross_validate(run.folder, features, {"ridge": head}, 3, seed, 1, str)
+            points = cross_validate(run.folder, features, {"ridge": head}, 3, seed, 1)
         return {point.proba_file for point in points}
 
     names = [validate(0), validate(1), validate(0, class_weight="balanced")]
@@ -204,15 +205,15 @@ def test_other_seeds_and_settings_have_files_of_their_own(run: Run) -> None:
 def test_files_that_no_result_names_are_removed(
     run: Run, photos: Path, settings: ExtractSettings
 ) -> None:
-    folds_of(run, 4, [])
+    folds_of(run, 4)
     before = proba_files(run)
     (run.folder / "folds/.left-by-a-killed-run.npz.tmp").write_bytes(b"")
     (run.folder / "folds/unknown.npz").write_bytes(b"")
-    folds_of(run, 4, [])
+    folds_of(run, 4)
     assert proba_files(run) == before
     (photos / "red/000.png").unlink()
-    extract_features(photos, run.features_path, settings, lambda _: None)
-    folds_of(run, 4, [])
+    extract_features(photos, run.features_path, settings)
+    folds_of(run, 4)
     assert len(proba_files(run)) == 8
     assert not set(before) & set(proba_files(run))
 

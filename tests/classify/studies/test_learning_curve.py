@@ -13,12 +13,13 @@ from headbench.classify.studies.learning_curve import (
     learning_curve,
     nested_ranks,
 )
+from tests.conftest import listen
 
 
-def curve_of(run: Run, say: list[str], n_jobs: int = 2) -> list[CurvePoint]:
+def curve_of(run: Run, n_jobs: int = 2) -> list[CurvePoint]:
     heads = {name: create_head(name, 0) for name in ("ridge", "logreg")}
     with FeatureFile(run.features_path) as features:
-        return learning_curve(run.folder, features, heads, 0, n_jobs, say.append)
+        return learning_curve(run.folder, features, heads, 0, n_jobs)
 
 
 def test_shares_are_nested_and_stratified_and_hold_every_class() -> None:
@@ -32,7 +33,7 @@ def test_shares_are_nested_and_stratified_and_hold_every_class() -> None:
 
 
 def test_each_head_is_measured_on_val_at_each_share(run: Run) -> None:
-    points = curve_of(run, [])
+    points = curve_of(run)
     assert [(point.head, point.share) for point in points] == [
         (name, share) for name in ("ridge", "logreg") for share in SHARES
     ]
@@ -46,12 +47,12 @@ def test_each_head_is_measured_on_val_at_each_share(run: Run) -> None:
 
 
 def test_nothing_is_fitted_twice_and_what_is_new_is(run: Run) -> None:
-    said: list[str] = []
-    first = curve_of(run, said)
-    assert curve_of(run, said, n_jobs=1) == first
+    said = listen()
+    first = curve_of(run)
+    assert curve_of(run, n_jobs=1) == first
     assert said == ["learning curve: 14 fits, 0 reused", "learning curve: 0 fits, 14 reused"]
     (run.folder / "learning_curve.json").write_text("{")
-    assert curve_of(run, said) == first
+    assert curve_of(run) == first
     assert said[-1] == "learning curve: 14 fits, 0 reused"
 
 

@@ -11,6 +11,7 @@ import pytest
 from headbench.extract.errors import DataError, WeightsError
 from headbench.extract.images.stream import Batch
 from headbench.extract.networks import keras_network as keras_backbone
+from headbench.extract.networks.applications import NETWORKS
 from headbench.extract.networks.backbone import (
     BACKBONES,
     Backbone,
@@ -26,9 +27,9 @@ from headbench.extract.networks.engines import (
 from headbench.extract.networks.folding import fold_batch_norms
 from headbench.extract.networks.keras_network import KerasBackbone
 from headbench.extract.networks.keras_runtime import load_keras
-from headbench.extract.networks.table import NETWORKS
 from headbench.extract.progress import Stopwatch
 from headbench.extract.settings import Runtime
+from tests.conftest import listen
 
 SIZE_PX = 32
 RNG = np.random.default_rng(0)
@@ -42,7 +43,7 @@ def in_batches(images: np.ndarray, batch_size: int) -> Iterator[Batch]:
 
 
 def open_embedder(backbone: Backbone, images: np.ndarray, engine: str = "tensorflow") -> Embedder:
-    return backbone.open(Runtime(engine=engine), images[:4], Stopwatch(), lambda _: None)
+    return backbone.open(Runtime(engine=engine), images[:4], Stopwatch())
 
 
 def embed(embedder: Embedder, images: np.ndarray, batch_size: int) -> np.ndarray:
@@ -90,9 +91,7 @@ def test_mean_color_is_the_mean_computed_by_hand() -> None:
     image = np.zeros((1, 2, 2, 3), dtype=np.uint8)
     image[0, 0, 0] = (10, 20, 30)
     image[0, 1, 1] = (30, 0, 250)
-    embedder = create_backbone("mean-color", "none", 2).open(
-        Runtime(), image, Stopwatch(), lambda _: None
-    )
+    embedder = create_backbone("mean-color", "none", 2).open(Runtime(), image, Stopwatch())
     [embedded] = embedder([Batch(np.array([5]), image)])
     np.testing.assert_array_equal(embedded.embeddings, [[10, 5, 70]])
     assert embedded.embeddings.dtype == np.float32
@@ -195,8 +194,8 @@ def test_a_folded_network_that_disagrees_is_not_used_and_that_is_said(
         return folded
 
     monkeypatch.setattr(keras_backbone, "fold_batch_norms", wrong)
-    said: list[str] = []
-    embedder = resnet50.open(Runtime(), IMAGES[:4], Stopwatch(), said.append)
+    said = listen()
+    embedder = resnet50.open(Runtime(), IMAGES[:4], Stopwatch())
     [(_, found)] = embedder([Batch(np.arange(9), IMAGES)])
     assert relative_difference(found, keras_embeddings(resnet50, IMAGES)) < 1e-5
     assert [line.split(" is not used")[0] for line in said[:2]] == [
@@ -207,8 +206,8 @@ def test_a_folded_network_that_disagrees_is_not_used_and_that_is_said(
 
 
 def test_openvino_is_chosen_where_it_is_installed(resnet50: KerasBackbone) -> None:
-    said: list[str] = []
-    resnet50.open(Runtime(), IMAGES[:4], Stopwatch(), said.append)
+    said = listen()
+    resnet50.open(Runtime(), IMAGES[:4], Stopwatch())
     assert said == [f"resnet50 on CPU, {os.cpu_count()} cores, OpenVINO"]
 
 

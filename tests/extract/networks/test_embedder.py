@@ -16,6 +16,7 @@ from headbench.extract.networks.engines import (
 )
 from headbench.extract.networks.keras_runtime import load_keras
 from headbench.extract.progress import Stopwatch
+from tests.conftest import listen
 
 
 def mean(images: np.ndarray) -> np.ndarray:
@@ -67,10 +68,10 @@ def candidate(name: str, factor: float, tolerance: float = 1e-4) -> Candidate:
     [((1, 1), "first"), ((1.01, 1), "second"), ((1.01, 0.99), "last"), ((np.nan, 1), "second")],
 )
 def test_the_first_engine_that_agrees_is_taken(factors: tuple[float, float], chosen: str) -> None:
-    said: list[str] = []
+    said = listen()
     candidates = [candidate("first", factors[0]), candidate("second", factors[1])]
     candidates.append(candidate("last", 1))
-    engine = first_that_agrees(candidates, mean(SAMPLE), SAMPLE, said.append)
+    engine = first_that_agrees(candidates, mean(SAMPLE), SAMPLE)
     assert engine.name == chosen
     refused = ["first", "second", "last"].index(chosen)
     assert len(said) == refused

@@ -21,7 +21,7 @@ from headbench.extract.networks.engines import (
 from headbench.extract.networks.keras_runtime import load_tensorflow
 from headbench.extract.settings import ExtractSettings
 from headbench.extract.stage import extract_features
-from tests.conftest import ROOT, write_class_folders
+from tests.conftest import ROOT, listen, write_class_folders
 
 IMAGES = np.arange(21, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 3), np.uint8)
 
@@ -42,7 +42,7 @@ class SmallMemory:
 
 def test_out_of_memory_halves_the_batch_and_goes_on_in_order() -> None:
     memory, said = SmallMemory(6), []
-    engine = halving_engine(Engine("small", memory), said.append)
+    engine = halving_engine(Engine("small", memory))
     np.testing.assert_array_equal(engine.infer(IMAGES)[:, 0], np.arange(21))
     assert said == [
         "out of memory with 21 images at once: on with 10",
@@ -54,8 +54,8 @@ def test_out_of_memory_halves_the_batch_and_goes_on_in_order() -> None:
 
 
 def test_out_of_memory_in_two_threads_is_said_once() -> None:
-    said: list[str] = []
-    engine = halving_engine(Engine("small", SmallMemory(16)), said.append)
+    said = listen()
+    engine = halving_engine(Engine("small", SmallMemory(16)))
     with ThreadPoolExecutor(2) as pool:
         results = list(pool.map(engine.infer, [IMAGES] * 8))
     assert len(said) == 1
@@ -64,7 +64,7 @@ def test_out_of_memory_in_two_threads_is_said_once() -> None:
 
 
 def test_no_room_for_a_single_image_names_the_way_out() -> None:
-    engine = halving_engine(Engine("small", SmallMemory(0)), lambda _: None)
+    engine = halving_engine(Engine("small", SmallMemory(0)))
     with pytest.raises(DeviceError, match="with a single image: --device cpu"):
         engine.infer(IMAGES)
 
@@ -143,7 +143,7 @@ def test_several_devices_give_the_embeddings_of_one_in_order(
     photos = write_class_folders(tmp_path / "photos", n_per_class=9)
     one, two = tmp_path / "one.h5", tmp_path / "two.h5"
     settings = ExtractSettings(weights="random", size_px=32, engine="tensorflow")
-    extract_features(photos, one, settings, lambda _: None)
+    extract_features(photos, one, settings)
     arguments = [sys.executable, "-c", ON_TWO_DEVICES, photos, two, precision]
     done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

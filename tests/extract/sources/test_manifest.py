@@ -25,7 +25,7 @@ from headbench.extract.sources.folder import Folder
 from headbench.extract.sources.manifest import Manifest
 from headbench.extract.sources.urls import UnansweredError
 from headbench.extract.stage import extract_features
-from tests.conftest import write_class_folders
+from tests.conftest import listen, write_class_folders
 from tests.extract.sources.manifests import listed, write_csv, write_parquet
 from tests.extract.sources.web_server import Files, web_server
 
@@ -46,10 +46,8 @@ def rows_of(photos: Path) -> list[tuple[str, str]]:
     ]
 
 
-def extract(
-    data: Path | str, settings: ExtractSettings, out: Path, said: list[str] | None = None
-) -> Table:
-    return extract_features(data, out, settings, (said if said is not None else []).append)
+def extract(data: Path | str, settings: ExtractSettings, out: Path) -> Table:
+    return extract_features(data, out, settings)
 
 
 def test_a_list_gives_what_its_folder_gives(
@@ -81,9 +79,9 @@ def mixed(photos: Path, memory: Any) -> Path:
 def test_files_here_and_behind_urls_stand_in_one_list(
     mixed: Path, photos: Path, settings: ExtractSettings, tmp_path: Path
 ) -> None:
-    said: list[str] = []
+    said = listen()
     out = tmp_path / "features.h5"
-    table = extract(mixed, settings, out, said)
+    table = extract(mixed, settings, out)
     # file:// URLs of files beside the list are called what they are called there.
     assert sum(path.startswith("photos/") for path in table.paths) == 60
     assert sum(path.startswith("memory://far/") for path in table.paths) == 30
@@ -98,7 +96,7 @@ def test_files_here_and_behind_urls_stand_in_one_list(
         group_number(f"{path.partition('/')[0]}{numbers[path] // 2}") for path in below
     ]
     assert "by group" in table.config.data["split"]
-    extract(mixed, settings, out, said)
+    extract(mixed, settings, out)
     assert said[-1].endswith("up to date, nothing to do")
 
 
@@ -111,9 +109,9 @@ def test_copies_that_groups_put_into_two_splits_are_said_to_be_theirs(
         (photos / copy).write_bytes((photos / path).read_bytes())
         rows.append((copy, label, f"{label} alone"))
     lines = [f"photos/{path},{label},{group}" for path, label, group in rows]
-    said: list[str] = []
+    said = listen()
     listed = write_csv(photos.parent / "list.csv", "path,label,group", *lines)
-    extract(listed, settings, tmp_path / "features.h5", said)
+    extract(listed, settings, tmp_path / "features.h5")
     assert any("copies in another split, by their groups" in line for line in said)
 
 
@@ -126,8 +124,8 @@ def test_a_change_of_weight_or_group_alone_is_written_and_nothing_extracted(
     lines = mixed.read_text("utf-8").splitlines()
     path, *others, weight = lines[-1].split(",")
     write_csv(mixed, *lines[:-1], ",".join([path, *others, str(int(weight) + 5)]))
-    said: list[str] = []
-    after = extract(mixed, settings, out, said)
+    said = listen()
+    after = extract(mixed, settings, out)
     assert any("0 to extract" in line for line in said)
     assert after.digest() != before.digest()
     assert after.weights is not None

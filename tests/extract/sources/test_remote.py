@@ -25,7 +25,7 @@ from headbench.extract.sources import remote, tar, urls
 from headbench.extract.sources.remote import RemoteFolder
 from headbench.extract.stage import describe_plan, extract_features
 from headbench.extract.workers.machines import Machines
-from tests.conftest import write_class_folders, write_image
+from tests.conftest import listen, write_class_folders, write_image
 from tests.extract.sources.tars import write_shards
 from tests.extract.sources.web_server import web_server
 from tests.object_store import BUCKET, CUT_OFF, HANG, ObjectStore
@@ -71,14 +71,14 @@ class Extraction:
         self.store, self.prefix, self.out = store, prefix, out
         self.url = f"s3://{BUCKET}/{prefix}"
         self.settings = ExtractSettings(backbone="mean-color", size_px=16, batch_size=8)
-        self.said: list[str] = []
+        self.said = listen()
         self.n_embedded = 0
 
     def __call__(self, machines: Machines = HERE) -> tuple[dict[str, int], int]:
         """Objects read and how often, and the number of images embedded."""
         self.store.layer.gets.clear()
         self.n_embedded = 0
-        extract_features(self.url, self.out, self.settings, self.said.append, machines)
+        extract_features(self.url, self.out, self.settings, machines)
         read = {key: n for key, n in self.store.layer.gets.items() if key}
         return {key.removeprefix(f"{self.prefix}/"): n for key, n in read.items()}, self.n_embedded
 
@@ -113,7 +113,7 @@ def in_store(
 
 def same_as_local(photos: Path, far: Any, out: Path) -> None:
     """Everything but the name of the folder is that of a local extraction, bit for bit."""
-    extract_features(photos, out, far.settings, lambda _: None)
+    extract_features(photos, out, far.settings)
     with FeatureFile(out) as ours, FeatureFile(far.out) as theirs:
         assert theirs.table.paths == ours.table.paths
         assert theirs.table.classes == ours.table.classes
@@ -266,7 +266,7 @@ def test_a_store_that_answers_no_more_ends_the_run_and_nothing_is_read_twice(
 
 
 def test_a_dry_run_reads_nothing(in_store: Extraction) -> None:
-    describe_plan(in_store.url, in_store.out, in_store.settings, in_store.said.append)
+    describe_plan(in_store.url, in_store.out, in_store.settings)
     assert set(in_store.store.layer.gets) == {""}  # listings
     assert f"{N_IMAGES} of {N_IMAGES} files not read before" in in_store.said[-1]
 
@@ -387,8 +387,8 @@ def test_a_shard_in_a_bucket_goes_on_where_its_connection_broke(
     store.layer.troubles["shards/000.tar"] = [0, CUT_OFF, 500]
     far, near = tmp_path / "far.h5", tmp_path / "near.h5"
     settings = ExtractSettings(backbone="mean-color", size_px=16, batch_size=8)
-    extract_features(f"s3://{BUCKET}/shards/000.tar", far, settings, lambda _: None)
-    extract_features(tmp_path / "shards/000.tar", near, settings, lambda _: None)
+    extract_features(f"s3://{BUCKET}/shards/000.tar", far, settings)
+    extract_features(tmp_path / "shards/000.tar", near, settings)
     assert store.layer.gets["shards/000.tar"] > 5
     with FeatureFile(near) as ours, FeatureFile(far) as theirs:
         assert theirs.table.digest() == ours.table.digest()
@@ -406,7 +406,7 @@ def archive(photos: Path) -> Path:
 def far_folder(url: str, photos: Path) -> None:
     settings = ExtractSettings(backbone="mean-color", size_px=16, batch_size=8)
     far = SimpleNamespace(url=url, out=photos.parent / "far.h5", settings=settings)
-    extract_features(url, far.out, far.settings, lambda _: None)
+    extract_features(url, far.out, far.settings)
     same_as_local(photos, far, photos.parent / "near.h5")
 
 

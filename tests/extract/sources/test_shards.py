@@ -62,7 +62,7 @@ def test_a_shard_that_is_not_there_is_named(tmp_path: Path, settings) -> None:
     with pytest.raises(
         DataError, match=r"expected 8 shards, found 1\. Not there: .*/0\.tar, .*\.\.\."
     ):
-        extract_features(f"{tmp_path}/{{0..7}}.tar", tmp_path / "f.h5", settings, lambda _: None)
+        extract_features(f"{tmp_path}/{{0..7}}.tar", tmp_path / "f.h5", settings)
     assert [path.name for path in tmp_path.iterdir()] == ["1.tar"]
 
 
@@ -73,7 +73,7 @@ def test_whoever_names_shards_in_another_way_is_told_the_right_one(
     (tmp_path / "a").mkdir()
     (tmp_path / "a/1.tar").touch()
     with pytest.raises(DataError, match=r'DATA="shards/\{000\.\.099\}\.tar"\.$'):
-        extract_features(f"{tmp_path}/a{data}", tmp_path / "f.h5", settings, lambda _: None)
+        extract_features(f"{tmp_path}/a{data}", tmp_path / "f.h5", settings)
 
 
 def test_no_path_leads_out_of_the_shards(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from headbench.extract.stage import extract_features
 from headbench.extract.workers import dask_cluster
 from headbench.extract.workers import parallel as workers
 from headbench.extract.workers.machines import Machines, at_work
-from tests.conftest import ROOT, write_class_folders
+from tests.conftest import ROOT, listen, write_class_folders
 from tests.extract.test_faults import content_of
 from tests.extract.workers.cluster import BLOCK_ROWS, Cluster, HeldFolder, cluster_of, wait_until
 
@@ -39,7 +39,7 @@ def wanted(photos: Path) -> tuple[object, ...]:
     """What one process makes of them."""
     out = photos.parent / "alone.h5"
     settings = ExtractSettings(backbone="mean-color", size_px=16, batch_size=5)
-    extract_features(photos, out, settings, lambda _: None)
+    extract_features(photos, out, settings)
     return content_of(out)
 
 
@@ -160,12 +160,11 @@ def test_a_network_gives_bit_for_bit_what_it_gives_in_one_process(
 ) -> None:
     # Whole batches, so that they are the same ones.
     monkeypatch.setattr(workers, "FEWEST_ROWS", 16)
-    said: list[str] = []
+    said = listen()
     extract_features(
         network_photos,
         tmp_path / "features.h5",
         ExtractSettings(weights="random", size_px=32),
-        said.append,
         Machines(backend="dask", scheduler=cluster.address),
     )
     assert everything_in(tmp_path / "features.h5") == everything_in(network_run.features_path)
@@ -258,7 +257,6 @@ def test_images_that_only_workers_cannot_read_are_not_left_out(
             Elsewhere(photos),
             tmp_path / "features.h5",
             ExtractSettings(backbone="mean-color", size_px=16),
-            lambda _: None,
             Machines(backend="dask", scheduler=cluster.address),
         )
 

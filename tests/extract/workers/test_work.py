@@ -51,7 +51,7 @@ def files(tmp_path: Path) -> list[ImageFile]:
 
 def done(job: Job, files: list[ImageFile], known: set[bytes] = frozenset()) -> list[Outcome]:  # type: ignore[assignment]
     outcomes: list[Outcome] = []
-    Work(job, known, Listeners(outcomes.append, lambda _: None)).do(files)
+    Work(job, known, Listeners(outcomes.append)).do(files)
     return sorted(outcomes)
 
 

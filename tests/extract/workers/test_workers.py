@@ -1,5 +1,6 @@
 """Blocks of files embedded by other processes, and what a process does once for all of them."""
 
+import logging
 import os
 import pickle
 import signal
@@ -28,9 +29,11 @@ from headbench.extract.workers.parallel import (
     block_rows,
     embed_block,
 )
-from tests.conftest import ROOT
+from tests.conftest import ROOT, listen
 from tests.extract.test_faults import content_of
 from tests.extract.workers.test_work import files, job_in
+
+LOG = logging.getLogger(__name__)
 
 __all__ = ["files"]
 SETTINGS = ExtractSettings(backbone="mean-color", size_px=16, batch_size=5)
@@ -142,13 +145,13 @@ class Counting(MeanColor):
 
     n_opened = 0
 
-    def open(self, runtime, sample, stopwatch, say):
+    def open(self, runtime, sample, stopwatch):
         type(self).n_opened += 1
-        say("opened")
-        embedder = super().open(runtime, sample, stopwatch, say)
+        LOG.info("opened")
+        embedder = super().open(runtime, sample, stopwatch)
 
         def embed(batches):
-            say("embeds")
+            LOG.info("embeds")
             return embedder(batches)
 
         embed.batch_size = 2
@@ -172,7 +175,7 @@ def test_new_weights_under_the_same_name_are_opened_anew(monkeypatch: pytest.Mon
     for weights_hash in ("a", "a", "b"):
         identity = replace(MeanColor(16).identity, weights_hash=weights_hash)
         monkeypatch.setattr(Counting, "identity", identity)
-        OpenOnce(Counting(16), identity).open(Runtime(), None, None, print)  # type: ignore[arg-type]
+        OpenOnce(Counting(16), identity).open(Runtime(), None, None)  # type: ignore[arg-type]
     assert Counting.n_opened == 2
     assert len(workers._OPEN) == 1
 
@@ -193,7 +196,7 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_blocks_in_any_order_make_the_same_file(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    extract_features(photos, tmp_path / "alone.h5", SETTINGS, lambda _: None)
+    extract_features(photos, tmp_path / "alone.h5", SETTINGS)
 
     @contextmanager
     def backwards(_: Machines) -> Iterator[Callable[..., Iterator[BlockDone]]]:
@@ -205,7 +208,7 @@ def test_blocks_in_any_order_make_the_same_file(
     monkeypatch.setattr(workers, "at_work", backwards)
     # Machines that read and embed in one pass: there rows are those of all files.
     machines = Machines(backend="dask", scheduler="tcp://127.0.0.1:1")
-    extract_features(photos, tmp_path / "many.h5", SETTINGS, lambda _: None, machines)
+    extract_features(photos, tmp_path / "many.h5", SETTINGS, machines)
     assert content_of(tmp_path / "many.h5") == content_of(tmp_path / "alone.h5")
 
 
@@ -221,14 +224,14 @@ def test_a_part_that_only_the_worker_sees_is_refused_at_once(
 
     monkeypatch.setattr(workers, "embed_block", elsewhere)
     with pytest.raises(ClusterError, match=r"written by worker .* --out has to lie in a folder"):
-        extract_features(photos, tmp_path / "f.h5", SETTINGS, lambda _: None, Machines(3))
+        extract_features(photos, tmp_path / "f.h5", SETTINGS, Machines(3))
 
 
 @pytest.mark.usefixtures("in_this_process")
 def test_a_file_that_nobody_can_read_is_rejected_as_ever(photos: Path, tmp_path: Path) -> None:
     (photos / "red/gone.png").symlink_to(tmp_path / "nothing")
     machines = Machines(backend="dask", scheduler="tcp://127.0.0.1:1")
-    table = extract_features(photos, tmp_path / "f.h5", SETTINGS, lambda _: None, machines)
+    table = extract_features(photos, tmp_path / "f.h5", SETTINGS, machines)
     assert [(each.path, each.reason) for each in table.rejected] == [
         ("red/gone.png", "a link to nothing")
     ]
@@ -238,16 +241,16 @@ def test_a_file_that_nobody_can_read_is_rejected_as_ever(photos: Path, tmp_path:
 def test_known_contents_that_collide_are_found_missing_and_embedded(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    extract_features(photos, tmp_path / "alone.h5", SETTINGS, lambda _: None)
+    extract_features(photos, tmp_path / "alone.h5", SETTINGS)
     wanted = content_of(tmp_path / "alone.h5")
     # All but a class, then all: as long as anything is known, every content is taken for it.
     (photos / "green").rename(tmp_path / "green")
     machines = Machines(backend="dask", scheduler="tcp://127.0.0.1:1")
-    extract_features(photos, tmp_path / "f.h5", SETTINGS, lambda _: None, machines)
+    extract_features(photos, tmp_path / "f.h5", SETTINGS, machines)
     (tmp_path / "green").rename(photos / "green")
     monkeypatch.setattr(KnownContents, "__contains__", lambda self, _: len(self.prefixes) > 0)
-    said: list[str] = []
-    extract_features(photos, tmp_path / "f.h5", SETTINGS, said.append, machines)
+    said = listen()
+    extract_features(photos, tmp_path / "f.h5", SETTINGS, machines)
     assert any("30 to extract" in line for line in said)
     assert content_of(tmp_path / "f.h5") == wanted
 
@@ -256,9 +259,9 @@ def test_several_processes_make_the_very_file_of_one(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers, "FEWEST_ROWS", 10)
-    extract_features(photos, tmp_path / "alone.h5", SETTINGS, lambda _: None)
-    said: list[str] = []
-    extract_features(photos, tmp_path / "two.h5", SETTINGS, said.append, Machines(2))
+    extract_features(photos, tmp_path / "alone.h5", SETTINGS)
+    said = listen()
+    extract_features(photos, tmp_path / "two.h5", SETTINGS, Machines(2))
     assert content_of(tmp_path / "two.h5") == content_of(tmp_path / "alone.h5")
     assert any("on 2 processes" in line for line in said)
 
@@ -291,15 +294,15 @@ def test_a_lost_process_or_an_error_in_it_ends_the_run_and_the_next_goes_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     out = tmp_path / "f.h5"
-    extract_features(photos, tmp_path / "alone.h5", SETTINGS, lambda _: None)
+    extract_features(photos, tmp_path / "alone.h5", SETTINGS)
     monkeypatch.setattr(workers, "FEWEST_ROWS", 10)
     monkeypatch.setattr(workers, "embed_block", function)
     with pytest.raises(error, match=text):
-        extract_features(photos, out, SETTINGS, lambda _: None, Machines(2))
+        extract_features(photos, out, SETTINGS, Machines(2))
     n_finished = 10 * len(list(tmp_path.glob("f.h5.parts/*/*.h5")))
     assert n_finished >= 20
     monkeypatch.setattr(workers, "embed_block", embed_block)
-    said: list[str] = []
-    extract_features(photos, out, SETTINGS, said.append, Machines(2))
+    said = listen()
+    extract_features(photos, out, SETTINGS, Machines(2))
     assert any(f"({n_finished} more are finished already)" in line for line in said)
     assert content_of(out) == content_of(tmp_path / "alone.h5")

@@ -76,8 +76,8 @@ def serving(run: Run, head: str = "logreg", data: Path | None = None, **more: An
     """A server of a run; `more` are its settings."""
     settings = ServerSettings(host=HOST, **more)
     listener = listen(HOST, 0)
-    classifier = open_classifier(run, head, None, lambda _: None)
-    engine = open_engine(run, classifier, data, settings.max_batch, Runtime(), lambda _: None)
+    classifier = open_classifier(run, head, None)
+    engine = open_engine(run, classifier, data, settings.max_batch, Runtime())
     server = make_server(engine, settings)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()

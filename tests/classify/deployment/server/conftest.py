@@ -20,8 +20,8 @@ def served_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     photos = write_class_folders(folder / "photos")
     run = Run(folder / "runs/colors")
     settings = ExtractSettings(backbone="mean-color", size_px=16)
-    extract_features(photos, run.features_path, settings, lambda _: None)
-    train_heads(run, ["logreg"], seed=0, say=lambda _: None)
+    extract_features(photos, run.features_path, settings)
+    train_heads(run, ["logreg"], seed=0)
     return run
 
 

@@ -16,11 +16,11 @@ from tests.classify.deployment.server.client import MB, Client, serving
 def test_answers_are_the_predictions_of_predict(
     client: Client, served_run: Run, served_photos: Path
 ) -> None:
-    classifier = open_classifier(served_run, "logreg", None, lambda _: None)
+    classifier = open_classifier(served_run, "logreg", None)
     paths = sorted(served_photos.glob("*/00*.png"))
     expected = [
         [(name, pytest.approx(proba, abs=1e-5)) for name, proba in each.top]
-        for each in predict_files(classifier, paths, 3, lambda _: None)
+        for each in predict_files(classifier, paths, 3)
     ]
     with ThreadPoolExecutor(8) as pool:
         replies = list(pool.map(client.predict, [path.read_bytes() for path in paths]))

@@ -54,7 +54,7 @@ def engine_of(gate: Gate, max_batch: int = 8, n_streams: int = 1) -> ServingEngi
     gate.n_streams = n_streams
     is_open = gate.is_open.is_set()
     gate.is_open.set()
-    engine = ServingEngine(gate, None, np.zeros(1), None, max_batch, print)  # type: ignore[arg-type]
+    engine = ServingEngine(gate, None, np.zeros(1), None, max_batch)  # type: ignore[arg-type]
     gate.started.acquire()
     if not is_open:
         gate.is_open.clear()

@@ -59,8 +59,8 @@ def test_it_serves_what_predict_predicts_until_it_is_told_to_end(
 ) -> None:
     head = "finetuned" if how == signal.SIGINT else "logreg"
     path = network_photos / "red/000.png"
-    classifier = open_classifier(network_run, head, None, lambda _: None)
-    [expected] = predict_files(classifier, [path], 3, lambda _: None)
+    classifier = open_classifier(network_run, head, None)
+    [expected] = predict_files(classifier, [path], 3)
     with started(network_run, "--head", head) as (process, said):
         port = re.search(rf"http://{HOST}:(\d+)", said)
         assert port

@@ -32,7 +32,7 @@ def scan_folder(root: Path) -> Scan:
 
 def findings_of(root: Path, script: ScriptSettings | None = None) -> dict[str, Finding]:
     """What is found in a folder, by code; each code once."""
-    found = examine_data(root, script or ScriptSettings(size=32), lambda _: None).findings
+    found = examine_data(root, script or ScriptSettings(size=32)).findings
     by_code = {each.code: each for each in found}
     assert len(by_code) == len(found)
     return by_code

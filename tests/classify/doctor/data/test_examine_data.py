@@ -9,14 +9,15 @@ from headbench.classify.doctor.finding import Severity
 from headbench.classify.doctor.script import ScriptSettings
 from headbench.classify.errors import RunError
 from tests.classify.doctor.data.pictures import write_pictures
+from tests.conftest import listen
 
 
 def test_what_was_examined_is_said_with_its_numbers(tmp_path: Path) -> None:
     write_pictures(tmp_path / "a", range(20))
     write_pictures(tmp_path / "b", range(100, 120))
     (tmp_path / "b/x.png").write_bytes(b"")
-    said: list[str] = []
-    examined, _ = examine_data(tmp_path, ScriptSettings(), said.append)
+    said = listen()
+    examined, _ = examine_data(tmp_path, ScriptSettings())
     assert examined == (
         f"{tmp_path}: 41 image files of 2 classes (class folders), 40 of them usable."
     )
@@ -29,7 +30,7 @@ def test_a_folder_that_is_no_data_set_is_one_severe_finding(
 ) -> None:
     for name in names:
         write_pictures(tmp_path / name, range(3))
-    (found,) = examine_data(tmp_path, ScriptSettings(), lambda _: None).findings
+    (found,) = examine_data(tmp_path, ScriptSettings()).findings
     assert (found.code, found.severity) == ("no-data-set", Severity.SEVERE)
     assert str(tmp_path) in found.evidence[0]
 
@@ -37,13 +38,13 @@ def test_a_folder_that_is_no_data_set_is_one_severe_finding(
 def test_a_saved_hugging_face_data_set_is_no_folder_of_files(tmp_path: Path) -> None:
     for name in ("dataset_info.json", "state.json", "data-00000-of-00001.arrow"):
         (tmp_path / name).touch()
-    (found,) = examine_data(tmp_path, ScriptSettings(), lambda _: None).findings
+    (found,) = examine_data(tmp_path, ScriptSettings()).findings
     assert found.code == "no-data-set"
 
 
 def test_a_bad_file_of_class_indices_is_an_error_before_anything_is_read(tmp_path: Path) -> None:
     script = ScriptSettings(class_indices=tmp_path / "classes.json")
-    said: list[str] = []
+    said = listen()
     with pytest.raises(RunError):
-        examine_data(tmp_path, script, said.append)
+        examine_data(tmp_path, script)
     assert said == []

@@ -46,7 +46,7 @@ def link_photographs(shared: Path, folder: Path, n_per_class: int = N_PER_CLASS)
 
 def extract(data: Path, run: Run, settings: ExtractSettings) -> Run:
     """Stage one."""
-    extract_features(data, run.features_path, settings, lambda _: None)
+    extract_features(data, run.features_path, settings)
     return run
 
 
@@ -74,7 +74,7 @@ def copy_run(shared: Path, folder: Path) -> Run:
 
 def train(run: Run, heads: Sequence[str] = HEADS, **by_head: dict[str, Any]) -> Run:
     """Stage two."""
-    train_heads(run, heads, 0, lambda _: None, TrainSettings(by_head=by_head))
+    train_heads(run, heads, 0, TrainSettings(by_head=by_head))
     return run
 
 

@@ -20,7 +20,7 @@ class Case:
     def examine(self) -> Diagnosis:
         """As ``python -m headbench.classify doctor`` does."""
         script = parse_script(self.script)
-        return examine(sort_targets(self.targets), script, lambda _: None)
+        return examine(sort_targets(self.targets), script)
 
 
 @dataclass(frozen=True)

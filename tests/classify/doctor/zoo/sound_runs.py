@@ -48,7 +48,7 @@ def from_python(folder: Path, shared: Path) -> Case:
     pairs = ((path.read_bytes(), path.parent.name) for path in images)
     settings = ExtractSettings(backbone="mean-color", size_px=32, val_share=0.3)
     run = Run(folder / "runs/handed")
-    extract_dataset(pairs, None, run.features_path, settings, lambda _: None)
+    extract_dataset(pairs, None, run.features_path, settings)
     return Case([train(run, QUICK_HEADS).folder])
 
 
