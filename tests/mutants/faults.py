@@ -266,7 +266,19 @@ FAULTS = (
         "A damaged image is never replaced by a grey one.",
         "extract/images/decode.py",
         "raise UnusableImageError(_describe(error)) from error",
-        "import numpy as np\n\n        return np.full((size_px, size_px, 3), 128, np.uint8)",
+        "return np.full((size_px, size_px, 3), 128, np.uint8)",
+        (
+            "tests/extract/images/test_decode.py::"
+            "test_whatever_a_decoder_stumbles_over_is_a_reason_and_never_a_picture",
+        ),
+    ),
+    Fault(
+        "truncated-becomes-grey",
+        "A file that is cut off is never replaced by a grey picture.",
+        "extract/images/decode.py",
+        "    except UnusableImageError:\n        raise\n",
+        "    except UnusableImageError:\n"
+        "        return np.full((size_px, size_px, 3), 128, np.uint8)\n",
         (
             "tests/extract/images/test_decode.py::test_a_truncated_file_is_refused_and_never_filled_in",
         ),

@@ -136,6 +136,17 @@ def test_what_cannot_be_used_says_why(data: bytes, reason: str) -> None:
         decode(data, 32)
 
 
+def test_whatever_a_decoder_stumbles_over_is_a_reason_and_never_a_picture(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def stumble(*_: object, **__: object) -> None:
+        raise SyntaxError("broken header")
+
+    monkeypatch.setattr(Image.Image, "resize", stumble)
+    with pytest.raises(UnusableImageError, match="cannot be decoded: broken header"):
+        decode(encode(Image.new("RGB", (40, 40)), "PNG"), 32)
+
+
 def test_a_bomb_is_refused_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_PIXELS", 99)
     with pytest.raises(UnusableImageError, match="10x10 px is more than 99 pixels"):
