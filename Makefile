@@ -87,7 +87,7 @@ machines = $(call option,jobs,$(JOBS)) $(call option,backend,$(BACKEND)) \
 	   $(call option,scheduler,$(SCHEDULER))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo food101 features verify heads report open compare finetune preset origin predict export serve doctor test test-mutants check format bench-cache bench-extract bench-heads bench-report bench-finetune bench-remote bench-scale bench-serve clean named
+.PHONY: help install demo food101 features verify heads report open compare finetune preset origin predict export serve doctor test test-long test-mutants check format bench-cache bench-extract bench-heads bench-report bench-finetune bench-remote bench-scale bench-serve clean named
 
 help: ## this help
 	@echo "Cache a frozen network's embeddings once, then train and compare heads in seconds."
@@ -276,8 +276,14 @@ named:
 	@test -n "$(NAME)" || { \
 	  echo "error: which run? Say DATA=folder (make features) or NAME=run." >&2; exit 2; }
 
-test: .venv/.ready-dev ## run the tests
-	@.venv/bin/python -m pytest
+# Two processes: each imports TensorFlow, and holds 2 GB of it at most. A file stays in one of them.
+PYTEST = .venv/bin/python -m pytest --numprocesses 2 --dist loadfile
+
+test: .venv/.ready-dev ## run the tests, except the long ones
+	@$(PYTEST) -m "not long"
+
+test-long: .venv/.ready-dev ## 200 kills, ten minutes of damaged files, 20 000 objects, the whole zoo
+	@$(PYTEST) -m long
 
 test-mutants: .venv/.ready-dev ## plant faults in a copy: does a test fail for each? (minutes)
 	@.venv/bin/python -m tests.mutants

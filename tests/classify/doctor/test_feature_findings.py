@@ -17,7 +17,7 @@ from headbench.classify.doctor.finding import Examination, Severity
 from headbench.classify.run import Run
 from tests.classify.doctor.zoo.good_run import rewrite
 from tests.conftest import write_image
-from tests.test_light import heavy_modules
+from tests.classify.test_light import heavy_modules
 
 
 def examined(run: Run, data: Path | None) -> Examination:
