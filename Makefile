@@ -51,6 +51,7 @@ DRY_RUN   ?=
 REPAIR    ?=
 SAMPLE    ?=
 RERUN     ?=
+TESTS     ?=
 EXTRAS    ?=
 FORMATS   ?=
 OUT       ?=
@@ -155,6 +156,7 @@ help: ## this help
 #: REPAIR     1: make verify drops what is damaged
 #: SAMPLE     make verify reads so many random blocks of each dataset, chosen by SEED (all)
 #: RERUN      make verify embeds so many images again, chosen by SEED, such as RERUN=64 (none)
+#: TESTS      files and folders of make test-long, such as TESTS=tests/extract (all)
 #: EXTRAS     cpu: OpenVINO, faster on CPUs; gpu: CUDA for TensorFlow; heic: photos of iPhones;
 #:            map: t-SNE in the report; suspects: wrong labels in the report; serve: make serve;
 #:            onnx: export to ONNX; remote: URLs; tables: Parquet
@@ -282,8 +284,8 @@ PYTEST = .venv/bin/python -m pytest --numprocesses 2 --dist loadfile
 test: .venv/.ready-dev ## run the tests, except the long ones
 	@$(PYTEST) -m "not long"
 
-test-long: .venv/.ready-dev ## 200 kills, ten minutes of damaged files, 20 000 objects, the whole zoo
-	@$(PYTEST) -m long
+test-long: .venv/.ready-dev ## the others, or those in TESTS: kills, damaged files, whole zoo (an hour)
+	@$(PYTEST) -m long $(TESTS)
 
 test-mutants: .venv/.ready-dev ## plant faults in a copy: does a test fail for each? (minutes)
 	@.venv/bin/python -m tests.mutants

@@ -301,11 +301,13 @@ def test_a_listing_sees_changes_in_the_same_process(store: ObjectStore) -> None:
     assert (source.stamps(["a/1.png"]) != before).any()
 
 
-def test_folders_of_more_than_a_page_are_listed_whole(store: ObjectStore) -> None:
-    for number in range(1005):
-        store.put(f"large/a/{number:04}.png", b"")
-    found = RemoteFolder(f"s3://{BUCKET}/large").find().found
-    assert [each.path for each in found] == [f"a/{number:04}.png" for number in range(1005)]
+@pytest.mark.parametrize("n_files", [1005, pytest.param(20_000, marks=pytest.mark.long)])
+def test_folders_of_more_than_a_page_are_listed_whole(store: ObjectStore, n_files: int) -> None:
+    names = [f"a/{number:05}.png" for number in range(n_files)]
+    for name in names:
+        store.put(f"large-{n_files}/{name}", b"")
+    found = RemoteFolder(f"s3://{BUCKET}/large-{n_files}").find().found
+    assert [each.path for each in found] == names
 
 
 @pytest.mark.parametrize(
