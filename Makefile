@@ -51,6 +51,7 @@ DRY_RUN   ?=
 REPAIR    ?=
 SAMPLE    ?=
 RERUN     ?=
+TESTS     ?=
 EXTRAS    ?=
 FORMATS   ?=
 OUT       ?=
@@ -87,7 +88,7 @@ machines = $(call option,jobs,$(JOBS)) $(call option,backend,$(BACKEND)) \
 	   $(call option,scheduler,$(SCHEDULER))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo food101 features verify heads report open compare finetune preset origin predict export serve doctor test test-mutants check format bench-cache bench-extract bench-heads bench-report bench-finetune bench-remote bench-scale bench-serve clean named
+.PHONY: help install demo food101 features verify heads report open compare finetune preset origin predict export serve doctor test test-long test-mutants check format bench-cache bench-extract bench-heads bench-report bench-finetune bench-remote bench-scale bench-serve clean named
 
 help: ## this help
 	@echo "Cache a frozen network's embeddings once, then train and compare heads in seconds."
@@ -155,6 +156,7 @@ help: ## this help
 #: REPAIR     1: make verify drops what is damaged
 #: SAMPLE     make verify reads so many random blocks of each dataset, chosen by SEED (all)
 #: RERUN      make verify embeds so many images again, chosen by SEED, such as RERUN=64 (none)
+#: TESTS      files and folders of make test-long, such as TESTS=tests/extract (all)
 #: EXTRAS     cpu: OpenVINO, faster on CPUs; gpu: CUDA for TensorFlow; heic: photos of iPhones;
 #:            map: t-SNE in the report; suspects: wrong labels in the report; serve: make serve;
 #:            onnx: export to ONNX; remote: URLs; tables: Parquet
@@ -276,8 +278,14 @@ named:
 	@test -n "$(NAME)" || { \
 	  echo "error: which run? Say DATA=folder (make features) or NAME=run." >&2; exit 2; }
 
-test: .venv/.ready-dev ## run the tests
-	@.venv/bin/python -m pytest
+# Two processes: each imports TensorFlow, and holds 2 GB of it at most. A file stays in one of them.
+PYTEST = .venv/bin/python -m pytest --numprocesses 2 --dist loadfile
+
+test: .venv/.ready-dev ## run the tests, except the long ones
+	@$(PYTEST) -m "not long"
+
+test-long: .venv/.ready-dev ## the others, or those in TESTS: kills, damaged files, whole zoo (an hour)
+	@$(PYTEST) -m long $(TESTS)
 
 test-mutants: .venv/.ready-dev ## plant faults in a copy: does a test fail for each? (minutes)
 	@.venv/bin/python -m tests.mutants

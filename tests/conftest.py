@@ -1,4 +1,4 @@
-"""What several test files share: small image folders, a small run, the real data."""
+"""What several test files share: small image folders, a network's embeddings, the real data."""
 
 import ctypes
 import gc
@@ -13,10 +13,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from headbench.classify.finetuning.finetune_settings import FinetuneSettings
-from headbench.classify.finetuning.finetune_stage import finetune
-from headbench.classify.run import Run
-from headbench.classify.train_heads import train_heads
 from headbench.extract.settings import ExtractSettings
 from headbench.extract.stage import extract_features
 
@@ -107,34 +103,20 @@ def settings() -> ExtractSettings:
     return ExtractSettings(backbone="mean-color", size_px=16, batch_size=8)
 
 
-@pytest.fixture
-def run(photos: Path, settings: ExtractSettings) -> Run:
-    """A run whose features are there, and nothing trained yet."""
-    features = photos.parent / "runs/colors/features.h5"
-    extract_features(photos, features, settings)
-    return Run(features)
-
-
 @pytest.fixture(scope="session")
-def network_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """ResNet50 with random weights on three colours: features, two heads, fine-tuned for an epoch.
-
-    Not to be changed by a test.
-    """
+def network_features(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Embeddings of three colours by ResNet50 with random weights; not to be changed by a test."""
     folder = tmp_path_factory.mktemp("network")
     photos = write_class_folders(folder / "photos", n_per_class=20)
-    run = Run(folder / "runs/colors")
-    settings = ExtractSettings(weights="random", size_px=32)
-    extract_features(photos, run.features_path, settings)
-    train_heads(run, ["logreg", "mlp-128"], seed=0)
-    finetune(run, FinetuneSettings(epochs=1), None, None)
-    return run
+    features = folder / "runs/colors/features.h5"
+    extract_features(photos, features, ExtractSettings(weights="random", size_px=32))
+    return features
 
 
 @pytest.fixture(scope="session")
-def network_photos(network_run: Run) -> Path:
-    """The photographs of `network_run`."""
-    return network_run.folder.parents[1] / "photos"
+def network_photos(network_features: Path) -> Path:
+    """The photographs of `network_features`."""
+    return network_features.parents[2] / "photos"
 
 
 @pytest.fixture

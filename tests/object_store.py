@@ -149,3 +149,4 @@ class ObjectStore:
         self.layer.let_go()
         self._server.shutdown()
         self._server.server_close()
+        self._objects.reset()

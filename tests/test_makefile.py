@@ -40,6 +40,7 @@ def test_make_alone_prints_every_target_and_variable(checkout: Path) -> None:
         *("demo", "features", "verify", "heads", "report", "finetune", "predict", "export"),
         *(
             "test",
+            "test-long",
             "test-mutants",
             "check",
             "food101",
@@ -361,6 +362,14 @@ def test_an_old_python_is_named_before_anything_is_made(checkout: Path) -> None:
     assert done.returncode == 2
     assert "expected Python 3.11 to 3.13, found Python 3.9.1" in done.stderr
     assert not (checkout / ".venv").exists()
+
+
+def test_each_test_belongs_to_one_of_two_targets(checkout: Path) -> None:
+    quick, long = (make(checkout, "-n", each).stdout for each in ("test", "test-long"))
+    assert '-m "not long"' in quick
+    some = make(checkout, "-n", "test-long", "TESTS=tests/extract tests/cache").stdout
+    assert long.strip().endswith("-m long")
+    assert some.strip().endswith("-m long tests/extract tests/cache")
 
 
 def test_nothing_is_installed_again_when_nothing_changed(checkout: Path) -> None:

@@ -33,19 +33,15 @@ pytestmark = pytest.mark.real
 CHANCE = 0.10
 
 
-def quiet(_: str) -> None:
-    pass
-
-
 @pytest.fixture(scope="module")
 def food(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Features of all 1 600 photographs, every head, one epoch of fine-tuning."""
     run = Run(tmp_path_factory.mktemp("runs") / "food10")
     weights = str(shared / "weights/resnet50_notop.weights.h5")
     settings = ExtractSettings(weights=weights, size_px=96)
-    extract_features(shared / "data/food10", run.features_path, settings, quiet)
+    extract_features(shared / "data/food10", run.features_path, settings)
     train_heads(run, list(HEADS), seed=0)
-    finetune(run, FinetuneSettings(epochs=1), None, None, quiet)
+    finetune(run, FinetuneSettings(epochs=1), None, None)
     return run
 
 
@@ -60,7 +56,7 @@ def test_embeddings_are_those_of_the_untouched_network_at_224_px(shared: Path, e
     expected = network.predict(preprocessed, verbose=0)
     weights = str(shared / "weights/resnet50_notop.weights.h5")
     backbone = create_backbone("resnet50", weights, 224)
-    embedder = backbone.open(Runtime(engine=engine), pixels[:4], Stopwatch(), quiet)
+    embedder = backbone.open(Runtime(engine=engine), pixels[:4], Stopwatch())
     [(_, found)] = embedder([Batch(np.arange(len(paths)), pixels)])
     assert relative_difference(found, expected) < 1e-5
 
@@ -110,8 +106,8 @@ def test_predictions_for_copied_photographs_are_those_of_the_report(
         for row in rows:
             name = f"{row:06}.jpg"
             shutil.copy(shared / "data/food10" / features.table.paths[row], tmp_path / name)
-    classifier = open_classifier(food, head, None, quiet)
-    predictions = predict_files(classifier, sorted(tmp_path.iterdir()), 10, quiet)
+    classifier = open_classifier(food, head, None)
+    predictions = predict_files(classifier, sorted(tmp_path.iterdir()), 10)
     for prediction, kept in zip(predictions, trained.test[::10], strict=True):
         given = dict(prediction.top)
         np.testing.assert_allclose([given[name] for name in features.classes], kept, atol=1e-4)

@@ -1,6 +1,7 @@
-"""A browser, and a run with names that try to be markup: for the tests of every page."""
+"""Small runs, a run with names that try to be markup, and a browser."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,10 +10,34 @@ from playwright.sync_api import Browser, sync_playwright
 from headbench.cache.format import SPLITS
 from headbench.cache.reader import FeatureFile
 from headbench.classify.arrays import save_arrays
+from headbench.classify.finetuning.finetune_settings import FinetuneSettings
+from headbench.classify.finetuning.finetune_stage import finetune
 from headbench.classify.run import PROBA_FILE, Run
 from headbench.classify.train_heads import train_heads
+from headbench.extract.settings import ExtractSettings
+from headbench.extract.stage import extract_features
 from tests.classify.report.browser import chromium_path
 from tests.classify.report.conftest import make_hostile_run
+
+
+@pytest.fixture
+def run(photos: Path, settings: ExtractSettings) -> Run:
+    """A run whose features are there, and nothing trained yet."""
+    features = photos.parent / "runs/colors/features.h5"
+    extract_features(photos, features, settings)
+    return Run(features)
+
+
+@pytest.fixture(scope="session")
+def network_run(network_features: Path) -> Run:
+    """ResNet50 with random weights on three colours: features, two heads, fine-tuned for an epoch.
+
+    Not to be changed by a test.
+    """
+    run = Run(network_features)
+    train_heads(run, ["logreg", "mlp-128"], seed=0)
+    finetune(run, FinetuneSettings(epochs=1), None, None)
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -12,13 +12,11 @@ import pytest
 
 from headbench.cache.format import SPLITS
 from headbench.cache.reader import FeatureFile
-from headbench.classify.errors import RunError
-from headbench.classify.labelled_files import images_of, open_split
-from headbench.classify.report.photographs import Thumbnails
 from headbench.extract import shard_contents as shards
 from headbench.extract.errors import DataError
 from headbench.extract.networks import backbone as backbones
 from headbench.extract.settings import ExtractSettings
+from headbench.extract.sources.open import open_source
 from headbench.extract.sources.tar import Place, Stream
 from headbench.extract.stage import describe_plan, extract_features
 from headbench.extract.workers.machines import Machines
@@ -104,7 +102,7 @@ def test_paths_name_the_shard_and_the_member_and_each_is_read_by_itself(
 ) -> None:
     extract()
     with FeatureFile(extract.out) as features:
-        table, source = features.table, images_of(features, None)
+        table, source = features.table, open_source(extract.data, extract.out)
     assert table.paths[0] == "000.tar/blue-000.png"
     for path, content in zip(table.paths, table.contents(), strict=True):
         assert hashlib.sha256(source.file(path).read(path)).digest() == content
@@ -316,40 +314,13 @@ def test_shards_behind_a_url_give_the_same_file(extract: Extraction) -> None:
         assert extract() == (ALL, N_IMAGES)
         assert held(extract.out) == here
         assert extract() == ([], 0)
-        with FeatureFile(extract.out) as features:
-            files = open_split(features, "val", images_of(features, None))
-        assert sum(len(batch.rows) for batch in files.batches(8)) == len(files.labels)
+        source = open_source(extract.data, extract.out)
+        assert hashlib.sha256(source.file("000.tar/blue-000.png").read("")).digest() in here
         memory.rm("/bucket/001.tar")
         with pytest.raises(DataError, match=r"found 2\. Not there: memory://bucket/001\.tar"):
             extract()
     finally:
         memory.rm("/bucket", recursive=True)
-
-
-def test_pictures_of_a_report_come_out_of_the_shards(extract: Extraction) -> None:
-    extract()
-    with FeatureFile(extract.out) as features:
-        pictures = Thumbnails(features, images_of(features, None))
-        assert set(pictures.make([0, 40, 80], 16)) == {0, 40, 80}
-        assert pictures.note == ""
-        (extract.folder / "000.tar").unlink()
-        source = images_of(features, None)
-        with pytest.raises(RunError, match="found nothing"):
-            open_split(features, "val", source)
-
-
-def test_images_of_a_shard_that_has_changed_are_not_shown_for_others(
-    extract: Extraction,
-) -> None:
-    extract()
-    path = extract.folder / "000.tar"
-    data = bytearray(path.read_bytes())
-    data[1024 + 512 + 100] ^= 1
-    path.write_bytes(data)
-    with FeatureFile(extract.out) as features:
-        pictures = Thumbnails(features, images_of(features, None))
-        assert len(pictures.make(range(N_IMAGES), 16)) == N_IMAGES - 1
-    assert "its content changed after it was listed" in pictures.note
 
 
 # Notes each shard that is opened at once, whatever happens next.

@@ -3,23 +3,18 @@
 import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from headbench.cache.reader import FeatureFile
-from headbench.classify.errors import RunError
-from headbench.classify.labelled_files import images_of, open_split, why_absent
-from headbench.classify.report.photographs import Thumbnails
 from headbench.extract.errors import DataError
 from headbench.extract.images.decode import decode
 from headbench.extract.networks import backbone as backbones
 from headbench.extract.networks.keras_runtime import load_tensorflow
 from headbench.extract.settings import ExtractSettings
-from headbench.extract.sources.python import LAYOUTS, PythonImages
+from headbench.extract.sources.python import PythonImages
 from headbench.extract.stage import extract_features
 from headbench.extract.tensors import extract_dataset
 from tests.extract.test_shards import held
@@ -298,26 +293,3 @@ def test_a_truncated_tfrecord_says_how_far_it_was_read(tf, settings, tmp_path: P
     message = r"stopped after 8 images: DataLossError: truncated record at [0-9]+.{0,80}Finished"
     with pytest.raises(DataError, match=message):
         extract_dataset(records, CLASSES, tmp_path / "f.h5", settings, silent)
-
-
-def test_later_there_are_no_images_to_look_at_and_it_is_said_why(
-    paths, settings, tmp_path: Path
-) -> None:
-    out = tmp_path / "f.h5"
-    extract_dataset(zip(paths, labels_of(paths), strict=True), CLASSES, out, settings, silent)
-    why = r"the images came from Python \(images from Python\): headbench does not keep them"
-    with FeatureFile(out) as features:
-        images = images_of(features, None)
-        pictures = Thumbnails(features, images)
-        assert pictures.make([0, 1], 16) == {}
-        assert pictures.note.startswith("No pictures: the images came from Python")
-        with pytest.raises(RunError, match=why):
-            open_split(features, "val", images)
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_older_feature_files_of_such_images_say_so_too(layout: str, tmp_path: Path) -> None:
-    (tmp_path / "dataset_dict.json").touch()  # where Hugging Face's datasets saved one
-    data = {"folder": str(tmp_path), "layout": layout}
-    features: Any = SimpleNamespace(config=SimpleNamespace(data=data))
-    assert f"came from Python ({tmp_path})" in why_absent(images_of(features, None))

@@ -93,9 +93,9 @@ FAULTS = (
     Fault(
         "export-other-sharpness",
         "An exported head gives the probabilities of the head.",
-        "classify/heads/keras_layers.py",
-        "return _linear(X, ridge.SHARPNESS * head.kernel_, ridge.SHARPNESS * head.bias_)",
-        "return _linear(X, head.kernel_, head.bias_)",
+        "classify/heads/ridge.py",
+        "return linear(X, SHARPNESS * self.kernel_, SHARPNESS * self.bias_)",
+        "return linear(X, self.kernel_, self.bias_)",
         (
             "tests/classify/test_keras_layers.py::"
             "test_the_layers_give_the_probabilities_of_the_head[None-ridge]",
@@ -122,11 +122,11 @@ FAULTS = (
     Fault(
         "top-uses-batch-statistics",
         "No BatchNormalization of the network uses batch statistics in fine-tuning.",
-        "classify/finetuning/network.py",
+        "classify/finetuning/split_network.py",
         "layer.trainable = layer.name in set(self.trained)",
         'layer.trainable = layer.name in set(self.trained) or "BatchNorm" in type(layer).__name__',
         (
-            "tests/classify/finetuning/test_network.py::"
+            "tests/classify/finetuning/test_split_network.py::"
             "test_the_top_gives_in_training_what_it_gives_in_inference_except_for_dropout"
             "[resnet50v2]",
         ),
@@ -136,8 +136,8 @@ FAULTS = (
         "rows-sorted-while-gathered",
         "Row i of the embeddings is image i.",
         "cache/writer.py",
-        "out[found] = checked_embeddings(file).read(rows)",
-        "out[found] = checked_embeddings(file).read(np.sort(rows))",
+        'out[found] = CheckedDataset(file, "embeddings").read(rows)',
+        'out[found] = CheckedDataset(file, "embeddings").read(np.sort(rows))',
         ("tests/cache/test_writer.py::test_many_blocks_and_any_order_of_sources",),
     ),
     Fault(
@@ -152,8 +152,8 @@ FAULTS = (
         "labels-shift-when-an-image-leaves",
         "Without a rejected image, its neighbours keep their labels.",
         "cache/format.py",
-        "labels=self.labels[rows],",
-        "labels=self.labels[: len(rows)],",
+        "labels=self.labels[is_kept],",
+        "labels=self.labels[: int(is_kept.sum())],",
         (
             "tests/cache/test_format.py::"
             "test_rejected_contents_leave_with_every_copy_and_the_rows_stay_aligned",
@@ -198,18 +198,18 @@ FAULTS = (
     Fault(
         "fingerprint-without-precision",
         "Precision is part of the fingerprint.",
-        "cache/fingerprint.py",
+        "cache/format.py",
         "canonical = json.dumps(asdict(self), sort_keys=True",
         'canonical = json.dumps({**asdict(self), "precision": ""}, sort_keys=True',
-        ("tests/cache/test_fingerprint.py::test_every_item_changes_the_fingerprint",),
+        ("tests/cache/test_format.py::test_every_item_changes_the_fingerprint",),
     ),
     Fault(
         "fingerprint-without-weights",
         "The hash of the weights is part of the fingerprint.",
-        "cache/fingerprint.py",
+        "cache/format.py",
         "canonical = json.dumps(asdict(self), sort_keys=True",
         'canonical = json.dumps({**asdict(self), "weights_hash": ""}, sort_keys=True',
-        ("tests/cache/test_fingerprint.py::test_every_item_changes_the_fingerprint",),
+        ("tests/cache/test_format.py::test_every_item_changes_the_fingerprint",),
     ),
     Fault(
         "weights-hashed-in-part",
@@ -366,7 +366,7 @@ FAULTS = (
     Fault(
         "export-takes-the-best-on-test",
         "export takes the head that is best on val.",
-        "classify/export/write.py",
+        "classify/export/export_model.py",
         'ranked = rank(run.trained(features), features.labels("val"))',
         "ranked = sorted(\n"
         "        run.trained(features),\n"
@@ -374,18 +374,18 @@ FAULTS = (
         '-(each.test.argmax(axis=1) == features.labels("test")).sum(),\n'
         "    )",
         (
-            "tests/classify/export/test_write.py::"
+            "tests/classify/export/test_export_model.py::"
             "test_where_val_and_test_prefer_different_heads_export_takes_vals",
         ),
     ),
     Fault(
         "finetuning-keeps-the-last-epoch",
         "Fine-tuning keeps the epoch with the smallest log loss on val.",
-        "classify/finetuning/loop.py",
+        "classify/finetuning/training_loop.py",
         "if calibrated < state.best_loss:",
         "if calibrated < np.inf:",
         (
-            "tests/classify/finetuning/test_loop.py::"
+            "tests/classify/finetuning/test_training_loop.py::"
             "test_the_log_loss_at_its_best_temperature_chooses_the_epoch",
         ),
     ),
@@ -436,38 +436,38 @@ FAULTS = (
     Fault(
         "narrow-wilson",
         "An accuracy carries its 95 % Wilson interval.",
-        "classify/bootstrap.py",
+        "classify/intervals.py",
         "margin = Z_95 / (1 + Z_95**2 / n) *",
         "margin = 0.8 * Z_95 / (1 + Z_95**2 / n) *",
-        ("tests/classify/test_bootstrap.py::test_wilson_is_the_published_interval",),
+        ("tests/classify/test_intervals.py::test_wilson_is_the_published_interval",),
     ),
     Fault(
         "narrow-bootstrap",
         "Other numbers carry a 95 % bootstrap interval.",
-        "classify/bootstrap.py",
+        "classify/intervals.py",
         "ends = bias + np.array([-Z_95, Z_95])",
         "ends = bias + np.array([-Z_95, Z_95]) * 0.84",
         (
-            "tests/classify/test_bootstrap.py::"
+            "tests/classify/test_intervals.py::"
             "test_an_interval_of_draws_around_the_number_is_their_percentiles",
         ),
     ),
     Fault(
         "one-sided-mcnemar",
         "The p of a difference is McNemar's exact two-sided one.",
-        "classify/compare.py",
+        "classify/intervals.py",
         "return min(1.0, 2 * float(bdtr(",
         "return min(1.0, float(bdtr(",
-        ("tests/classify/test_compare.py::test_mcnemar_is_the_exact_binomial",),
+        ("tests/classify/test_intervals.py::test_mcnemar_is_the_exact_binomial",),
     ),
     Fault(
         "bonferroni",
         "The p of many differences is Holm's.",
-        "classify/compare.py",
+        "classify/intervals.py",
         "factors = len(ps) - np.arange(len(ps))",
         "factors = np.full(len(ps), len(ps))",
         (
-            "tests/classify/test_compare.py::"
+            "tests/classify/test_intervals.py::"
             "test_holm_is_what_its_definition_gives_with_ties_too_and_keeps_the_order",
         ),
     ),
@@ -478,7 +478,7 @@ FAULTS = (
         "p_value(found.p_holm)",
         "p_value(found.p)",
         (
-            "tests/classify/test_versus.py::"
+            "tests/classify/report/test_versus.py::"
             "test_the_p_that_is_printed_is_holms_for_all_heads_that_both_have",
         ),
     ),
@@ -504,11 +504,11 @@ FAULTS = (
     Fault(
         "copies-not-named",
         "A photograph that is in two splits is named.",
-        "classify/inspection/duplicates.py",
+        "classify/inspection/near_duplicates.py",
         "if len(group) > 1]",
         "if len(group) > 2]",
         (
-            "tests/classify/inspection/test_duplicates.py::"
+            "tests/classify/inspection/test_near_duplicates.py::"
             "test_one_file_in_two_splits_is_an_exact_pair",
         ),
     ),
@@ -544,7 +544,7 @@ FAULTS = (
         "classify/metrics.py",
         '"""Share of images whose class is the most probable, with Wilson\'s interval."""\n',
         "import tensorflow\n\n",
-        ("tests/test_light.py::test_training_without_a_network_is_light[ridge]",),
+        ("tests/classify/test_light.py::test_training_without_a_network_is_light[ridge]",),
     ),
     Fault(
         "random-weights-unnamed",
@@ -610,12 +610,12 @@ FAULTS = (
         (f"{BLOCK}[float32-some rows]",),
     ),
     Fault(
-        "runs-unchecked",
-        "Every block that is read is checked: consecutive rows.",
+        "blocks-unchecked",
+        "Every block that is read is checked: one by one.",
         "cache/blocks.py",
-        "self._check(out, start)\n",
+        "self._check(out, blocks.start)\n",
         "\n",
-        (f"{BLOCK}[float32-a run]",),
+        (f"{BLOCK}[float32-a block]",),
     ),
     Fault(
         "float16-in-silence",

@@ -15,8 +15,6 @@ import pytest
 from headbench.cache import cli
 from headbench.cache.format import SPLITS, Identity, Table, group_number
 from headbench.cache.reader import FeatureFile
-from headbench.classify.labelled_files import images_of
-from headbench.classify.report.photographs import Thumbnails
 from headbench.extract.__main__ import main
 from headbench.extract.errors import DataError, UnusableImageError
 from headbench.extract.plan import plan_table
@@ -132,19 +130,6 @@ def test_a_change_of_weight_or_group_alone_is_written_and_nothing_extracted(
     assert after.weights.sum() == before.weights.sum() + 5
     with FeatureFile(out) as features:
         assert features.table.equals(after)
-
-
-def test_pictures_are_found_again_without_the_list_being_read(
-    mixed: Path, settings: ExtractSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    out = tmp_path / "features.h5"
-    extract(mixed, settings, out)
-    monkeypatch.setattr(Manifest, "find", None)
-    with FeatureFile(out) as features:
-        thumbnails = Thumbnails(features, images_of(features, None))
-        made = thumbnails.make(range(features.n_images), 8)
-    assert thumbnails.missing == {}
-    assert sorted(made) == list(range(90))
 
 
 def test_a_list_behind_a_url_lists_what_lies_beside_it(

@@ -51,6 +51,6 @@ def test_a_data_set_that_hugging_face_saved_is_told_where_its_lines_are(
 ) -> None:
     for name in files:
         (tmp_path / name).touch()
-    message = "found a data set saved by Hugging Face's.*extract_dataset: docs/sources.md"
+    message = r"found a data set saved by Hugging Face's.*extract_dataset \(docs/sources.md"
     with pytest.raises(DataError, match=message):
         open_source(tmp_path)

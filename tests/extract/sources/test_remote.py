@@ -13,7 +13,6 @@ import pytest
 
 from headbench.cache import cli
 from headbench.cache.reader import FeatureFile
-from headbench.classify.report.photographs import Thumbnails
 from headbench.extract import stage
 from headbench.extract.__main__ import main
 from headbench.extract.errors import DataError
@@ -21,7 +20,7 @@ from headbench.extract.images import stream
 from headbench.extract.images.stream import N_READERS
 from headbench.extract.networks import backbone as backbones
 from headbench.extract.settings import ExtractSettings
-from headbench.extract.sources import remote, tar, urls
+from headbench.extract.sources import tar, urls
 from headbench.extract.sources.remote import RemoteFolder
 from headbench.extract.stage import describe_plan, extract_features
 from headbench.extract.workers.machines import Machines
@@ -302,11 +301,13 @@ def test_a_listing_sees_changes_in_the_same_process(store: ObjectStore) -> None:
     assert (source.stamps(["a/1.png"]) != before).any()
 
 
-def test_folders_of_more_than_a_page_are_listed_whole(store: ObjectStore) -> None:
-    for number in range(1005):
-        store.put(f"large/a/{number:04}.png", b"")
-    found = RemoteFolder(f"s3://{BUCKET}/large").find().found
-    assert [each.path for each in found] == [f"a/{number:04}.png" for number in range(1005)]
+@pytest.mark.parametrize("n_files", [1005, pytest.param(20_000, marks=pytest.mark.long)])
+def test_folders_of_more_than_a_page_are_listed_whole(store: ObjectStore, n_files: int) -> None:
+    names = [f"a/{number:05}.png" for number in range(n_files)]
+    for name in names:
+        store.put(f"large-{n_files}/{name}", b"")
+    found = RemoteFolder(f"s3://{BUCKET}/large-{n_files}").find().found
+    assert [each.path for each in found] == names
 
 
 @pytest.mark.parametrize(
@@ -349,34 +350,6 @@ def test_credentials_that_are_refused_are_said_and_not_shown(
     said = capsys.readouterr().err
     assert f"s3://{BUCKET}/any: cannot be listed (Access Denied)." in said
     assert KEYS["AWS_SECRET_ACCESS_KEY"] not in said
-
-
-def test_pictures_of_a_report_are_read_many_at_a_time(in_store: Extraction) -> None:
-    in_store()
-    in_store.store.layer.reset()
-    in_store.store.layer.seconds = 0.05
-    with FeatureFile(in_store.out) as features:
-        pictures = Thumbnails(features, RemoteFolder(in_store.url))
-        assert set(pictures.make(range(N_IMAGES), 8)) == set(range(N_IMAGES))
-    assert in_store.store.layer.most_at_once > 8
-
-
-def test_a_report_without_the_store_says_which_pictures_are_missing(
-    in_store: Extraction, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    in_store()
-    monkeypatch.setattr(urls, "MOST_UNANSWERED", 5)
-    monkeypatch.setattr(remote, "read_remote", _unanswered)
-    with FeatureFile(in_store.out) as features:
-        pictures = Thumbnails(features, RemoteFolder(in_store.url))
-        assert pictures.make(range(N_IMAGES), 8) == {}
-        assert len(pictures.missing) == N_IMAGES
-        assert f"{N_IMAGES} of {N_IMAGES} pictures cannot be shown" in pictures.note
-        assert "no answer for 5 files in a row" in pictures.note
-
-
-def _unanswered(*_: object) -> bytes:
-    raise urls.UnansweredError("cannot be read: no answer")
 
 
 def test_a_shard_in_a_bucket_goes_on_where_its_connection_broke(

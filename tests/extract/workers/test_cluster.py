@@ -10,7 +10,6 @@ import h5py
 import numpy as np
 import pytest
 
-from headbench.classify.run import Run
 from headbench.extract.errors import ClusterError
 from headbench.extract.settings import ExtractSettings
 from headbench.extract.stage import extract_features
@@ -153,7 +152,7 @@ def test_a_cluster_makes_the_very_file_of_one_process(
 
 def test_a_network_gives_bit_for_bit_what_it_gives_in_one_process(
     cluster: Cluster,
-    network_run: Run,
+    network_features: Path,
     network_photos: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -167,7 +166,7 @@ def test_a_network_gives_bit_for_bit_what_it_gives_in_one_process(
         ExtractSettings(weights="random", size_px=32),
         Machines(backend="dask", scheduler=cluster.address),
     )
-    assert everything_in(tmp_path / "features.h5") == everything_in(network_run.features_path)
+    assert everything_in(tmp_path / "features.h5") == everything_in(network_features)
     assert [line.startswith("resnet50 on ") for line in said].count(True) == 1
 
 

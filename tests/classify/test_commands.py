@@ -214,7 +214,7 @@ def test_weights_that_cannot_be_fetched_end_with_2_and_name_the_way_out(
 ) -> None:
     # A proxy where nobody listens stands for a machine without a network.
     done = command(
-        *("extract", photos, "--out", out, "--size", 32),
+        *("headbench.extract", photos, "--out", out, "--size", 32),
         KERAS_HOME=str(tmp_path / "keras"),
         HTTPS_PROXY="http://127.0.0.1:9",
         https_proxy="http://127.0.0.1:9",
