@@ -73,7 +73,7 @@ SHARED     = $(shell printf '%s\n' "$(DATA)" | sed -E \
   -e 's/.*:://; s/\.(tar|[cC][sS][vV]|[tT][sS][vV]|[pP][aA][rR][qQ][uU][eE][tT])$$//')
 
 RUN    = runs/$(NAME)
-# Beside the runs and in none of them: whoever deletes a run keeps the 5 GB.
+# Outside the runs: deleting a run keeps the 5 GB.
 FOOD101 = $(or $(DATA),runs/downloads/food-101)
 PIP    = .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 READY  = .venv/.ready $(addprefix .venv/.ready-,$(EXTRAS))

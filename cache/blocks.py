@@ -191,7 +191,7 @@ def fixed_text(text: str | Sequence[str]) -> NDArray[np.bytes_]:
     """Text as HDF5 keeps it safely: UTF-8 of fixed length.
 
     Text of variable length lies on HDF5's global heap, which has no checksum: one flipped byte
-    there makes HDF5 1.14 look for the end of the heap for ever.
+    there makes HDF5 1.14 search the heap without end.
     """
     encoded = text.encode() if isinstance(text, str) else [each.encode() for each in text]
     longest = len(encoded) if isinstance(encoded, bytes) else max(map(len, encoded), default=1)

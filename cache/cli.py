@@ -29,7 +29,7 @@ def at_least(smallest: int) -> Callable[[str], int]:
 
 
 class _Terminal(logging.Handler):
-    """Writes lines above the progress bar, at once: whoever reads a pipe may wait for one."""
+    """Writes lines above the progress bar, unbuffered: a program may wait for one on a pipe."""
 
     is_stderr = False
 

@@ -344,7 +344,7 @@ def _read_config(path: Path, file: h5py.File) -> Config:
 
 
 def _read_attribute(path: Path, file: h5py.File, name: str, group: str = "/") -> Any:
-    """An attribute as Python has it; None if there is none."""
+    """An attribute as a Python value; None if it is missing."""
     try:
         value = file[group].attrs.get(name)
         if isinstance(value, np.ndarray):

@@ -151,7 +151,7 @@ def repair_file(path: Path) -> Inspection:
     StorageError
         If the repaired file cannot be written.
     """
-    FeatureFile(path).close()  # where there is none, no lock and no folder for it is made
+    FeatureFile(path).close()  # a missing file must not leave a lock or a folder behind
     with one_writer(path):
         found = inspect_file(path)
         if not found.damage:

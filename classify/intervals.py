@@ -179,7 +179,7 @@ class Comparison(NamedTuple):
     difference : Estimate
         Accuracy of the first minus that of the second, with its paired bootstrap interval.
     only_first, only_second : int
-        Images that just one of them has right.
+        Images that only the first, or only the second, classifies correctly.
     p : float
         Of McNemar's exact test that neither is better (McNemar 1947, Psychometrika 12, 153-157).
     p_holm : float
@@ -222,7 +222,7 @@ def compare(
 
 
 def compare_right(is_right: Mapping[str, NDArray[np.bool_]], seed: int = 0) -> list[Comparison]:
-    """Compare by which images each has right; see `compare`.
+    """Compare by which images each classifies correctly; see `compare`.
 
     Parameters
     ----------
@@ -257,7 +257,7 @@ def compare_right(is_right: Mapping[str, NDArray[np.bool_]], seed: int = 0) -> l
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
-    """McNemar's exact two-sided p, from the images that one head alone has right."""
+    """McNemar's exact two-sided p, from the images that only one head classifies correctly."""
     n = only_first + only_second
     # Both tails of a binomial distribution of 1/2, which mirror each other.
     return min(1.0, 2 * float(bdtr(min(only_first, only_second), n, 0.5)))

@@ -145,7 +145,7 @@ class _Training:
         self._data: dict[str, Split] = {}
 
     def refuse_unfit(self) -> None:
-        """Refuse a head that was asked for by name and is not to be had, before any is fitted."""
+        """Refuse a head that was asked for by name and cannot be trained, before any is fitted."""
         for name, head in self.heads.items():
             is_named = self.settings.are_named and head.needs_memory and name != VOTE
             if is_named and self._kept(name) is None and self._is_stored:
@@ -238,7 +238,7 @@ class _Training:
         return self.run.reusable(name, self.features, self._wanted(name))
 
     def _is_left_out(self, name: str) -> bool:
-        """Whether a head that nobody asked for by name is not to be had."""
+        """Whether a head that nobody asked for by name cannot be trained."""
         if not self._is_stored or name == VOTE or not self.heads[name].needs_memory:
             return False
         LOG.info(f"{name:10} left out: it needs train in memory")
@@ -246,7 +246,7 @@ class _Training:
 
     @cached_property
     def _is_stored(self) -> bool:
-        """Whether embeddings stay in the file; decided once, before any are read, and said."""
+        """Whether embeddings stay in the file; decided once, before any are read, and logged."""
         machines, stream = self.settings.machines, self.settings.stream
         needed, free = self._n_bytes(), free_memory()
         is_large = needed > MEMORY_SHARE * free

@@ -45,7 +45,7 @@ class Prediction(NamedTuple):
 
     @property
     def label(self) -> str | None:
-        """The answer; None where there is none."""
+        """The most probable class; None if the file cannot be used or the answer was withheld."""
         return self.top[0][0] if self.top and not self.is_abstained else None
 
 

@@ -62,9 +62,8 @@ def finetune(
 
     Epoch 0 is the network with the trained head on it, so what is kept never has a larger log loss
     on val than what it started from; with a head drawn anew (`FinetuneSettings.is_fresh`) it may
-    have, and that is said. No BatchNormalization of the network learns or looks at the
-    batch. After every epoch all that is needed to go on is saved: a run that was killed goes on
-    from there.
+    be larger, and the log says so. No BatchNormalization of the network learns or uses batch
+    statistics. A checkpoint is saved after every epoch: a run that was killed goes on from there.
 
     Parameters
     ----------

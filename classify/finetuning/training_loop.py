@@ -75,7 +75,7 @@ class Checkpoint:
         self._identity = json.dumps(identity, sort_keys=True)
 
     def load(self) -> State | None:
-        """Where an interrupted run of the same training stood; None if there is none.
+        """The last epoch of an interrupted run of the same training; None without one.
 
         Raises
         ------

@@ -22,7 +22,7 @@ TITLES = ("head", "A val top-1", "B val top-1", "A test top-1", "B test top-1", 
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two runs, in memory but for its embeddings.
+    """One of the two runs, in memory except for its embeddings.
 
     Attributes
     ----------
@@ -65,7 +65,7 @@ class Side:
         return accuracy(self.y_test, self.heads[head].test) if head in self.heads else None
 
     def is_right(self, head: str) -> NDArray[np.bool_]:
-        """Which images of test a head has right, bool (n_test,)."""
+        """Which images of test a head classifies correctly, bool (n_test,)."""
         return np.asarray(self.heads[head].test.argmax(axis=1) == self.y_test)
 
 

@@ -195,7 +195,7 @@ def cross_validate(
 
 
 def read_folds(folder: Path, features: FeatureFile) -> list[KeptFold]:
-    """The last cross-validation of a run; empty if there is none of these features."""
+    """The last cross-validation on these features; empty without one."""
     return [KeptFold(**point) for point in read_points(folder / FOLDS_FILE, features)]
 
 
@@ -260,7 +260,7 @@ def overall(points: Sequence[FoldPoint]) -> Estimate:
 
 
 def _measure(head: Head, images: _Images, fold: int, path: Path) -> dict[str, Any]:
-    """Fit without two folds, choose on one of them, and keep what is said of the other."""
+    """Fit without two folds, choose on one of them, and keep the probabilities of the other."""
     is_test = images.fold_of == fold
     is_val = images.fold_of == (fold + 1) % images.n_folds
     is_train = ~(is_test | is_val)

@@ -97,7 +97,7 @@ def learning_curve(
 
 
 def read_curve(folder: Path, features: FeatureFile) -> list[CurvePoint]:
-    """The last learning curve of a run; empty if there is none of these features."""
+    """The last learning curve on these features; empty without one."""
     return list(map(_point, read_points(folder / CURVE_FILE, features)))
 
 

@@ -178,7 +178,7 @@ def _upright_square(image: Image.Image, size_px: int) -> Image.Image:
     """The middle of an image, L, RGB or RGBa. Turned last of all, when there is little to turn."""
     size = image.size
     least = REDUCED_TIMES * shorter_side_px(size_px)
-    reduced = image.draft(None, (least, least))  # None but for JPEG
+    reduced = image.draft(None, (least, least))  # None except for JPEG
     with _room_for(image, size):
         image.load()
         # Loaded, a TIFF is upright already: its sides may have been swapped.

@@ -26,7 +26,7 @@ Result = TypeVar("Result")
 def map_ahead(
     function: Callable[[Item], Result], items: Iterable[Item], n_threads: int, n_ahead: int
 ) -> Iterator[Result]:
-    """Like `map`, in threads, working ahead of whoever takes the results.
+    """Like `map`, in threads, working ahead of the consumer.
 
     Parameters
     ----------
@@ -71,9 +71,9 @@ REASONS = {
 
 
 def read_file(path: Path) -> bytes:
-    """All bytes of a file; `UnusableImageError` if there are none to be had."""
+    """All bytes of a file; `UnusableImageError` if it cannot be read."""
     try:
-        # Asked first, because opening a pipe that is called x.jpg would wait for ever.
+        # Checked first: opening a pipe that is called x.jpg would never return.
         kind = stat.S_IFMT(os.stat(path).st_mode)
         if kind != stat.S_IFREG:
             raise UnusableImageError(NOT_FILES.get(kind, "not a regular file"))

@@ -167,7 +167,7 @@ def _named_class(label: str | bytes, classes: Sequence[str] | None) -> str:
     except UnicodeDecodeError as error:
         raise UnusableImageError("its label is not UTF-8 text") from error
     if classes is not None and name not in classes:
-        raise UnusableImageError(f"its label {name!r} is none of the classes")
+        raise UnusableImageError(f"its label {name!r} is not one of the classes")
     return name
 
 

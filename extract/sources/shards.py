@@ -96,7 +96,7 @@ class ShardIndex:
 
 
 def read_index(path: Path) -> ShardIndex | None:
-    """The index in a file; None if there is none, or it is damaged."""
+    """The index in a file; None if it is missing or damaged."""
     try:
         with open_hdf5(path) as file:
             [writer] = CheckedDataset(file, "created_by").strings()

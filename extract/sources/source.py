@@ -102,7 +102,7 @@ class Source(Protocol):
 
 
 def text_of(value: object) -> str:
-    """A value of a table as text; empty for what is none.
+    """A value of a table as text; empty for a missing one.
 
     pandas writes integers among which some are missing as floats, and NaN for those.
 

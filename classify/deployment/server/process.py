@@ -52,7 +52,7 @@ def serve(
     RunError
         If the address cannot be had; and those of `open_classifier`.
     """
-    # First, because loading takes a while: whoever mistyped the port should not wait for it.
+    # First, because loading takes a while: a mistyped port should fail before it.
     with listen(settings.host, settings.port) as listener:
         classifier = open_classifier(run, head, weights)
         engine = open_engine(run, classifier, data, settings.max_batch, runtime)
