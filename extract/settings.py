@@ -130,7 +130,7 @@ def add_machine_options(parser: argparse.ArgumentParser) -> None:
         default=default.backend,
         help=f"dask: the workers of a running cluster (default {default.backend})",
     )
-    parser.add_argument("--scheduler", help="of that cluster, such as tcp://10.0.0.1:8786")
+    parser.add_argument("--scheduler", help="address of that cluster, such as tcp://10.0.0.1:8786")
 
 
 def machines_of(arguments: argparse.Namespace) -> Machines:
