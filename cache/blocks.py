@@ -127,7 +127,7 @@ def require_about_content(path: str | Path, error: Exception) -> None:
     code = error.errno if isinstance(error, OSError) else None
     if code is None or code in OF_CONTENT:
         return
-    remedy = "Mend that, or move it away"
+    remedy = "Fix that, or move it away"
     if code in TOO_MANY_FILES:
         remedy = "Close other files, or allow more (ulimit -n)"
     raise UnreadableError(

@@ -69,7 +69,7 @@ def lines_on_stderr() -> Iterator[None]:
 
 
 def run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None = None) -> int:
-    """Run a command and turn what the user can mend into one line on stderr.
+    """Run a command and turn what the user can fix into one line on stderr.
 
     Parameters
     ----------

@@ -63,7 +63,7 @@ def extract_features(
     Raises
     ------
     DataError, WeightsError, FeatureFileError, StorageError, ClusterError
-        For what the user can mend. Parts finished until then are kept.
+        For what the user can fix. Parts finished until then are kept.
     """
     backbone, contents = _open(data, out, settings, machines)
     if backbone.identity.has_random_weights:

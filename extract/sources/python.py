@@ -109,7 +109,7 @@ class PythonImages:
             what = re.sub(r"^\{\{.*?\}\} | \[Op:.*", "", str(error))
             raise DataError(
                 f"{self.name}: stopped after {n_done} images: {type(error).__name__}: {what}. "
-                "Finished embeddings are kept: mend this and run the same again."
+                "Finished embeddings are kept: fix this and run the same again."
             ) from error
 
 

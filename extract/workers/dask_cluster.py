@@ -56,7 +56,7 @@ def dask_backend(scheduler: str) -> Iterator[PromptBackend]:
     except (OSError, ValueError) as error:
         raise ClusterError(
             f"{scheduler}: no Dask scheduler answers there within {CONNECT_SECONDS} s "
-            f"({_words(error)}). Start one ('dask scheduler'), or mend the address."
+            f"({_words(error)}). Start one ('dask scheduler'), or fix the address."
         ) from error
     with client:
         try:
