@@ -154,7 +154,6 @@ def write_dataset(
     Parameters
     ----------
     file : h5py.File
-    name : str
     shape : tuple of int
         First axis n_rows.
     dtype : dtype
@@ -204,7 +203,6 @@ class CheckedDataset:
     Parameters
     ----------
     file : h5py.File
-    name : str
 
     Raises
     ------

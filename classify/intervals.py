@@ -72,7 +72,6 @@ def estimates(
     kind : int (n_images,)
         The same for images with the same values: what leaving out one of a kind gives is found
         once.
-    seed : int
     """
     _, first, of_image = np.unique(kind, return_index=True, return_inverse=True)
     of_all = values.sum(axis=0, dtype=np.float64) / len(kind)
@@ -175,7 +174,6 @@ class Comparison(NamedTuple):
 
     Attributes
     ----------
-    first, second : str
     difference : Estimate
         Accuracy of the first minus that of the second, with its paired bootstrap interval.
     only_first, only_second : int
@@ -228,7 +226,6 @@ def compare_right(is_right: Mapping[str, NDArray[np.bool_]], seed: int = 0) -> l
     ----------
     is_right : mapping of str to bool (n_images,)
         Of each head, or of each run of it.
-    seed : int
     """
     if len(is_right) < 2:
         return []

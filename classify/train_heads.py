@@ -49,11 +49,8 @@ def train_heads(
 
     Parameters
     ----------
-    run : Run
     names : sequence of str
         Of the registry, or of `settings`.
-    seed : int
-    settings : TrainSettings
     command : str
         The command line, kept in the record of each head that is fitted.
 
@@ -86,7 +83,6 @@ def class_proba(head: Head, X: NDArray[np.float32], n_classes: int) -> NDArray[n
     head : Head
         Fitted on labels of the feature file.
     X : float32 (n_images, dim)
-    n_classes : int
 
     Returns
     -------

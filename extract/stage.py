@@ -51,7 +51,6 @@ def extract_features(
         See :func:`headbench.extract.sources.open.open_source` for what it may be.
     out : Path
         The feature file, replaced atomically; embeddings that are in it are not computed again.
-    settings : ExtractSettings
     machines : Machines
         Where images go through the network.
 

@@ -134,10 +134,8 @@ class Outcome(NamedTuple):
 
     Attributes
     ----------
-    true : str
     split : str or None
         Where it was when the head was trained: ``train``, ``val``, or elsewhere.
-    is_answered : bool
     rank : int
         How many classes were more probable than the true one; the number of classes if the model
         does not know the true one.

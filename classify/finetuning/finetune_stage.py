@@ -69,7 +69,6 @@ def finetune(
     ----------
     run : Run
         With the trained head that `settings` starts from.
-    settings : FinetuneSettings
     data : path-like, URL or None
         The folder of images; None for the one that the features were made from.
     weights : str or None
@@ -108,16 +107,10 @@ class Finetuning:
 
     Attributes
     ----------
-    source : Run
-    features : FeatureFile
     head : Head
         Fitted: what training starts from.
-    settings : FinetuneSettings
-    network : SplitNetwork
     files : dict of str to LabelledFiles
         By split.
-    devices : Devices
-    say : callable
     """
 
     source: Run

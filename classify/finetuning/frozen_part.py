@@ -51,7 +51,6 @@ class ActivationStore:
 
     Parameters
     ----------
-    folder : Path
     fingerprint : str
         Of whatever decides the activations, besides the image.
     """
@@ -147,7 +146,6 @@ def cached_activations(
     ----------
     folder : Path
         Of the run.
-    network : SplitNetwork
     files : sequence of ImageFile
         With the SHA-256 of each.
     devices : Devices

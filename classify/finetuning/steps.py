@@ -36,7 +36,6 @@ class Steps:
         Built.
     strategy : tf.distribute.Strategy
         In whose scope all of these were made.
-    label_smoothing : float
     """
 
     def __init__(

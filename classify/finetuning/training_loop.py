@@ -41,7 +41,6 @@ class State:
     ----------
     epoch : int
         Epochs that are done; 0 before any.
-    best_epoch : int
     best_loss : float
         Log loss on val of that epoch, calibrated.
     history : dict of str to list of float
@@ -65,7 +64,6 @@ class Checkpoint:
 
     Parameters
     ----------
-    folder : Path
     identity : mapping
         Whatever decides the result, JSON-ready: a checkpoint of anything else is not taken up.
     """
@@ -124,12 +122,8 @@ class Loop:
 
     Parameters
     ----------
-    steps : Steps
-    train, val : Inputs
     weights : float (n_train,)
         What each image of train counts for.
-    settings : FinetuneSettings
-    checkpoint : Checkpoint
     """
 
     def __init__(

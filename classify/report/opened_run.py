@@ -23,7 +23,6 @@ class OpenedRun:
 
     Attributes
     ----------
-    run : Run
     features : FeatureFile
         Open.
     ranked : list of Trained
@@ -68,14 +67,12 @@ def open_run(
 
     Parameters
     ----------
-    run : Run
     features : FeatureFile
         That of the run.
     head : str or None
         The one to look at; None for the best on val.
     data : path-like, URL or None
         The folder of images; None for the one that the features were made from.
-    command : str
 
     Raises
     ------

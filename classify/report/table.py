@@ -33,7 +33,6 @@ class Column(NamedTuple):
 
     Attributes
     ----------
-    title : str
     text : callable
         From the results of a head to what is shown.
     key : callable

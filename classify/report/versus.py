@@ -26,10 +26,8 @@ class Side:
 
     Attributes
     ----------
-    name : str
     config : Config
         Where its embeddings came from.
-    dim : int
     n_images : dict of str to int
         By split.
     heads : dict of str to Trained
@@ -38,7 +36,6 @@ class Side:
         Index into `classes`.
     contents : list of bytes
         SHA-256 of each image of test.
-    classes : tuple of str
     """
 
     name: str
@@ -74,7 +71,6 @@ class Versus(NamedTuple):
 
     Attributes
     ----------
-    a, b : Side
     differences : dict of str to Comparison
         By head that both have: top-1 of b minus that of a on the images of test that both have.
     n_common : int
@@ -94,10 +90,6 @@ class Versus(NamedTuple):
 
 def compare_runs(first: Run, second: Run) -> Versus:
     """Set two runs side by side, head by head, on the images of test that both have.
-
-    Parameters
-    ----------
-    first, second : Run
 
     Raises
     ------

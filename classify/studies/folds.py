@@ -90,7 +90,6 @@ class _Images(NamedTuple):
     weight : float32 (n_images,)
     fold_of : intp (n_images,)
         From 0 to n_folds - 1.
-    n_folds, n_classes : int
     """
 
     rows: NDArray[np.intp]
@@ -135,7 +134,6 @@ def cross_validate(
     ----------
     folder : Path
         Where ``folds.json`` and ``folds/`` are kept.
-    features : FeatureFile
     heads : mapping of str to Head
         Not fitted yet.
     n_folds : int
@@ -144,7 +142,6 @@ def cross_validate(
         Of the folds.
     n_jobs : int
         Fits at a time.
-    say : callable
 
     Returns
     -------
@@ -206,7 +203,6 @@ def held_out_proba(folder: Path, features: FeatureFile, head: str) -> HeldOut | 
     ----------
     folder : Path
         Where ``folds.json`` is kept.
-    features : FeatureFile
     head : str
         Its name.
 
@@ -239,8 +235,6 @@ def unit_folds(
     y : int (n_images,)
     unit : intp (n_images,)
         As `inseparable_units` gives it.
-    n_folds : int
-    seed : int
 
     Returns
     -------
@@ -326,7 +320,6 @@ def load_held_out(path: Path, n_classes: int, way_out: str) -> HeldOut:
 
     Parameters
     ----------
-    path : Path
     n_classes : int
         Expected number of columns.
     way_out : str
@@ -358,7 +351,6 @@ def load_folds(
         A file a fold.
     rows : intp (n,)
         Those that they must hold between them, ascending.
-    n_classes : int
     way_out : str
         As for `load_held_out`.
 

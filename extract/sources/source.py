@@ -33,7 +33,6 @@ class LabelledImage(NamedTuple):
     ----------
     path : str
         POSIX, relative to the source; or a URL from a list of images.
-    class_name : str
     given_split : str or None
         ``train``, ``val`` or ``test`` where the source says so; None where it is ours to decide.
         The same throughout a group.
@@ -137,9 +136,6 @@ class Dataset:
 
     Attributes
     ----------
-    source : Source
-    layout : str
-    images : tuple of LabelledImage
     rejected : tuple of Rejected
         Files that are there, or listed, and are not used.
     class_order, notes : tuple of str

@@ -95,8 +95,6 @@ class BlockJob:
 
     Attributes
     ----------
-    job : Job
-    known : KnownContents
     made_by : str
         Version of headbench that the embeddings are to be of.
     n_processes : int
@@ -155,12 +153,8 @@ def embed_files(
 
     Parameters
     ----------
-    job : Job
     cached : mapping of bytes to Location
         Embeddings that are there; those that are told of may be added to it.
-    files : sequence of ImageFile
-    machines : Machines
-    listeners : Listeners
 
     Returns
     -------

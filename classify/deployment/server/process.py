@@ -37,15 +37,12 @@ def serve(
 
     Parameters
     ----------
-    run : Run
     head : str or None
         None for the best on val.
     weights : str or None
         The backbone's weights; None for those that the features were made with.
     data : path-like, URL or None
         The folder of images; None for the one that the features were made from.
-    settings : ServerSettings
-    runtime : Runtime
 
     Raises
     ------
