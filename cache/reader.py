@@ -314,7 +314,9 @@ def _open_feature_file(path: Path) -> h5py.File:
     if path.is_dir():
         raise FeatureFileError(f"{path}: expected a feature file, found a folder.")
     if not os.access(path, os.R_OK):
-        raise FeatureFileError(f"{path}: may not be read by you. Change its permissions.")
+        raise FeatureFileError(
+            f"{path}: you have no permission to read it. Change its permissions."
+        )
     return open_hdf5(path)
 
 

@@ -149,7 +149,7 @@ def repair_file(path: Path) -> Inspection:
         if not found.damage:
             return found
         if not found.is_whole.any():
-            raise FeatureFileError(f"{path}: no image of it is whole. {WAY_OUT}")
+            raise FeatureFileError(f"{path}: no image in it is whole. {WAY_OUT}")
         with FeatureFile(path) as features:
             whole = _salvaged_table(features)
         rejected = tuple(compress(whole.rejected, found.is_rejected_whole))

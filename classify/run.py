@@ -156,7 +156,7 @@ class Run:
         if folder not in folders:
             known = ", ".join(each.name for each in folders) or "nothing"
             raise RunError(
-                f"{folder}: {name!r} is not trained here (there is: {known}). Run "
+                f"{folder}: {name!r} is not trained here (trained: {known}). Run "
                 f"'make {'finetune' if is_finetuned(name) else 'heads HEADS=' + name}'."
             )
         return self._load(folder, features)

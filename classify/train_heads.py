@@ -254,7 +254,7 @@ class _Training:
             return False
         LOG.info(
             f"train and val take {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free: embeddings "
-            f"are read from the file as they are needed, by {machines}"
+            f"are streamed from the file, by {machines}"
         )
         return True
 

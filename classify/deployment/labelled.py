@@ -82,7 +82,7 @@ def _by_folders_inside(
 def _say_none(folder: Path, found: Sequence[str], classes: Sequence[str]) -> None:
     if found:
         LOG.info(
-            f"{folder}: accuracy is not known: no folder in it is named after a class (found "
+            f"{folder}: accuracy is unknown: no folder in it is named after a class (found "
             f"{some(found)}; expected {some(classes)})"
         )
 

@@ -218,7 +218,7 @@ def _in_parts(
 def content_of(file: ImageFile) -> bytes:
     """SHA-256 of an image of a feature file, which knows that of each."""
     if file.content_sha256 is None:
-        raise ValueError(f"{file.path}: its SHA-256 is not known")
+        raise ValueError(f"{file.path}: its SHA-256 is unknown")
     return file.content_sha256
 
 

@@ -188,8 +188,8 @@ class Loop:
         """Refuse to go on after a lack of memory where smaller shares cannot help."""
         if self._steps.n_shares >= batch_size:
             raise RunError(
-                "out of memory with a single image: make less trainable (make: UNFREEZE=block5), "
-                "or extract at a smaller SIZE."
+                "out of memory with a single image: train less of the network (make: "
+                "UNFREEZE=block5), or extract at a smaller SIZE."
             ) from error
 
     def _pass(self, epoch: int, batch_size: int) -> NDArray[np.float64]:

@@ -83,7 +83,7 @@ def open_run(
     by_name = {each.record.name: each for each in ranked}
     if head is not None and head not in by_name:
         raise RunError(
-            f"{run.folder}: {head!r} is not trained here (there is: {', '.join(by_name)}). Run "
+            f"{run.folder}: {head!r} is not trained here (trained: {', '.join(by_name)}). Run "
             f"'make heads HEADS={head}'."
         )
     shown = by_name[head] if head is not None else ranked[0]

@@ -157,7 +157,7 @@ def _describe(error: Exception) -> str:
 def _check(image: Image.Image) -> None:
     width, height = image.size
     if width * height == 0:
-        raise UnusableImageError(f"{width}x{height} px is no picture")
+        raise UnusableImageError(f"{width}x{height} px holds no pixels")
     if width * height > MAX_PIXELS:
         raise UnusableImageError(f"{width}x{height} px is more than {MAX_PIXELS} pixels")
     if max(width, height) > MAX_ASPECT * min(width, height):

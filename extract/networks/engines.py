@@ -107,7 +107,7 @@ def openvino_engine(build: Callable[[], Any]) -> Engine:
     """
     if not has_openvino():
         raise DeviceError(
-            "--engine openvino: OpenVINO is not installed. 'make install EXTRAS=cpu' brings it."
+            "--engine openvino: OpenVINO is not installed. 'make install EXTRAS=cpu' installs it."
         )
     network = build()
     height, width = network.input_shape[1:3]
@@ -223,7 +223,9 @@ def halving_engine(engine: Engine) -> Engine:
                 ) from error
             if len(images) // 2 < most[0]:
                 most[0] = len(images) // 2
-                LOG.info(f"out of memory with {len(images)} images at once: on with {most[0]}")
+                LOG.info(
+                    f"out of memory with {len(images)} images at once: going on with {most[0]}"
+                )
         return run(images)
 
     return replace(engine, infer=run)

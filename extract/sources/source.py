@@ -118,9 +118,9 @@ def text_of(value: object) -> str:
 def checked_class(name: str) -> str:
     """The name itself; `UnusableImageError` if it cannot be that of a class."""
     if not name or any(category(each) in NOT_OF_A_LINE for each in name):
-        raise UnusableImageError("no class: what should name it is empty, or not a line of text")
+        raise UnusableImageError("no class: its name is empty, or not a line of text")
     if len(name.encode()) > LONGEST_CLASS:
-        raise UnusableImageError(f"no class: what should name it is over {LONGEST_CLASS} bytes")
+        raise UnusableImageError(f"no class: its name is over {LONGEST_CLASS} bytes")
     return name
 
 
