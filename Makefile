@@ -74,7 +74,7 @@ SHARED     = $(shell printf '%s\n' "$(DATA)" | sed -E \
   -e 's/.*:://; s/\.(tar|[cC][sS][vV]|[tT][sS][vV]|[pP][aA][rR][qQ][uU][eE][tT])$$//')
 
 RUN    = runs/$(NAME)
-# Beside the runs and in none of them: whoever deletes a run keeps the 5 GB.
+# Outside the runs: deleting a run keeps the 5 GB.
 FOOD101 = $(or $(DATA),runs/downloads/food-101)
 PIP    = .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 READY  = .venv/.ready $(addprefix .venv/.ready-,$(EXTRAS))
@@ -98,8 +98,8 @@ help: ## this help
 
 #: DATA       folder of images: a folder per class, train/ val/ test/, or Food-101's layout; or a
 #:            list of them (.csv, .tsv, .parquet), or tar shards, "shards/{000..099}.tar"; here or
-#:            behind a URL (make doctor and make origin: a folder here alone); where make food101
-#:            puts them (runs/downloads/food-101)
+#:            behind a URL (make doctor and make origin: only a folder on this machine); the folder
+#:            that make food101 unpacks to (runs/downloads/food-101)
 #: NAME       name of the run; everything goes to runs/NAME/ (that of the folder, list or archive)
 #: WEIGHTS    imagenet, a path, or random (imagenet)
 #: SIZE       height and width of the network's input (224; make origin: 256)
@@ -112,19 +112,18 @@ help: ## this help
 #: HEADS      heads to train, such as HEADS="logreg mlp-256" (all)
 #: CONFIG     TOML file of settings for heads
 #: CLASS_WEIGHT  balanced: rare classes count as much as common ones
-#: C_GRID     logreg: strengths to try, such as C_GRID="0.001 0.01 0.1"
+#: C_GRID     logreg: values of C to try, such as C_GRID="0.001 0.01 0.1"
 #: MAX_ROUNDS lightgbm: most rounds (200)
 #: MAX_EPOCHS mlp: most epochs (10 to 100, by the number of images)
-#: REFIT      1: fit heads anew on train and val, with what val chose
-#: AGAIN      1: train heads, or fine-tune, what would be reused too
+#: REFIT      1: fit heads again on train and val, with what val chose
+#: AGAIN      1: train or fine-tune again what would be reused
 #: CURVE      1: learning curve, heads on 1 to 100 % of train
-#: FOLDS      cross-validate on train and val in so many folds
-#: JOBS       processes for make features, and for sums of embeddings that stay in their file (1);
-#:            fits at a time, of CURVE and FOLDS (the cores)
+#: FOLDS      folds of cross-validation on train and val, such as FOLDS=5 (none)
+#: JOBS       processes for make features, and for heads on streamed embeddings (1); fits at a time
+#:            for CURVE and FOLDS (one for each core)
 #: BACKEND    dask: the workers of a running Dask cluster instead (local)
 #: SCHEDULER  of that cluster, such as SCHEDULER=tcp://10.0.0.1:8786
-#: STREAM     always: leave embeddings in their file, and read them as they are needed (where they
-#:            do not fit in memory); never
+#: STREAM     always or never: stream embeddings from their file (only if they do not fit in memory)
 #: IMAGES     files, folders and patterns to predict, such as IMAGES="a.jpg folder/ 'b/**/*.jpg'";
 #:            - for a list of files on standard input
 #: HEAD       head to predict with, to export, to serve, or to look at in the report: a trained
@@ -148,18 +147,18 @@ help: ## this help
 #: LEARNING_RATE  of fine-tuning, for the head; less for each block before it (0.0001)
 #: LABEL_SMOOTHING, WEIGHT_DECAY  of fine-tuning (0)
 #: AUGMENT    1: flip, crop and colour the images of train when fine-tuning
-#: TRUNK_CACHE  off: run the frozen part in every epoch, and keep nothing of it on disk
+#: TRUNK_CACHE  off: run the frozen part in every epoch, and cache nothing
 #: PRESET     recipe: origin, origin-unfrozen, origin-half or origin-128
 #: OVERWRITE  1: replace features that were made with other settings
 #: STORE      float16: keep embeddings in half the space (float32)
-#: DRY_RUN    1: say what `make features` would do, and write nothing
+#: DRY_RUN    1: print what `make features` would do, and write nothing
 #: REPAIR     1: make verify drops what is damaged
-#: SAMPLE     make verify reads so many random blocks of each dataset, chosen by SEED (all)
-#: RERUN      make verify embeds so many images again, chosen by SEED, such as RERUN=64 (none)
+#: SAMPLE     random blocks of each dataset that make verify reads, chosen by SEED (all)
+#: RERUN      images that make verify embeds again and compares, such as RERUN=64 (none)
 #: TESTS      files and folders of make test-long, such as TESTS=tests/extract (all)
 #: EXTRAS     cpu: OpenVINO, faster on CPUs; gpu: CUDA for TensorFlow; heic: photos of iPhones;
 #:            map: t-SNE in the report; suspects: wrong labels in the report; serve: make serve;
-#:            onnx: export to ONNX; remote: URLs; tables: Parquet
+#:            onnx: export to ONNX; remote: URLs; tables: Parquet; cluster: Dask
 #: PYTHON     the Python to make .venv with: 3.11, 3.12 or 3.13 (python3)
 
 install: $(READY) ## make .venv and install; every other target does it too
@@ -170,7 +169,7 @@ demo: $(READY) ## all three stages on handwritten digits: start here
 
 # By a loop, because curl's own --retry begins each time where the first try began. Three calls of
 # make, because with -j the targets of one would run side by side.
-food101: $(READY) ## Food-101 from the web (5 GB), then features, heads, report
+food101: $(READY) ## download Food-101 (5 GB), then features, heads, report
 	@test -z "$(DRY_RUN)" || { echo "error: DRY_RUN=1 is for make features." >&2; exit 2; }
 	@test -d "$(FOOD101)" || { set -e; \
 	  folder="$(FOOD101)"; folder="$${folder%/}"; archive="$$(dirname "$$folder")/food-101.tar.gz"; \
@@ -202,7 +201,7 @@ features: $(READY) named ## stage one: images in DATA to runs/NAME/features.h5
 	  $(call flag,overwrite,$(OVERWRITE)) $(call flag,dry-run,$(DRY_RUN))
 	@$(if $(filter-out 0,$(DRY_RUN)),,echo "$(NAME)" > runs/.last)
 
-verify: $(READY) named ## is runs/NAME/features.h5 whole?
+verify: $(READY) named ## check runs/NAME/features.h5; RERUN=64 embeds images again, REPAIR=1 repairs
 	@.venv/bin/python -m headbench.cache "$(RUN)/features.h5" $(call flag,repair,$(REPAIR)) \
 	  $(call option,sample,$(SAMPLE)) $(call option,seed,$(SEED))
 	@$(if $(RERUN),.venv/bin/python -m headbench.extract.rerun "$(RUN)/features.h5" --rerun "$(RERUN)" \
@@ -300,7 +299,7 @@ types: .venv/.ready-dev
 	@ln -sfn $(addprefix "$(CURDIR)"/,cache classify extract $(wildcard headbench/*.py)) build/names/headbench/
 	@cd build/names && "$(CURDIR)"/.venv/bin/mypy --config-file "$(CURDIR)"/pyproject.toml
 
-format: .venv/.ready-dev ## mend format and lint
+format: .venv/.ready-dev ## fix format and lint
 	@.venv/bin/ruff format .
 	@.venv/bin/ruff check --fix .
 

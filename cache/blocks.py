@@ -127,7 +127,7 @@ def require_about_content(path: str | Path, error: Exception) -> None:
     code = error.errno if isinstance(error, OSError) else None
     if code is None or code in OF_CONTENT:
         return
-    remedy = "Mend that, or move it away"
+    remedy = "Fix that, or move it away"
     if code in TOO_MANY_FILES:
         remedy = "Close other files, or allow more (ulimit -n)"
     raise UnreadableError(
@@ -154,7 +154,6 @@ def write_dataset(
     Parameters
     ----------
     file : h5py.File
-    name : str
     shape : tuple of int
         First axis n_rows.
     dtype : dtype
@@ -191,7 +190,7 @@ def fixed_text(text: str | Sequence[str]) -> NDArray[np.bytes_]:
     """Text as HDF5 keeps it safely: UTF-8 of fixed length.
 
     Text of variable length lies on HDF5's global heap, which has no checksum: one flipped byte
-    there makes HDF5 1.14 look for the end of the heap for ever.
+    there makes HDF5 1.14 search the heap without end.
     """
     encoded = text.encode() if isinstance(text, str) else [each.encode() for each in text]
     longest = len(encoded) if isinstance(encoded, bytes) else max(map(len, encoded), default=1)
@@ -204,7 +203,6 @@ class CheckedDataset:
     Parameters
     ----------
     file : h5py.File
-    name : str
 
     Raises
     ------

@@ -29,7 +29,7 @@ def at_least(smallest: int) -> Callable[[str], int]:
 
 
 class _Terminal(logging.Handler):
-    """Writes lines above the progress bar, at once: whoever reads a pipe may wait for one."""
+    """Writes lines above the progress bar, unbuffered: a program may wait for one on a pipe."""
 
     is_stderr = False
 
@@ -69,7 +69,7 @@ def lines_on_stderr() -> Iterator[None]:
 
 
 def run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None = None) -> int:
-    """Run a command and turn what the user can mend into one line on stderr.
+    """Run a command and turn what the user can fix into one line on stderr.
 
     Parameters
     ----------

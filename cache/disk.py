@@ -43,7 +43,7 @@ def replacing(target: Path, writer: str = "") -> Iterator[Path]:
     except OSError as error:
         raise StorageError(
             f"{target}: cannot be written: {error.strerror or error}. What was there before and "
-            "all finished parts are whole; mend that and run the same command again."
+            "all finished parts are whole; fix that and run the same command again."
         ) from error
     finally:
         # If even that fails, the error that led here is the one to tell, and the next writer starts
@@ -90,7 +90,7 @@ def one_writer(target: Path) -> Iterator[None]:
         raise _is_held(target, holder) from error
     except OSError as error:
         raise StorageError(
-            f"{path.parent}: cannot be written to ({error.strerror}). Mend that, or write another "
+            f"{path.parent}: cannot be written to ({error.strerror}). Fix that, or write another "
             "file (--out PATH; make: NAME=...)."
         ) from error
     try:

@@ -1,4 +1,4 @@
-"""Errors that a user can mend.
+"""Errors that a user can fix.
 
 ::
 
@@ -20,7 +20,7 @@ WAY_OUT = "Move it away and run 'make features' again."
 
 
 class HeadbenchError(Exception):
-    """Something that the user can mend; the command line prints it as one line, exit code 2."""
+    """Something that the user can fix; the command line prints it as one line, exit code 2."""
 
 
 class FeatureFileError(HeadbenchError):

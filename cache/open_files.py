@@ -23,7 +23,7 @@ Content = TypeVar("Content")
 class OpenFiles(Generic[Content]):
     """What is read of each file; the file that was asked for longest ago is closed first.
 
-    Not safe in several threads: whoever reads has to hold a lock.
+    Not safe in several threads: a reader has to hold a lock.
     """
 
     def __init__(self) -> None:

@@ -314,7 +314,9 @@ def _open_feature_file(path: Path) -> h5py.File:
     if path.is_dir():
         raise FeatureFileError(f"{path}: expected a feature file, found a folder.")
     if not os.access(path, os.R_OK):
-        raise FeatureFileError(f"{path}: may not be read by you. Change its permissions.")
+        raise FeatureFileError(
+            f"{path}: you have no permission to read it. Change its permissions."
+        )
     return open_hdf5(path)
 
 
@@ -344,7 +346,7 @@ def _read_config(path: Path, file: h5py.File) -> Config:
 
 
 def _read_attribute(path: Path, file: h5py.File, name: str, group: str = "/") -> Any:
-    """An attribute as Python has it; None if there is none."""
+    """An attribute as a Python value; None if it is missing."""
     try:
         value = file[group].attrs.get(name)
         if isinstance(value, np.ndarray):

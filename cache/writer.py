@@ -222,7 +222,7 @@ def write_about(file: h5py.File, table: Table) -> None:
 
 
 def _write_columns(file: h5py.File, table: Table) -> None:
-    """Write what each image has, but for its embedding."""
+    """Write all columns except the embeddings."""
     write_array(file, "labels", table.labels)
     write_array(file, "splits", table.splits)
     file["splits"].attrs["names"] = fixed_text(SPLITS)

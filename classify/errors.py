@@ -1,4 +1,4 @@
-"""Errors of stages two and three that a user can mend; `headbench.cache.errors` draws the tree."""
+"""Errors of stages two and three that a user can fix; `headbench.cache.errors` draws the tree."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

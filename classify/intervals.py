@@ -72,7 +72,6 @@ def estimates(
     kind : int (n_images,)
         The same for images with the same values: what leaving out one of a kind gives is found
         once.
-    seed : int
     """
     _, first, of_image = np.unique(kind, return_index=True, return_inverse=True)
     of_all = values.sum(axis=0, dtype=np.float64) / len(kind)
@@ -175,11 +174,10 @@ class Comparison(NamedTuple):
 
     Attributes
     ----------
-    first, second : str
     difference : Estimate
         Accuracy of the first minus that of the second, with its paired bootstrap interval.
     only_first, only_second : int
-        Images that just one of them has right.
+        Images that only the first, or only the second, classifies correctly.
     p : float
         Of McNemar's exact test that neither is better (McNemar 1947, Psychometrika 12, 153-157).
     p_holm : float
@@ -222,13 +220,12 @@ def compare(
 
 
 def compare_right(is_right: Mapping[str, NDArray[np.bool_]], seed: int = 0) -> list[Comparison]:
-    """Compare by which images each has right; see `compare`.
+    """Compare by which images each classifies correctly; see `compare`.
 
     Parameters
     ----------
     is_right : mapping of str to bool (n_images,)
         Of each head, or of each run of it.
-    seed : int
     """
     if len(is_right) < 2:
         return []
@@ -257,7 +254,7 @@ def compare_right(is_right: Mapping[str, NDArray[np.bool_]], seed: int = 0) -> l
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
-    """McNemar's exact two-sided p, from the images that one head alone has right."""
+    """McNemar's exact two-sided p, from the images that only one head classifies correctly."""
     n = only_first + only_second
     # Both tails of a binomial distribution of 1/2, which mirror each other.
     return min(1.0, 2 * float(bdtr(min(only_first, only_second), n, 0.5)))

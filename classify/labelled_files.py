@@ -24,7 +24,6 @@ class LabelledFiles:
     ----------
     files : list of ImageFile, length n_images
     labels : int32 (n_images,)
-    size_px : int
     """
 
     files: list[ImageFile]
@@ -69,9 +68,7 @@ def open_split(features: FeatureFile, split: str, images: Source) -> LabelledFil
 
     Parameters
     ----------
-    features : FeatureFile
     split : {"train", "val", "test"}
-    images : Source
 
     Raises
     ------

@@ -21,7 +21,6 @@ class Preset:
     ----------
     head : str
         The head on the frozen network: its layers are those of the recipe.
-    size_px : int
     val_share : float or None
         Share of val where the folder does not name it.
     unfreeze : str or None
@@ -55,7 +54,6 @@ def preset_commands(
         The folder of images; the folder to make.
     weights : str
         The backbone's: ``imagenet``, ``random`` or a path.
-    seed : int
     epochs : int or None
         Of fine-tuning; None for the usual number.
 

@@ -45,7 +45,6 @@ class Record:
     predict_seconds : float
         Seconds per image. Of a head: its `predict_proba`, on embeddings in memory. Of
         ``finetuned``: the whole network over the test split, files read and decoded included.
-    seed : int
     classes : tuple of str
         The columns of its probabilities: those of the feature file.
     dim : int
@@ -86,8 +85,6 @@ class Trained:
 
     Attributes
     ----------
-    folder : Path
-    record : Record
     val, test : float32 (n_split, n_classes)
         Columns in the order of the feature file's classes. Kept when it was trained, so that a
         report needs neither the network nor TensorFlow.
@@ -159,7 +156,7 @@ class Run:
         if folder not in folders:
             known = ", ".join(each.name for each in folders) or "nothing"
             raise RunError(
-                f"{folder}: {name!r} is not trained here (there is: {known}). Run "
+                f"{folder}: {name!r} is not trained here (trained: {known}). Run "
                 f"'make {'finetune' if is_finetuned(name) else 'heads HEADS=' + name}'."
             )
         return self._load(folder, features)

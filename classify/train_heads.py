@@ -49,11 +49,8 @@ def train_heads(
 
     Parameters
     ----------
-    run : Run
     names : sequence of str
         Of the registry, or of `settings`.
-    seed : int
-    settings : TrainSettings
     command : str
         The command line, kept in the record of each head that is fitted.
 
@@ -86,7 +83,6 @@ def class_proba(head: Head, X: NDArray[np.float32], n_classes: int) -> NDArray[n
     head : Head
         Fitted on labels of the feature file.
     X : float32 (n_images, dim)
-    n_classes : int
 
     Returns
     -------
@@ -145,7 +141,7 @@ class _Training:
         self._data: dict[str, Split] = {}
 
     def refuse_unfit(self) -> None:
-        """Refuse a head that was asked for by name and is not to be had, before any is fitted."""
+        """Refuse a head that was asked for by name and cannot be trained, before any is fitted."""
         for name, head in self.heads.items():
             is_named = self.settings.are_named and head.needs_memory and name != VOTE
             if is_named and self._kept(name) is None and self._is_stored:
@@ -238,7 +234,7 @@ class _Training:
         return self.run.reusable(name, self.features, self._wanted(name))
 
     def _is_left_out(self, name: str) -> bool:
-        """Whether a head that nobody asked for by name is not to be had."""
+        """Whether a head that nobody asked for by name cannot be trained."""
         if not self._is_stored or name == VOTE or not self.heads[name].needs_memory:
             return False
         LOG.info(f"{name:10} left out: it needs train in memory")
@@ -246,7 +242,7 @@ class _Training:
 
     @cached_property
     def _is_stored(self) -> bool:
-        """Whether embeddings stay in the file; decided once, before any are read, and said."""
+        """Whether embeddings stay in the file; decided once, before any are read, and logged."""
         machines, stream = self.settings.machines, self.settings.stream
         needed, free = self._n_bytes(), free_memory()
         is_large = needed > MEMORY_SHARE * free
@@ -258,7 +254,7 @@ class _Training:
             return False
         LOG.info(
             f"train and val take {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free: embeddings "
-            f"are read from the file as they are needed, by {machines}"
+            f"are streamed from the file, by {machines}"
         )
         return True
 

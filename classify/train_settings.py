@@ -78,7 +78,6 @@ def combine(
         Options that were given, by their names with underscores; they win over the file.
     path : Path or None
         ``heads``, ``seed``, ``refit``, ``stream``, parameters for all heads, a table for each head.
-    machines : Machines
 
     Raises
     ------

@@ -72,7 +72,7 @@ def _add_network_options(parser: argparse.ArgumentParser, default: ExtractSettin
         "--precision",
         choices=PRECISIONS,
         default=default.precision,
-        help="arithmetic of the network (default auto: that of the file that is there; for a new "
+        help="arithmetic of the network (default auto: that of an existing file; for a new "
         "one mixed_float16 on GPUs that gain from it, else float32)",
     )
 

@@ -47,14 +47,12 @@ class Embedding:
 
     Attributes
     ----------
-    job : Job
     known : Known
         Grows as parts are finished, and as images turn out to be unusable.
     out : Path
         The feature file to be.
     dim : int
         Length of an embedding.
-    machines : Machines
     """
 
     job: Job
@@ -119,7 +117,6 @@ class Held(NamedTuple):
 
     Attributes
     ----------
-    dataset : Dataset
     hashes : sequence of bytes or UnusableImageError, length n_images
         SHA-256 of each image, or why it cannot be read.
     """
@@ -146,7 +143,6 @@ class FileContents:
 
     Parameters
     ----------
-    dataset : Dataset
     out : Path
         The feature file: what is known of the files lies beside it.
     reads_first : bool

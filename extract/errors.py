@@ -1,4 +1,4 @@
-"""Errors of stage one that a user can mend; the tree is drawn in :mod:`headbench.cache.errors`."""
+"""Errors of stage one that a user can fix; the tree is drawn in :mod:`headbench.cache.errors`."""
 
 from headbench.cache.errors import HeadbenchError
 
@@ -18,7 +18,6 @@ class UnusableImageError(HeadbenchError):
 
     Parameters
     ----------
-    reason : str
     content : bytes
         SHA-256 of its bytes; empty if they were never read.
     """

@@ -175,13 +175,10 @@ def make_plan(
 
     Parameters
     ----------
-    dataset : Dataset
     hashes : sequence of bytes or UnusableImageError, length n_images
         SHA-256 of each image, or why it cannot be read.
     identity : Identity
         Of the embeddings to be.
-    known : Known
-    settings : ExtractSettings
 
     Raises
     ------
@@ -205,12 +202,10 @@ def plan_table(
 
     Parameters
     ----------
-    dataset : Dataset
     hashes : sequence of bytes or UnusableImageError, length n_images
         SHA-256 of each image, or why it cannot be read.
     identity : Identity
         Of the embeddings to be.
-    settings : ExtractSettings
 
     Returns
     -------
@@ -298,7 +293,7 @@ def refuse_if_most(dataset: Dataset, unusable: Sequence[Rejected]) -> None:
         return
     raise DataError(
         f"{dataset.source.name}: {n_unusable} of {n_images} images cannot be used, which is more "
-        f"than half. The first: {_first(unusable)}. Mend or remove them, and run this again."
+        f"than half. The first: {_first(unusable)}. Fix or remove them, and run this again."
     )
 
 
@@ -311,7 +306,7 @@ def _refuse_lost_splits(table: Table, dataset: Dataset, unusable: Sequence[Rejec
         reasons = [each for each in unusable if each.path in paths]
         raise DataError(
             f"{dataset.source.name}: names {len(paths)} images for {split}, of which none can be "
-            f"used. The first: {_first(reasons)}. Mend them, or name others, and run this again."
+            f"used. The first: {_first(reasons)}. Fix them, or name others, and run this again."
         )
 
 

@@ -42,7 +42,6 @@ class ExtractSettings:
 
     Attributes
     ----------
-    backbone : str
     weights : str
         ``imagenet``, ``random`` or a path.
     size_px : int
@@ -130,7 +129,7 @@ def add_machine_options(parser: argparse.ArgumentParser) -> None:
         default=default.backend,
         help=f"dask: the workers of a running cluster (default {default.backend})",
     )
-    parser.add_argument("--scheduler", help="of that cluster, such as tcp://10.0.0.1:8786")
+    parser.add_argument("--scheduler", help="address of that cluster, such as tcp://10.0.0.1:8786")
 
 
 def machines_of(arguments: argparse.Namespace) -> Machines:

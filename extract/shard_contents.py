@@ -45,7 +45,6 @@ def embed_shards(
 
     Parameters
     ----------
-    shards : sequence of Shard
     job, cached, machines, listeners
         See `headbench.extract.workers.parallel.embed_files`.
 
@@ -123,10 +122,6 @@ EXPECTED = "images in tar files with their class beside them, KEY.jpg and KEY.cl
 
 class ShardContents:
     """Those of shards, labelled by what is inside them.
-
-    Parameters
-    ----------
-    source : Shards
 
     Raises
     ------

@@ -51,7 +51,6 @@ def extract_features(
         See :func:`headbench.extract.sources.open.open_source` for what it may be.
     out : Path
         The feature file, replaced atomically; embeddings that are in it are not computed again.
-    settings : ExtractSettings
     machines : Machines
         Where images go through the network.
 
@@ -63,7 +62,7 @@ def extract_features(
     Raises
     ------
     DataError, WeightsError, FeatureFileError, StorageError, ClusterError
-        For what the user can mend. Parts finished until then are kept.
+        For what the user can fix. Parts finished until then are kept.
     """
     backbone, contents = _open(data, out, settings, machines)
     if backbone.identity.has_random_weights:

@@ -11,6 +11,7 @@ from scipy.special import softmax
 from headbench.cache.format import DATASETS, FORMAT, FORMAT_VERSION
 from headbench.classify.arrays import load_arrays, save_arrays
 from headbench.classify.heads.head import Head
+from headbench.classify.heads.parameters import POSITIVE
 from headbench.classify.train_settings import combine, configured_heads
 from headbench.extract.networks.applications import CAFFE, NETWORKS, RESNET, Network
 from headbench.extract.networks.keras_network import KerasBackbone
@@ -18,11 +19,15 @@ from tests.classify.test_heads import separable
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text("utf-8")
-BLOCKS = re.findall(r"```\w*\n(.*?)```", README, flags=re.DOTALL)
+GUIDE = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
 
 
-def block(beginning: str) -> str:
-    [found] = [each for each in BLOCKS if each.lstrip().startswith(beginning)]
+def blocks(text: str) -> list[str]:
+    return re.findall(r"```\w*\n(.*?)```", text, flags=re.DOTALL)
+
+
+def block(beginning: str, text: str = README) -> str:
+    [found] = [each for each in blocks(text) if each.lstrip().startswith(beginning)]
     return found
 
 
@@ -35,15 +40,16 @@ def test_every_command_in_it_is_a_target_of_the_makefile() -> None:
 
 
 def test_ci_runs_the_test_command_of_the_readme() -> None:
-    assert "make test" in BLOCKS[0]
+    assert "make test" in blocks(README)[0]
     lines = (ROOT / ".ci/run").read_text("utf-8").splitlines()
     assert {"make check", "make demo", "make test"} <= set(lines)
 
 
-def test_the_head_in_it_works(tmp_path: Path) -> None:
-    names = {"Head": Head, "np": np, "softmax": softmax, "cdist": cdist}
+@pytest.mark.parametrize("text", [README, GUIDE], ids=["README", "CONTRIBUTING"])
+def test_the_head_in_it_works(text: str, tmp_path: Path) -> None:
+    names = {"Head": Head, "np": np, "softmax": softmax, "cdist": cdist, "POSITIVE": POSITIVE}
     names |= {"save_arrays": save_arrays, "load_arrays": load_arrays}
-    exec(block("class NearestMean"), names)  # noqa: S102, our own text
+    exec(block("class NearestMean", text), names)  # noqa: S102, our own text
     X, y, X_val, y_val = separable(5)
     head = names["NearestMean"]().fit(X, y, X_val, y_val)
     assert head.score(X_val, y_val) > 0.9
@@ -61,9 +67,18 @@ def test_the_settings_in_it_are_understood(tmp_path: Path) -> None:
     assert heads["logreg"].class_weight == "balanced"
 
 
-def test_the_backbone_in_it_works(monkeypatch: pytest.MonkeyPatch) -> None:
+def row_in(text: str) -> tuple[str, Network]:
     names = {"Network": Network, "CAFFE": CAFFE, "RESNET": RESNET}
-    [(name, row)] = eval("{" + block('"resnet152"') + "}", names).items()  # noqa: S307, our own text
+    [found] = eval("{" + block('"resnet152"', text) + "}", names).items()  # noqa: S307, our own text
+    return found
+
+
+def test_the_guide_has_the_same_backbone() -> None:
+    assert row_in(GUIDE) == row_in(README)
+
+
+def test_the_backbone_in_it_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    name, row = row_in(README)
     monkeypatch.setitem(NETWORKS, name, row)
     network = KerasBackbone(name, "random", 32).network()
     assert network.output_shape == (None, row.dim)
@@ -74,6 +89,27 @@ def test_the_file_in_it_has_todays_layout() -> None:
     for name in DATASETS:
         assert f'"{name}"' in shown or name == "rejected/reason"
     assert f"(np.bytes_(b'{FORMAT}'), np.int64({FORMAT_VERSION})," in shown
+
+
+def test_the_guide_lists_every_folder_of_the_source() -> None:
+    tree = block("headbench/ ", GUIDE)
+    rooms = ("headbench", "cache", "extract", "classify")
+    there = {path.parent for room in rooms for path in (ROOT / room).rglob("__init__.py")}
+    assert {line.split()[0] for line in tree.splitlines()} == {
+        f"{path.relative_to(ROOT).as_posix()}/" for path in there
+    }
+
+
+def test_the_guide_names_files_that_are_there() -> None:
+    named = re.findall(r"`([\w./]+(?:\.(?:py|html|md|txt|toml)|/))`", GUIDE)
+    assert {"classify/heads/registry.py", "tests/test_structure.py"} <= set(named)
+    folders = (ROOT, ROOT / "classify/doctor")  # the section on findings names files of the second
+    missing = [
+        name
+        for name in named
+        if not name.startswith("runs/") and not any((folder / name).exists() for folder in folders)
+    ]
+    assert missing == []
 
 
 @pytest.mark.parametrize(

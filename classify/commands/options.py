@@ -16,7 +16,6 @@ def add_run(
     Parameters
     ----------
     commands : argparse subparsers
-    name : str
     function : callable
         Takes the arguments and gives the exit code.
     summary : str

@@ -38,10 +38,13 @@ def add(commands: Commands) -> None:
         help="files, folders, patterns such as 'photos/**/*.jpg', - for a list on standard input",
     )
     command.add_argument(
-        "--null", action="store_true", help="NUL ends a path of that list, as of find -print0"
+        "--null", action="store_true", help="paths in that list end with NUL, as from find -print0"
     )
     command.add_argument(
-        "--top", type=cli.at_least(1), default=N_TOP, help=f"classes a file (default {N_TOP})"
+        "--top",
+        type=cli.at_least(1),
+        default=N_TOP,
+        help=f"classes for each file (default {N_TOP})",
     )
     command.add_argument(
         "--min-confidence",

@@ -27,7 +27,7 @@ LOG = logging.getLogger(__name__)
 
 # Options that are parameters of some heads, whole numbers.
 COMMON = {
-    "max-iter": "logreg: most passes for each strength",
+    "max-iter": "logreg: most iterations for each C",
     "max-rounds": "lightgbm: most rounds",
     "max-epochs": "mlp: most epochs",
     "batch-size": "mlp: images in a step",
@@ -39,24 +39,26 @@ def add(commands: Commands) -> None:
     """Add the command."""
     command = add_run(commands, "train", train, "fit heads on train, choose on val, save each")
     _add_heads(command)
-    command.add_argument("--c-grid", type=float, nargs="+", help="logreg: strengths, ascending")
+    command.add_argument("--c-grid", type=float, nargs="+", help="logreg: values of C, ascending")
     for name, meaning in COMMON.items():
         command.add_argument(f"--{name}", type=cli.at_least(1), help=meaning)
-    command.add_argument("--refit", action="store_true", help="then fit anew on train and val")
-    command.add_argument("--again", action="store_true", help="train what would be reused too")
+    command.add_argument(
+        "--refit", action="store_true", help="fit again on train and val at the end"
+    )
+    command.add_argument("--again", action="store_true", help="train again what would be reused")
     command.add_argument(
         "--curve",
         action="store_true",
         help="learning curve: 1 to 100 %% of train, --jobs fits at a time (default: the cores)",
     )
     command.add_argument(
-        "--folds", type=cli.at_least(3), help="cross-validate on train and val, alike"
+        "--folds", type=cli.at_least(3), help="folds of cross-validation on train and val"
     )
     command.add_argument(
         "--stream",
         choices=STREAM,
-        help="read embeddings from the file as they are needed; auto: where they do not fit in "
-        f"memory (default {STREAM[0]})",
+        help="stream embeddings from the file; auto: if they do not fit in memory "
+        f"(default {STREAM[0]})",
     )
     add_machine_options(command)
 
@@ -86,8 +88,12 @@ def _add_heads(command: argparse.ArgumentParser) -> None:
         help=f"of {', '.join(HEADS)}, mlp-WIDTH-WIDTH; by spaces or commas (default: all)",
     )
     command.add_argument("--seed", type=cli.at_least(0), help=f"default {DEFAULT_SEED}")
-    command.add_argument("--class-weight", choices=["balanced"], help="rare classes count as much")
-    command.add_argument("--config", type=Path, help="TOML: heads, seed, settings, a table a head")
+    command.add_argument(
+        "--class-weight", choices=["balanced"], help="rare classes weigh as much as common ones"
+    )
+    command.add_argument(
+        "--config", type=Path, help="TOML file: heads, seed, settings, a table for each head"
+    )
 
 
 def _settings(arguments: argparse.Namespace) -> tuple[list[str], int, TrainSettings]:

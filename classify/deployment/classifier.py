@@ -78,13 +78,7 @@ class Classifier:
 
 @dataclass(frozen=True)
 class FinetunedNetwork:
-    """A fine-tuned network on disk, opened as a backbone is.
-
-    Attributes
-    ----------
-    name : str
-    path : Path
-    """
+    """A fine-tuned network on disk, opened as a backbone is."""
 
     name: str
     path: Path
@@ -109,7 +103,6 @@ def open_classifier(run: Run, name: str | None, weights: str | None) -> Classifi
 
     Parameters
     ----------
-    run : Run
     name : str or None
         A trained head or a fine-tuned network; None for the best on val.
     weights : str or None

@@ -82,7 +82,7 @@ def _by_folders_inside(
 def _say_none(folder: Path, found: Sequence[str], classes: Sequence[str]) -> None:
     if found:
         LOG.info(
-            f"{folder}: accuracy is not known: no folder in it is named after a class (found "
+            f"{folder}: accuracy is unknown: no folder in it is named after a class (found "
             f"{some(found)}; expected {some(classes)})"
         )
 
@@ -121,7 +121,7 @@ def seen_files(features: FeatureFile, paths: Sequence[Path]) -> dict[Path, str]:
     seen: dict[Path, str] = {}
     with Progress("compare with train and val", len(paths)) as progress:
         for path, content in zip(paths, hash_files(map(ImageFile, paths)), strict=True):
-            # What cannot be read is nobody's copy; why not is said in its own place.
+            # A file that cannot be read is no duplicate; the prediction for it gives the reason.
             split = split_of.get(content) if isinstance(content, bytes) else None
             if split in SEEN_SPLITS:
                 seen[path] = split
@@ -134,13 +134,11 @@ class Outcome(NamedTuple):
 
     Attributes
     ----------
-    true : str
     split : str or None
         Where it was when the head was trained: ``train``, ``val``, or elsewhere.
-    is_answered : bool
     rank : int
-        How many classes were more probable than the true one; as many as there are, if that is none
-        of the model's.
+        How many classes were more probable than the true one; the number of classes if the model
+        does not know the true one.
     """
 
     true: str

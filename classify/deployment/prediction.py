@@ -26,7 +26,6 @@ class Prediction(NamedTuple):
 
     Attributes
     ----------
-    path : Path
     top : tuple of (str, float)
         Class names and probabilities, the most probable first; empty if the file cannot be used.
     reason : str or None
@@ -45,7 +44,7 @@ class Prediction(NamedTuple):
 
     @property
     def label(self) -> str | None:
-        """The answer; None where there is none."""
+        """The most probable class; None if the file cannot be used or the answer was withheld."""
         return self.top[0][0] if self.top and not self.is_abstained else None
 
 
@@ -61,8 +60,6 @@ def predict_files(
 
     Parameters
     ----------
-    classifier : Classifier
-    paths : sequence of Path
     n_top : int
         Classes given for each file.
     runtime : Runtime

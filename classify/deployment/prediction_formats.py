@@ -1,7 +1,7 @@
 """Predictions as text, each as soon as it is there: a table, CSV, JSON and JSON lines.
 
-CSV has the columns ``path``; ``true`` where true classes are known; ``label``, the answer, empty
-where there is none; ``abstained``, ``yes`` or ``no``, empty where the file cannot be used;
+CSV has the columns ``path``; ``true`` where true classes are known; ``label``, the answer, or empty
+without one; ``abstained``, ``yes`` or ``no``, empty where the file cannot be used;
 ``class_1``, ``probability_1``, ``class_2``, ..., the most probable first, abstained or not; and
 ``error``, why the file cannot be used. JSON has an object a file with the keys ``path``, ``true``,
 ``label``, ``abstained``, ``predictions`` (a list of ``class`` and ``probability``) and ``error``;

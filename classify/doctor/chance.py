@@ -68,7 +68,6 @@ def rename(y: NDArray[np.integer], predicted: NDArray[np.integer], n_classes: in
     ----------
     y, predicted : int (n_images,)
         Labels, and the classes that the answers name.
-    n_classes : int
     """
     is_right = np.empty(len(y), dtype=bool)
     # Every other image of each class: halves in file order would hold other classes.

@@ -41,7 +41,6 @@ def write_diagnosis(diagnosis: Diagnosis, name: str, folder: Path) -> None:
 
     Parameters
     ----------
-    diagnosis : Diagnosis
     name : str
         For the title.
     folder : Path

@@ -81,7 +81,6 @@ class Comparison(NamedTuple):
     ----------
     root : Path
         The folder of images.
-    n_compared : int
     changed, gone : list of str
         Paths below `root`: of files with other bytes, and of those that cannot be read.
     """

@@ -66,7 +66,6 @@ class Scored:
         Class of the head, such as ``LogReg``; ``network`` for a fine-tuned network.
     y_val : int32 (n_val,)
     predicted : intp (n_val,)
-    val : Estimate
     train : Estimate or None
         On a `TrainSample`; None for a fine-tuned network, which needs the images themselves.
     """

@@ -79,7 +79,7 @@ def _kind(path: Path) -> tuple[str, Path | Run]:
         if (path / "features.h5").exists():
             return "run", Run(path)
         if (path / "saved_model.pb").exists():
-            raise RunError(f"{path}: a SavedModel, whose layers cannot be told apart; {EXPECTED}.")
+            raise RunError(f"{path}: a SavedModel, which does not name its layers; {EXPECTED}.")
         return "data", path
     if not path.is_file():
         raise RunError(f"{path}: {EXPECTED}, found nothing.")

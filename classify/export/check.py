@@ -58,12 +58,8 @@ def check_export(
 
     Parameters
     ----------
-    exported : Exportable
     written : mapping of str to Path
         By format.
-    sample : Sample
-    run : Run
-    features : FeatureFile
     weights : str
         The backbone's.
 

@@ -51,8 +51,6 @@ class Sample(NamedTuple):
 
     Attributes
     ----------
-    paths : list of Path
-    data : list of bytes
     pixels : uint8 (n, size_px, size_px, 3)
     """
 
@@ -202,7 +200,6 @@ class Format(NamedTuple):
     ----------
     file : str
         Name of the file or folder.
-    write : callable
     run : callable
         Runs what was written on a sample; yields rows of the sample and what came out for them.
     use : str
@@ -242,8 +239,6 @@ def write_trees(exported: Exportable, trees: LightGBM, folder: Path) -> None:
 
     Parameters
     ----------
-    exported : Exportable
-    trees : LightGBM
     folder : Path
         Holds the network.
     """

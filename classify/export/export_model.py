@@ -32,7 +32,6 @@ def export_model(
 
     Parameters
     ----------
-    run : Run
     head : str or None
         A trained head or a fine-tuned network; None for the best on val that can be exported.
     weights : str or None

@@ -85,7 +85,6 @@ def build_exportable(trained: Trained, features: FeatureFile, weights: str) -> E
 
     Parameters
     ----------
-    trained : Trained
     features : FeatureFile
         What it was trained on.
     weights : str

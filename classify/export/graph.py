@@ -72,7 +72,6 @@ def decode(data: Any, size_px: int) -> Any:
     ----------
     data : string tensor ()
         A whole file.
-    size_px : int
 
     Returns
     -------

@@ -39,7 +39,6 @@ def resize(pixels: Any, x: Any, y: Any, size_px: int) -> Any:
     pixels : uint8 tensor (height, width, n_channels)
     x, y : float32 tensor (2,)
         Where the box begins and ends on each axis, in pixels.
-    size_px : int
 
     Returns
     -------
@@ -103,7 +102,6 @@ def axis_weights(length: Any, box: Any, size_px: int) -> Weights:
     length : int32 tensor ()
         Of the axis, in pixels.
     box : float32 tensor (2,)
-    size_px : int
     """
     tf = load_tensorflow()
     # Pillow takes this difference in float32, and all else in float64.

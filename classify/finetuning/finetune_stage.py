@@ -62,15 +62,13 @@ def finetune(
 
     Epoch 0 is the network with the trained head on it, so what is kept never has a larger log loss
     on val than what it started from; with a head drawn anew (`FinetuneSettings.is_fresh`) it may
-    have, and that is said. No BatchNormalization of the network learns or looks at the
-    batch. After every epoch all that is needed to go on is saved: a run that was killed goes on
-    from there.
+    be larger, and the log says so. No BatchNormalization of the network learns or uses batch
+    statistics. A checkpoint is saved after every epoch: a run that was killed goes on from there.
 
     Parameters
     ----------
     run : Run
         With the trained head that `settings` starts from.
-    settings : FinetuneSettings
     data : path-like, URL or None
         The folder of images; None for the one that the features were made from.
     weights : str or None
@@ -109,16 +107,10 @@ class Finetuning:
 
     Attributes
     ----------
-    source : Run
-    features : FeatureFile
     head : Head
         Fitted: what training starts from.
-    settings : FinetuneSettings
-    network : SplitNetwork
     files : dict of str to LabelledFiles
         By split.
-    devices : Devices
-    say : callable
     """
 
     source: Run

@@ -51,7 +51,6 @@ class ActivationStore:
 
     Parameters
     ----------
-    folder : Path
     fingerprint : str
         Of whatever decides the activations, besides the image.
     """
@@ -147,7 +146,6 @@ def cached_activations(
     ----------
     folder : Path
         Of the run.
-    network : SplitNetwork
     files : sequence of ImageFile
         With the SHA-256 of each.
     devices : Devices
@@ -220,7 +218,7 @@ def _in_parts(
 def content_of(file: ImageFile) -> bytes:
     """SHA-256 of an image of a feature file, which knows that of each."""
     if file.content_sha256 is None:
-        raise ValueError(f"{file.path}: its SHA-256 is not known")
+        raise ValueError(f"{file.path}: its SHA-256 is unknown")
     return file.content_sha256
 
 

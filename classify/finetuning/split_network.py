@@ -26,7 +26,6 @@ class SplitNetwork:
 
     Attributes
     ----------
-    backbone : KerasBackbone
     base : keras.Model
         The whole network without preprocessing, in float32.
     cut : KerasTensor
@@ -161,7 +160,6 @@ def trained_layers(base: Any, facts: Network, unfreeze: str) -> list[str]:
     ----------
     base : keras.Model
         The network without preprocessing.
-    facts : Network
     unfreeze : str
         See `FinetuneSettings`.
 

@@ -24,7 +24,7 @@ class Steps:
 
     The loss of a batch is the weighted mean over its images, however it is shared out; as no
     BatchNormalization of the network looks at the batch, the gradient does not depend on the shares
-    either, but for rounding.
+    either, except for rounding.
 
     Parameters
     ----------
@@ -36,7 +36,6 @@ class Steps:
         Built.
     strategy : tf.distribute.Strategy
         In whose scope all of these were made.
-    label_smoothing : float
     """
 
     def __init__(
@@ -172,7 +171,7 @@ def create_strategy(devices: Devices) -> Any:
 
 
 def create_adam(variables: Sequence[Any], factors: Sequence[float], weight_decay: float) -> Any:
-    """Adam (Kingma & Ba 2015) as Keras has it, but for the rates and the speed.
+    """Adam (Kingma & Ba 2015) as in Keras, except for a rate for each variable, and faster.
 
     Keras updates each variable by a dozen operations, TensorFlow by one. Where several devices
     train, gradients come in summed over them. Keras does that here, after loss scaling has looked,

@@ -20,12 +20,10 @@ class TrainableNetwork:
 
     Attributes
     ----------
-    network : SplitNetwork
     top : keras.Model
         What the frozen part gives, to embeddings.
     head : keras.Model
         Embeddings to logits.
-    steps : Steps
     """
 
     network: SplitNetwork
@@ -85,7 +83,6 @@ def logits_of(head: Head, is_fresh: bool = False) -> Any:
 
     Parameters
     ----------
-    head : Head
     is_fresh : bool
         The layers alone, with weights drawn anew. BatchNormalization in them trains then, as in any
         head: it is not the network's.

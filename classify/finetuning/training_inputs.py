@@ -179,7 +179,6 @@ def augment(image: Any, size_px: int, seed: Any) -> Any:
     Parameters
     ----------
     image : tf.Tensor uint8 (frame, frame, 3)
-    size_px : int
     seed : tf.Tensor int64 (2,)
 
     Returns

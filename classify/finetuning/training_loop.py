@@ -41,7 +41,6 @@ class State:
     ----------
     epoch : int
         Epochs that are done; 0 before any.
-    best_epoch : int
     best_loss : float
         Log loss on val of that epoch, calibrated.
     history : dict of str to list of float
@@ -65,7 +64,6 @@ class Checkpoint:
 
     Parameters
     ----------
-    folder : Path
     identity : mapping
         Whatever decides the result, JSON-ready: a checkpoint of anything else is not taken up.
     """
@@ -75,7 +73,7 @@ class Checkpoint:
         self._identity = json.dumps(identity, sort_keys=True)
 
     def load(self) -> State | None:
-        """Where an interrupted run of the same training stood; None if there is none.
+        """The last epoch of an interrupted run of the same training; None without one.
 
         Raises
         ------
@@ -124,12 +122,8 @@ class Loop:
 
     Parameters
     ----------
-    steps : Steps
-    train, val : Inputs
     weights : float (n_train,)
         What each image of train counts for.
-    settings : FinetuneSettings
-    checkpoint : Checkpoint
     """
 
     def __init__(
@@ -194,8 +188,8 @@ class Loop:
         """Refuse to go on after a lack of memory where smaller shares cannot help."""
         if self._steps.n_shares >= batch_size:
             raise RunError(
-                "out of memory with a single image: make less trainable (make: UNFREEZE=block5), "
-                "or extract at a smaller SIZE."
+                "out of memory with a single image: train less of the network (make: "
+                "UNFREEZE=block5), or extract at a smaller SIZE."
             ) from error
 
     def _pass(self, epoch: int, batch_size: int) -> NDArray[np.float64]:

@@ -40,8 +40,6 @@ class LightGBM(Head):
 
     Parameters
     ----------
-    learning_rate : float
-    num_leaves : int
     min_child_samples : int
         Fewest images in a leaf.
     lambda_l2 : float
@@ -58,7 +56,6 @@ class LightGBM(Head):
     n_rounds : int
         Taken where there is no val to stop on.
     class_weight : {None, "balanced"} or mapping
-    seed : int
     """
 
     ranges: ClassVar[Mapping[str, Range]] = {
@@ -199,7 +196,6 @@ class StoredColumns(lightgbm.Sequence):  # type: ignore[misc]
 
     Parameters
     ----------
-    X : StoredRows
     columns_of : callable
     """
 

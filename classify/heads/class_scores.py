@@ -75,8 +75,6 @@ def cross_fitted_scores(train: Labelled, n_classes: int, seed: int) -> tuple[Sco
 
     Parameters
     ----------
-    train : Labelled
-    n_classes : int
     seed : int
         Of the folds.
 

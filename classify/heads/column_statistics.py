@@ -38,7 +38,7 @@ def mean_and_scale(
 
 
 def scale_of(variance: NDArray[np.float64], mean: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Standard deviation of each column, 1 where it is constant but for rounding."""
+    """Standard deviation of each column; 1 where it is constant up to rounding."""
     deviation = np.sqrt(np.maximum(variance, 0))
     return np.where(deviation <= SMALLEST_VARIATION * np.abs(mean), 1.0, deviation)
 

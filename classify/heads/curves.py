@@ -12,10 +12,6 @@ from headbench.classify.metrics import TOP_K, mean_log_loss, top_shares
 class Curves:
     """Curves of a network that is trained on batches and measured on val between epochs.
 
-    Parameters
-    ----------
-    n_classes : int
-
     Attributes
     ----------
     history : dict of str to list of float
@@ -72,7 +68,6 @@ def train_metrics(keras: Any, n_classes: int) -> list[Any]:
     Parameters
     ----------
     keras : module
-    n_classes : int
     """
     metrics = [keras.metrics.SparseCategoricalAccuracy(name="top1")]
     if n_classes > TOP_K:

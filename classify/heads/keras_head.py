@@ -29,7 +29,7 @@ def keras_head(head: Head, n_classes: int) -> Any:
     Returns
     -------
     keras.Model
-        Takes float32 (n_images, dim); gives probabilities float32 (n_images, n_classes), but for
+        Takes float32 (n_images, dim); gives probabilities float32 (n_images, n_classes), up to
         rounding those of `train_heads.class_proba`: exactly 0 for a class that the head has not
         seen. No BatchNormalization in it is trainable.
 

@@ -149,10 +149,8 @@ class SoftmaxLoss:
 
     Parameters
     ----------
-    train : Labelled
     axes : PrincipalAxes
         Whose mean and scale are used.
-    n_classes : int
     """
 
     def __init__(self, train: Labelled, axes: PrincipalAxes, n_classes: int) -> None:

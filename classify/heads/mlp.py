@@ -77,7 +77,6 @@ class MLP(Head):
     precision : {"auto", "float32", "mixed_float16"}
         auto: mixed_float16 on GPUs that gain from it.
     class_weight : {None, "balanced"} or mapping
-    seed : int
     """
 
     needs_tensorflow: ClassVar[bool] = True

@@ -35,7 +35,6 @@ class StoredRows:
 
     Parameters
     ----------
-    features : FeatureFile
     splits : sequence of {"train", "val", "test"}
         Their rows in the order of the file.
     machines : Machines
@@ -119,7 +118,6 @@ class Address:
     ----------
     path : Path
         Of the feature file, under which every machine sees it.
-    splits : tuple of str
     rows : slice
         Of those splits.
     n_bytes : int

@@ -24,7 +24,6 @@ def checked_trees(text: str, n_classes: int) -> str:
     ----------
     text : str
         As ``Booster.model_to_string`` gives it; numerical splits only.
-    n_classes : int
 
     Raises
     ------

@@ -54,10 +54,8 @@ def embedding_map(features: FeatureFile, rows: NDArray[np.intp], seed: int) -> E
 
     Parameters
     ----------
-    features : FeatureFile
     rows : intp (n_rows,)
         At least one; their embeddings are held in memory.
-    seed : int
 
     Raises
     ------

@@ -43,7 +43,6 @@ def most_confused(confusion: NDArray[np.integer], n_most: int) -> list[Confusion
     ----------
     confusion : int (n_classes, n_classes)
         Images by true class (rows) and class given (columns).
-    n_most : int
     """
     mistakes = confusion.copy()
     np.fill_diagonal(mistakes, 0)

@@ -69,10 +69,6 @@ def find_duplicates(features: FeatureFile) -> Duplicates:
     that reaches the threshold is missed. It reads the file once and keeps about 100 numbers an
     image in memory.
 
-    Parameters
-    ----------
-    features : FeatureFile
-
     Raises
     ------
     FeatureFileError

@@ -139,7 +139,6 @@ def project(features: FeatureFile, rows: Rows) -> Projection:
 
     Parameters
     ----------
-    features : FeatureFile
     rows : Rows
         At least one.
     """

@@ -43,7 +43,6 @@ class Leaves(NamedTuple):
     ----------
     order : intp (n,)
         Position of each point in the projection.
-    rows : Rows
     points : float32 (n, n_axes + 1)
     coarse : float32 (n, at most N_COARSE + 1)
         The same on the first axes.
@@ -200,8 +199,6 @@ def find_near(features: FeatureFile, projection: Projection, n_most: int) -> Fou
 
     Parameters
     ----------
-    features : FeatureFile
-    projection : Projection
     n_most : int
         How many to keep.
 

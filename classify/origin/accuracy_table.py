@@ -32,7 +32,6 @@ class Cell(NamedTuple):
 
     Attributes
     ----------
-    trained : Condition
     by_batch : bool
         The mode of validation.
     train, val : Estimate

@@ -105,12 +105,9 @@ def run_epochs(
     ----------
     model : keras.Model
         Compiled; trained in place.
-    inputs : Inputs
     rows : int64 (n_train,), int64 (n_val,)
-    n_epochs, batch_size : int
     seed : int
         Of the order of train in each epoch.
-    say : callable
 
     Returns
     -------

@@ -128,7 +128,6 @@ def extract_four(base: Any, own: Scaling, images: Images, batch_size: int, seed:
         A network without preprocessing; frozen, not changed otherwise.
     own : Scaling
         That it expects.
-    images : Images
     batch_size : int
         Images side by side, drawn at random from one split, as in training. With batch statistics
         an embedding depends on them.

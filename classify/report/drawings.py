@@ -27,9 +27,6 @@ class Drawings:
 
     Attributes
     ----------
-    accuracy_and_seconds, reliability, confusion, balance : Picture
-    learning_curves : Picture or None
-    training, maps : list of Picture
     confusion_box : dict of str to float
         Where the cells lie in the picture: left, top, width, height, in percent.
     matrix : dict

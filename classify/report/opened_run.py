@@ -23,7 +23,6 @@ class OpenedRun:
 
     Attributes
     ----------
-    run : Run
     features : FeatureFile
         Open.
     ranked : list of Trained
@@ -68,14 +67,12 @@ def open_run(
 
     Parameters
     ----------
-    run : Run
     features : FeatureFile
         That of the run.
     head : str or None
         The one to look at; None for the best on val.
     data : path-like, URL or None
         The folder of images; None for the one that the features were made from.
-    command : str
 
     Raises
     ------
@@ -86,7 +83,7 @@ def open_run(
     by_name = {each.record.name: each for each in ranked}
     if head is not None and head not in by_name:
         raise RunError(
-            f"{run.folder}: {head!r} is not trained here (there is: {', '.join(by_name)}). Run "
+            f"{run.folder}: {head!r} is not trained here (trained: {', '.join(by_name)}). Run "
             f"'make heads HEADS={head}'."
         )
     shown = by_name[head] if head is not None else ranked[0]

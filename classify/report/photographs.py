@@ -39,7 +39,6 @@ class Thumbnails:
 
     Parameters
     ----------
-    features : FeatureFile
     images : Source
         The folder of images.
 
@@ -61,7 +60,6 @@ class Thumbnails:
 
         Parameters
         ----------
-        rows : iterable of int
         size_px : int
             Height and width.
 

@@ -33,7 +33,6 @@ class Column(NamedTuple):
 
     Attributes
     ----------
-    title : str
     text : callable
         From the results of a head to what is shown.
     key : callable
@@ -104,7 +103,7 @@ def provenance(results: Results) -> list[tuple[str, str]]:
 
 
 def banner(results: Results) -> str:
-    """What must not be overlooked: weights that are random or not ImageNet's; else empty."""
+    """A warning about weights that are random or not ImageNet's; else empty."""
     features = results.features
     if features.has_random_weights:
         return (

@@ -22,14 +22,12 @@ TITLES = ("head", "A val top-1", "B val top-1", "A test top-1", "B test top-1", 
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two runs, in memory but for its embeddings.
+    """One of the two runs, in memory except for its embeddings.
 
     Attributes
     ----------
-    name : str
     config : Config
         Where its embeddings came from.
-    dim : int
     n_images : dict of str to int
         By split.
     heads : dict of str to Trained
@@ -38,7 +36,6 @@ class Side:
         Index into `classes`.
     contents : list of bytes
         SHA-256 of each image of test.
-    classes : tuple of str
     """
 
     name: str
@@ -65,7 +62,7 @@ class Side:
         return accuracy(self.y_test, self.heads[head].test) if head in self.heads else None
 
     def is_right(self, head: str) -> NDArray[np.bool_]:
-        """Which images of test a head has right, bool (n_test,)."""
+        """Which images of test a head classifies correctly, bool (n_test,)."""
         return np.asarray(self.heads[head].test.argmax(axis=1) == self.y_test)
 
 
@@ -74,7 +71,6 @@ class Versus(NamedTuple):
 
     Attributes
     ----------
-    a, b : Side
     differences : dict of str to Comparison
         By head that both have: top-1 of b minus that of a on the images of test that both have.
     n_common : int
@@ -94,10 +90,6 @@ class Versus(NamedTuple):
 
 def compare_runs(first: Run, second: Run) -> Versus:
     """Set two runs side by side, head by head, on the images of test that both have.
-
-    Parameters
-    ----------
-    first, second : Run
 
     Raises
     ------

@@ -76,7 +76,6 @@ class Looks:
         The worst recall first.
     galleries : Galleries
         Of mistakes.
-    duplicates, suspects : list of Card
     thumbnails : dict of int to str
         By row of the feature file.
     details : dict of int to dict
@@ -104,7 +103,6 @@ def write_report(
 
     Parameters
     ----------
-    run : Run
     head : str or None
         The one whose mistakes are shown; None for the best on val.
     data : path-like, URL or None

@@ -90,7 +90,6 @@ class _Images(NamedTuple):
     weight : float32 (n_images,)
     fold_of : intp (n_images,)
         From 0 to n_folds - 1.
-    n_folds, n_classes : int
     """
 
     rows: NDArray[np.intp]
@@ -135,7 +134,6 @@ def cross_validate(
     ----------
     folder : Path
         Where ``folds.json`` and ``folds/`` are kept.
-    features : FeatureFile
     heads : mapping of str to Head
         Not fitted yet.
     n_folds : int
@@ -144,7 +142,6 @@ def cross_validate(
         Of the folds.
     n_jobs : int
         Fits at a time.
-    say : callable
 
     Returns
     -------
@@ -195,7 +192,7 @@ def cross_validate(
 
 
 def read_folds(folder: Path, features: FeatureFile) -> list[KeptFold]:
-    """The last cross-validation of a run; empty if there is none of these features."""
+    """The last cross-validation on these features; empty without one."""
     return [KeptFold(**point) for point in read_points(folder / FOLDS_FILE, features)]
 
 
@@ -206,7 +203,6 @@ def held_out_proba(folder: Path, features: FeatureFile, head: str) -> HeldOut | 
     ----------
     folder : Path
         Where ``folds.json`` is kept.
-    features : FeatureFile
     head : str
         Its name.
 
@@ -239,8 +235,6 @@ def unit_folds(
     y : int (n_images,)
     unit : intp (n_images,)
         As `inseparable_units` gives it.
-    n_folds : int
-    seed : int
 
     Returns
     -------
@@ -260,7 +254,7 @@ def overall(points: Sequence[FoldPoint]) -> Estimate:
 
 
 def _measure(head: Head, images: _Images, fold: int, path: Path) -> dict[str, Any]:
-    """Fit without two folds, choose on one of them, and keep what is said of the other."""
+    """Fit without two folds, choose on one of them, and keep the probabilities of the other."""
     is_test = images.fold_of == fold
     is_val = images.fold_of == (fold + 1) % images.n_folds
     is_train = ~(is_test | is_val)
@@ -326,7 +320,6 @@ def load_held_out(path: Path, n_classes: int, way_out: str) -> HeldOut:
 
     Parameters
     ----------
-    path : Path
     n_classes : int
         Expected number of columns.
     way_out : str
@@ -358,7 +351,6 @@ def load_folds(
         A file a fold.
     rows : intp (n,)
         Those that they must hold between them, ascending.
-    n_classes : int
     way_out : str
         As for `load_held_out`.
 

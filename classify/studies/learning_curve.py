@@ -58,14 +58,12 @@ def learning_curve(
     ----------
     folder : Path
         Where ``learning_curve.json`` is kept.
-    features : FeatureFile
     heads : mapping of str to Head
         Not fitted yet.
     seed : int
         Of the choice of images.
     n_jobs : int
         Fits at a time.
-    say : callable
 
     Returns
     -------
@@ -97,7 +95,7 @@ def learning_curve(
 
 
 def read_curve(folder: Path, features: FeatureFile) -> list[CurvePoint]:
-    """The last learning curve of a run; empty if there is none of these features."""
+    """The last learning curve on these features; empty without one."""
     return list(map(_point, read_points(folder / CURVE_FILE, features)))
 
 
@@ -113,7 +111,6 @@ def nested_ranks(y: NDArray[np.integer], seed: int) -> NDArray[np.float64]:
     Parameters
     ----------
     y : int (n_images,)
-    seed : int
 
     Returns
     -------

@@ -56,11 +56,8 @@ def run_study(
     ----------
     path : Path
         JSON file of the results; those of the same head, settings and features are reused.
-    features : FeatureFile
-    fits : sequence of Fit
     n_jobs : int
         Fits at a time.
-    say : callable
 
     Returns
     -------
@@ -106,8 +103,6 @@ def read_study(path: Path, features: FeatureFile, group: str = "points") -> list
 
     Parameters
     ----------
-    path : Path
-    features : FeatureFile
     group : {"points", "others"}
         Those of the last run, or all others.
     """

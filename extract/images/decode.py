@@ -157,7 +157,7 @@ def _describe(error: Exception) -> str:
 def _check(image: Image.Image) -> None:
     width, height = image.size
     if width * height == 0:
-        raise UnusableImageError(f"{width}x{height} px is no picture")
+        raise UnusableImageError(f"{width}x{height} px holds no pixels")
     if width * height > MAX_PIXELS:
         raise UnusableImageError(f"{width}x{height} px is more than {MAX_PIXELS} pixels")
     if max(width, height) > MAX_ASPECT * min(width, height):
@@ -178,7 +178,7 @@ def _upright_square(image: Image.Image, size_px: int) -> Image.Image:
     """The middle of an image, L, RGB or RGBa. Turned last of all, when there is little to turn."""
     size = image.size
     least = REDUCED_TIMES * shorter_side_px(size_px)
-    reduced = image.draft(None, (least, least))  # None but for JPEG
+    reduced = image.draft(None, (least, least))  # None except for JPEG
     with _room_for(image, size):
         image.load()
         # Loaded, a TIFF is upright already: its sides may have been swapped.

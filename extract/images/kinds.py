@@ -34,7 +34,7 @@ _REGISTERING = threading.Lock()
 
 
 def kind_of(data: bytes) -> str | None:
-    """Pillow's name of the format, ``JPEG`` or ``HEIF`` say; None if it is none that we know."""
+    """Pillow's name of the format, such as ``JPEG`` or ``HEIF``; None for an unknown one."""
     for kind, signature in SIGNATURES.items():
         if signature.match(data):
             return kind

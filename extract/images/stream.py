@@ -26,7 +26,7 @@ Result = TypeVar("Result")
 def map_ahead(
     function: Callable[[Item], Result], items: Iterable[Item], n_threads: int, n_ahead: int
 ) -> Iterator[Result]:
-    """Like `map`, in threads, working ahead of whoever takes the results.
+    """Like `map`, in threads, working ahead of the consumer.
 
     Parameters
     ----------
@@ -34,7 +34,6 @@ def map_ahead(
         Should let go of the interpreter lock for most of its time.
     items : iterable
         Read in the caller's thread.
-    n_threads : int
     n_ahead : int
         Items that are at work or done and not yet taken: bounds memory, however many items come.
 
@@ -71,9 +70,9 @@ REASONS = {
 
 
 def read_file(path: Path) -> bytes:
-    """All bytes of a file; `UnusableImageError` if there are none to be had."""
+    """All bytes of a file; `UnusableImageError` if it cannot be read."""
     try:
-        # Asked first, because opening a pipe that is called x.jpg would wait for ever.
+        # Checked first: opening a pipe that is called x.jpg would never return.
         kind = stat.S_IFMT(os.stat(path).st_mode)
         if kind != stat.S_IFREG:
             raise UnusableImageError(NOT_FILES.get(kind, "not a regular file"))
@@ -154,7 +153,6 @@ class KnownImage(NamedTuple):
     ----------
     row : int
         Which of the files it is.
-    content_sha256 : bytes
     """
 
     row: int
@@ -178,7 +176,6 @@ def decoded_images(
 
     Parameters
     ----------
-    files : iterable of ImageFile
     size_px : int
         Height and width of the images.
     on_unusable : callable

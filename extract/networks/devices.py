@@ -128,7 +128,7 @@ def pin_gpu() -> int | None:
 
 
 def _take(number: int) -> bool:
-    """Hold a lock for as long as this process lives; whoever has it has the GPU."""
+    """Hold a lock for as long as this process lives; its holder has the GPU."""
     path = Path(tempfile.gettempdir()) / f"headbench-gpu-{os.getuid()}-{number}.lock"
     lock = FileLock(path, mode=0o600)
     try:

@@ -107,7 +107,7 @@ def openvino_engine(build: Callable[[], Any]) -> Engine:
     """
     if not has_openvino():
         raise DeviceError(
-            "--engine openvino: OpenVINO is not installed. 'make install EXTRAS=cpu' brings it."
+            "--engine openvino: OpenVINO is not installed. 'make install EXTRAS=cpu' installs it."
         )
     network = build()
     height, width = network.input_shape[1:3]
@@ -151,7 +151,6 @@ def mirrored_engine(build: Callable[[], Any], devices: Devices) -> Engine:
     ----------
     build : callable
         Makes the network; called once, where its weights go to all devices.
-    devices : Devices
     """
     tf = load_tensorflow()
     strategy = tf.distribute.MirroredStrategy(list(devices.names))
@@ -179,7 +178,6 @@ def engine_on(devices: Devices, build: Callable[[], Any]) -> Engine:
 
     Parameters
     ----------
-    devices : Devices
     build : callable
         Makes the network.
     """
@@ -201,10 +199,6 @@ def _padded(images: Pixels, multiple: int) -> Pixels:
 
 def halving_engine(engine: Engine) -> Engine:
     """Go on with half the batch when the device is out of memory, and say so.
-
-    Parameters
-    ----------
-    engine : Engine
 
     Raises
     ------
@@ -229,7 +223,9 @@ def halving_engine(engine: Engine) -> Engine:
                 ) from error
             if len(images) // 2 < most[0]:
                 most[0] = len(images) // 2
-                LOG.info(f"out of memory with {len(images)} images at once: on with {most[0]}")
+                LOG.info(
+                    f"out of memory with {len(images)} images at once: going on with {most[0]}"
+                )
         return run(images)
 
     return replace(engine, infer=run)
@@ -273,8 +269,6 @@ class EngineEmbedder:
 
     Attributes
     ----------
-    engine : Engine
-    batch_size : int
     stopwatch : Stopwatch
         Counts the stage ``network``.
     """
@@ -314,7 +308,6 @@ class Candidate(NamedTuple):
 
     Attributes
     ----------
-    name : str
     build : callable
         Makes the engine.
     tolerance : float

@@ -25,7 +25,7 @@ def fold_batch_norms(network: Any) -> Any:
     Returns
     -------
     keras.Model
-        For inference only. Equal to `network` in inference mode but for rounding.
+        For inference only. Equal to `network` in inference mode up to rounding.
     """
     norm_of = {conv.name: norm for conv, norm in _foldable(network)}
     if not norm_of:

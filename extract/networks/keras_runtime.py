@@ -25,7 +25,7 @@ def load_keras() -> Any:
         ``keras``.
     """
     # Off by default on some processors, where it makes ResNet50 train three times faster. Has to
-    # be set before TensorFlow is imported; whoever has set it keeps their choice.
+    # be set before TensorFlow is imported; a value that is set already stays.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     # A user's ~/.keras/keras.json may name another backend or axis order for their own work.
     os.environ["KERAS_BACKEND"] = "tensorflow"

@@ -34,12 +34,7 @@ LISTS = {split: f"meta/{split}.txt" for split in ("train", "test")}
 
 @dataclass(frozen=True)
 class Folder:
-    """One folder per class; ``train/``, ``val/``, ``test/`` with such inside; or Food-101's layout.
-
-    Attributes
-    ----------
-    root : Path
-    """
+    """Class folders; ``train/``, ``val/``, ``test/`` with class folders; or Food-101's layout."""
 
     root: Path
     is_near = True
@@ -77,7 +72,7 @@ class Folder:
 
 
 def file_stamp(path: str | Path) -> tuple[int, int, int, int]:
-    """Size, times of modification and change, and inode of a file; -1 throughout if there is none.
+    """Size, times of modification and change, and inode of a file; all -1 if it is missing.
 
     The last two are for what the first two miss: files swapped, an edit by a program that sets the
     old time again.
@@ -133,7 +128,7 @@ def label_paths(paths: Sequence[str], name: str, read: Callable[[str], bytes]) -
     Parameters
     ----------
     paths : sequence of str
-        POSIX, relative to the folder, but for hidden and system files. Folders inside a class that
+        POSIX, relative to the folder, without hidden and system files. Folders inside a class that
         are called like images may come too, ending in a slash.
     name : str
         Of the folder, for errors.

@@ -136,7 +136,7 @@ def choose_columns(name: str, found: Sequence[str], lists: Sequence[str]) -> dic
     known = [column for column in found if column.lower() in COLUMNS]
     columns = {column.lower(): column for column in known}
     if len(columns) < len(known):
-        raise DataError(f"{name}: a column stands twice: found {', '.join(found)}.")
+        raise DataError(f"{name}: a column appears twice: found {', '.join(found)}.")
     missing = [column for column in REQUIRED if column not in columns]
     if missing:
         raise DataError(

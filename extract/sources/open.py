@@ -113,7 +113,6 @@ def require_classes(dataset: Dataset, expected: str) -> None:
 
     Parameters
     ----------
-    dataset : Dataset
     expected : str
         How it should be laid out, for the error.
 

@@ -48,7 +48,6 @@ class PythonImages:
         See `headbench.extract.tensors.extract_dataset`.
     class_order : sequence of str or None
         Names of all classes; None where labels are names, which are sorted then.
-    name : str
     entries, splits : list of Entry, list of str or None
         What was read, and the split that each element names.
     """
@@ -109,7 +108,7 @@ class PythonImages:
             what = re.sub(r"^\{\{.*?\}\} | \[Op:.*", "", str(error))
             raise DataError(
                 f"{self.name}: stopped after {n_done} images: {type(error).__name__}: {what}. "
-                "Finished embeddings are kept: mend this and run the same again."
+                "Finished embeddings are kept: fix this and run the same again."
             ) from error
 
 
@@ -167,7 +166,7 @@ def _named_class(label: str | bytes, classes: Sequence[str] | None) -> str:
     except UnicodeDecodeError as error:
         raise UnusableImageError("its label is not UTF-8 text") from error
     if classes is not None and name not in classes:
-        raise UnusableImageError(f"its label {name!r} is none of the classes")
+        raise UnusableImageError(f"its label {name!r} is not one of the classes")
     return name
 
 

@@ -49,7 +49,7 @@ class Files(NamedTuple):
     stamps: NDArray[np.int64]
 
     def stamps_of(self, paths: Iterable[str]) -> NDArray[np.int64]:
-        """The stamps of some of them, int64 (n_paths, 4); -1 where a path is none of them."""
+        """The stamps of some of them, int64 (n_paths, 4); -1 for an unknown path."""
         row_of = {path: row for row, path in enumerate(self.paths)}
         rows = np.array([row_of.get(path, -1) for path in paths], dtype=np.intp)
         return np.vstack([self.stamps, UNKNOWN])[rows]

@@ -45,7 +45,7 @@ COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 # With these fsspec opens an archive as a folder.
 FOLDER_IN_ARCHIVE = re.compile(r"(tar|zip|libarchive)(://|::)")
 MOST_NAMED = 5
-MEND_SHARDS = "Fetch them, or mend the range"
+FIX_SHARDS = "Fetch them, or fix the range"
 NAME_SHARDS = 'Shards are named by their range: DATA="shards/{000..099}.tar"'
 # Lists of files as WebDataset and shells write them: shards/{000..099}.tar
 BRACES = re.compile(r"\{([^{}]*(?:,|\.\.)[^{}]*)\}")
@@ -96,7 +96,7 @@ class ShardIndex:
 
 
 def read_index(path: Path) -> ShardIndex | None:
-    """The index in a file; None if there is none, or it is damaged."""
+    """The index in a file; None if it is missing or damaged."""
     try:
         with open_hdf5(path) as file:
             [writer] = CheckedDataset(file, "created_by").strings()
@@ -122,7 +122,6 @@ class Shard(NamedTuple):
 
     Attributes
     ----------
-    place : Place
     name : str
         Relative to the folder that all shards have in common: images are called NAME/MEMBER.
     index_path : Path
@@ -221,7 +220,7 @@ class Shards:
             shard.place.url for shard, stamp in zip(shards, stamps, strict=True) if stamp is None
         ]
         if missing:
-            way_out = NAME_SHARDS if any("*" in url for url in missing) else MEND_SHARDS
+            way_out = NAME_SHARDS if any("*" in url for url in missing) else FIX_SHARDS
             raise DataError(
                 f"{self.name}: expected {len(stamps)} shards, found {len(stamps) - len(missing)}. "
                 f"Not there: {', '.join(missing[:MOST_NAMED])}"

@@ -33,7 +33,6 @@ class LabelledImage(NamedTuple):
     ----------
     path : str
         POSIX, relative to the source; or a URL from a list of images.
-    class_name : str
     given_split : str or None
         ``train``, ``val`` or ``test`` where the source says so; None where it is ours to decide.
         The same throughout a group.
@@ -102,7 +101,7 @@ class Source(Protocol):
 
 
 def text_of(value: object) -> str:
-    """A value of a table as text; empty for what is none.
+    """A value of a table as text; empty for a missing one.
 
     pandas writes integers among which some are missing as floats, and NaN for those.
 
@@ -119,9 +118,9 @@ def text_of(value: object) -> str:
 def checked_class(name: str) -> str:
     """The name itself; `UnusableImageError` if it cannot be that of a class."""
     if not name or any(category(each) in NOT_OF_A_LINE for each in name):
-        raise UnusableImageError("no class: what should name it is empty, or not a line of text")
+        raise UnusableImageError("no class: its name is empty, or not a line of text")
     if len(name.encode()) > LONGEST_CLASS:
-        raise UnusableImageError(f"no class: what should name it is over {LONGEST_CLASS} bytes")
+        raise UnusableImageError(f"no class: its name is over {LONGEST_CLASS} bytes")
     return name
 
 
@@ -137,9 +136,6 @@ class Dataset:
 
     Attributes
     ----------
-    source : Source
-    layout : str
-    images : tuple of LabelledImage
     rejected : tuple of Rejected
         Files that are there, or listed, and are not used.
     class_order, notes : tuple of str

@@ -63,7 +63,7 @@ class Place:
         """Its length; raises what `stamp` does, and `DataError` if the server keeps it back."""
         found = os.stat(self.url).st_size if self.is_here else self._details.get("size")
         if found is None:
-            raise DataError(f"{self.url}: expected a server that tells the length of this file.")
+            raise DataError(f"{self.url}: expected a server that gives the length of this file.")
         return int(found)
 
     def read(self, start: int, n_bytes: int) -> bytes:
@@ -100,7 +100,6 @@ class Stream(io.RawIOBase):
 
     Parameters
     ----------
-    place : Place
     n_bytes : int
         How many there are; 0 or less where the caller does not know.
     """
@@ -225,7 +224,7 @@ def class_of(labels: dict[str, bytes]) -> str:
         found = _from_json(labels[JSON]) if JSON in labels else None
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         kind = "text" if text is not None else "JSON"
-        raise UnusableImageError(f"no class: what stands beside it is not {kind}") from error
+        raise UnusableImageError(f"no class: the file beside it is not {kind}") from error
     if found is None:
         raise UnusableImageError(NO_LABEL)
     return checked_class(found)

@@ -19,7 +19,7 @@ SCHEDULER_LOST = (CancelledError, asyncio.CancelledError, CommClosedError)
 
 
 class PromptBackend(DaskDistributedBackend):  # type: ignore[misc]
-    """joblib's backend, which as it is waits for ever for a task that Dask itself gives up."""
+    """joblib's backend; without this it never stops waiting for a task that Dask gives up."""
 
     def submit(self, func: Any, callback: Callable[[Any], object]) -> "Future[Any]":
         """Send a task off; `callback` is told of whatever becomes of it."""
@@ -56,7 +56,7 @@ def dask_backend(scheduler: str) -> Iterator[PromptBackend]:
     except (OSError, ValueError) as error:
         raise ClusterError(
             f"{scheduler}: no Dask scheduler answers there within {CONNECT_SECONDS} s "
-            f"({_words(error)}). Start one ('dask scheduler'), or mend the address."
+            f"({_words(error)}). Start one ('dask scheduler'), or fix the address."
         ) from error
     with client:
         try:
@@ -70,7 +70,7 @@ def dask_backend(scheduler: str) -> Iterator[PromptBackend]:
 
 
 def _silence_client() -> None:
-    """What matters of Dask's notes is said by our own errors, once, and without a traceback."""
+    """Silence Dask's loggers: our own errors report what matters, once, without a traceback."""
     for name in [*logging.root.manager.loggerDict]:
         if name.startswith(("distributed", "tornado", "asyncio")):
             logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -33,10 +33,8 @@ class Job:
 
     Attributes
     ----------
-    network : Openable
     size_px : int
         Height and width of its input.
-    runtime : Runtime
     parts : Parts
         Where finished embeddings go.
     part_images : int
@@ -99,12 +97,9 @@ class Work:
 
     Attributes
     ----------
-    job : Job
     known : container of bytes
         Contents whose embeddings are there: their files are read and not embedded again. May grow
         meanwhile.
-    listeners : Listeners
-    stopwatch : Stopwatch
     """
 
     job: Job

@@ -95,8 +95,6 @@ class BlockJob:
 
     Attributes
     ----------
-    job : Job
-    known : KnownContents
     made_by : str
         Version of headbench that the embeddings are to be of.
     n_processes : int
@@ -155,12 +153,8 @@ def embed_files(
 
     Parameters
     ----------
-    job : Job
     cached : mapping of bytes to Location
         Embeddings that are there; those that are told of may be added to it.
-    files : sequence of ImageFile
-    machines : Machines
-    listeners : Listeners
 
     Returns
     -------
@@ -197,7 +191,7 @@ def embed_files(
 def blocks_done(
     function: Callable[..., BlockDone], tasks: Iterable[tuple[Any, ...]], machines: Machines
 ) -> Generator[BlockDone, None, None]:
-    """What workers make of tasks, as they are done; what they say is said once.
+    """Results of the workers as they come; each of their messages is logged once.
 
     Raises
     ------
@@ -264,7 +258,7 @@ def embed_block(common: BlockJob, first: int, files: Sequence[ImageFile]) -> Blo
 
 @contextmanager
 def heard() -> Iterator[list[str]]:
-    """What this thread logs inside, a line at a time: a worker hands it to whoever asked."""
+    """What this thread logs inside, a line at a time: a worker returns it with its result."""
     hearing = _Hearing()
     logger = logging.getLogger("headbench")
     logger.setLevel(logging.INFO)

@@ -146,7 +146,7 @@ def test_if_no_image_is_whole_there_is_no_repair(tmp_path: Path) -> None:
     path = write_file(tmp_path / "features.h5", make_table(7))
     flip(path, "embeddings", row=0)
     before = path.read_bytes()
-    with pytest.raises(FeatureFileError, match="no image of it is whole"):
+    with pytest.raises(FeatureFileError, match="no image in it is whole"):
         repair_file(path)
     assert path.read_bytes() == before
 

@@ -282,7 +282,7 @@ def test_what_does_not_fit_in_memory_is_read_as_it_is_needed_and_that_is_said_on
 ) -> None:
     names = ["centroid", "ridge", "logreg", "mlp-128", "vote"]
     said = said_by(run, names)
-    assert "GB are free: embeddings are read from the file as they are needed" in said[0]
+    assert "GB are free: embeddings are streamed from the file" in said[0]
     assert [line.split()[0] for line in said[1:]] == names
     monkeypatch.undo()
     with FeatureFile(run.features_path) as features:

@@ -47,15 +47,26 @@ def names(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return {"pixels": pixels, "labels": labels}
 
 
-def put_stand_in_for_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`torch.utils.data.Dataset`, of which the example needs no more than the name."""
-    for name in ("torch", "torch.utils", "torch.utils.data"):
-        module = ModuleType(name)
-        monkeypatch.setitem(sys.modules, name, module)
-        parent, _, child = name.rpartition(".")
-        if parent:
-            setattr(sys.modules[parent], child, module)
-    module.Dataset = type("Dataset", (), {})  # type: ignore[attr-defined]
+class ImageFolder:
+    """What the example needs of torchvision's: classes, a length, and items by number."""
+
+    def __init__(self, root: str) -> None:
+        self.paths = sorted(Path(root).glob("*/*"))
+        self.classes = sorted({path.parent.name for path in self.paths})
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, row: int) -> tuple[Image.Image, int]:
+        path = self.paths[row]
+        return Image.open(path).convert("RGB"), self.classes.index(path.parent.name)
+
+
+def put_stand_in_for_torchvision(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("torchvision.datasets")
+    module.ImageFolder = ImageFolder  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "torchvision", ModuleType("torchvision"))
+    monkeypatch.setitem(sys.modules, "torchvision.datasets", module)
 
 
 def save_hugging_face(paths: list[Path]) -> None:
@@ -106,8 +117,8 @@ def test_every_example_of_the_page_gives_the_same_embeddings(
 ) -> None:
     all_made = []
     for block in BLOCKS:
-        if "torch" in block and importlib.util.find_spec("torch") is None:
-            put_stand_in_for_torch(monkeypatch)
+        if "torchvision" in block and importlib.util.find_spec("torchvision") is None:
+            put_stand_in_for_torchvision(monkeypatch)
         exec(block, names)  # noqa: S102, our own page
         all_made.append(made())
     words = " ".join(BLOCKS)

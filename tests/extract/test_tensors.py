@@ -223,7 +223,7 @@ def test_what_cannot_be_used_is_listed(paths, settings, tmp_path: Path) -> None:
         ("000000005", "cannot be read: No such file or directory"),
         ("000000006", "expected (height, width, 3) pixels, found (4, 4, 1)"),
         ("000000007", "its label is not UTF-8 text"),
-        ("000000008", "its label 'pink' is none of the classes"),
+        ("000000008", "its label 'pink' is not one of the classes"),
     ]
     assert table.paths[:2] == ("000000000", "000000009")
     assert table.labels[0] == labels_of(paths)[0]

@@ -21,7 +21,6 @@ class Neighbour(NamedTuple):
     ----------
     number : int
         Its place among the images of train: what its thumbnail is asked for by.
-    class_name : str
     similarity : float
         Cosine of the embeddings, -1 to 1.
     """
@@ -39,7 +38,6 @@ class Neighbours:
 
     Parameters
     ----------
-    features : FeatureFile
     images : Source
         The folder of images; it need not be there, then there are no thumbnails.
     """

@@ -37,22 +37,19 @@ def serve(
 
     Parameters
     ----------
-    run : Run
     head : str or None
         None for the best on val.
     weights : str or None
         The backbone's weights; None for those that the features were made with.
     data : path-like, URL or None
         The folder of images; None for the one that the features were made from.
-    settings : ServerSettings
-    runtime : Runtime
 
     Raises
     ------
     RunError
         If the address cannot be had; and those of `open_classifier`.
     """
-    # First, because loading takes a while: whoever mistyped the port should not wait for it.
+    # First, because loading takes a while: a mistyped port should fail before it.
     with listen(settings.host, settings.port) as listener:
         classifier = open_classifier(run, head, weights)
         engine = open_engine(run, classifier, data, settings.max_batch, runtime)

@@ -30,7 +30,6 @@ class Asked(NamedTuple):
     Attributes
     ----------
     image : uint8 (size_px, size_px, 3)
-    n_similar : int
     """
 
     image: NDArray[np.uint8]
@@ -62,14 +61,10 @@ class ServingEngine:
 
     Parameters
     ----------
-    classifier : Classifier
     neighbours : Neighbours or None
         None for a fine-tuned network: its activations are not those in the feature file.
     sample : uint8 (n, size_px, size_px, 3)
         What the network is checked on.
-    runtime : Runtime
-    max_batch : int
-    say : callable
 
     Attributes
     ----------

@@ -35,9 +35,9 @@ class Kinds:
     first : intp (n_kinds,)
         First image of each content.
     in_split : intp (n_kinds, 3)
-        An image with this content in train, val and test; -1 if there is none.
+        An image with this content in train, val and test; -1 for a split without one.
     near_in_split : intp (n_kinds, 3)
-        A near-duplicate, not a duplicate, in train, val and test; -1 if there is none.
+        A near-duplicate, not a duplicate, in train, val and test; -1 for a split without one.
     alike : Alike
         Pairs of contents that are near-duplicates.
     """

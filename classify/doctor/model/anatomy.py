@@ -91,7 +91,7 @@ def find_family(found: list[Leaf]) -> Family | None:
 
 
 def first_convolution(found: list[Leaf]) -> Any:
-    """The first layer that convolves, None if there is none."""
+    """The first convolution; None in a model without any."""
     kinds = load_keras().layers
     convolutions = (kinds.Conv2D, kinds.DepthwiseConv2D, kinds.SeparableConv2D)
     return next((leaf.layer for leaf in found if isinstance(leaf.layer, convolutions)), None)

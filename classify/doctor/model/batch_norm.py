@@ -32,8 +32,6 @@ def check_batch_norms(
 
     Parameters
     ----------
-    user : UserModel
-    found : list of Leaf
     measured : Measured or None
         None if there are no labelled images.
     scalings : tuple of str

@@ -54,8 +54,6 @@ def examine_model(path: Path, data: Path | None, script: ScriptSettings) -> Exam
         ``.keras`` or ``.h5``.
     data : Path or None
         Folder of labelled images.
-    script : ScriptSettings
-    say : callable
 
     Raises
     ------

@@ -53,7 +53,7 @@ class InputPixels:
 
     @property
     def right(self) -> str | None:
-        """The scaling before the model that gives the network that; None if there is none."""
+        """The scaling before the model that gives the network what it expects; None without one."""
         return next(
             (name for name, each in self.arrives.items() if each and each == self.taken), None
         )

@@ -56,7 +56,6 @@ class UserModel:
 
     Attributes
     ----------
-    path : Path
     model : keras.Model
         Not compiled.
     keras_version : str
@@ -180,7 +179,6 @@ class Loss(NamedTuple):
     ----------
     name : str
         In lower case with underscores, such as ``sparse_categorical_crossentropy``.
-    from_logits : bool
     """
 
     name: str
@@ -209,8 +207,6 @@ def read_loss(described: Any, name: str | None, from_logits: bool | None) -> Los
     ----------
     described : mapping or sequence or str or None
         `UserModel.loss`.
-    name : str or None
-    from_logits : bool or None
     """
     config: Mapping[str, Any] = {}
     found = described = _of_one_output(described)

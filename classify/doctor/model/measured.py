@@ -39,7 +39,6 @@ class Sample(NamedTuple):
         Index into `classes`.
     classes : tuple of str
         All of the folder's, sorted: as Keras numbers class folders.
-    paths : list of Path
     """
 
     images: NDArray[np.uint8]
@@ -74,7 +73,6 @@ class Measured:
 
     Attributes
     ----------
-    sample : Sample
     outputs : mapping of Condition to float32 (n, n_classes)
     """
 
@@ -146,7 +144,6 @@ def runs_under(
     Parameters
     ----------
     model : keras.Model
-    scalings : collection of Scaling
     by_batch : iterable of keras.layers.BatchNormalization
         Those that normalise by the batch in training; with none of them that mode is left out.
     size : tuple of int

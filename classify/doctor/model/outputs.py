@@ -136,7 +136,6 @@ def other_order(measured: Measured, declared: str | None) -> Renamed | None:
 
     Parameters
     ----------
-    measured : Measured
     declared : str or None
         The scaling of pixels; None to try each.
     """

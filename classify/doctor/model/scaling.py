@@ -29,7 +29,6 @@ def check_scaling(
 
     Parameters
     ----------
-    pixels : InputPixels
     measured : Measured or None
         None if there are no labelled images.
     is_frozen : bool

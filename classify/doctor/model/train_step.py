@@ -39,7 +39,6 @@ def check_step(
     Parameters
     ----------
     model : keras.Model
-    found : list of Leaf
     images : float32 (n, height, width, 3)
         Scaled as for the model.
     labels : int64 (n,)

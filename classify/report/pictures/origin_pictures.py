@@ -68,7 +68,6 @@ def epochs_picture(
     ----------
     origin, mended : list of dict
         Epochs: ``acc`` and ``val_acc`` of each.
-    chance : float
     """
     with drawing():
         drawn, axes = plot(3.8, margins=(0.85, 0.12, 1.25, 0.15))

@@ -72,7 +72,7 @@ def test_where_no_folder_is_a_class_it_is_said_what_was_found_and_expected(
 ) -> None:
     assert labels(make(tmp_path, *names)) == (
         {},
-        f"{tmp_path}: accuracy is not known: no folder in it is named after a class (found "
+        f"{tmp_path}: accuracy is unknown: no folder in it is named after a class (found "
         f"{found}; expected blue, green, red)",
     )
 

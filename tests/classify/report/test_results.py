@@ -134,7 +134,7 @@ def test_confusions_are_of_the_head_that_is_shown(own_run: Run, results: dict) -
 def test_a_head_that_is_not_there_and_a_run_without_heads_are_errors(
     own_run: Run, run: Run
 ) -> None:
-    with pytest.raises(RunError, match=r"'mlp' is not trained here \(there is: "):
+    with pytest.raises(RunError, match=r"'mlp' is not trained here \(trained: "):
         write_report(own_run, head="mlp")
     with pytest.raises(RunError, match="make heads"):
         write_report(run)

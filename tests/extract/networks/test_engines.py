@@ -45,8 +45,8 @@ def test_out_of_memory_halves_the_batch_and_goes_on_in_order() -> None:
     engine = halving_engine(Engine("small", memory))
     np.testing.assert_array_equal(engine.infer(IMAGES)[:, 0], np.arange(21))
     assert said == [
-        "out of memory with 21 images at once: on with 10",
-        "out of memory with 10 images at once: on with 5",
+        "out of memory with 21 images at once: going on with 10",
+        "out of memory with 10 images at once: going on with 5",
     ]
     memory.sizes.clear()
     engine.infer(IMAGES)

@@ -68,7 +68,7 @@ def test_integers_are_in_the_order_of_numbers_and_all_else_in_that_of_text(
         ("file,label", "no column path; found file, label"),
         ("path;label", "no column path and no column label; found path;label"),
         ("", "found no columns"),
-        ("path,label,Path", "a column stands twice: found path, label, Path"),
+        ("path,label,Path", "a column appears twice: found path, label, Path"),
         ("path,label,Label", r"several labels .* \(column label, Label\)"),
         ("path,labels", r"several labels .* \(column labels\)"),
         ("path,label_1,label_2", r"several labels .* \(column label_1, label_2\)"),

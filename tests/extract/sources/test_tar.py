@@ -188,7 +188,7 @@ def test_bytes_of_a_shard_that_is_gone_are_a_reason(tmp_path: Path) -> None:
 
 def test_a_server_that_tells_no_length_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Place, "_details", {"size": None})
-    with pytest.raises(DataError, match="expected a server that tells the length"):
+    with pytest.raises(DataError, match="expected a server that gives the length"):
         Stream(Place("https://host/a.tar"), 0)
 
 
