@@ -122,11 +122,11 @@ FAULTS = (
     Fault(
         "top-uses-batch-statistics",
         "No BatchNormalization of the network uses batch statistics in fine-tuning.",
-        "classify/finetuning/network.py",
+        "classify/finetuning/split_network.py",
         "layer.trainable = layer.name in set(self.trained)",
         'layer.trainable = layer.name in set(self.trained) or "BatchNorm" in type(layer).__name__',
         (
-            "tests/classify/finetuning/test_network.py::"
+            "tests/classify/finetuning/test_split_network.py::"
             "test_the_top_gives_in_training_what_it_gives_in_inference_except_for_dropout"
             "[resnet50v2]",
         ),
@@ -369,11 +369,11 @@ FAULTS = (
     Fault(
         "finetuning-keeps-the-last-epoch",
         "Fine-tuning keeps the epoch with the smallest log loss on val.",
-        "classify/finetuning/loop.py",
+        "classify/finetuning/training_loop.py",
         "if calibrated < state.best_loss:",
         "if calibrated < np.inf:",
         (
-            "tests/classify/finetuning/test_loop.py::"
+            "tests/classify/finetuning/test_training_loop.py::"
             "test_the_log_loss_at_its_best_temperature_chooses_the_epoch",
         ),
     ),
@@ -466,7 +466,7 @@ FAULTS = (
         "p_value(found.p_holm)",
         "p_value(found.p)",
         (
-            "tests/classify/test_versus.py::"
+            "tests/classify/report/test_versus.py::"
             "test_the_p_that_is_printed_is_holms_for_all_heads_that_both_have",
         ),
     ),

@@ -26,19 +26,13 @@ from tests.conftest import listen, write_class_folders
 FAST = FinetuneSettings(epochs=1, learning_rate=0.01, batch_size=16)
 
 
-def quiet(_: str) -> None:
-    pass
-
-
 @pytest.fixture(scope="module")
 def own_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run of its own, to fine-tune in every way."""
     folder = tmp_path_factory.mktemp("finetuning")
     photos = write_class_folders(folder / "photos", n_per_class=20)
     run = Run(folder / "runs/colors")
-    extract_features(
-        photos, run.features_path, ExtractSettings(weights="random", size_px=32), quiet
-    )
+    extract_features(photos, run.features_path, ExtractSettings(weights="random", size_px=32))
     train_heads(run, ["logreg", "mlp-128"], seed=0)
     return run
 
@@ -261,10 +255,10 @@ def test_images_of_rare_classes_count_as_they_did_for_the_head(own_run: Run) -> 
     from headbench.classify.finetuning.finetune_stage import Finetuning
     from headbench.classify.train_settings import TrainSettings
 
-    train_heads(own_run, ["mlp-32"], 0, quiet, TrainSettings(common={"class_weight": "balanced"}))
+    train_heads(own_run, ["mlp-32"], 0, TrainSettings(common={"class_weight": "balanced"}))
     with FeatureFile(own_run.features_path) as features:
         start = own_run.find("mlp-32", features)
-        tuning = Finetuning.open(own_run, features, start, FAST, None, None, "auto", quiet)
+        tuning = Finetuning.open(own_run, features, start, FAST, None, None, "auto")
         labels, weights = features.labels("train"), tuning.weights
     totals = [weights[labels == label].sum() for label in range(3)]
     np.testing.assert_allclose(totals, len(labels) / 3)
@@ -276,29 +270,29 @@ def test_images_of_rare_classes_count_as_they_did_for_the_head(own_run: Run) -> 
 )
 def test_a_setting_out_of_its_range_is_refused(own_run: Run, setting: str, value: float) -> None:
     with pytest.raises(RunError, match=f"--{setting.replace('_', '-')}: expected a number"):
-        finetune(own_run, replace(FAST, **{setting: value}), None, None, quiet)
+        finetune(own_run, replace(FAST, **{setting: value}), None, None)
 
 
 def test_without_the_logistic_regression_it_says_what_to_run(run: Run) -> None:
     with pytest.raises(RunError, match="make heads HEADS=logreg"):
-        finetune(run, FAST, None, None, quiet)
+        finetune(run, FAST, None, None)
 
 
 def test_a_backbone_without_layers_cannot_be_fine_tuned(run: Run) -> None:
     train_heads(run, ["logreg"], seed=0)
     with pytest.raises(RunError, match="mean-color has no layers to fine-tune"):
-        finetune(run, FAST, None, None, quiet)
+        finetune(run, FAST, None, None)
 
 
 def test_a_head_that_is_not_made_of_layers_is_refused(run: Run) -> None:
     train_heads(run, ["knn"], seed=0)
     with pytest.raises(RunError, match=r"KNN cannot be made of Keras layers"):
-        finetune(run, replace(FAST, start="knn"), None, None, quiet)
+        finetune(run, replace(FAST, start="knn"), None, None)
 
 
 def test_moved_images_are_asked_for(own_run: Run, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="Name the folder with --data"):
-        finetune(own_run, replace(FAST, seed=9), tmp_path / "gone", None, quiet)
+        finetune(own_run, replace(FAST, seed=9), tmp_path / "gone", None)
 
 
 def test_an_image_that_changed_since_extraction_is_named(own_run: Run, tmp_path: Path) -> None:
@@ -308,4 +302,4 @@ def test_an_image_that_changed_since_extraction_is_named(own_run: Run, tmp_path:
         changed = features.table.paths[features.rows("val")[0]]
     shutil.copy(copy / "red/001.png", copy / changed)
     with pytest.raises(RunError, match=rf"{changed}: its content changed"):
-        finetune(own_run, replace(FAST, cache_trunk=False), copy, None, quiet)
+        finetune(own_run, replace(FAST, cache_trunk=False), copy, None)
