@@ -5,8 +5,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import TypeVar
 
-from headbench.classify.intervals import Estimate
-from headbench.classify.report.results import Difference, Results
+from headbench.classify.report.results import Results
 from headbench.classify.run import is_finetuned
 from headbench.classify.studies.folds import FoldPoint, overall
 from headbench.classify.studies.learning_curve import CurvePoint, gain_of_doubling
@@ -241,16 +240,9 @@ def _finetuning(results: Results) -> Iterator[str]:
         if is_finetuned(tuned) and other == "logreg" and not pair.is_seen:
             yield (
                 f"No difference is seen between {tuned} and logreg "
-                f"({points(_from_finetuned(pair))}): use logreg, or train more of the network "
+                f"({points(pair.of(tuned))}): use logreg, or train more of the network "
                 "(make finetune UNFREEZE=block4)."
             )
-
-
-def _from_finetuned(pair: Difference) -> Estimate:
-    gap = pair.difference
-    if is_finetuned(pair.first):
-        return gap
-    return Estimate(-gap.value, -gap.high, -gap.low, gap.n)
 
 
 def _confusions(results: Results) -> Iterator[str]:
@@ -258,7 +250,7 @@ def _confusions(results: Results) -> Iterator[str]:
         worst = results.confusions[0]
         yield (
             f"Look at {worst.true} and {worst.given}: {worst.n} of {worst.of} images of the first "
-            "are taken for the second. Are the labels clear, and does the crop show what tells "
+            "are mistaken for the second. Are the labels clear, and does the crop show what tells "
             "them apart?"
         )
 
