@@ -14,6 +14,7 @@ from headbench.classify.report.words import (
     describe_suspects,
 )
 from headbench.classify.wording import (
+    count,
     describe_choice,
     describe_weights,
     microseconds,
@@ -97,7 +98,7 @@ def provenance(results: Results) -> list[tuple[str, str]]:
         ("data", f"{features.data['folder']} ({features.data['layout']})"),
         ("images", f"{features.n_images} ({splits}), {len(features.classes)} classes"),
         ("split", features.data["split"]),
-        ("rejected", f"{len(features.rejected)} files"),
+        ("rejected", count(len(features.rejected), "file")),
         ("seed of heads", ", ".join(str(seed) for seed in _seeds(results))),
     ]
 
