@@ -19,7 +19,7 @@ def add(commands: Commands) -> None:
         commands,
         "finetune",
         run_finetune,
-        "train the top of the network, from a trained head on",
+        "train the top blocks of the network, starting from a trained head",
     )
     add_weights(command)
     add_data(command)
@@ -30,7 +30,11 @@ def add(commands: Commands) -> None:
         help=f"block5: the last block, block4: the last two, half, all, or a layer's name "
         f"(default {default.unfreeze})",
     )
-    command.add_argument("--start", default=default.start, help=f"head (default {default.start})")
+    command.add_argument(
+        "--start",
+        default=default.start,
+        help=f"trained head to start from (default {default.start})",
+    )
     numbers: list[tuple[str, Callable[[str], object], object]] = [
         ("--epochs", cli.at_least(0), default.epochs),
         ("--patience", cli.at_least(1), default.patience),
@@ -47,21 +51,26 @@ def add(commands: Commands) -> None:
         "--fresh",
         dest="is_fresh",
         action="store_true",
-        help="take the layers of the head and not its weights",
+        help="use the layers of that head with new weights",
     )
     command.add_argument(
-        "--schedule", choices=SCHEDULES, default=default.schedule, help="of the learning rate"
+        "--schedule",
+        choices=SCHEDULES,
+        default=default.schedule,
+        help=f"of the learning rate (default {default.schedule})",
     )
-    command.add_argument("--augment", action="store_true", help="flip, crop, colour train's images")
+    command.add_argument(
+        "--augment", action="store_true", help="flip, crop and colour the images of train"
+    )
     command.add_argument(
         "--no-trunk-cache",
         dest="cache_trunk",
         action="store_false",
-        help="run the frozen part in every epoch instead of keeping what it makes on disk",
+        help="run the frozen part in every epoch instead of keeping its activations on disk",
     )
     command.add_argument("--precision", choices=PRECISIONS, default=default.precision)
     command.add_argument("--device", choices=DEVICES, default=AUTO)
-    command.add_argument("--again", action="store_true", help="train what would be reused too")
+    command.add_argument("--again", action="store_true", help="train even what is already trained")
 
 
 def settings_of(arguments: argparse.Namespace) -> FinetuneSettings:
