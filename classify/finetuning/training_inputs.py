@@ -104,15 +104,8 @@ class ImageInputs:
 
 
 @dataclass(frozen=True)
-class AugmentedInputs:
+class AugmentedInputs(ImageInputs):
     """Images, each changed at random."""
-
-    files: LabelledFiles
-
-    @property
-    def labels(self) -> NDArray[np.int32]:
-        """Of each image."""
-        return self.files.labels
 
     def batches(
         self, order: NDArray[np.intp], batch_size: int, seed: tuple[int, int]
