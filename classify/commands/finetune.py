@@ -19,7 +19,7 @@ def add(commands: Commands) -> None:
         commands,
         "finetune",
         run_finetune,
-        "train the top of the network, from a trained head on",
+        "train the top blocks of the network, starting from a trained head",
     )
     add_weights(command)
     add_data(command)
@@ -51,21 +51,26 @@ def add(commands: Commands) -> None:
         "--fresh",
         dest="is_fresh",
         action="store_true",
-        help="start from a new head with the same layers",
+        help="use the layers of that head with new weights",
     )
     command.add_argument(
-        "--schedule", choices=SCHEDULES, default=default.schedule, help="of the learning rate"
+        "--schedule",
+        choices=SCHEDULES,
+        default=default.schedule,
+        help=f"of the learning rate (default {default.schedule})",
     )
-    command.add_argument("--augment", action="store_true", help="flip, crop, colour train's images")
+    command.add_argument(
+        "--augment", action="store_true", help="flip, crop and colour the images of train"
+    )
     command.add_argument(
         "--no-trunk-cache",
         dest="cache_trunk",
         action="store_false",
-        help="run the frozen part in every epoch instead of caching its output",
+        help="run the frozen part in every epoch instead of keeping its activations on disk",
     )
     command.add_argument("--precision", choices=PRECISIONS, default=default.precision)
     command.add_argument("--device", choices=DEVICES, default=AUTO)
-    command.add_argument("--again", action="store_true", help="train again what would be reused")
+    command.add_argument("--again", action="store_true", help="train even what is already trained")
 
 
 def settings_of(arguments: argparse.Namespace) -> FinetuneSettings:

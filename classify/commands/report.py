@@ -13,17 +13,19 @@ from headbench.classify.run import Run
 
 def add(commands: Commands) -> None:
     """Add the commands."""
-    command = add_run(commands, "report", report, "measure what was trained, and look at it")
-    command.add_argument("--head", help="the one whose mistakes are shown (default: best on val)")
+    command = add_run(commands, "report", report, "measure every trained head and write the report")
+    command.add_argument(
+        "--head", help="head whose mistakes are shown (default: the best validation accuracy)"
+    )
     add_data(command)
     add_run(commands, "open", show, "show the report in the browser")
-    command = commands.add_parser("compare", help="set two runs side by side")
+    command = commands.add_parser("compare", help="compare two runs head by head")
     command.add_argument("runs", type=Path, nargs=2, metavar="RUN", help="runs/NAME")
     command.set_defaults(command=compare)
 
 
 def report(arguments: argparse.Namespace) -> int:
-    """Write the report, and print what stands in it."""
+    """Write the report and print its table."""
     run = Run(arguments.run)
     results = write_report(run, arguments.head, arguments.data, arguments.line)
     print(as_text(results))
@@ -38,7 +40,7 @@ def show(arguments: argparse.Namespace) -> int:
 
 
 def compare(arguments: argparse.Namespace) -> int:
-    """Set two runs side by side."""
+    """Compare two runs."""
     first, second = map(Run, arguments.runs)
     versus = compare_runs(first, second)
     print(versus_as_text(versus))

@@ -1,4 +1,4 @@
-"""What a user may choose of stage three."""
+"""Settings of stage three, fine-tuning."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +9,6 @@ from headbench.extract.settings import AUTO
 
 DEFAULT_UNFREEZE = "block5"
 COSINE, CONSTANT = SCHEDULES = ("cosine", "constant")
-
 
 Range = tuple[str, Callable[[float], bool]]
 POSITIVE: Range = ("a number above 0", lambda value: 0 < value < float("inf"))
@@ -39,25 +38,26 @@ class FinetuneSettings:
     epochs : int
         Most passes over train.
     patience : int
-        Epochs without gain on val, by calibrated log loss, before stopping.
+        Epochs without a smaller calibrated log loss on val, before stopping.
     learning_rate : float
-        Of Adam, for the head, at its highest.
+        Highest learning rate of Adam, for the head.
     depth_decay : float
-        What it is multiplied by for the last block, and again for each block before that.
+        The last block learns at this times the head's rate, each earlier block at this times the
+        rate of the block after it.
     schedule : {"cosine", "constant"}
         ``cosine``: up from 0 over the first `warmup` of all steps, then down to 0 along a cosine.
     warmup : float
-        A share of all steps.
+        Share of all steps.
     batch_size : int
         Images in a step.
     label_smoothing : float
         Share of each label that is spread over all classes.
     weight_decay : float
-        Decoupled, of kernels: each step takes this times its learning rate off them.
+        Decoupled, of kernels: each step multiplies them by 1 minus this times the learning rate.
     augment : bool
         Flip, crop and colour the images of train; the whole network runs in every epoch.
     cache_trunk : bool
-        Keep what comes out of the frozen part on disk, and run only what follows.
+        Keep the activations of the frozen part on disk, and run only the layers after it.
     precision : {"auto", "float32", "mixed_float16"}
         ``auto``: mixed_float16 on GPUs that gain from it.
     seed : int
@@ -91,7 +91,7 @@ class FinetuneSettings:
 
     @property
     def name(self) -> str:
-        """Under which the network is kept: each way of unfreezing has its own."""
+        """Folder and head name of the network: each way of unfreezing has its own."""
         parts = [FINETUNED]
         if self.unfreeze != DEFAULT_UNFREEZE:
             parts.append(self.unfreeze)

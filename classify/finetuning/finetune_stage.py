@@ -1,9 +1,9 @@
-"""Fine-tune a run: from its features and a trained head to a network, and what came of it."""
+"""Fine-tune a run: train the top of its network from a trained head on, measure it and keep it."""
 
 import json
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from headbench.classify.finetuning.training_loop import Checkpoint, Loop, State
 from headbench.classify.heads.head import Head
 from headbench.classify.heads.keras_head import require_composable
 from headbench.classify.heads.registry import load_trained_head
-from headbench.classify.heads.temperature import fit_temperature
+from headbench.classify.heads.temperature import fit_temperature, sharpen
 from headbench.classify.intervals import compare_right
 from headbench.classify.labelled_files import LabelledFiles, images_of, open_split
 from headbench.classify.metrics import accuracy, calibration_error, mean_log_loss
@@ -60,10 +60,10 @@ def finetune(
 ) -> None:
     """Train the top of the network and the head; keep the epoch that is best on val.
 
-    Epoch 0 is the network with the trained head on it, so what is kept never has a larger log loss
-    on val than what it started from; with a head drawn anew (`FinetuneSettings.is_fresh`) it may
-    be larger, and the log says so. No BatchNormalization of the network learns or uses batch
-    statistics. A checkpoint is saved after every epoch: a run that was killed goes on from there.
+    Epoch 0 is the network with the trained head on it, so the epoch that is kept never has a larger
+    log loss on val than the head. With a new head (`FinetuneSettings.is_fresh`) it may have, and
+    headbench logs it. No BatchNormalization of the network learns or uses batch statistics. After
+    every epoch a checkpoint is saved: a run that was killed goes on from there.
 
     Parameters
     ----------
@@ -75,9 +75,8 @@ def finetune(
         The backbone's weights; None for those that the features were made with.
     command : str
         The command line, kept in the record.
-    device : {"auto", "cpu", "gpu"}
     is_again : bool
-        Train even what would be reused.
+        Train even if a network with these settings is there.
 
     Raises
     ------
@@ -90,12 +89,14 @@ def finetune(
         kept = None if is_again else run.reusable(settings.name, features, wanted)
         if kept is not None:
             LOG.info(
-                f"{settings.name}: there already, with these settings (AGAIN=1 trains it again)"
+                f"{settings.name}: already trained with these settings (AGAIN=1 trains it again)"
             )
             _say_result(features, kept, start)
             return
         if "weights" in features.optional:
-            LOG.info("note: weights of images count for heads; here all images count alike")
+            LOG.info(
+                "note: image weights apply to heads only; fine-tuning weighs all images equally"
+            )
         finetuning = Finetuning.open(run, features, start, settings, data, weights, device)
         finetuning.run(wanted)
         _say_result(features, run.find(settings.name, features), start)
@@ -108,7 +109,7 @@ class Finetuning:
     Attributes
     ----------
     head : Head
-        Fitted: what training starts from.
+        Fitted: training starts from it.
     files : dict of str to LabelledFiles
         By split.
     """
@@ -190,12 +191,12 @@ class Finetuning:
         }
 
     def inputs(self) -> tuple[Inputs, Inputs]:
-        """What to train on and what to measure on; fills the cache of activations if it is used."""
+        """Inputs of train and of val; fills the cache of activations if it is used."""
         train, val = self.files["train"], self.files["val"]
         if not (self.settings.cache_trunk and self.network.has_frozen_part):
             changed = AugmentedInputs(train) if self.settings.augment else ImageInputs(train)
             return changed, ImageInputs(val)
-        # Changed images are new ones in every epoch: only val comes again and again.
+        # Augmented images differ in every epoch: only those of val can be cached.
         again = [val] if self.settings.augment else [train, val]
         files = [file for split in again for file in split.files]
         store = cached_activations(self.source.folder, self.network, files, self.devices)
@@ -207,46 +208,46 @@ class Finetuning:
 
     @property
     def weights(self) -> NDArray[np.float64]:
-        """What each image of train counts for: the same as it did for the head."""
+        """Weight of each image of train, as for the head; float64 (n_train,)."""
         class_weight = getattr(self.head, "class_weight", None)
         if isinstance(class_weight, dict):
-            # Keys of JSON are text; classes that are not named count as they are.
+            # Keys of JSON are text; classes that are not named have weight 1.
             n_classes = len(self.features.classes)
             class_weight = {label: class_weight.get(str(label), 1) for label in range(n_classes)}
         weights = compute_sample_weight(class_weight, self.files["train"].labels)
         return np.asarray(weights, dtype=np.float64)
 
     def _save(self, model: TrainableNetwork, record: Record) -> None:
-        """Measure the network as it will be used, whole and in float32, and keep it."""
-        y_val = self.files["val"].labels
-        raw = self._proba(model.whole(1.0), "val")
+        """Measure the whole network in float32 at the temperature that val gives it; keep both."""
+        y_val, predict = self.files["val"].labels, self._predictor(model.whole(1.0))
+        ones, raw = np.ones(len(y_val)), predict("val")
         # Epoch 0 has the temperature of the head in it.
-        temperature = (
-            fit_temperature(raw, y_val, np.ones(len(y_val))) if record.chosen["epoch"] else 1.0
-        )
-        whole = model.whole(temperature)
-        val = self._proba(whole, "val")
+        temperature = fit_temperature(raw, y_val, ones) if record.chosen["epoch"] else 1.0
+        val = sharpen(raw, temperature)
         started = time.perf_counter()
-        test = self._proba(whole, "test")
+        test = sharpen(predict("test"), temperature)
         record = replace(
             record,
             predict_seconds=(time.perf_counter() - started) / len(test),
             calibration={
                 "temperature": temperature,
-                "log_loss": [
-                    mean_log_loss(y_val, each, np.ones(len(y_val))) for each in (raw, val)
-                ],
+                "log_loss": [mean_log_loss(y_val, each, ones) for each in (raw, val)],
                 "ece": [calibration_error(y_val, each) for each in (raw, val)],
             },
         )
         with saving(self.source.trained_folder(record.name), record, val, test) as folder:
-            whole.save(folder / NETWORK_FILE)
+            model.whole(temperature).save(folder / NETWORK_FILE)
 
-    def _proba(self, whole: Any, split: str) -> NDArray[np.float32]:
+    def _predictor(self, whole: Any) -> Callable[[str], NDArray[np.float32]]:
+        """From a split to the probabilities of its images, float32 (n_images, n_classes)."""
         engine = engine_on(self.devices, lambda: whole)
         embedder = EngineEmbedder(engine, engine.batch_size, Stopwatch())
-        batches: Iterable[Any] = embedder(self.files[split].batches(engine.batch_size))
-        return np.concatenate([proba for _, proba in batches])
+
+        def predict(split: str) -> NDArray[np.float32]:
+            batches: Iterable[Any] = embedder(self.files[split].batches(engine.batch_size))
+            return np.concatenate([proba for _, proba in batches])
+
+        return predict
 
 
 def _wanted(
@@ -272,7 +273,7 @@ def _wanted(
 
 
 def _say_result(features: FeatureFile, tuned: Trained, start: Trained) -> None:
-    """Test, once, beside the head that it started from."""
+    """Log the test accuracy beside that of the head that training started from."""
     names = (tuned.record.name, start.record.name)
     if tuned.record.settings["is_fresh"]:
         LOG.info(_beside_trained_head(features.labels("val"), tuned, start))
@@ -290,11 +291,11 @@ def _say_result(features: FeatureFile, tuned: Trained, start: Trained) -> None:
 
 
 def _beside_trained_head(y: NDArray[np.int32], tuned: Trained, start: Trained) -> str:
-    """Whether a head that was drawn anew got further than the trained one that it is built like."""
+    """Whether a new head got further than the trained one with the same layers."""
     ours, theirs = (mean_log_loss(y, each.val, np.ones(len(y))) for each in (tuned, start))
     verdict = "better on val than" if ours < theirs else "no better on val than"
     return (
-        f"{tuned.record.name} is {verdict} {start.record.name}, which is there already: "
+        f"{tuned.record.name} is {verdict} {start.record.name}, which is trained already: "
         f"log loss {ours:.3f} and {theirs:.3f} (n={len(y)})"
     )
 
@@ -308,5 +309,5 @@ def _verdict(state: State, settings: FinetuneSettings) -> str:
     if state.best_epoch:
         return f"Epoch {state.best_epoch} is kept, the best on val by log loss."
     if settings.is_fresh:
-        return "Training did not help on val: epoch 0 is kept, whose head is as it was drawn."
+        return "Training did not help on val: epoch 0 is kept, with its new, untrained head."
     return f"Fine-tuning did not help on val: epoch 0 is kept, which is {settings.start}."

@@ -1,4 +1,4 @@
-"""What the frozen part of the network makes of each image: computed once, kept on disk."""
+"""Activations of the frozen part of the network for each image: computed once, kept on disk."""
 
 import hashlib
 import json
@@ -44,15 +44,14 @@ class ActivationStore:
     """Activations of images in float16, by content, in files of some rows each.
 
     A row is as large as many embeddings and is read alone, in any order. So it is a block of its
-    own, and files are not put together in the end.
-
-    A file is there whole or not at all, in a folder named after the fingerprint: those of another
-    network are never taken up. Every row that is read is checked against its checksum.
+    own, and files are not merged. A file is written whole or not at all, in a folder named after
+    the fingerprint, so activations of another network are never used. Every row is checked against
+    its checksum when it is read.
 
     Parameters
     ----------
     fingerprint : str
-        Of whatever decides the activations, besides the image.
+        Of everything besides the image that decides the activations.
     """
 
     def __init__(self, folder: Path, fingerprint: str) -> None:
@@ -67,10 +66,10 @@ class ActivationStore:
         Raises
         ------
         UnreadableError
-            If a file cannot be read for now; nothing is known to be wrong with it, and it stays.
+            If a file cannot be read at the moment. It is kept: its content may be fine.
         """
         with self._lock:
-            self._files.close()  # another process may have put others in their place
+            self._files.close()  # another process may have replaced them
         for path in sorted(self.folder.glob("*.h5")):
             try:
                 self._look_at(path)
@@ -81,7 +80,7 @@ class ActivationStore:
                 path.unlink()
 
     def missing(self, contents: Sequence[bytes]) -> list[int]:
-        """Rows of the images, given by their SHA-256, that are not there; of copies the first."""
+        """Positions of the images, given by SHA-256, that are not stored; of copies the first."""
         rows: dict[bytes, int] = {}
         for row, content in enumerate(contents):
             if content not in self._places:
@@ -131,7 +130,7 @@ class ActivationStore:
 
 
 def activation_fingerprint(identity: Identity, cut_name: str) -> str:
-    """What decides the activations after a layer: all that decides embeddings, but the pooling."""
+    """Hash of what decides the activations after a layer: as for embeddings, except pooling."""
     facts = {**asdict(identity), "pooling": None, "after": cut_name, "kept": "float16"}
     canonical = json.dumps(facts, sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(canonical.encode()).hexdigest()
@@ -148,8 +147,6 @@ def cached_activations(
         Of the run.
     files : sequence of ImageFile
         With the SHA-256 of each.
-    devices : Devices
-        Where the network runs.
 
     Raises
     ------
@@ -187,8 +184,9 @@ def _fill(
         for rows, activations in _in_parts(batches, part_rows, progress.update):
             if not np.isfinite(activations).all():
                 raise RunError(
-                    f"{store.folder}: float16 cannot hold what the frozen part makes of "
-                    f"{files[rows[0]].path} or images after it. Run it in every epoch: "
+                    f"{store.folder}: float16 cannot hold the activations of "
+                    f"{files[rows[0]].path} or of images after it. Run the frozen part in every "
+                    "epoch: "
                     "--no-trunk-cache (make: TRUNK_CACHE=off)."
                 )
             store.add([content_of(files[row]) for row in rows], activations)
@@ -205,7 +203,7 @@ def _in_parts(
         return np.concatenate(rows), np.concatenate(activations)
 
     for rows, activations in batches:
-        # What float16 cannot hold becomes infinite, and is found so above.
+        # Too large for float16 becomes infinite: the caller looks for that.
         with np.errstate(over="ignore"):
             waiting.append((rows, activations.astype(np.float16)))
         on_done(len(rows))

@@ -29,9 +29,9 @@ class SplitNetwork:
     base : keras.Model
         The whole network without preprocessing, in float32.
     cut : KerasTensor
-        Of `base`; what the top takes.
+        Of `base`: the input of the top.
     stride : int
-        Of the rows and columns of the cut only every so many are used.
+        The top uses only every `stride`-th row and column of the cut.
     trained : list of str
         Names of the layers of `base` that train.
     """
@@ -57,12 +57,12 @@ class SplitNetwork:
 
     @property
     def has_frozen_part(self) -> bool:
-        """Whether anything with weights is frozen before the cut."""
+        """Whether a layer with weights lies before the cut."""
         return any(layer.weights for layer in self._before_cut().layers)
 
     @property
     def cut_name(self) -> str:
-        """Of the layer after which the network is cut, and the stride."""
+        """Name of the layer after which the network is cut, and the stride."""
         after = f", every {self.stride}nd row and column" if self.stride > 1 else ""
         return f"{self._layer_of_cut().name}{after}"
 
@@ -73,7 +73,7 @@ class SplitNetwork:
         -------
         keras.Model
             Takes uint8 (n, size_px, size_px, 3), RGB, 0-255; gives float32 (n, height, width,
-            channels), what the top takes.
+            channels), the input of the top.
         """
         keras = load_keras()
         folded = fold_batch_norms(self._before_cut())
@@ -93,7 +93,7 @@ class SplitNetwork:
         Returns
         -------
         keras.Model
-            Takes what the frozen part gives; gives embeddings (n, dim).
+            Output of the frozen part to embeddings (n, dim).
         """
         keras = load_keras()
         original = keras.Model(self.cut, self.base.output)
@@ -116,7 +116,7 @@ class SplitNetwork:
         return top
 
     def whole(self, top: Any, head: Any) -> Any:
-        """The whole network with what the top has learnt.
+        """The whole network with the trained weights of the top.
 
         Parameters
         ----------
@@ -148,7 +148,7 @@ class SplitNetwork:
 
 
 def _strided(shape: tuple[int, ...], stride: int) -> tuple[int, ...]:
-    """Of one image: (height, width, channels), every so many rows and columns."""
+    """Shape for one image, (height, width, channels), of every `stride`-th row and column."""
     *area, channels = shape[1:]
     return (*(-(-length // stride) for length in area), channels)
 
@@ -193,7 +193,7 @@ def trained_layers(base: Any, facts: Network, unfreeze: str) -> list[str]:
 
 
 def depth_of(layer: str, facts: Network) -> int:
-    """How deep a layer lies: 0 in the last block, 1 in the one before."""
+    """Block of a layer, counted from the end: 0 in the last block, 1 in the one before."""
     for depth, prefixes in enumerate(facts.blocks):
         if layer.startswith(prefixes):
             return depth
@@ -201,7 +201,7 @@ def depth_of(layer: str, facts: Network) -> int:
 
 
 def find_cut(base: Any, trained: list[str]) -> Any:
-    """The last tensor that all of the frozen part goes through, before any layer that trains.
+    """The last tensor before any layer that trains on which everything after it depends.
 
     Parameters
     ----------
@@ -232,25 +232,20 @@ def find_cut(base: Any, trained: list[str]) -> Any:
 
 
 def inputs_of(operation: Any) -> list[Any]:
-    """The tensors that a layer, or an operation of a functional network, takes."""
+    """The input tensors of a layer or an operation of a functional network."""
     try:
         inputs = operation.input
     except AttributeError:
-        # An input layer takes none.
+        # An input layer has none.
         return []
     return inputs if isinstance(inputs, list) else [inputs]
 
 
 def common_stride(base: Any, cut: Any) -> int:
-    """Which of the rows and columns of the cut are used at all: every one, or every second.
+    """Stride of the rows and columns of the cut that the next layers read: 1 for all of them.
 
-    The blocks of ResNets begin with convolutions of 1x1 and stride 2, which look at a quarter of
-    the activations. Only those need to be kept.
-
-    Parameters
-    ----------
-    base : keras.Model
-    cut : KerasTensor
+    The blocks of ResNets begin with convolutions of 1x1 and stride 2, which read a quarter of the
+    activations. Only those need to be kept.
     """
     readers = readers_of(base, cut)
     strides = {tuple(getattr(each, "strides", (1, 1))) for each in readers if _is_pointwise(each)}
@@ -261,7 +256,7 @@ def common_stride(base: Any, cut: Any) -> int:
 
 
 def readers_of(base: Any, tensor: Any) -> list[Any]:
-    """The layers of a functional network that take a tensor."""
+    """The layers of a functional network that read a tensor."""
     return [each for each in base.operations if any(it is tensor for it in inputs_of(each))]
 
 

@@ -1,6 +1,6 @@
-"""One step of training: on one device or several, whole or in shares where memory is short.
+"""One step of training, on one or several devices, in smaller shares where memory is short.
 
-With it come the optimizer, Adam with a learning rate for each variable, and the schedule.
+Also the optimizer, Adam with a learning rate for each variable, and the schedule.
 """
 
 import math
@@ -15,27 +15,27 @@ from headbench.classify.metrics import TOP_K
 from headbench.extract.networks.devices import Devices
 from headbench.extract.networks.keras_runtime import load_keras, load_tensorflow
 
-# What a step gives, summed over its images: loss, right, right among five, weight.
+# Sums that a step returns: loss, correct, correct among five, weight.
 N_SUMS = 4
 
 
 class Steps:
     """Training steps and predictions of a frozen part, a top and a head.
 
-    The loss of a batch is the weighted mean over its images, however it is shared out; as no
-    BatchNormalization of the network looks at the batch, the gradient does not depend on the shares
-    either, except for rounding.
+    The loss of a batch is the weighted mean over its images, in whatever shares it is computed. No
+    BatchNormalization of the network uses batch statistics, so the gradient does not depend on the
+    shares either, except for rounding.
 
     Parameters
     ----------
     frozen : keras.Model
-        uint8 images to what `model` takes; asked only where images are given.
+        uint8 images to the inputs of `model`; runs only if images are given.
     model : keras.Model
         To logits float32 (n, n_classes).
     optimizer : keras.optimizers.Optimizer
         Built.
     strategy : tf.distribute.Strategy
-        In whose scope all of these were made.
+        All of these were made in its scope.
     """
 
     def __init__(
@@ -55,12 +55,12 @@ class Steps:
         return int(self.strategy.num_replicas_in_sync)
 
     def padded_size(self, batch_size: int) -> int:
-        """The batch, filled up until every device and every share has as many images."""
+        """Size of the batch after filling: every device and share has the same number of images."""
         multiple = self.n_devices * self.n_shares
         return math.ceil(batch_size / multiple) * multiple
 
     def halve(self) -> None:
-        """Compute the gradient of a batch in twice as many shares, one after the other."""
+        """Compute each gradient in twice as many shares, one after the other."""
         self.n_shares *= 2
         self._trace()
 
@@ -72,16 +72,16 @@ class Steps:
         Parameters
         ----------
         inputs : uint8 (n, size_px, size_px, 3) or float32 (n, ...)
-            Images, or what the frozen part made of them.
+            Images, or their activations after the frozen part.
         labels : int (n,)
         weights : float (n,)
-            What each image counts for; 0 for one that only fills the batch.
+            Weight of each image; 0 for one that only fills the batch.
 
         Returns
         -------
         tf.Tensor float32 (4,)
-            Sums over the images by their weight: of loss, right, right among five;
-            of weights. On the device, so that nobody waits for it.
+            Weighted sums over the images: loss, correct, correct among five; the sum of weights.
+            On the device, so that nothing waits for it.
         """
         batch = (inputs, labels.astype(np.int32), weights.astype(np.float32))
         divisor = self._tf.constant(weights.sum(), self._tf.float32)
@@ -127,7 +127,7 @@ class Steps:
         return sums, gradients
 
     def _gradients(self, batch: Sequence[Any], total: Any) -> tuple[Any, Sequence[Any]]:
-        """Sums over some images, and what they add to the gradient of the whole batch."""
+        """Sums over some images, and their part of the gradient of the whole batch."""
         tf, (inputs, labels, weights) = self._tf, batch
         with tf.GradientTape() as tape:
             logits = self.model(self._activations(inputs), training=True)
@@ -162,27 +162,26 @@ class Steps:
 
 
 def create_strategy(devices: Devices) -> Any:
-    """How variables and work are spread over the devices, a ``tf.distribute.Strategy``."""
+    """A ``tf.distribute.Strategy``: how variables and work are spread over the devices."""
     tf = load_tensorflow()
     if len(devices.names) > 1:
         return tf.distribute.MirroredStrategy(list(devices.names))
-    # Not TensorFlow's default: that takes a GPU where it sees one, whatever was asked for.
+    # Not TensorFlow's default strategy: that uses a GPU if it sees one, even for --device cpu.
     return tf.distribute.OneDeviceStrategy(f"/{devices.names[0]}")
 
 
 def create_adam(variables: Sequence[Any], factors: Sequence[float], weight_decay: float) -> Any:
-    """Adam (Kingma & Ba 2015) as in Keras, except for a rate for each variable, and faster.
+    """Keras' Adam (Kingma & Ba 2015) with a rate for each variable, by TensorFlow's fused update.
 
-    Keras updates each variable by a dozen operations, TensorFlow by one. Where several devices
-    train, gradients come in summed over them. Keras does that here, after loss scaling has looked,
-    on each device for itself, whether they are finite: one device took the step, another did not.
+    Keras updates each variable by a dozen operations, TensorFlow by one. On several devices the
+    gradients are summed over them before the optimizer sees them. Keras would sum them inside it,
+    after loss scaling looked on each device whether they are finite: then one device takes a step
+    that another does not.
 
     Parameters
     ----------
-    variables : sequence of keras.Variable
-        What trains.
-    factors : sequence of float, as many
-        What the learning rate of each is multiplied by.
+    factors : sequence of float, length n_variables
+        Factors of the learning rate.
     weight_decay : float
         Decoupled (Loshchilov & Hutter 2019), of variables with more than one axis.
 
@@ -222,7 +221,7 @@ def create_adam(variables: Sequence[Any], factors: Sequence[float], weight_decay
 
 
 def learning_rate(settings: FinetuneSettings, step: int, n_steps: int) -> float:
-    """The rate of a step, counted from 0, of as many as there would be without an early stop."""
+    """The rate of a step, counted from 0; `n_steps` is the number without an early stop."""
     if settings.schedule == CONSTANT:
         return settings.learning_rate
     n_warm = settings.warmup * n_steps

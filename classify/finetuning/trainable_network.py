@@ -1,4 +1,4 @@
-"""What trains: the top of the network with the head it starts from, and what they end up in."""
+"""The top of the network with a head on it, ready to train, and the whole network afterwards."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +21,7 @@ class TrainableNetwork:
     Attributes
     ----------
     top : keras.Model
-        What the frozen part gives, to embeddings.
+        Activations of the frozen part to embeddings.
     head : keras.Model
         Embeddings to logits.
     """
@@ -72,7 +72,7 @@ class TrainableNetwork:
 
 
 def precision(settings: FinetuneSettings, devices: Devices) -> str:
-    """Arithmetic of the top: what was asked for, or what suits the devices."""
+    """Arithmetic of the top: as in the settings; ``auto`` is decided by the devices."""
     if settings.precision != AUTO:
         return settings.precision
     return MIXED_FLOAT16 if devices.gain_from_float16 else FLOAT32
@@ -84,8 +84,7 @@ def logits_of(head: Head, is_fresh: bool = False) -> Any:
     Parameters
     ----------
     is_fresh : bool
-        The layers alone, with weights drawn anew. BatchNormalization in them trains then, as in any
-        head: it is not the network's.
+        The same layers with new weights. BatchNormalization in them trains then, as in any head.
 
     Returns
     -------
@@ -111,13 +110,13 @@ def require_all_classes(head: Head, name: str, n_classes: int) -> None:
     """
     if len(head.classes_) != n_classes:
         raise RunError(
-            f"{name} knows {len(head.classes_)} of {n_classes} classes: expected images of every "
-            "class in train. Add some and run 'make features' and 'make heads' again."
+            f"{name} was trained on {len(head.classes_)} of {n_classes} classes: expected images "
+            "of every class in train. Add some and run 'make features' and 'make heads' again."
         )
 
 
 def _factors(network: SplitNetwork, top: Any, model: Any, decay: float) -> list[float]:
-    """What the learning rate of each variable that trains is multiplied by."""
+    """Factor of the learning rate of each variable that trains."""
     facts = network.backbone.facts
     factors = {
         id(variable): decay ** (1 + depth_of(layer.name, facts))

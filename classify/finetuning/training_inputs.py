@@ -1,4 +1,4 @@
-"""Batches to train on and to measure on: from cached activations, from image files, or augmented.
+"""Batches of inputs: cached activations, images, or augmented images.
 
 Augmentation is random crops, flips and colours, in tf.data. Every number is drawn from the seed,
 the epoch and the image's row. So a run that is resumed sees what an uninterrupted one would see.
@@ -34,9 +34,9 @@ class InputBatch(NamedTuple):
     Attributes
     ----------
     rows : int64 (n,)
-        Which of the images each is.
+        Index of each image in its split.
     inputs : uint8 (n, size_px, size_px, 3) or float32 (n, ...)
-        Images, or what the frozen part made of them.
+        Images, or their activations after the frozen part.
     """
 
     rows: NDArray[np.int64]
@@ -44,7 +44,7 @@ class InputBatch(NamedTuple):
 
 
 class Inputs(Protocol):
-    """The images of a split, in whatever form they are trained on."""
+    """The images of a split, in the form that training takes."""
 
     @property
     def labels(self) -> NDArray[np.int32]:
@@ -58,7 +58,7 @@ class Inputs(Protocol):
 
 @dataclass(frozen=True)
 class CachedInputs:
-    """What the frozen part made of each image, read from disk."""
+    """Activations of each image after the frozen part, read from disk."""
 
     store: ActivationStore
     contents: Sequence[bytes]
@@ -83,7 +83,7 @@ class CachedInputs:
 
 @dataclass(frozen=True)
 class ImageInputs:
-    """Images, decoded anew whenever they are asked for."""
+    """Images, decoded each time."""
 
     files: LabelledFiles
 
@@ -104,15 +104,8 @@ class ImageInputs:
 
 
 @dataclass(frozen=True)
-class AugmentedInputs:
+class AugmentedInputs(ImageInputs):
     """Images, each changed at random."""
-
-    files: LabelledFiles
-
-    @property
-    def labels(self) -> NDArray[np.int32]:
-        """Of each image."""
-        return self.files.labels
 
     def batches(
         self, order: NDArray[np.intp], batch_size: int, seed: tuple[int, int]
@@ -123,7 +116,7 @@ class AugmentedInputs:
 
         def images() -> Iterator[DecodedImage]:
             pictures = decoded_images(files, frame_px(size_px), refuse_image(files), Stopwatch())
-            # Changed by which image it is, whatever else is in the batch.
+            # The change depends on the image alone, not on the batch that it is in.
             return (each._replace(row=int(order[each.row])) for each in pictures)
 
         dataset = augmented(images, size_px, seed).batch(batch_size).prefetch(N_AHEAD)

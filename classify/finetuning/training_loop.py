@@ -1,4 +1,4 @@
-"""Epochs: train, measure on val, keep the best, stop when nothing is gained.
+"""Epochs: train, measure on val, keep the best, stop early.
 
 After every epoch a checkpoint is saved: a killed run goes on from there, to the same result.
 """
@@ -35,20 +35,20 @@ FACTS = "facts"
 
 @dataclass
 class State:
-    """Training after an epoch.
+    """The state of training after an epoch.
 
     Attributes
     ----------
     epoch : int
-        Epochs that are done; 0 before any.
+        Finished epochs.
     best_loss : float
-        Log loss on val of that epoch, calibrated.
+        Calibrated log loss on val of the best epoch.
     history : dict of str to list of float
         Curves so far.
     weights : list of array
-        Of what trains, moments of Adam, states of random numbers.
+        Weights that train, moments of Adam, states of random numbers.
     best_weights : list of array
-        Of what trains, after the best epoch.
+        Weights that train, after the best epoch.
     """
 
     epoch: int = 0
@@ -65,7 +65,7 @@ class Checkpoint:
     Parameters
     ----------
     identity : mapping
-        Whatever decides the result, JSON-ready: a checkpoint of anything else is not taken up.
+        Everything that decides the result, JSON-ready: a checkpoint of another is not used.
     """
 
     def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
@@ -73,7 +73,7 @@ class Checkpoint:
         self._identity = json.dumps(identity, sort_keys=True)
 
     def load(self) -> State | None:
-        """The last epoch of an interrupted run of the same training; None without one.
+        """The last finished epoch of an interrupted run of the same training, or None.
 
         Raises
         ------
@@ -94,7 +94,7 @@ class Checkpoint:
             )
 
     def save(self, state: State) -> None:
-        """Keep a state in place of the one before.
+        """Replace the checkpoint.
 
         Raises
         ------
@@ -113,7 +113,7 @@ class Checkpoint:
             save_arrays(temporary, {FACTS: np.array(json.dumps(facts)), **arrays})
 
     def remove(self) -> None:
-        """Forget it: the training is over."""
+        """Delete it: training has ended."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -123,7 +123,7 @@ class Loop:
     Parameters
     ----------
     weights : float (n_train,)
-        What each image of train counts for.
+        Weight of each image of train.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class Loop:
         self._steps, self._train, self._val, self._weights = steps, train, val, weights
         self._settings, self._checkpoint = settings, checkpoint
         self._kept = steps.model.weights
-        # With the states of random numbers, which are no weights.
+        # Includes the states of random numbers, which are no weights.
         self._changing = [*steps.model.variables, *steps.optimizer.variables]
         self._n_classes = int(steps.model.output_shape[-1])
 
@@ -155,7 +155,7 @@ class Loop:
             state = State(history=Curves(self._n_classes).history)
             self.measure(state)
         else:
-            LOG.info(f"going on after epoch {state.epoch}, which {self._checkpoint.path} holds")
+            LOG.info(f"going on after epoch {state.epoch}, from {self._checkpoint.path}")
             self._restore(state)
         while state.epoch < self._settings.epochs and not self._is_over(state):
             state.epoch += 1
@@ -169,7 +169,7 @@ class Loop:
         return state.epoch - state.best_epoch >= self._settings.patience
 
     def epoch(self, state: State) -> NDArray[np.float64]:
-        """Every image once; where memory runs out, again from the start in smaller shares."""
+        """Every image once; if memory runs out, the epoch starts again in smaller shares."""
         out_of_memory = load_tensorflow().errors.ResourceExhaustedError
         batch_size = self._steps.padded_size(self._settings.batch_size)
         try:
@@ -185,7 +185,7 @@ class Loop:
         return self.epoch(state)
 
     def _require_smaller(self, batch_size: int, error: Exception) -> None:
-        """Refuse to go on after a lack of memory where smaller shares cannot help."""
+        """Raise if smaller shares cannot help against a lack of memory."""
         if self._steps.n_shares >= batch_size:
             raise RunError(
                 "out of memory with a single image: train less of the network (make: "
@@ -219,10 +219,10 @@ class Loop:
             state.history["train_top5"].append(float(top5))
 
     def measure(self, state: State) -> None:
-        """Note how the network does on val, and keep what is needed to go on from here.
+        """Measure the network on val and save a checkpoint.
 
-        What chooses is the log loss, as for heads: one image more or less that is right says
-        little. It is taken at the temperature that the network will get if it is kept.
+        The best epoch is that with the smallest log loss, as for heads: accuracy is too coarse. It
+        is measured at the temperature that the network will get if it is kept.
         """
         y, curves = self._val.labels, Curves(self._n_classes)
         proba, ones = self._proba(), np.ones(len(y))
@@ -253,16 +253,16 @@ class Loop:
 
 
 class FilledBatches(NamedTuple):
-    """The batches of an epoch, all of one shape: TensorFlow prepares that once.
+    """The batches of an epoch, all of one shape, so that TensorFlow traces a step once.
 
     Attributes
     ----------
     rows : int (n_steps, padded_size)
-        Which images.
+        Images of each batch.
     weights : float (n_steps, padded_size)
-        What each counts for; 0 for one that only fills the batch.
+        Weight of each image; 0 for one that only fills the batch.
     n_images : int (n_steps,)
-        How many images the batch has, without those that fill it.
+        Images in each batch, without those that fill it.
     """
 
     rows: NDArray[np.intp]
@@ -278,9 +278,9 @@ def filled_batches(
     Parameters
     ----------
     order : int (n_images,)
-        In which images come.
+        Order of the images.
     weights : float (n_images,)
-        What each image counts for.
+        Weight of each image.
     batch_size, padded_size : int
         Size of a batch before and after it is filled up.
     """

@@ -1,7 +1,8 @@
-"""The pictures of the page, drawn from numbers that are there."""
+"""All pictures of the page: `PICTURES` names each, with the place where it stands."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,10 +10,13 @@ from numpy.typing import NDArray
 from headbench.classify.inspection.embedding_map import EmbeddingMap
 from headbench.classify.inspection.mistakes import busiest_classes, similarity_order
 from headbench.classify.report.opened_run import OpenedRun
-from headbench.classify.report.pictures.calibration import reliability_diagram
-from headbench.classify.report.pictures.data import class_balance, map_picture
-from headbench.classify.report.pictures.errors import confusion_picture
+from headbench.classify.report.pictures.data import class_balance, map_pictures
 from headbench.classify.report.pictures.heads import accuracy_and_seconds
+from headbench.classify.report.pictures.shown_head import (
+    ConfusionCells,
+    confusion_picture,
+    reliability_diagram,
+)
 from headbench.classify.report.pictures.training import histories, learning_curves
 from headbench.classify.report.results import Results
 from headbench.classify.report.svg import Picture
@@ -22,95 +26,57 @@ N_CELLS = 150
 
 
 @dataclass(frozen=True)
-class Drawings:
-    """All pictures of the page.
+class Material:
+    """What pictures are drawn from.
 
     Attributes
     ----------
-    confusion_box : dict of str to float
-        Where the cells lie in the picture: left, top, width, height, in percent.
-    matrix : dict
-        What the cells hold, JSON-ready: ``names``, ``counts``, ``totals``.
-    map_note : str
-        What the maps show.
-    """
-
-    accuracy_and_seconds: Picture
-    reliability: Picture
-    confusion: Picture
-    balance: Picture
-    learning_curves: Picture | None
-    training: list[Picture]
-    maps: list[Picture]
-    confusion_box: dict[str, float]
-    matrix: dict[str, Any]
-    map_note: str
-
-
-def draw(
-    opened: OpenedRun, results: Results, map_rows: NDArray[np.intp], found: EmbeddingMap
-) -> Drawings:
-    """Draw everything.
-
-    Parameters
-    ----------
     map_rows : intp (n_points,)
-        Rows of the feature file to put on the map.
-    found : EmbeddingMap
+        Rows of the feature file that are on the map.
+    places : EmbeddingMap
         Where they lie.
     """
-    order = similarity_order(opened.y_test, opened.shown.test)
-    maps, map_note = _maps(opened, map_rows, found, order)
-    confusion, box, matrix = _confusion(opened, order)
-    curve = results.learning_curve
-    return Drawings(
-        accuracy_and_seconds=accuracy_and_seconds(results.heads),
-        reliability=reliability_diagram(
-            results.shown, results.reliability.before, results.reliability.after
-        ),
-        confusion=confusion,
-        balance=class_balance(results.features.classes),
-        learning_curves=learning_curves(curve) if curve else None,
-        training=histories(results.heads),
-        maps=maps,
-        confusion_box=box,
-        matrix=matrix,
-        map_note=map_note,
-    )
+
+    opened: OpenedRun
+    results: Results
+    map_rows: NDArray[np.intp]
+    places: EmbeddingMap
+
+    @cached_property
+    def map_labels(self) -> NDArray[np.integer]:
+        """Class of each image on the map, int (n_points,)."""
+        return self.opened.features.table.labels[self.map_rows]
+
+    @cached_property
+    def order(self) -> NDArray[np.intp]:
+        """Classes, those that are often confused side by side; intp (n_classes,)."""
+        return similarity_order(self.opened.y_test, self.opened.shown.test)
+
+    @cached_property
+    def cells(self) -> ConfusionCells:
+        """The confusion matrix, of the classes with the most mistakes if there are many."""
+        order, confusion = self.order, self.opened.confusion
+        kept = order
+        if len(order) > N_CELLS:
+            kept = order[np.isin(order, busiest_classes(confusion, N_CELLS))]
+        names = [self.opened.features.classes[label] for label in kept]
+        totals = confusion.sum(axis=1)[kept]
+        return ConfusionCells(names, confusion[np.ix_(kept, kept)], totals, len(order))
 
 
-def _confusion(
-    opened: OpenedRun, order: NDArray[np.intp]
-) -> tuple[Picture, dict[str, float], dict[str, Any]]:
-    confusion = opened.confusion
-    kept = order
-    if len(order) > N_CELLS:
-        kept = order[np.isin(order, busiest_classes(confusion, N_CELLS))]
-    names = [opened.features.classes[label] for label in kept]
-    cells = confusion[np.ix_(kept, kept)]
-    totals = confusion.sum(axis=1)[kept]
-    drawn, box = confusion_picture(cells, totals, names, len(order))
-    matrix = {"names": names, "counts": cells.tolist(), "totals": totals.tolist()}
-    sides = {name: round(100 * side, 3) for name, side in box.items()}
-    return drawn, sides, matrix
+# By the place on the page: the template shows there whatever pictures it gets. A new picture is a
+# function that draws it and a line here.
+PICTURES: Mapping[str, Callable[[Material], list[Picture]]] = {
+    "heads": lambda it: [accuracy_and_seconds(it.results.heads)],
+    "calibration": lambda it: [reliability_diagram(it.results.shown, it.results.reliability)],
+    "confusion": lambda it: [confusion_picture(it.cells)],
+    "learning_curve": lambda it: learning_curves(it.results.learning_curve),
+    "training": lambda it: histories(it.results.heads),
+    "classes": lambda it: [class_balance(it.results.features.classes)],
+    "map": lambda it: map_pictures(it.places, it.map_labels, it.order),
+}
 
 
-def _maps(
-    opened: OpenedRun, rows: NDArray[np.intp], found: EmbeddingMap, order: NDArray[np.intp]
-) -> tuple[list[Picture], str]:
-    labels = opened.features.table.labels[rows]
-    pictures = [
-        map_picture(method, points, labels, order) for method, points in found.points.items()
-    ]
-    n_test = len(opened.y_test)
-    drawn = ""
-    if len(rows) < n_test:
-        drawn = f" ({len(rows)} of {n_test}, drawn at random)"
-    note = (
-        f"Test images{drawn}, each a point coloured by its class. Classes that are often confused "
-        "have similar colours. The first two principal components hold "
-        f"{100 * found.variance_share:.0f} % of the variance."
-    )
-    if len(found.points) == 1:
-        note += " 'make install EXTRAS=map' adds a map by t-SNE, which keeps neighbours together."
-    return pictures, note
+def draw(material: Material) -> dict[str, list[Picture]]:
+    """The pictures of each place; a place may have none."""
+    return {place: pictures(material) for place, pictures in PICTURES.items()}

@@ -1,6 +1,7 @@
 """Measure a run: every head on val and on test, the mistakes of one head, duplicates, suspects."""
 
 import platform
+import shlex
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -21,7 +22,6 @@ from headbench.classify.inspection.mistakes import (
 from headbench.classify.inspection.near_duplicates import Duplicates
 from headbench.classify.intervals import compare
 from headbench.classify.metrics import calibration_error, evaluate, per_class
-from headbench.classify.report.commands import commands
 from headbench.classify.report.opened_run import OpenedRun
 from headbench.classify.report.results import (
     SCHEMA_VERSION,
@@ -40,9 +40,10 @@ from headbench.classify.report.results import (
     SuspectsFound,
     json_fields,
 )
-from headbench.classify.run import Trained
+from headbench.classify.run import Trained, is_finetuned
 from headbench.classify.studies.folds import FoldPoint, held_out_proba, read_folds
 from headbench.classify.studies.learning_curve import read_curve
+from headbench.extract.sources import python
 
 LIBRARIES = ("headbench", "numpy", "scikit-learn", "lightgbm", "keras", "tensorflow")
 N_CONFUSIONS = 20
@@ -72,7 +73,7 @@ def measure(opened: OpenedRun) -> Results:
             "python": platform.python_version(),
             **{library: installed_version(library) for library in LIBRARIES},
         },
-        commands=commands(opened),
+        commands=command_lines(opened),
         features=_features(features),
         best=ranked[0].record.name,
         heads=[_head(each, y) for each in ranked],
@@ -85,6 +86,37 @@ def measure(opened: OpenedRun) -> Results:
         duplicates=NOT_SEARCHED,
         suspects=_suspects(opened),
     )
+
+
+def command_lines(opened: OpenedRun) -> list[str]:
+    """Command lines in the order of the stages, each once.
+
+    The extraction is written from what the feature file says of itself: it makes the same
+    embeddings, whatever was typed when. The others are kept with what they trained.
+    """
+    trained = sorted(opened.ranked, key=lambda each: is_finetuned(each.record.name))
+    lines = [_extraction(opened), *(each.record.command for each in trained), opened.command]
+    return list(dict.fromkeys(line for line in lines if line))
+
+
+def _extraction(opened: OpenedRun) -> str:
+    config, identity = opened.features.config, opened.features.identity
+    if config.data["layout"] in python.LAYOUTS:
+        return ""  # it was Python that handed the images over
+    options = {
+        "out": opened.run.features_path,
+        "weights": config.weights,
+        "backbone": identity.backbone,
+        "size": identity.size_px,
+        "pooling": identity.pooling,
+        "precision": identity.precision,
+        "store": config.store,
+        "seed": config.data["seed"],
+    }
+    if "val_share" in config.data:
+        options["val-share"] = config.data["val_share"]
+    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    return shlex.join(["python", "-m", "headbench.extract", str(config.data["folder"]), *words])
 
 
 def _features(features: FeatureFile) -> Features:

@@ -35,12 +35,7 @@ N_TOP = 5
 
 
 class Thumbnails:
-    """The middle of each image, as the network sees it; and why one cannot be shown.
-
-    Parameters
-    ----------
-    images : Source
-        The folder of images.
+    """The middle of each image, as the network sees it, or why it cannot be shown.
 
     Attributes
     ----------
@@ -66,8 +61,8 @@ class Thumbnails:
         Returns
         -------
         dict of int to str
-            Without those that cannot be shown. An image whose bytes are no longer those that were
-            extracted is not shown: it may be another picture.
+            By row, without those that cannot be shown. An image whose bytes changed since
+            extraction is not shown: it may be another picture.
         """
         wanted = sorted(set(rows))
         self.n_asked += len(wanted)
@@ -146,7 +141,7 @@ class Card(NamedTuple):
 
 
 class Gallery(NamedTuple):
-    """Some images with a heading."""
+    """Images under a heading."""
 
     title: str
     note: str
@@ -175,19 +170,19 @@ def mistake_galleries(opened: OpenedRun, confusions: Sequence[ConfusedPair]) -> 
     y, proba = opened.y_test, opened.shown.test
     given, confidence = proba.argmax(axis=1), proba.max(axis=1)
     wrong, correct = np.flatnonzero(given != y), np.flatnonzero(given == y)
-    # A pair confused once shows no pattern: it is among the mistakes above.
+    # A pair that was confused once shows no pattern: it is among the mistakes above.
     often = [each for each in confusions if each.n > 1]
     return Galleries(
         Gallery(
             "Most confident mistakes",
-            "High probability for a wrong class: look for wrong labels, and for photographs that "
-            "show two things.",
+            "Wrong predictions with a high probability: look for wrong labels, and for photographs "
+            "that show two things.",
             _cards(opened, wrong[np.argsort(-confidence[wrong], kind="stable")][:N_CARDS]),
         ),
         [_pair(opened, each) for each in often[:N_GALLERY_PAIRS]],
         Gallery(
-            "Least confident correct ones",
-            "Correct with a low probability: more photographs like these would help the most.",
+            "Least confident correct predictions",
+            "Correct predictions with a low probability: collect more photographs like these.",
             _cards(opened, correct[np.argsort(confidence[correct], kind="stable")][:N_CARDS]),
         ),
     )
@@ -243,7 +238,7 @@ def _pair(opened: OpenedRun, confusion: ConfusedPair) -> Gallery:
     both = np.flatnonzero((opened.y_test == true) & (proba.argmax(axis=1) == given))
     ordered = both[np.argsort(-proba[both, given], kind="stable")]
     return Gallery(
-        f"{confusion.true} taken for {confusion.given}",
+        f"{confusion.true} mistaken for {confusion.given}",
         f"{confusion.n} of {confusion.of} images.",
         _cards(opened, ordered[:N_OF_PAIR]),
     )
@@ -259,7 +254,7 @@ def _caption(opened: OpenedRun, index: int) -> tuple[str, ...]:
     given, probability = proba.argmax(), f"({proba.max():.2f})"
     if given == y:
         return (f"{classes[y]} {probability}",)
-    return (f"true: {classes[y]}", f"given: {classes[given]} {probability}")
+    return (f"true: {classes[y]}", f"predicted: {classes[given]} {probability}")
 
 
 def _top(opened: OpenedRun, index: int) -> list[tuple[str, float]]:

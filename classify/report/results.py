@@ -150,10 +150,15 @@ class Difference:
     p_holm: float
     is_seen: bool
 
+    def of(self, head: str) -> Estimate:
+        """Top-1 of one of the two minus that of the other."""
+        gap = self.difference
+        return gap if head == self.first else Estimate(-gap.value, -gap.high, -gap.low, gap.n)
+
 
 @dataclass(frozen=True)
 class ConfusedPair:
-    """A class that is taken for another.
+    """A class that is mistaken for another.
 
     Attributes
     ----------

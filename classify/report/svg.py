@@ -77,6 +77,8 @@ class Picture(NamedTuple):
         How to read it, for all.
     width_px : int
         How wide it was drawn.
+    panel : dict of str to float
+        Where its first panel lies: left, top, width and height, in percent of the picture.
     """
 
     name: str
@@ -84,6 +86,7 @@ class Picture(NamedTuple):
     alt: str
     caption: str
     width_px: int
+    panel: dict[str, float]
 
 
 @contextmanager
@@ -122,8 +125,11 @@ def picture(name: str, drawn: Figure, alt: str, caption: str) -> Picture:
     buffer = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     drawn.savefig(buffer, format="svg", metadata=nothing)
-    svg = _inline(buffer.getvalue(), name, alt)
-    return Picture(name, Markup(svg), alt, caption, round(drawn.get_figwidth() * 96))  # noqa: S704, names in it were escaped by Matplotlib
+    svg = Markup(_inline(buffer.getvalue(), name, alt))  # noqa: S704, Matplotlib escaped the names
+    box, width_px = drawn.axes[0].get_position(), round(drawn.get_figwidth() * 96)
+    sides = {"left": box.x0, "top": 1 - box.y1, "width": box.width, "height": box.height}
+    panel = {name: round(100 * side, 3) for name, side in sides.items()}
+    return Picture(name, svg, alt, caption, width_px, panel)
 
 
 def short(name: str) -> str:

@@ -14,6 +14,7 @@ from headbench.classify.report.words import (
     describe_suspects,
 )
 from headbench.classify.wording import (
+    count,
     describe_choice,
     describe_weights,
     microseconds,
@@ -97,7 +98,7 @@ def provenance(results: Results) -> list[tuple[str, str]]:
         ("data", f"{features.data['folder']} ({features.data['layout']})"),
         ("images", f"{features.n_images} ({splits}), {len(features.classes)} classes"),
         ("split", features.data["split"]),
-        ("rejected", f"{len(features.rejected)} files"),
+        ("rejected", count(len(features.rejected), "file")),
         ("seed of heads", ", ".join(str(seed) for seed in _seeds(results))),
     ]
 
@@ -133,27 +134,23 @@ def differences(results: Results, of_best: bool = True) -> list[str]:
 
 
 def _difference(pair: Difference) -> str:
-    gap = pair.difference
+    first, second, p = pair.first, pair.second, p_value(pair.p_holm)
     if not pair.is_seen:
-        names = f"{pair.first} and {pair.second}"
-        return f"{names}: no difference seen ({points(gap)}, {p_value(pair.p_holm)})."
-    better, worse = pair.first, pair.second
-    if gap.value < 0:
-        better, worse = worse, better
-        gap = Estimate(-gap.value, -gap.high, -gap.low, gap.n)
-    return f"{better} is better than {worse} by {points(gap)}, {p_value(pair.p_holm)}."
+        return f"{first} and {second}: no difference seen ({points(pair.difference)}, {p})."
+    better, worse = (first, second) if pair.difference.value > 0 else (second, first)
+    return f"{better} is better than {worse} by {points(pair.of(better))}, {p}."
 
 
 def footnote(results: Results) -> str:
     """How to read the table."""
     splits = results.features.splits
     return (
-        f"n: val {splits['val']}, test {splits['test']} images. [95 % intervals: Wilson for top-1 "
-        "and top-5, bootstrap over images for the others]. Heads are chosen and ranked on val; "
-        "test is measured once. Differences: top-1 on test, paired bootstrap, each interval "
-        "on its own; p of McNemar's exact test, Holm-corrected for all pairs. Time to predict: "
-        "from cached embeddings, many at a time; finetuned: from image files."
-        + _refit_note(results)
+        f"n: val {splits['val']}, test {splits['test']} images. Brackets are 95 % confidence "
+        "intervals: Wilson for top-1 and top-5, bootstrap over images for the others. Heads are "
+        "chosen and ranked on val; test is measured once. Differences are those of top-1 on test: "
+        "paired bootstrap, each interval on its own, and p of McNemar's exact test with Holm's "
+        "correction for all pairs. Prediction is timed from cached embeddings, many at a time; of "
+        "finetuned from image files." + _refit_note(results)
     )
 
 
@@ -162,8 +159,8 @@ def _refit_note(results: Results) -> str:
     if not refit:
         return ""
     return (
-        f" Fitted again on train and val together, with what val chose: {', '.join(refit)}. "
-        "Their numbers on val are from before that."
+        f" Fitted again on train and val together, with the settings that val chose: "
+        f"{', '.join(refit)}. The numbers on val were measured before that."
     )
 
 
@@ -217,12 +214,12 @@ def _confusions(results: Results) -> list[str]:
     if not pairs:
         return []
     heading = f"## Most confused pairs of {escape(results.shown)}, test"
-    return [heading, "", *_table(("true class", "taken for", "images"), pairs), ""]
+    return [heading, "", *_table(("true class", "predicted", "images"), pairs), ""]
 
 
 def _rejected(results: Results) -> list[str]:
     files = [(each.path, each.reason) for each in results.features.rejected]
-    return ["## Rejected", "", *_table(("file", "reason"), files), ""] if files else []
+    return ["## Files left out", "", *_table(("file", "reason"), files), ""] if files else []
 
 
 def _table(titles: tuple[str, ...], cells: Sequence[tuple[str, ...]]) -> list[str]:

@@ -50,7 +50,7 @@ class Side:
 
     @property
     def identity(self) -> Identity:
-        """What its embeddings are."""
+        """What decides its embeddings."""
         return self.config.identity
 
     def val(self, head: str) -> Estimate | None:
@@ -62,7 +62,7 @@ class Side:
         return accuracy(self.y_test, self.heads[head].test) if head in self.heads else None
 
     def is_right(self, head: str) -> NDArray[np.bool_]:
-        """Which images of test a head classifies correctly, bool (n_test,)."""
+        """Which test images a head classifies correctly, bool (n_test,)."""
         return np.asarray(self.heads[head].test.argmax(axis=1) == self.y_test)
 
 
@@ -72,9 +72,9 @@ class Versus(NamedTuple):
     Attributes
     ----------
     differences : dict of str to Comparison
-        By head that both have: top-1 of b minus that of a on the images of test that both have.
+        By head that both have: top-1 of b minus that of a on the test images that both have.
     n_common : int
-        How many those are.
+        Number of these images.
     """
 
     a: Side
@@ -89,7 +89,7 @@ class Versus(NamedTuple):
 
 
 def compare_runs(first: Run, second: Run) -> Versus:
-    """Set two runs side by side, head by head, on the images of test that both have.
+    """Compare two runs head by head on the test images that both have.
 
     Raises
     ------
@@ -133,7 +133,7 @@ def _side(run: Run) -> Side:
 
 
 def _common(a: Side, b: Side) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Positions in both test splits of the images that have the same bytes and class."""
+    """Positions in both test splits of the images with the same bytes and class."""
     in_b = {key: at for at, key in enumerate(_keys(b))}
     pairs = [(at, in_b[key]) for at, key in enumerate(_keys(a)) if key in in_b]
     found = np.array(pairs, dtype=np.intp).reshape(-1, 2)
@@ -141,14 +141,14 @@ def _common(a: Side, b: Side) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
 
 
 def _keys(side: Side) -> list[tuple[bytes, str]]:
-    """Content and class of each image of test: labels are numbered differently in other runs."""
+    """Content and class of each test image: other runs may number their classes differently."""
     return [
         (content, side.classes[y]) for content, y in zip(side.contents, side.y_test, strict=True)
     ]
 
 
 def as_text(versus: Versus) -> str:
-    """Facts that differ, and a line a head."""
+    """The facts that differ, and a line for each head."""
     lines = [f"A: {versus.a.name}", f"B: {versus.b.name}"]
     lines += [f"{name}: {a} | {b}" for name, a, b in facts(versus) if a != b]
     table = [TITLES, *rows(versus)]
@@ -200,13 +200,16 @@ def rows(versus: Versus) -> list[tuple[str, ...]]:
 def footnote(versus: Versus) -> str:
     """How to read the table."""
     common = (
-        f"Differences: on the {versus.n_common} images of test that both have under the same "
-        "class; paired bootstrap, p of McNemar's exact test, Holm-corrected for the heads."
+        f"Differences are measured on the {versus.n_common} test images that both runs have in the "
+        "same class: paired bootstrap, and p of McNemar's exact test with Holm's correction for "
+        "all heads."
         if versus.n_common
-        else "The runs share no image of test, so that nothing is paired: compare the intervals "
-        "with care."
+        else "The runs share no test image, so nothing is paired: compare the intervals with care."
     )
-    return f"[95 % intervals: Wilson for top-1]. {common} Choose between runs on val."
+    return (
+        f"Brackets are 95 % confidence intervals (Wilson). {common} Choose between runs by their "
+        "validation accuracy."
+    )
 
 
 def _facts(side: Side) -> dict[str, str]:
@@ -231,7 +234,7 @@ def _difference(name: str, versus: Versus) -> str:
         if name not in side.heads:
             return f"not trained in {letter}"
     if name not in versus.differences:
-        return "no image in common"
+        return "no test image in common"
     found = versus.differences[name]
     what = f"{points(found.difference)}, {p_value(found.p_holm)}"
     if not found.is_seen:

@@ -1,12 +1,11 @@
-"""What the numbers say, in sentences, and what to do next."""
+"""The results in sentences, and what to do next."""
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from operator import attrgetter
 from typing import TypeVar
 
-from headbench.classify.intervals import Estimate
-from headbench.classify.report.results import Difference, Results
+from headbench.classify.report.results import Results
 from headbench.classify.run import is_finetuned
 from headbench.classify.studies.folds import FoldPoint, overall
 from headbench.classify.studies.learning_curve import CurvePoint, gain_of_doubling
@@ -35,19 +34,24 @@ def describe_quality(results: Results) -> list[str]:
 
 
 def describe_curve(curve: Sequence[CurvePoint]) -> str:
-    """Validation accuracy by share of train, and whether twice the photographs helped, by head."""
+    """Validation accuracy by share of train, and whether twice the images helped, a line a head."""
     lines = []
     for name, group in _by_head(curve):
         steps = ", ".join(
             f"{100 * point.share:g} % {100 * point.top1.value:.1f}" for point in group
         )
-        lines.append(f"{name:10} val top-1 on a share of train: {steps}. {_gain(group)}")
+        lines.append(
+            f"{name:10} val top-1 on a share of train: {steps}. From half to all: {_gain(group)}"
+        )
     return "\n".join(lines)
 
 
 def describe_gains(curve: Sequence[CurvePoint]) -> list[str]:
-    """Whether twice the photographs helped, a sentence a head."""
-    return [f"{name}. {_gain(group)}" for name, group in _by_head(curve)]
+    """Whether twice the images helped, a sentence a head."""
+    return [
+        f"{name}: from half of the training images to all, {_gain(group)}"
+        for name, group in _by_head(curve)
+    ]
 
 
 def describe_folds(folds: Sequence[FoldPoint]) -> str:
@@ -144,10 +148,10 @@ def _warnings(results: Results) -> list[str]:
 def _gain(group: Sequence[CurvePoint]) -> str:
     gain = gain_of_doubling(group)
     if gain.low <= 0 <= gain.high:
-        return f"From half to all: {points(gain)}, no gain seen."
+        return f"{points(gain)}, no gain seen."
     if gain.value < 0:
-        return f"From half to all: {points(gain)}, a loss."
-    return f"From half to all: {points(gain)}; more photographs should help."
+        return f"{points(gain)}, a loss."
+    return f"{points(gain)}; more photographs should help."
 
 
 def _by_head(study: Sequence[Point]) -> list[tuple[str, list[Point]]]:
@@ -181,8 +185,8 @@ def _labels(results: Results) -> Iterator[str]:
         )
     elif suspects.n_suspects:
         yield (
-            "Look at the images that look mislabelled, the most suspicious first "
-            f"({suspects.n_suspects} of {suspects.n_looked_at}), and correct wrong labels."
+            "Check the labels of images that look mislabelled, the most suspicious first "
+            f"({suspects.n_suspects} of {suspects.n_looked_at})."
         )
     if suspects is not None and not results.folds:
         yield "Search for wrong labels in train and val too: make heads FOLDS=5, make report."
@@ -213,8 +217,8 @@ def _photographs(results: Results) -> Iterator[str]:
         )
     else:
         yield (
-            f"More photographs of the same kind are not seen to help: from half of them to all, "
-            f"the validation accuracy of {name} changed by {points(gain)}."
+            "No gain from more photographs of the same kind is seen: from half of them to all, the "
+            f"validation accuracy of {name} changed by {points(gain)}."
         )
 
 
@@ -241,16 +245,9 @@ def _finetuning(results: Results) -> Iterator[str]:
         if is_finetuned(tuned) and other == "logreg" and not pair.is_seen:
             yield (
                 f"No difference is seen between {tuned} and logreg "
-                f"({points(_from_finetuned(pair))}): use logreg, or train more of the network "
+                f"({points(pair.of(tuned))}): use logreg, or train more of the network "
                 "(make finetune UNFREEZE=block4)."
             )
-
-
-def _from_finetuned(pair: Difference) -> Estimate:
-    gap = pair.difference
-    if is_finetuned(pair.first):
-        return gap
-    return Estimate(-gap.value, -gap.high, -gap.low, gap.n)
 
 
 def _confusions(results: Results) -> Iterator[str]:
@@ -258,7 +255,7 @@ def _confusions(results: Results) -> Iterator[str]:
         worst = results.confusions[0]
         yield (
             f"Look at {worst.true} and {worst.given}: {worst.n} of {worst.of} images of the first "
-            "are taken for the second. Are the labels clear, and does the crop show what tells "
+            "are mistaken for the second. Are the labels clear, and does the crop show what tells "
             "them apart?"
         )
 

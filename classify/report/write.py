@@ -16,7 +16,7 @@ from headbench.classify.errors import RunError
 from headbench.classify.inspection.embedding_map import embedding_map, sample_rows
 from headbench.classify.inspection.near_duplicates import find_duplicates
 from headbench.classify.metrics import ClassMetrics
-from headbench.classify.report.drawings import Drawings, draw
+from headbench.classify.report.drawings import Material, draw
 from headbench.classify.report.measure import measure, with_duplicates
 from headbench.classify.report.opened_run import OpenedRun, open_run
 from headbench.classify.report.page.render import render
@@ -29,7 +29,9 @@ from headbench.classify.report.photographs import (
     mistake_galleries,
     suspect_cards,
 )
+from headbench.classify.report.pictures.data import describe_map
 from headbench.classify.report.results import ClassCounts, Results
+from headbench.classify.report.svg import Picture
 from headbench.classify.report.table import (
     COLUMNS,
     TITLES,
@@ -59,7 +61,7 @@ CARD_PX, POINT_PX = 160, 64
 
 @dataclass(frozen=True)
 class ClassLook:
-    """One class: its images, how well it is recognised, what it is most often taken for."""
+    """One class: its images, how well it is recognised, what it is most often mistaken for."""
 
     counts: ClassCounts
     metrics: ClassMetrics
@@ -104,12 +106,12 @@ def write_report(
     Parameters
     ----------
     head : str or None
-        The one whose mistakes are shown; None for the best on val.
+        The one whose mistakes are shown; None for the head with the best validation accuracy.
     data : path-like, URL or None
-        The folder of images, if it was moved; without it there are no thumbnails, and the page
+        The folder of images, if it was moved. Without it there are no thumbnails, and the page
         says so.
     command : str
-        The command line that asked for it.
+        The command line that asked for the report.
 
     Raises
     ------
@@ -123,26 +125,31 @@ def write_report(
             on_map = pool.submit(embedding_map, features, map_rows, MAP_SEED)
             duplicates = pool.submit(find_duplicates, features)
             results = measure(opened)
-            drawings = draw(opened, results, map_rows, on_map.result())
+            material = Material(opened, results, map_rows, on_map.result())
+            pictures = draw(material)
             results = with_duplicates(results, opened, duplicates.result())
-        looks = collect_looks(opened, results, map_rows, drawings)
+        looks = collect_looks(results, material)
+        map_note = describe_map(material.places, len(opened.y_test))
     folder = run.report_folder
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(results.to_json(), indent=2, ensure_ascii=False)
     (folder / "results.json").write_text(text + "\n", "utf-8")
     (folder / "results.md").write_text(as_markdown(results), "utf-8")
-    (folder / PAGE).write_text(as_page(results, drawings, looks), "utf-8")
+    (folder / PAGE).write_text(as_page(results, pictures, looks, map_note), "utf-8")
     return results
 
 
-def as_page(results: Results, drawings: Drawings, looks: Looks) -> str:
+def as_page(
+    results: Results, pictures: dict[str, list[Picture]], looks: Looks, map_note: str
+) -> str:
     """The report as one self-contained page; every name in it is escaped."""
     return render(
         "index.html",
         title=f"{results.name}: which head?",
         data=looks.data,
         results=results,
-        drawings=drawings,
+        pictures=pictures,
+        map_note=map_note,
         looks=looks,
         columns=TITLES,
         rows=[
@@ -178,26 +185,18 @@ def open_report(run: Run) -> None:
         raise RunError(f"{path}: no browser could be started here. Open the file yourself.")
 
 
-def collect_looks(
-    opened: OpenedRun, results: Results, map_rows: NDArray[np.intp], drawings: Drawings
-) -> Looks:
-    """Choose the images to show.
-
-    Parameters
-    ----------
-    map_rows : intp (n_points,)
-        Rows of the feature file that are on the map.
-    """
+def collect_looks(results: Results, material: Material) -> Looks:
+    """Choose the images to show."""
+    opened = material.opened
     galleries = mistake_galleries(opened, results.confusions)
     duplicates = duplicate_cards(results.duplicates)
     suspects = [] if results.suspects is None else suspect_cards(results.suspects)
     cards = [*duplicates, *suspects, *galleries.cards]
-    on_map = map_rows.tolist()
+    on_map = material.map_rows.tolist()
     thumbnails = Thumbnails(opened.features, opened.images)
     large = thumbnails.make((card.row for card in cards), CARD_PX)
     small = thumbnails.make(on_map, POINT_PX)
     found = details(opened, [*(card.row for card in cards), *on_map])
-    labels = opened.features.table.labels[map_rows].tolist()
     return Looks(
         classes=_by_class(opened, results),
         galleries=galleries,
@@ -209,8 +208,12 @@ def collect_looks(
         data={
             "shown": results.shown,
             "details": found,
-            "matrix": drawings.matrix,
-            "map": {"rows": on_map, "labels": labels, "thumbnails": small},
+            "matrix": material.cells.to_json(),
+            "map": {
+                "rows": on_map,
+                "labels": material.map_labels.tolist(),
+                "thumbnails": small,
+            },
         },
     )
 

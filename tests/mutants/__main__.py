@@ -18,6 +18,7 @@ from pathlib import Path
 from tests.mutants.faults import FAULTS, Fault
 
 ROOT = Path(__file__).parents[2]
+ROOMS = ("cache", "extract", "classify")
 PASSED, FAILED = 0, 1
 BAD_INPUT = 2
 # Of pytest, whose own codes are not negative.
@@ -57,9 +58,8 @@ def copy_of_project(folder: Path) -> Path:
         if source.is_file():  # neither deleted nor a link to a folder, such as .venv
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, folder / name)
-    # Else the copy would import what is installed: pyproject.toml's names are those of an install.
-    for name in ("cache", "classify", "extract"):
-        (folder / "headbench" / name).symlink_to(folder / name)
+    for room in ROOMS:  # else the installed names would lead out of the copy
+        (folder / "headbench" / room).symlink_to(folder / room, target_is_directory=True)
     return folder
 
 

@@ -15,7 +15,7 @@ function showTip(x, y, lines, picture) {
 }
 const hideTip = () => { tip.hidden = true; };
 
-// Tables: a click on a heading sorts by it, another turns the order round.
+// Tables: a click on a heading sorts by it, another reverses the order.
 for (const button of document.querySelectorAll(".sortable thead button")) {
   button.addEventListener("click", () => {
     const heading = button.closest("th"), body = heading.closest("table").tBodies[0];
@@ -39,7 +39,7 @@ function openDetail(row, picture) {
   if (picture) image.src = picture;
   document.getElementById("detail-path").textContent = detail.path;
   document.getElementById("detail-truth").textContent = `True class: ${detail.class}. Split: ${detail.split}.`;
-  dialog.querySelector("caption").textContent = detail.top ? `Given by ${data.shown}:` : "";
+  dialog.querySelector("caption").textContent = detail.top ? `Probabilities by ${data.shown}` : "";
   dialog.querySelector("tbody").replaceChildren(...(detail.top ?? []).map(([name, proba]) => {
     const row = element("tr");
     row.append(element("td", name), element("td", proba.toFixed(3)));
@@ -59,7 +59,7 @@ if (cells) {
   const text = ([row, column]) => {
     const images = counts[row][column], of = totals[row];
     const share = of ? ` (${Math.round((100 * images) / of)} %)` : "";
-    const what = row === column ? `${names[row]}, recognised` : `${names[row]} taken for ${names[column]}`;
+    const what = row === column ? `${names[row]}, classified correctly` : `${names[row]} mistaken for ${names[column]}`;
     return `${what}: ${images} of ${of}${share}`;
   };
   const show = (x, y) => {
@@ -97,7 +97,7 @@ for (const map of document.querySelectorAll(".map")) {
     points[at]?.classList.add("on");
     if (at < 0) return hideTip();
     const row = data.map.rows[at], detail = data.details[row], box = points[at].getBoundingClientRect();
-    const given = detail.top ? [`given: ${detail.top[0][0]} (${detail.top[0][1].toFixed(2)})`] : [];
+    const given = detail.top ? [`predicted: ${detail.top[0][0]} (${detail.top[0][1].toFixed(2)})`] : [];
     showTip(box.right, box.bottom, [detail.path, `true: ${detail.class}`, ...given], data.map.thumbnails[row]);
   };
   const nearest = (event) => {

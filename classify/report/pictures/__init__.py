@@ -1,1 +1,1 @@
-"""The pictures of the report, a small file for each part of the page."""
+"""The pictures of the report, by subject: a file for each part of the page."""

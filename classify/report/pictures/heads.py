@@ -1,4 +1,4 @@
-"""Accuracy against the time that a head takes."""
+"""All heads: accuracy against the seconds of the fit, and the heads of two runs side by side."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -24,7 +24,7 @@ from headbench.classify.report.svg import (
     short,
 )
 
-# Seconds: what is shorter stands at the left edge.
+# Seconds: a shorter fit is drawn at the left edge.
 SHORTEST = 1e-3
 LABEL_GAP = 0.062
 
@@ -50,10 +50,10 @@ def accuracy_and_seconds(heads: Sequence[HeadResult]) -> Picture:
         return picture(
             "heads",
             drawn,
-            "Top-1 accuracy of each head with its 95 % interval, against seconds to fit. "
-            "The numbers are in the table.",
-            "Top-1 with its 95 % interval: squares on val, circles on test. Up is better, left is "
-            "faster.",
+            "Top-1 accuracy of each head with its 95 % confidence interval, against seconds to "
+            "fit. The numbers are in the table.",
+            "Top-1 accuracy with its 95 % confidence interval: squares on val, circles on test. "
+            "Higher is better, further left is faster.",
         )
 
 
@@ -138,6 +138,6 @@ def two_runs(
         return picture(
             "two-runs",
             drawn,
-            "Top-1 on test of each head in both runs; the numbers are in the table.",
-            "Top-1 on test with its 95 % interval: squares A, circles B.",
+            "Test accuracy of each head in both runs. The numbers are in the table.",
+            "Test accuracy (top-1) with its 95 % confidence interval: squares are A, circles B.",
         )

@@ -52,10 +52,10 @@ def cells_picture(cells: list[dict[str, Any]], chance: float) -> Picture:
             "origin-cells",
             drawn,
             "Accuracy on train and val for each preprocessing, mode of training and mode of "
-            "validation; the numbers are in the table.",
-            "Circles train, squares val, with their 95 % intervals; which statistics "
-            "BatchNormalization normalises by in training, then in validation. Dashed: one class "
-            "for every image.",
+            "validation. The numbers are in the table.",
+            "Accuracy with its 95 % confidence interval: circles on train, squares on val. Each "
+            "label names the statistics that BatchNormalization uses in training → in validation. "
+            "The dashed line is the accuracy of one class for every image.",
         )
 
 
@@ -89,9 +89,10 @@ def epochs_picture(
             "origin-epochs",
             drawn,
             "Accuracy on train and val by epoch, of the origin's model and of the same head on "
-            "right embeddings; the numbers are in the tables.",
-            "Accuracy by epoch, on train while it trains. Solid: the origin's model; dotted: the "
-            "same head on right embeddings. Dashed: one class for every image.",
+            "correct embeddings. The numbers are in the tables.",
+            "Accuracy by epoch. On train it is measured while the weights change. Solid lines are "
+            "the origin's model, dotted ones the same head on correct embeddings. The dashed line "
+            "is the accuracy of one class for every image.",
         )
 
 

@@ -1,4 +1,4 @@
-"""How each head came to be: epochs, rounds, a path of penalties, growing shares of train."""
+"""How heads were trained: epochs, rounds, a path of penalties, growing shares of train."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -24,8 +24,10 @@ from headbench.classify.report.svg import (
 )
 from headbench.classify.studies.learning_curve import CurvePoint
 
-# What a head was fitted anew for, by the key under which its history holds it.
+# What a head was fitted several times for, by the key under which its history holds it.
 PATHS = {"C": "C", "alpha": "penalty alpha", "neighbors": "neighbours"}
+ON_TRAIN = "On train it is measured while the weights change."
+KEPT_EPOCH = "The dashed line is the epoch that is kept."
 SHARES = (("top1", "top-1"), ("top5", "top-5"))
 
 
@@ -34,8 +36,12 @@ def histories(heads: Sequence[HeadResult]) -> list[Picture]:
     return [drawn for head in heads for drawn in _of(head)]
 
 
-def learning_curves(points: Sequence[CurvePoint]) -> Picture:
-    """Val accuracy of each head by the number of images that it was trained on."""
+def learning_curves(points: Sequence[CurvePoint]) -> list[Picture]:
+    """Validation accuracy of each head by its number of training images; none without points."""
+    return [_learning_curves(points)] if points else []
+
+
+def _learning_curves(points: Sequence[CurvePoint]) -> Picture:
     ordered = sorted(points, key=lambda point: (point.head, point.n_images))
     groups = [(name, list(group)) for name, group in groupby(ordered, key=attrgetter("head"))]
     groups.sort(key=lambda group: -float(group[1][-1].top1.value))
@@ -57,9 +63,10 @@ def learning_curves(points: Sequence[CurvePoint]) -> Picture:
         return picture(
             "learning-curve",
             drawn,
-            "Top-1 on val of each head by the number of training images; the sentences beside say "
-            "what it shows.",
-            "Top-1 on val by images in train. The band is the 95 % interval of the first.",
+            "Validation accuracy of each head by the number of training images. The sentences "
+            "beside it say what it shows.",
+            "Validation accuracy (top-1) by the number of training images. The band is the 95 % "
+            f"confidence interval of {groups[0][0]}.",
         )
 
 
@@ -89,7 +96,7 @@ def _losses(head: HeadResult) -> Picture:
             f"{_slug(name)}-loss",
             drawn,
             f"Log loss of {name} by epoch on train and val.",
-            f"{name}: log loss by epoch; on train while it trains. Dashed: the epoch that is kept.",
+            f"{name}: log loss by epoch. {ON_TRAIN} {KEPT_EPOCH}",
         )
 
 
@@ -112,7 +119,7 @@ def _accuracies(head: HeadResult) -> Picture:
             f"{_slug(name)}-accuracy",
             drawn,
             f"Top-1 and top-5 accuracy of {name} by epoch on train and val.",
-            f"{name}: accuracy by epoch; on train while it trains. Dashed: the epoch that is kept.",
+            f"{name}: accuracy by epoch. {ON_TRAIN} {KEPT_EPOCH}",
         )
 
 
@@ -129,8 +136,8 @@ def _path(head: HeadResult, key: str, label: str) -> Picture:
         return picture(
             f"{_slug(name)}-path",
             drawn,
-            f"Log loss of {name} on val by {label}; {head.chosen[key]:g} was chosen.",
-            f"{name}: log loss on val by {label}. Dashed: the one chosen.",
+            f"Log loss of {name} on val by {label}. {head.chosen[key]:g} was chosen.",
+            f"{name}: log loss on val by {label}. The dashed line is the value that was chosen.",
         )
 
 
@@ -148,7 +155,7 @@ def _rounds(head: HeadResult) -> Picture:
             f"{_slug(name)}-rounds",
             drawn,
             f"Log loss of {name} by round on train and val.",
-            f"{name}: log loss by round. Dashed: the round that is kept.",
+            f"{name}: log loss by round. The dashed line is the round that is kept.",
         )
 
 

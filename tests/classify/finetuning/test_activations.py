@@ -28,17 +28,18 @@ def files(tmp_path: Path) -> list[Path]:
 
 
 def test_more_parts_than_a_process_may_hold_open(tmp_path: Path, files) -> None:
-    store = ActivationStore(tmp_path, FINGERPRINT)
+    store, said = ActivationStore(tmp_path, FINGERPRINT), listen()
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     taken = set(map(int, os.listdir("/dev/fd")))
     twentieth_free = [number for number in range(10_000) if number not in taken][20]
     resource.setrlimit(resource.RLIMIT_NOFILE, (twentieth_free, limits[1]))
     try:
-        store.open(pytest.fail)
+        store.open()
         found = store.read(CONTENTS[::-1])
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     assert found[:, 0, 0, 0].tolist() == list(range(60))[::-1]
+    assert said == []
     assert all(path.exists() for path in files)
 
 
@@ -51,7 +52,7 @@ def test_a_file_that_cannot_be_opened_for_now_is_left_there(
 
     monkeypatch.setattr(h5py, "File", refuse)
     with pytest.raises(UnreadableError, match=f"{files[0]}.*{os.strerror(code)}.*run the same"):
-        ActivationStore(tmp_path, FINGERPRINT).open(pytest.fail)
+        ActivationStore(tmp_path, FINGERPRINT).open()
     assert all(path.exists() for path in files)
 
 
@@ -63,7 +64,7 @@ def test_a_file_that_cannot_be_read_for_now_is_left_there(
 
     monkeypatch.setattr(h5py.Dataset, "read_direct", fail)
     with pytest.raises(UnreadableError, match=os.strerror(errno.EIO)):
-        ActivationStore(tmp_path, FINGERPRINT).open(pytest.fail)
+        ActivationStore(tmp_path, FINGERPRINT).open()
     assert all(path.exists() for path in files)
 
 

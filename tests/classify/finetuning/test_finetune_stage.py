@@ -10,37 +10,26 @@ import pytest
 from headbench.cache.reader import FeatureFile
 from headbench.classify.errors import RunError
 from headbench.classify.finetuning.finetune_settings import FinetuneSettings
-from headbench.classify.finetuning.finetune_stage import finetune
+from headbench.classify.finetuning.finetune_stage import Finetuning, finetune
 from headbench.classify.finetuning.training_loop import Loop
 from headbench.classify.metrics import log_losses
 from headbench.classify.run import NETWORK_FILE, Run, rank
 from headbench.classify.train_heads import train_heads
+from headbench.classify.train_settings import TrainSettings
 from headbench.extract.images.decode import decode
 from headbench.extract.networks.backbone import reopen_backbone
 from headbench.extract.networks.keras_runtime import load_keras
-from headbench.extract.settings import ExtractSettings
-from headbench.extract.stage import extract_features
-from tests.conftest import listen, write_class_folders
+from tests.conftest import listen
 
 # Large steps: whatever can move, moves.
 FAST = FinetuneSettings(epochs=1, learning_rate=0.01, batch_size=16)
 
 
-def quiet(_: str) -> None:
-    pass
-
-
 @pytest.fixture(scope="module")
-def own_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run of its own, to fine-tune in every way."""
-    folder = tmp_path_factory.mktemp("finetuning")
-    photos = write_class_folders(folder / "photos", n_per_class=20)
-    run = Run(folder / "runs/colors")
-    extract_features(
-        photos, run.features_path, ExtractSettings(weights="random", size_px=32), quiet
-    )
-    train_heads(run, ["logreg", "mlp-128"], seed=0)
-    return run
+def own_run(network_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A copy of `network_run`, to fine-tune in every way."""
+    folder = tmp_path_factory.mktemp("finetuning") / "runs/colors"
+    return Run(shutil.copytree(network_run.folder, folder))
 
 
 def tune(run: Run, settings: FinetuneSettings, **more) -> list[str]:
@@ -142,7 +131,7 @@ def test_the_record_holds_curves_a_temperature_and_what_it_began_from(block5: Ru
     assert record.calibration["log_loss"][1] < record.calibration["log_loss"][0]
 
 
-@pytest.mark.parametrize("start", ["logreg", "mlp-128"])
+@pytest.mark.parametrize("start", ["logreg", pytest.param("mlp-128", marks=pytest.mark.long)])
 def test_epoch_0_is_the_head_it_starts_from(own_run: Run, start: str) -> None:
     said = tune(own_run, replace(FAST, start=start, epochs=0, unfreeze="conv5_block3_3_conv"))
     with FeatureFile(own_run.features_path) as features:
@@ -159,7 +148,7 @@ def test_epoch_0_is_the_head_it_starts_from(own_run: Run, start: str) -> None:
     assert ranked[0].record.name == start
 
 
-@pytest.mark.parametrize("epochs", [0, 1])
+@pytest.mark.parametrize("epochs", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_a_head_drawn_anew_is_not_called_the_trained_one(own_run: Run, epochs: int) -> None:
     start = replace(FAST, start="mlp-128", is_fresh=True, unfreeze="conv5_block3_1_conv")
     fresh = replace(start, epochs=epochs, learning_rate=1e-6)
@@ -170,26 +159,28 @@ def test_a_head_drawn_anew_is_not_called_the_trained_one(own_run: Run, epochs: i
     losses = [log_losses(y, each.val).mean() for each in (tuned, head)]
     assert losses[0] > losses[1]
     assert not any("which is mlp-128" in line for line in said)
-    assert any("whose head is as it was drawn" in line for line in said) == (epochs == 0)
+    assert any("with its new, untrained head" in line for line in said) == (epochs == 0)
     [verdict] = [line for line in said if "on val than" in line]
     assert (
-        f"is no better on val than mlp-128, which is there already: log loss {losses[0]:.3f} and"
+        f"is no better on val than mlp-128, which is trained already: log loss {losses[0]:.3f} and"
         in verdict
     )
 
 
 def test_what_is_there_with_the_same_settings_is_not_trained_again(block5: Run) -> None:
     said = tune(block5, FAST)
-    assert said[0] == "finetuned: there already, with these settings (AGAIN=1 trains it again)"
+    assert said[0] == "finetuned: already trained with these settings (AGAIN=1 trains it again)"
     assert any(line.startswith("test top-1 (n=") for line in said)
-    said = tune(block5, replace(FAST, epochs=0), is_again=True)
+
+
+def test_again_trains_again_and_takes_the_activations_that_are_cached(own_run: Run) -> None:
+    folder = own_run.trained_folder("finetuned")
+    before = (folder / NETWORK_FILE).stat().st_mtime_ns
+    settings = FinetuneSettings(epochs=0, label_smoothing=0.1)
+    said = tune(own_run, settings, is_again=True)
     assert any(line.startswith("epoch 0: val top-1") for line in said)
-
-
-def test_the_frozen_part_is_cached_once_for_all_fine_tunings_of_a_block(own_run: Run) -> None:
-    tune(own_run, replace(FAST, epochs=0), is_again=True)
-    said = tune(own_run, replace(FAST, epochs=0, label_smoothing=0.1), is_again=True)
     assert not any("to compute" in line for line in said)
+    assert (folder / NETWORK_FILE).stat().st_mtime_ns > before
 
 
 def test_with_and_without_the_cache_of_the_frozen_part_the_curves_are_the_same(
@@ -210,11 +201,22 @@ def test_with_and_without_the_cache_of_the_frozen_part_the_curves_are_the_same(
 @pytest.mark.parametrize(
     "settings",
     [
-        replace(FAST, unfreeze="all", learning_rate=1e-4),
-        replace(FAST, unfreeze="half", learning_rate=1e-4, label_smoothing=0.1, weight_decay=0.1),
+        pytest.param(
+            replace(
+                FAST, unfreeze="half", learning_rate=1e-4, label_smoothing=0.1, weight_decay=0.1
+            ),
+            marks=pytest.mark.long,
+        ),
+        pytest.param(
+            replace(FAST, unfreeze="all", learning_rate=1e-4),
+            marks=pytest.mark.long,
+        ),
+        pytest.param(
+            replace(FAST, unfreeze="conv5_block3_2_conv", start="mlp-128", is_fresh=True),
+            marks=pytest.mark.long,
+        ),
         replace(FAST, augment=True, learning_rate=1e-4),
         replace(FAST, unfreeze="conv5_block3_3_conv", precision="mixed_float16"),
-        replace(FAST, unfreeze="conv5_block3_2_conv", start="mlp-128", is_fresh=True),
     ],
     ids=lambda settings: settings.name,
 )
@@ -258,13 +260,10 @@ def test_an_interrupted_fine_tuning_goes_on_to_the_same_network(
 
 
 def test_images_of_rare_classes_count_as_they_did_for_the_head(own_run: Run) -> None:
-    from headbench.classify.finetuning.finetune_stage import Finetuning
-    from headbench.classify.train_settings import TrainSettings
-
-    train_heads(own_run, ["mlp-32"], 0, quiet, TrainSettings(common={"class_weight": "balanced"}))
+    train_heads(own_run, ["mlp-32"], 0, TrainSettings(common={"class_weight": "balanced"}))
     with FeatureFile(own_run.features_path) as features:
         start = own_run.find("mlp-32", features)
-        tuning = Finetuning.open(own_run, features, start, FAST, None, None, "auto", quiet)
+        tuning = Finetuning.open(own_run, features, start, FAST, None, None, "auto")
         labels, weights = features.labels("train"), tuning.weights
     totals = [weights[labels == label].sum() for label in range(3)]
     np.testing.assert_allclose(totals, len(labels) / 3)
@@ -276,36 +275,37 @@ def test_images_of_rare_classes_count_as_they_did_for_the_head(own_run: Run) -> 
 )
 def test_a_setting_out_of_its_range_is_refused(own_run: Run, setting: str, value: float) -> None:
     with pytest.raises(RunError, match=f"--{setting.replace('_', '-')}: expected a number"):
-        finetune(own_run, replace(FAST, **{setting: value}), None, None, quiet)
+        finetune(own_run, replace(FAST, **{setting: value}), None, None)
 
 
 def test_without_the_logistic_regression_it_says_what_to_run(run: Run) -> None:
     with pytest.raises(RunError, match="make heads HEADS=logreg"):
-        finetune(run, FAST, None, None, quiet)
+        finetune(run, FAST, None, None)
 
 
 def test_a_backbone_without_layers_cannot_be_fine_tuned(run: Run) -> None:
     train_heads(run, ["logreg"], seed=0)
     with pytest.raises(RunError, match="mean-color has no layers to fine-tune"):
-        finetune(run, FAST, None, None, quiet)
+        finetune(run, FAST, None, None)
 
 
 def test_a_head_that_is_not_made_of_layers_is_refused(run: Run) -> None:
     train_heads(run, ["knn"], seed=0)
     with pytest.raises(RunError, match=r"KNN cannot be made of Keras layers"):
-        finetune(run, replace(FAST, start="knn"), None, None, quiet)
+        finetune(run, replace(FAST, start="knn"), None, None)
 
 
 def test_moved_images_are_asked_for(own_run: Run, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="Name the folder with --data"):
-        finetune(own_run, replace(FAST, seed=9), tmp_path / "gone", None, quiet)
+        finetune(own_run, replace(FAST, seed=9), tmp_path / "gone", None)
 
 
-def test_an_image_that_changed_since_extraction_is_named(own_run: Run, tmp_path: Path) -> None:
-    copy = tmp_path / "photos"
-    shutil.copytree(own_run.folder.parents[1] / "photos", copy)
+def test_an_image_that_changed_since_extraction_is_named(
+    own_run: Run, network_photos: Path, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(network_photos, tmp_path / "photos"))
     with FeatureFile(own_run.features_path) as features:
         changed = features.table.paths[features.rows("val")[0]]
     shutil.copy(copy / "red/001.png", copy / changed)
     with pytest.raises(RunError, match=rf"{changed}: its content changed"):
-        finetune(own_run, replace(FAST, cache_trunk=False), copy, None, quiet)
+        finetune(own_run, replace(FAST, cache_trunk=False), copy, None)

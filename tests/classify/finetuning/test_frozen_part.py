@@ -65,12 +65,8 @@ def contents(files: list[ImageFile]) -> list[bytes]:
 ONE = Devices("cpu", ("CPU:0",))
 
 
-def quiet(_: str) -> None:
-    pass
-
-
 def test_rows_are_what_the_frozen_part_makes_of_each_image(tmp_path: Path, files) -> None:
-    store = cached_activations(tmp_path, Network(), files, ONE, quiet)
+    store = cached_activations(tmp_path, Network(), files, ONE)
     rows = [7, 3, 3, 39]
     found = store.read([contents(files)[row] for row in rows])
     assert found.dtype == np.float16
@@ -88,15 +84,15 @@ def test_its_size_is_said_before_it_is_made(tmp_path: Path, files) -> None:
 def test_a_second_time_nothing_is_computed_and_the_network_is_not_even_built(
     tmp_path: Path, files
 ) -> None:
-    cached_activations(tmp_path, Network(), files, ONE, quiet)
-    network = Network()
-    store = cached_activations(tmp_path, network, files[::-1], ONE, pytest.fail)
-    assert network.n_asked == 0
+    cached_activations(tmp_path, Network(), files, ONE)
+    network, said = Network(), listen()
+    store = cached_activations(tmp_path, network, files[::-1], ONE)
+    assert (network.n_asked, said) == (0, [])
     assert store.missing(contents(files)) == []
 
 
 def test_one_new_image_is_one_to_compute(tmp_path: Path, files) -> None:
-    cached_activations(tmp_path, Network(), files[:-1], ONE, quiet)
+    cached_activations(tmp_path, Network(), files[:-1], ONE)
     said = listen()
     store = cached_activations(tmp_path, Network(), files, ONE)
     assert "1 of 40 images to compute" in said[0]
@@ -117,30 +113,30 @@ def test_another_cut_or_other_weights_are_another_cache(tmp_path: Path, files) -
     others = [replace(IDENTITY, weights_hash="sha256:2"), replace(IDENTITY, size_px=32)]
     prints = {activation_fingerprint(each, "layer") for each in (IDENTITY, *others)}
     assert len(prints | {activation_fingerprint(IDENTITY, "other")}) == 4
-    cached_activations(tmp_path, Network(), files[:2], ONE, quiet)
+    cached_activations(tmp_path, Network(), files[:2], ONE)
     network = Network(factor=0.25, cut_name="other")
-    store = cached_activations(tmp_path, network, files[:2], ONE, quiet)
+    store = cached_activations(tmp_path, network, files[:2], ONE)
     assert network.n_asked == 1
     expected = decode(files[0].path.read_bytes(), 16) * 0.25
     np.testing.assert_allclose(store.read(contents(files[:1]))[0], expected, rtol=1e-3)
 
 
 def test_a_damaged_row_is_named_and_never_trained_on(tmp_path: Path, files) -> None:
-    store = cached_activations(tmp_path, Network(), files[:4], ONE, quiet)
+    store = cached_activations(tmp_path, Network(), files[:4], ONE)
     [path] = store.folder.glob("*.h5")
     marker = store.read(contents(files)[2:3]).tobytes()[:64]
     data = bytearray(path.read_bytes())
     data[data.index(marker) + 5] ^= 1
     path.unlink()  # a file that is open is not read again
     path.write_bytes(bytes(data))
-    again = cached_activations(tmp_path, Network(), files[:4], ONE, quiet)
+    again = cached_activations(tmp_path, Network(), files[:4], ONE)
     again.read(contents(files)[:2])
     with pytest.raises(FeatureFileError, match=r"rows 2 to 2 do not match their checksum"):
         again.read(contents(files)[2:3])
 
 
 def test_a_file_that_was_cut_off_is_computed_again(tmp_path: Path, files) -> None:
-    store = cached_activations(tmp_path, Network(), files[:4], ONE, quiet)
+    store = cached_activations(tmp_path, Network(), files[:4], ONE)
     [path] = store.folder.glob("*.h5")
     data = path.read_bytes()
     path.unlink()
@@ -165,7 +161,7 @@ def test_what_was_finished_before_a_kill_is_not_computed_again(
 
     monkeypatch.setattr(ActivationStore, "add", killed)
     with pytest.raises(KeyboardInterrupt):
-        cached_activations(tmp_path, Network(), files, ONE, quiet)
+        cached_activations(tmp_path, Network(), files, ONE)
     monkeypatch.setattr(ActivationStore, "add", add)
     said = listen()
     cached_activations(tmp_path, Network(), files, ONE)
@@ -178,15 +174,15 @@ def test_without_room_nothing_is_begun(
     usage = type("Usage", (), {"free": 1000})
     monkeypatch.setattr(disk.shutil, "disk_usage", lambda _: usage)
     with pytest.raises(StorageError, match="expected 61,440 bytes of free space"):
-        cached_activations(tmp_path, Network(), files, ONE, quiet)
+        cached_activations(tmp_path, Network(), files, ONE)
 
 
 def test_what_float16_cannot_hold_is_refused_with_the_way_out(tmp_path: Path, files) -> None:
     with pytest.raises(RunError, match=r"float16 cannot hold .*--no-trunk-cache"):
-        cached_activations(tmp_path, Network(factor=1e4), files, ONE, quiet)
+        cached_activations(tmp_path, Network(factor=1e4), files, ONE)
 
 
 def test_an_image_that_changed_since_extraction_is_named(tmp_path: Path, files) -> None:
     files[5].path.write_bytes(files[6].path.read_bytes())
     with pytest.raises(RunError, match=f"{files[5].path}: its content changed"):
-        cached_activations(tmp_path, Network(), files, ONE, quiet)
+        cached_activations(tmp_path, Network(), files, ONE)

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from headbench.cache.reader import FeatureFile
 from headbench.classify.run import Run
@@ -32,6 +33,8 @@ def tuned(run: Run):
         return run.find(f"finetuned-{LAYER}", features)
 
 
+# In this process `test_training_loop` and `test_finetune_stage` do it in less time.
+@pytest.mark.long
 def test_a_killed_process_goes_on_to_the_network_of_an_uninterrupted_one(
     network_run: Run, tmp_path: Path
 ) -> None:

@@ -1,3 +1,6 @@
+from functools import cache
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -17,9 +20,23 @@ from headbench.extract.networks.keras_runtime import load_keras
 RESNET = NETWORKS["resnet50"]
 
 
+class BuiltOnce(KerasBackbone):
+    """A backbone that shares its network with the tests that do not change it."""
+
+    @cache  # noqa: B019, for the tests of this file
+    def base(self) -> Any:
+        return super().base()
+
+
+BACKBONES = {name: BuiltOnce(name, "random", 64) for name in NETWORKS}
+# The others are built in `make test-long`: they take seconds each.
+QUICK = ("resnet50", "mobilenetv3large")
+EVERY = [pytest.param(name, marks=[] if name in QUICK else pytest.mark.long) for name in NETWORKS]
+
+
 @pytest.fixture(scope="module")
 def base():
-    return KerasBackbone("resnet50", "random", 32).base()
+    return BACKBONES["resnet50"].base()
 
 
 def blocks_of(names: list[str]) -> set[str]:
@@ -84,19 +101,19 @@ def test_depth_counts_blocks_from_the_last_one() -> None:
     assert [depth_of(name, RESNET) for name in names] == [0, 1, 3, 4]
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", EVERY)
 def test_blocks_lie_one_after_the_other_and_hold_every_layer_that_trains(name: str) -> None:
     facts = NETWORKS[name]
-    base = KerasBackbone(name, "random", 32).base()
+    base = BACKBONES[name].base()
     depths = [depth_of(layer, facts) for layer in trained_layers(base, facts, "all")]
     assert depths == sorted(depths, reverse=True)
     assert set(depths) == set(range(len(facts.blocks)))
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", EVERY)
 @pytest.mark.parametrize("unfreeze", ["block5", "block4"])
 def test_something_is_frozen_before_the_last_blocks(name: str, unfreeze: str) -> None:
-    network = SplitNetwork.open(KerasBackbone(name, "random", 32), unfreeze)
+    network = SplitNetwork.open(BACKBONES[name], unfreeze)
     assert network.has_frozen_part
     n_all = len(trained_layers(network.base, network.backbone.facts, "all"))
     assert 0 < len(network.trained) < n_all
@@ -107,11 +124,15 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype(np.uin
 
 @pytest.mark.parametrize(
     ("name", "unfreeze"),
-    [(name, "block5") for name in NETWORKS]
-    + [("resnet50", each) for each in ("block4", "half", "all", "conv5_block2_2_conv")],
+    [pytest.param(*each.values, "block5", marks=each.marks) for each in EVERY]
+    + [("resnet50", "half")]
+    + [
+        pytest.param("resnet50", each, marks=pytest.mark.long)
+        for each in ("block4", "all", "conv5_block2_2_conv")
+    ],
 )
 def test_frozen_part_and_top_are_the_network(name: str, unfreeze: str) -> None:
-    backbone = KerasBackbone(name, "random", 64)
+    backbone = BACKBONES[name]
     expected = np.asarray(backbone.network()(IMAGES, training=False))
     network = SplitNetwork.open(backbone, unfreeze)
     activations = network.frozen_part()(IMAGES, training=False)
@@ -119,9 +140,17 @@ def test_frozen_part_and_top_are_the_network(name: str, unfreeze: str) -> None:
     assert relative_difference(found, expected) < 1e-5
 
 
-@pytest.mark.parametrize("name", ["resnet50", "resnet50v2", "efficientnetv2b0", "mobilenetv3large"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "resnet50v2",
+        pytest.param("resnet50", marks=pytest.mark.long),
+        pytest.param("efficientnetv2b0", marks=pytest.mark.long),
+        pytest.param("mobilenetv3large", marks=pytest.mark.long),
+    ],
+)
 def test_the_top_gives_in_training_what_it_gives_in_inference_except_for_dropout(name: str) -> None:
-    network = SplitNetwork.open(KerasBackbone(name, "random", 64), "block5")
+    network = SplitNetwork.open(BACKBONES[name], "block5")
     top = network.top("float32")
     for layer in top.layers:
         if "Dropout" in type(layer).__name__:
@@ -137,6 +166,7 @@ def test_the_top_gives_in_training_what_it_gives_in_inference_except_for_dropout
 
 
 def test_what_the_top_learns_is_in_the_whole_network_and_the_rest_is_as_it_was() -> None:
+    # A network of its own: it is changed.
     network = SplitNetwork.open(KerasBackbone("resnet50", "random", 32), "block5")
     top = network.top("float32")
     before = {layer.name: layer.get_weights() for layer in network.base.layers}
@@ -152,7 +182,7 @@ def test_what_the_top_learns_is_in_the_whole_network_and_the_rest_is_as_it_was()
 
 
 def test_a_quarter_of_the_activations_goes_from_the_frozen_part_to_the_top() -> None:
-    network = SplitNetwork.open(KerasBackbone("resnet50", "random", 64), "block5")
+    network = SplitNetwork.open(BACKBONES["resnet50"], "block5")
     assert network.cut.shape == (None, 4, 4, 1024)
     assert (
         network.frozen_part().output_shape
@@ -163,7 +193,7 @@ def test_a_quarter_of_the_activations_goes_from_the_frozen_part_to_the_top() -> 
 
 
 def test_a_top_in_float16_keeps_its_weights_in_float32() -> None:
-    network = SplitNetwork.open(KerasBackbone("resnet50", "random", 32), "block5")
+    network = SplitNetwork.open(BACKBONES["resnet50"], "block5")
     top = network.top("mixed_float16")
     assert {str(variable.dtype) for variable in top.variables} == {"float32"}
     assert top.get_layer("conv5_block1_1_conv").compute_dtype == "float16"

@@ -50,7 +50,10 @@ def test_where_cleanlab_is_missing_it_says_how_to_search_for_wrong_labels(found:
 
 @pytest.mark.parametrize(
     ("n_gained", "words"),
-    [(60, "Collect more photographs"), (0, "More photographs of the same kind are not seen")],
+    [
+        (60, "Collect more photographs"),
+        (0, "No gain from more photographs of the same kind is seen"),
+    ],
 )
 def test_more_photographs_are_advised_where_they_helped(
     found: Results, n_gained: int, words: str

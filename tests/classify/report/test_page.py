@@ -132,11 +132,11 @@ def test_the_matrix_is_read_by_the_keyboard(browser: Browser, page_path: Path) -
     with opened(browser, page_path) as page:
         names = page.evaluate("data.matrix.names")
         page.locator("#cells").focus()
-        expect(page.locator("#cell-text")).to_contain_text(f"{names[0]}, recognised")
+        expect(page.locator("#cell-text")).to_contain_text(f"{names[0]}, classified correctly")
         page.keyboard.press("ArrowRight")
-        expect(page.locator("#cell-text")).to_contain_text(f"{names[0]} taken for {names[1]}")
+        expect(page.locator("#cell-text")).to_contain_text(f"{names[0]} mistaken for {names[1]}")
         page.keyboard.press("ArrowDown")
-        expect(page.locator("#cell-text")).to_contain_text(f"{names[1]}, recognised")
+        expect(page.locator("#cell-text")).to_contain_text(f"{names[1]}, classified correctly")
 
 
 def test_a_click_on_a_picture_shows_path_truth_and_the_top_five(

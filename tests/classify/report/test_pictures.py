@@ -4,11 +4,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from headbench.classify.inspection.embedding_map import EmbeddingMap
 from headbench.classify.intervals import wilson
 from headbench.classify.metrics import Metrics
-from headbench.classify.report.pictures.data import class_balance, map_picture
-from headbench.classify.report.pictures.errors import confusion_picture
+from headbench.classify.report.drawings import PICTURES
+from headbench.classify.report.page.render import FOLDER
+from headbench.classify.report.pictures.data import class_balance, describe_map, map_pictures
 from headbench.classify.report.pictures.heads import spread, two_runs
+from headbench.classify.report.pictures.shown_head import ConfusionCells, confusion_picture
 from headbench.classify.report.pictures.training import histories, learning_curves
 from headbench.classify.report.results import ClassCounts, HeadResult
 from headbench.classify.studies.learning_curve import CurvePoint
@@ -41,24 +44,27 @@ def test_labels_with_room_stay_where_they_are() -> None:
 
 def test_few_classes_are_counted_in_their_cells() -> None:
     confusion = np.array([[17, 3, 0], [0, 23, 1], [5, 0, 29]])
-    drawn, box = confusion_picture(confusion, confusion.sum(axis=1), ["a", "b", "c"], 3)
-    shown = texts(drawn.svg)
+    drawn = confusion_picture(
+        ConfusionCells(["a", "b", "c"], confusion, confusion.sum(axis=1), n_classes=3)
+    )
+    shown, box = texts(drawn.svg), drawn.panel
     assert {"17", "3", "23", "1", "5", "29"} < set(shown)
     assert "0" not in shown
     assert shown.count("a") == 2
-    assert 0 < box["left"] < box["left"] + box["width"] < 1
-    assert 0 < box["top"] < box["top"] + box["height"] < 1
+    assert "mistakes are shown" not in drawn.caption
+    assert 0 < box["left"] < box["left"] + box["width"] < 100
+    assert 0 < box["top"] < box["top"] + box["height"] < 100
 
 
 def test_many_classes_have_names_and_no_counts() -> None:
     n = 101
     names = [f"class number {label}" for label in range(n)]
-    drawn, box = confusion_picture(np.full((n, n), 7), np.full(n, 7 * n), names, 200)
+    drawn = confusion_picture(ConfusionCells(names, np.full((n, n), 7), np.full(n, 7 * n), 200))
     shown = texts(drawn.svg)
     assert set(names) < set(shown)
     assert "7" not in shown
-    assert "The 101 of 200 classes with the most mistakes." in drawn.caption
-    assert box["width"] == pytest.approx(box["height"])
+    assert "Only the 101 of 200 classes with the most mistakes are shown." in drawn.caption
+    assert drawn.panel["width"] == pytest.approx(drawn.panel["height"])
     assert len(drawn.svg) < 200_000
 
 
@@ -68,8 +74,8 @@ def test_the_balance_names_the_smallest_and_the_largest(n_classes: int) -> None:
         ClassCounts(f"kind {label}", train=10 + label, val=2, test=3) for label in range(n_classes)
     ]
     drawn = class_balance(classes)
-    largest = f"{9 + n_classes} of kind {n_classes - 1}"
-    assert f"In train: 10 of kind 0, {largest}." in drawn.caption
+    largest = f"{9 + n_classes} of kind {n_classes - 1}, the most."
+    assert f"In train: 10 images of kind 0, the fewest; {largest}" in drawn.caption
     assert ("kind 1" in texts(drawn.svg)) == (n_classes == 3)
     even = class_balance([replace(each, train=5) for each in classes])
     assert even.caption == "Every class has 5 images in train."
@@ -77,13 +83,22 @@ def test_the_balance_names_the_smallest_and_the_largest(n_classes: int) -> None:
 
 def test_a_map_has_a_point_for_each_image_in_order() -> None:
     points = np.array([[0, 0], [1, 0], [2, 0], [3, 0]], dtype=np.float32)
-    svg = map_picture("PCA", points, np.array([0, 1, 0, 1]), np.array([1, 0])).svg
+    found = EmbeddingMap({"PCA": points}, variance_share=0.8)
+    [drawn] = map_pictures(found, np.array([0, 1, 0, 1]), np.array([1, 0]))
+    svg = drawn.svg
     group = svg[svg.index('id="map-pca-points"') :]
     xs = [float(x) for x in re.findall(r'<use [^>]*x="([\d.]+)"', group)]
     assert len(xs) == 4
     assert xs == sorted(xs)
     fills = re.findall(r'<use [^>]*fill: ([^;"]+)', group)
     assert fills[0] == fills[2] != fills[1] == fills[3]
+
+
+def test_a_map_of_a_part_says_of_how_many_images_it_is() -> None:
+    found = EmbeddingMap({"PCA": np.zeros((4, 2), np.float32)}, variance_share=0.8)
+    assert "(4 of 9, drawn at random)" in describe_map(found, 9)
+    assert "80 % of the variance. 'make install EXTRAS=map'" in describe_map(found, 4)
+    assert "drawn at random" not in describe_map(found, 4)
 
 
 def test_each_kind_of_head_has_its_curves() -> None:
@@ -117,9 +132,16 @@ def test_a_learning_curve_names_every_head() -> None:
         for name in ("knn", "ridge")
         for n in (10, 100)
     ]
-    assert {"knn", "ridge"} < set(texts(learning_curves(points).svg))
+    [drawn] = learning_curves(points)
+    assert {"knn", "ridge"} < set(texts(drawn.svg))
+    assert learning_curves([]) == []
 
 
 def test_a_head_of_one_run_alone_is_drawn_once() -> None:
     one = two_runs("x", "y", [("ridge", (wilson(5, 10), wilson(6, 10))), ("mlp", (None, None))])
     assert {"A: x", "B: y", "ridge", "mlp"} < set(texts(one.svg))
+
+
+def test_every_place_for_pictures_is_on_the_page_and_no_other() -> None:
+    page = (FOLDER / "index.html").read_text("utf-8")
+    assert set(re.findall(r"\bpictures\.(\w+)", page)) == set(PICTURES)

@@ -1,0 +1,142 @@
+"""The head that is shown, on test: its confusion matrix, and its reliability diagram."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from numpy.typing import NDArray
+
+from headbench.classify.report.results import Bins, Calibration
+from headbench.classify.report.svg import (
+    CYCLE,
+    INK,
+    SOFT,
+    TEST,
+    Picture,
+    drawing,
+    figure,
+    percent_axis,
+    picture,
+    plot,
+    short,
+)
+
+# So many classes are drawn with their counts.
+MOST_COUNTED = 20
+CELL_INCHES = {True: 0.42, False: 0.14}
+# Width of a letter, in sizes of the font; of wide scripts a little more than a letter.
+LETTER_EMS = 0.68
+AXIS_LABEL_INCHES = 0.6
+# In tones that stand on white and on black.
+RIGHT, WRONG = "#1e6edc", "#d7621e"
+# Stronger, and the counts could not be read.
+STRONGEST_BELOW_COUNTS = 0.55
+
+
+class ConfusionCells(NamedTuple):
+    """The part of a confusion matrix that is drawn.
+
+    Attributes
+    ----------
+    names : sequence of str, length n_drawn
+        Classes, in the order to draw.
+    counts : int (n_drawn, n_drawn)
+        Images: true class by predicted class.
+    totals : int (n_drawn,)
+        All images of each true class.
+    n_classes : int
+        How many classes there are, drawn or not.
+    """
+
+    names: Sequence[str]
+    counts: NDArray[np.integer]
+    totals: NDArray[np.integer]
+    n_classes: int
+
+    def to_json(self) -> dict[str, Any]:
+        """For the script of the page."""
+        counts, totals = self.counts.tolist(), self.totals.tolist()
+        return {"names": list(self.names), "counts": counts, "totals": totals}
+
+
+def confusion_picture(cells: ConfusionCells) -> Picture:
+    """Rows are true classes, columns predicted ones; colour is the share of the row."""
+    is_counted = len(cells.names) <= MOST_COUNTED
+    names = [short(name) for name in cells.names]
+    font = 9 if is_counted else 7
+    room = AXIS_LABEL_INCHES + LETTER_EMS * font / 72 * max(map(len, names))
+    side = room + 0.1 + CELL_INCHES[is_counted] * len(names)
+    with drawing():
+        drawn, axes = plot(side, side, (room, 0.1, room, 0.1))
+        axes.imshow(_shades(cells, is_counted), interpolation="none")
+        position = np.arange(len(names))
+        axes.set_xticks(position, names, rotation=90, fontsize=font)
+        axes.set_yticks(position, names, fontsize=font)
+        axes.tick_params(length=0)
+        axes.set(xlabel="predicted class", ylabel="true class")
+        axes.grid(visible=False)
+        axes.spines[:].set_visible(False)
+        if is_counted:
+            for (row, column), n in np.ndenumerate(cells.counts):
+                if n:
+                    axes.text(column, row, str(n), ha="center", va="center", fontsize=9, color=INK)
+        return picture(
+            "confusion",
+            drawn,
+            f"Confusion matrix of {len(names)} classes on test. The most confused pairs are listed "
+            "on this page.",
+            "Rows are true classes, columns predicted classes. The stronger the colour, the larger "
+            "the share of the row. Classes that are often confused stand side by side."
+            + _left_out(cells),
+        )
+
+
+def reliability_diagram(name: str, calibration: Calibration) -> Picture:
+    """Accuracy against the probability, before and after the temperature."""
+    before, after = calibration.before, calibration.after
+    with drawing():
+        drawn, axes = figure(4)
+        axes.plot([0, 1], [0, 1], color=SOFT, linewidth=1, linestyle=":")
+        if before is not None:
+            _add_bins(axes, before, "before", CYCLE[1], "s")
+        _add_bins(axes, after, "after", TEST, "o")
+        axes.set(xlabel="probability of the predicted class", ylabel="accuracy")
+        axes.set(xlim=(0, 1), ylim=(0, 1))
+        percent_axis(axes.xaxis)
+        percent_axis(axes.yaxis)
+        if before is not None:
+            axes.legend(loc="upper left", title="temperature", markerscale=0.6)
+        return picture(
+            "reliability",
+            drawn,
+            f"Reliability diagram of {name} on test: accuracy by the probability of the predicted "
+            "class.",
+            f"{name} on test. On the dotted line, probability equals accuracy. Below it, the head "
+            "is overconfident. Larger markers stand for more images.",
+        )
+
+
+def _add_bins(axes: Axes, bins: Bins, label: str, color: str, marker: str) -> None:
+    sizes = [12 + 160 * n / sum(bins.n_images) for n in bins.n_images]
+    axes.plot(bins.confidence, bins.accuracy, color=color, linewidth=1.2)
+    axes.scatter(bins.confidence, bins.accuracy, sizes, color=color, marker=marker, label=label)
+
+
+def _left_out(cells: ConfusionCells) -> str:
+    n_drawn, n_classes = len(cells.names), cells.n_classes
+    if n_drawn == n_classes:
+        return ""
+    return f" Only the {n_drawn} of {n_classes} classes with the most mistakes are shown."
+
+
+def _shades(cells: ConfusionCells, is_counted: bool) -> NDArray[np.float64]:
+    """Colour and opacity of each cell, float64 (n, n, 4); the root lifts small shares."""
+    strongest, root = (STRONGEST_BELOW_COUNTS, 2) if is_counted else (1, 3)
+    shades = np.empty((*cells.counts.shape, 4))
+    shades[..., :3] = to_rgb(WRONG)
+    shades[np.diag_indices(len(shades))] = (*to_rgb(RIGHT), 0)
+    shares = cells.counts / np.maximum(cells.totals[:, None], 1)
+    shades[..., 3] = strongest * shares ** (1 / root)
+    return shades
