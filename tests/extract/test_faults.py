@@ -19,8 +19,8 @@ from tests.conftest import ROOT, write_class_folders, write_image
 FORKING = """
 import os, sys
 from pathlib import Path
-from cache import cli
-from extract import __main__ as command, stage
+from headbench.cache import cli
+from headbench.extract import __main__ as command, stage
 stage.PART_IMAGES = 8
 photos, logs, *runs = sys.argv[1:]
 for run in runs:

@@ -26,8 +26,9 @@ SECONDS = 0.06
 # Each image that went through the backbone is noted in a file at once, whatever happens next.
 EXTRACT = """
 import os, signal, sys, threading, time
-from cache import cli
-from extract import __main__ as command, backbones, stage
+from headbench.cache import cli
+from headbench.extract import __main__ as command, stage
+from headbench.extract.networks import backbone as backbones
 embed = backbones.embed_mean_color
 log = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 stage.PART_IMAGES, last, seconds = int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])

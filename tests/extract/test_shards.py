@@ -355,8 +355,9 @@ def test_images_of_a_shard_that_has_changed_are_not_shown_for_others(
 # Notes each shard that is opened at once, whatever happens next.
 EXTRACT = """
 import os, sys, time
-from cache import cli
-from extract import __main__ as command, backbones, shards, stage
+from headbench.cache import cli
+from headbench.extract import __main__ as command, shard_contents as shards, stage
+from headbench.extract.networks import backbone as backbones
 log = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 embed, open_stream = backbones.embed_mean_color, shards.Stream
 def noting(place, n_bytes):

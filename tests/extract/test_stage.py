@@ -238,9 +238,8 @@ def test_an_interrupted_run_goes_on_and_loses_at_most_the_part_in_flight(
 KILLED = """
 import os, sys
 from pathlib import Path
-from headbench.cache.verify import repair_file
-from extract import backbones, kinds, stage
-from headbench.extract.networks.backbone import create_backbone
+from headbench.extract import stage
+from headbench.extract.networks import backbone as backbones
 embed = backbones.embed_mean_color
 def dying(batches):
     for number, embedded in enumerate(embed(batches)):
@@ -250,7 +249,7 @@ def dying(batches):
 backbones.embed_mean_color = dying
 stage.PART_IMAGES = 16
 settings = stage.ExtractSettings(backbone="mean-color", size_px=16, batch_size=8)
-stage.extract_features(Path(sys.argv[1]), Path(sys.argv[2]), settings, print)
+stage.extract_features(Path(sys.argv[1]), Path(sys.argv[2]), settings)
 """
 
 
