@@ -16,7 +16,6 @@ from headbench.extract.errors import DataError, UnusableImageError
 from headbench.extract.images.stream import (
     DecodedImage,
     ImageFile,
-    KnownImage,
     decoded_images,
     give,
 )
@@ -148,19 +147,20 @@ class Work:
         del self._paths[row]
         self.recorder.note(Outcome(row, reason.content, str(reason)))
 
-    def _skip(self, image: KnownImage | DecodedImage) -> None:
-        del self._paths[image.row]
-        self.recorder.note(Outcome(image.row, image.content_sha256))
+    def _skip(self, row: int, content: bytes) -> None:
+        del self._paths[row]
+        self.recorder.note(Outcome(row, content))
 
     def _each_content_once(self, images: Iterator[DecodedImage]) -> Iterator[DecodedImage]:
-        """All but copies of images whose part is not finished yet."""
+        """All but copies of images that were decoded shortly before."""
         for image in images:
-            if image.content_sha256 in self._under_way:
-                self._skip(image)
-                continue
-            self._contents[image.row] = image.content_sha256
-            self._under_way.add(image.content_sha256)
-            yield image
+            content = image.content_sha256
+            if content in self._under_way or content in self.known:
+                self._skip(image.row, content)
+            else:
+                self._contents[image.row] = content
+                self._under_way.add(content)
+                yield image
 
     def _finish(self, rows: list[int], embeddings: NDArray[np.float32]) -> None:
         contents = [self._contents.pop(row) for row in rows]

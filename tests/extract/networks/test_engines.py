@@ -105,7 +105,7 @@ def test_shares_are_equal_and_in_order(n_images: int, n_shares: int) -> None:
 def test_openvino_that_is_not_installed_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines, "has_openvino", lambda: False)
     with pytest.raises(DeviceError, match="make install EXTRAS=cpu"):
-        openvino_engine()
+        openvino_engine(pytest.fail)
 
 
 # Two logical devices of the CPU stand in for two GPUs. In a process of its own, because devices

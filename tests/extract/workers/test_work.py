@@ -145,7 +145,7 @@ class Broken(MeanColor):
 
     def open(self, *_: object):
         def embed(batches):
-            for batch in super(Broken, self).open(Runtime(), None, None, None)(batches):
+            for batch in super(Broken, self).open(Runtime(), None, None)(batches):
                 embeddings = np.where(batch.rows[:, None] == 3, np.nan, batch.embeddings)
                 yield batch._replace(embeddings=embeddings.astype(np.float32))
 

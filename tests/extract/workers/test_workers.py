@@ -33,7 +33,7 @@ from tests.conftest import ROOT, listen
 from tests.extract.test_faults import content_of
 from tests.extract.workers.test_work import files, job_in
 
-LOG = logging.getLogger(__name__)
+LOG = logging.getLogger("headbench.tests")
 
 __all__ = ["files"]
 SETTINGS = ExtractSettings(backbone="mean-color", size_px=16, batch_size=5)
