@@ -122,7 +122,6 @@ class Held(NamedTuple):
 
     Attributes
     ----------
-    dataset : Dataset
     hashes : sequence of bytes or UnusableImageError, length n_images
         SHA-256 of each image, or why it cannot be read.
     """

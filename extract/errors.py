@@ -18,7 +18,6 @@ class UnusableImageError(HeadbenchError):
 
     Parameters
     ----------
-    reason : str
     content : bytes
         SHA-256 of its bytes; empty if they were never read.
     """

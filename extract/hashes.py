@@ -87,7 +87,6 @@ class Hashes:
 
     Parameters
     ----------
-    source : Source
     paths : sequence of str, length n_images
         Of the source.
     known : Path

@@ -183,13 +183,10 @@ def make_plan(
 
     Parameters
     ----------
-    dataset : Dataset
     hashes : sequence of bytes or UnusableImageError, length n_images
         SHA-256 of each image, or why it cannot be read.
     identity : Identity
         Of the embeddings to be.
-    known : Known
-    settings : ExtractSettings
 
     Raises
     ------
@@ -230,12 +227,10 @@ def plan_table(
 
     Parameters
     ----------
-    dataset : Dataset
     hashes : sequence of bytes or UnusableImageError, length n_images
         SHA-256 of each image, or why it cannot be read.
     identity : Identity
         Of the embeddings to be.
-    settings : ExtractSettings
 
     Returns
     -------

@@ -37,7 +37,6 @@ class Rerun:
 
     Attributes
     ----------
-    features : FeatureFile
     rows : intp (n_images,)
         Of the file.
     unread : dict of str to str
@@ -119,7 +118,6 @@ def rerun_features(
 
     Parameters
     ----------
-    features : FeatureFile
     n_images : int
         How many, spread over the splits.
     seed : int
@@ -128,7 +126,6 @@ def rerun_features(
         Where the images are now; None for where they were.
     weights : str or None
         Where the weights of the network are now; None for where they were.
-    runtime : Runtime
 
     Raises
     ------

@@ -42,7 +42,6 @@ class ExtractSettings:
 
     Attributes
     ----------
-    backbone : str
     weights : str
         ``imagenet``, ``random`` or a path.
     size_px : int

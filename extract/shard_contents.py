@@ -113,10 +113,6 @@ EXPECTED = "images in tar files with their class beside them, KEY.jpg and KEY.cl
 class ShardContents:
     """Those of shards, labelled by what is inside them.
 
-    Parameters
-    ----------
-    source : Shards
-
     Raises
     ------
     DataError

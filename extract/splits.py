@@ -71,7 +71,6 @@ def describe_rule(
     ----------
     missing : tuple of str
         As `missing_splits` gives it.
-    seed : int
     val_share : float or None
         See `shares_of`.
     has_groups : bool
@@ -121,7 +120,6 @@ def assign_splits(
         same split, and adding images moves nobody: each image's place depends on nothing but its
         own key and the seed. The price is that shares hold on average, in each class, not to the
         image.
-    seed : int
     val_share : float or None
         See `shares_of`.
     missing : tuple of str or None

@@ -34,7 +34,6 @@ def map_ahead(
         Should let go of the interpreter lock for most of its time.
     items : iterable
         Read in the caller's thread.
-    n_threads : int
     n_ahead : int
         Items that are at work or done and not yet taken: bounds memory, however many items come.
 
@@ -164,7 +163,6 @@ def decoded_images(
 
     Parameters
     ----------
-    files : iterable of ImageFile
     size_px : int
         Height and width of the images.
     on_unusable : callable

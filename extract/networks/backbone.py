@@ -46,12 +46,7 @@ class Backbone(Openable, Protocol):
 
 @dataclass(frozen=True)
 class MeanColor:
-    """Mean red, green and blue: no network, no weights; for tests and to try things out.
-
-    Attributes
-    ----------
-    size_px : int
-    """
+    """Mean red, green and blue: no network, no weights; for tests and to try things out."""
 
     size_px: int
     dim: int = 3
@@ -150,15 +145,7 @@ def reopen_backbone(identity: Identity, weights_source: str) -> Backbone:
 def embed_images(
     network: Openable, images: Iterator[DecodedImage], runtime: Runtime, stopwatch: Stopwatch
 ) -> Iterator[Embedded]:
-    """Embed decoded images, in order; without any the network is not even loaded.
-
-    Parameters
-    ----------
-    network : Openable
-    images : iterator of DecodedImage
-    runtime : Runtime
-    stopwatch : Stopwatch
-    """
+    """Embed decoded images, in order; without any the network is not even loaded."""
     first = list(islice(images, N_SAMPLE))
     if first:
         sample = np.stack([each.image for each in first])

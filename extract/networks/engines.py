@@ -151,7 +151,6 @@ def mirrored_engine(build: Callable[[], Any], devices: Devices) -> Engine:
     ----------
     build : callable
         Makes the network; called once, where its weights go to all devices.
-    devices : Devices
     """
     tf = load_tensorflow()
     strategy = tf.distribute.MirroredStrategy(list(devices.names))
@@ -179,7 +178,6 @@ def engine_on(devices: Devices, build: Callable[[], Any]) -> Engine:
 
     Parameters
     ----------
-    devices : Devices
     build : callable
         Makes the network.
     """
@@ -201,10 +199,6 @@ def _padded(images: Pixels, multiple: int) -> Pixels:
 
 def halving_engine(engine: Engine) -> Engine:
     """Go on with half the batch when the device is out of memory, and say so.
-
-    Parameters
-    ----------
-    engine : Engine
 
     Raises
     ------
@@ -273,8 +267,6 @@ class EngineEmbedder:
 
     Attributes
     ----------
-    engine : Engine
-    batch_size : int
     stopwatch : Stopwatch
         Counts the stage ``network``.
     """
@@ -314,7 +306,6 @@ class Candidate(NamedTuple):
 
     Attributes
     ----------
-    name : str
     build : callable
         Makes the engine.
     tolerance : float

@@ -85,8 +85,6 @@ def open_network(
 
     Parameters
     ----------
-    network : OpenableNetwork
-    runtime : Runtime
     sample : uint8 (n, size_px, size_px, 3)
         Some of the images to come, which every engine is checked on.
     stopwatch : Stopwatch

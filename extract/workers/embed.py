@@ -32,10 +32,8 @@ class Job:
 
     Attributes
     ----------
-    network : Openable
     size_px : int
         Height and width of its input.
-    runtime : Runtime
     parts : Parts
         Where finished embeddings go.
     part_images : int

@@ -101,8 +101,6 @@ class BlockJob:
 
     Attributes
     ----------
-    job : Job
-    known : KnownContents
     made_by : str
         Version of headbench that the embeddings are to be of.
     n_processes : int

@@ -172,7 +172,6 @@ def test_a_network_gives_bit_for_bit_what_it_gives_in_one_process(
     assert [line.startswith("resnet50 on ") for line in said].count(True) == 1
 
 
-@pytest.mark.long
 def test_a_killed_worker_costs_the_blocks_that_it_had(
     cluster: Cluster, held: Held, wanted: tuple[object, ...]
 ) -> None:
@@ -234,6 +233,12 @@ def test_a_lost_scheduler_ends_the_run_and_the_next_one_goes_on(
     # What was told of before the end is not even read again, what was not is not embedded again.
     assert len(held.reads()) < 3 * N_PER_CLASS
     assert content_of(held.out) == wanted
+
+
+def test_an_answer_that_is_lost_with_the_scheduler_is_named() -> None:
+    lost = dask_cluster.SCHEDULER_LOST[0]()
+    with pytest.raises(ClusterError, match="connection to the Dask scheduler was lost"):
+        dask_cluster.PromptBackend.retrieve_result_callback(None, lost)  # type: ignore[arg-type]
 
 
 def test_an_error_of_a_worker_arrives_as_what_it_is(
