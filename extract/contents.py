@@ -1,115 +1,120 @@
 """What a source holds, found out by reading what was not read before."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol, TypeVar
+from types import TracebackType
+from typing import NamedTuple, Protocol, Self
+
+import numpy as np
 
 from headbench.cache.disk import require_free
 from headbench.cache.format import Rejected
-from headbench.cache.writer import Location
 from headbench.extract.errors import UnusableImageError
 from headbench.extract.hashes import Hashed, Hashes
-from headbench.extract.images.stream import ImageFile
 from headbench.extract.plan import Known, refuse_if_most
 from headbench.extract.progress import Progress
 from headbench.extract.sources.open import list_images, require_classes
 from headbench.extract.sources.python import PythonImages
 from headbench.extract.sources.source import Dataset
-from headbench.extract.workers.embed import Job, Listeners, OnePass, Outcome, Work
+from headbench.extract.workers.embed import Job, OnePass, Outcome, Work
 from headbench.extract.workers.machines import Machines
 from headbench.extract.workers.parallel import embed_files
 
 LOG = logging.getLogger(__name__)
 
-Item = TypeVar("Item", contravariant=True)
-
-
-class Embed(Protocol[Item]):
-    """Embeds some items into parts, such as `headbench.extract.workers.parallel.embed_files`."""
-
-    def __call__(
-        self,
-        job: Job,
-        cached: Mapping[bytes, Location],
-        items: Sequence[Item],
-        machines: Machines,
-        listeners: Listeners,
-        /,
-    ) -> str:
-        """How the time was spent, for the end of a line."""
-
 
 @dataclass(frozen=True)
 class Embedding:
-    """The way of images into parts, in one run.
+    """How the images of one run are embedded.
 
     Attributes
     ----------
     known : Known
         Grows as parts are finished, and as images turn out to be unusable.
-    out : Path
-        The feature file to be.
     dim : int
         Length of an embedding.
     """
 
     job: Job
     known: Known
-    out: Path
-    dim: int
     machines: Machines
+    dim: int
 
-    def files(
-        self, dataset: Dataset, files: Sequence[ImageFile], note: Callable[[Outcome], object]
-    ) -> None:
-        """Embed image files of a data set, here or elsewhere; `note` is told the outcome of each.
+    def require_room(self, folder: Path, n_images: int) -> None:
+        """`StorageError` if a folder has no room for so many embeddings."""
+        require_free(folder, n_images * self.dim * np.dtype(self.job.parts.store).itemsize)
 
-        Raises
-        ------
-        DataError
-            As soon as more than half of the data set cannot be used.
-        """
-        rejected: list[Rejected] = []
 
-        def note_and_refuse(outcome: Outcome) -> None:
-            note(outcome)
-            if outcome.reason:
-                rejected.append(Rejected(str(files[outcome.row].path), outcome.reason))
-                refuse_if_most(dataset, rejected)
+class Fates:
+    """What becomes of each image, told once, wherever it is embedded: see `Recorder`.
 
-        self(embed_files, files, len(files), note_and_refuse)
+    What is known grows by it, and progress is shown. The line at the end says `how` the time was
+    spent.
 
-    def __call__(
+    Parameters
+    ----------
+    n_images : int or None
+        How many will be told of; None where nobody knows.
+    """
+
+    how = ""
+
+    def __init__(self, known: Known, n_images: int | None) -> None:
+        self._known, self._progress = known, Progress("extract", n_images)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
         self,
-        embed: Embed[Item],
-        items: Sequence[Item],
-        n_images: int | None,
-        note: Callable[[Outcome], object] = lambda _: None,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
-        """Embed items that hold so many images, as far as it is known how many."""
-        if not items:
-            return
-        if n_images is not None:
-            require_free(self.out.parent, n_images * 4 * self.dim)
-        progress = Progress("extract", n_images)
+        self._progress.__exit__(kind, error, traceback)
+        if error is None:
+            LOG.info(f"{self._progress.summary()}{self.how}")
 
-        def tell(outcome: Outcome) -> None:
-            if outcome.location is not None:
-                self.known.cached[outcome.content] = outcome.location
-            elif outcome.reason:
-                progress.reject()
-                if outcome.content:
-                    self.known.unusable[outcome.content] = outcome.reason
-            else:
-                progress.reread()
-            note(outcome)
+    def advance(self, n_images: int) -> None:
+        """Show that so many images have been through the network."""
+        self._progress.update(n_images)
 
-        with progress:
-            listeners = Listeners(tell, progress.update)
-            how = embed(self.job, self.known.cached, items, self.machines, listeners)
-        LOG.info(f"{progress.summary()}{how}")
+    def note(self, outcome: Outcome) -> None:
+        """Take up the outcome of an image."""
+        if outcome.location is not None:
+            self._known.cached[outcome.content] = outcome.location
+        elif outcome.reason:
+            self._progress.reject()
+            if outcome.content:
+                self._known.unusable[outcome.content] = outcome.reason
+        else:
+            self._progress.reread()
+
+
+class FileFates(Fates):
+    """The same of listed files, whose hashes are noted.
+
+    Parameters
+    ----------
+    rows : sequence of int
+        Rows of the data set that are read, in their order.
+    """
+
+    def __init__(self, known: Known, dataset: Dataset, hashes: Hashes, rows: Sequence[int]) -> None:
+        super().__init__(known, len(rows))
+        self._dataset, self._hashes, self._rows = dataset, hashes, rows
+        self._rejected: list[Rejected] = []
+
+    def note(self, outcome: Outcome) -> None:
+        """Take up the outcome of a file; `DataError` once more than half cannot be used."""
+        super().note(outcome)
+        row = self._rows[outcome.row]
+        self._hashes.found[row] = outcome.content or UnusableImageError(outcome.reason)
+        if outcome.reason:
+            self._rejected.append(Rejected(self._dataset.images[row].path, outcome.reason))
+            refuse_if_most(self._dataset, self._rejected)
 
 
 class Held(NamedTuple):
@@ -126,13 +131,21 @@ class Held(NamedTuple):
 
 
 class Contents(Protocol):
-    """How it is found out what a source holds."""
+    """How it is found out what a source holds.
 
-    def unread(self, known: Known) -> str:
-        """What `read` has to read and to embed, in a line; empty if that is nothing."""
+    Attributes
+    ----------
+    name : str
+        Of the source.
+    """
+
+    name: str
+
+    def ahead(self, known: Known) -> str:
+        """What `read` would have to read before anybody can plan, in a line; empty if nothing."""
 
     def read(self, embedding: Embedding) -> None:
-        """Read what was not read before; where that is embedded in one go, embed it."""
+        """Read what was not read before, each image once, and embed what is new of it."""
 
     def held(self) -> Held:
         """All of it, once it has been read; `DataError` if no classifier can be trained on it."""
@@ -145,20 +158,16 @@ class FileContents:
     ----------
     out : Path
         The feature file: what is known of the files lies beside it.
-    reads_first : bool
-        Whether files are hashed here before any is embedded, so that the plan is known first. Else
-        each is read once, hashed and embedded in one go: those that lie far away, or for which
-        there is a cluster.
     """
 
-    def __init__(self, dataset: Dataset, out: Path, reads_first: bool) -> None:
-        self._dataset, self._reads_first = dataset, reads_first
+    def __init__(self, dataset: Dataset, out: Path) -> None:
+        self._dataset, self._out, self.name = dataset, out, dataset.source.name
         paths = [image.path for image in dataset.images]
         self._hashes = Hashes(dataset.source, paths, out.with_name(f"{out.name}.hashes"))
 
-    def unread(self, known: Known) -> str:  # noqa: ARG002, hashes are of any network
-        """How many files have to be read and embedded in one go."""
-        if self._reads_first:
+    def ahead(self, known: Known) -> str:  # noqa: ARG002, hashes are of any network
+        """How many files far away have to be read; those near by are hashed for the plan."""
+        if self._dataset.source.is_near:
             self._hashes.read()
         if n_unread := len(self._hashes.unread):
             return (
@@ -168,11 +177,14 @@ class FileContents:
         return ""
 
     def read(self, embedding: Embedding) -> None:
-        """Hash files; those that are far away are embedded on the way."""
+        """Read files that are new or changed, or have no embedding; embed new contents."""
         try:
-            if words := self.unread(embedding.known):
-                LOG.info(words)
-                self._embed_unread(embedding)
+            if rows := self._waiting(embedding.known):
+                self._require_room(embedding, rows)
+                self._embed(embedding, rows, are_hashed=False)
+            # Of contents that other processes took for known ones: see `KnownContents`.
+            if rows := self._waiting(embedding.known):
+                self._embed(embedding, rows, are_hashed=True)
         finally:
             self._hashes.keep()  # of an interrupted run too: far away, reading is what takes long
 
@@ -180,30 +192,59 @@ class FileContents:
         """All of it."""
         return Held(self._dataset, self._hashes.complete())
 
-    def _embed_unread(self, embedding: Embedding) -> None:
-        unread, source = self._hashes.unread, self._dataset.source
-        files = [source.file(self._dataset.images[row].path) for row in unread]
+    def _waiting(self, known: Known) -> list[int]:
+        """Rows of files that have to be read."""
+        return [
+            row
+            for row, content in enumerate(self._hashes.found)
+            if content is None
+            or (
+                isinstance(content, bytes)
+                and content not in known.cached
+                and content not in known.unusable
+            )
+        ]
 
-        def note(outcome: Outcome) -> None:
-            found: Hashed = outcome.content or UnusableImageError(outcome.reason)
-            self._hashes.found[unread[outcome.row]] = found
+    def _embed(self, embedding: Embedding, rows: list[int], are_hashed: bool) -> None:
+        source, images, found = self._dataset.source, self._dataset.images, self._hashes.found
+        LOG.info(
+            f"{source.name}: {len(rows)} of {len(images)} files to read; new images are extracted"
+        )
+        contents = [found[row] if are_hashed else None for row in rows]
+        files = [
+            source.file(images[row].path, content if isinstance(content, bytes) else None)
+            for row, content in zip(rows, contents, strict=True)
+        ]
+        with FileFates(embedding.known, self._dataset, self._hashes, rows) as fates:
+            fates.how = embed_files(
+                embedding.job, embedding.known.cached, files, embedding.machines, fates
+            )
 
-        embedding.files(self._dataset, files, note)
+    def _require_room(self, embedding: Embedding, rows: list[int]) -> None:
+        """Room for new parts and for the new file, where there are images that are new by name."""
+        old = embedding.known.old
+        paths = set() if old is None else set(old.paths)
+        if n_new := sum(self._dataset.images[row].path not in paths for row in rows):
+            embedding.require_room(self._out.parent, n_new + len(self._dataset.images))
 
 
 class PythonContents:
     """Those that Python hands over: all are read, once, whenever a run is made of them."""
 
     def __init__(self, source: PythonImages) -> None:
-        self._source = source
+        self._source, self.name = source, source.name
 
-    def unread(self, known: Known) -> str:  # noqa: ARG002, nothing is known before it is read
+    def ahead(self, known: Known) -> str:  # noqa: ARG002, nothing is known before it is read
         """All of it, every time."""
         return f"{self._source.name}: to be read, and extracted where content is new"
 
     def read(self, embedding: Embedding) -> None:
-        """Read it all; images without an embedding are embedded."""
-        embedding(_embed_stream, [self._source], None)
+        """Read it all, in this process; images without an embedding are embedded."""
+        with Fates(embedding.known, None) as fates:
+            one_pass = OnePass(fates, lambda _, entries: self._source.entries.extend(entries))
+            work = Work(embedding.job, embedding.known.cached, one_pass)
+            work.do(one_pass.files([self._source.images()]))
+            fates.how = f": {work.stopwatch}"
 
     def held(self) -> Held:
         """All that came."""
@@ -211,16 +252,3 @@ class PythonContents:
         require_classes(dataset, "pairs of image and label")
         entries = [entry for entry in self._source.entries if entry.class_name]
         return Held(dataset, [each.content or UnusableImageError(each.reason) for each in entries])
-
-
-def _embed_stream(
-    job: Job,
-    cached: Mapping[bytes, Location],
-    sources: Sequence[PythonImages],
-    machines: Machines,  # noqa: ARG001, Python hands the images to this process
-    listeners: Listeners,
-) -> str:
-    one_pass = OnePass(lambda number, entries: sources[number].entries.extend(entries))
-    work = Work(job, cached, one_pass.told(listeners))
-    work.do(one_pass.files(source.images() for source in sources))
-    return f": {work.stopwatch}"

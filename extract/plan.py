@@ -1,4 +1,4 @@
-"""How one table differs from the one before, in words that a user knows."""
+"""What a run is going to do: the file to be, held against the file that is there."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,6 +32,8 @@ from headbench.extract.splits import (
     describe_rule,
     draw_keys,
     missing_splits,
+    refuse_small_classes,
+    shares_of,
 )
 
 
@@ -108,24 +110,30 @@ class Plan:
         The file to be, as long as no image fails to decode.
     old : Table or None
         Of the file that is there.
-    missing : dict of bytes to str
-        One path for each different image that is to go through the network.
+    missing : set of bytes
+        SHA-256 of each different image that has no embedding yet.
+    warnings : list of str
+        What is thin about the splits.
     """
 
     table: Table
     old: Table | None
-    missing: dict[bytes, str]
-
-    @property
-    def changes_nothing(self) -> bool:
-        """Whether the file that is there is the file to be."""
-        return not self.missing and self.old is not None and self.table.equals(self.old)
+    missing: set[bytes]
+    warnings: list[str]
 
     def __str__(self) -> str:
+        """What would be done."""
+        return self._describe(len(self.missing), "to extract")
+
+    def describe_done(self, n_extracted: int) -> str:
+        """What was done, once so many different images have been through the network."""
+        return self._describe(n_extracted, "extracted")
+
+    def _describe(self, n_images: int, what: str) -> str:
         known = set() if self.old is None else set(self.old.contents())
-        n_finished = len(set(self.table.contents()) - known) - len(self.missing)
-        finished = f" ({n_finished} more are finished already)" if n_finished else ""
-        return f"{compare(self.old, self.table)}: {len(self.missing)} to extract{finished}"
+        n_finished = len(set(self.table.contents()) - known) - n_images
+        finished = f" ({n_finished} more were finished before)" if n_finished > 0 else ""
+        return f"{compare(self.old, self.table)}: {n_images} {what}{finished}"
 
 
 @dataclass(frozen=True)
@@ -187,12 +195,29 @@ def make_plan(
     """
     table = plan_table(dataset, hashes, identity, settings).without(known.unusable)
     require_usable(table, dataset)
-    check_table(table)  # before hours of extraction, not after
-    missing: dict[bytes, str] = {}
-    for path, content in zip(table.paths, table.contents(), strict=True):
-        if content not in known.cached and content not in missing:
-            missing[content] = path
-    return Plan(table, known.old, missing)
+    missing = {content for content in table.contents() if content not in known.cached}
+    return Plan(table, known.old, missing, check_table(table))
+
+
+def check_listing(dataset: Dataset, settings: ExtractSettings) -> None:
+    """Refuse what nothing can mend that is in the images: before hours of extraction, not after.
+
+    Raises
+    ------
+    DataError
+        If the share of val is impossible, or a class has too few images whatever they show.
+    """
+    given = [image.given_split for image in dataset.images]
+    shares_of(missing_splits(given), settings.val_share)
+    splits = np.array([SPLITS.index(split or SPLITS[0]) for split in given], dtype=np.uint8)
+    refuse_small_classes(
+        _labels(dataset.images, dataset), splits, range(len(given)), dataset.classes
+    )
+
+
+def _labels(images: Sequence[LabelledImage], dataset: Dataset) -> NDArray[np.int32]:
+    label_of = {name: label for label, name in enumerate(dataset.classes)}
+    return np.array([label_of[image.class_name] for image in images], dtype=np.int32)
 
 
 def plan_table(
@@ -226,7 +251,6 @@ def plan_table(
     groups = [image.group for image in images]
     has_groups = any(group is not None for group in groups)
     content_sha256 = hash_rows(contents)
-    label_of = {name: label for label, name in enumerate(dataset.classes)}
     data = {
         "folder": dataset.source.name,
         "layout": dataset.layout,
@@ -238,7 +262,7 @@ def plan_table(
     }
     return Table(
         paths=tuple(image.path for image in images),
-        labels=np.array([label_of[image.class_name] for image in images], dtype=np.int32),
+        labels=_labels(images, dataset),
         splits=assign_splits(
             [image.given_split for image in images],
             draw_keys(contents, groups),

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 
 from headbench.cache.writer import Location, created_by
-from headbench.extract.contents import Embedding, Held
+from headbench.extract.contents import Embedding, Fates, Held
 from headbench.extract.errors import WAY_ON, DataError
 from headbench.extract.hashes import TICK_NS
 from headbench.extract.images.kinds import may_be_read_now
@@ -16,13 +16,13 @@ from headbench.extract.sources.open import list_images, require_classes
 from headbench.extract.sources.shards import Shard, ShardIndex, Shards
 from headbench.extract.sources.source import N_STAMPS
 from headbench.extract.sources.tar import Entry, Stream, read_samples
-from headbench.extract.workers.embed import Job, Listeners, OnePass, Outcome, Streamed, Work
+from headbench.extract.workers.embed import Job, Noted, OnePass, Recorder, Streamed, Work
 from headbench.extract.workers.machines import Machines
 from headbench.extract.workers.parallel import (
     MOST_ROWS,
     BlockDone,
     BlockJob,
-    KnownContents,
+    block_job,
     blocks_done,
     heard,
     whoami,
@@ -39,19 +39,11 @@ def embed_shards(
     cached: Mapping[bytes, Location],
     shards: Sequence[Shard],
     machines: Machines,
-    listeners: Listeners,
+    recorder: Recorder,
 ) -> str:
     """Read shards once, each from its beginning to its end: embeddings into parts, then its index.
 
-    Parameters
-    ----------
-    job, cached, machines, listeners
-        See `headbench.extract.workers.parallel.embed_files`.
-
-    Returns
-    -------
-    str
-        How the time was spent, for the end of a line.
+    Parameters and what is returned are as in `headbench.extract.workers.parallel.embed_files`.
 
     Raises
     ------
@@ -61,37 +53,35 @@ def embed_shards(
         If a shard cannot be read to its end.
     """
     if machines.are_this_process:
-        one_pass, files = _reading(shards)
-        work = Work(job, cached, one_pass.told(listeners))
+        one_pass, files = _reading(shards, recorder)
+        work = Work(job, cached, one_pass)
         work.do(files)
         return f": {work.stopwatch}"
-    common = BlockJob(job, KnownContents.of(cached), created_by(), machines.n_jobs)
+    common = block_job(job, cached, machines)
     tasks = ((common, shard) for shard in shards)
     with closing(blocks_done(embed_shard, tasks, machines)) as all_done:
         for done in all_done:
-            for outcome in done.outcomes:
-                listeners.tell(outcome)
-            listeners.on_embedded(done.n_embedded)
+            done.tell(recorder)
     return f", on {machines}"
 
 
 def embed_shard(common: BlockJob, shard: Shard) -> BlockDone:
     """Embed a shard; done twice, it gives the same parts and the same index."""
     with heard() as said:
-        outcomes: list[Outcome] = []
-        one_pass, files = _reading([shard])
-        work_at(common, MOST_ROWS, one_pass.told(Listeners(outcomes.append))).do(files)
+        outcomes = Noted()
+        one_pass, files = _reading([shard], outcomes)
+        work_at(common, MOST_ROWS, one_pass).do(files)
     return BlockDone(0, outcomes, said, whoami())
 
 
-def _reading(shards: Sequence[Shard]) -> tuple[OnePass, Iterator[ImageFile]]:
+def _reading(shards: Sequence[Shard], recorder: Recorder) -> tuple[OnePass, Iterator[ImageFile]]:
     """Shards on their way, and their images."""
     stamps: list[tuple[int, ...]] = []
 
     def write_index(number: int, entries: list[Entry]) -> None:
         ShardIndex(stamps[number], entries).write(shards[number].index_path)
 
-    one_pass = OnePass(write_index)
+    one_pass = OnePass(recorder, write_index)
     return one_pass, one_pass.files(_samples(shard, stamps) for shard in shards)
 
 
@@ -130,10 +120,10 @@ class ShardContents:
     """
 
     def __init__(self, source: Shards) -> None:
-        self._source = source
+        self._source, self.name = source, source.name
         self._stamps = source.shard_stamps()
 
-    def unread(self, known: Known) -> str:
+    def ahead(self, known: Known) -> str:
         """How many shards have to be read."""
         n_shards, n_unread = len(self._stamps), len(self._unread(known))
         return f"{self._source.name}: {n_unread} of {n_shards} shards to read" if n_unread else ""
@@ -141,8 +131,11 @@ class ShardContents:
     def read(self, embedding: Embedding) -> None:
         """Read and embed shards that are new or changed, or hold images without an embedding."""
         if shards := self._unread(embedding.known):
-            LOG.info(self.unread(embedding.known))
-            embedding(embed_shards, shards, None)
+            LOG.info(self.ahead(embedding.known))
+            with Fates(embedding.known, None) as fates:
+                fates.how = embed_shards(
+                    embedding.job, embedding.known.cached, shards, embedding.machines, fates
+                )
             self._source.forget()
         self._clear_up()
 

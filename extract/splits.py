@@ -5,7 +5,7 @@ the content, so that no group is ever in two splits.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -170,6 +170,29 @@ def check_splits(
         If a class has fewer than three different images or none in train, or if a whole split is
         empty.
     """
+    counts = refuse_small_classes(labels, splits, contents, classes)
+    for split, total in zip(SPLITS, counts.sum(axis=0), strict=True):
+        if total == 0:
+            raise DataError(
+                f"the {split} split is empty: too few images ({len(labels)}) to split. Add images "
+                "or take another seed."
+            )
+    return _thin_classes(counts, classes) + _straddling(contents, splits, has_groups)
+
+
+def refuse_small_classes(
+    labels: NDArray[np.int32],
+    splits: NDArray[np.uint8],
+    contents: Sequence[Hashable],
+    classes: Sequence[str],
+) -> NDArray[np.int_]:
+    """Images of each class in each split, (n_classes, 3).
+
+    Raises
+    ------
+    DataError
+        If a class has fewer than three different images, or none in train.
+    """
     counts = np.zeros((len(classes), len(SPLITS)), dtype=int)
     np.add.at(counts, (labels, splits), 1)
     for label, name in enumerate(classes):
@@ -181,13 +204,7 @@ def check_splits(
                 f"{FEWEST_PER_CLASS} different usable ones, one of them in train; found "
                 f"{len(different)} different ({found}). Add images, or move the class away."
             )
-    for split, total in zip(SPLITS, counts.sum(axis=0), strict=True):
-        if total == 0:
-            raise DataError(
-                f"the {split} split is empty: too few images ({len(labels)}) to split. Add images "
-                "or take another seed."
-            )
-    return _thin_classes(counts, classes) + _straddling(contents, splits, has_groups)
+    return counts
 
 
 def _draw(key: bytes, seed: int, shares: dict[str, float]) -> str:

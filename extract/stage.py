@@ -1,32 +1,23 @@
 """Stage one: plan what is missing, run it, commit it."""
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 
-from headbench.cache.disk import one_writer, require_free, temporary_path
+from headbench.cache.disk import one_writer, temporary_path
 from headbench.cache.format import Table, count_splits, describe_counts
-from headbench.cache.writer import Parts, n_bytes, write_features
+from headbench.cache.writer import Parts, write_features
 from headbench.extract.contents import Contents, Embedding, FileContents, PythonContents
-from headbench.extract.hashes import Hashed
 from headbench.extract.networks.backbone import MEAN_COLOR, Backbone, create_backbone
 from headbench.extract.networks.devices import GPU, find_devices, has_nvidia_gpu
-from headbench.extract.plan import (
-    Known,
-    Plan,
-    check_table,
-    make_plan,
-    previous_precision,
-    require_usable,
-)
+from headbench.extract.plan import Known, Plan, check_listing, make_plan, previous_precision
 from headbench.extract.settings import AUTO, FLOAT32, MIXED_FLOAT16, ExtractSettings
 from headbench.extract.shard_contents import ShardContents
 from headbench.extract.sources.open import find_images, open_source
 from headbench.extract.sources.python import PythonImages
 from headbench.extract.sources.shards import Shards
-from headbench.extract.sources.source import Dataset, Source
-from headbench.extract.workers.embed import Job, Outcome
-from headbench.extract.workers.machines import LOCAL, Machines
+from headbench.extract.sources.source import Source
+from headbench.extract.workers.embed import Job
+from headbench.extract.workers.machines import Machines
 from headbench.extract.workers.parallel import MOST_ROWS
 
 LOG = logging.getLogger(__name__)
@@ -64,7 +55,7 @@ def extract_features(
     DataError, WeightsError, FeatureFileError, StorageError, ClusterError
         For what the user can fix. Parts finished until then are kept.
     """
-    backbone, contents = _open(data, out, settings, machines)
+    backbone, contents = _open(data, out, settings)
     if backbone.identity.has_random_weights:
         LOG.info("RANDOM WEIGHTS: this network knows nothing. For demos and tests only.")
     with one_writer(out):
@@ -78,15 +69,15 @@ def describe_plan(
     machines: Machines = Machines(),  # noqa: B008, it is frozen
 ) -> None:
     """Say what `extract_features` would do, and write nothing; takes and raises the same."""
-    backbone, contents = _open(data, out, settings, machines)
+    backbone, contents = _open(data, out, settings)
     _Extraction(backbone, contents, out, settings, machines).describe()
 
 
 def _open(
-    data: str | Path | Source, out: Path, settings: ExtractSettings, machines: Machines
+    data: str | Path | Source, out: Path, settings: ExtractSettings
 ) -> tuple[Backbone, Contents]:
     # Before weights are fetched, or GPUs looked for, for a folder that is not there.
-    contents = _contents_of(data, out, machines)
+    contents = _contents_of(data, out, settings)
     backbone = create_backbone(
         settings.backbone,
         settings.weights,
@@ -97,17 +88,17 @@ def _open(
     return backbone, contents
 
 
-def _contents_of(data: str | Path | Source, out: Path, machines: Machines) -> Contents:
+def _contents_of(data: str | Path | Source, out: Path, settings: ExtractSettings) -> Contents:
     source = open_source(data, out) if isinstance(data, str | Path) else data
     if isinstance(source, Shards):
         return ShardContents(source)
     if isinstance(source, PythonImages):
         return PythonContents(source)
-    reads_first = source.is_near and machines.backend == LOCAL
     dataset = find_images(source)
     for note in dataset.notes:
         LOG.info(f"note: {note}")
-    return FileContents(dataset, out, reads_first)
+    check_listing(dataset, settings)
+    return FileContents(dataset, out)
 
 
 def _choose_precision(out: Path, settings: ExtractSettings) -> str:
@@ -148,59 +139,37 @@ class _Extraction:
             PART_SECONDS,
             backbone.identity,
         )
-        self.embedding = Embedding(job, self.known, out, backbone.dim, machines)
+        self.embedding = Embedding(job, self.known, machines, backbone.dim)
 
     def run(self) -> Table:
         """Extract what is missing, and write the file."""
+        n_known = len(self.known.cached)
         self.contents.read(self.embedding)
-        dataset, hashes = self.contents.held()
-        plan = self._plan(dataset, hashes)
-        LOG.info(f"{dataset.source.name}: {plan}")
-        self._require_room(plan)
-        self._extract_missing(plan, dataset)
-        table = plan.table.without(self.known.unusable)
-        require_usable(table, dataset)
-        _say_rejected(table)
-        for warning in check_table(table):
+        plan = self._plan()
+        n_extracted = len(self.known.cached) - n_known
+        LOG.info(f"{self.contents.name}: {plan.describe_done(n_extracted)}")
+        _say_rejected(plan.table)
+        for warning in plan.warnings:
             LOG.info(f"note: {warning}")
-        self._write(table, plan)
+        self._write(plan)
         _clear_up(self.out, self.parts)
-        return table
+        return plan.table
 
     def describe(self) -> None:
         """Say what `run` would do."""
-        if unread := self.contents.unread(self.known):
-            LOG.info(unread)
-            return
-        dataset, hashes = self.contents.held()
-        LOG.info(f"{dataset.source.name}: {self._plan(dataset, hashes)}")
+        words = self.contents.ahead(self.known) or f"{self.contents.name}: {self._plan()}"
+        LOG.info(words)
 
-    def _plan(self, dataset: Dataset, hashes: Sequence[Hashed]) -> Plan:
-        return make_plan(dataset, hashes, self.backbone.identity, self.known, self.settings)
+    def _plan(self) -> Plan:
+        return make_plan(*self.contents.held(), self.backbone.identity, self.known, self.settings)
 
-    def _extract_missing(self, plan: Plan, dataset: Dataset) -> None:
-        contents = list(plan.missing)
-
-        def note(outcome: Outcome) -> None:
-            if outcome.reason:
-                self.known.unusable[contents[outcome.row]] = outcome.reason
-
-        files = [dataset.source.file(path, each) for each, path in plan.missing.items()]
-        self.embedding.files(dataset, files, note)
-
-    def _require_room(self, plan: Plan) -> None:
-        """Room for the parts, and for the new file while the old one is still there."""
-        if plan.changes_nothing:
-            return
-        parts = len(plan.missing) * 4 * self.backbone.dim
-        require_free(self.out.parent, parts + n_bytes(plan.table, self.backbone.dim))
-
-    def _write(self, table: Table, plan: Plan) -> None:
+    def _write(self, plan: Plan) -> None:
+        table, dim = plan.table, self.backbone.dim
         if plan.old is not None and table.equals(plan.old):
             LOG.info(f"{self.out}: up to date, nothing to do")
         else:
-            write_features(self.out, table, self.known.cached, self.backbone.dim)
-            LOG.info(f"{self.out}: {_describe(table, self.backbone.dim)}")
+            write_features(self.out, table, self.known.cached, dim)
+            LOG.info(f"{self.out}: {_describe(table, dim)}")
 
 
 def _clear_up(out: Path, parts: Parts) -> None:

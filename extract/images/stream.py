@@ -146,19 +146,6 @@ class DecodedImage(NamedTuple):
     content_sha256: bytes = b""
 
 
-class KnownImage(NamedTuple):
-    """One image that need not be decoded: its content is known already.
-
-    Attributes
-    ----------
-    row : int
-        Which of the files it is.
-    """
-
-    row: int
-    content_sha256: bytes
-
-
 def hash_files(files: Iterable[ImageFile]) -> Iterator[bytes | UnusableImageError]:
     """SHA-256 of the bytes of each file, or why it cannot be read, in order."""
     return map_ahead(_hash, _read_ahead(files), N_THREADS, N_AHEAD)
@@ -170,7 +157,7 @@ def decoded_images(
     on_unusable: Callable[[int, UnusableImageError], None],
     stopwatch: Stopwatch,
     known: Container[bytes] = (),
-    on_known: Callable[[KnownImage], object] = lambda _: None,
+    on_known: Callable[[int, bytes], object] = lambda *_: None,
 ) -> Iterator[DecodedImage]:
     """Decode files, in order.
 
@@ -185,7 +172,7 @@ def decoded_images(
     known : container of bytes
         Contents that are not decoded again; may grow meanwhile.
     on_known : callable
-        Told of each file that holds one of them.
+        Told the row and the content of each file that holds one of them.
     """
     decode_next = partial(_unless_known, size_px=size_px, stopwatch=stopwatch, known=known)
     decoded = map_ahead(decode_next, _read_ahead(files), N_THREADS, N_AHEAD)
@@ -193,7 +180,7 @@ def decoded_images(
         if isinstance(image, UnusableImageError):
             on_unusable(row, image)
         elif image is None:
-            on_known(KnownImage(row, content))
+            on_known(row, content)
         else:
             yield DecodedImage(row, image, content)
 

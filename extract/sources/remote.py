@@ -1,6 +1,7 @@
 """A folder of images behind a URL: an object store, an archive, and all else that fsspec lists."""
 
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -144,7 +145,8 @@ def list_files(filesystem: Any, root: str) -> Files:
     Raises
     ------
     DataError
-        If it is a file, or holds names with an empty part, ``a//b``.
+        If it is a file, or holds names with an empty part, ``a//b``, or, in an archive, two files
+        of one name.
     Exception
         What the file system raises, after several tries.
     """
@@ -169,10 +171,24 @@ def _archived(filesystem: Any, root: str) -> Iterator[Entry]:
     found = patiently(lambda: filesystem.find(root, detail=True))
     if root in found:
         raise DataError(A_FILE)
+    if repeated := sorted(found.keys() & _repeated(filesystem)):
+        raise DataError(
+            f"two files are called {repeated[0]}, and only one of them could be read. Pack the "
+            "archive again, with each name once"
+        )
     for name, details in found.items():
         path = name.removeprefix(f"{root}/")
         if not any(map(is_system_file, path.split("/"))):
             yield path, stamp(details)
+
+
+def _repeated(filesystem: Any) -> set[str]:
+    """Names that several files of an archive have: fsspec lists the last one only."""
+    if hasattr(filesystem, "zip"):
+        names = [entry.filename for entry in filesystem.zip.infolist() if not entry.is_dir()]
+    else:
+        names = [entry.name for entry in getattr(filesystem, "tar", ()) if not entry.isdir()]
+    return {name for name, n_files in Counter(names).items() if n_files > 1}
 
 
 def _walked(filesystem: Any, root: str) -> Iterator[Entry]:

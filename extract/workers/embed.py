@@ -2,10 +2,10 @@
 
 import time
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,6 @@ from headbench.extract.errors import DataError, UnusableImageError
 from headbench.extract.images.stream import (
     DecodedImage,
     ImageFile,
-    KnownImage,
     decoded_images,
     give,
 )
@@ -75,20 +74,23 @@ class Outcome(NamedTuple):
     location: Location | None = None
 
 
-@dataclass(frozen=True)
-class Listeners:
-    """Who is told what happens.
+class Recorder(Protocol):
+    """Who is told what became of each image: of this process, of another one, or of a cluster."""
 
-    Attributes
-    ----------
-    tell : callable
-        Told the outcome of each file, once: of an embedding when its part is finished.
-    on_embedded : callable
-        Told how many images have just been through the network.
-    """
+    def note(self, outcome: Outcome) -> None:
+        """Take up the outcome of one image, once: of an embedding when its part is finished."""
 
-    tell: Callable[[Outcome], object]
-    on_embedded: Callable[[int], object] = lambda _: None
+    def advance(self, n_images: int) -> None:
+        """Take up that so many images have just been through the network."""
+
+
+class Noted(list[Outcome]):
+    """Outcomes in a list, for whoever started this worker."""
+
+    note = list.append
+
+    def advance(self, n_images: int) -> None:
+        """Nothing: the list says it."""
 
 
 @dataclass
@@ -104,9 +106,10 @@ class Work:
 
     job: Job
     known: Container[bytes]
-    listeners: Listeners
+    recorder: Recorder
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
     _contents: dict[int, bytes] = field(default_factory=dict)
+    _under_way: set[bytes] = field(default_factory=set)
     _paths: dict[int, Path | str] = field(default_factory=dict)
 
     def do(self, files: Iterable[ImageFile]) -> None:
@@ -127,7 +130,8 @@ class Work:
             self.known,
             self._skip,
         )
-        embedded = embed_images(job.network, self._noted(images), job.runtime, self.stopwatch)
+        new = self._each_content_once(images)
+        embedded = embed_images(job.network, new, job.runtime, self.stopwatch)
         for rows, embeddings in self._in_parts(embedded):
             _refuse_infinite(embeddings, [self._paths[row] for row in rows.tolist()])
             self._finish(rows.tolist(), embeddings)
@@ -139,16 +143,22 @@ class Work:
 
     def _reject(self, row: int, reason: UnusableImageError) -> None:
         del self._paths[row]
-        self.listeners.tell(Outcome(row, reason.content, str(reason)))
+        self.recorder.note(Outcome(row, reason.content, str(reason)))
 
-    def _skip(self, image: KnownImage) -> None:
-        del self._paths[image.row]
-        self.listeners.tell(Outcome(image.row, image.content_sha256))
+    def _skip(self, row: int, content: bytes) -> None:
+        del self._paths[row]
+        self.recorder.note(Outcome(row, content))
 
-    def _noted(self, images: Iterator[DecodedImage]) -> Iterator[DecodedImage]:
+    def _each_content_once(self, images: Iterator[DecodedImage]) -> Iterator[DecodedImage]:
+        """All but copies of images that were decoded shortly before."""
         for image in images:
-            self._contents[image.row] = image.content_sha256
-            yield image
+            content = image.content_sha256
+            if content in self._under_way or content in self.known:
+                self._skip(image.row, content)
+            else:
+                self._contents[image.row] = content
+                self._under_way.add(content)
+                yield image
 
     def _finish(self, rows: list[int], embeddings: NDArray[np.float32]) -> None:
         contents = [self._contents.pop(row) for row in rows]
@@ -156,7 +166,8 @@ class Work:
             locations = self.job.parts.add(contents, embeddings)
         for row, content in zip(rows, contents, strict=True):
             del self._paths[row]
-            self.listeners.tell(Outcome(row, content, location=locations[content]))
+            self.recorder.note(Outcome(row, content, location=locations[content]))
+        self._under_way.difference_update(contents)
 
     def _in_parts(self, embedded: Iterator[Embedded]) -> Iterator[Embedded]:
         """Gather batches until a part is due."""
@@ -164,7 +175,7 @@ class Work:
         started = time.monotonic()
         for batch in embedded:
             waiting.append(batch)
-            self.listeners.on_embedded(len(batch.rows))
+            self.recorder.advance(len(batch.rows))
             is_full = sum(len(each.rows) for each in waiting) >= self.job.part_images
             if is_full or time.monotonic() - started > self.job.part_seconds:
                 yield _concatenate(waiting)
@@ -204,18 +215,23 @@ class _Stream:
 
 
 class OnePass:
-    """What becomes of the images of some streams while they go through a `Work`.
+    """A recorder of streams of images, which learns when all of a stream are done with.
 
     Parameters
     ----------
+    recorder : Recorder
+        Told of each image first.
     on_complete : callable
         Told the number of each stream and its entries, once the outcomes of all are known: what it
         writes is written after the embeddings.
     """
 
-    def __init__(self, on_complete: Callable[[int, list[Entry]], object]) -> None:
-        self._on_complete = on_complete
+    def __init__(
+        self, recorder: Recorder, on_complete: Callable[[int, list[Entry]], object]
+    ) -> None:
+        self._recorder, self._on_complete = recorder, on_complete
         self._rows: dict[int, tuple[_Stream, int]] = {}
+        self.advance = recorder.advance
 
     def files(self, streams: Iterable[Iterable[Streamed]]) -> Iterator[ImageFile]:
         """The images of all streams in order, for `Work.do`."""
@@ -232,16 +248,9 @@ class OnePass:
             stream.is_read = True
             self._look_at(stream)
 
-    def told(self, listeners: Listeners) -> Listeners:
-        """Those of the `Work`: `listeners` first, and then this."""
-
-        def tell_both(outcome: Outcome) -> None:
-            listeners.tell(outcome)
-            self._note(outcome)
-
-        return replace(listeners, tell=tell_both)
-
-    def _note(self, outcome: Outcome) -> None:
+    def note(self, outcome: Outcome) -> None:
+        """Take up the outcome of an image."""
+        self._recorder.note(outcome)
         stream, position = self._rows.pop(outcome.row)
         stream.entries[position] = stream.entries[position]._replace(
             content=outcome.content, reason=outcome.reason

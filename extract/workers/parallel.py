@@ -1,4 +1,4 @@
-"""Which contents have embeddings, in few bytes."""
+"""Blocks of files embedded by other processes: on this machine, or on a Dask cluster."""
 
 import logging
 import os
@@ -22,7 +22,7 @@ from headbench.extract.networks.devices import pin_gpu, share_cores
 from headbench.extract.networks.engines import Embedder
 from headbench.extract.progress import Stopwatch
 from headbench.extract.settings import Runtime
-from headbench.extract.workers.embed import Job, Listeners, Outcome, Work
+from headbench.extract.workers.embed import Job, Noted, Outcome, Recorder, Work
 from headbench.extract.workers.machines import Machines, at_work
 
 LOG = logging.getLogger(__name__)
@@ -88,6 +88,12 @@ class BlockDone(NamedTuple):
         """How many of its files went through the network."""
         return sum(each.location is not None for each in self.outcomes)
 
+    def tell(self, recorder: Recorder) -> None:
+        """Tell what became of each image, by its row among all of them."""
+        for outcome in self.outcomes:
+            recorder.note(outcome._replace(row=self.first + outcome.row))
+        recorder.advance(self.n_embedded)
+
 
 @dataclass(frozen=True)
 class BlockJob:
@@ -147,14 +153,14 @@ def embed_files(
     cached: Mapping[bytes, Location],
     files: Sequence[ImageFile],
     machines: Machines,
-    listeners: Listeners,
+    recorder: Recorder,
 ) -> str:
     """Embed files into parts, wherever machines are.
 
     Parameters
     ----------
     cached : mapping of bytes to Location
-        Embeddings that are there; those that are told of may be added to it.
+        Embeddings that are there; those that `recorder` is told of may be added to it.
 
     Returns
     -------
@@ -167,13 +173,12 @@ def embed_files(
         If workers are lost. Blocks that were finished are kept.
     """
     if machines.are_this_process:
-        work = Work(job, cached, listeners)
+        work = Work(job, cached, recorder)
         work.do(files)
         return f": {work.stopwatch}"
     # Files whose content is given are those that are missing, whatever their prefixes say.
     is_unread = any(file.content_sha256 is None for file in files)
-    known = KnownContents.of(cached if is_unread else ())
-    common = BlockJob(job, known, created_by(), machines.n_jobs)
+    common = block_job(job, cached if is_unread else (), machines)
     n_rows = block_rows(len(files))
     blocks = (
         (common, first, [_from_anywhere(file) for file in files[first : first + n_rows]])
@@ -183,9 +188,13 @@ def embed_files(
         for done in all_done:
             for outcome in done.outcomes:
                 _require_unreadable(files[done.first + outcome.row], outcome, done.worker)
-                listeners.tell(outcome._replace(row=done.first + outcome.row))
-            listeners.on_embedded(done.n_embedded)
+            done.tell(recorder)
     return f", on {machines}"
+
+
+def block_job(job: Job, known: Iterable[bytes], machines: Machines) -> BlockJob:
+    """What all blocks of a job have in common."""
+    return BlockJob(job, KnownContents.of(known), created_by(), machines.n_jobs)
 
 
 def blocks_done(
@@ -251,8 +260,8 @@ def embed_block(common: BlockJob, first: int, files: Sequence[ImageFile]) -> Blo
     WeightsError, DeviceError, DataError, StorageError
     """
     with heard() as said:
-        outcomes: list[Outcome] = []
-        work_at(common, len(files), Listeners(outcomes.append)).do(files)
+        outcomes = Noted()
+        work_at(common, len(files), outcomes).do(files)
     return BlockDone(first, outcomes, said, whoami())
 
 
@@ -280,7 +289,7 @@ class _Hearing(logging.Handler):
             self.lines.append(record.getMessage())
 
 
-def work_at(common: BlockJob, part_images: int, listeners: Listeners) -> Work:
+def work_at(common: BlockJob, part_images: int, recorder: Recorder) -> Work:
     """The work of a worker; parts are cut by the number of images alone, so always alike.
 
     Raises
@@ -297,7 +306,7 @@ def work_at(common: BlockJob, part_images: int, listeners: Listeners) -> Work:
     share_cores(common.n_processes)
     network = OpenOnce(common.job.network, common.job.identity)
     job = replace(common.job, network=network, part_images=part_images, part_seconds=np.inf)
-    return Work(job, common.known, listeners)
+    return Work(job, common.known, recorder)
 
 
 def whoami() -> str:

@@ -41,7 +41,7 @@ def test_from_a_folder_to_predictions(
 ) -> None:
     assert extract_colors(photos, out) == 0
     assert (
-        "90 new, 0 changed, 0 removed, 0 moved or relabelled: 90 to extract"
+        "90 new, 0 changed, 0 removed, 0 moved or relabelled: 90 extracted"
         in capsys.readouterr().out
     )
     assert call(classify.main, "train", out, "--heads", "logreg,lightgbm") == 0

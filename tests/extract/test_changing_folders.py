@@ -9,6 +9,7 @@ from unittest import mock
 
 import hypothesis.strategies as st
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from PIL import Image
@@ -176,11 +177,20 @@ def content_hashes(path: Path) -> set[bytes]:
         return set(features.table.contents())
 
 
-TestChangingFolder = ChangingFolder.TestCase
-TestChangingFolder.settings = settings(
-    max_examples=100,
-    stateful_step_count=20,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=list(HealthCheck),
-)
+def settings_of(n_examples: int) -> settings:
+    return settings(
+        max_examples=n_examples,
+        stateful_step_count=20,
+        deadline=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+class TestChangingFolder(ChangingFolder.TestCase):  # type: ignore[misc]
+    settings = settings_of(10)
+
+
+@pytest.mark.long
+class TestChangingFolderForLong(ChangingFolder.TestCase):  # type: ignore[misc]
+    settings = settings_of(100)

@@ -19,8 +19,8 @@ from tests.conftest import ROOT, write_class_folders, write_image
 FORKING = """
 import os, sys
 from pathlib import Path
-from cache import cli
-from extract import __main__ as command, stage
+from headbench.cache import cli
+from headbench.extract import __main__ as command, stage
 stage.PART_IMAGES = 8
 photos, logs, *runs = sys.argv[1:]
 for run in runs:
@@ -108,15 +108,22 @@ def n_calls(disk: Disk) -> int:
 
 
 @pytest.mark.parametrize(
-    ("error", "is_lasting"),
-    [(errno.ENOSPC, False), (errno.EIO, False), (errno.ENOSPC, True), (errno.EDQUOT, True)],
+    ("error", "is_lasting", "step"),
+    [
+        (errno.ENOSPC, False, 5),
+        (errno.EDQUOT, True, 9),
+        *(
+            pytest.param(error, is_lasting, 1, marks=pytest.mark.long)
+            for error in (errno.ENOSPC, errno.EIO, errno.EDQUOT)
+            for is_lasting in (False, True)
+        ),
+    ],
 )
 def test_every_write_may_fail_and_nothing_is_lost(
-    disk: Disk, n_calls: int, error: int, is_lasting: bool
+    disk: Disk, n_calls: int, error: int, is_lasting: bool, step: int
 ) -> None:
     assert n_calls > 50
     before = content_of(disk.old)
-    step = 4 if is_lasting else 1
     codes = disk.fail([f"{call}-{error}-{is_lasting:d}" for call in range(0, n_calls, step)])
     assert len(codes) == len(range(0, n_calls, step))
     assert list(codes.values()).count(2) > 0.9 * len(codes)

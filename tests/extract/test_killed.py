@@ -1,9 +1,5 @@
-"""A real extraction, in a process of its own, killed at random instants.
+"""A real extraction, in a process of its own, killed at random instants."""
 
-HEADBENCH_KILLS sets how often (20): ``HEADBENCH_KILLS=200 make test`` takes a few minutes.
-"""
-
-import os
 import random
 import subprocess
 import sys
@@ -16,68 +12,71 @@ from headbench.extract.stage import extract_features
 from tests.conftest import ROOT, write_class_folders
 from tests.extract.test_faults import content_of
 
-N_KILLS = int(os.environ.get("HEADBENCH_KILLS", "20"))
 PART, BATCH = 16, 8
 N_IMAGES = 120
 
 # A kill comes after so many images, 0 to all, and up to so many seconds more. Seconds alone would
 # fall behind the end on a fast machine, and before the beginning on a busy one.
 SECONDS = 0.06
-# Each image that went through the backbone is noted in a file at once, whatever happens next.
-EXTRACT = """
+# Runs many extractions, each in a process forked from one that has imported everything: one that
+# is killed, and one that goes on. Each image that went through the backbone is noted in a file at
+# once, whatever happens next.
+FORKING = """
 import os, signal, sys, threading, time
-from cache import cli
-from extract import __main__ as command, backbones, stage
-embed = backbones.embed_mean_color
-log = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-stage.PART_IMAGES, last, seconds = int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
-def end():
+from headbench.cache import cli
+from headbench.extract import __main__ as command, stage
+from headbench.extract.networks import backbone as backbones
+embed, stage.PART_IMAGES = backbones.embed_mean_color, int(sys.argv[1])
+def end(seconds):
     time.sleep(seconds)
     os.kill(os.getpid(), signal.SIGKILL)
-def noting(batches):
-    embedded = 0
-    for batch in batches:
-        os.write(log, b"." * len(batch.rows))
-        embedded += len(batch.rows)
-        if embedded == last:
-            threading.Thread(target=end).start()
-        yield from embed([batch])
-backbones.embed_mean_color = noting
-if last == 0:
-    threading.Thread(target=end).start()
-sys.exit(cli.run(command.main, sys.argv[5:]))
+def extract(folder, last, seconds):
+    log = os.open(f"{folder}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    def noting(batches):
+        embedded = 0
+        for batch in batches:
+            os.write(log, b"." * len(batch.rows))
+            embedded += len(batch.rows)
+            if embedded == last:
+                threading.Thread(target=end, args=(seconds,)).start()
+            yield from embed([batch])
+    backbones.embed_mean_color = noting
+    if last == 0:
+        threading.Thread(target=end, args=(seconds,)).start()
+    sys.exit(cli.run(command.main, [*sys.argv[2:6], sys.argv[6], "--out", f"{folder}/features.h5"]))
+for kill in sys.argv[7:]:
+    folder, last, seconds = kill.split(",")
+    for arguments in ((folder, int(last), float(seconds)), (folder, -1, 0.0)):
+        child = os.fork()
+        if not child:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            extract(*arguments)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        print(code, os.path.exists(f"{folder}/features.h5"), flush=True)
 """
-NEVER = (-1, 0.0)
 
 
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_class_folders(tmp_path_factory.mktemp("killed") / "photos", N_IMAGES // 3)
-
-
-def extract(photos: Path, out: Path, log: Path, kill: tuple[int, float] = NEVER) -> int:
-    """Exit code of an extraction, which ends itself after so many images and seconds."""
-    options = ["--backbone", "mean-color", "--size", "16", "--batch-size", str(BATCH)]
-    arguments = [log, PART, *kill, photos, "--out", out, *options]
-    command = [sys.executable, "-c", EXTRACT, *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode
-
-
+@pytest.mark.parametrize("n_kills", [10, pytest.param(200, marks=pytest.mark.long)])
 def test_killed_at_any_instant_it_goes_on_and_loses_a_part_at_most(
-    photos: Path, tmp_path: Path
+    tmp_path: Path, n_kills: int
 ) -> None:
-    whole = tmp_path / "whole/features.h5"
-    settings = ExtractSettings(backbone="mean-color", size_px=16)
-    extract_features(photos, whole, settings)
+    photos, whole = write_class_folders(tmp_path / "photos", N_IMAGES // 3), tmp_path / "whole.h5"
+    extract_features(photos, whole, ExtractSettings(backbone="mean-color", size_px=16))
     wanted = content_of(whole)
     chance = random.Random(0)  # noqa: S311, not for cryptography
-    n_interrupted = 0
-    for number in range(N_KILLS):
+    counts = range(0, N_IMAGES + 1, BATCH)
+    kills = [
+        f"{tmp_path}/{number},{chance.choice(counts)},{chance.uniform(0, SECONDS)}"
+        for number in range(n_kills)
+    ]
+    options = ["--backbone=mean-color", "--size=16", f"--batch-size={BATCH}", "--seed=0"]
+    arguments = [sys.executable, "-c", FORKING, str(PART), *options, photos, *kills]
+    done = subprocess.run(arguments, cwd=ROOT, capture_output=True, check=True, text=True)
+    lines = done.stdout.splitlines()
+    assert lines[1::2] == ["0 True"] * n_kills
+    assert lines[::2].count("-9 False") > 0.5 * n_kills
+    for number in range(n_kills):
         out, log = tmp_path / f"{number}/features.h5", tmp_path / f"{number}.log"
-        kill = chance.randrange(0, N_IMAGES + 1, BATCH), chance.uniform(0, SECONDS)
-        extract(photos, out, log, kill)
-        n_interrupted += not out.exists()
-        assert extract(photos, out, log) == 0
         assert content_of(out) == wanted
         # The part in flight, and what had been decoded and embedded ahead of it.
         assert log.stat().st_size <= N_IMAGES + PART + BATCH
@@ -85,4 +84,3 @@ def test_killed_at_any_instant_it_goes_on_and_loses_a_part_at_most(
             ["features.h5"],
             ["features.h5", "features.h5.hashes"],
         )
-    assert n_interrupted > 0.5 * N_KILLS

@@ -326,8 +326,9 @@ def test_shards_behind_a_url_give_the_same_file(extract: Extraction) -> None:
 # Notes each shard that is opened at once, whatever happens next.
 EXTRACT = """
 import os, sys, time
-from cache import cli
-from extract import __main__ as command, backbones, shards, stage
+from headbench.cache import cli
+from headbench.extract import __main__ as command, shard_contents as shards, stage
+from headbench.extract.networks import backbone as backbones
 log = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 embed, open_stream = backbones.embed_mean_color, shards.Stream
 def noting(place, n_bytes):

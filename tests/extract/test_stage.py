@@ -3,6 +3,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from headbench.extract.settings import ExtractSettings
 from headbench.extract.stage import extract_features
 from tests.cache.test_verify import flip
 from tests.conftest import ROOT, listen, write_class_folders, write_image
+from tests.extract.sources.web_server import Files, web_server
 
 
 class Extraction:
@@ -130,6 +132,39 @@ def test_a_new_image_is_extracted_and_a_removed_one_forgotten(extract: Extractio
     with FeatureFile(extract.out) as features:
         assert "red/new.png" in features.table.paths
         assert "blue/000.png" not in features.table.paths
+
+
+def test_each_file_is_read_once(
+    photos: Path, settings: ExtractSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headbench.extract.hashes.TICK_NS", -(10**12))
+    n_reads: Counter[Path] = Counter()
+    read_bytes = Path.read_bytes
+
+    def counting(path: Path) -> bytes:
+        n_reads[path] += 1
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", counting)
+    out = photos.parent / "features.h5"
+    extract_features(photos, out, settings)
+    assert n_reads == Counter(photos.glob("*/*.png"))
+    extract_features(photos, out, settings)
+    assert n_reads.total() == 90
+    # With another network each is read once more: its hash is known, its embedding is not.
+    extract_features(photos, out, replace(settings, size_px=20, overwrite=True))
+    assert set(n_reads.values()) == {2}
+
+
+def test_each_url_of_a_list_on_this_machine_is_read_once(
+    photos: Path, settings: ExtractSettings
+) -> None:
+    paths = [path.relative_to(photos) for path in sorted(photos.glob("*/00[0-3].png"))]
+    with web_server(photos) as url:
+        lines = ["path,label", *(f"{url}/{path},{path.parent}" for path in paths)]
+        (photos / "list.csv").write_text("\n".join(lines))
+        extract_features(photos / "list.csv", photos.parent / "features.h5", settings)
+    assert sorted(Files.read) == [f"/{path}" for path in paths]
 
 
 def test_copies_cost_one_pass_and_stand_in_one_split(extract: Extraction) -> None:
@@ -240,9 +275,8 @@ def test_an_interrupted_run_goes_on_and_loses_at_most_the_part_in_flight(
 KILLED = """
 import os, sys
 from pathlib import Path
-from headbench.cache.verify import repair_file
-from extract import backbones, kinds, stage
-from headbench.extract.networks.backbone import create_backbone
+from headbench.extract import stage
+from headbench.extract.networks import backbone as backbones
 embed = backbones.embed_mean_color
 def dying(batches):
     for number, embedded in enumerate(embed(batches)):
@@ -252,7 +286,7 @@ def dying(batches):
 backbones.embed_mean_color = dying
 stage.PART_IMAGES = 16
 settings = stage.ExtractSettings(backbone="mean-color", size_px=16, batch_size=8)
-stage.extract_features(Path(sys.argv[1]), Path(sys.argv[2]), settings, print)
+stage.extract_features(Path(sys.argv[1]), Path(sys.argv[2]), settings)
 """
 
 
@@ -296,7 +330,16 @@ def test_a_class_with_too_few_usable_images_stops_before_anything_is_written(
     out = photos.parent / "features.h5"
     with pytest.raises(DataError, match=r"class 'rare' has too few images to split"):
         extract_features(photos, out, settings)
-    assert not out.exists()
+    # Not even a part: nobody waits for hours to be told.
+    assert {path.name for path in out.parent.iterdir()} == {"photos"}
+
+
+def test_a_share_of_val_that_cannot_be_is_refused_before_anything_is_read(
+    extract: Extraction,
+) -> None:
+    with pytest.raises(DataError, match="--val-share 1"):
+        extract(val_share=1.0)
+    assert extract.embedded == 0
 
 
 def test_an_infinite_embedding_is_refused_with_its_image(

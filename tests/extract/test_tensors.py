@@ -37,7 +37,7 @@ def paths(photos: Path) -> list[Path]:
 def folder(photos: Path, settings: ExtractSettings, tmp_path: Path) -> Path:
     """Features of the same images in class folders."""
     out = tmp_path / "folder/features.h5"
-    extract_features(photos, out, settings, silent)
+    extract_features(photos, out, settings)
     return out
 
 
@@ -54,10 +54,6 @@ def embedded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(backbones, "embed_mean_color", counting)
     return counts
-
-
-def silent(_: str) -> None:
-    pass
 
 
 def labels_of(paths: list[Path]) -> list[int]:
@@ -79,7 +75,7 @@ def test_bytes_and_paths_give_what_the_same_files_in_class_folders_do(
 ) -> None:
     pairs = zip(map(kind, paths), labels_of(paths), strict=True)
     out = tmp_path / "python/features.h5"
-    table = extract_dataset(pairs, np.array(CLASSES), str(out), settings, silent)
+    table = extract_dataset(pairs, np.array(CLASSES), str(out), settings)
     assert held(out) == held(folder)
     assert table.paths[:2] == ("000000000", "000000001")
     assert table.classes == tuple(CLASSES)
@@ -92,14 +88,14 @@ def test_pixels_give_the_embeddings_of_files_that_hold_them(
 ) -> None:
     pairs = [(kind(path), path.parent.name) for path in paths]
     out = tmp_path / "python/features.h5"
-    table = extract_dataset(pairs, None, out, settings, silent)
+    table = extract_dataset(pairs, None, out, settings)
     assert sum(embedded) == len(paths)
     assert embeddings_of(out) == embeddings_of(folder)
     # Read again, and known by its content: in another order, one image changed.
     embedded.clear()
     changed = [(np.array(image), name) for image, name in reversed(pairs)]
     changed[7] = (changed[7][0] // 2, changed[7][1])
-    again = extract_dataset(changed, None, out, settings, silent)
+    again = extract_dataset(changed, None, out, settings)
     assert sum(embedded) == 1
     assert set(table.contents()) - set(again.contents()) == {table.contents()[-8]}
     assert table.contents()[0] == again.contents()[-1]
@@ -112,7 +108,7 @@ def test_arrays_of_the_same_bytes_and_another_shape_are_other_images(
     shapes = [(6, 6, 3), (4, 9, 3), (9, 4, 3), (12, 9), (9, 12), (18, 6)]
     pairs = [(pixels.reshape(shape), "ab"[number % 2]) for number, shape in enumerate(shapes)]
     given = [(*pair, ("train", "val", "test")[number % 3]) for number, pair in enumerate(pairs)]
-    table = extract_dataset(given, None, tmp_path / "f.h5", settings, silent)
+    table = extract_dataset(given, None, tmp_path / "f.h5", settings)
     assert sum(embedded) == len(set(table.contents())) == 6
 
 
@@ -140,13 +136,13 @@ def test_a_photograph_opened_by_pillow_is_upright_and_on_white() -> None:
 def test_splits_are_those_that_are_named(paths, settings, tmp_path: Path) -> None:
     names = ("train", "train", b"validation", "test")
     given = [(path, path.parent.name, names[number % 4]) for number, path in enumerate(paths)]
-    table = extract_dataset(given, None, tmp_path / "f.h5", settings, silent)
+    table = extract_dataset(given, None, tmp_path / "f.h5", settings)
     assert table.splits.tolist() == [(0, 0, 1, 2)[number % 4] for number in range(len(paths))]
     assert table.config.data["split"] == "as the folder names them"
     given = [(image, label, "train" if row % 3 else None) for row, (image, label, _) in
              enumerate(given)] + [(paths[0], "green", "extra")]  # fmt: skip
     with pytest.raises(DataError, match="image 90: expected the split train, val or test, found"):
-        extract_dataset(given, None, tmp_path / "f.h5", settings, silent)
+        extract_dataset(given, None, tmp_path / "f.h5", settings)
 
 
 def test_a_split_whose_images_are_all_gone_is_not_taken_from_train(
@@ -158,7 +154,7 @@ def test_a_split_whose_images_are_all_gone_is_not_taken_from_train(
          names[row % 4]) for row, path in enumerate(paths)
     ]  # fmt: skip
     with pytest.raises(DataError, match="22 images for val, of which none can be used"):
-        extract_dataset(given, None, tmp_path / "f.h5", settings, silent)
+        extract_dataset(given, None, tmp_path / "f.h5", settings)
 
 
 class Indexed:
@@ -180,7 +176,7 @@ def test_a_sequence_without_iterator_is_read_once_to_its_length(
     paths, folder: Path, settings, tmp_path: Path
 ) -> None:
     dataset, out = Indexed(paths), tmp_path / "f.h5"
-    extract_dataset(dataset, CLASSES, out, settings, silent)
+    extract_dataset(dataset, CLASSES, out, settings)
     assert dataset.asked == list(range(len(paths)))
     assert embeddings_of(out) == embeddings_of(folder)
 
@@ -198,7 +194,7 @@ def test_images_may_differ_in_size_and_few_wait_at_a_time(
             yield image, number % 3
 
     out = tmp_path / "features.h5"
-    extract_dataset(pairs(), CLASSES, out, settings, silent)
+    extract_dataset(pairs(), CLASSES, out, settings)
     assert max(waiting) < 200
     for name, _, embedding in held(out).values():
         assert CLASSES[round(embedding[0] / 80)] == name
@@ -214,7 +210,7 @@ def test_what_cannot_be_used_is_listed(paths, settings, tmp_path: Path) -> None:
     pairs[6] = (np.zeros((4, 4, 1), np.uint8), 0)
     pairs[7] = (paths[7], b"\xff")
     pairs[8] = (paths[8], "pink")
-    table = extract_dataset(pairs, CLASSES, tmp_path / "f.h5", settings, silent)
+    table = extract_dataset(pairs, CLASSES, tmp_path / "f.h5", settings)
     assert [(path, reason) for path, reason, _ in table.rejected] == [
         ("000000001", "text, not an image"),
         ("000000002", "its label -1 is not in 0 to 2"),
@@ -255,7 +251,7 @@ def test_other_datasets_are_refused_with_the_reason(
     dataset, classes, message: str, settings, tmp_path: Path
 ) -> None:
     with pytest.raises(DataError, match=message):
-        extract_dataset(dataset, classes, tmp_path / "f.h5", settings, silent)
+        extract_dataset(dataset, classes, tmp_path / "f.h5", settings)
 
 
 def test_a_dataset_that_fails_says_how_far_it_came(paths, settings, tmp_path: Path) -> None:
@@ -264,7 +260,7 @@ def test_a_dataset_that_fails_says_how_far_it_came(paths, settings, tmp_path: Pa
         raise KeyError("row 40")
 
     with pytest.raises(DataError, match=r"stopped after 40 images: KeyError: 'row 40'\. Fin"):
-        extract_dataset(failing(), None, tmp_path / "f.h5", settings, silent)
+        extract_dataset(failing(), None, tmp_path / "f.h5", settings)
 
 
 def test_tensors_of_tensorflow_are_taken_and_batches_and_endless_ones_refused(
@@ -272,7 +268,7 @@ def test_tensors_of_tensorflow_are_taken_and_batches_and_endless_ones_refused(
 ) -> None:
     data = [path.read_bytes() for path in paths]
     dataset = tf.data.Dataset.from_tensor_slices((data, labels_of(paths)))
-    extract_dataset(dataset, CLASSES, tmp_path / "f.h5", settings, silent)
+    extract_dataset(dataset, CLASSES, tmp_path / "f.h5", settings)
     assert held(tmp_path / "f.h5") == held(folder)
     pixels = tf.data.Dataset.from_tensor_slices((tf.zeros((6, 4, 4, 3), tf.uint8), [0] * 6))
     for other, message in (
@@ -280,7 +276,7 @@ def test_tensors_of_tensorflow_are_taken_and_batches_and_endless_ones_refused(
         (pixels.repeat(), "ends"),
     ):
         with pytest.raises(DataError, match=message):
-            extract_dataset(other, CLASSES, tmp_path / "f.h5", settings, silent)
+            extract_dataset(other, CLASSES, tmp_path / "f.h5", settings)
 
 
 def test_a_truncated_tfrecord_says_how_far_it_was_read(tf, settings, tmp_path: Path) -> None:
@@ -292,4 +288,4 @@ def test_a_truncated_tfrecord_says_how_far_it_was_read(tf, settings, tmp_path: P
     records = tf.data.TFRecordDataset(str(path)).map(lambda record: (record, 0))
     message = r"stopped after 8 images: DataLossError: truncated record at [0-9]+.{0,80}Finished"
     with pytest.raises(DataError, match=message):
-        extract_dataset(records, CLASSES, tmp_path / "f.h5", settings, silent)
+        extract_dataset(records, CLASSES, tmp_path / "f.h5", settings)

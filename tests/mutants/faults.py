@@ -241,13 +241,30 @@ FAULTS = (
     Fault(
         "known-images-again",
         "An image that is known is not extracted again.",
-        "extract/plan.py",
-        "if content not in known.cached and content not in missing:",
-        "if content not in missing:",
+        "extract/workers/parallel.py",
+        "work = Work(job, cached, recorder)",
+        "work = Work(job, {}, recorder)",
         (
             "tests/extract/test_stage.py::"
             "test_a_second_run_extracts_nothing_and_leaves_the_file_alone",
         ),
+    ),
+    Fault(
+        "copies-embedded",
+        "Copies of an image cost one pass.",
+        "extract/workers/embed.py",
+        "if content in self._under_way or content in self.known:",
+        "if content in self.known:",
+        ("tests/extract/test_stage.py::test_copies_cost_one_pass_and_stand_in_one_split",),
+    ),
+    Fault(
+        "files-read-twice",
+        "A file is read once on its way to the embedding.",
+        "extract/contents.py",
+        "            if rows := self._waiting(embedding.known):\n                self._require_room",
+        "            self._hashes.read()\n"
+        "            if rows := self._waiting(embedding.known):\n                self._require_room",
+        ("tests/extract/test_stage.py::test_each_file_is_read_once",),
     ),
     # Nothing disappears.
     Fault(

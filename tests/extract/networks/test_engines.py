@@ -111,19 +111,21 @@ def test_openvino_that_is_not_installed_names_the_extra(monkeypatch: pytest.Monk
 # Two logical devices of the CPU stand in for two GPUs. In a process of its own, because devices
 # cannot be divided once TensorFlow has started.
 ON_TWO_DEVICES = """
+import logging
 import sys
 from pathlib import Path
-from extract import engines, opening
+from headbench.extract.networks import engines, keras_network
 from headbench.extract.networks.devices import Devices
 from headbench.extract.networks.keras_runtime import load_tensorflow
 from headbench.extract.settings import ExtractSettings
 from headbench.extract.stage import extract_features
 
+logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
 tf = load_tensorflow()
 [cpu] = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 devices = Devices("gpu", ("CPU:0", "CPU:1"))
-opening.find_devices = lambda asked: devices
+keras_network.find_devices = lambda asked: devices
 seen = []
 equal_shares = engines._equal_shares
 def noting(images, n_shares):
@@ -131,7 +133,7 @@ def noting(images, n_shares):
     return equal_shares(images, n_shares)
 engines._equal_shares = noting
 settings = ExtractSettings(weights="random", size_px=32, batch_size=8, precision=sys.argv[3])
-extract_features(Path(sys.argv[1]), Path(sys.argv[2]), settings, print)
+extract_features(Path(sys.argv[1]), Path(sys.argv[2]), settings)
 print(sorted(set(seen)))
 """
 
@@ -162,7 +164,7 @@ def test_a_gpu_that_is_asked_for_and_not_there_is_an_error(
 ) -> None:
     photos = write_class_folders(tmp_path / "photos", n_per_class=9)
     arguments = ("--weights", "random", "--size", 32, "--device", "gpu")
-    done = command("extract", photos, "--out", tmp_path / "features.h5", *arguments)
+    done = command("headbench.extract", photos, "--out", tmp_path / "features.h5", *arguments)
     assert done.returncode == 2
     # Before it, TensorFlow's own remarks: an earlier test has set their level for all processes.
     assert done.stderr.splitlines()[-1].startswith("error: --device gpu: TensorFlow sees no GPU.")

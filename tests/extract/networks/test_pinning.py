@@ -13,7 +13,7 @@ PIN = """
 import sys, tempfile
 from pathlib import Path
 tempfile.tempdir = sys.argv[2]
-from extract import pinning
+from headbench.extract.networks import devices as pinning
 pinning.NVIDIA_GPUS = Path(sys.argv[1])
 print(pinning.pin_gpu(), pinning.os.environ.get("CUDA_VISIBLE_DEVICES"), flush=True)
 sys.stdin.read()

@@ -395,9 +395,7 @@ def test_a_folder_in_memory_gives_what_a_folder_gives(photos: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_of_two_files_of_one_name_in_an_archive_the_last_counts(
-    photos: Path, archive: Path
-) -> None:
+def test_two_files_of_one_name_in_an_archive_are_refused(photos: Path, archive: Path) -> None:
     with zipfile.ZipFile(archive, "a") as zipped:
         zipped.write(photos / "red/001.png", "photos/red/000.png")
     tar_path = archive.with_suffix(".tar")
@@ -405,10 +403,8 @@ def test_of_two_files_of_one_name_in_an_archive_the_last_counts(
         packed.add(photos, "photos")
         packed.add(photos / "red/001.png", "photos/red/000.png")
     for url in (f"zip://photos::{archive}", f"tar://photos::{tar_path}"):
-        source = RemoteFolder(url)
-        assert len(source.find().found) == N_IMAGES
-        file = source.file("red/000.png")
-        assert file.read(file.path) == (photos / "red/001.png").read_bytes()
+        with pytest.raises(DataError, match=r"two files are called photos/red/000\.png.*Pack"):
+            RemoteFolder(url).find()
 
 
 def test_an_archive_that_a_web_server_does_not_have_is_said(tmp_path: Path) -> None:

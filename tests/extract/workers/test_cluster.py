@@ -20,7 +20,7 @@ from tests.conftest import ROOT, listen, write_class_folders
 from tests.extract.test_faults import content_of
 from tests.extract.workers.cluster import BLOCK_ROWS, Cluster, HeldFolder, cluster_of, wait_until
 
-N_WORKERS, N_PER_CLASS = 3, 40
+N_WORKERS, N_PER_CLASS = 2, 40
 OPTIONS = ("--backbone", "mean-color", "--size", "16", "--batch-size", "5")
 # In half the time of a test's patience a worker that is silent is given up.
 CONFIG = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "10s"}
@@ -50,7 +50,7 @@ def processes(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.fixture
 def cluster(processes: Cluster) -> Cluster:
-    """A scheduler and three workers, whatever the test before has done to them."""
+    """A scheduler and its workers, whatever the test before has done to them."""
     processes.mend(N_WORKERS)
     return processes
 
@@ -140,16 +140,17 @@ def test_a_cluster_makes_the_very_file_of_one_process(
     cluster: Cluster, photos: Path, tmp_path: Path, command: Command, wanted: tuple[object, ...]
 ) -> None:
     out = tmp_path / "features.h5"
-    done = command("extract", photos, "--out", out, *OPTIONS, *on(cluster))
+    done = command("headbench.extract", photos, "--out", out, *OPTIONS, *on(cluster))
     assert done.returncode == 0, done.stderr
     assert content_of(out) == wanted
     assert everything_in(out) == everything_in(photos.parent / "alone.h5")
     assert f"on the Dask cluster at {cluster.address}" in done.stdout
     assert {path.name for path in tmp_path.iterdir()} <= {"features.h5", "features.h5.hashes"}
-    again = command("extract", photos, "--out", out, *OPTIONS, *on(cluster))
+    again = command("headbench.extract", photos, "--out", out, *OPTIONS, *on(cluster))
     assert "up to date, nothing to do" in again.stdout
 
 
+@pytest.mark.long
 def test_a_network_gives_bit_for_bit_what_it_gives_in_one_process(
     cluster: Cluster,
     network_features: Path,
@@ -185,6 +186,7 @@ def test_a_killed_worker_costs_the_blocks_that_it_had(
     assert "distributed" not in errors
 
 
+@pytest.mark.long
 def test_a_paused_worker_is_given_up_and_does_no_harm_when_it_wakes(
     cluster: Cluster, held: Held, wanted: tuple[object, ...]
 ) -> None:
@@ -201,11 +203,12 @@ def test_a_paused_worker_is_given_up_and_does_no_harm_when_it_wakes(
     # It may have finished its block all the same: the next run takes that for what it is.
     code, said, errors = finish(held.start(*on(cluster)))
     assert code == 0, errors
-    assert "0 to extract" in said
+    assert ": 0 extracted" in said
     assert content_of(held.out) == wanted
     assert not held.parts()
 
 
+@pytest.mark.long
 def test_a_lost_scheduler_ends_the_run_and_the_next_one_goes_on(
     cluster: Cluster, held: Held, wanted: tuple[object, ...]
 ) -> None:
@@ -231,13 +234,19 @@ def test_a_lost_scheduler_ends_the_run_and_the_next_one_goes_on(
     assert content_of(held.out) == wanted
 
 
+def test_an_answer_that_is_lost_with_the_scheduler_is_named() -> None:
+    lost = dask_cluster.SCHEDULER_LOST[0]()
+    with pytest.raises(ClusterError, match="connection to the Dask scheduler was lost"):
+        dask_cluster.PromptBackend.retrieve_result_callback(None, lost)  # type: ignore[arg-type]
+
+
 def test_an_error_of_a_worker_arrives_as_what_it_is(
     cluster: Cluster, photos: Path, tmp_path: Path, command: Command
 ) -> None:
     out = tmp_path / "features.h5"
     # A file in the way of the folder for parts.
     out.with_name("features.h5.parts").touch()
-    done = command("extract", photos, "--out", out, *OPTIONS, *on(cluster))
+    done = command("headbench.extract", photos, "--out", out, *OPTIONS, *on(cluster))
     assert done.returncode == 2
     [line] = [line for line in done.stderr.splitlines() if line]
     assert line.startswith(f"error: {out}.parts/")
@@ -279,6 +288,7 @@ def test_work_that_the_cluster_cannot_do_is_an_error_and_not_a_wait_for_ever(
         list(do(only_here.double, [(1,), (2,)]))
 
 
+@pytest.mark.long
 def test_a_scheduler_without_workers_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,7 @@ from headbench.extract.errors import DataError, UnusableImageError
 from headbench.extract.images.stream import ImageFile, hash_files
 from headbench.extract.networks.backbone import MeanColor, create_backbone
 from headbench.extract.settings import Runtime
-from headbench.extract.workers.embed import Job, Listeners, Outcome, Work
+from headbench.extract.workers.embed import Job, Noted, Outcome, Work
 from tests.conftest import write_image
 
 SIZE_PX = 16
@@ -50,8 +50,8 @@ def files(tmp_path: Path) -> list[ImageFile]:
 
 
 def done(job: Job, files: list[ImageFile], known: set[bytes] = frozenset()) -> list[Outcome]:  # type: ignore[assignment]
-    outcomes: list[Outcome] = []
-    Work(job, known, Listeners(outcomes.append)).do(files)
+    outcomes = Noted()
+    Work(job, known, outcomes).do(files)
     return sorted(outcomes)
 
 
@@ -95,7 +95,7 @@ def test_a_location_is_where_the_embedding_of_that_file_lies(
 ) -> None:
     job = job_in(tmp_path)
     found = {each.content: each.location for each in done(job, files)}
-    assert found == job.parts.find(pytest.fail)
+    assert found == job.parts.find()
 
 
 def test_known_contents_are_read_and_not_embedded(tmp_path: Path, files: list[ImageFile]) -> None:
@@ -145,7 +145,7 @@ class Broken(MeanColor):
 
     def open(self, *_: object):
         def embed(batches):
-            for batch in super(Broken, self).open(Runtime(), None, None, None)(batches):
+            for batch in super(Broken, self).open(Runtime(), None, None)(batches):
                 embeddings = np.where(batch.rows[:, None] == 3, np.nan, batch.embeddings)
                 yield batch._replace(embeddings=embeddings.astype(np.float32))
 
