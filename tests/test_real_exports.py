@@ -16,7 +16,7 @@ from headbench.extract.images.decode import decode
 from headbench.extract.settings import ExtractSettings
 from headbench.extract.stage import extract_features
 from tests.classify.export.alone import run_alone
-from tests.classify.export.conftest import predicted, quiet
+from tests.classify.export.conftest import predicted
 
 pytestmark = pytest.mark.real
 
@@ -43,9 +43,9 @@ def food(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     run = Run(tmp_path_factory.mktemp("runs") / "food10")
     weights = str(shared / "weights/resnet50_notop.weights.h5")
     settings = ExtractSettings(weights=weights, size_px=SIZE_PX)
-    extract_features(shared / "data/food10", run.features_path, settings, quiet)
+    extract_features(shared / "data/food10", run.features_path, settings)
     train_heads(run, ["logreg"], seed=0)
-    finetune(run, FinetuneSettings(epochs=1), None, None, quiet)
+    finetune(run, FinetuneSettings(epochs=1), None, None)
     return run
 
 
@@ -54,7 +54,7 @@ def test_tensorflow_alone_gives_what_predict_gives_of_real_photographs(
     food: Run, shared: Path, head: str, tmp_path: Path
 ) -> None:
     formats = ("saved_model", "keras")
-    exported = export_model(food, head, None, None, tmp_path / "out", formats, quiet)
+    exported = export_model(food, head, None, None, tmp_path / "out", formats)
     with FeatureFile(food.features_path) as features:
         rows = features.rows("test")[::2]
         paths = [shared / "data/food10" / features.table.paths[row] for row in rows]

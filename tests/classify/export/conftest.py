@@ -16,16 +16,12 @@ from headbench.classify.train_settings import TrainSettings
 from tests.conftest import listen
 
 
-def quiet(_: str) -> None:
-    pass
-
-
 @pytest.fixture(scope="session")
 def many_heads(network_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """`network_run` once more, with two heads that no network can stand for. Not to be changed."""
     run = Run(shutil.copytree(network_run.folder, tmp_path_factory.mktemp("many") / "colors"))
     settings = TrainSettings(common={"projection": "scores", "max_rounds": 10})
-    train_heads(run, ["knn", "lightgbm"], 0, quiet, settings)
+    train_heads(run, ["knn", "lightgbm"], 0, settings)
     return run
 
 
@@ -37,7 +33,7 @@ def photographs(network_photos: Path) -> list[Path]:
 
 def predicted(run: Run, head: str, photographs: list[Path], n_classes: int = 3) -> np.ndarray:
     """What predict says, classes sorted by name: float (n, n_classes)."""
-    found = predict_files(open_classifier(run, head, None, quiet), photographs, n_classes, quiet)
+    found = predict_files(open_classifier(run, head, None), photographs, n_classes)
     return np.array([[proba for _, proba in sorted(each.top)] for each in found])
 
 
@@ -58,10 +54,10 @@ def exported_best(many_heads: Run) -> tuple[Path, list[str]]:
 @pytest.fixture(scope="session")
 def exported_network(many_heads: Run) -> Path:
     """The fine-tuned network in all formats."""
-    return export_model(many_heads, "finetuned", None, None, None, None, quiet)
+    return export_model(many_heads, "finetuned", None, None, None, None)
 
 
 @pytest.fixture(scope="session")
 def exported_trees(many_heads: Run) -> Path:
     """LightGBM, for TensorFlow."""
-    return export_model(many_heads, "lightgbm", None, None, None, ["saved_model"], quiet)
+    return export_model(many_heads, "lightgbm", None, None, None, ["saved_model"])
