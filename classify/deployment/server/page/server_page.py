@@ -21,8 +21,6 @@ class Page:
     ----------
     head, weights : str
         For people.
-    has_random_weights : bool
-    n_classes : int
     max_bytes : int
         Largest photograph.
     n_top, n_similar : int
