@@ -354,7 +354,7 @@ FAULTS = (
     Fault(
         "export-takes-the-best-on-test",
         "export takes the head that is best on val.",
-        "classify/export/write.py",
+        "classify/export/export_model.py",
         'ranked = rank(run.trained(features), features.labels("val"))',
         "ranked = sorted(\n"
         "        run.trained(features),\n"
@@ -362,7 +362,7 @@ FAULTS = (
         '-(each.test.argmax(axis=1) == features.labels("test")).sum(),\n'
         "    )",
         (
-            "tests/classify/export/test_write.py::"
+            "tests/classify/export/test_export_model.py::"
             "test_where_val_and_test_prefer_different_heads_export_takes_vals",
         ),
     ),
