@@ -67,14 +67,17 @@ def folder(tmp_path: Path, photographs: list[Path]) -> Path:
     return tmp_path
 
 
-@pytest.fixture(params=["logreg", "finetuned"])
+# Of the fine-tuned network every format is compared with predict when it is written, too.
+@pytest.fixture(params=["logreg", pytest.param("finetuned", marks=pytest.mark.long)])
 def head(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
 @pytest.fixture
-def exported(head: str, exported_best: tuple[Path, list[str]], exported_network: Path) -> Path:
-    return exported_best[0] if head == "logreg" else exported_network
+def exported(head: str, request: pytest.FixtureRequest) -> Path:
+    if head == "finetuned":
+        return request.getfixturevalue("exported_network")
+    return request.getfixturevalue("exported_head").folder
 
 
 def test_tensorflow_alone_gives_what_predict_gives(

@@ -1,8 +1,6 @@
 import json
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
-from subprocess import CompletedProcess
 
 import numpy as np
 import pytest
@@ -17,7 +15,7 @@ from headbench.classify.metrics import accuracy
 from headbench.classify.run import Run
 from headbench.classify.train_heads import train_heads
 from headbench.extract.networks.backbone import create_backbone
-from headbench.extract.networks.keras_runtime import LOG_LEVEL, QUIET_LEVEL
+from tests.classify.export.conftest import Exported
 from tests.conftest import listen
 
 
@@ -47,23 +45,39 @@ def is_unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "draw_sample", lambda *_: None)
 
 
+@pytest.mark.usefixtures("is_built", "is_unchecked")
 def test_the_best_on_val_that_can_be_is_exported_and_said_to_be(
-    many_heads: Run, exported_best: tuple[Path, list[str]]
+    many_heads: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, said = exported_best
-    assert folder == many_heads.folder / "export/logreg"
+    first = ["knn", "logreg"]
+    monkeypatch.setattr(
+        module,
+        "rank",
+        lambda trained, _: sorted(trained, key=lambda each: each.record.name not in first),
+    )
+    said = listen()
+    export_model(many_heads, None, None, None, tmp_path / "out", ["keras"])
     assert said[0] == "knn cannot be exported; on to the next best on val."
     assert said[1].startswith("head logreg, weights RANDOM")
-    assert "on 7 images of test: saved_model " in said[2]
-    for name, line in zip(FORMATS, said[-3:], strict=True):
+
+
+def test_a_user_reads_where_each_file_is_and_nothing_that_tensorflow_says(
+    exported_head: Exported,
+) -> None:
+    folder, lines, errors = exported_head
+    assert errors == ""
+    assert lines[0].startswith("head logreg, weights RANDOM")
+    assert "on 7 images of test: saved_model " in lines[1]
+    assert len(lines) == 3 + len(FORMATS)
+    for name, line in zip(FORMATS, lines[-3:], strict=True):
         assert f"{FORMATS[name].file} (" in line
         assert str(folder / FORMATS[name].file) in line
 
 
 def test_how_good_it_is_and_what_made_it_stand_in_every_file(
-    many_heads: Run, exported_best: tuple[Path, list[str]]
+    many_heads: Run, exported_head: Exported
 ) -> None:
-    folder, _ = exported_best
+    folder = exported_head.folder
     facts = json.loads((folder / "export.json").read_text())
     with FeatureFile(many_heads.features_path) as features:
         trained = many_heads.find("logreg", features)
@@ -81,8 +95,9 @@ def test_how_good_it_is_and_what_made_it_stand_in_every_file(
         assert json.loads(archive.read(FACTS_IN_KERAS_FILE)) == facts
 
 
-def test_no_batch_normalization_is_left_to_compute(exported_network: Path) -> None:
-    with zipfile.ZipFile(exported_network / "model.keras") as archive:
+def test_no_batch_normalization_is_left_to_compute(many_heads: Run, tmp_path: Path) -> None:
+    export(many_heads, "finetuned", tmp_path / "out")
+    with zipfile.ZipFile(tmp_path / "out/model.keras") as archive:
         text = archive.read("config.json").decode()
     assert "Conv2D" in text
     assert "BatchNormalization" not in text
@@ -177,16 +192,6 @@ def test_a_network_with_its_preprocessing_inside_is_exported_in_every_format(
         for _, found in each.run(exported, tmp_path / each.file, sample):
             if len(found):
                 np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
-
-
-def test_nothing_but_its_own_lines_comes_of_an_export(
-    network_run: Run, tmp_path: Path, command: Callable[..., CompletedProcess[str]]
-) -> None:
-    options = ("--head", "logreg", "--out", tmp_path / "out")
-    # As we set it: exports to ONNX in this process have set another.
-    level = {LOG_LEVEL: QUIET_LEVEL}
-    done = command("classify", "export", network_run.folder, *options, **level)
-    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_where_val_and_test_prefer_different_heads_export_takes_vals(
