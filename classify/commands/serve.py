@@ -1,6 +1,7 @@
 """``python -m headbench.classify serve``."""
 
 import argparse
+import re
 from importlib.util import find_spec
 from typing import Any
 
@@ -27,7 +28,7 @@ def add(commands: Commands) -> None:
         ("--port", _port, default.port, "0 for any that is free"),
         ("--max-mb", cli.at_least(1), default.max_mb, "largest body of a request"),
         ("--timeout", cli.at_least(1), default.timeout_seconds, "seconds from headers to answer"),
-        ("--max-batch", cli.at_least(1), default.max_batch, "images in the network at once"),
+        ("--max-batch", cli.at_least(1), default.max_batch, "most images in the network at once"),
         ("--max-connections", cli.at_least(1), default.max_connections, "connections at once"),
     ]
     for name, kind, value, meaning in options:
@@ -36,9 +37,11 @@ def add(commands: Commands) -> None:
     command.add_argument(
         "--allowed-hosts",
         nargs="+",
+        type=_host,
         default=default.allowed_hosts,
         metavar="NAME",
-        help="names or addresses in the Host header that are answered, besides the server's own",
+        help="names or addresses in the Host header that are answered, besides the server's own: "
+        "those that users type where the server is behind a container, NAT or a proxy",
     )
     add_device_options(command)
 
@@ -78,3 +81,12 @@ def _port(text: str) -> int:
     if port > LARGEST_PORT:
         raise argparse.ArgumentTypeError(f"expected 0 to {LARGEST_PORT}, found {text!r}")
     return port
+
+
+def _host(text: str) -> str:
+    # As a wildcard Starlette knows "*" and "*.NAME", and ends in an assertion for others.
+    if not re.fullmatch(r"\*|(\*\.)?[\w.-]+|[\da-fA-F.]*(:[\da-fA-F.]*){2,}", text):
+        raise argparse.ArgumentTypeError(
+            f"expected a name or an address, without http:// and without a port, found {text!r}"
+        )
+    return text

@@ -86,16 +86,20 @@ class FinetunedNetwork:
     def open(self, runtime: Runtime, sample: NDArray[np.uint8], stopwatch: Stopwatch) -> Embedder:
         """Load it; what it gives are probabilities. See `KerasBackbone.open`."""
         # A softmax makes rounding larger than it is in an embedding.
-        network = OpenableNetwork(self.name, self._load, self._fold, FLOAT32, ENGINE_TOLERANCE)
+        load, fold = self._load, self.folded_network
+        network = OpenableNetwork(self.name, load, fold, FLOAT32, ENGINE_TOLERANCE)
         return open_network(network, runtime, sample, stopwatch)
+
+    def folded_network(self, untouched: Any = None) -> Any:
+        """The network without BatchNormalization to compute, for inference only: `fold_base`."""
+        return fold_base(untouched or self._load())
 
     def _load(self) -> Any:
         with loading(self.path):
             # safe_mode: a layer that would run code from the file is refused.
-            return load_keras().saving.load_model(self.path, compile=False, safe_mode=True)
-
-    def _fold(self, untouched: Any) -> Any:
-        return fold_base(untouched or self._load())
+            network = load_keras().saving.load_model(self.path, compile=False, safe_mode=True)
+        network.trainable = False
+        return network
 
 
 def open_classifier(run: Run, name: str | None, weights: str | None) -> Classifier:

@@ -29,7 +29,7 @@ SEEN_SPLITS = ("train", "val")
 
 
 def true_classes(named: Sequence[str], classes: Sequence[str]) -> dict[Path, str]:
-    """The class of each file of the folders that were named, where names of folders give it.
+    """The class of each file in the folders that were named, where names of folders give it.
 
     Those are the folders of a layout that we know; or else the folder that was named itself.
 
@@ -39,10 +39,6 @@ def true_classes(named: Sequence[str], classes: Sequence[str]) -> dict[Path, str
         What the user named: see `expand`. Labels are taken from folders only.
     classes : sequence of str
         Those of the model; where no folder is named after one of them, there are no labels.
-
-    Returns
-    -------
-    dict of Path to str
     """
     truth: dict[Path, str] = {}
     of_one_class: list[str] = []
@@ -62,7 +58,7 @@ def true_classes(named: Sequence[str], classes: Sequence[str]) -> dict[Path, str
 
 
 def _own_name(folder: Path) -> str:
-    # Absolute, as "." has no name; links are not followed, as it was named by its link.
+    # Absolute, as "." has no name. Links are not followed: the link has the name that was given.
     return os.path.basename(os.path.abspath(folder))
 
 
@@ -106,22 +102,14 @@ def _between(dataset: Dataset, classes: set[str], own_name: str) -> LabelledImag
 
 
 def seen_files(features: FeatureFile, paths: Sequence[Path]) -> dict[Path, str]:
-    """The split of each file that is, whatever its name, an image of train or val.
-
-    Parameters
-    ----------
-    features : FeatureFile
-        What was trained on.
-    paths : sequence of Path
-        Each is read once.
-    """
+    """The split of each file whose content is an image of train or val, under any name."""
     table = features.table
     splits = (SPLITS[split] for split in table.splits.tolist())
     split_of = dict(zip(table.contents(), splits, strict=True))
     seen: dict[Path, str] = {}
     with Progress("compare with train and val", len(paths)) as progress:
         for path, content in zip(paths, hash_files(map(ImageFile, paths)), strict=True):
-            # A file that cannot be read is no duplicate; the prediction for it gives the reason.
+            # A file that cannot be read is no copy; the prediction gives the reason.
             split = split_of.get(content) if isinstance(content, bytes) else None
             if split in SEEN_SPLITS:
                 seen[path] = split
@@ -135,10 +123,10 @@ class Outcome(NamedTuple):
     Attributes
     ----------
     split : str or None
-        Where it was when the head was trained: ``train``, ``val``, or elsewhere.
+        Where it was when the head was trained: ``train``, ``val``, or None.
     rank : int
-        How many classes were more probable than the true one; the number of classes if the model
-        does not know the true one.
+        How many classes were more probable than the true one; the number of classes, if the model
+        does not know it.
     """
 
     true: str
@@ -148,17 +136,7 @@ class Outcome(NamedTuple):
 
 
 class Scores:
-    """Counts predictions as they pass, each labelled file once.
-
-    Parameters
-    ----------
-    classes : collection of str
-        Those of the model.
-    seen : mapping of Path to str
-        See `seen_files`.
-    min_confidence : float
-        What predictions were made with.
-    """
+    """Counts predictions as they pass, each labelled file once; for `seen` see `seen_files`."""
 
     def __init__(
         self, classes: Collection[str], seen: Mapping[Path, str], min_confidence: float
@@ -180,7 +158,7 @@ class Scores:
             yield each
 
     def lines(self) -> Iterator[str]:
-        """What there is to say, a line at a time."""
+        """Unusable files, abstentions and accuracies, a line each."""
         n_usable = self.n_files - self.n_unusable
         if self.n_unusable:
             yield f"{self.n_unusable} of {count(self.n_files, 'file')} cannot be used"
@@ -237,7 +215,7 @@ class Scores:
         return sum(n for each, n in self._outcomes.items() if is_wanted(each))
 
     def _accuracy(self, is_wanted: Callable[[Outcome], bool]) -> str:
-        """Accuracy over the answered files; how many those are, where some are not."""
+        """Accuracy over the answered files, and their share where some may not be answered."""
         n_asked = self._number(is_wanted)
         n = self._number(lambda each: is_wanted(each) and each.is_answered)
         answered = ""

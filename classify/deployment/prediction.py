@@ -22,7 +22,7 @@ STDIN = "-"
 
 
 class Prediction(NamedTuple):
-    """What is seen in one file.
+    """The most probable classes of one file, or why there are none.
 
     Attributes
     ----------
@@ -62,8 +62,6 @@ def predict_files(
     ----------
     n_top : int
         Classes given for each file.
-    runtime : Runtime
-        How the network is run.
     truth : mapping of Path to str, optional
         True classes of some files.
     min_confidence : float
@@ -93,7 +91,7 @@ def predict_files(
     n_done = 0
     for rows, probas in classifier.classify(decoded, runtime, stopwatch):
         for row, proba in zip(rows.tolist(), probas, strict=True):
-            # Rows that are missing in between could not be used.
+            # Files of the rows that are missing in between could not be used.
             yield from unusable(range(n_done, row))
             top = top_classes(proba, classifier.classes, n_top)
             is_abstained = top[0][1] < min_confidence
@@ -146,7 +144,7 @@ def expand(
         if each == STDIN:
             yield from _listed(read_stdin(), is_null_separated)
         elif path.is_dir():
-            yield from in_folder(path)
+            yield from _in_folder(path)
         elif glob.has_magic(each) and not path.exists():
             yield from _matching(each)
         else:
@@ -154,8 +152,7 @@ def expand(
             yield path
 
 
-def in_folder(folder: Path) -> list[Path]:
-    """The image files of a folder; `RunError` if there are none."""
+def _in_folder(folder: Path) -> list[Path]:
     found = list(image_files(folder))
     if not found:
         raise RunError(f"{folder}: expected image files in this folder, found none.")

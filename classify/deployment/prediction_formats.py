@@ -21,7 +21,7 @@ from headbench.extract.sources.folder import printable
 
 
 class Shape(NamedTuple):
-    """What is known before the first prediction.
+    """How predictions are laid out, known before the first of them.
 
     Attributes
     ----------

@@ -54,14 +54,7 @@ def check_export(
     features: FeatureFile,
     weights: str,
 ) -> str:
-    """Compare what was written with what predict computes.
-
-    Parameters
-    ----------
-    written : mapping of str to Path
-        By format.
-    weights : str
-        The backbone's.
+    """Compare what was written, by format, with what predict computes.
 
     Returns
     -------
@@ -78,7 +71,7 @@ def check_export(
     tolerance = TOLERANCE if features.identity.precision == FLOAT32 else FLOAT16_TOLERANCE
     phrases = []
     for name, path in written.items():
-        # Else TensorFlow says of each operation that its faster library has not, that it has not.
+        # TensorFlow complains of each operation that its faster library lacks.
         with quiet_stderr():
             results = list(FORMATS[name].run(exported, path, sample))
         difference = max(compare(found, expected[rows]) for rows, found in results if len(rows))
@@ -105,7 +98,7 @@ def _expected(
     images = (DecodedImage(row, image) for row, image in enumerate(sample.pixels))
     with _silence():
         if exported.trees is None:
-            classifier = open_classifier(run, exported.provenance["head"], weights)
+            classifier = open_classifier(run, exported.name, weights)
             found = classifier.classify(images, Runtime(), Stopwatch())
             return np.concatenate([proba for _, proba in found])
         # The columns that trees look at, since a rounding error can lead down another branch.

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 from headbench.extract.networks.keras_runtime import load_tensorflow
 
+tf = load_tensorflow()
+
 EXIF_START = b"Exif\0\0"
 XMP_START = b"http://ns.adobe.com/xap/1.0/\0"
 XMP_KEYWORD = b"XML:com.adobe.xmp\0"
@@ -24,7 +26,6 @@ APP1, START_OF_SCAN = 0xE1, 0xDA
 
 def text_at(data: Any, position: Any, n_bytes: Any) -> Any:
     """A piece of a string tensor (), shorter or empty where the string ends before it does."""
-    tf = load_tensorflow()
     length = tf.strings.length(data)
     # substr raises an error for a start past the end.
     start = tf.clip_by_value(position, 0, length)
@@ -36,7 +37,6 @@ def number_at(data: Any, position: Any, n_bytes: int, is_big_endian: Any = True)
 
     One of four bytes with its first bit set comes out negative.
     """
-    tf = load_tensorflow()
     piece = text_at(data, position, n_bytes) + bytes(n_bytes)
     numbers = tf.cast(tf.io.decode_raw(text_at(piece, 0, n_bytes), tf.uint8), tf.int32)
     ordered = tf.where(is_big_endian, numbers, tf.reverse(numbers, [0]))
@@ -49,7 +49,6 @@ def require(is_right: Any, otherwise: str) -> Any:
 
     Raises, when the graph runs, ``InvalidArgumentError`` with the text.
     """
-    tf = load_tensorflow()
     return tf.control_dependencies([tf.debugging.Assert(is_right, [otherwise])])
 
 
@@ -72,7 +71,6 @@ class Metadata(NamedTuple):
 
 def jpeg_metadata(data: Any) -> Metadata:
     """Metadata of a JPEG file, string tensor (); several segments of EXIF are one."""
-    tf = load_tensorflow()
 
     def is_header(position: Any, _: Any) -> Any:
         is_scan = number_at(data, position, 2) == 0xFF00 + START_OF_SCAN
@@ -98,7 +96,6 @@ def jpeg_metadata(data: Any) -> Metadata:
 
 def png_metadata(data: Any) -> Metadata:
     """Metadata of a PNG file, string tensor (); it must have an end."""
-    tf = load_tensorflow()
 
     def is_before_end(position: Any, _: Any) -> Any:
         return text_at(data, position + 4, 4) != b"IEND"
@@ -127,7 +124,6 @@ def png_metadata(data: Any) -> Metadata:
 
 def orientation(metadata: Metadata) -> Any:
     """The EXIF orientation, int32 tensor () from 1 to 8; 1 where none is known."""
-    tf = load_tensorflow()
     by_exif = tf.cond(
         tf.strings.length(metadata.exif) > 0,
         lambda: _exif_orientation(metadata.exif),
@@ -142,7 +138,6 @@ def orientation(metadata: Metadata) -> Any:
 
 def _exif_orientation(exif: Any) -> Any:
     """What EXIF says; 0 where that is nothing; 1, so that XMP is not asked, where it is damaged."""
-    tf = load_tensorflow()
     start = text_at(exif, 0, 4)
     is_big = tf.reduce_any([start == each for each, is_big in TIFF_STARTS.items() if is_big])
     is_tiff = tf.reduce_any([start == each for each in TIFF_STARTS])
@@ -177,7 +172,6 @@ def _exif_orientation(exif: Any) -> Any:
 def _loop(
     goes_on: Callable[[Any, Any], Any], step: Callable[[Any, Any], Any], start: int
 ) -> Metadata:
-    tf = load_tensorflow()
     nothing = Metadata(tf.constant(b""), tf.constant(b""), tf.constant(False))
     _, found = tf.while_loop(goes_on, step, [tf.constant(start), nothing])
     return Metadata(*found)
@@ -188,4 +182,4 @@ def _begins(text: Any, start: bytes) -> Any:
 
 
 def _after(text: Any, start: bytes) -> Any:
-    return text_at(text, len(start), load_tensorflow().strings.length(text))
+    return text_at(text, len(start), tf.strings.length(text))

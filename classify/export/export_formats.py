@@ -3,7 +3,7 @@
 import json
 import logging
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,14 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headbench.classify.export.exportable import PROBABILITIES, Exportable
-from headbench.classify.export.graph import decode_batch
 from headbench.classify.heads.boosting import MODEL_FILE, LightGBM
 from headbench.classify.heads.temperature import SMALLEST
 from headbench.extract.networks.keras_runtime import freeze, load_keras, load_tensorflow
 
 # In a .keras file, which is a zip archive.
 FACTS_IN_KERAS_FILE = "headbench.json"
-ONNX = "onnx"
 OPSET = 18
 INPUT = "pixels"
 Outputs = NDArray[np.float32]
@@ -70,6 +68,9 @@ def write_saved_model(exported: Exportable, path: Path) -> None:
     ``describe``
         Takes nothing. Gives ``classes`` string (n_classes,) and ``provenance``, JSON.
     """
+    # Imported here: it builds on TensorFlow, which --help does without.
+    from headbench.classify.export.graph import decode_batch
+
     tf = load_tensorflow()
     module, network = tf.Module(), exported.network
     # Tracked one by one: as a model, Keras would save much that serving has no use for.
@@ -87,8 +88,8 @@ def write_saved_model(exported: Exportable, path: Path) -> None:
         return results(tf.ensure_shape(decode_batch(image_bytes, exported.size_px), shape))
 
     def describe() -> dict[str, Any]:
-        text = json.dumps(exported.provenance, ensure_ascii=False)
-        return {"classes": tf.constant(exported.classes), "provenance": tf.constant(text)}
+        provenance = tf.constant(json.dumps(exported.provenance, ensure_ascii=False))
+        return {"classes": tf.constant(exported.classes), "provenance": provenance}
 
     inputs = {
         "serving_default": (of_files, [tf.TensorSpec([None], tf.string, "image_bytes")]),
@@ -125,20 +126,14 @@ def write_keras_file(exported: Exportable, path: Path) -> None:
     `FACTS_IN_KERAS_FILE`, which Keras leaves alone.
     """
     exported.network.save(path)
-    facts = {"classes": exported.classes, "provenance": exported.provenance}
     with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr(FACTS_IN_KERAS_FILE, json.dumps(facts, indent=2, ensure_ascii=False))
+        archive.writestr(FACTS_IN_KERAS_FILE, as_text(exported.facts))
 
 
 def run_keras_file(exported: Exportable, path: Path, sample: Sample) -> Iterator[Result]:  # noqa: ARG001, all runners'
     """Call it with the pixels."""
     network = load_keras().saving.load_model(path, safe_mode=True)
     yield list(range(len(sample.pixels))), np.asarray(network(sample.pixels, training=False))
-
-
-def has_onnx() -> bool:
-    """Whether the optional packages are installed; nothing is imported."""
-    return all(find_spec(name) for name in ("onnx", "onnxruntime", "tf2onnx"))
 
 
 def write_onnx_file(exported: Exportable, path: Path) -> None:
@@ -161,9 +156,9 @@ def write_onnx_file(exported: Exportable, path: Path) -> None:
         )
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "n"
-    facts = {"classes": exported.classes, "provenance": exported.provenance}
+    facts = exported.facts.items()
     onnx.helper.set_model_props(
-        model, {key: json.dumps(value, ensure_ascii=False) for key, value in facts.items()}
+        model, {key: json.dumps(value, ensure_ascii=False) for key, value in facts}
     )
     onnx.save(model, path)
 
@@ -194,24 +189,34 @@ def _silenced() -> Iterator[None]:
 
 
 class Format(NamedTuple):
-    """A format: to add one, write two functions and enter them in `FORMATS`.
+    """A row of `FORMATS`.
 
     Attributes
     ----------
     file : str
         Name of the file or folder.
-    run : callable
-        Runs what was written on a sample; yields rows of the sample and what came out for them.
     use : str
         How to load and call it, in Python, for a path.
+    packages : tuple of str
+        Optional ones that writing it needs.
     """
 
     file: str
     write: Callable[[Exportable, Path], None]
     run: Callable[[Exportable, Path, Sample], Iterator[Result]]
     use: str
+    packages: tuple[str, ...] = ()
+
+    @property
+    def is_available(self) -> bool:
+        """Whether its packages are installed; nothing is imported."""
+        return all(find_spec(name) for name in self.packages)
 
 
+# To add a format, write two functions and enter them here: one writes the network of an
+# `Exportable` with its `facts` to a path; the other runs what was written on a `Sample` and yields
+# rows of the sample and the outputs for them, which are then compared with those of predict.
+# Command line, check and tests go by this table. Optional packages: also the extra of that name.
 FORMATS = {
     "saved_model": Format(
         "saved_model",
@@ -225,31 +230,30 @@ FORMATS = {
         run_keras_file,
         "keras.saving.load_model({!r})(pixels)",
     ),
-    ONNX: Format(
+    "onnx": Format(
         "model.onnx",
         write_onnx_file,
         run_onnx_file,
         "onnxruntime.InferenceSession({!r}).run(None, {{'pixels': pixels}})",
+        ("onnx", "onnxruntime", "tf2onnx"),
     ),
 }
 
 
 def write_trees(exported: Exportable, trees: LightGBM, folder: Path) -> None:
-    """Write the trees as LightGBM's own text, temperature and classes as JSON, and how to use them.
-
-    Parameters
-    ----------
-    folder : Path
-        Holds the network.
-    """
+    """Write what belongs beside the network: trees as LightGBM's text, head as JSON, how to use."""
     (folder / MODEL_FILE).write_text(trees.model_text_, "utf-8")
     facts = {
-        "classes": exported.classes,
+        **exported.facts,
         # Of the trees' probabilities, each the position of its class; all others are 0.
         "columns": trees.classes_.tolist(),
         "temperature": trees.temperature_,
         "smallest": float(SMALLEST),
-        "provenance": exported.provenance,
     }
-    (folder / HEAD_FILE).write_text(json.dumps(facts, indent=2, ensure_ascii=False), "utf-8")
+    (folder / HEAD_FILE).write_text(as_text(facts), "utf-8")
     (folder / "README.txt").write_text(README, "utf-8")
+
+
+def as_text(facts: Mapping[str, Any]) -> str:
+    """JSON for people to read."""
+    return json.dumps(facts, indent=2, ensure_ascii=False)

@@ -1,6 +1,5 @@
 """Export a trained head with its network: every format whole and checked, or nothing at all."""
 
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +8,7 @@ from headbench.cache.disk import replacing_folder
 from headbench.cache.reader import FeatureFile
 from headbench.classify.errors import RunError
 from headbench.classify.export.check import check_export, draw_sample
-from headbench.classify.export.export_formats import FORMATS, ONNX, has_onnx, write_trees
+from headbench.classify.export.export_formats import FORMATS, as_text, write_trees
 from headbench.classify.export.exportable import Exportable, build_exportable, check_exportable
 from headbench.classify.labelled_files import images_of
 from headbench.classify.run import Run, Trained, rank
@@ -56,11 +55,11 @@ def export_model(
     names = _formats(formats)
     with FeatureFile(run.features_path) as features:
         trained = run.find(head, features) if head else _best(run, features)
-        name = trained.record.name
-        folder = out or run.folder / "export" / name
+        folder = out or run.folder / "export" / trained.record.name
         _require_own(folder)
         weights = weights or features.config.weights
-        LOG.info(f"head {name}, weights {describe_weights(features.identity, weights)}")
+        described = describe_weights(features.identity, weights)
+        LOG.info(f"head {trained.record.name}, weights {described}")
         exported = build_exportable(trained, features, weights)
         images = images_of(features, data)
         with replacing_folder(folder) as temporary:
@@ -69,9 +68,7 @@ def export_model(
                 FORMATS[each].write(exported, path)
             if exported.trees is not None:
                 write_trees(exported, exported.trees, temporary)
-            facts = {"classes": exported.classes, "provenance": exported.provenance}
-            text = json.dumps(facts, indent=2, ensure_ascii=False)
-            (temporary / FACTS_FILE).write_text(text, "utf-8")
+            (temporary / FACTS_FILE).write_text(as_text(exported.facts), "utf-8")
             sample = draw_sample(features, images)
             if sample is None:
                 LOG.info(
@@ -86,14 +83,18 @@ def export_model(
 
 
 def _formats(formats: Sequence[str] | None) -> list[str]:
-    missing = "needs more packages: make install EXTRAS=onnx"
+    missing = [name for name, each in FORMATS.items() if not each.is_available]
     if formats is None:
-        if not has_onnx():
-            LOG.info(f"{ONNX} is left out: it {missing}.")
-        return [name for name in FORMATS if name != ONNX or has_onnx()]
-    if ONNX in formats and not has_onnx():
-        raise RunError(f"--formats {ONNX}: {missing}.")
+        for name in missing:
+            LOG.info(f"{name} is left out: it {_way_out(name)}.")
+        return [name for name in FORMATS if name not in missing]
+    for name in set(formats).intersection(missing):
+        raise RunError(f"--formats {name}: {_way_out(name)}.")
     return list(dict.fromkeys(formats))
+
+
+def _way_out(name: str) -> str:
+    return f"needs more packages: make install EXTRAS={name}"
 
 
 def _best(run: Run, features: FeatureFile) -> Trained:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from headbench.cache.format import Identity
 from headbench.cache.reader import FeatureFile
 from headbench.cache.writer import installed_version
-from headbench.classify.errors import RunError, loading
+from headbench.classify.deployment.classifier import FinetunedNetwork
+from headbench.classify.errors import RunError
 from headbench.classify.heads.boosting import LightGBM
 from headbench.classify.heads.head import Head
 from headbench.classify.heads.keras_head import COMPOSABLE, keras_head, require_composable
@@ -18,7 +19,6 @@ from headbench.classify.heads.registry import load_trained_head
 from headbench.classify.metrics import accuracy
 from headbench.classify.run import NETWORK_FILE, Trained, is_finetuned
 from headbench.extract.networks.backbone import reopen_backbone
-from headbench.extract.networks.folding import fold_base
 from headbench.extract.networks.keras_network import KerasBackbone
 from headbench.extract.networks.keras_runtime import load_keras
 
@@ -31,6 +31,8 @@ class Exportable:
 
     Attributes
     ----------
+    name : str
+        Of the head or the fine-tuned network.
     network : keras.Model
         Takes uint8 (n, size_px, size_px, 3), RGB, 0-255; gives float32 (n, n_classes)
         probabilities, or what `trees` look at.
@@ -42,10 +44,16 @@ class Exportable:
         The head where it is no part of the network.
     """
 
+    name: str
     network: Any
     classes: tuple[str, ...]
     provenance: dict[str, Any]
     trees: LightGBM | None = None
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What every format carries, JSON-ready."""
+        return {"classes": self.classes, "provenance": self.provenance}
 
     @property
     def output(self) -> str:
@@ -81,29 +89,22 @@ def check_exportable(trained: Trained) -> Head | None:
 
 
 def build_exportable(trained: Trained, features: FeatureFile, weights: str) -> Exportable:
-    """Put network and head together.
-
-    Parameters
-    ----------
-    features : FeatureFile
-        What it was trained on.
-    weights : str
-        Where the backbone's weights are; not needed by a fine-tuned network.
+    """Put network and head together; a fine-tuned network needs no `weights` of the backbone.
 
     Raises
     ------
     RunError, WeightsError
     """
-    head = check_exportable(trained)
-    facts = _provenance(trained, features)
-    classes = features.classes
+    head, name, classes = check_exportable(trained), trained.record.name, features.classes
+    provenance = _provenance(trained, features)
     if head is None:
-        return Exportable(_finetuned(trained.folder / NETWORK_FILE), classes, facts)
+        network = FinetunedNetwork(name, trained.folder / NETWORK_FILE).folded_network()
+        return Exportable(name, network, classes, provenance)
     network = _embedder(features.identity, weights)
     if isinstance(head, LightGBM):
-        return Exportable(_with_scores(network, head), classes, facts, head)
-    composed = keras_head(head, len(classes))(network.output)
-    return Exportable(load_keras().Model(network.input, composed), classes, facts)
+        return Exportable(name, _with_scores(network, head), classes, provenance, head)
+    composed = load_keras().Model(network.input, keras_head(head, len(classes))(network.output))
+    return Exportable(name, composed, classes, provenance)
 
 
 def seen_by(trees: LightGBM, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -128,15 +129,6 @@ def _with_scores(network: Any, head: LightGBM) -> Any:
     scores = dense(network.output)
     dense.set_weights(list(head.scores_))
     return keras.Model(network.input, scores)
-
-
-def _finetuned(path: Path) -> Any:
-    keras = load_keras()
-    with loading(path):
-        # safe_mode: a layer that would run code from the file is refused.
-        network = keras.saving.load_model(path, compile=False, safe_mode=True)
-    network.trainable = False
-    return fold_base(network)
 
 
 def _provenance(trained: Trained, features: FeatureFile) -> dict[str, Any]:

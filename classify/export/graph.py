@@ -26,6 +26,8 @@ from headbench.extract.images.decode import (
 )
 from headbench.extract.networks.keras_runtime import load_tensorflow
 
+tf = load_tensorflow()
+
 READABLE = ("JPEG", "PNG", "BMP", "GIF")
 GREY_TYPE, COLOR_TYPE, ALPHA_TYPES = 0, 2, 4  # of PNG; both with alpha from 4 on
 SWAPPED_FROM = 5  # orientations that exchange height and width
@@ -54,7 +56,6 @@ class Stored(NamedTuple):
 
 def decode_batch(image_bytes: Any, size_px: int) -> Any:
     """Decode files, string tensor (n,), one after the other; uint8 (n, size_px, size_px, 3)."""
-    tf = load_tensorflow()
     shape = tf.TensorSpec([size_px, size_px, 3], tf.uint8)
     return tf.map_fn(
         lambda data: decode(data, size_px),
@@ -79,7 +80,6 @@ def decode(data: Any, size_px: int) -> Any:
         RGB, 0-255, upright: as `extract.images.decode` gives it, bit for bit. Running the graph
         raises ``InvalidArgumentError`` for files that it does not read.
     """
-    tf = load_tensorflow()
     stored = _stored(data, size_px)
     is_backwards = [tf.constant([row[axis] for row in _ways()]) for axis in (0, 1)]
     backwards_x, backwards_y = (tf.gather(each, stored.orientation) for each in is_backwards)
@@ -99,7 +99,6 @@ def _ways() -> list[tuple[bool, bool]]:
 
 
 def _stored(data: Any, size_px: int) -> Stored:
-    tf = load_tensorflow()
     readers: list[tuple[tuple[bytes, ...], Callable[[], Stored]]] = [
         ((b"\xff\xd8\xff",), lambda: _jpeg(data, size_px)),
         ((b"\x89PNG\r\n\x1a\n",), lambda: _png(data)),
@@ -117,7 +116,6 @@ def _stored(data: Any, size_px: int) -> Stored:
 
 
 def _jpeg(data: Any, size_px: int) -> Stored:
-    tf = load_tensorflow()
     height, width, n_channels = tf.unstack(tf.io.extract_jpeg_shape(data))
     with require(n_channels != 4, "CMYK is not read"), _fit(width, height):
         least = REDUCED_TIMES * shorter_side_px(size_px)
@@ -137,7 +135,6 @@ def _jpeg(data: Any, size_px: int) -> Stored:
 
 
 def _png(data: Any) -> Stored:
-    tf = load_tensorflow()
     width, height = number_at(data, 16, 4), number_at(data, 20, 4)
     depth, color = number_at(data, 24, 1), number_at(data, 25, 1)
     is_grey, is_color = color == GREY_TYPE, color == COLOR_TYPE
@@ -157,7 +154,6 @@ def _png(data: Any) -> Stored:
 
 def _deep_grey(data: Any) -> Any:
     """Grey of 16 bits, rounded to 8; what is transparent is white."""
-    tf = load_tensorflow()
     grey, _, _, alpha = tf.unstack(tf.io.decode_png(data, 4, tf.uint16), axis=2)
     grey = tf.where(alpha == 0, tf.constant(65535, tf.uint16), grey)
     grey = tf.cast((tf.cast(grey, tf.int32) + 128) // 257, tf.uint8)
@@ -166,7 +162,6 @@ def _deep_grey(data: Any) -> Any:
 
 def _premultiplied(data: Any) -> Any:
     """RGBA, its colours times alpha, rounded as Pillow does."""
-    tf = load_tensorflow()
     pixels = tf.io.decode_png(data, 4)
     colors, alpha = pixels[..., :3], pixels[..., 3:]
     eight = tf.constant(8, tf.uint16)
@@ -183,12 +178,11 @@ def _bmp(data: Any) -> Stored:
     width, height = (number_at(data, position, 4, is_big_endian=False) for position in (18, 22))
     is_read = (header >= 40) & (packing == 0) & ((bits == 24) | (bits == 32))
     with require(is_read, "BMP with a palette or packed is not read"), _fit(width, abs(height)):
-        pixels = load_tensorflow().io.decode_bmp(data)[..., :3]
+        pixels = tf.io.decode_bmp(data)[..., :3]
     return _as_stored(pixels)
 
 
 def _gif(data: Any) -> Stored:
-    tf = load_tensorflow()
     width, height = (number_at(data, position, 2, is_big_endian=False) for position in (6, 8))
     picture, is_clear = _first_picture(data)
     place = [
@@ -202,7 +196,6 @@ def _gif(data: Any) -> Stored:
 
 def _first_picture(data: Any) -> tuple[Any, Any]:
     """Where the first picture of a GIF begins, and whether one of its colours is transparent."""
-    tf = load_tensorflow()
     flags = number_at(data, 10, 1)
     n_colors = tf.bitwise.left_shift(2, flags % 8)
     start = 13 + tf.where(flags >= 128, 3 * n_colors, 0)
@@ -224,20 +217,17 @@ def _first_picture(data: Any) -> tuple[Any, Any]:
 
 
 def _as_stored(pixels: Any) -> Stored:
-    tf = load_tensorflow()
     shape = tf.shape(pixels)
     size = _floats(shape[1], shape[0])
     return Stored(pixels, size, size, tf.constant(AS_STORED))
 
 
 def _floats(width: Any, height: Any) -> Any:
-    tf = load_tensorflow()
     return tf.cast(tf.stack([width, height]), tf.float64)
 
 
 def _fit(width: Any, height: Any) -> Any:
     """Require that a picture is neither empty nor too large nor too thin."""
-    tf = load_tensorflow()
     sides = tf.cast(tf.stack([width, height]), tf.int64)
     shorter, longer = tf.reduce_min(sides), tf.reduce_max(sides)
     fits = (shorter > 0) & (shorter * longer <= MAX_PIXELS) & (longer <= MAX_ASPECT * shorter)
@@ -246,7 +236,6 @@ def _fit(width: Any, height: Any) -> Any:
 
 def _middle(length_px: Any, extent: Any, size_px: int, is_backwards: Any) -> Any:
     """As `extract.images.decode` places the crop, float32 tensor (2,): where it begins and ends."""
-    tf = load_tensorflow()
     resized = tf.maximum(tf.round(length_px), size_px)
     start = tf.floor((resized - size_px + tf.cast(is_backwards, tf.float64)) / 2)
     ends = tf.stack([start, start + size_px]) / resized * extent
@@ -255,7 +244,6 @@ def _middle(length_px: Any, extent: Any, size_px: int, is_backwards: Any) -> Any
 
 def _on_white(square: Any) -> Any:
     """RGB of what is RGB already, or premultiplied RGBA."""
-    tf = load_tensorflow()
     size_px = square.shape[0]
     n_missing = 4 - tf.shape(square)[2]
     opaque = tf.fill([size_px, size_px, n_missing], tf.constant(255, tf.uint8))

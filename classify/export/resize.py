@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 from headbench.cache.writer import installed_version
 from headbench.extract.networks.keras_runtime import load_tensorflow
 
+tf = load_tensorflow()
+
 ONE = 2**22
 DOWN_FIRST_SINCE = 13
 # Pixels that are turned into float64 at a time: 24 MB.
@@ -45,7 +47,6 @@ def resize(pixels: Any, x: Any, y: Any, size_px: int) -> Any:
     uint8 tensor (size_px, size_px, n_channels)
         As ``Image.resize((size_px, size_px), BILINEAR, box)``.
     """
-    tf = load_tensorflow()
     is_down_first = _is_down_first(tf.shape(pixels), size_px)
     pixels = tf.cond(is_down_first, lambda: _transposed(pixels), lambda: pixels)
     first, second = tf.unstack(tf.where(is_down_first, [y, x], [x, y]))
@@ -59,16 +60,15 @@ def _is_down_first(shape: Any, size_px: int) -> Any:
     Found by trying: since version 13 where much more is taken off the height than off the width.
     """
     if int(installed_version("pillow").split(".")[0]) < DOWN_FIRST_SINCE:
-        return load_tensorflow().constant(False)
+        return tf.constant(False)
     return (shape[0] > size_px) & (shape[0] - size_px > 2 * (shape[1] - size_px))
 
 
 def _transposed(pixels: Any) -> Any:
-    return load_tensorflow().transpose(pixels, [1, 0, 2])
+    return tf.transpose(pixels, [1, 0, 2])
 
 
 def _resize_across_then_down(pixels: Any, x: Any, y: Any, size_px: int) -> Any:
-    tf = load_tensorflow()
     shape = tf.shape(pixels)
     across, down = axis_weights(shape[1], x, size_px), axis_weights(shape[0], y, size_px)
     n_rows, n_columns = tf.shape(down.values)[1], tf.shape(across.values)[1]
@@ -103,7 +103,6 @@ def axis_weights(length: Any, box: Any, size_px: int) -> Weights:
         Of the axis, in pixels.
     box : float32 tensor (2,)
     """
-    tf = load_tensorflow()
     # Pillow takes this difference in float32, and all else in float64.
     extent = tf.cast(box[1] - box[0], tf.float64)
     # When a graph is optimised, plain division by a constant becomes multiplication by 1 / size_px.
@@ -124,5 +123,4 @@ def axis_weights(length: Any, box: Any, size_px: int) -> Weights:
 
 def _rounded(sums: Any) -> Any:
     """Whole grey levels from sums of grey levels times 2 ** 22."""
-    tf = load_tensorflow()
     return tf.clip_by_value(tf.floor((sums + ONE / 2) / ONE), 0.0, 255.0)

@@ -11,8 +11,6 @@ class ServerSettings:
 
     Attributes
     ----------
-    host : str
-        Address to listen on.
     port : int
         0 for any that is free.
     max_mb : int
@@ -20,9 +18,7 @@ class ServerSettings:
     timeout_seconds : float
         From the headers of a request to its answer.
     max_batch : int
-        Images pushed through the network at once.
-    max_connections : int
-        Open at the same time.
+        Most images that go through the network at once.
     allowed_hosts : tuple of str
         Names in the Host header that are answered, besides the server's own.
     """

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -11,9 +11,10 @@ import psutil
 from fastapi import FastAPI, HTTPException, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException as AnyHTTPException
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect
 
@@ -22,24 +23,19 @@ from headbench.classify.deployment.prediction import top_classes
 from headbench.classify.deployment.prediction_formats import as_objects
 from headbench.classify.deployment.server import ServerSettings
 from headbench.classify.deployment.server.page.server_page import Page, render_page
-from headbench.classify.deployment.server.serving_engine import (
-    MOST_SIMILAR,
-    Answer,
-    Asked,
-    ServingEngine,
-)
+from headbench.classify.deployment.server.serving_engine import Asked, ServingEngine
 from headbench.classify.report.photographs import FORMAT
 from headbench.extract.errors import UnusableImageError
 from headbench.extract.images.decode import decode
 
-N_TOP, N_SIMILAR, MOST_FILES = 5, 5, 16
+N_TOP, N_SIMILAR, MOST_SIMILAR, MOST_FILES = 5, 5, 20, 16
 THUMBNAIL_PX = 128
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104, compared with, not bound to
-# The last is what curl --data-binary says of whatever it sends.
+# The last is the type that curl --data-binary sends, whatever the file.
 RAW_TYPES = ("", "application/octet-stream", "application/x-www-form-urlencoded")
 FORM_TYPE, CHARSET = "multipart/form-data", "utf-8"
-FIRST_ERROR = 400
+FIRST_ERROR, TOO_LARGE = 400, 413
 ANSWER_HEADERS = {
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
     "cross-origin-resource-policy": "same-origin",
@@ -51,16 +47,16 @@ ANSWER_HEADERS = {
 def create_app(engine: ServingEngine, settings: ServerSettings) -> FastAPI:
     """The application."""
     # No documentation pages: theirs load scripts from elsewhere.
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, max_body_size=settings.max_bytes)
-    _refuse_other_sites(app, settings)
-    _add_errors(app, settings)
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    _add_guard(app, settings)
+    _add_errors(app)
     _add_facts(app, engine, settings)
     _add_predict(app, engine, settings)
     return app
 
 
 def describe_model(engine: ServingEngine) -> dict[str, Any]:
-    """What classifies: in every answer."""
+    """The head and the network, as every answer names them."""
     identity = engine.classifier.identity
     return {
         "head": engine.classifier.name,
@@ -79,13 +75,19 @@ def own_names(settings: ServerSettings) -> list[str]:
     return [f"[{name}]" if ":" in name else name for name in names]
 
 
-def _refuse_other_sites(app: FastAPI, settings: ServerSettings) -> None:
-    """Refuse what a page of somebody else may have made the browser send.
+def _add_guard(app: FastAPI, settings: ServerSettings) -> None:
+    """Refuse large bodies, and what a page of somebody else may have made the browser send.
 
     Such a page can have its own name resolved to this machine (DNS rebinding): then ``Host`` is
     that name. Or it sends a form here: then ``Origin`` is its own. There are no CORS headers, so it
     reads no answer either way.
     """
+    reasons = {
+        400: "the Host header names another server (--allowed-hosts adds names)",
+        403: "only the page of this server itself may send requests from a browser",
+        TOO_LARGE: f"the body is larger than {settings.max_bytes} bytes",
+    }
+    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=settings.max_bytes)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=own_names(settings), www_redirect=False)
 
     @app.middleware("http")
@@ -94,14 +96,96 @@ def _refuse_other_sites(app: FastAPI, settings: ServerSettings) -> None:
         if origin in (None, f"http://{host}", f"https://{host}"):
             response = await answer(request)
         else:
-            error = "only the page of this server itself may send requests from a browser"
-            response = JSONResponse({"error": error}, 403)
+            response = PlainTextResponse(status_code=403)
+        status, kind = response.status_code, response.headers.get("content-type", "")
+        # Starlette's own refusals are plain text.
+        if status == TOO_LARGE or (status in reasons and kind.startswith("text/plain")):
+            response = _refusal(status, reasons[status])
         for name, value in ANSWER_HEADERS.items():
             response.headers.setdefault(name, value)
-        if response.status_code >= FIRST_ERROR:
+        if status >= FIRST_ERROR:
             # Else what is left of a body that was refused would be read all the same.
             response.headers["connection"] = "close"
         return response
+
+
+def _refusal(status: int, reason: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    return JSONResponse({"error": reason}, status, headers)
+
+
+def _add_errors(app: FastAPI) -> None:
+    """Every error is JSON, and none says more than a client needs."""
+
+    @app.exception_handler(AnyHTTPException)
+    async def known(_: Request, error: AnyHTTPException) -> JSONResponse:
+        return _refusal(error.status_code, error.detail, error.headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        found = error.errors()[0]
+        return _refusal(422, f"{'.'.join(map(str, found['loc']))}: {found['msg']}")
+
+    @app.exception_handler(ClientDisconnect)
+    async def gone(_: Request, __: ClientDisconnect) -> JSONResponse:
+        return _refusal(400, "the connection was closed")
+
+    @app.exception_handler(Exception)
+    async def unknown(_: Request, __: Exception) -> JSONResponse:
+        return _refusal(500, "an error in the server: its log says more")
+
+
+def _add_facts(app: FastAPI, engine: ServingEngine, settings: ServerSettings) -> None:
+    classifier, neighbours = engine.classifier, engine.neighbours
+    page = render_page(
+        Page(
+            head=classifier.name,
+            weights=classifier.weights,
+            has_random_weights=classifier.identity.has_random_weights,
+            n_classes=len(classifier.classes),
+            max_bytes=settings.max_bytes,
+            n_top=N_TOP,
+            n_similar=N_SIMILAR if neighbours else 0,
+            has_pictures=neighbours is not None and neighbours.has_pictures,
+        )
+    )
+
+    @app.get("/")
+    async def show() -> Response:
+        headers = {"content-security-policy": page.policy}
+        return Response(page.html, media_type="text/html", headers=headers)
+
+    @app.get("/health")
+    async def health() -> dict[str, Any]:
+        return {"status": "ok", "batches": dict(sorted(engine.batch_sizes.items()))}
+
+    @app.get("/model")
+    async def model() -> dict[str, Any]:
+        return {
+            **describe_model(engine),
+            "classes": classifier.classes,
+            "identity": asdict(classifier.identity),
+            "has_similar": neighbours is not None,
+            "limits": {
+                "max_bytes": settings.max_bytes,
+                "max_files": MOST_FILES,
+                "timeout_seconds": settings.timeout_seconds,
+                "max_connections": settings.max_connections,
+                "max_batch": settings.max_batch,
+            },
+        }
+
+    # Not async: FastAPI calls it in a thread.
+    @app.get("/similar/{number}")
+    def thumbnail(number: int) -> Response:
+        try:
+            if neighbours is None or not neighbours.has_pictures:
+                raise IndexError(number)
+            data = neighbours.thumbnail(number, THUMBNAIL_PX)
+        except IndexError:
+            raise HTTPException(404, "there is no such picture") from None
+        except HeadbenchError as error:
+            raise HTTPException(404, f"it cannot be shown: {error}") from None
+        return Response(data, media_type=f"image/{FORMAT}")
 
 
 def _add_predict(app: FastAPI, engine: ServingEngine, settings: ServerSettings) -> None:
@@ -113,7 +197,12 @@ def _add_predict(app: FastAPI, engine: ServingEngine, settings: ServerSettings) 
         except UnusableImageError as error:
             return {"name": name, "error": str(error)}
         answer = await engine.classify(Asked(image, similar))
-        return {"name": name, **_describe(answer, engine.classifier.classes, top)}
+        best = top_classes(answer.proba, engine.classifier.classes, top)
+        near = [
+            {"number": each.number, "class": each.class_name, "similarity": each.similarity}
+            for each in answer.similar
+        ]
+        return {"name": name, "predictions": as_objects(best), "similar": near}
 
     @app.post("/predict")
     async def predict(
@@ -156,9 +245,8 @@ async def _sent_files(request: Request) -> list[tuple[str | None, bytes]]:
     if kind == FORM_TYPE:
         return await _form_files(request)
     if kind not in RAW_TYPES and not kind.startswith("image/"):
-        raise HTTPException(
-            415, f"expected an image file as the body, or {FORM_TYPE}; found {kind}"
-        )
+        expected = f"expected an image file as the body, or {FORM_TYPE}"
+        raise HTTPException(415, f"{expected}; found {kind}")
     data = await request.body()
     if not data:
         raise HTTPException(400, "expected an image file as the body, found nothing")
@@ -175,100 +263,10 @@ async def _form_files(request: Request) -> list[tuple[str | None, bytes]]:
             sent = [each for _, each in form.multi_items() if isinstance(each, UploadFile)]
             files = [(each.filename or "", await each.read()) for each in sent]
     except AnyHTTPException as error:
-        if error.status_code != FIRST_ERROR:
+        if error.status_code == TOO_LARGE:
             raise
         reason = f"not a form of 1 to {MOST_FILES} files: {error.detail}"
         raise HTTPException(400, reason) from error
     if not files:
         raise HTTPException(400, "expected image files in the form, found none")
     return [*files]
-
-
-def _describe(answer: Answer, classes: tuple[str, ...], n_top: int) -> dict[str, Any]:
-    similar = [
-        {"number": number, "class": name, "similarity": similarity}
-        for number, name, similarity in answer.similar or ()
-    ]
-    return {
-        "predictions": as_objects(top_classes(answer.proba, classes, n_top)),
-        "similar": similar,
-    }
-
-
-def _add_facts(app: FastAPI, engine: ServingEngine, settings: ServerSettings) -> None:
-    classifier, neighbours = engine.classifier, engine.neighbours
-    has_pictures = neighbours is not None and neighbours.has_pictures
-    page = render_page(
-        Page(
-            head=classifier.name,
-            weights=classifier.weights,
-            has_random_weights=classifier.identity.has_random_weights,
-            n_classes=len(classifier.classes),
-            max_bytes=settings.max_bytes,
-            n_top=N_TOP,
-            n_similar=N_SIMILAR if neighbours else 0,
-            has_pictures=has_pictures,
-        )
-    )
-
-    @app.get("/")
-    async def show() -> Response:
-        headers = {"content-security-policy": page.policy}
-        return Response(page.html, media_type="text/html", headers=headers)
-
-    @app.get("/health")
-    async def health() -> dict[str, Any]:
-        return {"status": "ok", "batches": dict(sorted(engine.batch_sizes.items()))}
-
-    @app.get("/model")
-    async def model() -> dict[str, Any]:
-        return {
-            **describe_model(engine),
-            "classes": classifier.classes,
-            "identity": asdict(classifier.identity),
-            "has_similar": neighbours is not None,
-            "limits": {
-                "max_bytes": settings.max_bytes,
-                "max_files": MOST_FILES,
-                "timeout_seconds": settings.timeout_seconds,
-                "max_connections": settings.max_connections,
-                "max_batch": settings.max_batch,
-            },
-        }
-
-    # Not async: FastAPI calls it in a thread.
-    @app.get("/similar/{number}")
-    def thumbnail(number: int) -> Response:
-        if neighbours is None or not has_pictures or number < 0:
-            raise HTTPException(404, "there is no such picture")
-        try:
-            data = neighbours.thumbnail(number, THUMBNAIL_PX)
-        except IndexError:
-            raise HTTPException(404, "there is no such picture") from None
-        except HeadbenchError as error:
-            raise HTTPException(404, f"it cannot be shown: {error}") from None
-        return Response(data, media_type=f"image/{FORMAT}")
-
-
-def _add_errors(app: FastAPI, settings: ServerSettings) -> None:
-    """Every error is JSON, and none says more than a client needs."""
-
-    @app.exception_handler(AnyHTTPException)
-    async def known(_: Request, error: AnyHTTPException) -> JSONResponse:
-        is_large = error.status_code == 413
-        detail = f"the body is larger than {settings.max_bytes} bytes" if is_large else error.detail
-        return JSONResponse({"error": detail}, error.status_code, error.headers)
-
-    @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        found = error.errors()[0]
-        where = ".".join(map(str, found["loc"]))
-        return JSONResponse({"error": f"{where}: {found['msg']}"}, 422)
-
-    @app.exception_handler(ClientDisconnect)
-    async def gone(_: Request, __: ClientDisconnect) -> JSONResponse:
-        return JSONResponse({"error": "the connection was closed"}, 400)
-
-    @app.exception_handler(Exception)
-    async def unknown(_: Request, __: Exception) -> JSONResponse:
-        return JSONResponse({"error": "an error in the server: its log says more"}, 500)

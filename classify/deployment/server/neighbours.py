@@ -1,4 +1,4 @@
-"""The images of train that are most like a new one, as the network sees them."""
+"""The training images that are most like a new one, as the network sees them."""
 
 from typing import NamedTuple
 
@@ -15,12 +15,12 @@ from headbench.extract.sources.source import Source
 
 
 class Neighbour(NamedTuple):
-    """An image of train.
+    """A training image.
 
     Attributes
     ----------
     number : int
-        Its place among the images of train: what its thumbnail is asked for by.
+        Its place among the training images: what its thumbnail is asked for by.
     similarity : float
         Cosine of the embeddings, -1 to 1.
     """
@@ -31,15 +31,14 @@ class Neighbour(NamedTuple):
 
 
 class Neighbours:
-    """Searches train exactly; all of its embeddings are held in memory.
+    """Exact search in all embeddings of train, which are held in memory.
 
-    60 600 embeddings of 2 048 columns are 496 MB, and a batch of images is compared with them in
-    one product of matrices.
+    60 600 embeddings of 2 048 columns are 496 MB: they are read once for a batch of images.
 
     Parameters
     ----------
     images : Source
-        The folder of images; it need not be there, then there are no thumbnails.
+        Where the images lie; without them there are no thumbnails.
     """
 
     def __init__(self, features: FeatureFile, images: Source) -> None:
@@ -56,33 +55,32 @@ class Neighbours:
         self.has_pictures = images.is_there
 
     def nearest(self, embeddings: NDArray[np.float32], n: int) -> list[list[Neighbour]]:
-        """The `n` most similar of each of float32 (n_images, dim), the most similar first."""
-        similarity = np.minimum(unit(embeddings) @ self._embeddings.T, 1)
-        n = min(n, similarity.shape[1])
-        return [[self._neighbour(row, each) for each in _largest(row, n)] for row in similarity]
+        """The `n` most similar to each of float32 (n_images, dim), the most similar first."""
+        similarities = np.minimum(unit(embeddings) @ self._embeddings.T, 1)
+        return [self._largest(row, min(n, len(row))) for row in similarities]
 
     def thumbnail(self, number: int, size_px: int) -> bytes:
-        """A small picture of an image of train.
+        """A small picture of a training image.
 
         Raises
         ------
         IndexError
             If there is no such image.
         DataError, UnusableImageError
-            If it cannot be shown: its bytes may be others than those that were extracted.
+            If it cannot be shown, for instance because the file has changed since extraction.
         """
+        if number < 0:
+            raise IndexError(number)
         path, content = self._files[number]
         image = decode_file(self._images.file(path, content), size_px, Stopwatch())
         if isinstance(image, UnusableImageError):
             raise image
         return encode(image)
 
-    def _neighbour(self, similarity: NDArray[np.float32], number: int) -> Neighbour:
-        return Neighbour(number, self._classes[number], float(similarity[number]))
-
-
-def _largest(values: NDArray[np.float32], n: int) -> list[int]:
-    """Where the `n` largest values are, the largest first."""
-    candidates = np.argpartition(-values, n - 1)[:n]
-    order = np.lexsort((candidates, -values[candidates]))
-    return [int(each) for each in candidates[order]]
+    def _largest(self, similarity: NDArray[np.float32], n: int) -> list[Neighbour]:
+        candidates = np.argpartition(-similarity, n - 1)[:n]
+        order = np.lexsort((candidates, -similarity[candidates]))
+        return [
+            Neighbour(number, self._classes[number], float(similarity[number]))
+            for number in candidates[order].tolist()
+        ]

@@ -11,7 +11,7 @@ import uvicorn
 from headbench.cache.reader import FeatureFile
 from headbench.classify.deployment.classifier import Classifier, open_classifier
 from headbench.classify.deployment.server import ServerSettings
-from headbench.classify.deployment.server.app import LOOPBACK, create_app
+from headbench.classify.deployment.server.app import LOOPBACK, create_app, own_names
 from headbench.classify.deployment.server.neighbours import Neighbours
 from headbench.classify.deployment.server.serving_engine import ServingEngine, sample_images
 from headbench.classify.errors import RunError
@@ -35,27 +35,15 @@ def serve(
 ) -> None:
     """Answer requests until Ctrl-C or SIGTERM.
 
-    Parameters
-    ----------
-    head : str or None
-        None for the best on val.
-    weights : str or None
-        The backbone's weights; None for those that the features were made with.
-    data : path-like, URL or None
-        The folder of images; None for the one that the features were made from.
-
-    Raises
-    ------
-    RunError
-        If the address cannot be had; and those of `open_classifier`.
+    See `open_classifier` for `head`, `weights` and what is raised, `images_of` for `data`.
     """
     # First, because loading takes a while: a mistyped port should fail before it.
     with listen(settings.host, settings.port) as listener:
         classifier = open_classifier(run, head, weights)
         engine = open_engine(run, classifier, data, settings.max_batch, runtime)
-        for line in welcome(settings.host, listener.getsockname()[1]):
-            LOG.info(line)
         server = make_server(engine, settings)
+        for line in welcome(settings, listener.getsockname()[1]):
+            LOG.info(line)
         # The signal that ends it is raised once more at the end: by then all is done.
         for each in (signal.SIGINT, signal.SIGTERM):
             signal.signal(each, lambda *_: None)
@@ -64,7 +52,7 @@ def serve(
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens; `RunError` if the address cannot be had."""
+    """A socket that listens; `RunError` if the address is taken or is not ours."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family)
@@ -109,16 +97,21 @@ def make_server(engine: ServingEngine, settings: ServerSettings) -> uvicorn.Serv
     return uvicorn.Server(config)
 
 
-def welcome(host: str, port: int) -> list[str]:
-    """Where the server is and how to call it, in lines; the last is a warning where others can."""
-    shown = f"[{host}]" if ":" in host else host
-    address = f"http://{shown}:{port}"
-    lines = [
+def welcome(settings: ServerSettings, port: int) -> list[str]:
+    """Where the server is and how to call it, in lines; warnings first where others reach it."""
+    host = settings.host
+    address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    lines = []
+    if host not in LOOPBACK:
+        lines = [
+            "WARNING: other machines may reach this address, and there is no authentication.",
+            "Requests are answered if they name this machine as it names itself: "
+            f"{', '.join(dict.fromkeys(own_names(settings)))}.",
+            "Behind a container, NAT or a proxy, users type another name or address. Allow it with "
+            "--allowed-hosts NAME: without it the server refuses their requests (400).",
+        ]
+    return [
+        *lines,
         f"{address}  (Ctrl-C ends it)",
         f"curl --data-binary @photo.jpg {address}/predict",
     ]
-    if host not in LOOPBACK:
-        lines.append(
-            "WARNING: other machines may reach this address, and there is no authentication."
-        )
-    return lines

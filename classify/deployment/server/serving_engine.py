@@ -21,33 +21,19 @@ from headbench.extract.progress import Stopwatch
 from headbench.extract.settings import Runtime
 from headbench.extract.sources.source import Source
 
-MOST_SIMILAR = 20
-
 
 class Asked(NamedTuple):
-    """An image, and how many similar ones are wanted.
-
-    Attributes
-    ----------
-    image : uint8 (size_px, size_px, 3)
-    """
+    """An image, uint8 (size_px, size_px, 3), and the number of similar ones that are wanted."""
 
     image: NDArray[np.uint8]
     n_similar: int
 
 
 class Answer(NamedTuple):
-    """What is seen in it.
-
-    Attributes
-    ----------
-    proba : float32 (n_classes,)
-    similar : list of Neighbour or None
-        None where none were wanted or none can be had.
-    """
+    """Probabilities, float32 (n_classes,), and similar images where they were wanted."""
 
     proba: NDArray[np.float32]
-    similar: list[Neighbour] | None
+    similar: list[Neighbour]
 
 
 Waiting = tuple[Asked, asyncio.Future[Answer]]
@@ -57,7 +43,8 @@ class ServingEngine:
     """A classifier whose network is loaded; images that wait for it go through it together.
 
     A lone image is taken at once. While all streams of the network are at work others gather, and
-    the next free stream takes its share of them.
+    the next free stream takes its share of them. Together they were measured 1.4 times as fast as
+    one by one (ResNet50 at 96 px, OpenVINO, 2 cores): `make bench-serve`.
 
     Parameters
     ----------
@@ -109,16 +96,15 @@ class ServingEngine:
     def _finish(self, batch: list[Waiting], work: asyncio.Future[list[Answer]]) -> None:
         self._n_free += 1
         self.batch_sizes[len(batch)] += 1
-        # One that took too long is cancelled by now, and done.
-        futures = [future for _, future in batch]
-        if error := work.exception():
-            for future in futures:
-                if not future.done():
-                    future.set_exception(error)
-        else:
-            for future, answer in zip(futures, work.result(), strict=True):
-                if not future.done():
-                    future.set_result(answer)
+        error = work.exception()
+        for number, (_, answer) in enumerate(batch):
+            # One that took too long is cancelled by now, and done.
+            if answer.done():
+                continue
+            if error:
+                answer.set_exception(error)
+            else:
+                answer.set_result(work.result()[number])
         self._fill_streams()
 
     def _classify(self, batch: Sequence[Asked]) -> list[Answer]:
@@ -127,12 +113,12 @@ class ServingEngine:
         with self._one_head:
             probas = self.classifier.proba(outputs)
         n_similar = max(each.n_similar for each in batch)
-        if self.neighbours is None or n_similar == 0:
-            return [Answer(proba, None) for proba in probas]
-        found = self.neighbours.nearest(outputs, n_similar)
+        similar: list[list[Neighbour]] = [[] for _ in batch]
+        if self.neighbours is not None and n_similar > 0:
+            similar = self.neighbours.nearest(outputs, n_similar)
         return [
-            Answer(proba, near[: each.n_similar] if each.n_similar else None)
-            for each, proba, near in zip(batch, probas, found, strict=True)
+            Answer(proba, near[: each.n_similar])
+            for each, proba, near in zip(batch, probas, similar, strict=True)
         ]
 
 

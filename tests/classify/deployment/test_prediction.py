@@ -20,16 +20,12 @@ from headbench.extract.settings import Runtime
 from tests.conftest import listen, write_image
 
 
-def quiet(_: str) -> None:
-    pass
-
-
 def predict(
     run: Run, *images: Path, head: str | None = None, n_top: int = 3, **more
 ) -> list[Prediction]:
-    classifier = open_classifier(run, head, None, quiet)
+    classifier = open_classifier(run, head, None)
     paths = list(expand(list(map(str, images))))
-    return list(predict_files(classifier, paths, n_top, quiet, **more))
+    return list(predict_files(classifier, paths, n_top, **more))
 
 
 @pytest.mark.parametrize("head", ["logreg", "mlp-128", "finetuned"])
@@ -56,7 +52,7 @@ def test_the_cached_embedding_is_the_one_that_prediction_sees(
     for number, file in enumerate(files[:3]):
         stopwatch = Stopwatch()
         images = decoded_images([file], 32, pytest.fail, stopwatch)
-        [embedded] = embed_images(backbone, images, Runtime(), stopwatch, quiet)
+        [embedded] = embed_images(backbone, images, Runtime(), stopwatch)
         scale = np.abs(X).max()
         np.testing.assert_allclose(embedded.embeddings[0], X[number], atol=1e-5 * scale)
 
@@ -117,7 +113,7 @@ def test_without_a_name_the_best_on_val_predicts(trained_run: Run) -> None:
 
 def test_other_weights_do_not_predict(network_run: Run) -> None:
     with pytest.raises(WeightsError, match="no-such-weights"):
-        open_classifier(network_run, "logreg", "no-such-weights.h5", quiet)
+        open_classifier(network_run, "logreg", "no-such-weights.h5")
 
 
 def test_a_damaged_or_unsafe_network_is_refused(
@@ -145,7 +141,7 @@ def test_a_run_can_be_moved(trained_run: Run, photos: Path, tmp_path: Path) -> N
 def test_a_fine_tuned_network_runs_on_either_engine(
     network_run: Run, network_photos: Path, engine: str
 ) -> None:
-    classifier = open_classifier(network_run, "finetuned", None, quiet)
+    classifier = open_classifier(network_run, "finetuned", None)
     with FeatureFile(network_run.features_path) as features:
         rows, paths = features.rows("test"), features.table.paths
         kept = network_run.find("finetuned", features).test
@@ -175,8 +171,8 @@ def test_an_uncertain_answer_is_withheld_and_its_candidates_are_not(
 
 def test_predictions_come_before_all_files_are_read(trained_run: Run, photos: Path) -> None:
     paths = [photos / "red/000.png"] * 2000
-    classifier = open_classifier(trained_run, None, None, quiet)
-    predictions = predict_files(classifier, paths, 1, quiet, Runtime(batch_size=4))
+    classifier = open_classifier(trained_run, None, None)
+    predictions = predict_files(classifier, paths, 1, Runtime(batch_size=4))
     next(predictions)
     # What is read from now on is not there any more.
     (photos / "red/000.png").unlink()

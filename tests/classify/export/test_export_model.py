@@ -1,8 +1,6 @@
 import json
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
-from subprocess import CompletedProcess
 
 import numpy as np
 import pytest
@@ -12,12 +10,12 @@ from headbench.classify.errors import RunError
 from headbench.classify.export import export_model as module
 from headbench.classify.export.export_formats import FACTS_IN_KERAS_FILE, FORMATS, Sample
 from headbench.classify.export.export_model import export_model
-from headbench.classify.export.exportable import Exportable
+from headbench.classify.export.exportable import Exportable, build_exportable
 from headbench.classify.metrics import accuracy
 from headbench.classify.run import Run
 from headbench.classify.train_heads import train_heads
 from headbench.extract.networks.backbone import create_backbone
-from headbench.extract.networks.keras_runtime import LOG_LEVEL, QUIET_LEVEL
+from tests.classify.export.conftest import Exported
 from tests.conftest import listen
 
 
@@ -27,23 +25,59 @@ def export(run: Run, head: str, out: Path, formats: tuple[str, ...] = ("keras",)
     return said
 
 
+@pytest.fixture(scope="session")
+def exportable(many_heads: Run) -> Exportable:
+    """Logistic regression on its network, built once: that takes seconds."""
+    with FeatureFile(many_heads.features_path) as features:
+        trained = many_heads.find("logreg", features)
+        return build_exportable(trained, features, features.config.weights)
+
+
+@pytest.fixture
+def is_built(exportable: Exportable, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exports of this test find the network built."""
+    monkeypatch.setattr(module, "build_exportable", lambda *_: exportable)
+
+
+@pytest.fixture
+def is_unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exports of this test are not compared with predict."""
+    monkeypatch.setattr(module, "draw_sample", lambda *_: None)
+
+
+@pytest.mark.usefixtures("is_built", "is_unchecked")
 def test_the_best_on_val_that_can_be_is_exported_and_said_to_be(
-    many_heads: Run, exported_best: tuple[Path, list[str]]
+    many_heads: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, said = exported_best
-    assert folder == many_heads.folder / "export/logreg"
+    first = ["knn", "logreg"]
+    monkeypatch.setattr(
+        module,
+        "rank",
+        lambda trained, _: sorted(trained, key=lambda each: each.record.name not in first),
+    )
+    said = listen()
+    export_model(many_heads, None, None, None, tmp_path / "out", ["keras"])
     assert said[0] == "knn cannot be exported; on to the next best on val."
     assert said[1].startswith("head logreg, weights RANDOM")
-    assert "on 7 images of test: saved_model " in said[2]
-    for name, line in zip(FORMATS, said[-3:], strict=True):
+
+
+def test_a_user_reads_where_each_file_is_and_nothing_that_tensorflow_says(
+    exported_head: Exported,
+) -> None:
+    folder, lines, errors = exported_head
+    assert errors == ""
+    assert lines[0].startswith("head logreg, weights RANDOM")
+    assert "on 7 images of test: saved_model " in lines[1]
+    assert len(lines) == 3 + len(FORMATS)
+    for name, line in zip(FORMATS, lines[-3:], strict=True):
         assert f"{FORMATS[name].file} (" in line
         assert str(folder / FORMATS[name].file) in line
 
 
 def test_how_good_it_is_and_what_made_it_stand_in_every_file(
-    many_heads: Run, exported_best: tuple[Path, list[str]]
+    many_heads: Run, exported_head: Exported
 ) -> None:
-    folder, _ = exported_best
+    folder = exported_head.folder
     facts = json.loads((folder / "export.json").read_text())
     with FeatureFile(many_heads.features_path) as features:
         trained = many_heads.find("logreg", features)
@@ -61,32 +95,33 @@ def test_how_good_it_is_and_what_made_it_stand_in_every_file(
         assert json.loads(archive.read(FACTS_IN_KERAS_FILE)) == facts
 
 
-def test_no_batch_normalization_is_left_to_compute(exported_network: Path) -> None:
-    with zipfile.ZipFile(exported_network / "model.keras") as archive:
+def test_no_batch_normalization_is_left_to_compute(many_heads: Run, tmp_path: Path) -> None:
+    export(many_heads, "finetuned", tmp_path / "out")
+    with zipfile.ZipFile(tmp_path / "out/model.keras") as archive:
         text = archive.read("config.json").decode()
     assert "Conv2D" in text
     assert "BatchNormalization" not in text
 
 
-@pytest.mark.parametrize("head", ["knn"])
-def test_a_head_that_cannot_be_exported_is_refused(
-    many_heads: Run, head: str, tmp_path: Path
-) -> None:
+def test_a_head_that_cannot_be_exported_is_refused(many_heads: Run, tmp_path: Path) -> None:
     with pytest.raises(
         RunError, match=r"knn cannot be exported: expected centroid, ridge, logreg.*lightgbm \(as"
     ):
-        export(many_heads, head, tmp_path / "out")
+        export(many_heads, "knn", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.usefixtures("is_built")
 def test_a_wrong_export_is_not_left_behind(
     many_heads: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def write_another(exported: Exportable, path: Path) -> None:
         head = exported.network.layers[-1]
         layer = next(each for each in head.layers if each.get_weights())
-        layer.set_weights([np.zeros_like(each) for each in layer.get_weights()])
+        before = layer.get_weights()
+        layer.set_weights([np.zeros_like(each) for each in before])
         FORMATS["keras"].write(exported, path)
+        layer.set_weights(before)
 
     wrong = FORMATS["keras"]._replace(write=write_another)
     monkeypatch.setattr(module, "FORMATS", {"keras": wrong})
@@ -95,6 +130,7 @@ def test_a_wrong_export_is_not_left_behind(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.usefixtures("is_built", "is_unchecked")
 def test_an_export_replaces_an_earlier_one_but_nothing_else(
     many_heads: Run, tmp_path: Path
 ) -> None:
@@ -111,6 +147,7 @@ def test_an_export_replaces_an_earlier_one_but_nothing_else(
     assert (tmp_path / "mine/thesis.txt").exists()
 
 
+@pytest.mark.usefixtures("is_built")
 def test_without_the_images_it_says_that_it_is_not_checked(
     many_heads: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,10 +158,11 @@ def test_without_the_images_it_says_that_it_is_not_checked(
     assert f"not checked against predict: {gone} holds no image of test (--data)." in said
 
 
+@pytest.mark.usefixtures("is_built", "is_unchecked")
 def test_onnx_without_its_packages_is_left_out_or_refused(
     many_heads: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "has_onnx", lambda: False)
+    monkeypatch.setitem(FORMATS, "onnx", FORMATS["onnx"]._replace(packages=("no_such_package",)))
     with pytest.raises(RunError, match="--formats onnx: needs more packages: make install EXTRAS"):
         export(many_heads, "logreg", tmp_path / "out", ("keras", "onnx"))
     monkeypatch.delitem(FORMATS, "saved_model")
@@ -145,7 +183,7 @@ def test_a_network_with_its_preprocessing_inside_is_exported_in_every_format(
 ) -> None:
     backbone = create_backbone("mobilenetv3large", "random", 64)
     network = backbone.network()
-    exported = Exportable(backbone.folded_network(), tuple(map(str, range(960))), {})
+    exported = Exportable("none", backbone.folded_network(), tuple(map(str, range(960))), {})
     pixels = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
     expected = np.asarray(network(pixels, training=False))
     sample = Sample([], [], pixels)
@@ -154,16 +192,6 @@ def test_a_network_with_its_preprocessing_inside_is_exported_in_every_format(
         for _, found in each.run(exported, tmp_path / each.file, sample):
             if len(found):
                 np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
-
-
-def test_nothing_but_its_own_lines_comes_of_an_export(
-    network_run: Run, tmp_path: Path, command: Callable[..., CompletedProcess[str]]
-) -> None:
-    options = ("--head", "logreg", "--out", tmp_path / "out")
-    # As we set it: exports to ONNX in this process have set another.
-    level = {LOG_LEVEL: QUIET_LEVEL}
-    done = command("classify", "export", network_run.folder, *options, **level)
-    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_where_val_and_test_prefer_different_heads_export_takes_vals(

@@ -27,7 +27,11 @@ from tests.classify.deployment.server.client import Client, serving
     ],
 )
 def test_only_requests_to_our_own_name_are_answered(client: Client, host: str, status: int) -> None:
-    assert client.ask("GET", "/health", Host=host).status == status
+    reply = client.ask("GET", "/health", Host=host)
+    assert reply.status == status
+    if status == 400:
+        assert "--allowed-hosts" in reply.json["error"]
+        assert reply.headers["x-content-type-options"] == "nosniff"
 
 
 def test_a_server_for_all_machines_answers_to_its_own_addresses_and_to_names_it_is_told(

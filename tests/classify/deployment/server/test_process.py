@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
@@ -17,7 +16,7 @@ from headbench.classify import __main__ as classify
 from headbench.classify.commands import serve
 from headbench.classify.deployment.classifier import Classifier, open_classifier
 from headbench.classify.deployment.prediction import predict_files
-from headbench.classify.deployment.server import process
+from headbench.classify.deployment.server import ServerSettings, process
 from headbench.classify.deployment.server.app import EVERYWHERE
 from headbench.classify.deployment.server.process import welcome
 from headbench.classify.run import Run
@@ -28,16 +27,8 @@ from tests.conftest import ROOT
 @contextmanager
 def started(run: Run, *more: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A server, once it listens, and what it said until then."""
-    command = [
-        sys.executable,
-        "-m",
-        "headbench.classify",
-        "serve",
-        str(run.folder),
-        "--port",
-        "0",
-        *more,
-    ]
+    module = [sys.executable, "-m", "headbench.classify"]
+    command = [*module, "serve", str(run.folder), "--port", "0", *more]
     pipe = subprocess.PIPE
     process = subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True)
     assert process.stdout is not None
@@ -55,23 +46,30 @@ def started(run: Run, *more: str) -> Iterator[tuple[subprocess.Popen[str], str]]
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_it_serves_what_predict_predicts_until_it_is_told_to_end(
-    network_run: Run, network_photos: Path, how: signal.Signals
+    request: pytest.FixtureRequest, how: signal.Signals
 ) -> None:
-    head = "finetuned" if how == signal.SIGINT else "logreg"
-    path = network_photos / "red/000.png"
-    classifier = open_classifier(network_run, head, None)
+    # One with a network, in a process of its own, is enough: it takes half a minute.
+    head, run_name = {
+        signal.SIGTERM: ("finetuned", "network_run"),
+        signal.SIGINT: ("logreg", "served_run"),
+    }[how]
+    run: Run = request.getfixturevalue(run_name)
+    is_network = head == "finetuned"
+    path = run.folder.parents[1] / "photos/red/000.png"
+    classifier = open_classifier(run, head, None)
     [expected] = predict_files(classifier, [path], 3)
-    with started(network_run, "--head", head) as (process, said):
+    with started(run, "--head", head) as (process, said):
         port = re.search(rf"http://{HOST}:(\d+)", said)
         assert port
-        assert f"head {head}, weights RANDOM" in said
+        assert f"head {head}, weights {'RANDOM' if is_network else 'none'}" in said
         reply = Client(int(port[1])).predict(path.read_bytes())
         assert [each["class"] for each in reply.json["predictions"]] == [n for n, _ in expected.top]
         for each, (_, proba) in zip(reply.json["predictions"], expected.top, strict=True):
             assert each["probability"] == pytest.approx(proba, abs=1e-5)
-        assert reply.json["model"]["has_random_weights"]
-        assert bool(reply.json["similar"]) == (head == "logreg")
-        assert b"RANDOM WEIGHTS" in Client(int(port[1])).ask("GET", "/").body
+        assert reply.json["model"]["has_random_weights"] == is_network
+        assert bool(reply.json["similar"]) != is_network
+        page = Client(int(port[1])).ask("GET", "/").body
+        assert (b"RANDOM WEIGHTS" in page) == is_network
         os.kill(process.pid, how)
         rest, errors = process.communicate()
     assert (process.returncode, rest) == (0, "stopped\n")
@@ -98,7 +96,17 @@ def test_an_address_that_is_not_ours_ends_with_2(
     assert "cannot be listened on" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("options", [("--port", 65536), ("--max-mb", 0), ("--max-batch", "many")])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--port", 65536),
+        ("--max-mb", 0),
+        ("--max-batch", "many"),
+        ("--allowed-hosts", "own.example:8000"),
+        ("--allowed-hosts", "http://own.example"),
+        ("--allowed-hosts", "own*"),
+    ],
+)
 def test_a_setting_out_of_range_ends_with_2(run: Run, options: tuple[object, ...]) -> None:
     with pytest.raises(SystemExit) as end:
         call(run, *options)
@@ -113,10 +121,14 @@ def test_a_missing_package_names_the_extra(
     assert "'make install EXTRAS=serve'" in capsys.readouterr().err
 
 
-def test_an_address_that_others_reach_is_warned_of() -> None:
-    assert "no authentication" in welcome(EVERYWHERE[0], 80)[-1]
-    assert "no authentication" not in "".join(welcome(HOST, 80))
-    assert welcome("::1", 80)[0].startswith("http://[::1]:80")
+def test_an_address_that_others_reach_is_warned_of_and_says_who_is_answered() -> None:
+    public = "\n".join(welcome(ServerSettings(host=EVERYWHERE[0], allowed_hosts=("mine",)), 80))
+    assert "no authentication" in public
+    assert f"{socket.gethostname()}" in public
+    assert "mine" in public
+    assert "Allow it with --allowed-hosts NAME" in public
+    assert len(welcome(ServerSettings(host=HOST), 80)) == 2
+    assert welcome(ServerSettings(host="::1"), 80)[0].startswith("http://[::1]:80")
 
 
 class _ChosenError(Exception):
