@@ -27,10 +27,6 @@ from headbench.extract.networks.keras_runtime import load_keras
 from tests.conftest import ROOT
 
 
-def quiet(_: str) -> None:
-    pass
-
-
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run with heads of several kinds; not to be changed by a test."""
@@ -42,10 +38,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
     photos = write_class_folders(folder / "photos")
     run = Run(folder / "runs/colors")
     settings = ExtractSettings(backbone="mean-color", size_px=16)
-    extract_features(photos, run.features_path, settings, quiet)
+    extract_features(photos, run.features_path, settings)
     common = {"max_epochs": 1, "max_rounds": 3}
     names = ["logreg", "lightgbm", "mlp-128", "vote"]
-    train_heads(run, names, 0, quiet, TrainSettings(common=common))
+    train_heads(run, names, 0, TrainSettings(common=common))
     return run
 
 
@@ -64,7 +60,7 @@ def marker(tmp_path: Path) -> Path:
 def predict(run: Run, head: str) -> None:
     with FeatureFile(run.features_path) as features:
         photo = Path(features.config.data["folder"]) / features.table.paths[0]
-    list(predict_files(open_classifier(run, head, None, quiet), [photo], 3, quiet))
+    list(predict_files(open_classifier(run, head, None), [photo], 3))
 
 
 def call(module: str, name: str, /, **config: Any) -> dict[str, Any]:
