@@ -42,7 +42,9 @@ def add(commands: Commands) -> None:
     command.add_argument("--c-grid", type=float, nargs="+", help="logreg: strengths, ascending")
     for name, meaning in COMMON.items():
         command.add_argument(f"--{name}", type=cli.at_least(1), help=meaning)
-    command.add_argument("--refit", action="store_true", help="then fit anew on train and val")
+    command.add_argument(
+        "--refit", action="store_true", help="then fit again on train and val together"
+    )
     command.add_argument("--again", action="store_true", help="train what would be reused too")
     command.add_argument(
         "--curve",

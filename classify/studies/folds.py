@@ -44,8 +44,6 @@ class FoldPoint:
 
     Attributes
     ----------
-    settings : mapping
-        Of the head.
     fold : int
         From 0 on.
     seed : int
@@ -135,21 +133,12 @@ def cross_validate(
     ----------
     folder : Path
         Where ``folds.json`` and ``folds/`` are kept.
-    features : FeatureFile
     heads : mapping of str to Head
         Not fitted yet.
     n_folds : int
         At least 3.
-    seed : int
-        Of the folds.
     n_jobs : int
         Fits at a time.
-    say : callable
-
-    Returns
-    -------
-    list of KeptFold
-        For each head and fold.
 
     Raises
     ------
@@ -206,14 +195,11 @@ def held_out_proba(folder: Path, features: FeatureFile, head: str) -> HeldOut | 
     ----------
     folder : Path
         Where ``folds.json`` is kept.
-    features : FeatureFile
-    head : str
-        Its name.
 
     Returns
     -------
     HeldOut or None
-        Rows ascending. None if the last cross-validation was not of this head, or of other
+        Rows ascending. None if the last cross-validation was without this head, or of other
         features.
 
     Raises
@@ -239,8 +225,6 @@ def unit_folds(
     y : int (n_images,)
     unit : intp (n_images,)
         As `inseparable_units` gives it.
-    n_folds : int
-    seed : int
 
     Returns
     -------
@@ -260,7 +244,7 @@ def overall(points: Sequence[FoldPoint]) -> Estimate:
 
 
 def _measure(head: Head, images: _Images, fold: int, path: Path) -> dict[str, Any]:
-    """Fit without two folds, choose on one of them, and keep what is said of the other."""
+    """Fit without two folds, choose on one of them, and keep the probabilities on the other."""
     is_test = images.fold_of == fold
     is_val = images.fold_of == (fold + 1) % images.n_folds
     is_train = ~(is_test | is_val)
@@ -311,14 +295,9 @@ def save_held_out(path: Path, held_out: HeldOut) -> None:
     StorageError
         If they cannot be written.
     """
+    rows, proba = held_out.rows.astype(np.int64), held_out.proba.astype(np.float16)
     with replacing(path) as temporary:
-        save_arrays(
-            temporary,
-            {
-                "rows": held_out.rows.astype(np.int64),
-                "proba": held_out.proba.astype(np.float16),
-            },
-        )
+        save_arrays(temporary, {"rows": rows, "proba": proba})
 
 
 def load_held_out(path: Path, n_classes: int, way_out: str) -> HeldOut:
@@ -326,7 +305,6 @@ def load_held_out(path: Path, n_classes: int, way_out: str) -> HeldOut:
 
     Parameters
     ----------
-    path : Path
     n_classes : int
         Expected number of columns.
     way_out : str
@@ -357,15 +335,9 @@ def load_folds(
     paths : sequence of Path
         A file a fold.
     rows : intp (n,)
-        Those that they must hold between them, ascending.
-    n_classes : int
+        Those that they must hold between them, ascending; the result has their order.
     way_out : str
         As for `load_held_out`.
-
-    Returns
-    -------
-    HeldOut
-        In the order of `rows`.
 
     Raises
     ------

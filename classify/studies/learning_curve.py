@@ -24,8 +24,6 @@ class CurvePoint:
 
     Attributes
     ----------
-    settings : mapping
-        Of the head.
     share : float
         Of train, 0 to 1.
     seed : int
@@ -58,19 +56,12 @@ def learning_curve(
     ----------
     folder : Path
         Where ``learning_curve.json`` is kept.
-    features : FeatureFile
     heads : mapping of str to Head
         Not fitted yet.
     seed : int
         Of the choice of images.
     n_jobs : int
         Fits at a time.
-    say : callable
-
-    Returns
-    -------
-    list of CurvePoint
-        For each head and share.
     """
     X, y = features.load("train")
     val = features.load("val")

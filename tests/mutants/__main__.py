@@ -57,6 +57,9 @@ def copy_of_project(folder: Path) -> Path:
         if source.is_file():  # neither deleted nor a link to a folder, such as .venv
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, folder / name)
+    # Else the copy would import what is installed: pyproject.toml's names are those of an install.
+    for name in ("cache", "classify", "extract"):
+        (folder / "headbench" / name).symlink_to(folder / name)
     return folder
 
 

@@ -93,9 +93,9 @@ FAULTS = (
     Fault(
         "export-other-sharpness",
         "An exported head gives the probabilities of the head.",
-        "classify/heads/keras_layers.py",
-        "return _linear(X, ridge.SHARPNESS * head.kernel_, ridge.SHARPNESS * head.bias_)",
-        "return _linear(X, head.kernel_, head.bias_)",
+        "classify/heads/ridge.py",
+        "return linear(X, SHARPNESS * self.kernel_, SHARPNESS * self.bias_)",
+        "return linear(X, self.kernel_, self.bias_)",
         (
             "tests/classify/test_keras_layers.py::"
             "test_the_layers_give_the_probabilities_of_the_head[None-ridge]",
@@ -424,38 +424,38 @@ FAULTS = (
     Fault(
         "narrow-wilson",
         "An accuracy carries its 95 % Wilson interval.",
-        "classify/bootstrap.py",
+        "classify/intervals.py",
         "margin = Z_95 / (1 + Z_95**2 / n) *",
         "margin = 0.8 * Z_95 / (1 + Z_95**2 / n) *",
-        ("tests/classify/test_bootstrap.py::test_wilson_is_the_published_interval",),
+        ("tests/classify/test_intervals.py::test_wilson_is_the_published_interval",),
     ),
     Fault(
         "narrow-bootstrap",
         "Other numbers carry a 95 % bootstrap interval.",
-        "classify/bootstrap.py",
+        "classify/intervals.py",
         "ends = bias + np.array([-Z_95, Z_95])",
         "ends = bias + np.array([-Z_95, Z_95]) * 0.84",
         (
-            "tests/classify/test_bootstrap.py::"
+            "tests/classify/test_intervals.py::"
             "test_an_interval_of_draws_around_the_number_is_their_percentiles",
         ),
     ),
     Fault(
         "one-sided-mcnemar",
         "The p of a difference is McNemar's exact two-sided one.",
-        "classify/compare.py",
+        "classify/intervals.py",
         "return min(1.0, 2 * float(bdtr(",
         "return min(1.0, float(bdtr(",
-        ("tests/classify/test_compare.py::test_mcnemar_is_the_exact_binomial",),
+        ("tests/classify/test_intervals.py::test_mcnemar_is_the_exact_binomial",),
     ),
     Fault(
         "bonferroni",
         "The p of many differences is Holm's.",
-        "classify/compare.py",
+        "classify/intervals.py",
         "factors = len(ps) - np.arange(len(ps))",
         "factors = np.full(len(ps), len(ps))",
         (
-            "tests/classify/test_compare.py::"
+            "tests/classify/test_intervals.py::"
             "test_holm_is_what_its_definition_gives_with_ties_too_and_keeps_the_order",
         ),
     ),
@@ -492,11 +492,11 @@ FAULTS = (
     Fault(
         "copies-not-named",
         "A photograph that is in two splits is named.",
-        "classify/inspection/duplicates.py",
+        "classify/inspection/near_duplicates.py",
         "if len(group) > 1]",
         "if len(group) > 2]",
         (
-            "tests/classify/inspection/test_duplicates.py::"
+            "tests/classify/inspection/test_near_duplicates.py::"
             "test_one_file_in_two_splits_is_an_exact_pair",
         ),
     ),
