@@ -37,8 +37,8 @@ class TrainSettings:
     machines : Machines
         Where what is read from the file is summed.
     are_named : bool
-        Whether each head was asked for. One that cannot be trained is then an error; else it is left
-        out, and a line says so.
+        Whether each head was asked for. One that cannot be trained is then an error; else it is
+        left out, and a line says so.
     """
 
     common: Mapping[str, Any] = field(default_factory=dict)
