@@ -25,7 +25,7 @@ SIGNIFICANT = 0.05
 
 
 class Estimate(NamedTuple):
-    """A number and how far it can be trusted.
+    """A number and its 95 % interval.
 
     Attributes
     ----------
@@ -52,7 +52,10 @@ def wilson(n_right: int, n: int) -> Estimate:
     share = n_right / n
     center = (share + Z_95**2 / (2 * n)) / (1 + Z_95**2 / n)
     margin = Z_95 / (1 + Z_95**2 / n) * np.sqrt(share * (1 - share) / n + (Z_95 / (2 * n)) ** 2)
-    return Estimate(share, max(0.0, float(center - margin)), min(1.0, float(center + margin)), n)
+    # The ends of 0 and of n are the share itself: rounding must not put it outside.
+    low = 0.0 if n_right == 0 else float(center - margin)
+    high = 1.0 if n_right == n else float(center + margin)
+    return Estimate(share, low, high, n)
 
 
 def estimates(

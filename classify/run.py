@@ -55,7 +55,7 @@ class Record:
         ``temperature``, and on val before and after it ``log_loss`` and ``ece``; empty where none
         was fitted.
     is_refit : bool
-        Whether it was fitted anew on train and val together, with what val chose: then its
+        Whether it was fitted again on train and val together, with what val chose: then its
         probabilities on val are those from before.
     command : str
         The command line that trained it; empty where it was called from Python.

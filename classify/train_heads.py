@@ -141,10 +141,10 @@ class _Training:
         self._data: dict[str, Split] = {}
 
     def refuse_unfit(self) -> None:
-        """Refuse a head that was asked for by name and cannot be trained, before any is fitted."""
+        """Refuse, before any fit, a head that was asked for by name and needs too much memory."""
         for name, head in self.heads.items():
             is_named = self.settings.are_named and head.needs_memory and name != VOTE
-            if is_named and self._kept(name) is None and self._is_stored:
+            if is_named and self._kept(name) is None and self._is_streamed:
                 raise RunError(
                     f"{self.features.path}: {name} needs train in memory. Choose other heads "
                     "(make: HEADS=...), or --stream never on a machine with more memory."
@@ -217,13 +217,13 @@ class _Training:
             head.save(folder)
 
     def _fitted(self, name: str) -> Head:
-        if self._is_stored:
+        if self._is_streamed:
             return self.heads[name].fit_file(self.features, self.settings.machines)
         train, val = self._load("train"), self._load("val")
         return self.heads[name].fit(*train, *val, self._weights("train"), self._weights("val"))
 
     def _refitted(self, head: Head) -> Head:
-        if self._is_stored:
+        if self._is_streamed:
             return head.refit_file(self.features, self.settings.machines)
         return head.refit(*self._load("train", "val"), self._weights("train", "val"))
 
@@ -234,14 +234,14 @@ class _Training:
         return self.run.reusable(name, self.features, self._wanted(name))
 
     def _is_left_out(self, name: str) -> bool:
-        """Whether a head that nobody asked for by name cannot be trained."""
-        if not self._is_stored or name == VOTE or not self.heads[name].needs_memory:
+        """Whether a head that was not asked for by name needs more memory than there is."""
+        if not self._is_streamed or name == VOTE or not self.heads[name].needs_memory:
             return False
         LOG.info(f"{name:10} left out: it needs train in memory")
         return True
 
     @cached_property
-    def _is_stored(self) -> bool:
+    def _is_streamed(self) -> bool:
         """Whether embeddings stay in the file; decided once, before any are read, and logged."""
         machines, stream = self.settings.machines, self.settings.stream
         needed, free = self._n_bytes(), free_memory()
@@ -278,7 +278,7 @@ class _Training:
         return Vote.of_fitted(heads, probas, y_val, self._weights("val"))
 
     def _proba(self, head: Head, split: str) -> NDArray[np.float32]:
-        """Probabilities on a split; of a vote, from those that its members left behind."""
+        """Probabilities on a split; those of a vote from the saved ones of its members."""
         n_classes = len(self.features.classes)
         if not isinstance(head, Vote):
             X = StoredRows(self.features, (split,))

@@ -29,7 +29,7 @@ class TrainSettings:
     by_head : mapping of str to mapping
         Parameters of one head; ``kind`` names the head that a new name stands for.
     refit : bool
-        Fit anew on train and val together, with what val chose.
+        Fit again on train and val together, with what val chose.
     again : bool
         Train even what would be reused.
     stream : {"auto", "always", "never"}
@@ -37,8 +37,8 @@ class TrainSettings:
     machines : Machines
         Where what is read from the file is summed.
     are_named : bool
-        Whether each head was asked for. What cannot be trained is then an error; else it is left
-        out and said.
+        Whether each head was asked for. One that cannot be trained is then an error; else it is
+        left out, and a line says so.
     """
 
     common: Mapping[str, Any] = field(default_factory=dict)

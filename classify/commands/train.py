@@ -43,9 +43,9 @@ def add(commands: Commands) -> None:
     for name, meaning in COMMON.items():
         command.add_argument(f"--{name}", type=cli.at_least(1), help=meaning)
     command.add_argument(
-        "--refit", action="store_true", help="fit again on train and val at the end"
+        "--refit", action="store_true", help="then fit again on train and val together"
     )
-    command.add_argument("--again", action="store_true", help="train again what would be reused")
+    command.add_argument("--again", action="store_true", help="train what would be reused too")
     command.add_argument(
         "--curve",
         action="store_true",

@@ -1,4 +1,4 @@
-"""What the training of a network leaves behind: loss and accuracies, epoch by epoch."""
+"""Curves of a network in training: loss and accuracies, epoch by epoch."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

@@ -28,7 +28,7 @@ def sum_over(terms: Terms, X: Embeddings, columns: Columns, *arguments: Any) -> 
     """Sum what a function makes of each block of embeddings.
 
     Where the embeddings are in a file and its machines are not this process, each worker reads and
-    sums parts of it; the parts are added in their order, whichever comes first.
+    sums parts of it; the parts are added in their order, whichever came first.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """One temperature for all classes (Guo et al. 2017, On Calibration of Modern Neural Networks).
 
-Where all of val is classified correctly, the log loss falls without end as probabilities near 1. As
-in Platt's scaling (1999), the target is therefore not 1 but (n + 1) / (n + 2), the rest spread over
-all classes: no head becomes more certain than n images can justify.
+Where a head classifies all of val correctly, the log loss falls without end as probabilities grow
+certain. As in Platt's scaling (1999), the target is therefore not 1 but (n + 1) / (n + 2), the rest
+spread over all classes: no head is made more certain than so many images can tell.
 """
 
 import numpy as np

@@ -50,7 +50,7 @@ def checked_trees(text: str, n_classes: int) -> str:
         _require(text.startswith(f"Tree={number}\n", position), f"tree {number} is missing")
         _check_tree(tree, n_columns)
         position += size
-    _require(text.startswith(END, position), "more trees than were said")
+    _require(text.startswith(END, position), "more trees than its header lists")
     return text[:position] + END
 
 
@@ -93,7 +93,7 @@ def _check_tree(tree: dict[str, str], n_columns: int) -> None:
     for children in links:
         # Leaves are counted from -1 down; a split is always above its children.
         are_below = (at < to < n_splits or -n_leaves <= to < 0 for at, to in enumerate(children))
-        _require(len(children) == n_splits and all(are_below), "a branch that leads nowhere")
+        _require(len(children) == n_splits and all(are_below), "a branch to no node")
 
 
 def _require(is_right: bool, otherwise: str) -> None:

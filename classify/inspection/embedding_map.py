@@ -1,4 +1,4 @@
-"""Embeddings in two dimensions: what the network takes for alike lies near each other."""
+"""Embeddings in two dimensions: images that the network finds similar lie close together."""
 
 from importlib.util import find_spec
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 from headbench.cache.reader import FeatureFile
 
 PCA_NAME, TSNE_NAME = "PCA", "t-SNE"
-# What t-SNE looks at: more axes take longer and hold little more than noise.
+# Axes that t-SNE is given: more take longer and hold little more than noise.
 N_AXES = 50
 PERPLEXITY = 30
 # Half of openTSNE's own: from there on a thousand points hardly move.

@@ -44,8 +44,6 @@ class FoldPoint:
 
     Attributes
     ----------
-    settings : mapping
-        Of the head.
     fold : int
         From 0 on.
     seed : int
@@ -138,15 +136,8 @@ def cross_validate(
         Not fitted yet.
     n_folds : int
         At least 3.
-    seed : int
-        Of the folds.
     n_jobs : int
         Fits at a time.
-
-    Returns
-    -------
-    list of KeptFold
-        For each head and fold.
 
     Raises
     ------
@@ -203,13 +194,11 @@ def held_out_proba(folder: Path, features: FeatureFile, head: str) -> HeldOut | 
     ----------
     folder : Path
         Where ``folds.json`` is kept.
-    head : str
-        Its name.
 
     Returns
     -------
     HeldOut or None
-        Rows ascending. None if the last cross-validation was not of this head, or of other
+        Rows ascending. None if the last cross-validation was without this head, or of other
         features.
 
     Raises
@@ -254,7 +243,7 @@ def overall(points: Sequence[FoldPoint]) -> Estimate:
 
 
 def _measure(head: Head, images: _Images, fold: int, path: Path) -> dict[str, Any]:
-    """Fit without two folds, choose on one of them, and keep the probabilities of the other."""
+    """Fit without two folds, choose on one of them, and keep the probabilities on the other."""
     is_test = images.fold_of == fold
     is_val = images.fold_of == (fold + 1) % images.n_folds
     is_train = ~(is_test | is_val)
@@ -305,14 +294,9 @@ def save_held_out(path: Path, held_out: HeldOut) -> None:
     StorageError
         If they cannot be written.
     """
+    rows, proba = held_out.rows.astype(np.int64), held_out.proba.astype(np.float16)
     with replacing(path) as temporary:
-        save_arrays(
-            temporary,
-            {
-                "rows": held_out.rows.astype(np.int64),
-                "proba": held_out.proba.astype(np.float16),
-            },
-        )
+        save_arrays(temporary, {"rows": rows, "proba": proba})
 
 
 def load_held_out(path: Path, n_classes: int, way_out: str) -> HeldOut:
@@ -350,14 +334,9 @@ def load_folds(
     paths : sequence of Path
         A file a fold.
     rows : intp (n,)
-        Those that they must hold between them, ascending.
+        Those that they must hold between them, ascending; the result has their order.
     way_out : str
         As for `load_held_out`.
-
-    Returns
-    -------
-    HeldOut
-        In the order of `rows`.
 
     Raises
     ------

@@ -24,8 +24,6 @@ class CurvePoint:
 
     Attributes
     ----------
-    settings : mapping
-        Of the head.
     share : float
         Of train, 0 to 1.
     seed : int
@@ -64,11 +62,6 @@ def learning_curve(
         Of the choice of images.
     n_jobs : int
         Fits at a time.
-
-    Returns
-    -------
-    list of CurvePoint
-        For each head and share.
     """
     X, y = features.load("train")
     val = features.load("val")

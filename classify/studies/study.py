@@ -81,13 +81,13 @@ def run_study(
 
     # Keras draws from one generator for the whole process: networks go one after another.
     alone = [index for index in missing if fits[index].estimator.needs_tensorflow]
-    together = [index for index in missing if index not in alone]
+    parallel = [index for index in missing if index not in alone]
     # Threads: the embeddings are shared, and the products let go of the interpreter lock.
     with threadpool_limits(max(1, joblib.cpu_count() // n_jobs), "blas"):
         found = joblib.Parallel(n_jobs=n_jobs, prefer="threads")(
-            joblib.delayed(work)(index) for index in together
+            joblib.delayed(work)(index) for index in parallel
         )
-    results = dict(zip(together, found, strict=True)) | {index: work(index) for index in alone}
+    results = dict(zip(parallel, found, strict=True)) | {index: work(index) for index in alone}
     for index, result in results.items():
         kept[_text(keys[index])] = result
     points = [{"key": key, "result": kept[_text(key)]} for key in keys]

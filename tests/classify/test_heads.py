@@ -15,8 +15,13 @@ from headbench.classify.heads.registry import HEADS, PARAMETERS, check_names, cr
 from headbench.classify.metrics import log_losses
 
 N_CLASSES = (2, 5)
-# The presets, and a network of the user's own widths.
-NAMES = (*HEADS, "mlp-96-48")
+# `mlp`, and networks of the user's own widths, are the kind of `mlp-128` with other layers.
+NAMES = [name for name in HEADS if name != "mlp"]
+# Plans that are long enough for a few hundred images.
+SHORT: dict[str, dict[str, float]] = {
+    "mlp-128": {"max_epochs": 25, "learning_rate": 0.02},
+    "lightgbm": {"max_rounds": 40, "n_rounds": 40},
+}
 every_head = pytest.mark.parametrize("name", NAMES)
 # All but chance itself.
 every_learner = pytest.mark.parametrize("name", [name for name in NAMES if name != "prior"])
@@ -35,11 +40,16 @@ def separable(n_classes: int, n: int = 40, dim: int = 12, seed: int = 0) -> Data
     return X[:half], y[:half], X[half:], y[half:]
 
 
+def made(name: str, **settings: object) -> Head:
+    """A head that is quick to fit."""
+    return create_head(name, seed=0).set_params(**{**SHORT.get(name, {}), **settings})
+
+
 @pytest.fixture(scope="module")
 def fitted() -> dict[tuple[str, int], Head]:
     """Every head fitted once on blobs of 2 and of 5 classes."""
     return {
-        (name, n_classes): create_head(name, seed=0).fit(*separable(n_classes))
+        (name, n_classes): made(name).fit(*separable(n_classes))
         for name in NAMES
         for n_classes in N_CLASSES
     }
@@ -54,12 +64,17 @@ def test_separable_classes_are_told_apart(
     assert fitted[name, n_classes].score(X_val, y_val) > 0.9
 
 
+def test_a_network_that_begins_with_batch_normalization_learns_by_the_end_of_its_plan() -> None:
+    X, y, X_val, y_val = separable(5)
+    assert create_head("mlp", seed=0).fit(X, y, X_val, y_val).score(X_val, y_val) > 0.9
+
+
 @every_learner
 def test_columns_that_vary_little_around_a_large_mean_are_told_apart_too(name: str) -> None:
     """What pooled activations of a deep network look like; raw, they blind a Dropout."""
     X, y, X_val, y_val = separable(5)
     X, X_val = (3 + 0.01 * (array - X.mean(axis=0)) / X.std(axis=0) for array in (X, X_val))
-    assert create_head(name, seed=0).fit(X, y, X_val, y_val).score(X_val, y_val) > 0.9
+    assert made(name).fit(X, y, X_val, y_val).score(X_val, y_val) > 0.9
 
 
 @every_head
@@ -86,11 +101,7 @@ def test_text_labels_give_what_integers_give_column_by_column(name: str) -> None
     X, y = X[is_kept], y[is_kept]
     names = np.array(["寿司", "baklava", "z", "apple", "crème brûlée"])
     numbers = np.array([4, 1, 3, 0, 2])  # the place of each in the alphabet
-    plan = {"max_epochs": 10, "learning_rate": 0.02} if name.startswith("mlp") else {}
-    text, integers = (
-        create_head(name, seed=0).set_params(**plan).fit(X, of[y], X_val, of[y_val])
-        for of in (names, numbers)
-    )
+    text, integers = (made(name).fit(X, of[y], X_val, of[y_val]) for of in (names, numbers))
     assert text.classes_.tolist() == sorted(names)
     np.testing.assert_array_equal(text.predict_proba(X_val), integers.predict_proba(X_val))
     np.testing.assert_array_equal(text.predict(X_val), text.classes_[integers.predict(X_val)])
@@ -102,7 +113,7 @@ def test_text_labels_give_what_integers_give_column_by_column(name: str) -> None
 def test_columns_follow_classes_whatever_the_order_of_images(name: str) -> None:
     X, y, X_val, y_val = separable(5)
     labels = np.array([30, 10, 50, 20, 40])
-    head = create_head(name, seed=0).fit(X[::-1], labels[y][::-1], X_val, labels[y_val])
+    head = made(name).fit(X[::-1], labels[y][::-1], X_val, labels[y_val])
     np.testing.assert_array_equal(head.classes_, [10, 20, 30, 40, 50])
     proba = head.predict_proba(X_val)
     column = np.searchsorted(head.classes_, labels[y_val])
@@ -114,7 +125,7 @@ def test_the_same_seed_gives_the_same_output(
     fitted: dict[tuple[str, int], Head], name: str
 ) -> None:
     X_val = separable(5)[2]
-    again = create_head(name, seed=0).fit(*separable(5))
+    again = made(name).fit(*separable(5))
     np.testing.assert_array_equal(again.predict_proba(X_val), fitted[name, 5].predict_proba(X_val))
     assert again.chosen_ == fitted[name, 5].chosen_
 
@@ -123,7 +134,7 @@ def test_the_same_seed_gives_the_same_output(
 def test_input_is_not_modified(name: str) -> None:
     data = separable(2)
     before = [array.copy() for array in data]
-    head = create_head(name, seed=0).fit(*data)
+    head = made(name).fit(*data)
     head.predict_proba(data[2])
     for array, copy in zip(data, before, strict=True):
         np.testing.assert_array_equal(array, copy)
@@ -186,22 +197,22 @@ def test_an_embedding_that_is_not_finite_is_refused(name: str) -> None:
     X, y, X_val, y_val = separable(2)
     X[3, 1] = np.nan
     with pytest.raises(ValueError, match="NaN or infinity in 1 of 80 rows, the first is row 3"):
-        create_head(name, seed=0).fit(X, y, X_val, y_val)
+        made(name).fit(X, y, X_val, y_val)
 
 
 @every_head
 def test_one_class_and_unknown_val_classes_are_refused(name: str) -> None:
     X, y, X_val, y_val = separable(2)
     with pytest.raises(ValueError, match="at least 2 classes"):
-        create_head(name, seed=0).fit(X, np.zeros_like(y), X_val, y_val)
+        made(name).fit(X, np.zeros_like(y), X_val, y_val)
     with pytest.raises(ValueError, match=r"val that train does not have: \[7\]"):
-        create_head(name, seed=0).fit(X, y, X_val, np.where(y_val == 1, 7, 0))
+        made(name).fit(X, y, X_val, np.where(y_val == 1, 7, 0))
 
 
 @every_learner
 def test_a_head_fits_without_val(name: str) -> None:
     X, y, X_val, y_val = separable(5)
-    assert create_head(name, seed=0).fit(X, y).score(X_val, y_val) > 0.8
+    assert made(name).fit(X, y).score(X_val, y_val) > 0.8
 
 
 @every_head
@@ -217,7 +228,7 @@ def test_scikit_learn_can_clone_it(name: str) -> None:
 def test_shuffled_labels_give_chance(name: str) -> None:
     X, y, X_val, y_val = separable(5, n=100)
     rng = np.random.default_rng(0)
-    head = create_head(name, seed=0).fit(X, rng.permutation(y), X_val, rng.permutation(y_val))
+    head = made(name).fit(X, rng.permutation(y), X_val, rng.permutation(y_val))
     # Chance is 0.2; 500 images of blobs that a head may name alike.
     assert head.score(X_val, y_val) < 0.5
 
@@ -232,13 +243,13 @@ def test_a_temperature_is_fitted_on_val_and_lowers_its_log_loss(name: str) -> No
     X, y, X_val, y_val = separable(5)
     rng = np.random.default_rng(0)
     y_val = np.where(rng.random(len(y_val)) < 0.3, rng.permutation(y_val), y_val)
-    head = create_head(name, seed=0).fit(X, y, X_val, y_val)
+    head = made(name).fit(X, y, X_val, y_val)
     assert (head.temperature_ == 1) == (name == "prior")
     before, after = head.calibration_["log_loss"]
     assert after <= before + 1e-6
     of_truth = head.predict_proba(X_val)[np.arange(len(y_val)), y_val]
     assert -np.log(np.maximum(of_truth, 1e-7)).mean() == pytest.approx(after, rel=1e-3)
-    assert create_head(name, seed=0).fit(X, y).temperature_ == 1
+    assert made(name).fit(X, y).temperature_ == 1
 
 
 @every_learner
@@ -263,10 +274,7 @@ def test_balanced_weights_help_a_rare_class(name: str) -> None:
     y = np.repeat([0, 1], [400, 20])
     X = rng.normal(size=(420, 6)).astype(np.float32) + y[:, None]
     X_test = rng.normal(size=(300, 6)).astype(np.float32) + 1
-    plain, balanced = (
-        create_head(name, seed=0).set_params(class_weight=each).fit(X, y, X, y)
-        for each in (None, "balanced")
-    )
+    plain, balanced = (made(name, class_weight=each).fit(X, y, X, y) for each in (None, "balanced"))
     found = [head.predict_proba(X_test)[:, 1].mean() for head in (plain, balanced)]
     assert found[1] > found[0] + 0.01
 
@@ -278,14 +286,14 @@ def test_weights_of_images_are_what_the_same_weights_of_classes_are(name: str) -
     X, X_val = (array + rng.normal(size=array.shape).astype(np.float32) for array in (X, X_val))
     y, y_val = (np.where(rng.random(len(each)) < 0.2, 0, each) for each in (y, y_val))
     weight, weight_val = (compute_sample_weight("balanced", each) for each in (y, y_val))
-    wanted = create_head(name, seed=0).set_params(class_weight="balanced").fit(X, y, X_val, y_val)
+    wanted = made(name, class_weight="balanced").fit(X, y, X_val, y_val)
     # Their size says nothing: they are of images beside each other.
-    found = create_head(name, seed=0).fit(X, y, X_val, y_val, 2 * weight, 1000 * weight_val)
+    found = made(name).fit(X, y, X_val, y_val, 2 * weight, 1000 * weight_val)
     np.testing.assert_allclose(
         found.predict_proba(X_val), wanted.predict_proba(X_val), rtol=1e-3, atol=1e-5
     )
     assert found.chosen_ == wanted.chosen_
-    plain = create_head(name, seed=0).fit(X, y, X_val, y_val)
+    plain = made(name).fit(X, y, X_val, y_val)
     assert np.abs(plain.predict_proba(X_val) - wanted.predict_proba(X_val)).max() > 1e-3
 
 
@@ -313,7 +321,7 @@ def test_constant_columns_and_duplicated_rows_do_no_harm(name: str) -> None:
     for array in (X, X_val):
         array[:, 3], array[:, 7] = 0, 1e4
     X, y = np.concatenate([X, X[:50]]), np.concatenate([y, y[:50]])
-    assert create_head(name, seed=0).fit(X, y, X_val, y_val).score(X_val, y_val) > 0.9
+    assert made(name).fit(X, y, X_val, y_val).score(X_val, y_val) > 0.9
 
 
 @every_head
@@ -321,7 +329,7 @@ def test_a_class_of_one_image_and_a_class_that_val_lacks_are_fitted(name: str) -
     X, y, X_val, y_val = separable(5)
     kept = (y != 4) | (np.arange(len(y)) == 4)
     in_val = y_val != 4
-    head = create_head(name, seed=0).fit(X[kept], y[kept], X_val[in_val], y_val[in_val])
+    head = made(name).fit(X[kept], y[kept], X_val[in_val], y_val[in_val])
     proba = head.predict_proba(X_val)
     assert proba.shape == (len(X_val), 5)
     assert np.isfinite(proba).all()
@@ -334,7 +342,7 @@ def test_more_columns_than_images_are_fitted(name: str) -> None:
     X = (rng.normal(size=(30, 200)) + 3 * np.eye(3)[y].repeat(67, axis=1)[:, :200]).astype(
         np.float32
     )
-    head = create_head(name, seed=0).fit(X, y, X, y)
+    head = made(name).fit(X, y, X, y)
     assert head.score(X, y) > (0.3 if name == "prior" else 0.9)
 
 
@@ -359,7 +367,7 @@ def test_every_parameter_has_a_range(name: str) -> None:
 )
 def test_a_setting_out_of_range_is_named(name: str, wrong: dict[str, object], phrase: str) -> None:
     with pytest.raises(ValueError, match=phrase):
-        create_head(name, seed=0).set_params(**wrong).fit(*separable(2))
+        made(name, **wrong).fit(*separable(2))
 
 
 def layers_of(head: Head) -> list[str]:
@@ -371,36 +379,42 @@ def layers_of(head: Head) -> list[str]:
     return names
 
 
-def test_the_presets_have_the_layers_that_they_are_named_for(
-    fitted: dict[tuple[str, int], Head],
+@pytest.mark.parametrize(
+    ("name", "layers"),
+    [
+        (
+            "mlp",
+            [
+                "BatchNormalization (None, None)",
+                "Dropout 0.2",
+                "Dense (512, 'relu')",
+                "Dropout 0.5",
+            ],
+        ),
+        ("mlp-128", ["Dropout 0.2", "Dense (128, 'relu')", "Dropout 0.3"]),
+        (
+            "mlp-96-48",
+            [
+                *("Dropout 0.2", "Dense (96, 'relu')", "Dropout 0.3"),
+                *("Dense (48, 'relu')", "Dropout 0.3"),
+            ],
+        ),
+    ],
+)
+def test_a_network_has_the_layers_that_it_is_named_for_and_is_saved_with_them(
+    name: str, layers: list[str], tmp_path: Path
 ) -> None:
-    assert layers_of(fitted["mlp", 5]) == [
-        "BatchNormalization (None, None)",
-        "Dropout 0.2",
-        "Dense (512, 'relu')",
-        "Dropout 0.5",
-        "Dense (5, 'softmax')",
-    ]
-    assert layers_of(fitted["mlp-128", 5]) == [
-        "Dropout 0.2",
-        "Dense (128, 'relu')",
-        "Dropout 0.3",
-        "Dense (5, 'softmax')",
-    ]
-    assert layers_of(fitted["mlp-96-48", 5]) == [
-        "Dropout 0.2",
-        "Dense (96, 'relu')",
-        "Dropout 0.3",
-        "Dense (48, 'relu')",
-        "Dropout 0.3",
-        "Dense (5, 'softmax')",
-    ]
+    X, y, X_val, y_val = separable(5)
+    head = create_head(name, seed=0).set_params(max_epochs=1).fit(X, y, X_val, y_val)
+    head.save(tmp_path)
+    loaded = load_head(tmp_path)
+    assert layers_of(head) == layers_of(loaded) == [*layers, "Dense (5, 'softmax')"]
+    np.testing.assert_allclose(loaded.predict_proba(X), head.predict_proba(X), atol=1e-6)
 
 
 def test_a_network_in_float16_learns_too_and_ends_in_float32() -> None:
     X, y, X_val, y_val = separable(5)
-    head = create_head("mlp-96-48", seed=0).set_params(precision="mixed_float16")
-    head.fit(X, y, X_val, y_val)
+    head = made("mlp-128", precision="mixed_float16").fit(X, y, X_val, y_val)
     assert head.score(X_val, y_val) > 0.9
     assert head.model_.layers[1].compute_dtype == "float16"
     assert head.model_.layers[-1].compute_dtype == "float32"
@@ -408,7 +422,7 @@ def test_a_network_in_float16_learns_too_and_ends_in_float32() -> None:
 
 def test_the_learning_rate_falls_to_nothing_by_the_end_of_the_plan() -> None:
     X, y, X_val, y_val = separable(2)
-    head = create_head("mlp-128", seed=0).set_params(max_epochs=10, patience=10)
+    head = made("mlp-128", max_epochs=10, patience=10)
     head.fit(X, y, X_val, y_val)
     assert float(head.model_.optimizer.learning_rate) < 0.05 * head.learning_rate
 
@@ -469,8 +483,8 @@ def test_metrics_on_train_change_nothing_of_what_is_trained(
     fitted: dict[tuple[str, int], Head], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("headbench.classify.heads.mlp.train_metrics", lambda *_: [])
-    plain = create_head("mlp", seed=0).fit(*separable(5))
-    head = fitted["mlp", 5]
+    plain = made("mlp-128").fit(*separable(5))
+    head = fitted["mlp-128", 5]
     assert plain.history_["train_loss"] == head.history_["train_loss"]
     assert plain.history_["train_top1"] == []
     for ours, theirs in zip(head.model_.get_weights(), plain.model_.get_weights(), strict=True):
@@ -480,7 +494,7 @@ def test_metrics_on_train_change_nothing_of_what_is_trained(
 def test_trees_leave_their_log_loss_on_train_and_stop_by_that_on_val_alone() -> None:
     X, y, X_val, y_val = separable(5)
     y_val = np.random.default_rng(0).permutation(y_val)
-    head = create_head("lightgbm", seed=0).set_params(patience=4, projection="none")
+    head = made("lightgbm", patience=4, projection="none")
     head.fit(X, y, X_val, y_val)
     train, val = (np.array(head.history_[f"{split}_log_loss"]) for split in ("train", "val"))
     assert len(train) == len(val) == head.chosen_["rounds"] + 4
@@ -492,7 +506,7 @@ def test_trees_leave_their_log_loss_on_train_and_stop_by_that_on_val_alone() -> 
 
 def test_trees_see_scores_where_images_are_many_and_columns_where_they_are_few() -> None:
     X, y, X_val, y_val = separable(5)
-    many = create_head("lightgbm", seed=0).fit(X, y, X_val, y_val)
+    many = made("lightgbm", max_rounds=5).fit(X, y, X_val, y_val)
     assert many.booster_.num_feature() == 5 + 12
-    few = create_head("lightgbm", seed=0).fit(X[:50], y[:50], X_val, y_val)
+    few = made("lightgbm", max_rounds=5).fit(X[:50], y[:50], X_val, y_val)
     assert few.booster_.num_feature() == 12

@@ -38,4 +38,4 @@ def test_fine_tuning_is_given_its_command(run: Run, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(module, "finetune", lambda *arguments: given.extend(arguments))
     main(["finetune", str(run.folder), "--epochs", "1"])
     assert given[1] == FinetuneSettings(epochs=1)
-    assert given[5] == f"python -m headbench.classify finetune {run.folder} --epochs 1"
+    assert given[4] == f"python -m headbench.classify finetune {run.folder} --epochs 1"

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -56,14 +57,29 @@ def test_where_layers_train_the_head_is_new_and_the_rate_the_same_everywhere() -
     )
 
 
-def test_a_recipe_runs_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("name", "trained"),
+    [
+        ("origin-128", {"mlp-128"}),
+        pytest.param("origin-half", {"mlp", "finetuned-half"}, marks=pytest.mark.long),
+    ],
+)
+def test_a_recipe_runs_end_to_end(
+    name: str,
+    trained: set[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In small: a network at 256 px takes most of a minute."""
+    monkeypatch.setitem(PRESETS, name, replace(PRESETS[name], size_px=48))
     photos = write_class_folders(tmp_path / "photos", n_per_class=8)
     run = Run(tmp_path / "run")
-    given = ["preset", "origin-half", str(photos), str(run.folder), "--weights", "random"]
+    given = ["preset", name, str(photos), str(run.folder), "--weights", "random"]
     assert main([*given, "--epochs", "1", "--seed", "1"]) == 0
     assert "test top-1" in capsys.readouterr().out
     with FeatureFile(run.features_path) as features:
-        assert features.identity.size_px == 256
+        assert features.identity.size_px == 48
         names = {each.record.name for each in run.trained(features)}
-    assert names == {"prior", "logreg", "mlp", "finetuned-half"}
+    assert names == {"prior", "logreg"} | trained
     assert (run.report_folder / "index.html").exists()

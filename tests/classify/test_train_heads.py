@@ -27,10 +27,6 @@ from tests.conftest import listen
 from tests.extract.sources.manifests import write_csv
 
 
-def quiet(_: str) -> None:
-    pass
-
-
 @pytest.mark.parametrize("name", [name for name in HEADS if name not in ("prior", "vote")])
 def test_kept_probabilities_are_the_heads_own_in_the_order_of_the_file(run: Run, name: str) -> None:
     train_heads(run, [name], seed=0)
@@ -149,18 +145,18 @@ def test_a_head_of_an_older_record_is_trained_again(run: Run) -> None:
 
 def test_the_command_is_kept_and_decides_nothing(run: Run) -> None:
     names = ["centroid", "ridge", "vote"]
-    train_heads(run, names, 0, quiet, command="first")
+    train_heads(run, names, 0, command="first")
     said = listen()
     train_heads(run, names, 0, command="second")
     assert all("reused" in line for line in said[1:])
-    train_heads(run, ["knn"], 0, quiet)
+    train_heads(run, ["knn"], 0)
     with FeatureFile(run.features_path) as features:
         commands = {each.record.name: each.record.command for each in run.trained(features)}
     assert commands == {**dict.fromkeys(names, "first"), "knn": ""}
 
 
 def test_what_a_vote_knows_of_its_members_is_not_their_command(run: Run) -> None:
-    train_heads(run, ["centroid", "ridge", "vote"], 0, quiet, command="first")
+    train_heads(run, ["centroid", "ridge", "vote"], 0, command="first")
     path = run.trained_folder("ridge") / "record.json"
     path.write_text(path.read_text().replace('"first"', '"other"'))
     assert all("reused" in line for line in said_by(run, ["centroid", "ridge", "vote"]))
@@ -222,7 +218,7 @@ def test_weights_of_a_list_reach_the_heads_and_other_weights_train_anew(
         """That of chance, before its temperature."""
         lines = [f"{name},{name.parent},{weight if 'blue' in str(name) else 1}" for name in names]
         write_csv(photos / "list.csv", "path,label,weight", *lines)
-        extract_features(photos / "list.csv", run.features_path, settings, quiet)
+        extract_features(photos / "list.csv", run.features_path, settings)
         said = listen()
         train_heads(run, ["prior", "vote", "ridge"], 0, TrainSettings(stream=stream))
         assert "images weighted" in said[0]
@@ -266,7 +262,7 @@ def test_a_refit_is_said_and_its_val_numbers_are_from_before(run: Run) -> None:
     results = write_report(run)
     assert [head.is_refit for head in results.heads] == [True, True]
     text = (run.report_folder / "results.md").read_text("utf-8")
-    assert "Fitted anew on train and val together" in text
+    assert "Fitted again on train and val together, with what val chose: ridge" in text
 
 
 @pytest.fixture
