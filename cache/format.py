@@ -131,7 +131,6 @@ class Rejected(NamedTuple):
     ----------
     path : str
         POSIX, relative to the data folder.
-    reason : str
     content : bytes
         SHA-256 of its bytes; empty if they were never read.
     """
@@ -231,8 +230,6 @@ class Table:
     content_sha256 : uint8 (n_images, 32)
     classes : tuple of str, length n_classes
         The one definition of class order.
-    rejected : tuple of Rejected
-    config : Config
     groups : int64 (n_images,) or None
         Images of one number belong together; None where the source names no groups.
     weights : float32 (n_images,) or None
@@ -308,8 +305,6 @@ def digest_of(
 
     Parameters
     ----------
-    config : Config
-    classes : tuple of str
     columns : iterable of arrays
         All rows of content_sha256, then of labels, then of splits.
     optional : mapping of str to array

@@ -29,10 +29,8 @@ class Damage(NamedTuple):
 
     Attributes
     ----------
-    dataset : str
     start, stop : int
         The first row, and the one after the last.
-    what : str
     """
 
     dataset: str
@@ -59,14 +57,9 @@ class Inspection:
 
     Attributes
     ----------
-    path : Path
-    n_classes : int
-    dim : int
-    store : str
     is_whole : bool (n_images,)
         Whether nothing of an image is damaged, in no dataset.
     is_rejected_whole : bool (n_rejected,)
-    damage : tuple of Damage
     n_blocks : int
         Blocks that were compared with their checksums.
     n_blocks_there : int
@@ -94,7 +87,6 @@ def inspect_file(path: Path, sample: int | None = None, seed: int = 0) -> Inspec
 
     Parameters
     ----------
-    path : Path
     sample : int or None
         Blocks of each dataset to read, chosen at random; None for all. Only with all of them it is
         looked whether a path is there twice.

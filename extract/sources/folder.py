@@ -34,12 +34,7 @@ LISTS = {split: f"meta/{split}.txt" for split in ("train", "test")}
 
 @dataclass(frozen=True)
 class Folder:
-    """One folder per class; ``train/``, ``val/``, ``test/`` with such inside; or Food-101's layout.
-
-    Attributes
-    ----------
-    root : Path
-    """
+    """A folder per class, perhaps inside ``train/``, ``val/``, ``test/``; or Food-101's layout."""
 
     root: Path
     is_near = True

@@ -48,7 +48,6 @@ class PythonImages:
         See `headbench.extract.tensors.extract_dataset`.
     class_order : sequence of str or None
         Names of all classes; None where labels are names, which are sorted then.
-    name : str
     entries, splits : list of Entry, list of str or None
         What was read, and the split that each element names.
     """

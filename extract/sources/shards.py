@@ -122,7 +122,6 @@ class Shard(NamedTuple):
 
     Attributes
     ----------
-    place : Place
     name : str
         Relative to the folder that all shards have in common: images are called NAME/MEMBER.
     index_path : Path

@@ -33,7 +33,6 @@ class LabelledImage(NamedTuple):
     ----------
     path : str
         POSIX, relative to the source; or a URL from a list of images.
-    class_name : str
     given_split : str or None
         ``train``, ``val`` or ``test`` where the source says so; None where it is ours to decide.
         The same throughout a group.
@@ -60,7 +59,6 @@ class Listing(NamedTuple):
     ----------
     layout : str
         How it is laid out, in a word or two.
-    found : sequence of LabelledImage or Rejected
     class_order : sequence of str
         Names of all classes, where the source has an order of its own; else they are sorted.
     notes : sequence of str
@@ -137,9 +135,6 @@ class Dataset:
 
     Attributes
     ----------
-    source : Source
-    layout : str
-    images : tuple of LabelledImage
     rejected : tuple of Rejected
         Files that are there, or listed, and are not used.
     class_order, notes : tuple of str

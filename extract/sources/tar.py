@@ -100,7 +100,6 @@ class Stream(io.RawIOBase):
 
     Parameters
     ----------
-    place : Place
     n_bytes : int
         How many there are; 0 or less where the caller does not know.
     """
