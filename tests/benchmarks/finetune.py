@@ -44,16 +44,12 @@ class NoCheckpoint:
         """Nothing is kept."""
 
 
-def quiet(_: str) -> None:
-    """Say nothing."""
-
-
 def ours(tuning: Finetuning) -> Callable[[], float]:
     """Seconds of one epoch of ours; the cache is filled, and the graphs are made, before."""
     settings, files = tuning.settings, tuning.files
     trainee = TrainableNetwork.create(tuning.network, tuning.head, settings, tuning.devices)
     train, val = tuning.inputs()
-    loop = Loop(trainee.steps, train, val, tuning.weights, settings, NoCheckpoint(), quiet)
+    loop = Loop(trainee.steps, train, val, tuning.weights, settings, NoCheckpoint())
     state = State(history=Curves(len(tuning.features.classes)).history)
     assert len(files["train"].files) == len(train.labels)
 
