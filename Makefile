@@ -277,13 +277,13 @@ named:
 	@test -n "$(NAME)" || { \
 	  echo "error: which run? Say DATA=folder (make features) or NAME=run." >&2; exit 2; }
 
-# Two processes: each imports TensorFlow, and holds 2 GB of it at most. A file stays in one of them.
+# Two processes, as TensorFlow is in each; a file, with what its tests share, stays in one of them.
 PYTEST = .venv/bin/python -m pytest --numprocesses 2 --dist loadfile
 
 test: .venv/.ready-dev ## run the tests, except the long ones
 	@$(PYTEST) -m "not long"
 
-test-long: .venv/.ready-dev ## the others, or those in TESTS: kills, damaged files, whole zoo (an hour)
+test-long: .venv/.ready-dev ## the others, or those in TESTS: kills, damaged files, the whole zoo
 	@$(PYTEST) -m long $(TESTS)
 
 test-mutants: .venv/.ready-dev ## plant faults in a copy: does a test fail for each? (minutes)

@@ -153,10 +153,8 @@ def write_dataset(
 
     Parameters
     ----------
-    file : h5py.File
     shape : tuple of int
         First axis n_rows.
-    dtype : dtype
     rows_of : callable
         Gives the rows of a slice; called for consecutive ones.
     block_rows : int or None
@@ -200,10 +198,6 @@ def fixed_text(text: str | Sequence[str]) -> NDArray[np.bytes_]:
 class CheckedDataset:
     """A dataset whose every block is checked against its checksum when it is read.
 
-    Parameters
-    ----------
-    file : h5py.File
-
     Raises
     ------
     FeatureFileError
@@ -234,10 +228,6 @@ class CheckedDataset:
         Parameters
         ----------
         rows : intp (n_rows,), optional
-
-        Returns
-        -------
-        array (n_rows, ...)
 
         Raises
         ------

@@ -71,17 +71,8 @@ def lines_on_stderr() -> Iterator[None]:
 def run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None = None) -> int:
     """Run a command and turn what the user can fix into one line on stderr.
 
-    Parameters
-    ----------
-    main : callable
-        Takes the arguments, returns an exit code.
-    argv : sequence of str, optional
-        Arguments; those of the process by default.
-
-    Returns
-    -------
-    int
-        The exit code: that of `main`, 2 for bad input, 130 after Ctrl-C.
+    Returns the exit code: that of `main`, 2 for bad input, 130 after Ctrl-C. Without `argv`, the
+    arguments are those of the process.
     """
     try:
         with logging_to_terminal():

@@ -121,21 +121,7 @@ def _whoami() -> str:
 
 
 def require_free(folder: Path, n_bytes: int, what: str = "the new embeddings") -> None:
-    """Refuse to start what the disk has no room for.
-
-    Parameters
-    ----------
-    folder : Path
-        Where to write; it need not be there yet.
-    n_bytes : int
-        How much, at most, will be written.
-    what : str
-        That.
-
-    Raises
-    ------
-    StorageError
-    """
+    """`StorageError` if a folder, there or not yet, has no room for `n_bytes` of `what`."""
     there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
     n_free = shutil.disk_usage(there).free
     if n_bytes > n_free:

@@ -49,8 +49,6 @@ class FeatureFile:
 
     Attributes
     ----------
-    path : Path
-    config : Config
     classes : tuple of str, length n_classes
     optional : tuple of str
         Those of `headbench.cache.format.OPTIONAL` that it holds.
@@ -162,16 +160,7 @@ class FeatureFile:
         return self._datasets[name]
 
     def rows(self, split: str) -> NDArray[np.intp]:
-        """Rows of a split, ascending.
-
-        Parameters
-        ----------
-        split : {"train", "val", "test"}
-
-        Returns
-        -------
-        intp (n_split,)
-        """
+        """Rows of a split (train, val or test), ascending, intp (n_split,)."""
         return np.flatnonzero(self.splits == SPLITS.index(split))
 
     def labels(self, split: str) -> NDArray[np.int32]:

@@ -4,6 +4,7 @@ The numbers are bounds that a sound pipeline clears by far and a broken one does
 0.10, and the wrong preprocessing (1/255) gave 0.30 where the right one gave 0.57.
 """
 
+import json
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from headbench.cache.reader import FeatureFile
 from headbench.classify.deployment.classifier import open_classifier
 from headbench.classify.deployment.prediction import predict_files
+from headbench.classify.export.export_model import export_model
 from headbench.classify.finetuning.finetune_settings import FinetuneSettings
 from headbench.classify.finetuning.finetune_stage import finetune
 from headbench.classify.heads.registry import HEADS
@@ -27,10 +29,28 @@ from headbench.extract.networks.keras_runtime import load_keras
 from headbench.extract.progress import Stopwatch
 from headbench.extract.settings import ExtractSettings, Runtime
 from headbench.extract.stage import extract_features
+from tests.classify.export.alone import run_alone
+from tests.classify.export.conftest import predicted
 
 pytestmark = pytest.mark.real
 
 CHANCE = 0.10
+SIZE_PX = 96
+# What an export has to run without.
+OTHERS = "sklearn,scipy,pandas,lightgbm,openvino,onnx,onnxruntime,tf2onnx,joblib,tqdm,torch"
+LOADED_ALONE = """
+import json, sys
+import numpy as np
+import tensorflow as tf
+
+served = tf.saved_model.load(sys.argv[1] + "/saved_model").signatures["serving_default"]
+network = tf.keras.models.load_model(sys.argv[1] + "/model.keras", safe_mode=True)
+# One by one: they are of different sizes.
+files = [tf.constant([open(path, "rb").read()]) for path in json.load(open("paths.json"))]
+by_file = [served(image_bytes=each)["probabilities"].numpy()[0].tolist() for each in files]
+by_keras = np.asarray(network(np.load("pixels.npy"))).tolist()
+print(json.dumps({"saved_model": by_file, "keras": by_keras}))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +58,7 @@ def food(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Features of all 1 600 photographs, every head, one epoch of fine-tuning."""
     run = Run(tmp_path_factory.mktemp("runs") / "food10")
     weights = str(shared / "weights/resnet50_notop.weights.h5")
-    settings = ExtractSettings(weights=weights, size_px=96)
+    settings = ExtractSettings(weights=weights, size_px=SIZE_PX)
     extract_features(shared / "data/food10", run.features_path, settings)
     train_heads(run, list(HEADS), seed=0)
     finetune(run, FinetuneSettings(epochs=1), None, None)
@@ -111,3 +131,24 @@ def test_predictions_for_copied_photographs_are_those_of_the_report(
     for prediction, kept in zip(predictions, trained.test[::10], strict=True):
         given = dict(prediction.top)
         np.testing.assert_allclose([given[name] for name in features.classes], kept, atol=1e-4)
+
+
+@pytest.mark.parametrize("head", ["logreg", "finetuned"])
+def test_tensorflow_alone_gives_what_predict_gives_of_real_photographs(
+    food: Run, shared: Path, head: str, tmp_path: Path
+) -> None:
+    formats = ("saved_model", "keras")
+    exported = export_model(food, head, None, None, tmp_path / "out", formats)
+    with FeatureFile(food.features_path) as features:
+        rows = features.rows("test")[::2]
+        paths = [shared / "data/food10" / features.table.paths[row] for row in rows]
+        classes = features.classes
+    pixels = np.stack([decode(path.read_bytes(), SIZE_PX) for path in paths])
+    np.save(tmp_path / "pixels.npy", pixels)
+    (tmp_path / "paths.json").write_text(json.dumps(list(map(str, paths))))
+    found = json.loads(run_alone(LOADED_ALONE, tmp_path, exported, barred=OTHERS))
+    expected = predicted(food, head, paths, len(classes))
+    assert expected.shape == (200, 10)
+    assert np.ptp(expected) > 0.5
+    for name in formats:
+        np.testing.assert_allclose(found[name], expected, rtol=0, atol=1e-4)

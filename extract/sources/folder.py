@@ -34,7 +34,7 @@ LISTS = {split: f"meta/{split}.txt" for split in ("train", "test")}
 
 @dataclass(frozen=True)
 class Folder:
-    """Class folders; ``train/``, ``val/``, ``test/`` with class folders; or Food-101's layout."""
+    """A folder per class, perhaps inside ``train/``, ``val/``, ``test/``; or Food-101's layout."""
 
     root: Path
     is_near = True

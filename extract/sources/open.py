@@ -15,9 +15,7 @@ from headbench.extract.sources.tables import EXTENSIONS, extension
 from headbench.extract.sources.urls import FILE, is_address, refuse_secrets
 
 FOLDERS = f"one folder per class with files that end in {', '.join(IMAGE_EXTENSIONS)}"
-EXPECTED = {
-    manifest.LAYOUT: "a row for each image, with one of two labels or more",
-}
+LISTED = "a row for each image, with one of two labels or more"
 SAVED_DATASET = "a data set saved by Hugging Face's datasets"
 
 
@@ -95,7 +93,7 @@ def find_images(data: str | Path | Source) -> Dataset:
         If there is no such source, it holds no images, or fewer than two classes.
     """
     dataset = list_images(data)
-    require_classes(dataset, EXPECTED.get(dataset.layout, FOLDERS))
+    require_classes(dataset, LISTED if dataset.layout == manifest.LAYOUT else FOLDERS)
     return dataset
 
 

@@ -2,10 +2,10 @@
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,32 +31,9 @@ from headbench.extract.sources.urls import (
 N_LISTERS = 16
 A_FILE = "expected a folder of images, found a file."
 Entry = tuple[str, Stamp]
-
-
-class Files(NamedTuple):
-    """The files below a folder except hidden and system files, sorted by path.
-
-    A file takes 194 bytes with its label; in s3fs' own listing of all at once it takes 1054.
-
-    Attributes
-    ----------
-    paths : list of str, length n_files
-        Relative to the folder. Folders inside a class that are called like images come too, ending
-        in a slash.
-    stamps : int64 (n_files, 4)
-    """
-
-    paths: list[str]
-    stamps: NDArray[np.int64]
-
-    def stamps_of(self, paths: Iterable[str]) -> NDArray[np.int64]:
-        """The stamps of some of them, int64 (n_paths, 4); -1 for an unknown path."""
-        row_of = {path: row for row, path in enumerate(self.paths)}
-        rows = np.array([row_of.get(path, -1) for path in paths], dtype=np.intp)
-        return np.vstack([self.stamps, UNKNOWN])[rows]
-
-
-NOTHING = Files([], np.empty((0, N_STAMPS), dtype=np.int64))
+# Paths relative to the folder, sorted, and their stamps, int64 (n_files, 4).
+Listed = tuple[list[str], NDArray[np.int64]]
+NO_STAMPS = np.empty((0, N_STAMPS), dtype=np.int64)
 
 
 @dataclass
@@ -72,7 +49,11 @@ class RemoteFolder:
     name: str
     is_near = False
     is_there = True
-    _files: Files = field(default=NOTHING, init=False, repr=False, compare=False)
+    # As listed: a file takes 194 bytes with its label, and 1054 in s3fs' own listing.
+    _paths: Sequence[str] = field(default=(), init=False, repr=False, compare=False)
+    _stamps: NDArray[np.int64] = field(
+        default_factory=NO_STAMPS.copy, init=False, repr=False, compare=False
+    )
     _answers: Answers = field(default_factory=Answers, init=False, repr=False, compare=False)
 
     def __reduce__(self) -> tuple[type["RemoteFolder"], tuple[str]]:
@@ -81,10 +62,10 @@ class RemoteFolder:
 
     def find(self) -> Listing:
         """Find and label the files in it; `DataError` if it cannot be listed."""
-        self._files = self._list()
-        if not self._files.paths:
+        self._paths, self._stamps = self._list()
+        if not self._paths:
             raise DataError(f"{self.name}: expected a folder of images, found nothing.")
-        return label_paths(self._files.paths, self.name, self._read_text)
+        return label_paths(self._paths, self.name, self._read_text)
 
     def file(self, path: str, content: bytes | None = None) -> ImageFile:
         """An image of it, to be read; `DataError` for a path that leads out of it."""
@@ -93,14 +74,16 @@ class RemoteFolder:
         return ImageFile(path, content, self._read_image)
 
     def stamps(self, paths: Sequence[str]) -> NDArray[np.int64]:
-        """Size, time and ETag as they were listed, int64 (n_paths, 4)."""
-        return self._files.stamps_of(paths)
+        """Size, time and ETag as they were listed, int64 (n_paths, 4); -1 for other files."""
+        row_of = {path: row for row, path in enumerate(self._paths)}
+        rows = np.array([row_of.get(path, -1) for path in paths], dtype=np.intp)
+        return np.vstack([self._stamps, UNKNOWN])[rows]
 
     @cached_property
     def _place(self) -> tuple[Any, str]:
         return open_url(self.name)
 
-    def _list(self) -> Files:
+    def _list(self) -> Listed:
         filesystem, root = self._place
         if "http" in filesystem.protocol:
             raise DataError(
@@ -112,7 +95,7 @@ class RemoteFolder:
         try:
             return list_files(filesystem, root)
         except FileNotFoundError:
-            return NOTHING
+            return [], NO_STAMPS
         except DataError as error:
             raise DataError(f"{self.name}: {error}") from error
         except Exception as error:  # each store has errors of its own
@@ -132,15 +115,11 @@ class RemoteFolder:
         return self._answers.read(self._read, path, self.name)
 
 
-def list_files(filesystem: Any, root: str) -> Files:
-    """List a folder, and all below it.
+def list_files(filesystem: Any, root: str) -> Listed:
+    """List a folder of fsspec's, and all below it, except hidden and system files.
 
-    Parameters
-    ----------
-    filesystem : fsspec.AbstractFileSystem
-        What it remembers of earlier listings is not used.
-    root : str
-        The folder, as `filesystem` names it.
+    Folders inside a class that are called like images come too, ending in a slash. What
+    `filesystem` remembers of earlier listings is not used.
 
     Raises
     ------
@@ -158,7 +137,7 @@ def list_files(filesystem: Any, root: str) -> Files:
         numbers.extend(stamped)
     stamps = np.frombuffer(numbers, dtype=np.int64).reshape(-1, N_STAMPS)
     order = sorted(range(len(paths)), key=paths.__getitem__)
-    return Files([paths[row] for row in order], stamps[order])
+    return [paths[row] for row in order], stamps[order]
 
 
 def join(root: str, path: str) -> str:

@@ -59,7 +59,6 @@ class Listing(NamedTuple):
     ----------
     layout : str
         How it is laid out, in a word or two.
-    found : sequence of LabelledImage or Rejected
     class_order : sequence of str
         Names of all classes, where the source has an order of its own; else they are sorted.
     notes : sequence of str
