@@ -246,7 +246,7 @@ FAULTS = (
         "work = Work(job, {}, recorder)",
         (
             "tests/extract/test_stage.py::"
-            "test_a_second_run_extracts_nothing_and_leaves_the_file_alone",
+            "test_touched_renamed_moved_and_relabelled_images_are_not_extracted_again",
         ),
     ),
     Fault(
