@@ -81,7 +81,7 @@ def write_weights(folder: Path, name: str) -> str:
     return str(path)
 
 
-# Every network takes seconds to build: two of them, with preprocessing outside and inside, are quick.
+# Each takes seconds to build: two, with preprocessing outside and inside of them, are quick.
 ZOO = [
     name if name in ("resnet50", "mobilenetv3large") else pytest.param(name, marks=pytest.mark.long)
     for name in NETWORKS
