@@ -261,9 +261,8 @@ FAULTS = (
         "files-read-twice",
         "A file is read once on its way to the embedding.",
         "extract/contents.py",
-        "            if rows := self._waiting(embedding.known):\n                self._require_room",
-        "            self._hashes.read()\n"
-        "            if rows := self._waiting(embedding.known):\n                self._require_room",
+        "self._require_room(embedding, rows)",
+        "self._require_room(embedding, rows), self._hashes.read()",
         ("tests/extract/test_stage.py::test_each_file_is_read_once",),
     ),
     # Nothing disappears.
