@@ -20,7 +20,7 @@ from tests.conftest import ROOT, listen, write_class_folders
 from tests.extract.test_faults import content_of
 from tests.extract.workers.cluster import BLOCK_ROWS, Cluster, HeldFolder, cluster_of, wait_until
 
-N_WORKERS, N_PER_CLASS = 2, 40
+N_WORKERS, N_PER_CLASS = 3, 40
 OPTIONS = ("--backbone", "mean-color", "--size", "16", "--batch-size", "5")
 # In half the time of a test's patience a worker that is silent is given up.
 CONFIG = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "10s"}
@@ -50,7 +50,7 @@ def processes(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.fixture
 def cluster(processes: Cluster) -> Cluster:
-    """A scheduler and its workers, whatever the test before has done to them."""
+    """A scheduler and three workers, whatever the test before has done to them."""
     processes.mend(N_WORKERS)
     return processes
 
@@ -171,6 +171,7 @@ def test_a_network_gives_bit_for_bit_what_it_gives_in_one_process(
     assert [line.startswith("resnet50 on ") for line in said].count(True) == 1
 
 
+@pytest.mark.long
 def test_a_killed_worker_costs_the_blocks_that_it_had(
     cluster: Cluster, held: Held, wanted: tuple[object, ...]
 ) -> None:

@@ -25,7 +25,7 @@ def machines_of(kind: str, request: pytest.FixtureRequest) -> Machines:
 
 
 def slow_when_even(number: int) -> tuple[int, int]:
-    time.sleep(0.2 * (number % 2 == 0))
+    time.sleep(0.5 * (number % 2 == 0))
     return number, os.getpid()
 
 
