@@ -17,6 +17,8 @@ from headbench.extract.networks.keras_runtime import load_keras, load_tensorflow
 
 # Sums that a step returns: loss, correct, correct among five, weight.
 N_SUMS = 4
+# Of Adam, as Keras has them.
+BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
 
 
 class Steps:
@@ -28,8 +30,8 @@ class Steps:
 
     Parameters
     ----------
-    frozen : keras.Model
-        uint8 images to the inputs of `model`; runs only if images are given.
+    frozen : keras.Model or None
+        uint8 images to the inputs of `model`; None if no images will be given.
     model : keras.Model
         To logits float32 (n, n_classes).
     optimizer : keras.optimizers.Optimizer
@@ -187,33 +189,45 @@ def create_adam(variables: Sequence[Any], factors: Sequence[float], weight_decay
 
     Returns
     -------
-    keras.optimizers.Adam
+    keras.optimizers.Optimizer
         Built; its ``learning_rate`` may be assigned between steps.
     """
     keras, tf = load_keras(), load_tensorflow()
 
-    class LayerwiseAdam(keras.optimizers.Adam):  # type: ignore[misc, name-defined]
-        def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:
-            return grads_and_vars
-
-        def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-            index = self._get_variable_index(variable)
-            rate = tf.cast(learning_rate, tf.float32) * factors[index]
-            if weight_decay and len(variable.shape) > 1:
-                variable.assign_sub(weight_decay * rate * variable)
-            step = tf.cast(self.iterations + 1, tf.float32)
-            tf.raw_ops.ResourceApplyAdam(
-                var=variable.handle,
-                m=self._momentums[index].value.handle,
-                v=self._velocities[index].value.handle,
-                beta1_power=tf.pow(self.beta_1, step),
-                beta2_power=tf.pow(self.beta_2, step),
-                lr=rate,
-                beta1=self.beta_1,
-                beta2=self.beta_2,
-                epsilon=self.epsilon,
-                grad=gradient,
+    class LayerwiseAdam(keras.optimizers.Optimizer):  # type: ignore[misc, name-defined]
+        def build(self, variables: Sequence[Any]) -> None:
+            super().build(variables)
+            self.momentums, self.velocities = (
+                [self.add_variable_from_reference(each, name=name) for each in variables]
+                for name in ("momentum", "velocity")
             )
+
+        def _backend_update_step(
+            self, gradients: Sequence[Any], variables: Sequence[Any], learning_rate: Any
+        ) -> None:
+            step = tf.cast(self.iterations + 1, tf.float32)
+            beta1_power, beta2_power = tf.pow(BETA_1, step), tf.pow(BETA_2, step)
+            moments = zip(self.momentums, self.velocities, strict=True)
+            for gradient, variable, factor, (momentum, velocity) in zip(
+                gradients, variables, factors, moments, strict=True
+            ):
+                rate, handle = tf.cast(learning_rate, tf.float32) * factor, variable.value.handle
+                if weight_decay and len(variable.shape) > 1:
+                    tf.raw_ops.AssignSubVariableOp(
+                        resource=handle, value=weight_decay * rate * variable.value
+                    )
+                tf.raw_ops.ResourceApplyAdam(
+                    var=handle,
+                    m=momentum.value.handle,
+                    v=velocity.value.handle,
+                    beta1_power=beta1_power,
+                    beta2_power=beta2_power,
+                    lr=rate,
+                    beta1=BETA_1,
+                    beta2=BETA_2,
+                    epsilon=EPSILON,
+                    grad=gradient,
+                )
 
     optimizer = LayerwiseAdam(0.0)
     optimizer.build(variables)

@@ -56,7 +56,7 @@ class TrainableNetwork:
             if dtype == MIXED_FLOAT16:
                 optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
                 optimizer.build(variables)
-            frozen = network.frozen_part()
+            frozen = None if trains_on_activations(settings, network) else network.frozen_part()
         steps = Steps(frozen, model, optimizer, strategy, settings.label_smoothing)
         return cls(network, top, logits, steps)
 
@@ -69,6 +69,11 @@ class TrainableNetwork:
             logits = keras.layers.Rescaling(1 / temperature, dtype=FLOAT32)(logits)
         proba = keras.activations.softmax(logits)
         return self.network.whole(self.top, keras.Model(embeddings, proba, name="head"))
+
+
+def trains_on_activations(settings: FinetuneSettings, network: SplitNetwork) -> bool:
+    """Whether no image goes through the frozen part in training: its activations are cached."""
+    return settings.cache_trunk and network.has_frozen_part and not settings.augment
 
 
 def precision(settings: FinetuneSettings, devices: Devices) -> str:

@@ -13,7 +13,7 @@ from headbench.classify.finetuning.finetune_settings import FinetuneSettings
 from headbench.classify.finetuning.finetune_stage import Finetuning, finetune
 from headbench.classify.finetuning.training_loop import Loop
 from headbench.classify.metrics import log_losses
-from headbench.classify.run import NETWORK_FILE, Run, rank
+from headbench.classify.run import NETWORK_FILE, Run, Trained, rank
 from headbench.classify.train_heads import train_heads
 from headbench.classify.train_settings import TrainSettings
 from headbench.extract.images.decode import decode
@@ -23,6 +23,7 @@ from tests.conftest import listen
 
 # Large steps: whatever can move, moves.
 FAST = FinetuneSettings(epochs=1, learning_rate=0.01, batch_size=16)
+TWO_EPOCHS = replace(FAST, epochs=2, learning_rate=1e-4, unfreeze="conv5_block3_1_conv")
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +151,7 @@ def test_epoch_0_is_the_head_it_starts_from(own_run: Run, start: str) -> None:
 
 @pytest.mark.parametrize("epochs", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_a_head_drawn_anew_is_not_called_the_trained_one(own_run: Run, epochs: int) -> None:
-    start = replace(FAST, start="mlp-128", is_fresh=True, unfreeze="conv5_block3_1_conv")
+    start = replace(FAST, start="mlp-128", is_fresh=True, unfreeze="conv5_block3_2_conv")
     fresh = replace(start, epochs=epochs, learning_rate=1e-6)
     said = tune(own_run, fresh)
     with FeatureFile(own_run.features_path) as features:
@@ -183,19 +184,31 @@ def test_again_trains_again_and_takes_the_activations_that_are_cached(own_run: R
     assert (folder / NETWORK_FILE).stat().st_mtime_ns > before
 
 
-def test_with_and_without_the_cache_of_the_frozen_part_the_curves_are_the_same(
-    own_run: Run,
-) -> None:
-    settings = replace(FAST, epochs=2, learning_rate=1e-4, unfreeze="conv5_block3_1_conv")
-    tune(own_run, settings)
+@pytest.fixture(scope="module")
+def two_epochs(own_run: Run) -> Trained:
+    """After two small epochs on cached activations, without an interruption."""
+    tune(own_run, TWO_EPOCHS)
     with FeatureFile(own_run.features_path) as features:
-        cached = own_run.find(settings.name, features).record.history
-    said = tune(own_run, replace(settings, cache_trunk=False))
+        return own_run.find(TWO_EPOCHS.name, features)
+
+
+def assert_same_curves(found: Trained, expected: Trained, rtol: float, atol: float = 0.0) -> None:
+    curves = expected.record.history
+    assert found.record.history.keys() == curves.keys()
+    for name, values in curves.items():
+        np.testing.assert_allclose(
+            found.record.history[name], values, rtol=rtol, atol=atol, err_msg=name
+        )
+
+
+def test_with_and_without_the_cache_of_the_frozen_part_the_curves_are_the_same(
+    own_run: Run, two_epochs: Trained
+) -> None:
+    said = tune(own_run, replace(TWO_EPOCHS, cache_trunk=False))
     assert not any("to compute" in line for line in said)
     with FeatureFile(own_run.features_path) as features:
-        whole = own_run.find(settings.name, features).record.history
-    for name, values in cached.items():
-        np.testing.assert_allclose(values, whole[name], rtol=0.02, atol=0.02, err_msg=name)
+        whole = own_run.find(TWO_EPOCHS.name, features)
+    assert_same_curves(whole, two_epochs, rtol=0.02, atol=0.02)
 
 
 @pytest.mark.parametrize(
@@ -232,12 +245,8 @@ def test_every_way_ends_in_a_network_that_gives_what_was_kept(
 
 
 def test_an_interrupted_fine_tuning_goes_on_to_the_same_network(
-    own_run: Run, monkeypatch: pytest.MonkeyPatch
+    own_run: Run, two_epochs: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = replace(FAST, epochs=2, learning_rate=1e-3, unfreeze="conv5_block2_3_conv")
-    tune(own_run, settings)
-    with FeatureFile(own_run.features_path) as features:
-        expected = own_run.find(settings.name, features)
     epoch = Loop.epoch
 
     def killed(self, state):
@@ -247,15 +256,14 @@ def test_an_interrupted_fine_tuning_goes_on_to_the_same_network(
 
     monkeypatch.setattr(Loop, "epoch", killed)
     with pytest.raises(KeyboardInterrupt):
-        tune(own_run, settings, is_again=True)
+        tune(own_run, TWO_EPOCHS, is_again=True)
     monkeypatch.setattr(Loop, "epoch", epoch)
-    said = tune(own_run, settings, is_again=True)
+    said = tune(own_run, TWO_EPOCHS, is_again=True)
     assert any(line.startswith("going on after epoch 1") for line in said)
     with FeatureFile(own_run.features_path) as features:
-        resumed = own_run.find(settings.name, features)
-    for name, values in expected.record.history.items():
-        np.testing.assert_allclose(resumed.record.history[name], values, rtol=1e-4, err_msg=name)
-    np.testing.assert_allclose(resumed.test, expected.test, atol=1e-4)
+        resumed = own_run.find(TWO_EPOCHS.name, features)
+    assert_same_curves(resumed, two_epochs, rtol=1e-4)
+    np.testing.assert_allclose(resumed.test, two_epochs.test, atol=1e-4)
     assert not list(own_run.folder.glob(".finetuned*"))
 
 

@@ -40,12 +40,9 @@ def column(page: Page, title: str, of: str = ".heads") -> list[str]:
     return page.locator(f"{of} tbody tr > :nth-child({index})").all_inner_texts()
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("width", WIDTHS)
-def test_nothing_is_wider_than_the_window(
-    browser: Browser, page_path: Path, width: int, scheme: str
-) -> None:
-    with opened(browser, page_path, width, scheme) as page:
+def test_nothing_is_wider_than_the_window(browser: Browser, page_path: Path, width: int) -> None:
+    with opened(browser, page_path, width) as page:
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert page.evaluate(OUTSIDE) == []
 
@@ -57,8 +54,7 @@ def test_no_two_labels_of_a_picture_overlap(browser: Browser, page_path: Path, w
         assert page.evaluate(OVERLAPS) == []
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize(("width", "scheme"), zip(WIDTHS, SCHEMES, strict=True))
 def test_axe_finds_nothing_serious(
     browser: Browser, page_path: Path, width: int, scheme: str
 ) -> None:
