@@ -144,12 +144,11 @@ def write_onnx_file(exported: Exportable, path: Path) -> None:
     Class names and provenance are JSON in its metadata, ``classes`` and ``provenance``.
     """
     import onnx
+    from tf2onnx import convert
 
     frozen = load_tensorflow().compat.v1.GraphDef.FromString(freeze(exported.network))
     names = {"images:0": INPUT, f"{frozen.node[-1].name}:0": exported.output}
     with _silenced():
-        from tf2onnx import convert
-
         model, _ = convert.from_graph_def(
             frozen,
             input_names=[next(iter(names))],
@@ -179,9 +178,6 @@ def run_onnx_file(exported: Exportable, path: Path, sample: Sample) -> Iterator[
 @contextmanager
 def _silenced() -> Iterator[None]:
     """Hold back what the converter and TensorFlow under it say of their own affairs."""
-    # The converter gives the root logger a handler, which would write our own lines once more.
-    root = logging.getLogger()
-    handlers = list(root.handlers)
     before: dict[Any, int] = {}
     for name in ("tensorflow", "tf2onnx"):
         logger = logging.getLogger(name)
@@ -192,7 +188,6 @@ def _silenced() -> Iterator[None]:
     finally:
         for logger, level in before.items():
             logger.setLevel(level)
-        root.handlers[:] = handlers
 
 
 class Format(NamedTuple):
