@@ -41,9 +41,12 @@ class _Terminal(logging.Handler):
 
 @contextmanager
 def logging_to_terminal() -> Iterator[None]:
-    """Show what headbench logs inside; elsewhere, such as in a notebook, it is silent."""
+    """Show what headbench logs inside; elsewhere, such as in a notebook, it is silent.
+
+    Here alone: a library that gives the root logger a handler would show each line once more.
+    """
     logger, terminal = logging.getLogger("headbench"), _Terminal()
-    before = logger.level
+    before, logger.propagate = logger.level, False
     logger.setLevel(logging.INFO)
     logger.addHandler(terminal)
     try:
@@ -51,6 +54,7 @@ def logging_to_terminal() -> Iterator[None]:
     finally:
         logger.removeHandler(terminal)
         logger.setLevel(before)
+        logger.propagate = True
 
 
 @contextmanager
