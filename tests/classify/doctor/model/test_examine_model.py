@@ -16,16 +16,12 @@ from tests.conftest import write_image
 MEAN, VARIANCE = (0.485, 0.456, 0.406), (0.229**2, 0.224**2, 0.225**2)
 
 
-def quiet(_: str) -> None:
-    pass
-
-
 def examine(
     model: Any, folder: Path, data: Path | None = None, **script: Any
 ) -> dict[str, Finding]:
     path = folder / "model.keras"
     model.save(path)
-    found = examine_model(path, data, ScriptSettings(**script), quiet)
+    found = examine_model(path, data, ScriptSettings(**script))
     return {finding.code: finding for finding in found.findings}
 
 
