@@ -38,7 +38,7 @@ class Kinds:
         An image with this content in train, val and test; -1 if there is none.
     near_in_split : intp (n_kinds, 3)
         A near-duplicate, not a duplicate, in train, val and test; -1 if there is none.
-    alike : Alike
+    alike
         Pairs of contents that are near-duplicates.
     """
 

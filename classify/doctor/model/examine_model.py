@@ -50,12 +50,10 @@ def examine_model(path: Path, data: Path | None, script: ScriptSettings) -> Exam
 
     Parameters
     ----------
-    path : Path
+    path
         ``.keras`` or ``.h5``.
-    data : Path or None
+    data
         Folder of labelled images.
-    script : ScriptSettings
-    say : callable
 
     Raises
     ------

@@ -56,12 +56,11 @@ class UserModel:
 
     Attributes
     ----------
-    path : Path
-    model : keras.Model
+    model
         Not compiled.
-    keras_version : str
+    keras_version
         Of the Keras that saved it, as the file says.
-    loss : mapping or str or None
+    loss
         As the file describes it: a name, or ``class_name`` and ``config``.
     """
 
@@ -87,7 +86,7 @@ def load_user_model(path: Path) -> UserModel:
 
     Parameters
     ----------
-    path : Path
+    path
         ``.keras``, or ``.h5`` of Keras 2 or 3, of layers that Keras 3 still has.
 
     Raises
@@ -178,9 +177,8 @@ class Loss(NamedTuple):
 
     Attributes
     ----------
-    name : str
+    name
         In lower case with underscores, such as ``sparse_categorical_crossentropy``.
-    from_logits : bool
     """
 
     name: str
@@ -207,10 +205,8 @@ def read_loss(described: Any, name: str | None, from_logits: bool | None) -> Los
 
     Parameters
     ----------
-    described : mapping or sequence or str or None
+    described
         `UserModel.loss`.
-    name : str or None
-    from_logits : bool or None
     """
     config: Mapping[str, Any] = {}
     found = described = _of_one_output(described)

@@ -37,9 +37,8 @@ class Sample(NamedTuple):
         RGB, 0-255.
     labels : int64 (n,)
         Index into `classes`.
-    classes : tuple of str
+    classes
         All of the folder's, sorted: as Keras numbers class folders.
-    paths : list of Path
     """
 
     images: NDArray[np.uint8]
@@ -58,9 +57,9 @@ class Condition(NamedTuple):
 
     Attributes
     ----------
-    scaling : str
+    scaling
         A name of `SCALINGS`.
-    by_batch : bool
+    by_batch
         Whether layers that do so in training normalise by the batch.
     """
 
@@ -74,7 +73,6 @@ class Measured:
 
     Attributes
     ----------
-    sample : Sample
     outputs : mapping of Condition to float32 (n, n_classes)
     """
 
@@ -145,11 +143,9 @@ def runs_under(
 
     Parameters
     ----------
-    model : keras.Model
-    scalings : collection of Scaling
-    by_batch : iterable of keras.layers.BatchNormalization
+    by_batch
         Those that normalise by the batch in training; with none of them that mode is left out.
-    size : tuple of int
+    size
         Height and width, px.
     """
     layers = list(by_batch)
@@ -208,11 +204,11 @@ def draw_sample(root: Path, size: tuple[int, int], n_images: int = N_IMAGES) -> 
 
     Parameters
     ----------
-    root : Path
+    root
         Folder of labelled images.
-    size : tuple of int
+    size
         Height and width, px; if they differ, the middle of a square of the longer one.
-    n_images : int
+    n_images
         At most. Unusable ones are left out; the checks on data name them.
 
     Raises

@@ -136,8 +136,7 @@ def other_order(measured: Measured, declared: str | None) -> Renamed | None:
 
     Parameters
     ----------
-    measured : Measured
-    declared : str or None
+    declared
         The scaling of pixels; None to try each.
     """
     sample = measured.sample
