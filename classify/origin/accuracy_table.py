@@ -214,8 +214,8 @@ def explain_cells(results: Raw) -> list[str]:
         ]
     found = results["differences"]
     costs = (
-        f"Validation accuracy with pixels / 255 alone: {_effect(found['pixels'])}; with batch "
-        f"statistics in training alone: {_effect(found['statistics'])}; with both mistakes: "
+        f"Change of validation accuracy. Pixels / 255 alone: {_effect(found['pixels'])}; batch "
+        f"statistics in training alone: {_effect(found['statistics'])}; both mistakes: "
         f"{_effect(found['both'])}."
     )
     return [*lines, costs, *_collapse(results), *_not_overfitting(results), _remedy(results)]

@@ -53,9 +53,9 @@ def cells_picture(cells: list[dict[str, Any]], chance: float) -> Picture:
             drawn,
             "Accuracy on train and val for each preprocessing, mode of training and mode of "
             "validation; the numbers are in the table.",
-            "Circles train, squares val, with their 95 % intervals; which statistics "
-            "BatchNormalization uses in training, then in validation. Dashed: always answering the "
-            "most frequent class.",
+            "Circles: train, squares: val, with 95 % intervals. The labels name pixels and the "
+            "statistics that BatchNormalization uses, in training and in validation. Dashed: "
+            "always answering the most frequent class.",
         )
 
 
