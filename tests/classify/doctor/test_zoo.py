@@ -19,7 +19,7 @@ QUICK = (
     "test photographs in train",
     "fit takes the last files for validation",
     "half of a class cut off",
-    "run: a damaged file",
+    "run: sound, mean colours",
     "train, val and test",
 )
 
