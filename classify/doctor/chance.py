@@ -32,7 +32,7 @@ def gives_one_class(
     ----------
     given, true : int (n_images,)
         Not below 0.
-    nearly_all : float
+    nearly_all
         The share of predictions from which it counts as one class.
     """
     n = len(true)
@@ -47,11 +47,11 @@ class Renamed(NamedTuple):
     ----------
     names : intp (n_classes,)
         For each label, the class that stands for it in the answers.
-    top1 : Estimate
+    top1
         Accuracy under that order, found on the other half of the images each time.
-    gain : Estimate
+    gain
         Of that over the accuracy in today's order, paired.
-    p : float
+    p
         Of McNemar's test.
     """
 

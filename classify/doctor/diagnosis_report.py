@@ -41,9 +41,9 @@ def write_diagnosis(diagnosis: Diagnosis, name: str, folder: Path) -> None:
 
     Parameters
     ----------
-    name : str
+    name
         For the title.
-    folder : Path
+    folder
         Made if need be; the two files in it are replaced.
     """
     folder.mkdir(parents=True, exist_ok=True)

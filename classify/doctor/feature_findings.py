@@ -79,9 +79,9 @@ class Comparison(NamedTuple):
 
     Attributes
     ----------
-    root : Path
+    root
         The folder of images.
-    changed, gone : list of str
+    changed, gone
         Paths below `root`: of files with other bytes, and of those that cannot be read.
     """
 

@@ -7,13 +7,7 @@ from numpy.typing import NDArray
 
 from headbench.cache.errors import FeatureFileError
 from headbench.cache.reader import FeatureFile
-from headbench.classify.doctor.chance import (
-    Renamed,
-    gives_one_class,
-    is_chance,
-    may_be_chance,
-    rename,
-)
+from headbench.classify.doctor.chance import gives_one_class, is_chance, may_be_chance, rename
 from headbench.classify.doctor.finding import Examination, Finding, Grid, Severity, not_checked
 from headbench.classify.doctor.head_scores import (
     CENTROID,
@@ -29,10 +23,10 @@ from headbench.classify.doctor.head_scores import (
     score_heads,
 )
 from headbench.classify.errors import RunError
-from headbench.classify.intervals import SIGNIFICANT, compare_right, holm, wilson
+from headbench.classify.intervals import SIGNIFICANT, Estimate, compare_right, holm, wilson
 from headbench.classify.run import Run
 from headbench.classify.train_heads import check_classes
-from headbench.classify.wording import count, p_value, percent, points, some
+from headbench.classify.wording import count, p_value, percent, points, share, some
 from headbench.extract.networks.backbone import MEAN_COLOR
 
 NEARLY_ALL = 0.95
@@ -42,7 +36,8 @@ NEARLY_ALL = 0.95
 OVERFIT_GAP = 0.3
 # A gain in accuracy that may be smaller than this is no evidence of another class order.
 SMALLEST_GAIN = 0.05
-MOST_NAMED = 5
+BLIND = "The backbone was never trained on images."
+AGAIN = "'make heads AGAIN=1' trains with the defaults. Use another head until then."
 
 
 def examine_heads(run: Run, features: FeatureFile) -> Examination:
@@ -94,7 +89,7 @@ def _describe(run: Run, features: FeatureFile, sample: TrainSample, scored: list
     )
     if not scored:
         return f"{line}."
-    best = max(scored, key=lambda each: each.val.value)
+    best = _best(scored)
     return f"{line}; {best.name} has the best validation accuracy, {percent(best.val)}."
 
 
@@ -118,23 +113,22 @@ def check_labels(
         return None
     if any(each.val.low > level for each in looking):
         return None
-    best = max(looking, key=lambda each: each.val.value)
+    best = _best(looking)
     low, high = np.quantile(agreement.shuffled, [0.025, 0.975])
     return Finding(
         "labels-look-shuffled",
         Severity.WARNING if is_blind else Severity.SEVERE,
         "Labels look shuffled: train images with the same label are no more alike than others.",
         (
-            f"{100 * agreement.share:.1f} % of the {agreement.n_neighbors} nearest neighbours of "
-            f"each of {agreement.n} images have its label. With {N_SHUFFLES} random orders of the "
+            f"{share(agreement.share)} of the {agreement.n_neighbors} nearest neighbours of each "
+            f"of {agreement.n} images have its label. With {N_SHUFFLES} random orders of the "
             f"labels it was {100 * low:.1f} to {100 * high:.1f} %.",
             f"The best head, {best.name}, has a validation accuracy of {percent(best.val)} "
-            f"(n={best.val.n}). Chance is {100 * level:.1f} %.",
+            f"(n={best.val.n}). Chance is {share(level)}.",
         ),
         "Compare some images with their labels. Usual causes: a list of labels in another order "
-        "than the files, a generator with shuffle=True, a table joined on the wrong column. Put "
-        "each image into the folder of its class, then run 'make features' and 'make heads'."
-        + (" Or the backbone is the cause: it was never trained on images." if is_blind else ""),
+        "than the files, a generator with shuffle=True, a table joined on the wrong column."
+        + (f" Or the backbone is the cause. {BLIND}" if is_blind else ""),
     )
 
 
@@ -158,7 +152,7 @@ def check_class_order(
         return None
     names = max((order for _, order in found), key=lambda order: order.top1.value).names
     moved = np.flatnonzero(names != np.arange(len(classes))).tolist()
-    n_more = len(moved) - MOST_NAMED
+    renamed_to = [f"{classes[label]} of val is {classes[names[label]]} in train" for label in moved]
     return Finding(
         "val-labels-in-another-order",
         Severity.SEVERE,
@@ -167,29 +161,17 @@ def check_class_order(
             f"Renaming {len(moved)} of {len(classes)} classes of val makes the heads accurate "
             "there too. The names were found on one half of val, their gain was measured on the "
             "other half, then the halves were swapped.",
-            *(
-                f"Class {classes[label]} of val is {classes[names[label]]} in train."
-                for label in moved[:MOST_NAMED]
-            ),
-            *([f"And {n_more} more."] if n_more > 0 else []),
+            f"Classes: {some(renamed_to)}.",
         ),
-        "Use one list of class names for every split. Two Keras generators number the classes "
-        "separately, each by the folders it finds. 'make features' uses one list for a folder "
-        "with train/ and val/ in it; then run 'make heads'.",
+        "Use one list of class names for every split, as 'make features' does. Two Keras "
+        "generators number the classes separately, each by the folders it finds.",
         grid=Grid(
-            ("head", "train", "val", "val, classes renamed", "gain"),
-            tuple(_renamed_row(*each) for each in found),
+            ("head", "train", _n("val", found[0][0].val), "val, classes renamed", "gain"),
+            tuple(
+                (*_accuracy_row(each), percent(order.top1), points(order.gain))
+                for each, order in found
+            ),
         ),
-    )
-
-
-def _renamed_row(scored: Scored, order: Renamed) -> tuple[str, ...]:
-    return (
-        scored.name,
-        percent(scored.train),
-        f"{percent(scored.val)} of {count(scored.val.n, 'image')}",
-        percent(order.top1),
-        points(order.gain),
     )
 
 
@@ -216,8 +198,7 @@ def check_one_class(scored: list[Scored], classes: tuple[str, ...]) -> Iterator[
         f"{_names(found)}: one class is predicted for nearly every image of val.",
         (f"Counted on {found[0].val.n} images of val.",),
         "Usual causes: a learning rate that is far too high, class weights that outweigh all other "
-        "classes, or embeddings on another scale than in training. 'make heads AGAIN=1' trains "
-        "with the defaults.",
+        f"classes, or embeddings on another scale than in training. {AGAIN}",
         grid=Grid(("head", "class", "predicted", "true", "val accuracy"), tuple(rows)),
     )
 
@@ -236,8 +217,8 @@ def check_chance(scored: list[Scored], level: float, is_blind: bool) -> Iterator
             Severity.NOTE,
             f"{_names(unsure)}: val is too small to tell the accuracy from chance.",
             (
-                f"Chance is {100 * level:.1f} %. With {unsure[0].val.n} images of val the "
-                "confidence interval includes it.",
+                f"Chance is {share(level)}. With {unsure[0].val.n} images of val the confidence "
+                "interval includes it.",
             ),
             "Cross-validation uses more images: 'make heads FOLDS=5'.",
             grid=_accuracies(unsure),
@@ -245,25 +226,21 @@ def check_chance(scored: list[Scored], level: float, is_blind: bool) -> Iterator
 
 
 def _at_chance(found: list[Scored], better: list[str], level: float, is_blind: bool) -> Finding:
+    remedy = (
+        "All heads fail, so check labels and embeddings. Other findings may name the cause; "
+        "'make verify RERUN=64' checks the embeddings."
+    )
     if better:
-        remedy = (
-            "These heads were trained on other labels, or training failed: 'make heads AGAIN=1' "
-            "trains them again. Use another head until then."
-        )
-    else:
-        remedy = (
-            "All heads fail, so check the labels and the embeddings. Other findings may name the "
-            "cause; 'make verify RERUN=64' checks the embeddings."
-        )
+        remedy = f"These heads were trained on other labels, or training failed: {AGAIN}"
     return Finding(
         "val-at-chance",
         Severity.WARNING if better or is_blind else Severity.SEVERE,
         f"{_names(found)}: validation accuracy is at chance.",
         (
-            f"Chance is {100 * level:.1f} %: always the most frequent class of train, or a random "
+            f"Chance is {share(level)}: always the most frequent class of train, or a random "
             "guess.",
             *([f"{some(better)} did better on the same embeddings."] if better else []),
-            *(["The backbone was never trained on images."] if is_blind else []),
+            *([BLIND] if is_blind else []),
         ),
         remedy,
         grid=_accuracies(found),
@@ -271,8 +248,19 @@ def _at_chance(found: list[Scored], better: list[str], level: float, is_blind: b
 
 
 def _accuracies(scored: list[Scored]) -> Grid:
-    rows = tuple((each.name, percent(each.train), percent(each.val)) for each in scored)
-    return Grid(("head", "train", f"val (n={scored[0].val.n})"), rows)
+    return Grid(("head", "train", _n("val", scored[0].val)), tuple(map(_accuracy_row, scored)))
+
+
+def _accuracy_row(scored: Scored) -> tuple[str, str, str]:
+    return scored.name, percent(scored.train), percent(scored.val)
+
+
+def _n(split: str, accuracy: Estimate | None) -> str:
+    return f"{split} (n={accuracy.n})" if accuracy else split
+
+
+def _best(scored: list[Scored]) -> Scored:
+    return max(scored, key=lambda each: each.val.value)
 
 
 def _names(scored: list[Scored]) -> str:
@@ -282,51 +270,39 @@ def _names(scored: list[Scored]) -> str:
 def check_overfit(scored: list[Scored]) -> Iterator[Finding]:
     """Heads whose train accuracy is far above val; not knn, for which train is trivial."""
     gaps = {
-        each.name: (each, each.train, difference(each.train, each.val))
+        each.name: difference(each.train, each.val)
         for each in scored
         if each.train is not None and each.kind != KNN and each.looks
     }
-    found = [gap for gap in gaps.values() if gap[2].low > OVERFIT_GAP]
+    found = [each for each in scored if each.name in gaps and gaps[each.name].low > OVERFIT_GAP]
     if not found:
         return
-    first, on_train, _ = found[0]
     evidence = [
         f"Train accuracy exceeds validation accuracy by more than {100 * OVERFIT_GAP:.0f} points "
-        f"(95 % CI), n={on_train.n} of train and {first.val.n} of val."
+        "(95 % CI)."
     ]
-    others = [gap for gap in gaps.values() if gap not in found]
-    if others:
-        best, _, gap = max(others, key=lambda each: each[0].val.value)
+    if others := [each for each in scored if each.name in gaps and each not in found]:
+        best = _best(others)
         evidence.append(
             f"The best of the other heads, {best.name}: validation accuracy {percent(best.val)}, "
-            f"{100 * gap.value:.0f} points below train."
+            f"{100 * gaps[best.name].value:.0f} points below train."
         )
     yield Finding(
         "overfit",
         Severity.WARNING,
-        f"{_names([each for each, *_ in found])}: overfitting, train accuracy is far above "
-        "validation accuracy.",
+        f"{_names(found)}: overfitting, train accuracy is far above validation accuracy.",
         tuple(evidence),
         "Add photographs ('make heads CURVE=1' shows whether that would help), use a simpler head, "
         "or one that val regularises (ridge, logreg), or more Dropout.",
         grid=Grid(
-            ("head", "train", "val", "gap"),
-            tuple(
-                (each.name, percent(train), percent(each.val), points(gap))
-                for each, train, gap in found
-            ),
+            ("head", _n("train", found[0].train), _n("val", found[0].val), "gap"),
+            tuple((*_accuracy_row(each), points(gaps[each.name])) for each in found),
         ),
     )
 
 
 def check_centroid(scored: list[Scored], centroid: NDArray[np.bool_]) -> Iterator[Finding]:
-    """Heads that are less accurate on val than the nearest class mean.
-
-    Parameters
-    ----------
-    centroid : bool (n_val,)
-        As `centroid_right` gives it.
-    """
+    """Heads that are less accurate on val than the nearest class mean, `centroid_right`."""
     others = [each for each in scored if each.looks and each.kind != CENTROID]
     pairs = [compare_right({"head": each.is_right, "centroid": centroid})[0] for each in others]
     corrected = holm([pair.p for pair in pairs]) if pairs else []
@@ -348,8 +324,7 @@ def check_centroid(scored: list[Scored], centroid: NDArray[np.bool_]) -> Iterato
             f"(n={len(centroid)}). Compared image by image; p by McNemar's test with Holm's "
             "correction.",
         ),
-        "Its settings do not suit these embeddings, or training stopped too early: 'make heads "
-        "AGAIN=1' trains with the defaults. Use another head until then.",
+        f"Its settings do not suit these embeddings, or training stopped too early. {AGAIN}",
         grid=Grid(
             ("head", "val", "difference to centroid", "p"),
             tuple(

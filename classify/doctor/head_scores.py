@@ -33,14 +33,9 @@ FINEST = 0.05
 
 @dataclass(frozen=True)
 class TrainSample:
-    """Images of train, evenly spread over its rows; all of them where they are few.
+    """Images of train, evenly spread over its rows, or all of them if they are few.
 
-    Attributes
-    ----------
-    X : float32 (n, dim)
-    y : int32 (n,)
-    n_train : int
-        Number of images in the whole of train.
+    X is (n, dim), y (n,); `n_train` is the number of images in the whole of train.
     """
 
     X: NDArray[np.float32]
@@ -62,11 +57,10 @@ class Scored:
 
     Attributes
     ----------
-    kind : str
+    kind
         Class of the head, such as ``LogReg``; ``network`` for a fine-tuned network.
-    y_val : int32 (n_val,)
-    predicted : intp (n_val,)
-    train : Estimate or None
+    y_val, predicted : int (n_val,)
+    train
         On a `TrainSample`; None for a fine-tuned network, which needs the images themselves.
     """
 
@@ -130,9 +124,9 @@ class Agreement(NamedTuple):
 
     Attributes
     ----------
-    n, n_neighbors : int
+    n, n_neighbors
         Images, and neighbours compared with each.
-    share : float
+    share
         Mean share of the neighbours with the same label.
     shuffled : float64 (200,)
         The same after shuffling the labels.

@@ -20,13 +20,13 @@ class Scaling:
 
     Attributes
     ----------
-    name : str
+    name
         Short, such as ``caffe`` or ``/255``.
-    words : str
+    words
         What it does.
-    order : tuple of int
+    order
         Which channel of RGB comes first, second and third.
-    factor, offset : tuple of float
+    factor, offset
         By channel, in that order.
     """
 
@@ -43,7 +43,7 @@ class Scaling:
         return chosen * factor + offset
 
     def then(self, other: "Scaling") -> "Scaling":
-        """Both, the other one on what comes of this one."""
+        """Both: first self, then `other`."""
         first, second = np.array(self.factor), np.array(other.factor)
         order = list(other.order)
         return Scaling(
@@ -107,7 +107,7 @@ def which_scaling(
         RGB; a dozen different ones tell all scalings apart.
     seen : float (n, 3)
         What became of them.
-    first : iterable of Scaling
+    first
         Tried before the others.
 
     Returns

@@ -22,23 +22,23 @@ class ScriptSettings:
 
     Attributes
     ----------
-    scaling : str or None
+    scaling
         Scaling of pixels before the model: a name in `headbench.classify.doctor.scalings.SCALINGS`.
-    size : int or None
+    size
         Height and width, px, of its images.
-    loss : str or None
+    loss
         Such as ``categorical_crossentropy``; None if the model file names it.
-    from_logits : bool or None
+    from_logits
         Argument of that loss.
-    validation_split : float or None
+    validation_split
         Between 0 and 1.
-    loader : str
+    loader
         What takes the validation share: ``fit`` (Keras' `Model.fit`: the last ones, in file order),
         ``ImageDataGenerator`` (the first ones of each class) or ``image_dataset_from_directory``
         (the last ones; drawn at random if it shuffles).
-    shuffle : bool
+    shuffle
         Whether `image_dataset_from_directory` shuffles before it splits, as it does by default.
-    class_indices : Path or None
+    class_indices
         The script's JSON file of class names and indices.
     """
 

@@ -23,7 +23,7 @@ Raw = dict[str, Any]
 
 
 def mode_name(by_batch: bool) -> str:
-    """What BatchNormalization normalises by: ``moving`` statistics, or those of the ``batch``."""
+    """Which statistics BatchNormalization uses: ``moving`` or ``batch``."""
     return "batch" if by_batch else "moving"
 
 
@@ -32,18 +32,16 @@ class Cell(NamedTuple):
 
     Attributes
     ----------
-    by_batch : bool
+    by_batch
         The mode of validation.
-    train, val : Estimate
+    train, val
         Accuracy on train in the mode of training, and on val in that of validation.
-    train_validated : Estimate
+    train_validated
         Accuracy on train in the mode of validation: low accuracy there is not overfitting.
-    most_predicted : int
-        The class predicted for most val images.
-    predicted_share : Estimate
-        Of those images.
+    most_predicted, predicted_share
+        The class predicted for most val images, and its share of them.
     is_right : bool (n_val,)
-    chosen : dict
+    chosen
         The head's settings, chosen on val in the mode of training.
     """
 
@@ -94,12 +92,7 @@ def make_head(name: str, seed: int) -> Head:
 def measure_cells(extraction: Extraction, name: str, seed: int) -> list[Cell]:
     """Fit a head to each of the four extractions, and validate each fit in both modes.
 
-    The head's settings are chosen on val in the mode of training.
-
-    Returns
-    -------
-    list of Cell
-        Eight, the network's own preprocessing first.
+    Eight cells, the network's own preprocessing first.
     """
     images = extraction.images
     train, val = (images.rows(split) for split in ("train", "val"))
@@ -128,14 +121,10 @@ def most_predicted(proba: NDArray[np.floating]) -> tuple[int, Estimate]:
 
 
 def compare_cells(cells: list[Cell], seed: int) -> dict[str, Comparison]:
-    """What each mistake costs, paired on the images of val; p is Holm-corrected for all.
+    """What each mistake costs, paired on the images of val; p is Holm-corrected for all four.
 
-    Returns
-    -------
-    dict of str to Comparison
-        ``pixels``, ``statistics``: only the pixels, or only BatchNormalization, wrong, minus all
-        right. ``both``: the origin minus all right. ``switch``: the origin minus the same head
-        validated by batch statistics.
+    ``pixels``, ``statistics``: one mistake minus none. ``both``: the origin minus none.
+    ``switch``: the origin minus the same head validated by batch statistics.
     """
     is_right = {cell.key: cell.is_right for cell in cells}
     right = next(cell.key for cell in cells if cell.role == RIGHT)
@@ -154,6 +143,14 @@ def compare_cells(cells: list[Cell], seed: int) -> dict[str, Comparison]:
     return {
         name: each._replace(p_holm=p)
         for (name, each), p in zip(found.items(), corrected, strict=True)
+    }
+
+
+def differences_json(found: dict[str, Comparison]) -> Raw:
+    """Comparisons ready for JSON."""
+    return {
+        name: {**each._asdict(), "difference": each.difference._asdict(), "is_seen": each.is_seen}
+        for name, each in found.items()
     }
 
 
@@ -185,12 +182,12 @@ def footnote(results: Raw) -> str:
     """How to read the table."""
     first, network = results["cells"][0], results["network"]
     return (
-        f"n: train {first['train']['n']}, val {first['val']['n']}. [95 % intervals: Wilson]. "
-        f"Pixels: this network expects {network['scaling']} ({network['scaling_words']}). "
-        "BatchNormalization normalises by moving statistics in inference, by those of the batch in "
-        f"training (random batches of {results['settings']['batch_size']}). "
+        f"n: train {first['train']['n']}, val {first['val']['n']}. Brackets: 95 % Wilson "
+        f"intervals. This network expects {network['scaling']} pixels "
+        f"({network['scaling_words']}). BatchNormalization uses moving statistics in inference, "
+        f"batch statistics in training (random batches of {results['settings']['batch_size']}). "
         f"{results['settings']['head']} chose its settings on val in the mode of training. "
-        "Differences: paired bootstrap on val; p of McNemar's exact test, Holm-corrected."
+        "Differences: paired bootstrap; p by McNemar's exact test with Holm's correction."
     )
 
 
@@ -208,18 +205,18 @@ def explain_cells(results: Raw) -> list[str]:
     """What the table shows, in short paragraphs."""
     lines = []
     if results["network"]["has_random_weights"]:
-        lines = ["RANDOM WEIGHTS: this network knows nothing, and the table shows nothing."]
+        lines = ["RANDOM WEIGHTS: this network was not trained, so the table shows nothing."]
     if _with_role(results, RIGHT)["val"]["low"] <= results["chance"]["value"]:
         return [
             *lines,
-            "Even done right, accuracy cannot be told from chance, so the other rows mean nothing. "
-            "Look for better weights, more images or wrong labels first (make doctor).",
+            "Even done right, accuracy is no better than chance, so the other rows mean nothing. "
+            "Check weights, number of images and labels first (make doctor).",
         ]
     found = results["differences"]
     costs = (
-        f"Cost on val of pixels / 255 alone: {_effect(found['pixels'])}; of batch statistics in "
-        "training and moving statistics in validation alone: "
-        f"{_effect(found['statistics'])}; of both: {_effect(found['both'])}."
+        f"Change of validation accuracy. Pixels / 255 alone: {_effect(found['pixels'])}; batch "
+        f"statistics in training alone: {_effect(found['statistics'])}; both mistakes: "
+        f"{_effect(found['both'])}."
     )
     return [*lines, costs, *_collapse(results), *_not_overfitting(results), _remedy(results)]
 
@@ -250,17 +247,17 @@ def _not_overfitting(results: Raw) -> list[str]:
     )
     train = estimate(_with_role(results, ORIGIN)["train_validated"])
     return [
-        "This is not overfitting. With batch statistics, as in training, the same head reaches "
+        "This is not overfitting. With batch statistics, the same head reaches "
         f"{percent(estimate(same['val']))} on the same val images; with moving statistics it "
-        f"reaches {percent(train)} on its own training images. Batch statistics remove a wrong "
-        "scale, moving statistics do not. More images, more Dropout or a smaller head do not help."
+        f"reaches {percent(train)} on its own training images. More images, more Dropout or a "
+        "smaller head do not help."
     ]
 
 
 def _remedy(results: Raw) -> str:
     if _is_worse(results["differences"]["both"]):
         return "'make features' uses the right pixels and moving statistics throughout."
-    return "On these images with these weights the two mistakes cost nothing that can be seen."
+    return "On these images with these weights, the two mistakes make no difference."
 
 
 def _is_worse(found: Raw) -> bool:

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +27,7 @@ Batch = tuple[NDArray[np.float32], NDArray[np.int32]]
 class Epoch(NamedTuple):
     """What Keras prints of an epoch; top-5 is 1 for five classes or fewer.
 
-    The figures of train are means while the weights change, with Dropout; those of val are of the
-    model at the end of the epoch.
+    Train values are means over the epoch, with Dropout; val values are of its end.
     """
 
     seconds: float
@@ -40,20 +39,9 @@ class Epoch(NamedTuple):
     val_top5: float
 
 
-class Inputs(Protocol):
-    """Labelled inputs of a model."""
-
-    @property
-    def labels(self) -> NDArray[np.int32]:
-        """Of each row."""
-
-    def batches(self, order: NDArray[np.intp], batch_size: int) -> Iterator[Batch]:
-        """Inputs and labels of some rows, in the order given."""
-
-
 @dataclass(frozen=True)
 class PixelInputs:
-    """Images, decoded and scaled anew in every epoch, as the origin did."""
+    """Images, decoded and scaled again in every epoch, as the origin did."""
 
     images: Images
     scaling: Scaling
@@ -61,16 +49,16 @@ class PixelInputs:
 
     @property
     def labels(self) -> NDArray[np.int32]:
-        """Of each row."""
+        """int32 (n_images,)."""
         return self.images.labels
 
     def batches(self, order: NDArray[np.intp], batch_size: int) -> Iterator[Batch]:
-        """Pixels and labels of some rows, in the order given."""
+        """Pixels and labels of some rows, in the given order."""
         files = self.images.files(order)
 
         def refuse(row: int, reason: UnusableImageError) -> None:
             raise DataError(
-                f"{files[row].path}: {reason}. It could be read a minute ago. Run this again."
+                f"{files[row].path}: {reason}. It could be read before: run this again."
             )
 
         for rows, pixels in image_batches(files, self.size_px, batch_size, refuse):
@@ -85,10 +73,13 @@ class EmbeddingInputs:
     labels: NDArray[np.int32]
 
     def batches(self, order: NDArray[np.intp], batch_size: int) -> Iterator[Batch]:
-        """Embeddings and labels of some rows, in the order given."""
+        """Embeddings and labels of some rows, in the given order."""
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
             yield self.embeddings[rows], self.labels[rows]
+
+
+Inputs = PixelInputs | EmbeddingInputs
 
 
 def run_epochs(
@@ -99,20 +90,10 @@ def run_epochs(
     batch_size: int,
     seed: int,
 ) -> tuple[list[Epoch], NDArray[np.float32]]:
-    """Train for some epochs, printing each as Keras 2.2 did with ``verbose=2``.
+    """Train a compiled model, logging each epoch as Keras 2.2 printed it with ``verbose=2``.
 
-    Parameters
-    ----------
-    model : keras.Model
-        Compiled; trained in place.
-    rows : int64 (n_train,), int64 (n_val,)
-    seed : int
-        Of the order of train in each epoch.
-
-    Returns
-    -------
-    list of Epoch, float32 (n_val, n_classes)
-        And the probabilities on val at the end.
+    `rows` are those of train and of val; `seed` is of the order of train in each epoch. Also
+    returns the probabilities on val at the end, float32 (n_val, n_classes).
     """
     train, val = rows
     rng = np.random.default_rng(seed)

@@ -34,45 +34,35 @@ class Images:
 
     @property
     def labels(self) -> NDArray[np.int32]:
-        """Of each image of the table."""
+        """int32 (n_images,)."""
         return self.table.labels
 
     def rows(self, split: str) -> NDArray[np.intp]:
-        """Rows of the table that are of a split."""
+        """Rows of the table in a split."""
         return np.flatnonzero(self.table.splits == SPLITS.index(split))
 
     def files(self, rows: NDArray[np.intp]) -> list[ImageFile]:
-        """The files of some rows, in their order."""
+        """The files of some rows, in the given order."""
         contents = self.table.contents()
         source = self.dataset.source
         return [source.file(self.table.paths[row], contents[row]) for row in rows.tolist()]
 
     def without(self, rejected: dict[bytes, str]) -> "Images":
-        """The same without images that could not be decoded; `DataError` if too few are left."""
+        """Without images that could not be decoded; `DataError` if too few are left."""
         left = Images(self.dataset, self.table.without(rejected))
         left.require_usable()
         return left
 
     def require_usable(self) -> list[str]:
-        """Refuse splits that cannot be trained on; gives warnings about small ones."""
+        """Refuse splits that cannot be trained on; return warnings about small ones."""
         require_usable(self.table, self.dataset)
         return check_table(self.table)
 
     def file_order_split(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Train and val as ``ImageDataGenerator(validation_split=0.2)`` takes them.
+        """Rows of train and val as ``ImageDataGenerator(validation_split=0.2)`` takes them.
 
-        Of each class the first fifth of the files, in the order of their names, is val
-        (``int(0.2 * n)`` of n, as in keras-preprocessing's ``image/utils.py``). Test stays apart.
-
-        Returns
-        -------
-        int64 (n_train,), int64 (n_val,)
-            Rows of the table.
-
-        Raises
-        ------
-        DataError
-            If no class has enough images for one in val.
+        Val is the first fifth of each class by file name (``int(0.2 * n)`` of n, as in
+        keras-preprocessing's ``image/utils.py``). Test is left out. `DataError` if val is empty.
         """
         # The table is sorted by path, and so is each of its classes.
         used = np.flatnonzero(self.table.splits != SPLITS.index("test"))
@@ -82,15 +72,15 @@ class Images:
             is_val[of_class[: int(VALIDATION_SPLIT * len(of_class))]] = True
         if not is_val.any():
             raise DataError(
-                f"{self.dataset.source.name}: a validation_split of {VALIDATION_SPLIT} takes no "
-                "image of any class: expected a class with at least 5 images in train and val "
-                "together. Add images."
+                f"{self.dataset.source.name}: validation_split={VALIDATION_SPLIT} leaves val "
+                "empty: expected a class with at least 5 images in train and val together. Add "
+                "images."
             )
         return used[~is_val], used[is_val]
 
 
 def split_images(dataset: Dataset, identity: Identity, settings: OriginSettings) -> Images:
-    """Label and split the images of a folder as ``make features`` does; see `plan_table`."""
+    """Label and split the images as ``make features`` does; see `plan_table`."""
     hashes = list(hash_files(dataset.source.file(each.path) for each in dataset.images))
     images = Images(dataset, plan_table(dataset, hashes, identity, settings.extraction()))
     for warning in images.require_usable():
@@ -103,12 +93,11 @@ class Extraction(NamedTuple):
 
     Attributes
     ----------
-    images : Images
+    images
         Those that could be decoded.
-    embeddings : dict of Condition to float32 (n_images, dim)
-        Rows as in the table of `images`; zeros for test, which is not used. The network's own
-        scaling comes first.
-    seconds : dict of Condition to float
+    embeddings : of float32 (n_images, dim)
+        Zeros for test, which is not used. The network's own scaling comes first.
+    seconds
         In the network.
     """
 
@@ -118,26 +107,11 @@ class Extraction(NamedTuple):
 
 
 def extract_four(base: Any, own: Scaling, images: Images, batch_size: int, seed: int) -> Extraction:
-    """Decode each file once and embed each batch in four ways.
+    """Decode each file once and embed each batch in four ways; 32 kB an image at 2 048 columns.
 
-    Memory holds four embeddings of each image, 32 kB at 2 048 columns, and the pixels of one batch.
-
-    Parameters
-    ----------
-    base : keras.Model
-        A network without preprocessing; frozen, not changed otherwise.
-    own : Scaling
-        That it expects.
-    batch_size : int
-        Images side by side, drawn at random from one split, as in training. With batch statistics
-        an embedding depends on them.
-    seed : int
-        Of that draw.
-
-    Raises
-    ------
-    DataError
-        If too many images cannot be decoded.
+    `base` is a network without preprocessing that expects `own`; it is frozen, nothing else of it
+    changes. Each batch is drawn at random from one split, as in training, by `seed`: with batch
+    statistics an embedding depends on the batch. `DataError` if too many files cannot be decoded.
     """
     base.trainable = False
     size_px, scalings = base.input_shape[1], (own, WRONG)

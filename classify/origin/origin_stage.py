@@ -4,7 +4,6 @@ import json
 import logging
 import platform
 import textwrap
-from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headbench.cache.format import Identity, count_splits
+from headbench.cache.format import count_splits
 from headbench.cache.writer import installed_version
 from headbench.classify.doctor.model.batch_statistics import batch_norms
 from headbench.classify.doctor.model.measured import Condition
@@ -44,7 +43,6 @@ from headbench.extract.sources.source import Dataset
 LOG = logging.getLogger(__name__)
 
 Raw = dict[str, Any]
-Say = Callable[[str], None]
 Rows = tuple[NDArray[np.intp], NDArray[np.intp]]
 SCHEMA_VERSION = 1
 MOST_SAID, WIDTH = 10, 100
@@ -53,11 +51,9 @@ EPOCH_TITLES = ("epoch", "seconds", "loss", "acc", "top-5", "val loss", "val acc
 
 
 def show_origin(data: Path, out: Path, settings: OriginSettings, command: str = "") -> Raw:
-    """Fit a head to each of four extractions, then train the origin's own model.
+    """Fit a head to each of four extractions, train the origin's own model, and write a page.
 
-    Writes a page and ``results.json`` to `out` and returns what the latter holds; `command`, the
-    command line, is kept in it. Raises `DataError`, `WeightsError` or `RunError` for what the user
-    can correct.
+    Returns what ``results.json`` in `out` holds, with the command line in it.
     """
     # What costs nothing comes first, and loading a network last.
     table.make_head(settings.head, settings.seed)
@@ -69,23 +65,13 @@ def show_origin(data: Path, out: Path, settings: OriginSettings, command: str = 
     results = {
         **_facts(extraction, backbone, settings),
         "cells": [each.to_json(classes) for each in cells],
-        "differences": {
-            name: {
-                **each._asdict(),
-                "difference": each.difference._asdict(),
-                "is_seen": each.is_seen,
-            }
-            for name, each in table.compare_cells(cells, settings.seed).items()
-        },
+        "differences": table.differences_json(table.compare_cells(cells, settings.seed)),
         "command": command,
     }
     for name, value in provenance(results):
         LOG.info(f"{name}: {value}")
-    for text in (
-        table.table_text(results),
-        wrapped([table.footnote(results)]),
-        wrapped([table.verdict(results), *table.explain_cells(results)]),
-    ):
+    explained = [table.verdict(results), *table.explain_cells(results)]
+    for text in (table.table_text(results), wrapped([table.footnote(results)]), wrapped(explained)):
         LOG.info(f"\n{text}")
     _train_models(base, extraction, results, settings)
     LOG.info(f"\n{wrapped(explain_models(results))}")
@@ -100,9 +86,8 @@ def _open(settings: OriginSettings) -> tuple[KerasBackbone, Any]:
     base = backbone.base() if isinstance(backbone, KerasBackbone) else None
     if not isinstance(backbone, KerasBackbone) or not batch_norms(base):
         raise DataError(
-            f"--backbone {settings.backbone}: expected a network with BatchNormalization, which is "
-            f"half of the failure shown here; this one has none. Take resnet50 or another of "
-            f"{', '.join(NETWORKS)}."
+            f"--backbone {settings.backbone}: expected a network with BatchNormalization, found "
+            f"none in it. Take resnet50 or another of {', '.join(NETWORKS)}."
         )
     return backbone, base
 
@@ -111,7 +96,7 @@ def _extract(
     backbone: KerasBackbone, base: Any, dataset: Dataset, settings: OriginSettings
 ) -> Extraction:
     if backbone.identity.has_random_weights:
-        LOG.info("RANDOM WEIGHTS: this network knows nothing. For demos and tests only.")
+        LOG.info("RANDOM WEIGHTS: this network was not trained. For demos and tests only.")
     images = split_images(dataset, backbone.identity, settings)
     images.file_order_split()  # before minutes of work, not after
     own = taken_by(backbone.facts.preprocessing)
@@ -148,6 +133,7 @@ def _facts(extraction: Extraction, backbone: KerasBackbone, settings: OriginSett
             **asdict(config.identity),
             "weights": config.weights,
             "has_random_weights": config.identity.has_random_weights,
+            "weights_words": describe_weights(config.identity, config.weights),
             "scaling": own.name,
             "scaling_words": own.words,
         },
@@ -168,7 +154,7 @@ def _chance(y: NDArray[np.int32]) -> dict[str, float]:
 def _train_models(
     base: Any, extraction: Extraction, results: Raw, settings: OriginSettings
 ) -> None:
-    """Train the origin's model, then its head on right embeddings; adds both to the results."""
+    """Train the origin's model, then its head on right embeddings; add both to the results."""
     images = extraction.images
     rows, classes = images.file_order_split(), images.table.classes
     right = extraction.embeddings[Condition(results["network"]["scaling"], by_batch=False)]
@@ -181,7 +167,7 @@ def _train_models(
     results["origin"] = _trained(model, pixels, rows, classes, settings)
     results["origin"]["base_is_unchanged"] = digest(base) == before
 
-    LOG.info("\nThe same head for as many epochs, on embeddings extracted once and right:")
+    LOG.info("\nThe same head for as many epochs, on right embeddings extracted once:")
     alone = head_alone(right.shape[1], len(classes), settings.seed)
     embeddings = EmbeddingInputs(right, images.labels)
     results["mended"] = _trained(alone, embeddings, rows, classes, settings)
@@ -190,7 +176,7 @@ def _train_models(
 def _trained(
     model: Any, inputs: Inputs, rows: Rows, classes: tuple[str, ...], settings: OriginSettings
 ) -> Raw:
-    """Train a model for some epochs; what was measured, JSON-ready."""
+    """Train a model for some epochs; what was measured, ready for JSON."""
     epochs, proba = run_epochs(
         model, inputs, rows, settings.epochs, settings.batch_size, settings.seed
     )
@@ -210,7 +196,7 @@ def _trained(
 
 
 def describe_origin(results: Raw) -> list[str]:
-    """What of the model is the origin's, and what is not."""
+    """How the model agrees with the origin's, and how it differs."""
     settings, default = results["settings"], OriginSettings()
     other = [
         f"{settings[name]}{unit} (the origin: {getattr(default, name)})"
@@ -218,11 +204,11 @@ def describe_origin(results: Raw) -> list[str]:
         if settings[name] != getattr(default, name)
     ]
     return [
-        "As in the origin: pixels / 255; a frozen network inside the model, normalised by the "
-        "batch in training and by moving statistics in validation; BatchNormalization, Dropout "
-        "0.2, Dense 512, Dropout 0.5, softmax; Adam at 0.001; validation_split 0.2 by file order.",
-        f"Different: {', '.join(['your images', *other])}; no test images; no distorted "
-        f"proportions; Keras {results['versions']['keras']}.",
+        "As in the origin: pixels / 255; a frozen network with batch statistics in training and "
+        "moving statistics in validation; a head of BatchNormalization, Dropout 0.2, Dense 512, "
+        "Dropout 0.5, softmax; Adam at 0.001; validation_split 0.2 by file order.",
+        f"Different: {', '.join(['your images', *other])}; test images left out; images keep "
+        f"their proportions; Keras {results['versions']['keras']}.",
     ]
 
 
@@ -235,8 +221,8 @@ def explain_models(results: Raw) -> list[str]:
     return [
         f"{_end(origin, 'The origin')} The frozen network is {base}.",
         _end(mended, "The same head on right embeddings"),
-        f"{n_epochs} with the network inside took {seconds(origin['seconds'])}. Extracting the "
-        f"embeddings took {seconds(once)} in the network, once; {n_epochs} of the head alone took "
+        f"{n_epochs} with the network inside took {seconds(origin['seconds'])}. One extraction "
+        f"took {seconds(once)} in the network; {n_epochs} of the head alone took "
         f"{seconds(mended['seconds'])}.",
     ]
 
@@ -258,7 +244,7 @@ def provenance(results: Raw) -> list[tuple[str, str]]:
     network, data = results["network"], results["data"]
     splits = data["splits"]
     return [
-        ("weights", describe_weights(_identity(results), network["weights"])),
+        ("weights", network["weights_words"]),
         ("network", f"{network['backbone']} at {network['size_px']} px"),
         ("data", f"{data['folder']} ({data['layout']})"),
         (
@@ -269,11 +255,6 @@ def provenance(results: Raw) -> list[tuple[str, str]]:
         ("split of the table", str(data["split"])),
         ("seed", str(results["settings"]["seed"])),
     ]
-
-
-def _identity(results: Raw) -> Identity:
-    network = results["network"]
-    return Identity(**{name: network[name] for name in Identity.__dataclass_fields__})
 
 
 def wrapped(texts: list[str]) -> str:
@@ -294,14 +275,14 @@ def _page(results: Raw, name: str) -> str:
     """One self-contained page; every name in it is escaped."""
     origin, mended = results["origin"], results["mended"]
     marks = [table.MARKS[each["role"]] for each in results["cells"]]
-    is_random = results["network"]["has_random_weights"]
+    network = results["network"]
     return render(
         "origin.html",
         title=f"{name}: why validation accuracy is at chance",
         data={},
         name=name,
         results=results,
-        banner=describe_weights(_identity(results), "") if is_random else "",
+        banner=network["weights_words"] if network["has_random_weights"] else "",
         provenance=provenance(results),
         titles=table.TITLES,
         rows=list(zip(marks, table.table_rows(results), strict=True)),

@@ -51,7 +51,7 @@ class Alike(NamedTuple):
         Positions of the pictures; first < second.
     is_mirrored : bool (n_pairs,)
         One is the other's mirror image.
-    is_complete : bool
+    is_complete
         False if the search stopped early because there were too many pairs.
     is_flat : bool (n_pictures,)
         Pictures of too little contrast to be compared.

@@ -51,7 +51,7 @@ def examine_folders(dataset: Dataset, names_of: Mapping[str, Sequence[str]]) -> 
 
     Parameters
     ----------
-    names_of : mapping
+    names_of
         The class folders in each folder.
     """
     yield from _splits_as_classes(dataset)
@@ -119,9 +119,9 @@ def examine_indices(
 
     Parameters
     ----------
-    names_of : mapping
+    names_of
         The class folders in each folder, as Keras sorts them; train first.
-    given : mapping or None
+    given
         Index by class name in the script's own file.
     """
     (train, names), *others = names_of.items()

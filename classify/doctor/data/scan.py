@@ -29,19 +29,19 @@ class Facts(NamedTuple):
 
     Attributes
     ----------
-    content : bytes
+    content
         SHA-256; empty if the file could not be read.
-    reason : str
+    reason
         Why the file cannot be used; empty if it can.
-    width, height : int
+    width, height
         As stored, px.
-    orientation : int
+    orientation
         EXIF's number; 1 is upright.
-    is_grey : bool
+    is_grey
         All channels are equal, within 6 grey levels.
-    picture_hash : int
+    picture_hash
         As `headbench.classify.doctor.data.alike.hash_picture` gives it.
-    thumbnail : bytes
+    thumbnail
         Of uint8 (14, 14).
     """
 
@@ -61,12 +61,11 @@ class Scan:
 
     Attributes
     ----------
-    images : length n_images
-    classes : length n_classes
+    classes
         Sorted.
     labels : intp (n_images,)
         Index into `classes`.
-    contents, reasons : length n_images
+    contents, reasons
         As in `Facts`.
     sides : int32 (n_images, 2)
         Width and height, px.

@@ -33,7 +33,7 @@ class Partition(NamedTuple):
     ----------
     splits : int8 (n_images,)
         Index into `headbench.cache.format.SPLITS`; -1 if unknown.
-    rule : str
+    rule
         Where the splits come from, in words; empty if they are unknown.
     """
 

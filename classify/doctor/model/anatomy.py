@@ -14,8 +14,7 @@ class Leaf(NamedTuple):
 
     Attributes
     ----------
-    layer : keras.Layer
-    is_frozen : bool
+    is_frozen
         Itself, or a model that it is in.
     """
 
@@ -29,13 +28,13 @@ class Family:
 
     Attributes
     ----------
-    name : str
+    name
         For people.
-    has : tuple of str
+    has
         Names of layers by which it is known, all of them there.
-    has_not : tuple of str
+    has_not
         Names of layers of a family that shares those.
-    scaling : str
+    scaling
         What its first convolution takes: a name of `headbench.classify.doctor.scalings.SCALINGS`.
     """
 
@@ -91,7 +90,7 @@ def find_family(found: list[Leaf]) -> Family | None:
 
 
 def first_convolution(found: list[Leaf]) -> Any:
-    """The first convolution; None in a model without any."""
+    """The first layer that convolves; None without one."""
     kinds = load_keras().layers
     convolutions = (kinds.Conv2D, kinds.DepthwiseConv2D, kinds.SeparableConv2D)
     return next((leaf.layer for leaf in found if isinstance(leaf.layer, convolutions)), None)

@@ -32,9 +32,9 @@ def check_batch_norms(
 
     Parameters
     ----------
-    measured : Measured or None
+    measured
         None if there are no labelled images.
-    scalings : tuple of str
+    scalings
         Of the pixels in training; if unknown, all that are possible.
     """
     by_batch = by_batch_in_training(user, found)
@@ -145,6 +145,6 @@ def _untouched(found: list[Leaf]) -> Iterator[Finding]:
         f"{len(fresh)} of {len(norms)} BatchNormalization layers still hold their initial "
         "statistics: mean 0, variance 1.",
         (f"{some([layer.name for layer in fresh])}.",),
-        "Load the network's weights: weights='imagenet', or load_weights. Without them it knows "
-        "nothing.",
+        "Load the network's weights: weights='imagenet', or load_weights. Without them the network "
+        "is not trained.",
     )

@@ -23,7 +23,7 @@ def batch_statistics(layers: Iterable[Any]) -> Iterator[None]:
 
     Parameters
     ----------
-    layers : iterable of keras.layers.BatchNormalization
+    layers
         They compute as they do in training; frozen or not.
     """
     changed = [(layer, _flags(layer), _moving(layer)) for layer in layers]

@@ -50,9 +50,9 @@ def examine_model(path: Path, data: Path | None, script: ScriptSettings) -> Exam
 
     Parameters
     ----------
-    path : Path
+    path
         ``.keras`` or ``.h5``.
-    data : Path or None
+    data
         Folder of labelled images.
 
     Raises

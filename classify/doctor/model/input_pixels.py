@@ -30,14 +30,14 @@ class InputPixels:
 
     Attributes
     ----------
-    family : Family or None
+    family
         Of the network; None if it is not one of `FAMILIES`.
-    arrives : mapping of str to Scaling or None
+    arrives
         For each scaling done before the model, the whole scaling at the network's first
         convolution.
-    declared : str or None
+    declared
         The scaling done before the model: as the user says, or none if the model does it all.
-    shown : str
+    shown
         Three colours as that convolution sees them, in a sentence.
     """
 
@@ -107,12 +107,11 @@ def arriving(model: Any, first: Any, size_px: int, given: Scaling) -> Scaling | 
 
     Parameters
     ----------
-    model : keras.Model
-    first : keras.layers.Layer
+    first
         Its first convolution.
-    size_px : int
+    size_px
         Of the sides that the model leaves open.
-    given : Scaling
+    given
         Done before the model.
 
     Returns

@@ -41,7 +41,7 @@ def translated(described: dict[str, Any]) -> dict[str, Any]:
 
     Parameters
     ----------
-    described : dict
+    described
         ``class_name`` and ``config``; in ``.keras`` files ``module`` too.
     """
     kind, config = described["class_name"], described["config"]

@@ -56,11 +56,11 @@ class UserModel:
 
     Attributes
     ----------
-    model : keras.Model
+    model
         Not compiled.
-    keras_version : str
+    keras_version
         Of the Keras that saved it, as the file says.
-    loss : mapping or str or None
+    loss
         As the file describes it: a name, or ``class_name`` and ``config``.
     """
 
@@ -86,7 +86,7 @@ def load_user_model(path: Path) -> UserModel:
 
     Parameters
     ----------
-    path : Path
+    path
         ``.keras``, or ``.h5`` of Keras 2 or 3, of layers that Keras 3 still has.
 
     Raises
@@ -177,7 +177,7 @@ class Loss(NamedTuple):
 
     Attributes
     ----------
-    name : str
+    name
         In lower case with underscores, such as ``sparse_categorical_crossentropy``.
     """
 
@@ -205,7 +205,7 @@ def read_loss(described: Any, name: str | None, from_logits: bool | None) -> Los
 
     Parameters
     ----------
-    described : mapping or sequence or str or None
+    described
         `UserModel.loss`.
     """
     config: Mapping[str, Any] = {}

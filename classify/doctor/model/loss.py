@@ -106,7 +106,7 @@ VERDICTS = {
     ("softmax", "binary", UNDONE): _SIGMOID_TWICE,
     ("unbounded", "binary", AS_GIVEN): _severe(
         "sigmoid-missing",
-        "Nothing keeps the outputs from 0 to 1, as {loss} (from_logits=False) expects them.",
+        "The outputs are not limited to 0 to 1, but {loss} (from_logits=False) expects that.",
         "Dense(1, activation='sigmoid'), or from_logits=True in the loss.",
         "Images of noise give {low:.3g} to {high:.3g}. The loss cuts outputs off at 0 and 1, where "
         "its gradient is 0: the model learns nothing from an image beyond them.",
@@ -149,12 +149,12 @@ class Ending:
     Attributes
     ----------
     outputs : float32 (n, n_outputs)
-    activation, name : str
+    activation, name
         Of the last layer that changes anything, such as ``softmax``; empty if more is done after
         it.
     given : float32 (n, n_values) or None
         That layer's inputs, if known.
-    is_undone : bool
+    is_undone
         Whether Keras' losses look behind that activation, as they do on TensorFlow.
     """
 

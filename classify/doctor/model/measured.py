@@ -37,7 +37,7 @@ class Sample(NamedTuple):
         RGB, 0-255.
     labels : int64 (n,)
         Index into `classes`.
-    classes : tuple of str
+    classes
         All of the folder's, sorted: as Keras numbers class folders.
     """
 
@@ -57,9 +57,9 @@ class Condition(NamedTuple):
 
     Attributes
     ----------
-    scaling : str
+    scaling
         A name of `SCALINGS`.
-    by_batch : bool
+    by_batch
         Whether layers that do so in training normalise by the batch.
     """
 
@@ -143,10 +143,9 @@ def runs_under(
 
     Parameters
     ----------
-    model : keras.Model
-    by_batch : iterable of keras.layers.BatchNormalization
+    by_batch
         Those that normalise by the batch in training; with none of them that mode is left out.
-    size : tuple of int
+    size
         Height and width, px.
     """
     layers = list(by_batch)
@@ -205,11 +204,11 @@ def draw_sample(root: Path, size: tuple[int, int], n_images: int = N_IMAGES) -> 
 
     Parameters
     ----------
-    root : Path
+    root
         Folder of labelled images.
-    size : tuple of int
+    size
         Height and width, px; if they differ, the middle of a square of the longer one.
-    n_images : int
+    n_images
         At most. Unusable ones are left out; the checks on data name them.
 
     Raises

@@ -136,7 +136,7 @@ def other_order(measured: Measured, declared: str | None) -> Renamed | None:
 
     Parameters
     ----------
-    declared : str or None
+    declared
         The scaling of pixels; None to try each.
     """
     sample = measured.sample

@@ -29,9 +29,9 @@ def check_scaling(
 
     Parameters
     ----------
-    measured : Measured or None
+    measured
         None if there are no labelled images.
-    is_frozen : bool
+    is_frozen
         Whether the network's layers are frozen, so that they cannot adapt to other pixels.
     """
     if pixels.unknown:

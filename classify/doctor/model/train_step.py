@@ -20,8 +20,7 @@ class Changed(NamedTuple):
 
     Attributes
     ----------
-    layer : keras.Layer
-    largest : float
+    largest
         Of all changes of a weight.
     """
 
@@ -38,7 +37,6 @@ def check_step(
 
     Parameters
     ----------
-    model : keras.Model
     images : float32 (n, height, width, 3)
         Scaled as for the model.
     labels : int64 (n,)
@@ -75,8 +73,8 @@ def _against_their_flag(changed: list[Changed], n_frozen: int) -> Finding:
     return Finding(
         "frozen-layers-change",
         Severity.SEVERE,
-        f"{count(len(changed), 'frozen layer')} changed in one step of training, against "
-        "trainable = False of their own.",
+        f"{count(len(changed), 'frozen layer')} changed in one step of training, although "
+        "trainable is False.",
         (_evidence(changed, n_frozen),),
         "Such layers change their weights whenever they run in training mode. Take them out of the "
         "frozen part, or extract its features once in inference mode: 'make features'.",
@@ -87,12 +85,11 @@ def _trainable_inside(changed: list[Changed], n_frozen: int) -> Finding:
     return Finding(
         "frozen-layers-change",
         Severity.WARNING,
-        f"{count(len(changed), 'layer')} inside a frozen network: trainable by themselves, and "
-        "trained.",
+        f"One step of training changed {count(len(changed), 'layer')} inside a frozen network.",
         (
             _evidence(changed, n_frozen),
-            "Their own layer.trainable is True. Keras 3 looks at that flag only, not at the "
-            "network around them. Was that meant?",
+            "Their own layer.trainable is True. Keras 3 uses that flag only, not that of the "
+            "network around them.",
         ),
         "To train them: base.trainable = True first, then False on each layer that stays frozen. "
         "To freeze them: base.trainable = False last, which freezes all layers inside. Compile "

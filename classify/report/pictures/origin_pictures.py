@@ -29,7 +29,7 @@ def cells_picture(cells: list[dict[str, Any]], chance: float) -> Picture:
     cells : list of dict
         As `headbench.classify.origin.accuracy_table.Cell.to_json` gives them.
     chance : float
-        What one class for every image gets.
+        Accuracy of always answering the most frequent class.
     """
     at = np.arange(len(cells))
     with drawing():
@@ -42,7 +42,7 @@ def cells_picture(cells: list[dict[str, Any]], chance: float) -> Picture:
                 value, at + shift, xerr=np.stack([value - low, high - value]), fmt=marker,
                 color=color, label=split, elinewidth=1.2,
             )  # fmt: skip
-        axes.axvline(chance, color=TEST, linestyle="--", linewidth=1.2, label="one class for all")
+        axes.axvline(chance, color=TEST, linestyle="--", linewidth=1.2, label="most frequent class")
         axes.set_yticks(at, [_label(cell) for cell in cells])
         axes.invert_yaxis()
         axes.set(xlabel="accuracy")
@@ -52,10 +52,10 @@ def cells_picture(cells: list[dict[str, Any]], chance: float) -> Picture:
             "origin-cells",
             drawn,
             "Accuracy on train and val for each preprocessing, mode of training and mode of "
-            "validation. The numbers are in the table.",
-            "Accuracy with its 95 % confidence interval: circles on train, squares on val. Each "
-            "label names the statistics that BatchNormalization uses in training → in validation. "
-            "The dashed line is the accuracy of one class for every image.",
+            "validation; the numbers are in the table.",
+            "Circles: train, squares: val, with 95 % intervals. The labels name pixels and the "
+            "statistics that BatchNormalization uses, in training and in validation. Dashed: "
+            "always answering the most frequent class.",
         )
 
 
@@ -80,7 +80,7 @@ def epochs_picture(
             ):
                 values = [epoch[key] for epoch in epochs]
                 axes.plot(at, values, style, marker=marker, color=color, label=f"{name}, {split}")
-        axes.axhline(chance, color=TEST, linestyle="--", linewidth=1.2, label="one class for all")
+        axes.axhline(chance, color=TEST, linestyle="--", linewidth=1.2, label="most frequent class")
         percent_axis(axes.yaxis)
         axes.set_ylim(bottom=0)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -89,10 +89,9 @@ def epochs_picture(
             "origin-epochs",
             drawn,
             "Accuracy on train and val by epoch, of the origin's model and of the same head on "
-            "correct embeddings. The numbers are in the tables.",
-            "Accuracy by epoch. On train it is measured while the weights change. Solid lines are "
-            "the origin's model, dotted ones the same head on correct embeddings. The dashed line "
-            "is the accuracy of one class for every image.",
+            "right embeddings; the numbers are in the tables.",
+            "Accuracy by epoch, on train while it trains. Solid: the origin's model; dotted: the "
+            "same head on right embeddings. Dashed: always answering the most frequent class.",
         )
 
 

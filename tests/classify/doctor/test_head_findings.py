@@ -71,7 +71,7 @@ def test_classes_in_the_reverse_order_are_found_and_named() -> None:
     finding = check_class_order([scored], FOUR, 0.25)
     assert finding is not None
     assert (finding.code, finding.severity) == ("val-labels-in-another-order", Severity.SEVERE)
-    assert "Class a of val is d in train." in finding.evidence
+    assert "Classes: a of val is d in train, b of val is c in train" in finding.evidence[1]
 
 
 def test_a_sound_head_keeps_its_names() -> None:

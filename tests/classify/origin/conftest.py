@@ -8,6 +8,7 @@ import pytest
 
 from headbench.classify.origin.origin_settings import OriginSettings
 from headbench.classify.origin.origin_stage import show_origin
+from headbench.extract.networks.keras_network import KerasBackbone
 from headbench.extract.networks.keras_runtime import load_keras
 from tests.classify.report.conftest import COLORS, HOSTILE, HOSTILE_FILE
 from tests.conftest import listen, write_image
@@ -16,15 +17,20 @@ SETTINGS = OriginSettings(weights="random", size_px=32, epochs=2, batch_size=16)
 N_PER_CLASS = 20
 
 
-@pytest.fixture
-def base() -> Any:
-    """A small network with BatchNormalization, 8 columns, new for each test."""
+def small_network() -> Any:
+    """A network with BatchNormalization and 8 columns, the same weights each time."""
     keras = load_keras()
     keras.utils.set_random_seed(0)
     layers = keras.layers
     convolved = [layers.Conv2D(8, 3, strides=2), layers.BatchNormalization(), layers.ReLU()]
     pooled = layers.GlobalAveragePooling2D()
     return keras.Sequential([keras.Input((32, 32, 3)), *convolved, pooled])
+
+
+@pytest.fixture
+def base() -> Any:
+    """A small network with BatchNormalization, new for each test."""
+    return small_network()
 
 
 class Shown(NamedTuple):
@@ -36,7 +42,7 @@ class Shown(NamedTuple):
 
 @pytest.fixture(scope="session")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> Shown:
-    """Six classes of odd names, one empty file, random weights; not to be changed by a test."""
+    """Six classes of odd names, one damaged file, random weights; not to be changed by a test."""
     root = tmp_path_factory.mktemp("origin")
     photos, folder = root / "<i>photos<i>", root / "runs/<i>photos<i>-origin"
     for number, (name, color) in enumerate(zip(HOSTILE, COLORS, strict=True)):
@@ -46,7 +52,10 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Shown:
         b"no picture"
     )  # of train: test is not looked at
     said = listen()
-    results = show_origin(photos, folder, SETTINGS, "the command")
+    with pytest.MonkeyPatch.context() as patch:
+        # ResNet50 has the same steps before and after it, and takes minutes.
+        patch.setattr(KerasBackbone, "base", lambda _: small_network())
+        results = show_origin(photos, folder, SETTINGS, "the command")
     return Shown(photos, folder, said, results)
 
 

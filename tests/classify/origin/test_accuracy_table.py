@@ -109,9 +109,9 @@ def test_the_verdict_is_two_numbers_and_their_n(failed: Results) -> None:
 
 def test_a_failure_is_explained_with_its_numbers(failed: Results) -> None:
     found = text(failed)
-    assert "pixels / 255 alone: -30.0 points [-35.0, -25.0]" in found
-    assert "validation alone: -15.0 points" in found
-    assert "of both: -49.0 points" in found
+    assert "Pixels / 255 alone: -30.0 points [-35.0, -25.0]" in found
+    assert "batch statistics in training alone: -15.0 points" in found
+    assert "; both mistakes: -49.0 points" in found
     assert "predicts 'sushi' for 97.0 % of val" in found
     assert "This is not overfitting" in found
     assert "reaches 52.0 % [47.0, 57.0] on the same val images" in found
@@ -122,8 +122,8 @@ def test_a_failure_is_explained_with_its_numbers(failed: Results) -> None:
 def test_where_nothing_costs_anything_no_mistake_is_blamed(unharmed: Results) -> None:
     found = text(unharmed)
     assert found.count("no difference seen") == 3
-    assert "cost nothing that can be seen" in found
-    for word in ("overfitting", "make features", "sushi", "told from chance"):
+    assert "the two mistakes make no difference" in found
+    for word in ("overfitting", "make features", "sushi", "better than chance"):
         assert word not in found
 
 

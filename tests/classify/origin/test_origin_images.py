@@ -12,6 +12,7 @@ from headbench.classify.origin.origin_model import digest
 from headbench.classify.origin.origin_settings import OriginSettings
 from headbench.classify.run import Run
 from headbench.extract.errors import DataError
+from headbench.extract.images.stream import image_batches
 from headbench.extract.networks.backbone import create_backbone
 from headbench.extract.networks.engines import relative_difference
 from headbench.extract.networks.keras_network import KerasBackbone
@@ -69,6 +70,19 @@ def used(extraction: Extraction) -> np.ndarray:
     return np.concatenate([images.rows("train"), images.rows("val")])
 
 
+def test_done_right_an_embedding_is_that_of_the_network_with_its_own_preprocessing(
+    photos: Path, base: Any
+) -> None:
+    extraction = extract(photos, base)
+    rows = used(extraction)
+    # Pixels as `make features` gives them, through the preprocessing that it puts before a network.
+    whole = KerasBackbone("resnet50", "random", 32).with_preprocessing(base)
+    batches = image_batches(extraction.images.files(rows), 32, 16, lambda *_: pytest.fail("file"))
+    expected = np.concatenate([whole.predict_on_batch(pixels) for _, pixels in batches])
+    assert relative_difference(extraction.embeddings[RIGHT][rows], expected) < 1e-4
+
+
+@pytest.mark.long
 def test_done_right_the_embeddings_are_those_of_make_features(
     network_run: Run, network_photos: Path
 ) -> None:

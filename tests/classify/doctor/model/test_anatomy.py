@@ -1,3 +1,4 @@
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -32,12 +33,20 @@ NETWORKS = {
     "ConvNeXtTiny": ("ConvNeXtTiny", "convnext"),
 }
 
+# Networks of hundreds of layers: seconds each to build.
+LARGE = ("DenseNet", "InceptionResNetV2", "NASNet", "EfficientNetB4", "EfficientNetV2S")
+
+
+def cases(names: Iterable[str]) -> list[Any]:
+    """Names of networks; those that take long to build are marked."""
+    return [pytest.param(each, marks=[pytest.mark.long] * (each in LARGE)) for each in names]
+
 
 def test_every_family_is_tried() -> None:
     assert NETWORKS.keys() == {family.name for family in FAMILIES}
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", cases(NETWORKS))
 def test_a_network_is_known_and_its_own_preprocessing_is_found_right(name: str) -> None:
     keras = load_keras()
     function, module = NETWORKS[name]
@@ -55,7 +64,7 @@ def test_a_network_is_known_and_its_own_preprocessing_is_found_right(name: str) 
 
 
 @pytest.mark.parametrize(
-    "name", ["EfficientNetB0", "EfficientNetB4", "EfficientNetV2S", "ConvNeXtSmall"]
+    "name", cases(["EfficientNetB0", "EfficientNetB4", "EfficientNetV2S", "ConvNeXtSmall"])
 )
 def test_a_network_whose_pixels_are_not_known_is_not_called_another(name: str) -> None:
     function = getattr(load_keras().applications, name)

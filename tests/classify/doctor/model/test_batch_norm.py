@@ -48,3 +48,17 @@ def test_modes_that_differ_under_some_pixels_alone_are_no_fact(scalings: tuple[s
 
 def test_modes_that_agree_get_no_finding() -> None:
     assert found_under("tf") == []
+
+
+@pytest.mark.parametrize(("scaling", "severity"), [("/255", "SEVERE"), ("tf", "WARNING")])
+def test_batch_norm_that_trains_in_a_frozen_block_is_named(scaling: str, severity: str) -> None:
+    keras = load_keras()
+    layers = keras.layers
+    frozen = layers.Conv2D(2, 1, trainable=False)
+    norm = layers.BatchNormalization(name="norm")
+    model = keras.Sequential([keras.Input((4, 4, 3)), frozen, norm, layers.Flatten()])
+    user = UserModel(Path("model.keras"), model, "3.15.1", None)
+    finding, *_ = check_batch_norms(user, leaves(model), MEASURED, (scaling,))
+    assert finding.code == "batch-norm-trains-in-frozen-block"
+    assert finding.severity is Severity[severity]
+    assert "1 of 1 BatchNormalization layers: norm." in finding.evidence[0]

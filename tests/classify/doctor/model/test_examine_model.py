@@ -7,6 +7,7 @@ import pytest
 
 from headbench.classify.doctor.finding import Finding, Severity
 from headbench.classify.doctor.model.examine_model import examine_model
+from headbench.classify.doctor.scalings import SCALINGS
 from headbench.classify.doctor.script import ScriptSettings
 from headbench.classify.errors import RunError
 from headbench.extract.networks.keras_runtime import load_keras
@@ -16,16 +17,12 @@ from tests.conftest import write_image
 MEAN, VARIANCE = (0.485, 0.456, 0.406), (0.229**2, 0.224**2, 0.225**2)
 
 
-def quiet(_: str) -> None:
-    pass
-
-
 def examine(
     model: Any, folder: Path, data: Path | None = None, **script: Any
 ) -> dict[str, Finding]:
     path = folder / "model.keras"
     model.save(path)
-    found = examine_model(path, data, ScriptSettings(**script), quiet)
+    found = examine_model(path, data, ScriptSettings(**script))
     return {finding.code: finding for finding in found.findings}
 
 
@@ -113,6 +110,16 @@ def test_pixels_of_another_scaling_than_in_training_are_named(
     finding = found["trained-on-another-scaling"]
     assert "100.0 %" in finding.evidence[0]
     assert "50.0 %" in finding.evidence[0]
+
+
+def test_unknown_scaling_is_a_note_with_the_accuracy_under_each(
+    two_classes: Path, tmp_path: Path
+) -> None:
+    finding = examine(mean_brightness(), tmp_path, two_classes)["scaling-not-said"]
+    assert finding.severity is Severity.NOTE
+    assert "most accurate with raw" in finding.what
+    assert finding.grid
+    assert len(finding.grid.rows) >= len(SCALINGS)
 
 
 def test_without_images_what_needs_them_is_said_to_be_left_out(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ def both_accuracies(finding: Finding) -> list[tuple[float, float]]:
 
 
 @pytest.mark.real
+@pytest.mark.long
 def test_with_the_scaling_said_all_of_it_is_named_and_proved(folder: Path, shared: Path) -> None:
     found = named(folder, shared, said=True)
     assert found.keys() >= ORIGIN
@@ -40,6 +41,7 @@ def test_with_the_scaling_said_all_of_it_is_named_and_proved(folder: Path, share
 
 
 @pytest.mark.real
+@pytest.mark.long
 def test_without_it_only_what_can_be_known_is_said(folder: Path, shared: Path) -> None:
     found = named(folder, shared, said=False)
     assert found.keys() >= ORIGIN

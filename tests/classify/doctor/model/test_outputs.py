@@ -101,6 +101,7 @@ def test_another_order_of_columns_is_found_and_put_right() -> None:
     assert in_order(found, order).accuracy(RAW).value == 1
     assert in_order(found, order).sample.classes == ("d", "e", "a", "b", "c")
     finding = describe_order(order, found)
+    assert (finding.code, finding.severity) == ("classes-in-another-order", Severity.SEVERE)
     assert finding.grid
     assert finding.grid.rows[0] == ("0", "a", "d")
 
