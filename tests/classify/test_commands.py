@@ -322,7 +322,7 @@ def test_a_report_of_a_named_head_and_a_moved_folder(
     assert call(classify.main, *report) == 0
     assert "What next:" in capsys.readouterr().out
     page = (run.folder / "report/index.html").read_text("utf-8")
-    assert "Mistakes of prior on test." in page
+    assert "Mistakes of prior on the test images." in page
     assert "data:image/webp" in page
     results = json.loads((run.folder / "report/results.json").read_text("utf-8"))
     assert results["commands"][-1] == shlex.join(

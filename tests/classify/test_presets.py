@@ -73,7 +73,7 @@ def test_a_recipe_runs_end_to_end(
 ) -> None:
     """In small: a network at 256 px takes most of a minute."""
     monkeypatch.setitem(PRESETS, name, replace(PRESETS[name], size_px=48))
-    photos = write_class_folders(tmp_path / "photos", n_per_class=8)
+    photos = write_class_folders(tmp_path / "photos", n_per_class=16)
     run = Run(tmp_path / "run")
     given = ["preset", name, str(photos), str(run.folder), "--weights", "random"]
     assert main([*given, "--epochs", "1", "--seed", "1"]) == 0

@@ -262,7 +262,7 @@ def test_a_refit_is_said_and_its_val_numbers_are_from_before(run: Run) -> None:
     results = write_report(run)
     assert [head.is_refit for head in results.heads] == [True, True]
     text = (run.report_folder / "results.md").read_text("utf-8")
-    assert "Fitted again on train and val together, with what val chose: ridge" in text
+    assert "on train and val together, with the settings that val chose: ridge" in text
 
 
 @pytest.fixture
@@ -308,7 +308,7 @@ def test_a_share_of_the_free_memory_decides(run: Run, monkeypatch: pytest.Monkey
         free = factor * needed / MEMORY_SHARE
         monkeypatch.setattr("headbench.classify.train_heads.free_memory", lambda free=free: free)
         said = said_by(run, ["prior"], again=True)
-        assert ("read from the file" in said[0]) == is_said
+        assert ("streamed from the file" in said[0]) == is_said
 
 
 def test_a_refit_of_what_is_read_from_the_file_is_that_in_memory(run: Run) -> None:

@@ -54,7 +54,7 @@ def test_no_two_labels_of_a_picture_overlap(browser: Browser, page_path: Path, w
         assert page.evaluate(OVERLAPS) == []
 
 
-@pytest.mark.parametrize(("width", "scheme"), zip(WIDTHS, SCHEMES, strict=True))
+@pytest.mark.parametrize(("width", "scheme"), list(zip(WIDTHS, SCHEMES, strict=True)))
 def test_axe_finds_nothing_serious(
     browser: Browser, page_path: Path, width: int, scheme: str
 ) -> None:

@@ -41,7 +41,7 @@ class SmallMemory:
 
 
 def test_out_of_memory_halves_the_batch_and_goes_on_in_order() -> None:
-    memory, said = SmallMemory(6), []
+    memory, said = SmallMemory(6), listen()
     engine = halving_engine(Engine("small", memory))
     np.testing.assert_array_equal(engine.infer(IMAGES)[:, 0], np.arange(21))
     assert said == [

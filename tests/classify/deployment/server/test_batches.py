@@ -3,7 +3,9 @@
 import asyncio
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -11,13 +13,18 @@ import pytest
 
 from headbench.classify.deployment.server.serving_engine import Asked, ServingEngine
 
-pytestmark = pytest.mark.anyio
 BAD = 13
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
+def in_a_loop_of_its_own(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """In a thread: in this one a browser may have a loop that runs already."""
+
+    @wraps(test)
+    def run(**fixtures: Any) -> None:
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(asyncio.run, test(**fixtures)).result()
+
+    return run
 
 
 class Gate:
@@ -74,6 +81,7 @@ async def waiting(engine: ServingEngine, gate: Gate, *numbers: int) -> list[asyn
     return [first, *others]
 
 
+@in_a_loop_of_its_own
 async def test_what_comes_alone_is_taken_alone_and_at_once(gate: Gate) -> None:
     gate.is_open.set()
     engine = engine_of(gate, n_streams=2)
@@ -82,6 +90,7 @@ async def test_what_comes_alone_is_taken_alone_and_at_once(gate: Gate) -> None:
 
 
 @pytest.mark.parametrize(("max_batch", "sizes"), [(8, {1: 1, 5: 1}), (2, {1: 2, 2: 2})])
+@in_a_loop_of_its_own
 async def test_what_comes_while_the_network_is_busy_goes_together(
     gate: Gate, max_batch: int, sizes: dict[int, int]
 ) -> None:
@@ -92,6 +101,7 @@ async def test_what_comes_while_the_network_is_busy_goes_together(
     assert engine.batch_sizes == sizes
 
 
+@in_a_loop_of_its_own
 async def test_a_batch_that_fails_says_so_and_the_next_is_done(gate: Gate) -> None:
     gate.is_open.set()
     engine = engine_of(gate)
@@ -100,6 +110,7 @@ async def test_a_batch_that_fails_says_so_and_the_next_is_done(gate: Gate) -> No
     assert await ask(engine, 2) == 20
 
 
+@in_a_loop_of_its_own
 async def test_what_is_cancelled_while_it_waits_is_left_out(gate: Gate) -> None:
     engine = engine_of(gate)
     first, unwanted, wanted = await waiting(engine, gate, 0, BAD, 2)
