@@ -228,7 +228,10 @@ def test_with_and_without_the_cache_of_the_frozen_part_the_curves_are_the_same(
             replace(FAST, unfreeze="conv5_block3_2_conv", start="mlp-128", is_fresh=True),
             marks=pytest.mark.long,
         ),
-        replace(FAST, augment=True, learning_rate=1e-4),
+        pytest.param(
+            replace(FAST, augment=True, learning_rate=1e-4),
+            marks=pytest.mark.long,
+        ),
         replace(FAST, unfreeze="conv5_block3_3_conv", precision="mixed_float16"),
     ],
     ids=lambda settings: settings.name,

@@ -176,7 +176,9 @@ def test_pooling_max_is_that_of_keras_and_another_fingerprint(resnet50: KerasBac
     assert relative_difference(found, keras_embeddings(mean, images)) > 0.1
 
 
-@pytest.mark.parametrize("name", ["resnet50", "efficientnetv2b0"])
+@pytest.mark.parametrize(
+    "name", ["resnet50", pytest.param("efficientnetv2b0", marks=pytest.mark.long)]
+)
 def test_mixed_precision_computes_in_float16_and_gives_float32(name: str, tmp_path: Path) -> None:
     backbone = create_backbone(name, write_weights(tmp_path, name), SIZE_PX)
     mixed = replace(backbone, precision="mixed_float16")
