@@ -37,7 +37,7 @@ class Kinds:
     in_split : intp (n_kinds, 3)
         An image with this content in train, val and test; -1 for a split without one.
     near_in_split : intp (n_kinds, 3)
-        A near-duplicate, not a duplicate, in train, val and test; -1 if there is none.
+        A near-duplicate, not a duplicate, in train, val and test; -1 for a split without one.
     alike
         Pairs of contents that are near-duplicates.
     """
