@@ -167,7 +167,7 @@ def cached_activations(
             f"frozen part, to {network.cut_name}: {len(missing)} of {len(files)} images to "
             f"compute, {size} in float16, {n_bytes(len(missing) * row_bytes)} in {store.folder}"
         )
-        require_free(folder, len(missing) * row_bytes)
+        require_free(folder, len(missing) * row_bytes, "the activations")
         engine = halving_engine(engine_on(devices, lambda: frozen))
         _fill(store, engine, frozen.input_shape[1], [files[row] for row in missing], row_bytes)
     return store

@@ -26,7 +26,7 @@ THEME = {
     **{f"c{number}": f"#1{number}a0b0" for number in range(8)},
 }
 VARIABLES = {color: f"var(--{name})" for name, color in THEME.items()}
-INK, SOFT, LINE, PAPER, VAL, TEST = (THEME[name] for name in list(THEME)[:6])
+INK, SOFT, LINE, VAL, TEST = (THEME[name] for name in ("ink", "soft", "line", "val", "test"))
 CYCLE = [color for name, color in THEME.items() if name.startswith("c")]
 MARKERS = "osD^vP*X"
 # Points at the width that a phone leaves: 343 px there, 416 px beside others on a desk.
