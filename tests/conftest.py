@@ -15,6 +15,7 @@ from PIL import Image
 
 from headbench.extract.settings import ExtractSettings
 from headbench.extract.stage import extract_features
+from tests.small_network import SIZE_PX, SMALL, write_weights
 
 ROOT = Path(__file__).parent.parent
 SHARED = "HEADBENCH_SHARED"
@@ -105,11 +106,12 @@ def settings() -> ExtractSettings:
 
 @pytest.fixture(scope="session")
 def network_features(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Embeddings of three colours by ResNet50 with random weights; not to be changed by a test."""
+    """Embeddings of three colours by the small network; not to be changed by a test."""
     folder = tmp_path_factory.mktemp("network")
     photos = write_class_folders(folder / "photos", n_per_class=20)
     features = folder / "runs/colors/features.h5"
-    extract_features(photos, features, ExtractSettings(weights="random", size_px=32))
+    settings = ExtractSettings(backbone=SMALL, weights=write_weights(folder), size_px=SIZE_PX)
+    extract_features(photos, features, settings)
     return features
 
 

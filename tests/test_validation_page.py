@@ -1,7 +1,6 @@
 """What docs/validation-at-chance.md says to do does what it says."""
 
 import re
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,7 @@ import pytest
 
 from headbench.classify.doctor.model.batch_statistics import batch_norms
 from headbench.extract.networks.keras_runtime import load_keras
-from tests.conftest import ROOT
+from tests.conftest import ROOT, write_class_folders
 
 PAGE = (ROOT / "docs/validation-at-chance.md").read_text("utf-8")
 RECIPE, FINE_TUNING = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
@@ -28,9 +27,10 @@ def test_each_mistake_is_told_with_its_log_its_finding_and_its_cure() -> None:
             assert f"`{code}`" in listed
 
 
-@pytest.fixture
-def names(photos: Path) -> dict[str, Any]:
+@pytest.fixture(scope="module")
+def names(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What the recipe leaves behind, on three colours with random weights."""
+    photos = write_class_folders(tmp_path_factory.mktemp("page") / "photos")
     load_keras().utils.set_random_seed(0)
     assert CHOICE in RECIPE
     found: dict[str, Any] = {"folder": str(photos), "size": 32, "weights": None}

@@ -1,6 +1,7 @@
 """The networks of keras.applications that headbench knows, one row each."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 CAFFE = "caffe: RGB to BGR, minus mean (103.939, 116.779, 123.68), not scaled"
 TF = "tf: RGB, / 127.5 - 1"
@@ -28,6 +29,8 @@ class Network:
         fine-tuning trains the last ones.
     imagenet_file : str
         Name that Keras gives the file of its ImageNet weights.
+    arguments : mapping of str to float
+        What its function is called with besides: the width of a MobileNet.
     """
 
     source: str
@@ -35,6 +38,7 @@ class Network:
     dim: int
     blocks: tuple[tuple[str, ...], ...]
     imagenet_file: str
+    arguments: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def module(self) -> str:
@@ -48,6 +52,14 @@ class Network:
 
 
 RESNET = (("conv5_",), ("conv4_",), ("conv3_",), ("conv2_",), ("conv1_",))
+
+
+def _layers_of_mobilenet(first: int, last: int) -> tuple[str, ...]:
+    """How the names of the layers of a block begin; its first convolution has a stride of 2."""
+    numbers = range(last, first - 1, -1)
+    names = (f"conv_{kind}_{number}" for number in numbers for kind in ("dw", "pw"))
+    return (*names, f"conv_pad_{first}")
+
 
 NETWORKS = {
     "resnet50": Network(
@@ -110,5 +122,19 @@ NETWORKS = {
             ("expanded_conv_", "conv"),
         ),
         imagenet_file="weights_mobilenet_v3_large_224_1.0_float_no_top_v2.h5",
+    ),
+    "mobilenet-0.25": Network(
+        source="mobilenet.MobileNet",
+        preprocessing=TF,
+        dim=256,
+        blocks=(
+            _layers_of_mobilenet(12, 13),
+            _layers_of_mobilenet(6, 11),
+            _layers_of_mobilenet(4, 5),
+            _layers_of_mobilenet(2, 3),
+            ("conv",),
+        ),
+        imagenet_file="mobilenet_2_5_224_tf_no_top.h5",
+        arguments={"alpha": 0.25},
     ),
 }

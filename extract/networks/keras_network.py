@@ -268,6 +268,7 @@ class KerasBackbone:
                 weights=None,
                 pooling=self.pooling,
                 input_shape=(self.size_px, self.size_px, 3),
+                **self.facts.arguments,
             )
         if path is not None:
             check_shapes(path, [tuple(w.shape) for w in base.weights], self.facts.application)
@@ -290,7 +291,8 @@ class KerasBackbone:
     def _fetch(self) -> None:
         # At the size that they were trained with: some networks warn at any other.
         shape = (224, 224, 3)
-        self._application()(include_top=False, weights=IMAGENET, input_shape=shape)
+        make = self._application()
+        make(include_top=False, weights=IMAGENET, input_shape=shape, **self.facts.arguments)
 
 
 @contextmanager

@@ -30,7 +30,7 @@ def run(photos: Path, settings: ExtractSettings) -> Run:
 
 @pytest.fixture(scope="session")
 def network_run(network_features: Path) -> Run:
-    """ResNet50 with random weights on three colours: features, two heads, fine-tuned for an epoch.
+    """A small network on three colours: features, two heads, and fine-tuned for an epoch.
 
     Not to be changed by a test.
     """

@@ -30,8 +30,8 @@ from headbench.extract.networks.keras_runtime import load_keras
 from headbench.extract.progress import Stopwatch
 from headbench.extract.settings import Runtime
 from tests.conftest import listen
+from tests.small_network import SIZE_PX, SMALL, write_weights
 
-SIZE_PX = 32
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (9, SIZE_PX, SIZE_PX, 3), dtype=np.uint8)
 
@@ -56,42 +56,26 @@ def keras_embeddings(backbone: KerasBackbone, images: np.ndarray) -> np.ndarray:
     """By the network and the preprocessing of Keras, with nothing of ours but the weights."""
     applications = load_keras().applications
     network = getattr(applications, backbone.facts.application)(
-        include_top=False, weights=None, pooling=backbone.pooling, input_shape=images.shape[1:]
+        include_top=False,
+        weights=None,
+        pooling=backbone.pooling,
+        input_shape=images.shape[1:],
+        **backbone.facts.arguments,
     )
     network.load_weights(backbone.weights_source)
     preprocess_input = getattr(applications, backbone.facts.module).preprocess_input
     return network.predict(preprocess_input(images.astype(np.float32)), verbose=0)
 
 
-def write_weights(folder: Path, name: str) -> str:
-    """Weights whose BatchNormalization statistics are not those that a network is born with."""
-    keras = load_keras()
-    keras.utils.set_random_seed(1)
-    build = getattr(keras.applications, NETWORKS[name].application)
-    base = build(include_top=False, weights=None, input_shape=(SIZE_PX, SIZE_PX, 3))
-    rng = np.random.default_rng(1)
-    for layer in base.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            gamma, beta, mean, variance = layer.get_weights()
-            gamma, beta = rng.uniform(0.8, 1.2, gamma.shape), rng.normal(0, 0.1, beta.shape)
-            mean = rng.normal(0, 0.1, mean.shape)
-            layer.set_weights([gamma, beta, mean, rng.uniform(0.5, 2, variance.shape)])
-    path = folder / f"{name}.weights.h5"
-    base.save_weights(path)
-    return str(path)
-
-
-# Each takes seconds to build: two, with preprocessing outside and inside of them, are quick.
-ZOO = [
-    name if name in ("resnet50", "mobilenetv3large") else pytest.param(name, marks=pytest.mark.long)
-    for name in NETWORKS
-]
+# Each takes seconds to build: the default, one with its preprocessing inside, and the smallest.
+QUICK = ("resnet50", "mobilenetv3large", SMALL)
+ZOO = [name if name in QUICK else pytest.param(name, marks=pytest.mark.long) for name in NETWORKS]
 
 
 @pytest.fixture(scope="module")
-def resnet50(tmp_path_factory: pytest.TempPathFactory) -> KerasBackbone:
+def small(tmp_path_factory: pytest.TempPathFactory) -> KerasBackbone:
     folder = tmp_path_factory.mktemp("weights")
-    return create_backbone("resnet50", write_weights(folder, "resnet50"), SIZE_PX)
+    return create_backbone(SMALL, write_weights(folder, SMALL), SIZE_PX)
 
 
 def test_mean_color_is_the_mean_computed_by_hand() -> None:
@@ -107,16 +91,16 @@ def test_mean_color_is_the_mean_computed_by_hand() -> None:
 
 @pytest.mark.parametrize("engine", ["tensorflow", "openvino"])
 def test_an_embedding_is_the_same_alone_among_others_and_in_every_run(
-    resnet50: KerasBackbone, engine: str
+    small: KerasBackbone, engine: str
 ) -> None:
     images = RNG.integers(0, 256, (20, SIZE_PX, SIZE_PX, 3), dtype=np.uint8)
-    embedder = open_embedder(resnet50, images, engine)
+    embedder = open_embedder(small, images, engine)
     together = embed(embedder, images, 16)
-    assert together.shape == (20, 2048)
+    assert together.shape == (20, small.dim)
     assert together.dtype == np.float32
     for batch_size in (1, 7):
         assert relative_difference(embed(embedder, images, batch_size), together) < 1e-5
-    opened_again = open_embedder(resnet50, images, engine)
+    opened_again = open_embedder(small, images, engine)
     other_neighbours = embed(opened_again, images[::-1], 7)[::-1]
     assert relative_difference(other_neighbours, together) < 1e-5
 
@@ -166,8 +150,8 @@ def test_the_file_of_imagenet_weights_is_the_one_that_keras_fetches(
         create_backbone(name, "imagenet", SIZE_PX).identity  # noqa: B018
 
 
-def test_pooling_max_is_that_of_keras_and_another_fingerprint(resnet50: KerasBackbone) -> None:
-    mean = replace(resnet50, size_px=64)  # at 32 px the last map is 1x1
+def test_pooling_max_is_that_of_keras_and_another_fingerprint(small: KerasBackbone) -> None:
+    mean = replace(small, size_px=64)  # at 32 px the last map is 1x1
     largest = replace(mean, pooling="max")
     assert largest.identity.fingerprint != mean.identity.fingerprint
     images = RNG.integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
@@ -176,9 +160,7 @@ def test_pooling_max_is_that_of_keras_and_another_fingerprint(resnet50: KerasBac
     assert relative_difference(found, keras_embeddings(mean, images)) > 0.1
 
 
-@pytest.mark.parametrize(
-    "name", ["resnet50", pytest.param("efficientnetv2b0", marks=pytest.mark.long)]
-)
+@pytest.mark.parametrize("name", [SMALL, pytest.param("efficientnetv2b0", marks=pytest.mark.long)])
 def test_mixed_precision_computes_in_float16_and_gives_float32(name: str, tmp_path: Path) -> None:
     backbone = create_backbone(name, write_weights(tmp_path, name), SIZE_PX)
     mixed = replace(backbone, precision="mixed_float16")
@@ -194,34 +176,34 @@ def test_mixed_precision_computes_in_float16_and_gives_float32(name: str, tmp_pa
 
 
 def test_a_folded_network_that_disagrees_is_not_used_and_that_is_said(
-    resnet50: KerasBackbone, monkeypatch: pytest.MonkeyPatch
+    small: KerasBackbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def wrong(base: Any) -> Any:
         folded = fold_batch_norms(base)
-        layer = folded.get_layer("conv1_conv")
+        layer = folded.get_layer("conv1")
         layer.set_weights([weight * 1.001 for weight in layer.get_weights()])
         return folded
 
     monkeypatch.setattr(keras_backbone, "fold_batch_norms", wrong)
     said = listen()
-    embedder = resnet50.open(Runtime(), IMAGES[:4], Stopwatch())
+    embedder = small.open(Runtime(), IMAGES[:4], Stopwatch())
     [(_, found)] = embedder([Batch(np.arange(9), IMAGES)])
-    assert relative_difference(found, keras_embeddings(resnet50, IMAGES)) < 1e-5
+    assert relative_difference(found, keras_embeddings(small, IMAGES)) < 1e-5
     assert [line.split(" is not used")[0] for line in said[:2]] == [
         "note: OpenVINO",
         "note: BatchNormalization folded away",
     ]
-    assert said[2] == f"resnet50 on CPU, {os.cpu_count()} cores, TensorFlow"
+    assert said[2] == f"{SMALL} on CPU, {os.cpu_count()} cores, TensorFlow"
 
 
-def test_openvino_is_chosen_where_it_is_installed(resnet50: KerasBackbone) -> None:
+def test_openvino_is_chosen_where_it_is_installed(small: KerasBackbone) -> None:
     said = listen()
-    resnet50.open(Runtime(), IMAGES[:4], Stopwatch())
-    assert said == [f"resnet50 on CPU, {os.cpu_count()} cores, OpenVINO"]
+    small.open(Runtime(), IMAGES[:4], Stopwatch())
+    assert said == [f"{SMALL} on CPU, {os.cpu_count()} cores, OpenVINO"]
 
 
-def test_preprocessing_is_what_the_fingerprint_says(resnet50: KerasBackbone) -> None:
-    assert resnet50.identity.preprocessing == (
+def test_preprocessing_is_what_the_fingerprint_says() -> None:
+    assert create_backbone("resnet50", "random", SIZE_PX).identity.preprocessing == (
         "caffe: RGB to BGR, minus mean (103.939, 116.779, 123.68), not scaled"
     )
     module = load_keras().applications.resnet50
@@ -245,19 +227,19 @@ def test_a_network_is_given_bgr_minus_the_mean_not_scaled_and_is_frozen() -> Non
     assert network.trainable_variables == []
 
 
-def test_images_are_not_modified(resnet50: KerasBackbone) -> None:
+def test_images_are_not_modified(small: KerasBackbone) -> None:
     images = IMAGES.copy()
-    embed(open_embedder(resnet50, images), images, 4)
+    embed(open_embedder(small, images), images, 4)
     np.testing.assert_array_equal(images, IMAGES)
 
 
-def test_everything_is_frozen(resnet50: KerasBackbone) -> None:
-    assert resnet50.network().trainable_variables == []
+def test_everything_is_frozen(small: KerasBackbone) -> None:
+    assert small.network().trainable_variables == []
 
 
 def test_random_weights_are_the_same_every_time() -> None:
     first, second = (
-        create_backbone("resnet50", "random", SIZE_PX).network().predict(IMAGES[:2], verbose=0)
+        create_backbone(SMALL, "random", SIZE_PX).network().predict(IMAGES[:2], verbose=0)
         for _ in range(2)
     )
     np.testing.assert_array_equal(first, second)
@@ -266,22 +248,20 @@ def test_random_weights_are_the_same_every_time() -> None:
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     keras = load_keras()
     path = tmp_path / "other.weights.h5"
-    keras.applications.ResNet101(include_top=False, weights=None).save_weights(path)
-    with pytest.raises(WeightsError, match="not weights of ResNet50 without its top"):
-        create_backbone("resnet50", str(path), SIZE_PX).network()
+    keras.applications.MobileNet(alpha=0.5, include_top=False, weights=None).save_weights(path)
+    with pytest.raises(WeightsError, match="not weights of MobileNet without its top"):
+        create_backbone(SMALL, str(path), SIZE_PX).network()
 
 
 def test_imagenet_weights_are_read_in_the_format_that_keras_fetches(
-    resnet50: KerasBackbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small: KerasBackbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The published file is in Keras' older format: weights grouped by layer name."""
     import h5py
 
-    keras = load_keras()
-    base = keras.applications.ResNet50(include_top=False, weights=None, input_shape=(32, 32, 3))
-    base.load_weights(resnet50.weights_source)
+    base = small.base()
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    path = tmp_path / "models" / resnet50.facts.imagenet_file
+    path = tmp_path / "models" / small.facts.imagenet_file
     path.parent.mkdir()
     with h5py.File(path, "w") as file:
         file.attrs["layer_names"] = [layer.name.encode() for layer in base.layers]
@@ -293,20 +273,20 @@ def test_imagenet_weights_are_read_in_the_format_that_keras_fetches(
             group.attrs["weight_names"] = [name.encode() for name in names]
             for name, weight in zip(names, layer.weights, strict=True):
                 group[name] = weight.numpy()
-    imagenet = create_backbone("resnet50", "imagenet", SIZE_PX)
+    imagenet = create_backbone(SMALL, "imagenet", SIZE_PX)
     np.testing.assert_array_equal(
         embed(open_embedder(imagenet, IMAGES), IMAGES, 4),
-        embed(open_embedder(resnet50, IMAGES), IMAGES, 4),
+        embed(open_embedder(small, IMAGES), IMAGES, 4),
     )
 
 
 def test_other_weights_are_not_mistaken_for_those_that_made_the_features(
-    resnet50: KerasBackbone,
+    small: KerasBackbone,
 ) -> None:
-    same = reopen_backbone(resnet50.identity, resnet50.weights_source)
-    assert same.identity == resnet50.identity
+    same = reopen_backbone(small.identity, small.weights_source)
+    assert same.identity == small.identity
     with pytest.raises(WeightsError, match=r"made with something else .*weights_hash"):
-        reopen_backbone(resnet50.identity, "random")
+        reopen_backbone(small.identity, "random")
 
 
 def test_an_unknown_backbone_lists_the_known_ones() -> None:

@@ -22,6 +22,7 @@ from headbench.extract.networks.keras_runtime import load_tensorflow
 from headbench.extract.settings import ExtractSettings
 from headbench.extract.stage import extract_features
 from tests.conftest import ROOT, listen, write_class_folders
+from tests.small_network import SIZE_PX, SMALL, write_weights
 
 IMAGES = np.arange(21, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 3), np.uint8)
 
@@ -132,8 +133,9 @@ def noting(images, n_shares):
     seen.append((len(images), n_shares))
     return equal_shares(images, n_shares)
 engines._equal_shares = noting
-settings = ExtractSettings(weights="random", size_px=32, batch_size=8, precision=sys.argv[3])
-extract_features(Path(sys.argv[1]), Path(sys.argv[2]), settings)
+photos, out, precision, weights = sys.argv[1:]
+settings = ExtractSettings("mobilenet-0.25", weights, 32, batch_size=8, precision=precision)
+extract_features(Path(photos), Path(out), settings)
 print(sorted(set(seen)))
 """
 
@@ -147,12 +149,13 @@ def test_several_devices_give_the_embeddings_of_one_in_order(
 ) -> None:
     photos = write_class_folders(tmp_path / "photos", n_per_class=9)
     one, two = tmp_path / "one.h5", tmp_path / "two.h5"
-    settings = ExtractSettings(weights="random", size_px=32, engine="tensorflow")
+    weights = write_weights(tmp_path)
+    settings = ExtractSettings(SMALL, weights, SIZE_PX, engine="tensorflow")
     extract_features(photos, one, settings)
-    arguments = [sys.executable, "-c", ON_TWO_DEVICES, photos, two, precision]
+    arguments = [sys.executable, "-c", ON_TWO_DEVICES, photos, two, precision, weights]
     done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "resnet50 on 2 GPUs, TensorFlow" in done.stdout
+    assert f"{SMALL} on 2 GPUs, TensorFlow" in done.stdout
     # The sample, whole batches, and the last one of 3: each on both devices.
     assert done.stdout.splitlines()[-1] == "[(3, 2), (4, 2), (8, 2)]"
     with FeatureFile(one) as expected, FeatureFile(two) as found:
