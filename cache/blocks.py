@@ -79,10 +79,7 @@ class PatientFile(io.FileIO):
 def create_hdf5(path: Path, writer: str = "") -> Iterator[h5py.File]:
     """Create a file that takes its name once it is whole and on the disk.
 
-    Raises
-    ------
-    StorageError
-        If it cannot be written.
+    Raises `StorageError` if it cannot be written.
     """
     with replacing(path, writer) as temporary, PatientFile(temporary, "w+") as disk:
         try:
@@ -96,14 +93,9 @@ def create_hdf5(path: Path, writer: str = "") -> Iterator[h5py.File]:
 def open_hdf5(path: Path) -> h5py.File:
     """Open a file for reading.
 
-    No lock is taken: a file is only ever replaced whole, so nobody reads a half-written one.
-
-    Raises
-    ------
-    FeatureFileError
-        If it is not a whole HDF5 file.
-    UnreadableError
-        If that cannot be told, as it cannot be read for now.
+    No lock is taken: a file is only ever replaced whole, so nobody reads a half-written one. Raises
+    `FeatureFileError` if it is not a whole HDF5 file; `UnreadableError` if that cannot be told, as
+    it cannot be read for now.
     """
     try:
         return h5py.File(path, "r", locking=False)
@@ -119,10 +111,7 @@ def open_hdf5(path: Path) -> h5py.File:
 def require_about_content(path: str | Path, error: Exception) -> None:
     """Tell a file that cannot be read for now from one whose content is bad.
 
-    Raises
-    ------
-    UnreadableError
-        If `error` says nothing about the content of the file.
+    Raises `UnreadableError` if `error` says nothing about the content of the file.
     """
     code = error.errno if isinstance(error, OSError) else None
     if code is None or code in OF_CONTENT:
@@ -198,10 +187,7 @@ def fixed_text(text: str | Sequence[str]) -> NDArray[np.bytes_]:
 class CheckedDataset:
     """A dataset whose every block is checked against its checksum when it is read.
 
-    Raises
-    ------
-    FeatureFileError
-        If the dataset or its checksums are missing, or do not fit each other.
+    Raises `FeatureFileError` if the dataset or its checksums are missing, or do not fit each other.
     """
 
     def __init__(self, file: h5py.File, name: str) -> None:
@@ -225,14 +211,7 @@ class CheckedDataset:
     def read(self, rows: NDArray[np.intp] | None = None) -> NDArray[Any]:
         """Read all rows, or some in the order asked for; float16 comes as float32.
 
-        Parameters
-        ----------
-        rows : intp (n_rows,), optional
-
-        Raises
-        ------
-        FeatureFileError
-            If a block that is read is damaged.
+        Raises `FeatureFileError` if a block that is read is damaged.
         """
         n_rows = len(self) if rows is None else len(rows)
         dtype = np.dtype(np.float32) if self.dtype == np.float16 else self.dtype

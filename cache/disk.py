@@ -26,12 +26,8 @@ def temporary_path(target: Path, writer: str = "") -> Path:
 def replacing(target: Path, writer: str = "") -> Iterator[Path]:
     """Give a temporary name beside `target`; on success flush it to disk and rename it.
 
-    Only one writer at a time may replace a target (`one_writer`), unless each has a name.
-
-    Raises
-    ------
-    StorageError
-        If the disk is full, the folder cannot be written to, or the device fails.
+    Only one writer at a time may replace a target (`one_writer`), unless each has a name. Raises
+    `StorageError` if the disk is full, the folder cannot be written to, or the device fails.
     """
     temporary = temporary_path(target, writer)
     try:
@@ -72,14 +68,8 @@ def one_writer(target: Path) -> Iterator[None]:
 
     The lock is the operating system's, on a file beside the target. The name of the holder is in
     another file: Windows lets nobody else read a locked one. Readers need no lock, because a file
-    is only ever replaced whole.
-
-    Raises
-    ------
-    FeatureFileError
-        If another process, or another thread of this one, is writing.
-    StorageError
-        If the folder cannot be written to.
+    is only ever replaced whole. Raises `FeatureFileError` if another process, or another thread of
+    this one, is writing; `StorageError` if the folder cannot be written to.
     """
     path, holder = (target.with_name(f"{target.name}.{end}") for end in ("lock", "writer"))
     lock = FileLock(path)

@@ -99,12 +99,7 @@ def group_number(name: str) -> int:
 
 
 def alone(content_sha256: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """The number in /groups of images without a group, int64 (n,): copies have the same.
-
-    Parameters
-    ----------
-    content_sha256 : uint8 (n, 32)
-    """
+    """The number in /groups of images without a group, int64 (n,): copies have the same."""
     return np.ascontiguousarray(content_sha256[:, :8]).view(">i8").astype(np.int64).reshape(-1)
 
 

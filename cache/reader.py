@@ -40,24 +40,15 @@ class FeatureFile:
     """A feature file, opened for reading.
 
     Opening reads what is small: attributes, shapes, class names. All else stays on disk until it is
-    asked for, and is checked against its checksums when it is read.
-
-    Parameters
-    ----------
-    path : path-like
-        A file written by ``python -m headbench.extract``.
+    asked for, and is checked against its checksums when it is read. Raises `FeatureFileError` if
+    there is no such file, or it is not a whole feature file of this version. Reading raises it too,
+    for data that do not match their checksums.
 
     Attributes
     ----------
     classes : tuple of str, length n_classes
     optional : tuple of str
         Those of `headbench.cache.format.OPTIONAL` that it holds.
-
-    Raises
-    ------
-    FeatureFileError
-        If there is no such file, or it is not a whole feature file of this version. Reading raises
-        it too, for data that do not match their checksums.
 
     Examples
     --------
@@ -187,16 +178,13 @@ class FeatureFile:
     def load(self, split: str) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
         """Embeddings and labels of a split, in memory.
 
+        Raises `FeatureFileError` if an embedding is damaged or not finite: its rows are named.
+
         Returns
         -------
         X : float32 (n_split, dim)
         y : int32 (n_split,)
             Index into `classes`.
-
-        Raises
-        ------
-        FeatureFileError
-            If an embedding is damaged or not finite: its rows are named.
         """
         return self._load(self.rows(split))
 
@@ -215,16 +203,8 @@ class FeatureFile:
     def to_pandas(self) -> Any:
         """The table without the embeddings.
 
-        Returns
-        -------
-        pandas.DataFrame
-            Columns path, class, label, split, content_sha256 (64 hexadecimal digits); row i is
-            image i.
-
-        Raises
-        ------
-        HeadbenchError
-            If pandas is not installed.
+        Raises `HeadbenchError` if pandas is not installed. A pandas.DataFrame with the columns
+        path, class, label, split, content_sha256 (64 hexadecimal digits); row i is image i.
         """
         try:
             import pandas as pd

@@ -85,6 +85,9 @@ class Inspection:
 def inspect_file(path: Path, sample: int | None = None, seed: int = 0) -> Inspection:
     """Read a feature file and check it: layout, attributes, checksums, values.
 
+    Raises `FeatureFileError` if it cannot be opened as a feature file. Nothing of it can be kept
+    then.
+
     Parameters
     ----------
     sample : int or None
@@ -92,11 +95,6 @@ def inspect_file(path: Path, sample: int | None = None, seed: int = 0) -> Inspec
         looked whether a path is there twice.
     seed : int
         Of that choice.
-
-    Raises
-    ------
-    FeatureFileError
-        If it cannot be opened as a feature file. Nothing of it can be kept then.
     """
     with FeatureFile(path) as features:
         checks = _row_checks(len(features.classes))
@@ -131,17 +129,9 @@ def inspect_file(path: Path, sample: int | None = None, seed: int = 0) -> Inspec
 def repair_file(path: Path) -> Inspection:
     """Drop the damaged rows of a file; the next extraction computes just those.
 
-    Returns
-    -------
-    Inspection
-        Of the file as it was.
-
-    Raises
-    ------
-    FeatureFileError
-        If there is nothing to keep, or another process is writing the file.
-    StorageError
-        If the repaired file cannot be written.
+    Raises `FeatureFileError` if there is nothing to keep, or another process is writing the file;
+    `StorageError` if the repaired file cannot be written. Returns what was found in the file as it
+    was.
     """
     FeatureFile(path).close()  # a missing file must not leave a lock or a folder behind
     with one_writer(path):

@@ -75,22 +75,14 @@ class Parts:
     def add(self, contents: list[bytes], embeddings: NDArray[np.float32]) -> dict[bytes, Location]:
         """Make a part, named after all that is in it: done twice, the first one stays.
 
+        Raises `HeadbenchError` if an embedding does not fit into float16; and `StorageError`.
+        Returns where each embedding lies now.
+
         Parameters
         ----------
         contents : list of bytes, length n_rows
             SHA-256 of each image.
         embeddings : float32 (n_rows, dim)
-
-        Returns
-        -------
-        dict of bytes to Location
-            Where each embedding lies now.
-
-        Raises
-        ------
-        StorageError
-        HeadbenchError
-            If an embedding does not fit into float16.
         """
         kept = as_stored(embeddings, self.store, lambda row: f"image {contents[row].hex()}")
         name = hashlib.sha256(self.store.encode() + b"".join(contents)).hexdigest()[:32]
@@ -107,12 +99,8 @@ class Parts:
     def find(self) -> dict[bytes, Location]:
         """Where each finished embedding lies, by the SHA-256 of its image.
 
-        A damaged part is left out and logged: its images are extracted again.
-
-        Raises
-        ------
-        UnreadableError
-            If a part cannot be read for now: it may hold hours of work.
+        A damaged part is left out and logged: its images are extracted again. Raises
+        `UnreadableError` if a part cannot be read for now: it may hold hours of work.
         """
         found: dict[bytes, Location] = {}
         for path in sorted(self.directory.glob("*.h5")):
@@ -152,6 +140,10 @@ class Parts:
 def write_features(path: Path, table: Table, source: Mapping[bytes, Location], dim: int) -> None:
     """Write a feature file; until the very end the old one stays in place, whole.
 
+    Raises `StorageError` if the disk has no room for it, before anything is written; or if it
+    cannot be written; `FeatureFileError` if an embedding to be copied is damaged; `HeadbenchError`
+    if an embedding does not fit into float16.
+
     Parameters
     ----------
     path : Path
@@ -162,15 +154,6 @@ def write_features(path: Path, table: Table, source: Mapping[bytes, Location], d
         Where to copy the embedding of each content from. May point into the old file at `path`.
     dim : int
         Length of one embedding.
-
-    Raises
-    ------
-    StorageError
-        If the disk has no room for it, before anything is written; or if it cannot be written.
-    FeatureFileError
-        If an embedding to be copied is damaged.
-    HeadbenchError
-        If an embedding does not fit into float16.
     """
     locations = [source[content] for content in table.contents()]
     require_free(path.parent, n_bytes(table, dim), "the merged file")
@@ -262,10 +245,7 @@ def as_stored(
 ) -> NDArray[np.floating[Any]]:
     """Embeddings, float32 (n_rows, dim), in the dtype `store`.
 
-    Raises
-    ------
-    HeadbenchError
-        If one does not fit into it: what `name` calls its row is named.
+    Raises `HeadbenchError` if one does not fit into it: what `name` calls its row is named.
     """
     if store == embeddings.dtype:
         return embeddings

@@ -131,13 +131,7 @@ class Held(NamedTuple):
 
 
 class Contents(Protocol):
-    """How it is found out what a source holds.
-
-    Attributes
-    ----------
-    name : str
-        Of the source.
-    """
+    """How it is found out what a source holds."""
 
     name: str
 
@@ -154,10 +148,7 @@ class Contents(Protocol):
 class FileContents:
     """Those of image files, which are listed before any is read.
 
-    Parameters
-    ----------
-    out : Path
-        The feature file: what is known of the files lies beside it.
+    What is known of the files lies beside `out`, the feature file.
     """
 
     def __init__(self, dataset: Dataset, out: Path) -> None:

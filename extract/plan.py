@@ -160,10 +160,8 @@ class Known:
     ) -> "Known":
         """Look at the feature file, and at the parts of an interrupted run.
 
-        Raises
-        ------
-        FeatureFileError
-            If the file that is there was made with other settings, or is damaged.
+        Raises `FeatureFileError` if the file that is there was made with other settings, or is
+        damaged.
         """
         old, unusable = _read_old(out, identity, settings)
         cached = parts.find()
@@ -181,17 +179,14 @@ def make_plan(
 ) -> Plan:
     """Hold what is wanted against what is there.
 
+    Raises `DataError` if the images cannot be split, or most of them cannot be used.
+
     Parameters
     ----------
     hashes : sequence of bytes or UnusableImageError, length n_images
         SHA-256 of each image, or why it cannot be read.
     identity : Identity
         Of the embeddings to be.
-
-    Raises
-    ------
-    DataError
-        If the images cannot be split, or most of them cannot be used.
     """
     table = plan_table(dataset, hashes, identity, settings).without(known.unusable)
     require_usable(table, dataset)
@@ -202,10 +197,8 @@ def make_plan(
 def check_listing(dataset: Dataset, settings: ExtractSettings) -> None:
     """Refuse what nothing can mend that is in the images: before hours of extraction, not after.
 
-    Raises
-    ------
-    DataError
-        If the share of val is impossible, or a class has too few images whatever they show.
+    Raises `DataError` if the share of val is impossible, or a class has too few images whatever
+    they show.
     """
     given = [image.given_split for image in dataset.images]
     shares_of(missing_splits(given), settings.val_share)
@@ -231,11 +224,6 @@ def plan_table(
         SHA-256 of each image, or why it cannot be read.
     identity : Identity
         Of the embeddings to be.
-
-    Returns
-    -------
-    Table
-        The file to be, as long as no image fails to decode.
     """
     pairs = list(zip(dataset.images, hashes, strict=True))
     readable = [(image, content) for image, content in pairs if isinstance(content, bytes)]
@@ -298,11 +286,8 @@ def _weights(images: Sequence[LabelledImage]) -> NDArray[np.float32] | None:
 def require_usable(table: Table, dataset: Dataset) -> None:
     """Refuse to go on without most of the images: something else is wrong then.
 
-    Raises
-    ------
-    DataError
-        If more than half of them cannot be used, or all that the source names for val or test; with
-        the first reasons.
+    Raises `DataError` if more than half of them cannot be used, or all that the source names for
+    val or test; with the first reasons.
     """
     not_images = set(dataset.rejected)
     unusable = [each for each in table.rejected if each not in not_images]

@@ -116,6 +116,9 @@ def rerun_features(
 ) -> Rerun:
     """Embed some images of a feature file again, and compare with the stored embeddings.
 
+    Raises `FeatureFileError` if an embedding is damaged; `DataError` if no image can be read;
+    `WeightsError` if the weights are not there, or are others than those of the file.
+
     Parameters
     ----------
     n_images : int
@@ -126,15 +129,6 @@ def rerun_features(
         Where the images are now; None for where they were.
     weights : str or None
         Where the weights of the network are now; None for where they were.
-
-    Raises
-    ------
-    FeatureFileError
-        If an embedding is damaged.
-    DataError
-        If no image can be read.
-    WeightsError
-        If the weights are not there, or are others than those of the file.
     """
     rerun = Rerun(features, choose_rows(features.splits, n_images, seed))
     config = features.config

@@ -32,17 +32,14 @@ def missing_splits(given: Sequence[str | None]) -> tuple[str, ...]:
 def shares_of(missing: tuple[str, ...], val_share: float | None = None) -> dict[str, float]:
     """Shares of val and test, where the folder does not name them.
 
+    Raises `DataError` if the folder names val itself, or nothing would be left for train.
+
     Parameters
     ----------
     missing : tuple of str
         As `missing_splits` gives it.
     val_share : float or None
         Share of val that the user wants; None for the usual one.
-
-    Raises
-    ------
-    DataError
-        If the folder names val itself, or nothing would be left for train.
     """
     shares = dict(SHARES[missing])
     if val_share is None:
@@ -111,6 +108,8 @@ def assign_splits(
 ) -> NDArray[np.uint8]:
     """Decide the split of each image.
 
+    Gives uint8 (n_images,), index into `headbench.cache.format.SPLITS`.
+
     Parameters
     ----------
     given : sequence of str or None, length n_images
@@ -125,11 +124,6 @@ def assign_splits(
     missing : tuple of str or None
         As `missing_splits` gives it of all images, where these are but those that can be read; None
         if these are all.
-
-    Returns
-    -------
-    uint8 (n_images,)
-        Index into `headbench.cache.format.SPLITS`.
     """
     shares = shares_of(missing_splits(given) if missing is None else missing, val_share)
     return np.array(
@@ -150,6 +144,10 @@ def check_splits(
 ) -> list[str]:
     """Refuse what cannot be learnt or measured; say what is thin.
 
+    Raises `DataError` if a class has fewer than three different images or none in train, or if a
+    whole split is empty. Gives warnings: classes without val or test images, images that stand in
+    two splits.
+
     Parameters
     ----------
     labels : int32 (n_images,)
@@ -158,17 +156,6 @@ def check_splits(
     classes : sequence of str, length n_classes
     has_groups : bool
         Whether images belong to groups.
-
-    Returns
-    -------
-    list of str
-        Warnings: classes without val or test images, images that stand in two splits.
-
-    Raises
-    ------
-    DataError
-        If a class has fewer than three different images or none in train, or if a whole split is
-        empty.
     """
     counts = refuse_small_classes(labels, splits, contents, classes)
     for split, total in zip(SPLITS, counts.sum(axis=0), strict=True):
@@ -188,10 +175,7 @@ def refuse_small_classes(
 ) -> NDArray[np.int_]:
     """Images of each class in each split, (n_classes, 3).
 
-    Raises
-    ------
-    DataError
-        If a class has fewer than three different images, or none in train.
+    Raises `DataError` if a class has fewer than three different images, or none in train.
     """
     counts = np.zeros((len(classes), len(SPLITS)), dtype=int)
     np.add.at(counts, (labels, splits), 1)

@@ -36,6 +36,9 @@ def extract_features(
 ) -> Table:
     """Make a feature file of images, or bring it up to date.
 
+    Raises `DataError`, `WeightsError`, `FeatureFileError`, `StorageError`, `ClusterError` for what
+    the user can fix. Parts finished until then are kept. Returns what the file holds now.
+
     Parameters
     ----------
     data : path-like, URL or Source
@@ -44,16 +47,6 @@ def extract_features(
         The feature file, replaced atomically; embeddings that are in it are not computed again.
     machines : Machines
         Where images go through the network.
-
-    Returns
-    -------
-    Table
-        What the file holds now.
-
-    Raises
-    ------
-    DataError, WeightsError, FeatureFileError, StorageError, ClusterError
-        For what the user can fix. Parts finished until then are kept.
     """
     backbone, contents = _open(data, out, settings)
     if backbone.identity.has_random_weights:

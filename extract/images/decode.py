@@ -113,7 +113,9 @@ def decode(data: bytes, size_px: int) -> NDArray[np.uint8]:
     """Decode one image file.
 
     Colour profiles are not applied, as networks are not trained with them either. Of animations and
-    files of several pages it is the first picture.
+    files of several pages it is the first picture. Raises `UnusableImageError` if it cannot be
+    decoded whole, has 32 bits a channel, is larger than 178 million pixels, or is more than 100
+    times longer than wide.
 
     Parameters
     ----------
@@ -126,12 +128,6 @@ def decode(data: bytes, size_px: int) -> NDArray[np.uint8]:
     -------
     uint8 (size_px, size_px, 3)
         RGB, 0-255, upright.
-
-    Raises
-    ------
-    UnusableImageError
-        If it cannot be decoded whole, has 32 bits a channel, is larger than 178 million pixels, or
-        is more than 100 times longer than wide.
     """
     if not data:
         raise UnusableImageError("empty file")

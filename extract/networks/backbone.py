@@ -100,10 +100,7 @@ def create_backbone(
 ) -> Backbone:
     """A backbone by its name; nothing is loaded yet.
 
-    Raises
-    ------
-    DataError
-        If the name is unknown or the network cannot take images of that size.
+    Raises `DataError` if the name is unknown or the network cannot take images of that size.
     """
     if name not in BACKBONES:
         raise DataError(f"unknown backbone {name!r}: expected one of {', '.join(BACKBONES)}.")
@@ -118,17 +115,15 @@ def create_backbone(
 def reopen_backbone(identity: Identity, weights_source: str) -> Backbone:
     """The backbone that made some embeddings, checked to be the same.
 
+    Raises `WeightsError` if the weights, or this version's preprocessing, differ from those of the
+    embeddings.
+
     Parameters
     ----------
     identity : Identity
         Of the embeddings.
     weights_source : str
         Where its weights are now.
-
-    Raises
-    ------
-    WeightsError
-        If the weights, or this version's preprocessing, differ from those of the embeddings.
     """
     backbone = create_backbone(
         identity.backbone, weights_source, identity.size_px, identity.pooling, identity.precision

@@ -59,15 +59,8 @@ def share_cores(n_processes: int) -> None:
 def find_devices(asked: str = AUTO) -> Devices:
     """The devices to use; imports TensorFlow.
 
-    Parameters
-    ----------
-    asked : {"auto", "cpu", "gpu"}
-        ``auto``: the GPUs if there are any, else the CPU.
-
-    Raises
-    ------
-    DeviceError
-        If a GPU is asked for and TensorFlow sees none.
+    Raises `DeviceError` if a GPU is asked for and TensorFlow sees none. ``auto``: the GPUs if there
+    are any, else the CPU.
     """
     tf = load_tensorflow()
     gpus = [] if asked == CPU else tf.config.list_physical_devices("GPU")
@@ -113,10 +106,7 @@ _HELD: list[FileLock] = []
 def pin_gpu() -> int | None:
     """Take a GPU of this machine for this process, before TensorFlow is imported.
 
-    Returns
-    -------
-    int or None
-        Which; None where there are none, or somebody has chosen already (CUDA_VISIBLE_DEVICES).
+    Returns which; None where there are none, or somebody has chosen already (CUDA_VISIBLE_DEVICES).
     """
     n_gpus = len(list(NVIDIA_GPUS.glob("*")))
     if "CUDA_VISIBLE_DEVICES" in os.environ or not n_gpus:

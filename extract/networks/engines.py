@@ -95,15 +95,7 @@ def has_openvino() -> bool:
 def openvino_engine(build: Callable[[], Any]) -> Engine:
     """A Keras network run by OpenVINO on the CPU.
 
-    Parameters
-    ----------
-    build : callable
-        Makes the network.
-
-    Raises
-    ------
-    DeviceError
-        If OpenVINO is not installed.
+    Raises `DeviceError` if OpenVINO is not installed.
     """
     if not has_openvino():
         raise DeviceError(
@@ -145,13 +137,7 @@ def _compile_for_openvino(network: Any, n_images: int) -> Any:
 
 
 def mirrored_engine(build: Callable[[], Any], devices: Devices) -> Engine:
-    """A Keras network on each of several devices, every batch shared out among them.
-
-    Parameters
-    ----------
-    build : callable
-        Makes the network; called once, where its weights go to all devices.
-    """
+    """A Keras network on each of several devices, every batch shared out among them."""
     tf = load_tensorflow()
     strategy = tf.distribute.MirroredStrategy(list(devices.names))
     with strategy.scope():
@@ -174,13 +160,7 @@ def mirrored_engine(build: Callable[[], Any], devices: Devices) -> Engine:
 
 
 def engine_on(devices: Devices, build: Callable[[], Any]) -> Engine:
-    """A Keras network by TensorFlow, on one device or on all of several.
-
-    Parameters
-    ----------
-    build : callable
-        Makes the network.
-    """
+    """A Keras network by TensorFlow, on one device or on all of several."""
     if devices.kind == GPU:
         return mirrored_engine(build, devices)
     return tensorflow_engine(build, devices.names[0])
@@ -200,10 +180,7 @@ def _padded(images: Pixels, multiple: int) -> Pixels:
 def halving_engine(engine: Engine) -> Engine:
     """Go on with half the batch when the device is out of memory, and say so.
 
-    Raises
-    ------
-    DeviceError
-        From the engine that is returned, if not even one image fits.
+    Raises `DeviceError` from the engine that is returned, if not even one image fits.
     """
     out_of_memory = load_tensorflow().errors.ResourceExhaustedError
     most = [2**31]  # images at once; shared by the threads that call the engine
@@ -267,10 +244,7 @@ class Embedder(Protocol):
 class EngineEmbedder:
     """Pushes batches through an engine, `n_streams` at the same time.
 
-    Attributes
-    ----------
-    stopwatch : Stopwatch
-        Counts the stage ``network``.
+    The stopwatch counts the stage ``network``.
     """
 
     engine: Engine
@@ -355,14 +329,8 @@ def relative_differences(
 ) -> NDArray[np.float64]:
     """Distance of two embeddings of each image, over the length of the expected one.
 
-    Parameters
-    ----------
-    found, expected : float32 (n, dim)
-
-    Returns
-    -------
-    float64 (n,)
-        NaN where an embedding is; it fails every comparison, so it is found to differ.
+    Both are float32 (n, dim); gives float64 (n,). It is NaN where an embedding is: that fails every
+    comparison, so it is found to differ.
     """
     distances = np.linalg.norm(found.astype(np.float64) - expected, axis=1)
     lengths = np.linalg.norm(expected.astype(np.float64), axis=1)

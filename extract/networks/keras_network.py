@@ -83,17 +83,14 @@ def open_network(
 ) -> EngineEmbedder:
     """Load a network onto the devices at hand.
 
+    Raises `DeviceError` if what was asked for is not there.
+
     Parameters
     ----------
     sample : uint8 (n, size_px, size_px, 3)
         Some of the images to come, which every engine is checked on.
     stopwatch : Stopwatch
         Counts the stage ``network``.
-
-    Raises
-    ------
-    DeviceError
-        If what was asked for is not there.
     """
     devices = find_devices(runtime.device)
     if network.precision == FLOAT32:
@@ -194,16 +191,13 @@ class KerasBackbone:
     def network(self) -> Any:
         """Build the network in float32 and load its weights; every layer is frozen.
 
+        Raises `WeightsError` if the weights are those of another network.
+
         Returns
         -------
         keras.Model
             Takes uint8 (n, size_px, size_px, 3), RGB, 0-255, with the preprocessing inside; gives
             float32 (n, dim).
-
-        Raises
-        ------
-        WeightsError
-            If the weights are those of another network.
         """
         return self.with_preprocessing(self.base())
 
@@ -230,10 +224,7 @@ class KerasBackbone:
     def with_preprocessing(self, base: Any) -> Any:
         """Freeze a network, and put the preprocessing of pixels before it.
 
-        Parameters
-        ----------
-        base : keras.Model
-            `base`, what was made of it, or the first part of it.
+        `base` may also be what was made of it, or the first part of it.
 
         Returns
         -------
@@ -251,15 +242,12 @@ class KerasBackbone:
     def base(self) -> Any:
         """The network without preprocessing, in float32, with its weights.
 
+        Raises `WeightsError` if the weights are those of another network.
+
         Returns
         -------
         keras.Model
             Takes pixels as its preprocessing makes them, (n, size_px, size_px, 3); gives (n, dim).
-
-        Raises
-        ------
-        WeightsError
-            If the weights are those of another network.
         """
         path = self.weights.path
         with seeded(RANDOM_SEED) if path is None else nullcontext():

@@ -125,6 +125,8 @@ def _raise(error: OSError) -> None:
 def label_paths(paths: Sequence[str], name: str, read: Callable[[str], bytes]) -> Listing:
     """Label the files below a folder.
 
+    Raises `DataError` if the lists of Food-101's layout contradict each other or are not text.
+
     Parameters
     ----------
     paths : sequence of str
@@ -134,11 +136,6 @@ def label_paths(paths: Sequence[str], name: str, read: Callable[[str], bytes]) -
         Of the folder, for errors.
     read : callable
         Gives the bytes of one of the files: of Food-101's lists.
-
-    Raises
-    ------
-    DataError
-        If the lists of Food-101's layout contradict each other or are not text.
     """
     layout = _layout(paths)
     if layout == FOOD101:

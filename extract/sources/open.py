@@ -22,6 +22,9 @@ SAVED_DATASET = "a data set saved by Hugging Face's datasets"
 def open_source(data: str | Path, features: Path | None = None) -> Source:
     """A source by what the user calls it; nothing is read yet.
 
+    Raises `DataError` if it is a URL with a password, a token or a query in it, or shards are
+    compressed, or it is a data set that Hugging Face's ``datasets`` saved.
+
     Parameters
     ----------
     data : path-like or URL
@@ -34,12 +37,6 @@ def open_source(data: str | Path, features: Path | None = None) -> Source:
         between.
     features : Path or None
         The feature file that is made of it: the indexes of shards lie beside that.
-
-    Raises
-    ------
-    DataError
-        If it is a URL with a password, a token or a query in it, or shards are compressed, or it
-        is a data set that Hugging Face's ``datasets`` saved.
     """
     name = str(data).removeprefix(FILE)
     refuse_secrets(name)
@@ -82,15 +79,8 @@ def indexes_beside(features: Path) -> Path:
 def find_images(data: str | Path | Source) -> Dataset:
     """Find the labelled images of a source.
 
-    Parameters
-    ----------
-    data : path-like, URL or Source
-        See `open_source` for what it may be.
-
-    Raises
-    ------
-    DataError
-        If there is no such source, it holds no images, or fewer than two classes.
+    Raises `DataError` if there is no such source, it holds no images, or fewer than two classes.
+    See `open_source` for what `data` may be.
     """
     dataset = list_images(data)
     require_classes(dataset, LISTED if dataset.layout == manifest.LAYOUT else FOLDERS)
@@ -109,15 +99,8 @@ def list_images(data: str | Path | Source) -> Dataset:
 def require_classes(dataset: Dataset, expected: str) -> None:
     """Refuse a dataset that no classifier can be trained on.
 
-    Parameters
-    ----------
-    expected : str
-        How it should be laid out, for the error.
-
-    Raises
-    ------
-    DataError
-        If it holds no images, or fewer than two classes.
+    Raises `DataError` if it holds no images, or fewer than two classes. The error says how it
+    should be laid out: `expected`.
     """
     name = dataset.source.name
     if not dataset.images:

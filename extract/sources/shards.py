@@ -310,12 +310,8 @@ def expand_braces(pattern: str) -> list[str]:
     """All names that a pattern stands for, in order, each once.
 
     ``{000..099}`` are numbers, with as many digits as the longer end has if it begins with a zero;
-    ``{a,b}`` are alternatives; several pairs of braces are combined.
-
-    Raises
-    ------
-    DataError
-        If they are more than `MOST_SHARDS`.
+    ``{a,b}`` are alternatives; several pairs of braces are combined. Raises `DataError` if they are
+    more than `MOST_SHARDS`.
 
     Examples
     --------

@@ -33,10 +33,8 @@ def at(name: str, unit: str, number: int) -> str:
 def open_rows(name: str) -> Iterator["CsvRows | ParquetRows"]:
     """Open a table by its path or URL.
 
-    Raises
-    ------
-    DataError
-        If it cannot be read, or is damaged; while it is read too, with the line or row.
+    Raises `DataError` if it cannot be read, or is damaged; while it is read too, with the line or
+    row.
     """
     try:
         with io.BytesIO(fetch(name)) if is_url(name) else Path(name).open("rb") as file:

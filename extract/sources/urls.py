@@ -137,10 +137,7 @@ def read_remote(
 ) -> bytes:
     """All bytes of a file of fsspec's, or those from `start` to `end`.
 
-    Raises
-    ------
-    UnusableImageError
-        If it cannot be read; `UnansweredError` if another time it may be.
+    Raises `UnusableImageError` if it cannot be read; `UnansweredError` if another time it may be.
     """
     try:
         return bytes(patiently(partial(_read_once, filesystem, path, start, end)))

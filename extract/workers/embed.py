@@ -115,11 +115,8 @@ class Work:
     def do(self, files: Iterable[ImageFile]) -> None:
         """Embed files, which are asked for as they are needed.
 
-        Raises
-        ------
-        DataError
-            If an embedding is not finite.
-        WeightsError, DeviceError, StorageError
+        Raises `DataError` if an embedding is not finite; and `WeightsError`, `DeviceError`,
+        `StorageError`.
         """
         job = self.job
         images = decoded_images(

@@ -64,6 +64,9 @@ class Workers(Protocol):
     ) -> Generator[Any, None, None]:
         """Results of ``function(*task)`` for each task.
 
+        Raises `ClusterError` if workers or the scheduler are lost. An error of `function` comes as
+        it is.
+
         Parameters
         ----------
         function : callable
@@ -72,11 +75,6 @@ class Workers(Protocol):
             Read as workers become free, not all at once.
         in_order : bool
             Whether results come in the order of the tasks, or as they are done.
-
-        Raises
-        ------
-        ClusterError
-            If workers or the scheduler are lost. An error of `function` comes as it is.
         """
 
 
@@ -84,10 +82,7 @@ class Workers(Protocol):
 def at_work(machines: Machines) -> Iterator[Workers]:
     """Reach the workers; processes started for it end with it, a cluster goes on.
 
-    Raises
-    ------
-    ClusterError
-        If the scheduler cannot be reached, or Dask is not installed.
+    Raises `ClusterError` if the scheduler cannot be reached, or Dask is not installed.
     """
     if machines.are_this_process:
         yield here

@@ -33,12 +33,8 @@ class KnownContents:
     """Contents whose embeddings are there, in 8 bytes each: for other processes.
 
     The odds that a new content is taken for one of a million are 1 in 10^13; even then it is found
-    missing at the end, and embedded.
-
-    Attributes
-    ----------
-    prefixes : uint64 (n_known,)
-        The first 8 bytes of each, ascending.
+    missing at the end, and embedded. `prefixes` are the first 8 bytes of each, uint64 (n_known,),
+    ascending.
     """
 
     prefixes: NDArray[np.uint64]
@@ -157,20 +153,9 @@ def embed_files(
 ) -> str:
     """Embed files into parts, wherever machines are.
 
-    Parameters
-    ----------
-    cached : mapping of bytes to Location
-        Embeddings that are there; those that `recorder` is told of may be added to it.
-
-    Returns
-    -------
-    str
-        How the time was spent, for the end of a line.
-
-    Raises
-    ------
-    ClusterError
-        If workers are lost. Blocks that were finished are kept.
+    Raises `ClusterError` if workers are lost. Blocks that were finished are kept. `cached` is where
+    embeddings are; those that `recorder` is told of may be added to it. Returns how the time was
+    spent, for the end of a line.
     """
     if machines.are_this_process:
         work = Work(job, cached, recorder)
@@ -202,10 +187,7 @@ def blocks_done(
 ) -> Generator[BlockDone, None, None]:
     """Results of the workers as they come; each of their messages is logged once.
 
-    Raises
-    ------
-    ClusterError
-        If workers are lost, or write where nobody else finds it.
+    Raises `ClusterError` if workers are lost, or write where nobody else finds it.
     """
     said: set[str] = set()
     with at_work(machines) as workers, closing(workers(function, tasks)) as all_done:
@@ -253,11 +235,8 @@ def block_rows(n_files: int) -> int:
 def embed_block(common: BlockJob, first: int, files: Sequence[ImageFile]) -> BlockDone:
     """Embed a block of files into one part; done twice, it gives the same part.
 
-    Raises
-    ------
-    ClusterError
-        If this process has another version of headbench.
-    WeightsError, DeviceError, DataError, StorageError
+    Raises `ClusterError` if this process has another version of headbench; and `WeightsError`,
+    `DeviceError`, `DataError`, `StorageError`.
     """
     with heard() as said:
         outcomes = Noted()
@@ -292,10 +271,7 @@ class _Hearing(logging.Handler):
 def work_at(common: BlockJob, part_images: int, recorder: Recorder) -> Work:
     """The work of a worker; parts are cut by the number of images alone, so always alike.
 
-    Raises
-    ------
-    ClusterError
-        If this process has another version of headbench.
+    Raises `ClusterError` if this process has another version of headbench.
     """
     if common.made_by != created_by():
         raise ClusterError(
