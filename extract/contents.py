@@ -4,7 +4,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import NamedTuple, Protocol, Self
 
 import numpy as np
@@ -67,14 +66,9 @@ class Fates:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._progress.__exit__(kind, error, traceback)
-        if error is None:
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._progress.__exit__()
+        if kind is None:
             LOG.info(f"{self._progress.summary()}{self.how}")
 
     def advance(self, n_images: int) -> None:
