@@ -245,17 +245,23 @@ def as_stored(
 ) -> NDArray[np.floating[Any]]:
     """Embeddings, float32 (n_rows, dim), in the dtype `store`.
 
-    Raises `HeadbenchError` if one does not fit into it: what `name` calls its row is named.
+    Raises `HeadbenchError` if one has a number too large for it, or would be all zeros
+    and was not: what `name` calls its row is named.
     """
     if store == embeddings.dtype:
         return embeddings
-    too_large = np.abs(embeddings).max(axis=1, initial=0) > np.finfo(store).max
-    if too_large.any():
+    with np.errstate(over="ignore", under="ignore"):
+        kept: NDArray[np.floating[Any]] = embeddings.astype(store)
+    is_lost = ~np.isfinite(kept).all(axis=1) | (embeddings.any(axis=1) & ~kept.any(axis=1))
+    if is_lost.any():
+        row = int(is_lost.argmax())
+        limits = np.finfo(store)
         raise HeadbenchError(
-            f"{name(int(too_large.argmax()))}: its embedding holds numbers over "
-            f"{np.finfo(store).max:.0f}, which {store} cannot hold. Leave out --store {store}."
+            f"{name(row)}: {store} cannot hold its embedding, whose largest number is "
+            f"{np.abs(embeddings[row]).max():.2g}: expected at most {limits.max:.0f}, and at least "
+            f"{limits.smallest_subnormal:.0g}. Take --store {STORES[0]}."
         )
-    return embeddings.astype(store)
+    return kept
 
 
 def _locations(path: Path, contents: list[bytes]) -> dict[bytes, Location]:

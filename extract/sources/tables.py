@@ -1,7 +1,7 @@
 """Rows of CSV and Parquet files, read in blocks, each with the line or row it stands on."""
 
 import csv
-import io
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -37,13 +37,25 @@ def open_rows(name: str) -> Iterator["CsvRows | ParquetRows"]:
     row.
     """
     try:
-        with io.BytesIO(fetch(name)) if is_url(name) else Path(name).open("rb") as file:
+        with _on_disk(name) as path, path.open("rb") as file:
             if extension(name) == PARQUET:
                 yield ParquetRows(name, file)
             else:
                 yield CsvRows(name, file, DELIMITERS[extension(name)])
     except OSError as error:
         raise DataError(f"{name}: cannot be read ({error.strerror or error}).") from error
+
+
+@contextmanager
+def _on_disk(name: str) -> Iterator[Path]:
+    """The file itself, or a copy of one behind a URL: a list may be larger than memory."""
+    if not is_url(name):
+        yield Path(name)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "list"
+        fetch(name, copy)
+        yield copy
 
 
 class CsvRows:

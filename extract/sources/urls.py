@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 from headbench.extract.errors import DataError, UnusableImageError
@@ -155,11 +156,11 @@ def read_url(url: str) -> bytes:
     return read_remote(*open_url(url))
 
 
-def fetch(url: str) -> bytes:
-    """All bytes behind a URL, however long that takes; `DataError` if it cannot be read."""
-    filesystem, path = open_url(url)
+def fetch(url: str, path: Path) -> None:
+    """Copy a file behind a URL to a path, a piece at a time; `DataError` if it cannot be read."""
+    filesystem, remote = open_url(url)
     try:
-        return bytes(patiently(lambda: filesystem.cat_file(path)))
+        patiently(lambda: filesystem.get_file(remote, str(path)))
     except FileNotFoundError as error:
         raise DataError(f"{url}: no such file.") from error
     except Exception as error:  # each store has errors of its own

@@ -233,14 +233,22 @@ def test_float16_is_said_in_the_config_and_halves_the_embeddings(tmp_path: Path)
         assert features.table.digest() != make_table().digest()
 
 
-def test_what_does_not_fit_into_float16_is_refused_with_its_image(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("numbers", "largest"),
+    [([1, 1e5, 0], "1e\\+05"), ([1e-9, 0, -2e-8], "2e-08"), ([65520, 1, 1], r"6\.6e\+04")],
+)
+def test_what_does_not_fit_into_float16_is_refused_with_its_image(
+    tmp_path: Path, numbers: list[float], largest: str
+) -> None:
     parts = Parts(tmp_path / "features.h5", FINGERPRINT)
     X = embeddings_of(list(range(7)))
-    X[5, 2] = 1e5
+    X[5] = numbers
+    X[6] = 0  # what is zero stays zero
     source = parts.add([content(number) for number in range(7)], X)
-    with pytest.raises(HeadbenchError, match=content(5).hex() + r".*float16"):
+    message = f"float16 cannot hold its embedding, .* {largest}: .*--store float32"
+    with pytest.raises(HeadbenchError, match=f"{content(5).hex()}: {message}"):
         Parts(tmp_path / "features.h5", FINGERPRINT, "float16").add(list(source), X)
-    with pytest.raises(HeadbenchError, match=r"5\.jpg.*float16"):
+    with pytest.raises(HeadbenchError, match=rf"5\.jpg: {message}"):
         write_features(tmp_path / "features.h5", make_table(store="float16"), source, dim=3)
     assert not (tmp_path / "features.h5").exists()
 
