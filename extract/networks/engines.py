@@ -65,14 +65,7 @@ def tensorflow_engine(build: Callable[[], Any], device: str | None = None) -> En
     """A Keras network on one device, by TensorFlow; its weights may change between calls.
 
     Weights frozen into constants of the graph were measured to gain nothing over this, and cost 4 s
-    more at the start.
-
-    Parameters
-    ----------
-    build : callable
-        Makes the network.
-    device : str or None
-        As TensorFlow names it; None where TensorFlow is to choose.
+    more at the start. Without a device, TensorFlow chooses.
     """
     tf = load_tensorflow()
     with tf.device(device):
@@ -93,10 +86,7 @@ def has_openvino() -> bool:
 
 
 def openvino_engine(build: Callable[[], Any]) -> Engine:
-    """A Keras network run by OpenVINO on the CPU.
-
-    Raises `DeviceError` if OpenVINO is not installed.
-    """
+    """A Keras network run by OpenVINO on the CPU; `DeviceError` if that is not installed."""
     if not has_openvino():
         raise DeviceError(
             "--engine openvino: OpenVINO is not installed. 'make install EXTRAS=cpu' installs it."
@@ -178,10 +168,7 @@ def _padded(images: Pixels, multiple: int) -> Pixels:
 
 
 def halving_engine(engine: Engine) -> Engine:
-    """Go on with half the batch when the device is out of memory, and say so.
-
-    Raises `DeviceError` from the engine that is returned, if not even one image fits.
-    """
+    """Go on with half the batch when out of memory; `DeviceError` if not even one image fits."""
     out_of_memory = load_tensorflow().errors.ResourceExhaustedError
     most = [2**31]  # images at once; shared by the threads that call the engine
 
@@ -209,14 +196,7 @@ def halving_engine(engine: Engine) -> Engine:
 
 
 class Embedded(NamedTuple):
-    """Some embeddings.
-
-    Attributes
-    ----------
-    rows : int64 (n,)
-        Those of the batch.
-    embeddings : float32 (n, dim)
-    """
+    """Some embeddings, float32 (n, dim), and which of the images they are of, int64 (n,)."""
 
     rows: NDArray[np.int64]
     embeddings: NDArray[np.float32]
@@ -242,10 +222,7 @@ class Embedder(Protocol):
 
 @dataclass(frozen=True)
 class EngineEmbedder:
-    """Pushes batches through an engine, `n_streams` at the same time.
-
-    The stopwatch counts the stage ``network``.
-    """
+    """Pushes batches through an engine, `n_streams` at a time; counts the stage ``network``."""
 
     engine: Engine
     batch_size: int
@@ -271,22 +248,8 @@ class EngineEmbedder:
         return map_ahead(embed, batches, self.n_streams, 2 * self.n_streams)
 
 
-def embed_mean_color(batches: Iterable[Batch]) -> Iterator[Embedded]:
-    """Mean red, green and blue of each image, float32 (n, 3), 0-255: a stand-in for a network."""
-    for rows, images in batches:
-        yield Embedded(rows, images.mean(axis=(1, 2), dtype=np.float64).astype(np.float32))
-
-
 class Candidate(NamedTuple):
-    """An engine that may be used.
-
-    Attributes
-    ----------
-    build : callable
-        Makes the engine.
-    tolerance : float
-        How far its embeddings may lie from the untouched network's, relative.
-    """
+    """An engine that may be used, and how far it may be off the untouched network, relative."""
 
     name: str
     build: Callable[[], Engine]
@@ -303,9 +266,7 @@ def first_that_agrees(
     candidates : sequence of Candidate
         From the fastest on; the last one is the untouched network itself, and not checked.
     reference : float32 (n, dim)
-        Embeddings of `sample` by the untouched network.
-    sample : uint8 (n, size_px, size_px, 3)
-        Real images.
+        By the untouched network, of `sample`: real images, uint8 (n, size_px, size_px, 3).
     """
     for name, build, tolerance in candidates[:-1]:
         engine = build()

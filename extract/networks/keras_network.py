@@ -57,8 +57,6 @@ class OpenableNetwork:
 
     Attributes
     ----------
-    name : str
-        For people.
     build : callable
         Makes the untouched network: a keras.Model that takes uint8 (n, size_px, size_px, 3), RGB,
         0-255, and gives float32 (n, dim).
@@ -81,16 +79,9 @@ class OpenableNetwork:
 def open_network(
     network: OpenableNetwork, runtime: Runtime, sample: NDArray[np.uint8], stopwatch: Stopwatch
 ) -> EngineEmbedder:
-    """Load a network onto the devices at hand.
+    """Load a network onto the devices at hand; `DeviceError` if what was asked for is not there.
 
-    Raises `DeviceError` if what was asked for is not there.
-
-    Parameters
-    ----------
-    sample : uint8 (n, size_px, size_px, 3)
-        Some of the images to come, which every engine is checked on.
-    stopwatch : Stopwatch
-        Counts the stage ``network``.
+    Every engine is checked on `sample`: some of the images, uint8 (n, size_px, size_px, 3).
     """
     devices = find_devices(runtime.device)
     if network.precision == FLOAT32:
@@ -189,15 +180,10 @@ class KerasBackbone:
         )
 
     def network(self) -> Any:
-        """Build the network in float32 and load its weights; every layer is frozen.
+        """The keras.Model in float32 with its weights, frozen, the preprocessing inside.
 
-        Raises `WeightsError` if the weights are those of another network.
-
-        Returns
-        -------
-        keras.Model
-            Takes uint8 (n, size_px, size_px, 3), RGB, 0-255, with the preprocessing inside; gives
-            float32 (n, dim).
+        It takes uint8 (n, size_px, size_px, 3), RGB, 0-255; gives float32 (n, dim). Raises
+        `WeightsError` if the weights are those of another network.
         """
         return self.with_preprocessing(self.base())
 
@@ -222,14 +208,9 @@ class KerasBackbone:
         return self.folded_network(None if untouched is None else base_of(untouched))
 
     def with_preprocessing(self, base: Any) -> Any:
-        """Freeze a network, and put the preprocessing of pixels before it.
+        """Freeze `base`, what was made of it, or its first part; put the preprocessing before it.
 
-        `base` may also be what was made of it, or the first part of it.
-
-        Returns
-        -------
-        keras.Model
-            Takes uint8 (n, size_px, size_px, 3), RGB, 0-255; gives the same in float32.
+        The keras.Model takes uint8 (n, size_px, size_px, 3), RGB, 0-255; gives the same in float32.
         """
         keras = load_keras()
         inputs = keras.Input((self.size_px, self.size_px, 3), dtype="uint8", name="rgb")
@@ -240,14 +221,10 @@ class KerasBackbone:
         return keras.Model(inputs, outputs, name=f"{self.name}_with_preprocessing")
 
     def base(self) -> Any:
-        """The network without preprocessing, in float32, with its weights.
+        """The keras.Model without preprocessing, in float32, with its weights.
 
+        It takes pixels as its preprocessing makes them, (n, size_px, size_px, 3); gives (n, dim).
         Raises `WeightsError` if the weights are those of another network.
-
-        Returns
-        -------
-        keras.Model
-            Takes pixels as its preprocessing makes them, (n, size_px, size_px, 3); gives (n, dim).
         """
         path = self.weights.path
         with seeded(RANDOM_SEED) if path is None else nullcontext():
