@@ -36,30 +36,18 @@ from headbench.extract.splits import (
     shares_of,
 )
 
+MOST_REASONS = 5
+
 
 @dataclass(frozen=True)
 class Changes:
-    """How a table differs from the one before, in images.
+    """How a table differs from the one before, in images."""
 
-    Attributes
-    ----------
-    new : int
-        Neither path nor content is in the old table.
-    changed : int
-        The path is, with another content.
-    removed : int
-        Neither path nor content of an old image is in the new table.
-    moved : int
-        The content is in the old table, under another path: renamed, relabelled or copied.
-    resplit : int
-        Same path, same content, another split.
-    """
-
-    new: int = 0
-    changed: int = 0
-    removed: int = 0
-    moved: int = 0
-    resplit: int = 0
+    new: int = 0  # neither path nor content is in the old table
+    changed: int = 0  # the path is, with another content
+    removed: int = 0  # neither path nor content of an old image is in the new table
+    moved: int = 0  # the content is in the old table: renamed, relabelled or copied
+    resplit: int = 0  # same path, same content, another split
 
     def __str__(self) -> str:
         words = (
@@ -97,9 +85,6 @@ def compare(old: Table | None, new: Table) -> Changes:
     return Changes(**count)
 
 
-MOST_REASONS = 5
-
-
 @dataclass(frozen=True)
 class Plan:
     """What a run is going to do.
@@ -122,7 +107,6 @@ class Plan:
     warnings: list[str]
 
     def __str__(self) -> str:
-        """What would be done."""
         return self._describe(len(self.missing), "to extract")
 
     def describe_done(self, n_extracted: int) -> str:
@@ -177,16 +161,9 @@ def make_plan(
     known: Known,
     settings: ExtractSettings,
 ) -> Plan:
-    """Hold what is wanted against what is there.
+    """Hold what is wanted, see `plan_table`, against what is there.
 
     Raises `DataError` if the images cannot be split, or most of them cannot be used.
-
-    Parameters
-    ----------
-    hashes : sequence of bytes or UnusableImageError, length n_images
-        SHA-256 of each image, or why it cannot be read.
-    identity : Identity
-        Of the embeddings to be.
     """
     table = plan_table(dataset, hashes, identity, settings).without(known.unusable)
     require_usable(table, dataset)

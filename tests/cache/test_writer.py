@@ -253,14 +253,6 @@ def test_what_does_not_fit_into_float16_is_refused_with_its_image(
     assert not (tmp_path / "features.h5").exists()
 
 
-def test_blocks_of_embeddings_hold_half_a_megabyte_to_one(tmp_path: Path) -> None:
-    for dim in (512, 1000, 2048, 4096):
-        path = write_file(tmp_path / "features.h5", make_table(3000), dim)
-        with h5py.File(path) as file:
-            rows, columns = file["embeddings"].chunks
-            assert 1 << 19 <= rows * columns * 4 <= 1 << 20
-
-
 def test_the_size_is_estimated_before_it_is_needed(tmp_path: Path) -> None:
     for n_images in (2000, 5000):
         path = write_file(tmp_path / "features.h5", make_table(n_images), 64)

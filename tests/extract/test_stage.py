@@ -1,7 +1,6 @@
 import hashlib
 import os
 import shutil
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -27,7 +26,7 @@ from headbench.extract.networks.backbone import create_backbone
 from headbench.extract.settings import ExtractSettings
 from headbench.extract.stage import extract_features
 from tests.cache.test_verify import flip
-from tests.conftest import ROOT, listen, write_class_folders, write_image
+from tests.conftest import listen, write_class_folders, write_image
 from tests.extract.sources.web_server import Files, web_server
 
 
@@ -103,33 +102,6 @@ def test_touched_renamed_moved_and_relabelled_images_are_not_extracted_again(
     with FeatureFile(extract.out) as features:
         assert features.classes == ("blue", "grün", "red")
         assert "grün/relabelled.png" in features.table.paths
-
-
-def test_another_seed_splits_anew_and_extracts_nothing(extract: Extraction) -> None:
-    extract()
-    with FeatureFile(extract.out) as features:
-        before = features.table
-    assert extract(seed=1) == 0
-    with FeatureFile(extract.out) as features:
-        assert features.table.paths == before.paths
-        assert not np.array_equal(features.table.splits, before.splits)
-        assert features.config.data["seed"] == 1
-
-
-def test_a_changed_image_is_extracted_again_and_no_other(extract: Extraction) -> None:
-    extract()
-    write_image(extract.photos / "red/005.png", seed=12345, color=(9, 200, 9))
-    assert extract() == 1
-
-
-def test_a_new_image_is_extracted_and_a_removed_one_forgotten(extract: Extraction) -> None:
-    extract()
-    write_image(extract.photos / "red/new.png", seed=777)
-    (extract.photos / "blue/000.png").unlink()
-    assert extract() == 1
-    with FeatureFile(extract.out) as features:
-        assert "red/new.png" in features.table.paths
-        assert "blue/000.png" not in features.table.paths
 
 
 def test_each_file_is_read_once(
@@ -239,17 +211,6 @@ def test_more_than_half_of_the_images_bad_stops_the_run_with_the_first_reasons(
     assert 0 < extract() <= 45
 
 
-def test_a_mended_image_comes_back(extract: Extraction) -> None:
-    path = extract.photos / "red/010.png"
-    whole = path.read_bytes()
-    path.write_bytes(b"")
-    extract()
-    path.write_bytes(whole)
-    assert extract() == 1
-    with FeatureFile(extract.out) as features:
-        assert features.table.rejected == ()
-
-
 def test_an_interrupted_run_goes_on_and_loses_at_most_the_part_in_flight(
     extract: Extraction, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -268,36 +229,6 @@ def test_an_interrupted_run_goes_on_and_loses_at_most_the_part_in_flight(
             extract()
     assert not extract.out.exists()
     assert extract() == 90 - 3 * 16
-
-
-KILLED = """
-import os, sys
-from pathlib import Path
-from headbench.extract import stage
-from headbench.extract.networks import backbone as backbones
-embed = backbones.embed_mean_color
-def dying(batches):
-    for number, embedded in enumerate(embed(batches)):
-        if number == 7:
-            os._exit(9)
-        yield embedded
-backbones.embed_mean_color = dying
-stage.PART_IMAGES = 16
-settings = stage.ExtractSettings(backbone="mean-color", size_px=16, batch_size=8)
-stage.extract_features(Path(sys.argv[1]), Path(sys.argv[2]), settings)
-"""
-
-
-def test_a_killed_process_leaves_whole_parts_and_the_old_file(extract: Extraction) -> None:
-    extract()
-    before = extract.out.read_bytes()
-    for number in range(64):
-        write_image(extract.photos / f"red/new{number}.png", seed=5000 + number)
-    arguments = [sys.executable, "-c", KILLED, extract.photos, extract.out]
-    killed = subprocess.run(arguments, cwd=ROOT, check=False, capture_output=True)
-    assert killed.returncode == 9
-    assert extract.out.read_bytes() == before
-    assert extract() == 64 - 3 * 16
 
 
 def test_another_fingerprint_never_mixes_in(extract: Extraction) -> None:

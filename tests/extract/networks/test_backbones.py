@@ -224,11 +224,6 @@ def test_preprocessing_is_what_the_fingerprint_says(resnet50: KerasBackbone) -> 
     assert resnet50.identity.preprocessing == (
         "caffe: RGB to BGR, minus mean (103.939, 116.779, 123.68), not scaled"
     )
-    module = load_keras().applications.resnet50
-    pixels = module.preprocess_input(np.array([[[[10.0, 20.0, 30.0]]]], dtype=np.float32))
-    np.testing.assert_allclose(
-        pixels[0, 0, 0], [30 - 103.939, 20 - 116.779, 10 - 123.68], rtol=1e-6
-    )
 
 
 def test_a_network_is_given_bgr_minus_the_mean_not_scaled_and_is_frozen() -> None:
@@ -249,10 +244,6 @@ def test_images_are_not_modified(resnet50: KerasBackbone) -> None:
     images = IMAGES.copy()
     embed(open_embedder(resnet50, images), images, 4)
     np.testing.assert_array_equal(images, IMAGES)
-
-
-def test_everything_is_frozen(resnet50: KerasBackbone) -> None:
-    assert resnet50.network().trainable_variables == []
 
 
 def test_random_weights_are_the_same_every_time() -> None:
