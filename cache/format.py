@@ -144,15 +144,11 @@ class Identity:
 
     Attributes
     ----------
-    backbone : str
-        Name of the network, such as ``resnet50``.
     weights_hash : str
         ``sha256:`` and the digest of the weights file; or ``random:`` and what reproduces the
         weights; or ``none`` for a backbone that has no weights.
     preprocessing : str
         From RGB 0-255 to what the network takes, in words.
-    size_px : int
-        Height and width of the network's input.
     resize : str
         From the decoded image to `size_px`, in words.
     pooling : str
@@ -194,8 +190,6 @@ class Config:
 
     Attributes
     ----------
-    identity : Identity
-        What was computed.
     weights : str
         The weights as the user named them: ``imagenet``, ``random`` or a path.
     data : mapping
@@ -302,8 +296,6 @@ def digest_of(
     ----------
     columns : iterable of arrays
         All rows of content_sha256, then of labels, then of splits.
-    optional : mapping of str to array
-        See `Table.optional`.
     """
     digest = hashlib.sha256(config.identity.fingerprint.encode())
     digest.update(config.store.encode())

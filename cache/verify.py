@@ -93,8 +93,6 @@ def inspect_file(path: Path, sample: int | None = None, seed: int = 0) -> Inspec
     sample : int or None
         Blocks of each dataset to read, chosen at random; None for all. Only with all of them it is
         looked whether a path is there twice.
-    seed : int
-        Of that choice.
     """
     with FeatureFile(path) as features:
         checks = _row_checks(len(features.classes))
@@ -171,14 +169,10 @@ def _row_checks(n_classes: int) -> dict[str, RowCheck]:
 
 
 def _lead_inside(paths: NDArray[np.bytes_]) -> NDArray[np.bool_]:
-    return np.array([_leads_inside(path) for path in paths.tolist()], dtype=bool)
-
-
-def _leads_inside(path: bytes) -> bool:
-    try:
-        return leads_inside(path.decode())
-    except UnicodeDecodeError:
-        return False
+    # Bytes that are no UTF-8 come back as others.
+    texts = ((path, path.decode(errors="replace")) for path in paths.tolist())
+    found = [text.encode() == path and leads_inside(text) for path, text in texts]
+    return np.array(found, dtype=bool)
 
 
 def _damage(

@@ -59,10 +59,6 @@ class Parts:
 
     Parameters
     ----------
-    feature_path : Path
-        The feature file, there or to be.
-    fingerprint : str
-        Of the embeddings in it.
     store : str
         ``float32`` or ``float16``: how parts keep them. Parts that keep less are not taken up.
     """
@@ -146,14 +142,8 @@ def write_features(path: Path, table: Table, source: Mapping[bytes, Location], d
 
     Parameters
     ----------
-    path : Path
-        Replaced atomically.
-    table : Table
-        All but the embeddings.
     source : mapping of bytes to Location
         Where to copy the embedding of each content from. May point into the old file at `path`.
-    dim : int
-        Length of one embedding.
     """
     locations = [source[content] for content in table.contents()]
     require_free(path.parent, n_bytes(table, dim), "the merged file")

@@ -32,18 +32,12 @@ class Embedding:
     ----------
     known : Known
         Grows as parts are finished, and as images turn out to be unusable.
-    dim : int
-        Length of an embedding.
     """
 
     job: Job
     known: Known
     machines: Machines
     dim: int
-
-    def require_room(self, folder: Path, n_images: int) -> None:
-        """`StorageError` if a folder has no room for so many embeddings."""
-        require_free(folder, n_images * self.dim * np.dtype(self.job.parts.store).itemsize)
 
 
 class Fates:
@@ -210,7 +204,8 @@ class FileContents:
         old = embedding.known.old
         paths = set() if old is None else set(old.paths)
         if n_new := sum(self._dataset.images[row].path not in paths for row in rows):
-            embedding.require_room(self._out.parent, n_new + len(self._dataset.images))
+            row_bytes = embedding.dim * np.dtype(embedding.job.parts.store).itemsize
+            require_free(self._out.parent, (n_new + len(self._dataset.images)) * row_bytes)
 
 
 class PythonContents:

@@ -85,13 +85,6 @@ def read_hashes(path: Path) -> KnownHashes:
 class Hashes:
     """What each image of a source holds, as far as it is known.
 
-    Parameters
-    ----------
-    paths : sequence of str, length n_images
-        Of the source.
-    known : Path
-        File of what is known.
-
     Attributes
     ----------
     found : list of bytes, UnusableImageError or None, length n_images

@@ -199,8 +199,6 @@ def plan_table(
     ----------
     hashes : sequence of bytes or UnusableImageError, length n_images
         SHA-256 of each image, or why it cannot be read.
-    identity : Identity
-        Of the embeddings to be.
     """
     pairs = list(zip(dataset.images, hashes, strict=True))
     readable = [(image, content) for image, content in pairs if isinstance(content, bytes)]

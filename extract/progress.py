@@ -81,8 +81,6 @@ class Progress:
 
     Parameters
     ----------
-    what : str
-        What is being done.
     n_total : int or None
         How often, if all goes well; None where nobody knows.
     """

@@ -37,8 +37,6 @@ class Rerun:
 
     Attributes
     ----------
-    rows : intp (n_images,)
-        Of the file.
     unread : dict of str to str
         Path of each image that cannot be read or decoded, and why.
     changed : list of str
@@ -123,8 +121,6 @@ def rerun_features(
     ----------
     n_images : int
         How many, spread over the splits.
-    seed : int
-        Of the choice of images.
     data : path-like, URL or None
         Where the images are now; None for where they were.
     weights : str or None

@@ -135,7 +135,7 @@ class ShardContents:
         contents = {
             f"{shard.name}/{entry.path}": entry.content
             for shard in self._source.shards.values()
-            for entry in self._entries(shard)
+            for entry in self._source.known(shard).entries
             if entry.class_name  # what is left out may have the name of an image that is not
         }
         return Held(dataset, [contents[image.path] for image in dataset.images])
@@ -159,10 +159,6 @@ class ShardContents:
             for entry in index.entries
             if entry.class_name
         )
-
-    def _entries(self, shard: Shard) -> list[Entry]:
-        index = self._source.index(shard)
-        return [] if index is None else list(index.entries)
 
     def _clear_up(self) -> None:
         """Remove the indexes of shards that are not wanted any more."""

@@ -36,8 +36,6 @@ def shares_of(missing: tuple[str, ...], val_share: float | None = None) -> dict[
 
     Parameters
     ----------
-    missing : tuple of str
-        As `missing_splits` gives it.
     val_share : float or None
         Share of val that the user wants; None for the usual one.
     """
@@ -66,12 +64,6 @@ def describe_rule(
 
     Parameters
     ----------
-    missing : tuple of str
-        As `missing_splits` gives it.
-    val_share : float or None
-        See `shares_of`.
-    has_groups : bool
-        Whether images belong to groups.
     has_unnamed : bool
         Whether there are images that no split is named for.
     """
@@ -85,14 +77,7 @@ def describe_rule(
 
 
 def draw_keys(contents: Sequence[bytes], groups: Sequence[str | None]) -> list[bytes]:
-    """What decides the place of each image, length n_images: its group, else its content.
-
-    Parameters
-    ----------
-    contents : sequence of bytes, length n_images
-        SHA-256 of each image.
-    groups : sequence of str or None, length n_images
-    """
+    """What decides the place of each image, length n_images: its group, else its content."""
     return [
         content if group is None else b"group " + group.encode()
         for content, group in zip(contents, groups, strict=True)
@@ -152,10 +137,6 @@ def check_splits(
     ----------
     labels : int32 (n_images,)
     splits : uint8 (n_images,)
-    contents : sequence of bytes, length n_images
-    classes : sequence of str, length n_classes
-    has_groups : bool
-        Whether images belong to groups.
     """
     counts = refuse_small_classes(labels, splits, contents, classes)
     for split, total in zip(SPLITS, counts.sum(axis=0), strict=True):

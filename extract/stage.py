@@ -45,8 +45,6 @@ def extract_features(
         See :func:`headbench.extract.sources.open.open_source` for what it may be.
     out : Path
         The feature file, replaced atomically; embeddings that are in it are not computed again.
-    machines : Machines
-        Where images go through the network.
     """
     backbone, contents = _open(data, out, settings)
     if backbone.identity.has_random_weights:

@@ -43,14 +43,10 @@ def extract_dataset(
         See `headbench.extract.stage.extract_features`.
     """
     names = _checked_classes(classes)
-    if _is_endless(dataset):
+    # tf.data.INFINITE_CARDINALITY
+    if hasattr(dataset, "cardinality") and int(dataset.cardinality()) == -1:
         raise DataError("expected a dataset that ends, found one that repeats forever (repeat).")
     return extract_features(PythonImages(dataset, names), Path(out), settings)
-
-
-def _is_endless(dataset: Any) -> bool:
-    # tf.data.INFINITE_CARDINALITY
-    return hasattr(dataset, "cardinality") and int(dataset.cardinality()) == -1
 
 
 def _checked_classes(classes: Sequence[str] | NDArray[np.str_] | None) -> list[str] | None:

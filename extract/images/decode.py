@@ -121,8 +121,6 @@ def decode(data: bytes, size_px: int) -> NDArray[np.uint8]:
     ----------
     data : bytes
         A whole file: JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF; HEIC where pillow-heif is installed.
-    size_px : int
-        Height and width of the result.
 
     Returns
     -------

@@ -172,13 +172,12 @@ def check_png(data: bytes) -> None:
         end = position + 8 + length
         if end + 4 > len(data):
             break
-        if name == b"IDAT" and zlib.crc32(view[position + 4 : end]) != _uint32(data, end):
+        if (
+            name == b"IDAT"
+            and zlib.crc32(view[position + 4 : end]) != struct.unpack_from(">I", data, end)[0]
+        ):
             raise UnusableImageError("damaged: the pixels do not match their checksum")
         if name == b"IEND":
             return
         position = end + 4
     raise UnusableImageError(TRUNCATED)
-
-
-def _uint32(data: bytes, position: int) -> int:
-    return int.from_bytes(data[position : position + 4], "big")

@@ -163,8 +163,6 @@ def decoded_images(
 
     Parameters
     ----------
-    size_px : int
-        Height and width of the images.
     on_unusable : callable
         Told the row of each file that cannot be used, and why; it is not handed out.
     stopwatch : Stopwatch

@@ -44,8 +44,6 @@ class Engine:
 
     Attributes
     ----------
-    name : str
-        For people.
     infer : callable
         Takes uint8 (n, size_px, size_px, 3), RGB, 0-255, and gives float32 (n, dim); no row depends
         on the others. Threads may call it at the same time.

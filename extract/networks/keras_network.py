@@ -132,8 +132,6 @@ class KerasBackbone:
         A key of `NETWORKS`; in the fingerprint.
     weights_source : str
         ``imagenet``, ``random`` or a path.
-    size_px : int
-        Height and width of the input.
     pooling : {"avg", "max"}
     precision : {"float32", "mixed_float16"}
     """
@@ -214,7 +212,8 @@ class KerasBackbone:
         """
         keras = load_keras()
         inputs = keras.Input((self.size_px, self.size_px, 3), dtype="uint8", name="rgb")
-        preprocess_input = self._module().preprocess_input
+        module = importlib.import_module(f"keras.applications.{self.facts.module}")
+        preprocess_input = module.preprocess_input
         pixels = preprocess_input(keras.ops.cast(inputs, "float32"), data_format="channels_last")
         base.trainable = False
         outputs = keras.ops.cast(base(pixels, training=False), "float32")
@@ -244,10 +243,6 @@ class KerasBackbone:
                     f"{path}: not weights of {self.facts.application} ({reason}). {WAY_OUT}"
                 ) from error
         return base
-
-    def _module(self) -> Any:
-        load_keras()
-        return importlib.import_module(f"keras.applications.{self.facts.module}")
 
     def _application(self) -> Any:
         return getattr(load_keras().applications, self.facts.application)

@@ -48,8 +48,6 @@ def resolve_weights(source: str, imagenet_file: str, fetch: Callable[[], object]
         ``imagenet``, ``random`` or a path.
     imagenet_file : str
         Name that Keras gives the file of the ImageNet weights.
-    fetch : callable
-        Makes Keras fetch that file.
     """
     if source == RANDOM_WEIGHTS:
         # The same seed gives other numbers in another release, hence the versions.

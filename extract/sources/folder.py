@@ -132,8 +132,6 @@ def label_paths(paths: Sequence[str], name: str, read: Callable[[str], bytes]) -
     paths : sequence of str
         POSIX, relative to the folder, without hidden and system files. Folders inside a class that
         are called like images may come too, ending in a slash.
-    name : str
-        Of the folder, for errors.
     read : callable
         Gives the bytes of one of the files: of Food-101's lists.
     """

@@ -145,8 +145,6 @@ class ManifestRows:
 
     Parameters
     ----------
-    name, unit : str
-        Of the list, and what its rows are counted in.
     columns : sequence of str
         Those of `COLUMNS` that are read, in the order of the values.
     """

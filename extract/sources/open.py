@@ -41,7 +41,8 @@ def open_source(data: str | Path, features: Path | None = None) -> Source:
     name = str(data).removeprefix(FILE)
     refuse_secrets(name)
     if are_shards(str(data)):
-        return Shards(str(data), indexes_beside(features or Path("features.h5")))
+        beside = (features or Path("features.h5")).absolute()  # others may work in other folders
+        return Shards(str(data), beside.with_name(f"{beside.name}.shards"))
     folder = Path(name)
     if extension(name) in EXTENSIONS and not folder.is_dir():
         return Manifest(name)
@@ -70,17 +71,10 @@ def other_kind(data: str) -> str:
     return "a URL" if is_address(data) else ""
 
 
-def indexes_beside(features: Path) -> Path:
-    """Where the indexes of shards lie, by the feature file that is made of them."""
-    # Other processes may work in other folders.
-    return features.absolute().with_name(f"{features.name}.shards")
-
-
 def find_images(data: str | Path | Source) -> Dataset:
-    """Find the labelled images of a source.
+    """Find the labelled images of a source, or of what `open_source` makes one of.
 
     Raises `DataError` if there is no such source, it holds no images, or fewer than two classes.
-    See `open_source` for what `data` may be.
     """
     dataset = list_images(data)
     require_classes(dataset, LISTED if dataset.layout == manifest.LAYOUT else FOLDERS)
@@ -97,11 +91,7 @@ def list_images(data: str | Path | Source) -> Dataset:
 
 
 def require_classes(dataset: Dataset, expected: str) -> None:
-    """Refuse a dataset that no classifier can be trained on.
-
-    Raises `DataError` if it holds no images, or fewer than two classes. The error says how it
-    should be laid out: `expected`.
-    """
+    """`DataError` if it holds no images, or fewer than two classes; says what was `expected`."""
     name = dataset.source.name
     if not dataset.images:
         raise DataError(f"{name}: expected {expected}; found {_describe(dataset.rejected)}.")

@@ -109,12 +109,9 @@ def read_index(path: Path) -> ShardIndex | None:
     except FeatureFileError:
         return None
     offsets, lengths = places[:, 0].tolist(), places[:, 1].tolist()
-    rows = zip(paths, classes, map(_or_none, contents), offsets, lengths, reasons, strict=True)
+    contents = [content if any(content) else b"" for content in contents]
+    rows = zip(paths, classes, contents, offsets, lengths, reasons, strict=True)
     return ShardIndex(stamp, [Entry(*row) for row in rows], writer)
-
-
-def _or_none(content: bytes) -> bytes:
-    return content if any(content) else b""
 
 
 class Shard(NamedTuple):
@@ -124,8 +121,6 @@ class Shard(NamedTuple):
     ----------
     name : str
         Relative to the folder that all shards have in common: images are called NAME/MEMBER.
-    index_path : Path
-        Where what it holds is written down.
     given_split : str or None
         ``train``, ``val`` or ``test`` where the names of all shards say so.
     """
@@ -189,11 +184,11 @@ class Shards:
         self._read.clear()
 
     def find(self) -> Listing:
-        """What the indexes say; `DataError` if one is missing: the shard was not read yet."""
+        """What the indexes say; `DataError` if one is missing."""
         found: list[Found] = []
         labels: set[str] = set()
         for shard in self.shards.values():
-            entries = self._known(shard).entries
+            entries = self.known(shard).entries
             found += [_found(shard, entry) for entry in entries]
             labels |= {entry.class_name for entry in entries if entry.class_name}
         return Listing(LAYOUT, found, order_of_numbers(labels))
@@ -203,8 +198,8 @@ class Shards:
         for end in re.finditer(r"\.tar(?=/)", path):
             shard = self.shards.get(path[: end.end()])
             member = path[end.end() + 1 :]
-            if shard is not None and member in self._known(shard).places:
-                place = self._known(shard).places[member]
+            if shard is not None and member in self.known(shard).places:
+                place = self.known(shard).places[member]
                 return ImageFile(path, content, partial(_read_member, shard.place, *place))
         raise DataError(f"{path!r}: {self.name} holds no such image.")
 
@@ -228,7 +223,8 @@ class Shards:
             )
         return {shard.name: stamp for shard, stamp in zip(shards, stamps, strict=True) if stamp}
 
-    def _known(self, shard: Shard) -> ShardIndex:
+    def known(self, shard: Shard) -> ShardIndex:
+        """The index of a shard; `DataError` if it is missing: the shard was not read yet."""
         index = self.index(shard)
         if index is None:
             raise DataError(

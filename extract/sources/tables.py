@@ -142,7 +142,11 @@ class ParquetRows:
     def read(self, wanted: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
         """The number of each row, from 1 on, and its text in some columns; see `text_of`."""
         for column in wanted:
-            self._require_values(column)
+            kind: Any = self._schema.field(column).type
+            if self._arrow.types.is_nested(kind) or "binary" in str(kind):
+                raise DataError(
+                    f"{self._name}: column {column} holds {kind}, expected text or numbers."
+                )
         number = 0
         try:
             for batch in self._file.iter_batches(BATCH_ROWS, columns=list(wanted)):
@@ -155,13 +159,6 @@ class ParquetRows:
                 f"{at(self._name, self.unit, number + 1)} or one soon after cannot be read "
                 f"({_first_line(error)})."
             ) from error
-
-    def _require_values(self, column: str) -> None:
-        kind: Any = self._schema.field(column).type
-        if self._arrow.types.is_nested(kind) or "binary" in str(kind):
-            raise DataError(
-                f"{self._name}: column {column} holds {kind}, expected text or numbers."
-            )
 
 
 def _first_line(error: BaseException) -> str:

@@ -32,10 +32,6 @@ class Job:
 
     Attributes
     ----------
-    size_px : int
-        Height and width of its input.
-    parts : Parts
-        Where finished embeddings go.
     part_images : int
         Most images of a part.
     part_seconds : float

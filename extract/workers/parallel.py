@@ -70,8 +70,6 @@ class BlockDone(NamedTuple):
         Rows count from `first`.
     said : list of str
         What was logged meanwhile.
-    worker : str
-        Who did it.
     """
 
     first: int
