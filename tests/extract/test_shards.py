@@ -42,21 +42,21 @@ def held(features: Path) -> dict[bytes, tuple[str, int, tuple[float, ...]]]:
 class Extraction:
     """Runs stage one on shards, and counts what it reads and embeds."""
 
-    def __init__(self, folder: Path, settings: ExtractSettings) -> None:
-        self.folder, self.settings = folder, settings
+    def __init__(self, folder: Path, settings: ExtractSettings, embedded: list[int]) -> None:
+        self.folder, self.settings, self.embedded = folder, settings, embedded
         self.data = f"{folder}/{{000..{N_SHARDS - 1:03}}}.tar"
         self.out = folder.parent / "runs/shards/features.h5"
-        self.n_embedded = 0
         self.read: list[str] = []
         self.said = listen()
 
     def __call__(self, **changes: object) -> tuple[list[str], int]:
         """Shards that were read, and how many images went through the backbone."""
-        self.read, self.n_embedded = [], 0
+        self.read = []
+        self.embedded.clear()
         self.said.clear()
         settings = replace(self.settings, **changes)
         extract_features(self.data, self.out, settings)
-        return self.read, self.n_embedded
+        return self.read, sum(self.embedded)
 
     def rejected(self) -> list[tuple[str, str]]:
         with FeatureFile(self.out) as features:
@@ -64,20 +64,16 @@ class Extraction:
 
 
 @pytest.fixture
-def extract(photos: Path, settings: ExtractSettings, monkeypatch: pytest.MonkeyPatch) -> Extraction:
-    extraction = Extraction(write_shards(photos, photos.parent / "shards", N_SHARDS), settings)
-    embed, open_stream = backbones.embed_mean_color, shards.Stream
-
-    def counting(batches) -> Iterator:
-        for batch in batches:
-            extraction.n_embedded += len(batch.rows)
-            yield from embed([batch])
+def extract(
+    photos: Path, settings: ExtractSettings, monkeypatch: pytest.MonkeyPatch, embedded: list[int]
+) -> Extraction:
+    folder = write_shards(photos, photos.parent / "shards", N_SHARDS)
+    extraction, open_stream = Extraction(folder, settings, embedded), shards.Stream
 
     def noting(place: Place, n_bytes: int) -> Stream:
         extraction.read.append(Path(place.url).name)
         return open_stream(place, n_bytes)
 
-    monkeypatch.setattr(backbones, "embed_mean_color", counting)
     monkeypatch.setattr(shards, "Stream", noting)
     monkeypatch.setattr(shards, "TICK_NS", 0)
     return extraction
