@@ -46,10 +46,7 @@ REMEDY = (
 class PatientFile(io.FileIO):
     """A file that keeps its first error to itself: HDF5 crashes when it cannot write.
 
-    Attributes
-    ----------
-    error : OSError or None
-        What went wrong; from then on nothing more is written.
+    After it nothing more is written.
     """
 
     error: OSError | None = None

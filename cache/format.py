@@ -120,14 +120,9 @@ def describe_counts(counts: Mapping[str, int]) -> str:
 
 
 class Rejected(NamedTuple):
-    """A file that cannot be used.
+    """A file that cannot be used; its path is POSIX, relative to the data folder.
 
-    Attributes
-    ----------
-    path : str
-        POSIX, relative to the data folder.
-    content : bytes
-        SHA-256 of its bytes; empty if they were never read.
+    The content is the SHA-256 of its bytes; empty if they were never read.
     """
 
     path: str

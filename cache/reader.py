@@ -170,15 +170,10 @@ class FeatureFile:
         return weights[rows]  # type: ignore[no-any-return]
 
     def load(self, split: str) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-        """Embeddings and labels of a split, in memory.
+        """Embeddings of a split, float32 (n_split, dim), and labels, int32 (n_split,), in memory.
 
-        Raises `FeatureFileError` if an embedding is damaged or not finite: its rows are named.
-
-        Returns
-        -------
-        X : float32 (n_split, dim)
-        y : int32 (n_split,)
-            Index into `classes`.
+        Labels are indices into `classes`. Raises `FeatureFileError` if an embedding is damaged or
+        not finite: its rows are named.
         """
         return self._load(self.rows(split))
 

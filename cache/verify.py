@@ -25,13 +25,7 @@ from headbench.cache.writer import Location, write_features
 
 
 class Damage(NamedTuple):
-    """Rows of a dataset that are not as they must be.
-
-    Attributes
-    ----------
-    start, stop : int
-        The first row, and the one after the last.
-    """
+    """Rows of a dataset, from `start` to before `stop`, that are not as they must be."""
 
     dataset: str
     start: int

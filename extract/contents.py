@@ -28,10 +28,7 @@ LOG = logging.getLogger(__name__)
 class Embedding:
     """How the images of one run are embedded.
 
-    Attributes
-    ----------
-    known : Known
-        Grows as parts are finished, and as images turn out to be unusable.
+    What is known grows as parts are finished, and as images turn out to be unusable.
     """
 
     job: Job
@@ -43,13 +40,8 @@ class Embedding:
 class Fates:
     """What becomes of each image, told once, wherever it is embedded: see `Recorder`.
 
-    What is known grows by it, and progress is shown. The line at the end says `how` the time was
-    spent.
-
-    Parameters
-    ----------
-    n_images : int or None
-        How many will be told of; None where nobody knows.
+    What is known grows by it, and progress is shown: without a total where `n_images` is None. The
+    line at the end says `how` the time was spent.
     """
 
     how = ""
@@ -82,13 +74,7 @@ class Fates:
 
 
 class FileFates(Fates):
-    """The same of listed files, whose hashes are noted.
-
-    Parameters
-    ----------
-    rows : sequence of int
-        Rows of the data set that are read, in their order.
-    """
+    """The same of the listed files in some rows of a data set; their hashes are noted."""
 
     def __init__(self, known: Known, dataset: Dataset, hashes: Hashes, rows: Sequence[int]) -> None:
         super().__init__(known, len(rows))
@@ -106,13 +92,7 @@ class FileFates(Fates):
 
 
 class Held(NamedTuple):
-    """All that a source holds.
-
-    Attributes
-    ----------
-    hashes : sequence of bytes or UnusableImageError, length n_images
-        SHA-256 of each image, or why it cannot be read.
-    """
+    """All that a source holds, and the SHA-256 of each image, or why it cannot be read."""
 
     dataset: Dataset
     hashes: Sequence[Hashed]

@@ -89,16 +89,9 @@ def compare(old: Table | None, new: Table) -> Changes:
 class Plan:
     """What a run is going to do.
 
-    Attributes
-    ----------
-    table : Table
-        The file to be, as long as no image fails to decode.
-    old : Table or None
-        Of the file that is there.
-    missing : set of bytes
-        SHA-256 of each different image that has no embedding yet.
-    warnings : list of str
-        What is thin about the splits.
+    The table is that of the file to be, as long as no image fails to decode; `old` is that of the
+    file that is there. `missing` are the SHA-256 of images that have no embedding yet. Warnings say
+    what is thin about the splits.
     """
 
     table: Table
@@ -195,10 +188,7 @@ def plan_table(
 ) -> Table:
     """Label and split the images of a folder; nothing is decoded yet.
 
-    Parameters
-    ----------
-    hashes : sequence of bytes or UnusableImageError, length n_images
-        SHA-256 of each image, or why it cannot be read.
+    `hashes` are the SHA-256 of each image, or why it cannot be read.
     """
     pairs = list(zip(dataset.images, hashes, strict=True))
     readable = [(image, content) for image, content in pairs if isinstance(content, bytes)]

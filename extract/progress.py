@@ -77,12 +77,7 @@ class _Lines(tqdm):  # type: ignore[misc]
 class Progress:
     """Images done and total, how many per second, time left, rejected so far.
 
-    Nothing at all is shown of what is over in a second.
-
-    Parameters
-    ----------
-    n_total : int or None
-        How often, if all goes well; None where nobody knows.
+    Nothing at all is shown of what is over in a second. The total is None where nobody knows it.
     """
 
     def __init__(self, what: str, n_total: int | None) -> None:

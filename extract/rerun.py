@@ -114,17 +114,9 @@ def rerun_features(
 ) -> Rerun:
     """Embed some images of a feature file again, and compare with the stored embeddings.
 
-    Raises `FeatureFileError` if an embedding is damaged; `DataError` if no image can be read;
-    `WeightsError` if the weights are not there, or are others than those of the file.
-
-    Parameters
-    ----------
-    n_images : int
-        How many, spread over the splits.
-    data : path-like, URL or None
-        Where the images are now; None for where they were.
-    weights : str or None
-        Where the weights of the network are now; None for where they were.
+    The images are spread over the splits. They, and the weights, are where they were if `data` and
+    `weights` are None. Raises `FeatureFileError` if an embedding is damaged; `DataError` if no
+    image can be read; `WeightsError` if the weights are not there, or are not those of the file.
     """
     rerun = Rerun(features, choose_rows(features.splits, n_images, seed))
     config = features.config

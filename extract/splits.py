@@ -60,12 +60,9 @@ def describe_rule(
     has_groups: bool = False,
     has_unnamed: bool = False,
 ) -> str:
-    """The rule of the split, in words, for the file and the report.
+    """The rule of the split, in words, for the file and the report; see `shares_of`.
 
-    Parameters
-    ----------
-    has_unnamed : bool
-        Whether there are images that no split is named for.
+    Images may belong to groups; there may be images that no split is named for.
     """
     if not missing:
         return "as the folder names them" + (", train where it names none" if has_unnamed else "")
@@ -77,7 +74,7 @@ def describe_rule(
 
 
 def draw_keys(contents: Sequence[bytes], groups: Sequence[str | None]) -> list[bytes]:
-    """What decides the place of each image, length n_images: its group, else its content."""
+    """What decides the place of each image: its group, else its content, the SHA-256."""
     return [
         content if group is None else b"group " + group.encode()
         for content, group in zip(contents, groups, strict=True)
@@ -131,12 +128,7 @@ def check_splits(
 
     Raises `DataError` if a class has fewer than three different images or none in train, or if a
     whole split is empty. Gives warnings: classes without val or test images, images that stand in
-    two splits.
-
-    Parameters
-    ----------
-    labels : int32 (n_images,)
-    splits : uint8 (n_images,)
+    two splits. The arguments have n_images items, except `classes`.
     """
     counts = refuse_small_classes(labels, splits, contents, classes)
     for split, total in zip(SPLITS, counts.sum(axis=0), strict=True):

@@ -114,14 +114,9 @@ N_READERS = 32
 
 
 class Batch(NamedTuple):
-    """Some decoded images.
+    """Decoded images, uint8 (n, size_px, size_px, 3), RGB, 0-255.
 
-    Attributes
-    ----------
-    rows : int64 (n,)
-        Which of the files each image is.
-    images : uint8 (n, size_px, size_px, 3)
-        RGB, 0-255.
+    `rows`, int64 (n,), say which of the files each is.
     """
 
     rows: NDArray[np.int64]
@@ -129,16 +124,9 @@ class Batch(NamedTuple):
 
 
 class DecodedImage(NamedTuple):
-    """One image.
+    """One image, uint8 (size_px, size_px, 3), RGB, 0-255, and which of the files it is.
 
-    Attributes
-    ----------
-    row : int
-        Which of the files it is.
-    image : uint8 (size_px, size_px, 3)
-        RGB, 0-255.
-    content_sha256 : bytes
-        Of the file's bytes; empty for pixels that came from no file.
+    `content_sha256` is that of the file's bytes; empty for pixels that came from no file.
     """
 
     row: int

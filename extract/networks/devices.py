@@ -25,15 +25,9 @@ NVIDIA_GPUS = Path("/proc/driver/nvidia/gpus")
 
 @dataclass(frozen=True)
 class Devices:
-    """Devices that share the work.
+    """Devices that share the work, by TensorFlow's names for them, such as ``GPU:0``.
 
-    Attributes
-    ----------
-    kind : {"cpu", "gpu"}
-    names : tuple of str
-        As TensorFlow names them, such as ``GPU:0``.
-    gain_from_float16 : bool
-        Whether each of them is faster in float16.
+    They gain from float16 if each of them is faster in it.
     """
 
     kind: str

@@ -23,14 +23,9 @@ FETCH_TIMEOUT_SECONDS = 30
 
 @dataclass(frozen=True)
 class Weights:
-    """Weights that are there.
+    """A weights file, or None for random weights, and its hash.
 
-    Attributes
-    ----------
-    path : Path or None
-        The file; None for random weights.
-    hash : str
-        ``sha256:`` and the digest of the file, or ``random:`` and what reproduces the weights.
+    That is ``sha256:`` and the digest of the file, or ``random:`` and what reproduces the weights.
     """
 
     path: Path | None

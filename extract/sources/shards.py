@@ -133,14 +133,9 @@ class Shard(NamedTuple):
 
 @dataclass(frozen=True)
 class Shards:
-    """Tar files; what they hold is known once each has been read.
+    """Tar files; what they hold is known once each has been read, from `indexes`, a folder.
 
-    Attributes
-    ----------
-    name : str
-        As the user wrote it: ``shards/{000..099}.tar``.
-    indexes : Path
-        Folder of what is known of each.
+    The name is as the user wrote it: ``shards/{000..099}.tar``.
     """
 
     name: str

@@ -21,15 +21,9 @@ BACKENDS = (LOCAL, DASK)
 
 @dataclass(frozen=True)
 class Machines:
-    """Where work is done.
+    """Where work is done: in `n_jobs` processes on this machine, or by the workers of a cluster.
 
-    Attributes
-    ----------
-    n_jobs : int
-        Processes on this machine; a cluster has its own number of workers.
-    backend : {"local", "dask"}
-    scheduler : str or None
-        Address of the cluster's scheduler, such as ``tcp://10.0.0.1:8786``.
+    `scheduler` is the address of the cluster's scheduler, such as ``tcp://10.0.0.1:8786``.
     """
 
     n_jobs: int = 1

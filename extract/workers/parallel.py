@@ -62,14 +62,7 @@ _OPENING = threading.Lock()
 class BlockDone(NamedTuple):
     """What became of a block of files, or of a shard.
 
-    Attributes
-    ----------
-    first : int
-        Row of its first file.
-    outcomes : list of Outcome
-        Rows count from `first`.
-    said : list of str
-        What was logged meanwhile.
+    Rows of the outcomes count from `first`, the row of its first file. `said` was logged meanwhile.
     """
 
     first: int
@@ -91,14 +84,9 @@ class BlockDone(NamedTuple):
 
 @dataclass(frozen=True)
 class BlockJob:
-    """What is the same for all blocks.
+    """What is the same for all blocks, done by the version of headbench that is called `made_by`.
 
-    Attributes
-    ----------
-    made_by : str
-        Version of headbench that the embeddings are to be of.
-    n_processes : int
-        Processes that share this machine's cores, as far as that is ours to say.
+    `n_processes` share this machine's cores, as far as that is ours to say.
     """
 
     job: Job
@@ -111,12 +99,7 @@ class BlockJob:
 class OpenOnce:
     """A network that a process loads once, whatever number of blocks come.
 
-    Attributes
-    ----------
-    network : Openable
-        Equal ones are one and the same, if they have the same identity.
-    identity : Identity
-        What it has to be.
+    Equal networks are one and the same if they have the same identity.
     """
 
     network: Openable
