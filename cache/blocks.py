@@ -74,10 +74,7 @@ class PatientFile(io.FileIO):
 
 @contextmanager
 def create_hdf5(path: Path, writer: str = "") -> Iterator[h5py.File]:
-    """Create a file that takes its name once it is whole and on the disk.
-
-    Raises `StorageError` if it cannot be written.
-    """
+    """Create a file that takes its name once it is whole and on the disk; `StorageError` if not."""
     with replacing(path, writer) as temporary, PatientFile(temporary, "w+") as disk:
         try:
             with h5py.File(disk, "w", libver=HDF5_VERSION) as file:
@@ -106,10 +103,7 @@ def open_hdf5(path: Path) -> h5py.File:
 
 
 def require_about_content(path: str | Path, error: Exception) -> None:
-    """Tell a file that cannot be read for now from one whose content is bad.
-
-    Raises `UnreadableError` if `error` says nothing about the content of the file.
-    """
+    """`UnreadableError` if an error says nothing about the content of a file: it may be whole."""
     code = error.errno if isinstance(error, OSError) else None
     if code is None or code in OF_CONTENT:
         return
@@ -135,16 +129,10 @@ def write_dataset(
     rows_of: Callable[[slice], NDArray[Any]],
     block_rows: int | None = None,
 ) -> None:
-    """Write a dataset and its checksums, some blocks at a time.
+    """Write a dataset, first axis n_rows, and its checksums, some blocks at a time.
 
-    Parameters
-    ----------
-    shape : tuple of int
-        First axis n_rows.
-    rows_of : callable
-        Gives the rows of a slice; called for consecutive ones.
-    block_rows : int or None
-        Rows in a block; None for what suits reading many in a row.
+    `rows_of` gives the rows of a slice, and is called for consecutive ones. Without `block_rows`, a
+    block has as many rows as suits reading many in a row.
     """
     n_rows, row_bytes = shape[0], _row_bytes(shape, dtype)
     step = block_rows or rows_per_block(n_rows, row_bytes)

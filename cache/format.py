@@ -189,8 +189,6 @@ class Config:
         The weights as the user named them: ``imagenet``, ``random`` or a path.
     data : mapping
         The folder as the user named it, its layout, how it was split, and the seed of the split.
-    store : str
-        ``float32`` or ``float16``: how the embeddings are kept.
     """
 
     identity: Identity
@@ -285,13 +283,7 @@ def digest_of(
     columns: Iterable[NDArray[np.generic]],
     optional: Mapping[str, NDArray[np.generic]],
 ) -> str:
-    """`Table.digest` of columns that come one by one, or piece by piece.
-
-    Parameters
-    ----------
-    columns : iterable of arrays
-        All rows of content_sha256, then of labels, then of splits.
-    """
+    """`Table.digest`, of all rows of content_sha256, labels and splits, perhaps piece by piece."""
     digest = hashlib.sha256(config.identity.fingerprint.encode())
     digest.update(config.store.encode())
     digest.update("\0".join(classes).encode())

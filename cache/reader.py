@@ -36,7 +36,7 @@ from headbench.cache.format import (
 
 
 class FeatureFile:
-    """A feature file, opened for reading.
+    """A feature file, opened for reading: ``with FeatureFile("features.h5") as features``.
 
     Opening reads what is small: attributes, shapes, class names. All else stays on disk until it is
     asked for, and is checked against its checksums when it is read. Raises `FeatureFileError` if
@@ -48,11 +48,6 @@ class FeatureFile:
     classes : tuple of str, length n_classes
     optional : tuple of str
         Those of `headbench.cache.format.OPTIONAL` that it holds.
-
-    Examples
-    --------
-    >>> with FeatureFile("runs/food/features.h5") as features:       # doctest: +SKIP
-    ...     X, y = features.load("train")
     """
 
     def __init__(self, path: str | Path) -> None:

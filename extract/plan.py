@@ -124,7 +124,7 @@ class Known:
     unusable : dict of bytes to str
         Contents that this version of headbench has found unusable, and why.
     cached : dict of bytes to Location
-        Embeddings that are there, by the SHA-256 of their images. Grows as parts are finished.
+        Embeddings that are there, by content. Grows as parts are finished.
     """
 
     old: Table | None

@@ -117,8 +117,7 @@ class Manifest:
 def choose_columns(name: str, found: Sequence[str], lists: Sequence[str]) -> dict[str, str]:
     """The name in the file of each of `COLUMNS` that is there.
 
-    Raises `DataError` if a required one is missing, one stands twice, or images have several
-    labels.
+    Raises `DataError` if a required one is missing, one appears twice, or labels are several.
     """
     labels = [column for column in found if SEVERAL_LABELS.fullmatch(column.lower())]
     if labels and (len(labels) > 1 or labels[0].lower() != "label" or labels[0] in lists):
@@ -143,10 +142,7 @@ def choose_columns(name: str, found: Sequence[str], lists: Sequence[str]) -> dic
 class ManifestRows:
     """Rows of a list on their way to labelled images.
 
-    Parameters
-    ----------
-    columns : sequence of str
-        Those of `COLUMNS` that are read, in the order of the values.
+    `columns` are those of `COLUMNS` that are read, in the order of the values.
     """
 
     def __init__(self, name: str, unit: str, columns: Sequence[str]) -> None:

@@ -56,16 +56,10 @@ MOST_SHARDS = 100_000
 
 @dataclass(frozen=True)
 class ShardIndex:
-    """What a shard holds.
+    """What a shard holds, in its order, and the version of headbench that read it.
 
-    Attributes
-    ----------
-    stamp : tuple of int
-        Of the shard when it was read; all -1 where nothing tells its versions apart.
-    entries : sequence of Entry
-        In the order of the shard.
-    created_by : str
-        The version that read it: another may decode what this one could not.
+    The stamp is that of the shard when it was read; all -1 where nothing tells its versions apart.
+    Another version may decode what this one could not.
     """
 
     stamp: tuple[int, ...]
@@ -115,14 +109,10 @@ def read_index(path: Path) -> ShardIndex | None:
 
 
 class Shard(NamedTuple):
-    """One tar file.
+    """One tar file: images are called NAME/MEMBER.
 
-    Attributes
-    ----------
-    name : str
-        Relative to the folder that all shards have in common: images are called NAME/MEMBER.
-    given_split : str or None
-        ``train``, ``val`` or ``test`` where the names of all shards say so.
+    The name is relative to the folder that all shards have in common; `given_split` is what the
+    names of all shards say. What it holds is written down in a file at `index_path`.
     """
 
     place: Place

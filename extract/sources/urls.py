@@ -138,7 +138,7 @@ def read_remote(
 ) -> bytes:
     """All bytes of a file of fsspec's, or those from `start` to `end`.
 
-    Raises `UnusableImageError` if it cannot be read; `UnansweredError` if another time it may be.
+    Raises `UnansweredError` if it may be read another time; `UnusableImageError` if not.
     """
     try:
         return bytes(patiently(partial(_read_once, filesystem, path, start, end)))
