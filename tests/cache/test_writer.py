@@ -73,19 +73,6 @@ def test_the_file_is_what_plain_h5py_readers_expect(tmp_path: Path) -> None:
         assert file.attrs["fingerprint"].decode() == FINGERPRINT
 
 
-def test_the_old_file_may_be_the_source_of_the_new_one(tmp_path: Path) -> None:
-    path = tmp_path / "features.h5"
-    parts = Parts(path, FINGERPRINT)
-    add_part(parts, list(range(7)))
-    write_features(path, make_table(7), find(parts), dim=3)
-    parts.remove()
-    old = {content(number): Location(path, number) for number in range(7)}
-    add_part(parts, [7, 8])
-    write_features(path, make_table(9), old | find(parts), dim=3)
-    with FeatureFile(path) as features:
-        np.testing.assert_array_equal(features.load("train")[0], embeddings_of([0, 1, 6, 7]))
-
-
 def test_many_blocks_and_any_order_of_sources(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

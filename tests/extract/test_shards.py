@@ -204,23 +204,6 @@ def test_of_two_members_of_one_name_the_first_is_kept_and_the_second_is_listed(
     assert held(extract.out) == before
 
 
-def test_same_keys_in_two_shards_are_two_images(extract: Extraction, photos: Path) -> None:
-    for number, path in enumerate(sorted(photos.rglob("*.png"))[:: N_IMAGES // N_SHARDS]):
-        members = [("same.png", path.read_bytes()), ("same.cls", path.parent.name.encode())]
-        with_more = [
-            each
-            for other in sorted(path.parent.glob("*.png"))[1:]
-            for each in ((other.name, other.read_bytes()), (f"{other.stem}.cls", members[1][1]))
-        ]
-        write_tar(extract.folder / f"{number:03}.tar", [*members, *with_more])
-    extract()
-    with FeatureFile(extract.out) as features:
-        paths = [path for path in features.table.paths if "same" in path]
-        names = [features.classes[label] for label in features.table.labels]
-    assert paths == [f"{name}/same.png" for name in ALL]
-    assert [names.count(each) for each in ("blue", "green", "red")] == [30, 30, 30]
-
-
 def test_splits_are_taken_from_the_names_of_shards(extract: Extraction) -> None:
     for split, name in zip(("train", "val", "test"), ALL, strict=True):
         (extract.folder / name).rename(extract.folder / f"colors-{split}-{name}")

@@ -189,26 +189,6 @@ def test_more_than_half_of_the_images_bad_stops_the_run_with_the_first_reasons(
     assert 0 < extract() <= 45
 
 
-def test_an_interrupted_run_goes_on_and_loses_at_most_the_part_in_flight(
-    extract: Extraction, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(stage, "PART_IMAGES", 16)
-    embed = backbones.embed_mean_color
-
-    def failing(batches) -> Iterator:
-        for number, embedded in enumerate(embed(batches)):
-            if number == 7:
-                raise KeyboardInterrupt
-            yield embedded
-
-    with monkeypatch.context() as patch:
-        patch.setattr(backbones, "embed_mean_color", failing)
-        with pytest.raises(KeyboardInterrupt):
-            extract()
-    assert not extract.out.exists()
-    assert extract() == 90 - 3 * 16
-
-
 def test_another_fingerprint_never_mixes_in(extract: Extraction) -> None:
     extract()
     before = extract.out.read_bytes()
