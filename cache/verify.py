@@ -79,14 +79,9 @@ class Inspection:
 def inspect_file(path: Path, sample: int | None = None, seed: int = 0) -> Inspection:
     """Read a feature file and check it: layout, attributes, checksums, values.
 
-    Raises `FeatureFileError` if it cannot be opened as a feature file. Nothing of it can be kept
-    then.
-
-    Parameters
-    ----------
-    sample : int or None
-        Blocks of each dataset to read, chosen at random; None for all. Only with all of them it is
-        looked whether a path is there twice.
+    With `sample`, so many random blocks of each dataset are read. Only with all of them it is
+    looked whether a path is there twice. Raises `FeatureFileError` if it cannot be opened as a
+    feature file: nothing of it can be kept then.
     """
     with FeatureFile(path) as features:
         checks = _row_checks(len(features.classes))

@@ -55,12 +55,8 @@ class Parts:
     """Embeddings finished so far, in files beside the feature file.
 
     A part is written under another name and renamed, so it is there whole or not at all. Parts lie
-    in a folder named after the fingerprint: those of another network are never taken up.
-
-    Parameters
-    ----------
-    store : str
-        ``float32`` or ``float16``: how parts keep them. Parts that keep less are not taken up.
+    in a folder named after the fingerprint: those of another network are never taken up, nor are
+    those that keep less than `store`.
     """
 
     def __init__(self, feature_path: Path, fingerprint: str, store: str = STORES[0]) -> None:
@@ -69,16 +65,11 @@ class Parts:
         self.store = store
 
     def add(self, contents: list[bytes], embeddings: NDArray[np.float32]) -> dict[bytes, Location]:
-        """Make a part, named after all that is in it: done twice, the first one stays.
+        """Make a part of embeddings, float32 (n_rows, dim), and the SHA-256 of their images.
 
-        Raises `HeadbenchError` if an embedding does not fit into float16; and `StorageError`.
-        Returns where each embedding lies now.
-
-        Parameters
-        ----------
-        contents : list of bytes, length n_rows
-            SHA-256 of each image.
-        embeddings : float32 (n_rows, dim)
+        It is named after all that is in it: done twice, the first one stays. Returns where each
+        embedding lies now. Raises `HeadbenchError` if one does not fit into float16;
+        `StorageError`.
         """
         kept = as_stored(embeddings, self.store, lambda row: f"image {contents[row].hex()}")
         name = hashlib.sha256(self.store.encode() + b"".join(contents)).hexdigest()[:32]
@@ -136,14 +127,10 @@ class Parts:
 def write_features(path: Path, table: Table, source: Mapping[bytes, Location], dim: int) -> None:
     """Write a feature file; until the very end the old one stays in place, whole.
 
-    Raises `StorageError` if the disk has no room for it, before anything is written; or if it
+    The embedding of each content is copied from its place in `source`, perhaps in the old file.
+    Raises `StorageError` if the disk has no room for it, before anything is written, or if it
     cannot be written; `FeatureFileError` if an embedding to be copied is damaged; `HeadbenchError`
-    if an embedding does not fit into float16.
-
-    Parameters
-    ----------
-    source : mapping of bytes to Location
-        Where to copy the embedding of each content from. May point into the old file at `path`.
+    if one does not fit into float16.
     """
     locations = [source[content] for content in table.contents()]
     require_free(path.parent, n_bytes(table, dim), "the merged file")

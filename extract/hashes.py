@@ -78,7 +78,7 @@ def read_hashes(path: Path) -> KnownHashes:
 
 
 class Hashes:
-    """What each image of a source holds, as far as it is known.
+    """What each image of a source holds, as far as it is known, there and in the file `known`.
 
     Attributes
     ----------

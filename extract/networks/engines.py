@@ -47,10 +47,8 @@ class Engine:
     infer : callable
         Takes uint8 (n, size_px, size_px, 3), RGB, 0-255, and gives float32 (n, dim); no row depends
         on the others. Threads may call it at the same time.
-    batch_size : int
-        Images in one call that suit it.
-    n_streams : int
-        Threads that should call it at the same time.
+    batch_size, n_streams : int
+        Images in one call that suit it, and threads that should call it at the same time.
     """
 
     name: str
@@ -259,12 +257,8 @@ def first_that_agrees(
 ) -> Engine:
     """The first engine whose embeddings are those of the untouched network.
 
-    Parameters
-    ----------
-    candidates : sequence of Candidate
-        From the fastest on; the last one is the untouched network itself, and not checked.
-    reference : float32 (n, dim)
-        By the untouched network, of `sample`: real images, uint8 (n, size_px, size_px, 3).
+    Candidates come from the fastest on; the last one is the untouched network itself, and not
+    checked. `reference`, float32 (n, dim), is what it makes of `sample`: real images.
     """
     for name, build, tolerance in candidates[:-1]:
         engine = build()

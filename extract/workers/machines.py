@@ -56,19 +56,11 @@ class Workers(Protocol):
     def __call__(
         self, function: Callable[..., Any], tasks: Iterable[tuple[Any, ...]], in_order: bool = False
     ) -> Generator[Any, None, None]:
-        """Results of ``function(*task)`` for each task.
+        """Results of ``function(*task)`` for each task, as they are done or `in_order`.
 
-        Raises `ClusterError` if workers or the scheduler are lost. An error of `function` comes as
-        it is.
-
-        Parameters
-        ----------
-        function : callable
-            Of a module, so that other processes find it by its name.
-        tasks : iterable of tuple
-            Read as workers become free, not all at once.
-        in_order : bool
-            Whether results come in the order of the tasks, or as they are done.
+        The function is one of a module, so that other processes find it by its name. Tasks are read
+        as workers become free, not all at once. Raises `ClusterError` if workers or the scheduler
+        are lost. An error of `function` comes as it is.
         """
 
 
