@@ -68,8 +68,8 @@ class Parts:
         """Make a part of embeddings, float32 (n_rows, dim), and the SHA-256 of their images.
 
         It is named after all that is in it: done twice, the first one stays. Returns where each
-        embedding lies now. Raises `HeadbenchError` if one does not fit into float16;
-        `StorageError`.
+        embedding lies now. Raises `StorageError`; and `HeadbenchError` if one does not fit into
+        float16.
         """
         kept = as_stored(embeddings, self.store, lambda row: f"image {contents[row].hex()}")
         name = hashlib.sha256(self.store.encode() + b"".join(contents)).hexdigest()[:32]

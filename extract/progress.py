@@ -4,9 +4,10 @@ import sys
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import Any, ClassVar
+from weakref import WeakSet
 
 from tqdm import tqdm
 
@@ -52,6 +53,10 @@ BRIEF_SECONDS = 1.0
 class _Lines(tqdm):  # type: ignore[misc]
     """tqdm where there is no terminal: now and then a whole line, and no carriage returns."""
 
+    # Apart from tqdm's own, which `tqdm.write` clears and shows again with every line.
+    _instances: ClassVar[WeakSet[Any]] = WeakSet()
+    monitor_interval = 0
+
     def __init__(self, total: int | None, **options: Any) -> None:
         done = "{n_fmt} images so far" if total is None else "{n_fmt} of {total_fmt} images"
         left = "" if total is None else ", {remaining} left"
@@ -63,10 +68,10 @@ class _Lines(tqdm):  # type: ignore[misc]
             **options,
         )
 
-    @staticmethod
-    def status_printer(file: TextIO) -> Callable[[str], None]:
-        """Replace what overwrites the line before."""
-        return lambda text: print(text, file=file, flush=True)
+    def display(self, *_: object, **__: object) -> bool:
+        """Write a line, wherever the cursor is."""
+        print(" ".join(str(self).split()), file=self.fp, flush=True)
+        return True
 
     def close(self) -> None:
         """End; nothing is cleared."""

@@ -132,11 +132,10 @@ def embed_files(
     machines: Machines,
     recorder: Recorder,
 ) -> str:
-    """Embed files into parts, wherever machines are.
+    """Embed files into parts, wherever machines are; returns how the time was spent.
 
-    Raises `ClusterError` if workers are lost. Blocks that were finished are kept. `cached` is where
-    embeddings are; those that `recorder` is told of may be added to it. Returns how the time was
-    spent, for the end of a line.
+    Those that `recorder` is told of may be added to `cached`: where embeddings are. Raises
+    `ClusterError` if workers are lost. Blocks that were finished are kept.
     """
     if machines.are_this_process:
         work = Work(job, cached, recorder)

@@ -4,6 +4,7 @@ import threading
 import time
 
 import pytest
+from tqdm import tqdm
 
 from headbench.extract import progress as module
 from headbench.extract.progress import Progress, Stopwatch
@@ -43,6 +44,14 @@ def test_plain_lines_where_there_is_no_terminal(
         assert capsys.readouterr().err == line
         clock[0] += 9
         progress.update(250)
+        tqdm.write("a note", file=sys.stderr)
+        with Progress("inside", 100) as inside:
+            inside.update(1)
+            clock[0] += 11
+            inside.update(49)
+            assert capsys.readouterr().err == (
+                "a note\ninside: 50 of 100 images, 4.45 images/s, 00:11 left\n"
+            )
     assert capsys.readouterr().err == ""
 
 
