@@ -149,7 +149,7 @@ def test_the_last_block_is_there_and_is_not_everything(name: str) -> None:
     assert [each for each in base.layers if each.weights][-1] in in_block
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", ZOO)
 def test_the_file_of_imagenet_weights_is_the_one_that_keras_fetches(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
