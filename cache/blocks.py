@@ -46,10 +46,7 @@ REMEDY = (
 class PatientFile(io.FileIO):
     """A file that keeps its first error to itself: HDF5 crashes when it cannot write.
 
-    Attributes
-    ----------
-    error : OSError or None
-        What went wrong; from then on nothing more is written.
+    After it nothing more is written.
     """
 
     error: OSError | None = None
@@ -77,13 +74,7 @@ class PatientFile(io.FileIO):
 
 @contextmanager
 def create_hdf5(path: Path, writer: str = "") -> Iterator[h5py.File]:
-    """Create a file that takes its name once it is whole and on the disk.
-
-    Raises
-    ------
-    StorageError
-        If it cannot be written.
-    """
+    """Create a file that takes its name once it is whole and on the disk; `StorageError` if not."""
     with replacing(path, writer) as temporary, PatientFile(temporary, "w+") as disk:
         try:
             with h5py.File(disk, "w", libver=HDF5_VERSION) as file:
@@ -96,14 +87,9 @@ def create_hdf5(path: Path, writer: str = "") -> Iterator[h5py.File]:
 def open_hdf5(path: Path) -> h5py.File:
     """Open a file for reading.
 
-    No lock is taken: a file is only ever replaced whole, so nobody reads a half-written one.
-
-    Raises
-    ------
-    FeatureFileError
-        If it is not a whole HDF5 file.
-    UnreadableError
-        If that cannot be told, as it cannot be read for now.
+    No lock is taken: a file is only ever replaced whole, so nobody reads a half-written one. Raises
+    `FeatureFileError` if it is not a whole HDF5 file; `UnreadableError` if that cannot be told, as
+    it cannot be read for now.
     """
     try:
         return h5py.File(path, "r", locking=False)
@@ -117,13 +103,7 @@ def open_hdf5(path: Path) -> h5py.File:
 
 
 def require_about_content(path: str | Path, error: Exception) -> None:
-    """Tell a file that cannot be read for now from one whose content is bad.
-
-    Raises
-    ------
-    UnreadableError
-        If `error` says nothing about the content of the file.
-    """
+    """`UnreadableError` if an error says nothing about the content of a file: it may be whole."""
     code = error.errno if isinstance(error, OSError) else None
     if code is None or code in OF_CONTENT:
         return
@@ -149,16 +129,10 @@ def write_dataset(
     rows_of: Callable[[slice], NDArray[Any]],
     block_rows: int | None = None,
 ) -> None:
-    """Write a dataset and its checksums, some blocks at a time.
+    """Write a dataset, first axis n_rows, and its checksums, some blocks at a time.
 
-    Parameters
-    ----------
-    shape : tuple of int
-        First axis n_rows.
-    rows_of : callable
-        Gives the rows of a slice; called for consecutive ones.
-    block_rows : int or None
-        Rows in a block; None for what suits reading many in a row.
+    `rows_of` gives the rows of a slice, and is called for consecutive ones. Without `block_rows`, a
+    block has as many rows as suits reading many in a row.
     """
     n_rows, row_bytes = shape[0], _row_bytes(shape, dtype)
     step = block_rows or rows_per_block(n_rows, row_bytes)
@@ -198,10 +172,7 @@ def fixed_text(text: str | Sequence[str]) -> NDArray[np.bytes_]:
 class CheckedDataset:
     """A dataset whose every block is checked against its checksum when it is read.
 
-    Raises
-    ------
-    FeatureFileError
-        If the dataset or its checksums are missing, or do not fit each other.
+    Raises `FeatureFileError` if the dataset or its checksums are missing, or do not fit each other.
     """
 
     def __init__(self, file: h5py.File, name: str) -> None:
@@ -225,14 +196,7 @@ class CheckedDataset:
     def read(self, rows: NDArray[np.intp] | None = None) -> NDArray[Any]:
         """Read all rows, or some in the order asked for; float16 comes as float32.
 
-        Parameters
-        ----------
-        rows : intp (n_rows,), optional
-
-        Raises
-        ------
-        FeatureFileError
-            If a block that is read is damaged.
+        Raises `FeatureFileError` if a block that is read is damaged.
         """
         n_rows = len(self) if rows is None else len(rows)
         dtype = np.dtype(np.float32) if self.dtype == np.float16 else self.dtype

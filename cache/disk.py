@@ -1,17 +1,24 @@
-"""Files that are there whole or not at all, one writer at a time, and room on the disk."""
+"""Files that are there whole or not at all, one writer at a time, few open, room on the disk."""
 
 import os
 import shutil
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 from filelock import FileLock, Timeout
 
 from headbench.cache.errors import FeatureFileError, StorageError
+
+try:
+    import resource
+except ImportError:  # of Unix alone
+    resource = None  # type: ignore[assignment]
 
 # A writer that meets the lock file while its last holder deletes it tries again for so long.
 LOCK_SECONDS = 0.1
@@ -26,12 +33,8 @@ def temporary_path(target: Path, writer: str = "") -> Path:
 def replacing(target: Path, writer: str = "") -> Iterator[Path]:
     """Give a temporary name beside `target`; on success flush it to disk and rename it.
 
-    Only one writer at a time may replace a target (`one_writer`), unless each has a name.
-
-    Raises
-    ------
-    StorageError
-        If the disk is full, the folder cannot be written to, or the device fails.
+    Only one writer at a time may replace a target (`one_writer`), unless each has a name. Raises
+    `StorageError` if the disk is full, the folder cannot be written to, or the device fails.
     """
     temporary = temporary_path(target, writer)
     try:
@@ -72,14 +75,8 @@ def one_writer(target: Path) -> Iterator[None]:
 
     The lock is the operating system's, on a file beside the target. The name of the holder is in
     another file: Windows lets nobody else read a locked one. Readers need no lock, because a file
-    is only ever replaced whole.
-
-    Raises
-    ------
-    FeatureFileError
-        If another process, or another thread of this one, is writing.
-    StorageError
-        If the folder cannot be written to.
+    is only ever replaced whole. Raises `FeatureFileError` if another process, or another thread of
+    this one, is writing; `StorageError` if the folder cannot be written to.
     """
     path, holder = (target.with_name(f"{target.name}.{end}") for end in ("lock", "writer"))
     lock = FileLock(path)
@@ -137,3 +134,42 @@ def _flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+# Held open at a time, by each reader: this share of what the process may open, within limits.
+# Opening one again takes a millisecond, which a GPU would wait for where rows come in random order;
+# each that is open takes a megabyte.
+OPEN_SHARE, FEWEST, MOST = 1 / 8, 16, 128
+
+Content = TypeVar("Content")
+
+
+class OpenFiles(Generic[Content]):
+    """What is read of each file; the file that was asked for longest ago is closed first.
+
+    Not safe in several threads: a reader has to hold a lock.
+    """
+
+    def __init__(self) -> None:
+        self._open: OrderedDict[Path, tuple[Any, Content]] = OrderedDict()
+
+    def get(self, path: Path, open_file: Callable[[Path], tuple[Any, Content]]) -> Content:
+        """What is read of a file, which `open_file` opens, and gives with that, if it is not."""
+        if path in self._open:
+            self._open.move_to_end(path)
+        else:
+            while len(self._open) >= most_open():
+                self._open.popitem(last=False)[1][0].close()
+            self._open[path] = open_file(path)
+        return self._open[path][1]
+
+    def close(self) -> None:
+        """Close all files."""
+        while self._open:
+            self._open.popitem()[1][0].close()
+
+
+def most_open() -> int:
+    """Files that one reader holds open."""
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0] if resource else 0
+    return min(max(FEWEST, int(OPEN_SHARE * allowed)), MOST)

@@ -99,12 +99,7 @@ def group_number(name: str) -> int:
 
 
 def alone(content_sha256: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """The number in /groups of images without a group, int64 (n,): copies have the same.
-
-    Parameters
-    ----------
-    content_sha256 : uint8 (n, 32)
-    """
+    """The number in /groups of images without a group, int64 (n,): copies have the same."""
     return np.ascontiguousarray(content_sha256[:, :8]).view(">i8").astype(np.int64).reshape(-1)
 
 
@@ -125,14 +120,9 @@ def describe_counts(counts: Mapping[str, int]) -> str:
 
 
 class Rejected(NamedTuple):
-    """A file that cannot be used.
+    """A file that cannot be used; its path is POSIX, relative to the data folder.
 
-    Attributes
-    ----------
-    path : str
-        POSIX, relative to the data folder.
-    content : bytes
-        SHA-256 of its bytes; empty if they were never read.
+    The content is the SHA-256 of its bytes; empty if they were never read.
     """
 
     path: str
@@ -149,15 +139,11 @@ class Identity:
 
     Attributes
     ----------
-    backbone : str
-        Name of the network, such as ``resnet50``.
     weights_hash : str
         ``sha256:`` and the digest of the weights file; or ``random:`` and what reproduces the
         weights; or ``none`` for a backbone that has no weights.
     preprocessing : str
         From RGB 0-255 to what the network takes, in words.
-    size_px : int
-        Height and width of the network's input.
     resize : str
         From the decoded image to `size_px`, in words.
     pooling : str
@@ -199,14 +185,10 @@ class Config:
 
     Attributes
     ----------
-    identity : Identity
-        What was computed.
     weights : str
         The weights as the user named them: ``imagenet``, ``random`` or a path.
     data : mapping
         The folder as the user named it, its layout, how it was split, and the seed of the split.
-    store : str
-        ``float32`` or ``float16``: how the embeddings are kept.
     """
 
     identity: Identity
@@ -301,15 +283,7 @@ def digest_of(
     columns: Iterable[NDArray[np.generic]],
     optional: Mapping[str, NDArray[np.generic]],
 ) -> str:
-    """`Table.digest` of columns that come one by one, or piece by piece.
-
-    Parameters
-    ----------
-    columns : iterable of arrays
-        All rows of content_sha256, then of labels, then of splits.
-    optional : mapping of str to array
-        See `Table.optional`.
-    """
+    """`Table.digest`, of all rows of content_sha256, labels and splits, perhaps piece by piece."""
     digest = hashlib.sha256(config.identity.fingerprint.encode())
     digest.update(config.store.encode())
     digest.update("\0".join(classes).encode())

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import h5py
@@ -37,32 +36,18 @@ from headbench.cache.format import (
 
 
 class FeatureFile:
-    """A feature file, opened for reading.
+    """A feature file, opened for reading: ``with FeatureFile("features.h5") as features``.
 
     Opening reads what is small: attributes, shapes, class names. All else stays on disk until it is
-    asked for, and is checked against its checksums when it is read.
-
-    Parameters
-    ----------
-    path : path-like
-        A file written by ``python -m headbench.extract``.
+    asked for, and is checked against its checksums when it is read. Raises `FeatureFileError` if
+    there is no such file, or it is not a whole feature file of this version. Reading raises it too,
+    for data that do not match their checksums.
 
     Attributes
     ----------
     classes : tuple of str, length n_classes
     optional : tuple of str
         Those of `headbench.cache.format.OPTIONAL` that it holds.
-
-    Raises
-    ------
-    FeatureFileError
-        If there is no such file, or it is not a whole feature file of this version. Reading raises
-        it too, for data that do not match their checksums.
-
-    Examples
-    --------
-    >>> with FeatureFile("runs/food/features.h5") as features:       # doctest: +SKIP
-    ...     X, y = features.load("train")
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -83,12 +68,7 @@ class FeatureFile:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -185,18 +165,10 @@ class FeatureFile:
         return weights[rows]  # type: ignore[no-any-return]
 
     def load(self, split: str) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-        """Embeddings and labels of a split, in memory.
+        """Embeddings of a split, float32 (n_split, dim), and labels, int32 (n_split,), in memory.
 
-        Returns
-        -------
-        X : float32 (n_split, dim)
-        y : int32 (n_split,)
-            Index into `classes`.
-
-        Raises
-        ------
-        FeatureFileError
-            If an embedding is damaged or not finite: its rows are named.
+        Labels are indices into `classes`. Raises `FeatureFileError` if an embedding is damaged or
+        not finite: its rows are named.
         """
         return self._load(self.rows(split))
 
@@ -215,16 +187,8 @@ class FeatureFile:
     def to_pandas(self) -> Any:
         """The table without the embeddings.
 
-        Returns
-        -------
-        pandas.DataFrame
-            Columns path, class, label, split, content_sha256 (64 hexadecimal digits); row i is
-            image i.
-
-        Raises
-        ------
-        HeadbenchError
-            If pandas is not installed.
+        Raises `HeadbenchError` if pandas is not installed. A pandas.DataFrame with the columns
+        path, class, label, split, content_sha256 (64 hexadecimal digits); row i is image i.
         """
         try:
             import pandas as pd

@@ -25,13 +25,7 @@ from headbench.cache.writer import Location, write_features
 
 
 class Damage(NamedTuple):
-    """Rows of a dataset that are not as they must be.
-
-    Attributes
-    ----------
-    start, stop : int
-        The first row, and the one after the last.
-    """
+    """Rows of a dataset, from `start` to before `stop`, that are not as they must be."""
 
     dataset: str
     start: int
@@ -85,18 +79,9 @@ class Inspection:
 def inspect_file(path: Path, sample: int | None = None, seed: int = 0) -> Inspection:
     """Read a feature file and check it: layout, attributes, checksums, values.
 
-    Parameters
-    ----------
-    sample : int or None
-        Blocks of each dataset to read, chosen at random; None for all. Only with all of them it is
-        looked whether a path is there twice.
-    seed : int
-        Of that choice.
-
-    Raises
-    ------
-    FeatureFileError
-        If it cannot be opened as a feature file. Nothing of it can be kept then.
+    With `sample`, so many random blocks of each dataset are read. Only with all of them it is
+    looked whether a path is there twice. Raises `FeatureFileError` if it cannot be opened as a
+    feature file: nothing of it can be kept then.
     """
     with FeatureFile(path) as features:
         checks = _row_checks(len(features.classes))
@@ -131,17 +116,9 @@ def inspect_file(path: Path, sample: int | None = None, seed: int = 0) -> Inspec
 def repair_file(path: Path) -> Inspection:
     """Drop the damaged rows of a file; the next extraction computes just those.
 
-    Returns
-    -------
-    Inspection
-        Of the file as it was.
-
-    Raises
-    ------
-    FeatureFileError
-        If there is nothing to keep, or another process is writing the file.
-    StorageError
-        If the repaired file cannot be written.
+    Raises `FeatureFileError` if there is nothing to keep, or another process is writing the file;
+    `StorageError` if the repaired file cannot be written. Returns what was found in the file as it
+    was.
     """
     FeatureFile(path).close()  # a missing file must not leave a lock or a folder behind
     with one_writer(path):
@@ -181,14 +158,10 @@ def _row_checks(n_classes: int) -> dict[str, RowCheck]:
 
 
 def _lead_inside(paths: NDArray[np.bytes_]) -> NDArray[np.bool_]:
-    return np.array([_leads_inside(path) for path in paths.tolist()], dtype=bool)
-
-
-def _leads_inside(path: bytes) -> bool:
-    try:
-        return leads_inside(path.decode())
-    except UnicodeDecodeError:
-        return False
+    # Bytes that are no UTF-8 come back as others.
+    texts = ((path, path.decode(errors="replace")) for path in paths.tolist())
+    found = [text.encode() == path and leads_inside(text) for path, text in texts]
+    return np.array(found, dtype=bool)
 
 
 def _damage(

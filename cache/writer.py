@@ -55,16 +55,8 @@ class Parts:
     """Embeddings finished so far, in files beside the feature file.
 
     A part is written under another name and renamed, so it is there whole or not at all. Parts lie
-    in a folder named after the fingerprint: those of another network are never taken up.
-
-    Parameters
-    ----------
-    feature_path : Path
-        The feature file, there or to be.
-    fingerprint : str
-        Of the embeddings in it.
-    store : str
-        ``float32`` or ``float16``: how parts keep them. Parts that keep less are not taken up.
+    in a folder named after the fingerprint: those of another network are never taken up, nor are
+    those that keep less than `store`.
     """
 
     def __init__(self, feature_path: Path, fingerprint: str, store: str = STORES[0]) -> None:
@@ -73,24 +65,11 @@ class Parts:
         self.store = store
 
     def add(self, contents: list[bytes], embeddings: NDArray[np.float32]) -> dict[bytes, Location]:
-        """Make a part, named after all that is in it: done twice, the first one stays.
+        """Make a part of embeddings, float32 (n_rows, dim), and the SHA-256 of their images.
 
-        Parameters
-        ----------
-        contents : list of bytes, length n_rows
-            SHA-256 of each image.
-        embeddings : float32 (n_rows, dim)
-
-        Returns
-        -------
-        dict of bytes to Location
-            Where each embedding lies now.
-
-        Raises
-        ------
-        StorageError
-        HeadbenchError
-            If an embedding does not fit into float16.
+        It is named after all that is in it: done twice, the first one stays. Returns where each
+        embedding lies now. Raises `StorageError`; and `HeadbenchError` if one does not fit into
+        float16.
         """
         kept = as_stored(embeddings, self.store, lambda row: f"image {contents[row].hex()}")
         name = hashlib.sha256(self.store.encode() + b"".join(contents)).hexdigest()[:32]
@@ -107,12 +86,8 @@ class Parts:
     def find(self) -> dict[bytes, Location]:
         """Where each finished embedding lies, by the SHA-256 of its image.
 
-        A damaged part is left out and logged: its images are extracted again.
-
-        Raises
-        ------
-        UnreadableError
-            If a part cannot be read for now: it may hold hours of work.
+        A damaged part is left out and logged: its images are extracted again. Raises
+        `UnreadableError` if a part cannot be read for now: it may hold hours of work.
         """
         found: dict[bytes, Location] = {}
         for path in sorted(self.directory.glob("*.h5")):
@@ -152,25 +127,10 @@ class Parts:
 def write_features(path: Path, table: Table, source: Mapping[bytes, Location], dim: int) -> None:
     """Write a feature file; until the very end the old one stays in place, whole.
 
-    Parameters
-    ----------
-    path : Path
-        Replaced atomically.
-    table : Table
-        All but the embeddings.
-    source : mapping of bytes to Location
-        Where to copy the embedding of each content from. May point into the old file at `path`.
-    dim : int
-        Length of one embedding.
-
-    Raises
-    ------
-    StorageError
-        If the disk has no room for it, before anything is written; or if it cannot be written.
-    FeatureFileError
-        If an embedding to be copied is damaged.
-    HeadbenchError
-        If an embedding does not fit into float16.
+    The embedding of each content is copied from its place in `source`, perhaps in the old file.
+    Raises `StorageError` if the disk has no room for it, before anything is written, or if it
+    cannot be written; `FeatureFileError` if an embedding to be copied is damaged; `HeadbenchError`
+    if one does not fit into float16.
     """
     locations = [source[content] for content in table.contents()]
     require_free(path.parent, n_bytes(table, dim), "the merged file")
@@ -262,20 +222,23 @@ def as_stored(
 ) -> NDArray[np.floating[Any]]:
     """Embeddings, float32 (n_rows, dim), in the dtype `store`.
 
-    Raises
-    ------
-    HeadbenchError
-        If one does not fit into it: what `name` calls its row is named.
+    Raises `HeadbenchError` if one has a number too large for it, or would be all zeros
+    and was not: what `name` calls its row is named.
     """
     if store == embeddings.dtype:
         return embeddings
-    too_large = np.abs(embeddings).max(axis=1, initial=0) > np.finfo(store).max
-    if too_large.any():
+    with np.errstate(over="ignore", under="ignore"):
+        kept: NDArray[np.floating[Any]] = embeddings.astype(store)
+    is_lost = ~np.isfinite(kept).all(axis=1) | (embeddings.any(axis=1) & ~kept.any(axis=1))
+    if is_lost.any():
+        row = int(is_lost.argmax())
+        limits = np.finfo(store)
         raise HeadbenchError(
-            f"{name(int(too_large.argmax()))}: its embedding holds numbers over "
-            f"{np.finfo(store).max:.0f}, which {store} cannot hold. Leave out --store {store}."
+            f"{name(row)}: {store} cannot hold its embedding, whose largest number is "
+            f"{np.abs(embeddings[row]).max():.2g}: expected at most {limits.max:.0f}, and at least "
+            f"{limits.smallest_subnormal:.0g}. Take --store {STORES[0]}."
         )
-    return embeddings.astype(store)
+    return kept
 
 
 def _locations(path: Path, contents: list[bytes]) -> dict[bytes, Location]:

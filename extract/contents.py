@@ -4,7 +4,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import NamedTuple, Protocol, Self
 
 import numpy as np
@@ -29,12 +28,7 @@ LOG = logging.getLogger(__name__)
 class Embedding:
     """How the images of one run are embedded.
 
-    Attributes
-    ----------
-    known : Known
-        Grows as parts are finished, and as images turn out to be unusable.
-    dim : int
-        Length of an embedding.
+    What is known grows as parts are finished, and as images turn out to be unusable.
     """
 
     job: Job
@@ -42,21 +36,12 @@ class Embedding:
     machines: Machines
     dim: int
 
-    def require_room(self, folder: Path, n_images: int) -> None:
-        """`StorageError` if a folder has no room for so many embeddings."""
-        require_free(folder, n_images * self.dim * np.dtype(self.job.parts.store).itemsize)
-
 
 class Fates:
     """What becomes of each image, told once, wherever it is embedded: see `Recorder`.
 
-    What is known grows by it, and progress is shown. The line at the end says `how` the time was
-    spent.
-
-    Parameters
-    ----------
-    n_images : int or None
-        How many will be told of; None where nobody knows.
+    What is known grows by it, and progress is shown: without a total where `n_images` is None. The
+    line at the end says `how` the time was spent.
     """
 
     how = ""
@@ -67,14 +52,9 @@ class Fates:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._progress.__exit__(kind, error, traceback)
-        if error is None:
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._progress.__exit__()
+        if kind is None:
             LOG.info(f"{self._progress.summary()}{self.how}")
 
     def advance(self, n_images: int) -> None:
@@ -94,13 +74,7 @@ class Fates:
 
 
 class FileFates(Fates):
-    """The same of listed files, whose hashes are noted.
-
-    Parameters
-    ----------
-    rows : sequence of int
-        Rows of the data set that are read, in their order.
-    """
+    """The same of the listed files in some rows of a data set; their hashes are noted."""
 
     def __init__(self, known: Known, dataset: Dataset, hashes: Hashes, rows: Sequence[int]) -> None:
         super().__init__(known, len(rows))
@@ -118,26 +92,14 @@ class FileFates(Fates):
 
 
 class Held(NamedTuple):
-    """All that a source holds.
-
-    Attributes
-    ----------
-    hashes : sequence of bytes or UnusableImageError, length n_images
-        SHA-256 of each image, or why it cannot be read.
-    """
+    """All that a source holds, and the SHA-256 of each image, or why it cannot be read."""
 
     dataset: Dataset
     hashes: Sequence[Hashed]
 
 
 class Contents(Protocol):
-    """How it is found out what a source holds.
-
-    Attributes
-    ----------
-    name : str
-        Of the source.
-    """
+    """How it is found out what a source holds."""
 
     name: str
 
@@ -154,10 +116,7 @@ class Contents(Protocol):
 class FileContents:
     """Those of image files, which are listed before any is read.
 
-    Parameters
-    ----------
-    out : Path
-        The feature file: what is known of the files lies beside it.
+    What is known of the files lies beside `out`, the feature file.
     """
 
     def __init__(self, dataset: Dataset, out: Path) -> None:
@@ -225,7 +184,8 @@ class FileContents:
         old = embedding.known.old
         paths = set() if old is None else set(old.paths)
         if n_new := sum(self._dataset.images[row].path not in paths for row in rows):
-            embedding.require_room(self._out.parent, n_new + len(self._dataset.images))
+            row_bytes = embedding.dim * np.dtype(embedding.job.parts.store).itemsize
+            require_free(self._out.parent, (n_new + len(self._dataset.images)) * row_bytes)
 
 
 class PythonContents:

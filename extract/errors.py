@@ -16,10 +16,7 @@ class WeightsError(HeadbenchError):
 class UnusableImageError(HeadbenchError):
     """An image that cannot be decoded; its message is the reason, without the path.
 
-    Parameters
-    ----------
-    content : bytes
-        SHA-256 of its bytes; empty if they were never read.
+    `content` is the SHA-256 of its bytes; empty if they were never hashed.
     """
 
     def __init__(self, reason: str, content: bytes = b"") -> None:

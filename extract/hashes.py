@@ -35,15 +35,10 @@ Hashed = bytes | UnusableImageError
 
 @dataclass(frozen=True)
 class KnownHashes:
-    """Hashes of files, each valid as long as the file's stamps are the same.
+    """Hashes of files, uint8 (n_files, 32), each valid as long as the file's stamps are the same.
 
-    Attributes
-    ----------
-    paths : list of str, length n_files
-        Relative to the data folder.
-    stamps : int64 (n_files, 4)
-        As the source gives them; see `headbench.extract.sources.source.N_STAMPS`.
-    sha256 : uint8 (n_files, 32)
+    Paths are relative to the data folder. Stamps, int64 (n_files, 4), are those that the source
+    gives: see `headbench.extract.sources.source.N_STAMPS`.
     """
 
     paths: Sequence[str]
@@ -83,14 +78,7 @@ def read_hashes(path: Path) -> KnownHashes:
 
 
 class Hashes:
-    """What each image of a source holds, as far as it is known.
-
-    Parameters
-    ----------
-    paths : sequence of str, length n_images
-        Of the source.
-    known : Path
-        File of what is known.
+    """What each image of a source holds, as far as it is known, there and in the file `known`.
 
     Attributes
     ----------

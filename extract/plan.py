@@ -36,30 +36,18 @@ from headbench.extract.splits import (
     shares_of,
 )
 
+MOST_REASONS = 5
+
 
 @dataclass(frozen=True)
 class Changes:
-    """How a table differs from the one before, in images.
+    """How a table differs from the one before, in images."""
 
-    Attributes
-    ----------
-    new : int
-        Neither path nor content is in the old table.
-    changed : int
-        The path is, with another content.
-    removed : int
-        Neither path nor content of an old image is in the new table.
-    moved : int
-        The content is in the old table, under another path: renamed, relabelled or copied.
-    resplit : int
-        Same path, same content, another split.
-    """
-
-    new: int = 0
-    changed: int = 0
-    removed: int = 0
-    moved: int = 0
-    resplit: int = 0
+    new: int = 0  # neither path nor content is in the old table
+    changed: int = 0  # the path is, with another content
+    removed: int = 0  # neither path nor content of an old image is in the new table
+    moved: int = 0  # the content is in the old table: renamed, relabelled or copied
+    resplit: int = 0  # same path, same content, another split
 
     def __str__(self) -> str:
         words = (
@@ -97,23 +85,13 @@ def compare(old: Table | None, new: Table) -> Changes:
     return Changes(**count)
 
 
-MOST_REASONS = 5
-
-
 @dataclass(frozen=True)
 class Plan:
     """What a run is going to do.
 
-    Attributes
-    ----------
-    table : Table
-        The file to be, as long as no image fails to decode.
-    old : Table or None
-        Of the file that is there.
-    missing : set of bytes
-        SHA-256 of each different image that has no embedding yet.
-    warnings : list of str
-        What is thin about the splits.
+    The table is that of the file to be, as long as no image fails to decode; `old` is that of the
+    file that is there. `missing` are the SHA-256 of images that have no embedding yet. Warnings say
+    what is thin about the splits.
     """
 
     table: Table
@@ -122,7 +100,6 @@ class Plan:
     warnings: list[str]
 
     def __str__(self) -> str:
-        """What would be done."""
         return self._describe(len(self.missing), "to extract")
 
     def describe_done(self, n_extracted: int) -> str:
@@ -147,7 +124,7 @@ class Known:
     unusable : dict of bytes to str
         Contents that this version of headbench has found unusable, and why.
     cached : dict of bytes to Location
-        Embeddings that are there, by the SHA-256 of their images. Grows as parts are finished.
+        Embeddings that are there, by content. Grows as parts are finished.
     """
 
     old: Table | None
@@ -160,10 +137,8 @@ class Known:
     ) -> "Known":
         """Look at the feature file, and at the parts of an interrupted run.
 
-        Raises
-        ------
-        FeatureFileError
-            If the file that is there was made with other settings, or is damaged.
+        Raises `FeatureFileError` if the file that is there was made with other settings, or is
+        damaged.
         """
         old, unusable = _read_old(out, identity, settings)
         cached = parts.find()
@@ -179,19 +154,9 @@ def make_plan(
     known: Known,
     settings: ExtractSettings,
 ) -> Plan:
-    """Hold what is wanted against what is there.
+    """Hold what is wanted, see `plan_table`, against what is there.
 
-    Parameters
-    ----------
-    hashes : sequence of bytes or UnusableImageError, length n_images
-        SHA-256 of each image, or why it cannot be read.
-    identity : Identity
-        Of the embeddings to be.
-
-    Raises
-    ------
-    DataError
-        If the images cannot be split, or most of them cannot be used.
+    Raises `DataError` if the images cannot be split, or most of them cannot be used.
     """
     table = plan_table(dataset, hashes, identity, settings).without(known.unusable)
     require_usable(table, dataset)
@@ -202,10 +167,8 @@ def make_plan(
 def check_listing(dataset: Dataset, settings: ExtractSettings) -> None:
     """Refuse what nothing can mend that is in the images: before hours of extraction, not after.
 
-    Raises
-    ------
-    DataError
-        If the share of val is impossible, or a class has too few images whatever they show.
+    Raises `DataError` if the share of val is impossible, or a class has too few images whatever
+    they show.
     """
     given = [image.given_split for image in dataset.images]
     shares_of(missing_splits(given), settings.val_share)
@@ -225,17 +188,7 @@ def plan_table(
 ) -> Table:
     """Label and split the images of a folder; nothing is decoded yet.
 
-    Parameters
-    ----------
-    hashes : sequence of bytes or UnusableImageError, length n_images
-        SHA-256 of each image, or why it cannot be read.
-    identity : Identity
-        Of the embeddings to be.
-
-    Returns
-    -------
-    Table
-        The file to be, as long as no image fails to decode.
+    `hashes` are the SHA-256 of each image, or why it cannot be read.
     """
     pairs = list(zip(dataset.images, hashes, strict=True))
     readable = [(image, content) for image, content in pairs if isinstance(content, bytes)]
@@ -298,11 +251,8 @@ def _weights(images: Sequence[LabelledImage]) -> NDArray[np.float32] | None:
 def require_usable(table: Table, dataset: Dataset) -> None:
     """Refuse to go on without most of the images: something else is wrong then.
 
-    Raises
-    ------
-    DataError
-        If more than half of them cannot be used, or all that the source names for val or test; with
-        the first reasons.
+    Raises `DataError` if more than half of them cannot be used, or all that the source names for
+    val or test; with the first reasons.
     """
     not_images = set(dataset.rejected)
     unusable = [each for each in table.rejected if each not in not_images]

@@ -1,4 +1,4 @@
-"""A progress bar in a terminal, lines elsewhere, and which stage is the bottleneck."""
+"""Progress by tqdm, a bar in a terminal and lines elsewhere; which stage is the bottleneck."""
 
 import sys
 import threading
@@ -6,7 +6,8 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import TracebackType
+from typing import Any, ClassVar
+from weakref import WeakSet
 
 from tqdm import tqdm
 
@@ -49,59 +50,73 @@ SECONDS_BETWEEN_LINES = 10.0
 BRIEF_SECONDS = 1.0
 
 
+class _Lines(tqdm):  # type: ignore[misc]
+    """tqdm where there is no terminal: now and then a whole line, and no carriage returns."""
+
+    # Apart from tqdm's own, which `tqdm.write` clears and shows again with every line.
+    _instances: ClassVar[WeakSet[Any]] = WeakSet()
+    monitor_interval = 0
+
+    def __init__(self, total: int | None, **options: Any) -> None:
+        done = "{n_fmt} images so far" if total is None else "{n_fmt} of {total_fmt} images"
+        left = "" if total is None else ", {remaining} left"
+        super().__init__(
+            total=total,
+            mininterval=SECONDS_BETWEEN_LINES,
+            miniters=1,
+            bar_format=f"{{desc}}: {done}, {{rate_noinv_fmt}}{left}{{postfix}}",
+            **options,
+        )
+
+    def display(self, *_: object, **__: object) -> bool:
+        """Write a line, wherever the cursor is."""
+        print(" ".join(str(self).split()), file=self.fp, flush=True)
+        return True
+
+    def close(self) -> None:
+        """End; nothing is cleared."""
+        self.sp = None
+        super().close()
+
+
 class Progress:
     """Images done and total, how many per second, time left, rejected so far.
 
-    Nothing at all is shown of what is over in a second.
-
-    Parameters
-    ----------
-    what : str
-        What is being done.
-    n_total : int or None
-        How often, if all goes well; None where nobody knows.
+    Nothing at all is shown of what is over in a second. The total is None where nobody knows it.
     """
 
     def __init__(self, what: str, n_total: int | None) -> None:
-        self._is_terminal = sys.stderr.isatty()
-        self._bar = tqdm(
+        bar = tqdm if sys.stderr.isatty() else _Lines
+        self._bar = bar(
             total=n_total,
             desc=what,
             unit=" images",
             delay=BRIEF_SECONDS,
-            disable=n_total == 0 or not self._is_terminal,
+            smoothing=0,
+            disable=n_total == 0,
         )
-        self._what, self._n_total = what, n_total
-        self._n_done = self._n_rejected = 0
-        self._started = self._last_line = time.monotonic()
-        self._first = (self._started, 0)
+        self._what, self._n_rejected = what, 0
+        self._started = self._bar.start_t = time.time()
 
     def __enter__(self) -> "Progress":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._bar.close()
 
     def update(self, n: int = 1) -> None:
         """Count what is done; what was done before comes first, and does not count as speed."""
-        if self._n_done == 0:
+        if self._bar.n == 0:
             # A network is loaded before its first images are done: not a matter of speed.
-            self._first = (time.monotonic(), n)
-        self._n_done += n
+            self._bar.start_t, self._bar.initial = time.time(), n
         self._bar.update(n)
-        self._print_line_if_due()
 
     def reread(self) -> None:
         """Count an image that was only read; if it comes first, all seconds went into reading."""
-        is_first = self._n_done == 0
+        is_first = self._bar.n == 0
         self.update()
         if is_first:
-            self._first = (self._started, 0)
+            self._bar.start_t, self._bar.initial = self._started, 0
 
     def reject(self) -> None:
         """Count an image that is done with because it cannot be used."""
@@ -111,27 +126,8 @@ class Progress:
 
     def summary(self) -> str:
         """How many images took how long; how many a second, where that took long enough to say."""
-        now, (since, _) = time.monotonic(), self._first
-        speed = f", {self._rate():.1f} images/s" if now - since >= BRIEF_SECONDS else ""
-        return f"{self._what}: {self._n_done} images in {now - self._started:.1f} s{speed}"
-
-    def _rate(self) -> float:
-        """Images per second since the first were done; 0 as long as no others are."""
-        since, n_first = self._first
-        return (self._n_done - n_first) / max(time.monotonic() - since, 1e-9)
-
-    def _print_line_if_due(self) -> None:
-        now = time.monotonic()
-        if not self._is_terminal and now - self._last_line > SECONDS_BETWEEN_LINES:
-            self._last_line = now
-            sys.stderr.write(f"{self}\n")
-            sys.stderr.flush()
-
-    def __str__(self) -> str:
-        rate = self._rate()
-        rejected = f", {self._n_rejected} rejected" if self._n_rejected else ""
-        if self._n_total is None:
-            return f"{self._what}: {self._n_done} images so far, {rate:.1f} images/s{rejected}"
-        left = tqdm.format_interval((self._n_total - self._n_done) / rate) if rate else "?"
-        done = f"{self._n_done} of {self._n_total} images"
-        return f"{self._what}: {done}, {rate:.1f} images/s, {left} left{rejected}"
+        now, bar = time.time(), self._bar
+        seconds = now - bar.start_t
+        rate = (bar.n - bar.initial) / max(seconds, BRIEF_SECONDS)
+        speed = f", {rate:.1f} images/s" if seconds >= BRIEF_SECONDS else ""
+        return f"{self._what}: {bar.n} images in {now - self._started:.1f} s{speed}"

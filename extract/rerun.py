@@ -37,8 +37,6 @@ class Rerun:
 
     Attributes
     ----------
-    rows : intp (n_images,)
-        Of the file.
     unread : dict of str to str
         Path of each image that cannot be read or decoded, and why.
     changed : list of str
@@ -116,25 +114,9 @@ def rerun_features(
 ) -> Rerun:
     """Embed some images of a feature file again, and compare with the stored embeddings.
 
-    Parameters
-    ----------
-    n_images : int
-        How many, spread over the splits.
-    seed : int
-        Of the choice of images.
-    data : path-like, URL or None
-        Where the images are now; None for where they were.
-    weights : str or None
-        Where the weights of the network are now; None for where they were.
-
-    Raises
-    ------
-    FeatureFileError
-        If an embedding is damaged.
-    DataError
-        If no image can be read.
-    WeightsError
-        If the weights are not there, or are others than those of the file.
+    The images are spread over the splits. They, and the weights, are where they were if `data` and
+    `weights` are None. Raises `FeatureFileError` if an embedding is damaged; `DataError` if no
+    image can be read; `WeightsError` if the weights are not there, or are not those of the file.
     """
     rerun = Rerun(features, choose_rows(features.splits, n_images, seed))
     config = features.config

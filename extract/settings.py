@@ -44,15 +44,11 @@ class ExtractSettings:
     ----------
     weights : str
         ``imagenet``, ``random`` or a path.
-    size_px : int
-        Height and width of the network's input.
     pooling : {"avg", "max"}
         From the last feature map to the embedding.
     precision : {"auto", "float32", "mixed_float16"}
         Arithmetic of the network. ``auto``: that of the file that is there; for a new file
         mixed_float16 (float16 inside, float32 embeddings) on GPUs that gain from it, else float32.
-    seed : int
-        Of the split.
     val_share : float or None
         Share of val where the folder does not name it; None for the usual one.
     device, engine, batch_size

@@ -44,13 +44,8 @@ def embed_shards(
     """Read shards once, each from its beginning to its end: embeddings into parts, then its index.
 
     Parameters and what is returned are as in `headbench.extract.workers.parallel.embed_files`.
-
-    Raises
-    ------
-    ClusterError
-        If workers are lost. Shards that were finished are kept.
-    DataError
-        If a shard cannot be read to its end.
+    Raises `ClusterError` if workers are lost; `DataError` if a shard cannot be read to its end.
+    Shards that were finished are kept.
     """
     if machines.are_this_process:
         one_pass, files = _reading(shards, recorder)
@@ -111,13 +106,7 @@ EXPECTED = "images in tar files with their class beside them, KEY.jpg and KEY.cl
 
 
 class ShardContents:
-    """Those of shards, labelled by what is inside them.
-
-    Raises
-    ------
-    DataError
-        If shards are missing.
-    """
+    """Those of shards, labelled by what is inside them; `DataError` if shards are missing."""
 
     def __init__(self, source: Shards) -> None:
         self._source, self.name = source, source.name
@@ -146,7 +135,7 @@ class ShardContents:
         contents = {
             f"{shard.name}/{entry.path}": entry.content
             for shard in self._source.shards.values()
-            for entry in self._entries(shard)
+            for entry in self._source.known(shard).entries
             if entry.class_name  # what is left out may have the name of an image that is not
         }
         return Held(dataset, [contents[image.path] for image in dataset.images])
@@ -170,10 +159,6 @@ class ShardContents:
             for entry in index.entries
             if entry.class_name
         )
-
-    def _entries(self, shard: Shard) -> list[Entry]:
-        index = self._source.index(shard)
-        return [] if index is None else list(index.entries)
 
     def _clear_up(self) -> None:
         """Remove the indexes of shards that are not wanted any more."""

@@ -32,17 +32,12 @@ def missing_splits(given: Sequence[str | None]) -> tuple[str, ...]:
 def shares_of(missing: tuple[str, ...], val_share: float | None = None) -> dict[str, float]:
     """Shares of val and test, where the folder does not name them.
 
+    Raises `DataError` if the folder names val itself, or nothing would be left for train.
+
     Parameters
     ----------
-    missing : tuple of str
-        As `missing_splits` gives it.
     val_share : float or None
         Share of val that the user wants; None for the usual one.
-
-    Raises
-    ------
-    DataError
-        If the folder names val itself, or nothing would be left for train.
     """
     shares = dict(SHARES[missing])
     if val_share is None:
@@ -65,18 +60,9 @@ def describe_rule(
     has_groups: bool = False,
     has_unnamed: bool = False,
 ) -> str:
-    """The rule of the split, in words, for the file and the report.
+    """The rule of the split, in words, for the file and the report; see `shares_of`.
 
-    Parameters
-    ----------
-    missing : tuple of str
-        As `missing_splits` gives it.
-    val_share : float or None
-        See `shares_of`.
-    has_groups : bool
-        Whether images belong to groups.
-    has_unnamed : bool
-        Whether there are images that no split is named for.
+    Images may belong to groups; there may be images that no split is named for.
     """
     if not missing:
         return "as the folder names them" + (", train where it names none" if has_unnamed else "")
@@ -88,14 +74,7 @@ def describe_rule(
 
 
 def draw_keys(contents: Sequence[bytes], groups: Sequence[str | None]) -> list[bytes]:
-    """What decides the place of each image, length n_images: its group, else its content.
-
-    Parameters
-    ----------
-    contents : sequence of bytes, length n_images
-        SHA-256 of each image.
-    groups : sequence of str or None, length n_images
-    """
+    """What decides the place of each image: its group, else its content, the SHA-256."""
     return [
         content if group is None else b"group " + group.encode()
         for content, group in zip(contents, groups, strict=True)
@@ -111,6 +90,8 @@ def assign_splits(
 ) -> NDArray[np.uint8]:
     """Decide the split of each image.
 
+    Gives uint8 (n_images,), index into `headbench.cache.format.SPLITS`.
+
     Parameters
     ----------
     given : sequence of str or None, length n_images
@@ -125,11 +106,6 @@ def assign_splits(
     missing : tuple of str or None
         As `missing_splits` gives it of all images, where these are but those that can be read; None
         if these are all.
-
-    Returns
-    -------
-    uint8 (n_images,)
-        Index into `headbench.cache.format.SPLITS`.
     """
     shares = shares_of(missing_splits(given) if missing is None else missing, val_share)
     return np.array(
@@ -150,25 +126,9 @@ def check_splits(
 ) -> list[str]:
     """Refuse what cannot be learnt or measured; say what is thin.
 
-    Parameters
-    ----------
-    labels : int32 (n_images,)
-    splits : uint8 (n_images,)
-    contents : sequence of bytes, length n_images
-    classes : sequence of str, length n_classes
-    has_groups : bool
-        Whether images belong to groups.
-
-    Returns
-    -------
-    list of str
-        Warnings: classes without val or test images, images that stand in two splits.
-
-    Raises
-    ------
-    DataError
-        If a class has fewer than three different images or none in train, or if a whole split is
-        empty.
+    Raises `DataError` if a class has fewer than three different images or none in train, or if a
+    whole split is empty. Gives warnings: classes without val or test images, images that stand in
+    two splits. The arguments have n_images items, except `classes`.
     """
     counts = refuse_small_classes(labels, splits, contents, classes)
     for split, total in zip(SPLITS, counts.sum(axis=0), strict=True):
@@ -188,10 +148,7 @@ def refuse_small_classes(
 ) -> NDArray[np.int_]:
     """Images of each class in each split, (n_classes, 3).
 
-    Raises
-    ------
-    DataError
-        If a class has fewer than three different images, or none in train.
+    Raises `DataError` if a class has fewer than three different images, or none in train.
     """
     counts = np.zeros((len(classes), len(SPLITS)), dtype=int)
     np.add.at(counts, (labels, splits), 1)

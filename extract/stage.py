@@ -36,24 +36,15 @@ def extract_features(
 ) -> Table:
     """Make a feature file of images, or bring it up to date.
 
+    Raises `DataError`, `WeightsError`, `FeatureFileError`, `StorageError`, `ClusterError` for what
+    the user can fix. Parts finished until then are kept. Returns what the file holds now.
+
     Parameters
     ----------
     data : path-like, URL or Source
         See :func:`headbench.extract.sources.open.open_source` for what it may be.
     out : Path
         The feature file, replaced atomically; embeddings that are in it are not computed again.
-    machines : Machines
-        Where images go through the network.
-
-    Returns
-    -------
-    Table
-        What the file holds now.
-
-    Raises
-    ------
-    DataError, WeightsError, FeatureFileError, StorageError, ClusterError
-        For what the user can fix. Parts finished until then are kept.
     """
     backbone, contents = _open(data, out, settings)
     if backbone.identity.has_random_weights:

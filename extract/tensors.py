@@ -26,7 +26,9 @@ def extract_dataset(
     The images are read once, in their order, in bounded memory: row i is the i-th image that can be
     used, and the others are listed as rejected, with the reason. An image is known by its bytes, or
     by its pixels and shape: a run that is repeated reads all images again and embeds new ones only.
-    Nothing keeps the images, so reports show none, and fine-tuning needs another source.
+    Nothing keeps the images, so reports show none, and fine-tuning needs another source. Raises
+    `DataError` if the elements are not of that kind, such as float images: it is unknown how those
+    were scaled; or if the iterable itself fails. Returns what the file holds now.
 
     Parameters
     ----------
@@ -39,28 +41,12 @@ def extract_dataset(
         Names of the classes, in their order; None where labels are names, which are sorted then.
     out, settings
         See `headbench.extract.stage.extract_features`.
-
-    Returns
-    -------
-    Table
-        What the file holds now.
-
-    Raises
-    ------
-    DataError
-        If the elements are not of that kind, such as float images: it is unknown how those were
-        scaled. Also if the iterable itself fails.
-    WeightsError, FeatureFileError, StorageError
     """
     names = _checked_classes(classes)
-    if _is_endless(dataset):
+    # tf.data.INFINITE_CARDINALITY
+    if hasattr(dataset, "cardinality") and int(dataset.cardinality()) == -1:
         raise DataError("expected a dataset that ends, found one that repeats forever (repeat).")
     return extract_features(PythonImages(dataset, names), Path(out), settings)
-
-
-def _is_endless(dataset: Any) -> bool:
-    # tf.data.INFINITE_CARDINALITY
-    return hasattr(dataset, "cardinality") and int(dataset.cardinality()) == -1
 
 
 def _checked_classes(classes: Sequence[str] | NDArray[np.str_] | None) -> list[str] | None:

@@ -13,10 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headbench.cache.blocks import CheckedDataset, create_hdf5, open_hdf5, write_array
-from headbench.cache.disk import require_free, temporary_path
+from headbench.cache.disk import OpenFiles, require_free, temporary_path
 from headbench.cache.errors import FeatureFileError, UnreadableError
 from headbench.cache.format import Identity, hash_rows, row_hashes
-from headbench.cache.open_files import OpenFiles
 from headbench.classify.errors import RunError
 from headbench.classify.finetuning.split_network import SplitNetwork
 from headbench.classify.labelled_files import refuse_image

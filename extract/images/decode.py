@@ -113,25 +113,19 @@ def decode(data: bytes, size_px: int) -> NDArray[np.uint8]:
     """Decode one image file.
 
     Colour profiles are not applied, as networks are not trained with them either. Of animations and
-    files of several pages it is the first picture.
+    files of several pages it is the first picture. Raises `UnusableImageError` if it cannot be
+    decoded whole, has 32 bits a channel, is larger than 178 million pixels, or is more than 100
+    times longer than wide.
 
     Parameters
     ----------
     data : bytes
         A whole file: JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF; HEIC where pillow-heif is installed.
-    size_px : int
-        Height and width of the result.
 
     Returns
     -------
     uint8 (size_px, size_px, 3)
         RGB, 0-255, upright.
-
-    Raises
-    ------
-    UnusableImageError
-        If it cannot be decoded whole, has 32 bits a channel, is larger than 178 million pixels, or
-        is more than 100 times longer than wide.
     """
     if not data:
         raise UnusableImageError("empty file")

@@ -47,11 +47,8 @@ def kind_of(data: bytes) -> str | None:
 def open_image(data: bytes) -> Image.Image:
     """Open an image file; its pixels are not decoded yet.
 
-    Raises
-    ------
-    UnusableImageError
-        If it is no image, or its header cannot be read, or it is not all there; or it could be read
-        with another package.
+    Raises `UnusableImageError` if it is no image, or its header cannot be read, or it is not all
+    there; or it could be read with another package.
     """
     kind = kind_of(data)
     if kind is None:
@@ -143,22 +140,9 @@ def checked_jpeg(data: bytes) -> bytes:
     warning that Pillow does not hand on. Without the marker it asks for more data, and Pillow
     raises. That works for the ordinary kind, one Huffman-coded scan. Of progressive files, and of
     those with several scans, all that is checked is that the end is there: cut off and then closed
-    with a marker, they come out blurred. Zeros and other bytes in the middle look like data.
-
-    Parameters
-    ----------
-    data : bytes
-        A JPEG file, perhaps followed by other bytes.
-
-    Returns
-    -------
-    bytes
-        What Pillow is to decode in its place: the same image.
-
-    Raises
-    ------
-    UnusableImageError
-        If its end is not there.
+    with a marker, they come out blurred. Zeros and other bytes in the middle look like data. Raises
+    `UnusableImageError` if its end is not there. Other bytes may follow the image. Returns what
+    Pillow is to decode in its place: the same image.
     """
     frame, scans, end_of_scan, position = None, 0, len(data), 2
     while found := MARKER.search(data, position):
@@ -180,10 +164,7 @@ def checked_jpeg(data: bytes) -> bytes:
 def check_png(data: bytes) -> None:
     """Refuse a PNG whose pixels do not match their checksums, or that has no end.
 
-    Parameters
-    ----------
-    data : bytes
-        A PNG file, perhaps followed by other bytes.
+    Other bytes may follow the image.
     """
     view, position = memoryview(data), 8
     while position + 12 <= len(data):
@@ -191,13 +172,12 @@ def check_png(data: bytes) -> None:
         end = position + 8 + length
         if end + 4 > len(data):
             break
-        if name == b"IDAT" and zlib.crc32(view[position + 4 : end]) != _uint32(data, end):
+        if (
+            name == b"IDAT"
+            and zlib.crc32(view[position + 4 : end]) != struct.unpack_from(">I", data, end)[0]
+        ):
             raise UnusableImageError("damaged: the pixels do not match their checksum")
         if name == b"IEND":
             return
         position = end + 4
     raise UnusableImageError(TRUNCATED)
-
-
-def _uint32(data: bytes, position: int) -> int:
-    return int.from_bytes(data[position : position + 4], "big")

@@ -28,19 +28,9 @@ def map_ahead(
 ) -> Iterator[Result]:
     """Like `map`, in threads, working ahead of the consumer.
 
-    Parameters
-    ----------
-    function : callable
-        Should let go of the interpreter lock for most of its time.
-    items : iterable
-        Read in the caller's thread.
-    n_ahead : int
-        Items that are at work or done and not yet taken: bounds memory, however many items come.
-
-    Yields
-    ------
-    result
-        In the order of the items; an exception of `function` comes in its place.
+    The function should let go of the interpreter lock for most of its time. Items are read in the
+    caller's thread. At most `n_ahead` are at work or done and not yet taken: that bounds memory,
+    however many come. Results come in the order of the items; an error comes in its place.
     """
     with ThreadPoolExecutor(n_threads) as pool:
         waiting: deque[Future[Result]] = deque()
@@ -114,14 +104,9 @@ N_READERS = 32
 
 
 class Batch(NamedTuple):
-    """Some decoded images.
+    """Decoded images, uint8 (n, size_px, size_px, 3), RGB, 0-255.
 
-    Attributes
-    ----------
-    rows : int64 (n,)
-        Which of the files each image is.
-    images : uint8 (n, size_px, size_px, 3)
-        RGB, 0-255.
+    `rows`, int64 (n,), say which of the files each is.
     """
 
     rows: NDArray[np.int64]
@@ -129,16 +114,9 @@ class Batch(NamedTuple):
 
 
 class DecodedImage(NamedTuple):
-    """One image.
+    """One image, uint8 (size_px, size_px, 3), RGB, 0-255, and which of the files it is.
 
-    Attributes
-    ----------
-    row : int
-        Which of the files it is.
-    image : uint8 (size_px, size_px, 3)
-        RGB, 0-255.
-    content_sha256 : bytes
-        Of the file's bytes; empty for pixels that came from no file.
+    `content_sha256` is that of the file's bytes; empty for pixels that came from no file.
     """
 
     row: int
@@ -159,20 +137,11 @@ def decoded_images(
     known: Container[bytes] = (),
     on_known: Callable[[int, bytes], object] = lambda *_: None,
 ) -> Iterator[DecodedImage]:
-    """Decode files, in order.
+    """Decode files, in order; the stages ``read`` and ``decode`` are timed.
 
-    Parameters
-    ----------
-    size_px : int
-        Height and width of the images.
-    on_unusable : callable
-        Told the row of each file that cannot be used, and why; it is not handed out.
-    stopwatch : Stopwatch
-        Counts the stages ``read`` and ``decode``.
-    known : container of bytes
-        Contents that are not decoded again; may grow meanwhile.
-    on_known : callable
-        Told the row and the content of each file that holds one of them.
+    `on_unusable` is told the row of each file that cannot be used, and why. Contents that are
+    `known`, which may grow meanwhile, are not decoded again: `on_known` is told their row and
+    content.
     """
     decode_next = partial(_unless_known, size_px=size_px, stopwatch=stopwatch, known=known)
     decoded = map_ahead(decode_next, _read_ahead(files), N_THREADS, N_AHEAD)

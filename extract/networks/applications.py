@@ -22,8 +22,6 @@ class Network:
         Function of keras.applications, behind the module that holds its `preprocess_input`.
     preprocessing : str
         What is done to the pixels, in words: part of the fingerprint.
-    dim : int
-        Length of an embedding.
     blocks : tuple of tuple of str
         How the names of the layers of each block begin, from the last block to the first:
         fine-tuning trains the last ones.

@@ -13,7 +13,7 @@ from headbench.extract.errors import DataError, WeightsError
 from headbench.extract.images.decode import resize_rule
 from headbench.extract.images.stream import Batch, DecodedImage, in_batches
 from headbench.extract.networks.applications import NETWORKS
-from headbench.extract.networks.engines import Embedded, Embedder, embed_mean_color
+from headbench.extract.networks.engines import Embedded, Embedder
 from headbench.extract.networks.keras_network import KerasBackbone
 from headbench.extract.progress import Stopwatch
 from headbench.extract.settings import FLOAT32, POOLINGS, Runtime
@@ -74,6 +74,12 @@ class MeanColor:
         return MeanColorEmbedder(runtime.batch_size or 32)
 
 
+def embed_mean_color(batches: Iterable[Batch]) -> Iterator[Embedded]:
+    """Mean red, green and blue of each image, float32 (n, 3), 0-255: a stand-in for a network."""
+    for rows, images in batches:
+        yield Embedded(rows, images.mean(axis=(1, 2), dtype=np.float64).astype(np.float32))
+
+
 @dataclass(frozen=True)
 class MeanColorEmbedder:
     """Computes the means, batch by batch."""
@@ -98,13 +104,7 @@ def create_backbone(
     pooling: str = POOLINGS[0],
     precision: str = FLOAT32,
 ) -> Backbone:
-    """A backbone by its name; nothing is loaded yet.
-
-    Raises
-    ------
-    DataError
-        If the name is unknown or the network cannot take images of that size.
-    """
+    """A backbone by its name, not loaded; `DataError` for an unknown name or an unfit size."""
     if name not in BACKBONES:
         raise DataError(f"unknown backbone {name!r}: expected one of {', '.join(BACKBONES)}.")
     smallest_px = 1 if name == MEAN_COLOR else SMALLEST_PX
@@ -116,19 +116,9 @@ def create_backbone(
 
 
 def reopen_backbone(identity: Identity, weights_source: str) -> Backbone:
-    """The backbone that made some embeddings, checked to be the same.
+    """The backbone that made embeddings of that identity, with its weights from where they are now.
 
-    Parameters
-    ----------
-    identity : Identity
-        Of the embeddings.
-    weights_source : str
-        Where its weights are now.
-
-    Raises
-    ------
-    WeightsError
-        If the weights, or this version's preprocessing, differ from those of the embeddings.
+    Raises `WeightsError` if the weights, or this version's preprocessing, are others.
     """
     backbone = create_backbone(
         identity.backbone, weights_source, identity.size_px, identity.pooling, identity.precision

@@ -25,15 +25,9 @@ NVIDIA_GPUS = Path("/proc/driver/nvidia/gpus")
 
 @dataclass(frozen=True)
 class Devices:
-    """Devices that share the work.
+    """Devices that share the work, by TensorFlow's names for them, such as ``GPU:0``.
 
-    Attributes
-    ----------
-    kind : {"cpu", "gpu"}
-    names : tuple of str
-        As TensorFlow names them, such as ``GPU:0``.
-    gain_from_float16 : bool
-        Whether each of them is faster in float16.
+    They gain from float16 if each of them is faster in it.
     """
 
     kind: str
@@ -59,15 +53,8 @@ def share_cores(n_processes: int) -> None:
 def find_devices(asked: str = AUTO) -> Devices:
     """The devices to use; imports TensorFlow.
 
-    Parameters
-    ----------
-    asked : {"auto", "cpu", "gpu"}
-        ``auto``: the GPUs if there are any, else the CPU.
-
-    Raises
-    ------
-    DeviceError
-        If a GPU is asked for and TensorFlow sees none.
+    Raises `DeviceError` if a GPU is asked for and TensorFlow sees none. ``auto``: the GPUs if there
+    are any, else the CPU.
     """
     tf = load_tensorflow()
     gpus = [] if asked == CPU else tf.config.list_physical_devices("GPU")
@@ -113,10 +100,7 @@ _HELD: list[FileLock] = []
 def pin_gpu() -> int | None:
     """Take a GPU of this machine for this process, before TensorFlow is imported.
 
-    Returns
-    -------
-    int or None
-        Which; None where there are none, or somebody has chosen already (CUDA_VISIBLE_DEVICES).
+    Returns which; None where there are none, or somebody has chosen already (CUDA_VISIBLE_DEVICES).
     """
     n_gpus = len(list(NVIDIA_GPUS.glob("*")))
     if "CUDA_VISIBLE_DEVICES" in os.environ or not n_gpus:

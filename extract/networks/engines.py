@@ -44,15 +44,11 @@ class Engine:
 
     Attributes
     ----------
-    name : str
-        For people.
     infer : callable
         Takes uint8 (n, size_px, size_px, 3), RGB, 0-255, and gives float32 (n, dim); no row depends
         on the others. Threads may call it at the same time.
-    batch_size : int
-        Images in one call that suit it.
-    n_streams : int
-        Threads that should call it at the same time.
+    batch_size, n_streams : int
+        Images in one call that suit it, and threads that should call it at the same time.
     """
 
     name: str
@@ -65,14 +61,7 @@ def tensorflow_engine(build: Callable[[], Any], device: str | None = None) -> En
     """A Keras network on one device, by TensorFlow; its weights may change between calls.
 
     Weights frozen into constants of the graph were measured to gain nothing over this, and cost 4 s
-    more at the start.
-
-    Parameters
-    ----------
-    build : callable
-        Makes the network.
-    device : str or None
-        As TensorFlow names it; None where TensorFlow is to choose.
+    more at the start. Without a device, TensorFlow chooses.
     """
     tf = load_tensorflow()
     with tf.device(device):
@@ -93,18 +82,7 @@ def has_openvino() -> bool:
 
 
 def openvino_engine(build: Callable[[], Any]) -> Engine:
-    """A Keras network run by OpenVINO on the CPU.
-
-    Parameters
-    ----------
-    build : callable
-        Makes the network.
-
-    Raises
-    ------
-    DeviceError
-        If OpenVINO is not installed.
-    """
+    """A Keras network run by OpenVINO on the CPU; `DeviceError` if that is not installed."""
     if not has_openvino():
         raise DeviceError(
             "--engine openvino: OpenVINO is not installed. 'make install EXTRAS=cpu' installs it."
@@ -145,13 +123,7 @@ def _compile_for_openvino(network: Any, n_images: int) -> Any:
 
 
 def mirrored_engine(build: Callable[[], Any], devices: Devices) -> Engine:
-    """A Keras network on each of several devices, every batch shared out among them.
-
-    Parameters
-    ----------
-    build : callable
-        Makes the network; called once, where its weights go to all devices.
-    """
+    """A Keras network on each of several devices, every batch shared out among them."""
     tf = load_tensorflow()
     strategy = tf.distribute.MirroredStrategy(list(devices.names))
     with strategy.scope():
@@ -174,13 +146,7 @@ def mirrored_engine(build: Callable[[], Any], devices: Devices) -> Engine:
 
 
 def engine_on(devices: Devices, build: Callable[[], Any]) -> Engine:
-    """A Keras network by TensorFlow, on one device or on all of several.
-
-    Parameters
-    ----------
-    build : callable
-        Makes the network.
-    """
+    """A Keras network by TensorFlow, on one device or on all of several."""
     if devices.kind == GPU:
         return mirrored_engine(build, devices)
     return tensorflow_engine(build, devices.names[0])
@@ -198,13 +164,7 @@ def _padded(images: Pixels, multiple: int) -> Pixels:
 
 
 def halving_engine(engine: Engine) -> Engine:
-    """Go on with half the batch when the device is out of memory, and say so.
-
-    Raises
-    ------
-    DeviceError
-        From the engine that is returned, if not even one image fits.
-    """
+    """Go on with half the batch when out of memory; `DeviceError` if not even one image fits."""
     out_of_memory = load_tensorflow().errors.ResourceExhaustedError
     most = [2**31]  # images at once; shared by the threads that call the engine
 
@@ -232,14 +192,7 @@ def halving_engine(engine: Engine) -> Engine:
 
 
 class Embedded(NamedTuple):
-    """Some embeddings.
-
-    Attributes
-    ----------
-    rows : int64 (n,)
-        Those of the batch.
-    embeddings : float32 (n, dim)
-    """
+    """Some embeddings, float32 (n, dim), and which of the images they are of, int64 (n,)."""
 
     rows: NDArray[np.int64]
     embeddings: NDArray[np.float32]
@@ -265,13 +218,7 @@ class Embedder(Protocol):
 
 @dataclass(frozen=True)
 class EngineEmbedder:
-    """Pushes batches through an engine, `n_streams` at the same time.
-
-    Attributes
-    ----------
-    stopwatch : Stopwatch
-        Counts the stage ``network``.
-    """
+    """Pushes batches through an engine, `n_streams` at a time; counts the stage ``network``."""
 
     engine: Engine
     batch_size: int
@@ -297,22 +244,8 @@ class EngineEmbedder:
         return map_ahead(embed, batches, self.n_streams, 2 * self.n_streams)
 
 
-def embed_mean_color(batches: Iterable[Batch]) -> Iterator[Embedded]:
-    """Mean red, green and blue of each image, float32 (n, 3), 0-255: a stand-in for a network."""
-    for rows, images in batches:
-        yield Embedded(rows, images.mean(axis=(1, 2), dtype=np.float64).astype(np.float32))
-
-
 class Candidate(NamedTuple):
-    """An engine that may be used.
-
-    Attributes
-    ----------
-    build : callable
-        Makes the engine.
-    tolerance : float
-        How far its embeddings may lie from the untouched network's, relative.
-    """
+    """An engine that may be used, and how far it may be off the untouched network, relative."""
 
     name: str
     build: Callable[[], Engine]
@@ -324,14 +257,8 @@ def first_that_agrees(
 ) -> Engine:
     """The first engine whose embeddings are those of the untouched network.
 
-    Parameters
-    ----------
-    candidates : sequence of Candidate
-        From the fastest on; the last one is the untouched network itself, and not checked.
-    reference : float32 (n, dim)
-        Embeddings of `sample` by the untouched network.
-    sample : uint8 (n, size_px, size_px, 3)
-        Real images.
+    Candidates come from the fastest on; the last one is the untouched network itself, and not
+    checked. `reference`, float32 (n, dim), is what it makes of `sample`: real images.
     """
     for name, build, tolerance in candidates[:-1]:
         engine = build()
@@ -355,14 +282,8 @@ def relative_differences(
 ) -> NDArray[np.float64]:
     """Distance of two embeddings of each image, over the length of the expected one.
 
-    Parameters
-    ----------
-    found, expected : float32 (n, dim)
-
-    Returns
-    -------
-    float64 (n,)
-        NaN where an embedding is; it fails every comparison, so it is found to differ.
+    Both are float32 (n, dim); gives float64 (n,). It is NaN where an embedding is: that fails every
+    comparison, so it is found to differ.
     """
     distances = np.linalg.norm(found.astype(np.float64) - expected, axis=1)
     lengths = np.linalg.norm(expected.astype(np.float64), axis=1)

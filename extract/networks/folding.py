@@ -17,15 +17,8 @@ from headbench.extract.networks.keras_runtime import load_keras
 def fold_batch_norms(network: Any) -> Any:
     """The same network without the BatchNormalization layers that directly follow a convolution.
 
-    Parameters
-    ----------
-    network : keras.Model
-        Functional; not modified.
-
-    Returns
-    -------
-    keras.Model
-        For inference only. Equal to `network` in inference mode up to rounding.
+    The network is functional, and is not modified. The result is for inference only: equal in
+    inference mode up to rounding.
     """
     norm_of = {conv.name: norm for conv, norm in _foldable(network)}
     if not norm_of:
@@ -59,17 +52,9 @@ def base_of(network: Any) -> Any:
 
 
 def fold_base(network: Any) -> Any:
-    """The same network, `base_of` it folded by `fold_batch_norms`.
+    """The same network, `base_of` it folded by `fold_batch_norms`; all else is shared by both.
 
-    Parameters
-    ----------
-    network : keras.Model
-        Functional, with one model inside; not modified. All else in it is shared by both.
-
-    Returns
-    -------
-    keras.Model
-        For inference only.
+    The network is functional, has one model inside, and is not modified.
     """
     base = base_of(network)
     folded = fold_batch_norms(base)

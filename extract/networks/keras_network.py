@@ -57,8 +57,6 @@ class OpenableNetwork:
 
     Attributes
     ----------
-    name : str
-        For people.
     build : callable
         Makes the untouched network: a keras.Model that takes uint8 (n, size_px, size_px, 3), RGB,
         0-255, and gives float32 (n, dim).
@@ -81,19 +79,9 @@ class OpenableNetwork:
 def open_network(
     network: OpenableNetwork, runtime: Runtime, sample: NDArray[np.uint8], stopwatch: Stopwatch
 ) -> EngineEmbedder:
-    """Load a network onto the devices at hand.
+    """Load a network onto the devices at hand; `DeviceError` if what was asked for is not there.
 
-    Parameters
-    ----------
-    sample : uint8 (n, size_px, size_px, 3)
-        Some of the images to come, which every engine is checked on.
-    stopwatch : Stopwatch
-        Counts the stage ``network``.
-
-    Raises
-    ------
-    DeviceError
-        If what was asked for is not there.
+    Every engine is checked on `sample`: some of the images, uint8 (n, size_px, size_px, 3).
     """
     devices = find_devices(runtime.device)
     if network.precision == FLOAT32:
@@ -144,8 +132,6 @@ class KerasBackbone:
         A key of `NETWORKS`; in the fingerprint.
     weights_source : str
         ``imagenet``, ``random`` or a path.
-    size_px : int
-        Height and width of the input.
     pooling : {"avg", "max"}
     precision : {"float32", "mixed_float16"}
     """
@@ -192,18 +178,10 @@ class KerasBackbone:
         )
 
     def network(self) -> Any:
-        """Build the network in float32 and load its weights; every layer is frozen.
+        """The keras.Model in float32 with its weights, frozen, the preprocessing inside.
 
-        Returns
-        -------
-        keras.Model
-            Takes uint8 (n, size_px, size_px, 3), RGB, 0-255, with the preprocessing inside; gives
-            float32 (n, dim).
-
-        Raises
-        ------
-        WeightsError
-            If the weights are those of another network.
+        It takes uint8 (n, size_px, size_px, 3), RGB, 0-255; gives float32 (n, dim). Raises
+        `WeightsError` if the weights are those of another network.
         """
         return self.with_preprocessing(self.base())
 
@@ -228,38 +206,24 @@ class KerasBackbone:
         return self.folded_network(None if untouched is None else base_of(untouched))
 
     def with_preprocessing(self, base: Any) -> Any:
-        """Freeze a network, and put the preprocessing of pixels before it.
+        """Freeze `base`, what was made of it, or its first part; put the preprocessing before it.
 
-        Parameters
-        ----------
-        base : keras.Model
-            `base`, what was made of it, or the first part of it.
-
-        Returns
-        -------
-        keras.Model
-            Takes uint8 (n, size_px, size_px, 3), RGB, 0-255; gives the same in float32.
+        The keras.Model takes uint8 (n, size_px, size_px, 3), RGB, 0-255; gives the same in float32.
         """
         keras = load_keras()
         inputs = keras.Input((self.size_px, self.size_px, 3), dtype="uint8", name="rgb")
-        preprocess_input = self._module().preprocess_input
+        module = importlib.import_module(f"keras.applications.{self.facts.module}")
+        preprocess_input = module.preprocess_input
         pixels = preprocess_input(keras.ops.cast(inputs, "float32"), data_format="channels_last")
         base.trainable = False
         outputs = keras.ops.cast(base(pixels, training=False), "float32")
         return keras.Model(inputs, outputs, name=f"{self.name}_with_preprocessing")
 
     def base(self) -> Any:
-        """The network without preprocessing, in float32, with its weights.
+        """The keras.Model without preprocessing, in float32, with its weights.
 
-        Returns
-        -------
-        keras.Model
-            Takes pixels as its preprocessing makes them, (n, size_px, size_px, 3); gives (n, dim).
-
-        Raises
-        ------
-        WeightsError
-            If the weights are those of another network.
+        It takes pixels as its preprocessing makes them, (n, size_px, size_px, 3); gives (n, dim).
+        Raises `WeightsError` if the weights are those of another network.
         """
         path = self.weights.path
         with seeded(RANDOM_SEED) if path is None else nullcontext():
@@ -280,10 +244,6 @@ class KerasBackbone:
                     f"{path}: not weights of {self.facts.application} ({reason}). {WAY_OUT}"
                 ) from error
         return base
-
-    def _module(self) -> Any:
-        load_keras()
-        return importlib.import_module(f"keras.applications.{self.facts.module}")
 
     def _application(self) -> Any:
         return getattr(load_keras().applications, self.facts.application)

@@ -17,13 +17,7 @@ IS_LEVEL_CHOSEN = os.environ.get(LOG_LEVEL, QUIET_LEVEL) != QUIET_LEVEL
 
 @cache
 def load_keras() -> Any:
-    """Import Keras on TensorFlow; takes 4 to 13 seconds the first time.
-
-    Returns
-    -------
-    module
-        ``keras``.
-    """
+    """Import Keras on TensorFlow; takes 4 to 13 seconds the first time."""
     # Off by default on some processors, where it makes ResNet50 train three times faster. Has to
     # be set before TensorFlow is imported; a value that is set already stays.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
@@ -127,15 +121,8 @@ def _is_worth_saying(record: logging.LogRecord) -> bool:
 def freeze(network: Any) -> bytes:
     """A Keras network as a TensorFlow graph whose weights are constants.
 
-    Parameters
-    ----------
-    network : keras.Model
-        Takes uint8 of its `input_shape`.
-
-    Returns
-    -------
-    bytes
-        The graph in inference mode, a serialised ``GraphDef``; its one input is called ``images``.
+    The network takes uint8 of its `input_shape`. Returns the graph in inference mode, a serialised
+    ``GraphDef``; its one input is called ``images``.
     """
     tf = load_tensorflow()
     variables = (network.trainable_variables, network.non_trainable_variables)

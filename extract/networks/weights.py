@@ -23,14 +23,9 @@ FETCH_TIMEOUT_SECONDS = 30
 
 @dataclass(frozen=True)
 class Weights:
-    """Weights that are there.
+    """A weights file, or None for random weights, and its hash.
 
-    Attributes
-    ----------
-    path : Path or None
-        The file; None for random weights.
-    hash : str
-        ``sha256:`` and the digest of the file, or ``random:`` and what reproduces the weights.
+    That is ``sha256:`` and the digest of the file, or ``random:`` and what reproduces the weights.
     """
 
     path: Path | None
@@ -40,19 +35,14 @@ class Weights:
 def resolve_weights(source: str, imagenet_file: str, fetch: Callable[[], object]) -> Weights:
     """Find the weights that the user named, fetching ImageNet's if need be.
 
+    Raises `WeightsError` if the file is missing or cannot be fetched.
+
     Parameters
     ----------
     source : str
         ``imagenet``, ``random`` or a path.
     imagenet_file : str
         Name that Keras gives the file of the ImageNet weights.
-    fetch : callable
-        Makes Keras fetch that file.
-
-    Raises
-    ------
-    WeightsError
-        If the file is missing or cannot be fetched.
     """
     if source == RANDOM_WEIGHTS:
         # The same seed gives other numbers in another release, hence the versions.
@@ -73,11 +63,7 @@ def check_shapes(path: Path, expected: Iterable[tuple[int, ...]], network: str) 
     """Refuse a file that does not hold arrays of just the shapes that the network has.
 
     Keras finds out by itself most of the time, but says so in terms of layers; and some files of
-    other networks it would load in part.
-
-    Raises
-    ------
-    WeightsError
+    other networks it would load in part. Raises `WeightsError`.
     """
     try:
         found = Counter(_shapes(path))

@@ -123,22 +123,11 @@ def _raise(error: OSError) -> None:
 
 
 def label_paths(paths: Sequence[str], name: str, read: Callable[[str], bytes]) -> Listing:
-    """Label the files below a folder.
+    """Label the files below a folder, which errors call `name`.
 
-    Parameters
-    ----------
-    paths : sequence of str
-        POSIX, relative to the folder, without hidden and system files. Folders inside a class that
-        are called like images may come too, ending in a slash.
-    name : str
-        Of the folder, for errors.
-    read : callable
-        Gives the bytes of one of the files: of Food-101's lists.
-
-    Raises
-    ------
-    DataError
-        If the lists of Food-101's layout contradict each other or are not text.
+    The paths are POSIX, relative to the folder, without hidden and system files. Folders inside a
+    class that are called like images may come too, ending in a slash. `read` gives the bytes of
+    Food-101's lists. Raises `DataError` if those contradict each other or are not text.
     """
     layout = _layout(paths)
     if layout == FOOD101:

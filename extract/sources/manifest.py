@@ -52,11 +52,6 @@ class Manifest:
     file, absolute, or a URL), ``label``, and, if wanted, ``split``, ``group`` and ``weight``. White
     space around a value does not count. Classes whose labels are all integers are in the order of
     numbers, others in that of text.
-
-    Attributes
-    ----------
-    name : str
-        Its path or URL, as the user wrote it.
     """
 
     name: str
@@ -122,10 +117,7 @@ class Manifest:
 def choose_columns(name: str, found: Sequence[str], lists: Sequence[str]) -> dict[str, str]:
     """The name in the file of each of `COLUMNS` that is there.
 
-    Raises
-    ------
-    DataError
-        If a required one is missing, one stands twice, or images have several labels.
+    Raises `DataError` if a required one is missing, one appears twice, or labels are several.
     """
     labels = [column for column in found if SEVERAL_LABELS.fullmatch(column.lower())]
     if labels and (len(labels) > 1 or labels[0].lower() != "label" or labels[0] in lists):
@@ -150,12 +142,7 @@ def choose_columns(name: str, found: Sequence[str], lists: Sequence[str]) -> dic
 class ManifestRows:
     """Rows of a list on their way to labelled images.
 
-    Parameters
-    ----------
-    name, unit : str
-        Of the list, and what its rows are counted in.
-    columns : sequence of str
-        Those of `COLUMNS` that are read, in the order of the values.
+    `columns` are those of `COLUMNS` that are read, in the order of the values.
     """
 
     def __init__(self, name: str, unit: str, columns: Sequence[str]) -> None:
@@ -269,16 +256,9 @@ class ManifestRows:
 def address(manifest: str, path: str) -> str:
     """The one name of a file, whichever path in a list leads there.
 
-    Returns
-    -------
-    str
-        POSIX, relative to the folder of the list where it lies in there; else a URL, which for a
-        file of this machine begins with ``file://``.
-
-    Raises
-    ------
-    ValueError
-        If it leads nowhere; with what was expected.
+    Raises `ValueError` if it leads nowhere; with what was expected. POSIX, relative to the folder
+    of the list where it lies in there; else a URL, which for a file of this machine begins with
+    ``file://``.
     """
     if is_url(path) and not path.startswith(f"{FILE}/"):
         found = path

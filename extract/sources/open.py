@@ -22,6 +22,9 @@ SAVED_DATASET = "a data set saved by Hugging Face's datasets"
 def open_source(data: str | Path, features: Path | None = None) -> Source:
     """A source by what the user calls it; nothing is read yet.
 
+    Raises `DataError` if it is a URL with a password, a token or a query in it, or shards are
+    compressed, or it is a data set that Hugging Face's ``datasets`` saved.
+
     Parameters
     ----------
     data : path-like or URL
@@ -34,17 +37,12 @@ def open_source(data: str | Path, features: Path | None = None) -> Source:
         between.
     features : Path or None
         The feature file that is made of it: the indexes of shards lie beside that.
-
-    Raises
-    ------
-    DataError
-        If it is a URL with a password, a token or a query in it, or shards are compressed, or it
-        is a data set that Hugging Face's ``datasets`` saved.
     """
     name = str(data).removeprefix(FILE)
     refuse_secrets(name)
     if are_shards(str(data)):
-        return Shards(str(data), indexes_beside(features or Path("features.h5")))
+        beside = (features or Path("features.h5")).absolute()  # others may work in other folders
+        return Shards(str(data), beside.with_name(f"{beside.name}.shards"))
     folder = Path(name)
     if extension(name) in EXTENSIONS and not folder.is_dir():
         return Manifest(name)
@@ -73,24 +71,10 @@ def other_kind(data: str) -> str:
     return "a URL" if is_address(data) else ""
 
 
-def indexes_beside(features: Path) -> Path:
-    """Where the indexes of shards lie, by the feature file that is made of them."""
-    # Other processes may work in other folders.
-    return features.absolute().with_name(f"{features.name}.shards")
-
-
 def find_images(data: str | Path | Source) -> Dataset:
-    """Find the labelled images of a source.
+    """Find the labelled images of a source, or of what `open_source` makes one of.
 
-    Parameters
-    ----------
-    data : path-like, URL or Source
-        See `open_source` for what it may be.
-
-    Raises
-    ------
-    DataError
-        If there is no such source, it holds no images, or fewer than two classes.
+    Raises `DataError` if there is no such source, it holds no images, or fewer than two classes.
     """
     dataset = list_images(data)
     require_classes(dataset, LISTED if dataset.layout == manifest.LAYOUT else FOLDERS)
@@ -107,18 +91,7 @@ def list_images(data: str | Path | Source) -> Dataset:
 
 
 def require_classes(dataset: Dataset, expected: str) -> None:
-    """Refuse a dataset that no classifier can be trained on.
-
-    Parameters
-    ----------
-    expected : str
-        How it should be laid out, for the error.
-
-    Raises
-    ------
-    DataError
-        If it holds no images, or fewer than two classes.
-    """
+    """`DataError` if it holds no images, or fewer than two classes; says what was `expected`."""
     name = dataset.source.name
     if not dataset.images:
         raise DataError(f"{name}: expected {expected}; found {_describe(dataset.rejected)}.")

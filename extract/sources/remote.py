@@ -38,13 +38,7 @@ NO_STAMPS = np.empty((0, N_STAMPS), dtype=np.int64)
 
 @dataclass
 class RemoteFolder:
-    """A folder behind a URL, laid out like one on disk.
-
-    Attributes
-    ----------
-    name : str
-        The URL, as the user wrote it.
-    """
+    """A folder behind a URL, laid out like one on disk."""
 
     name: str
     is_near = False
@@ -119,15 +113,9 @@ def list_files(filesystem: Any, root: str) -> Listed:
     """List a folder of fsspec's, and all below it, except hidden and system files.
 
     Folders inside a class that are called like images come too, ending in a slash. What
-    `filesystem` remembers of earlier listings is not used.
-
-    Raises
-    ------
-    DataError
-        If it is a file, or holds names with an empty part, ``a//b``, or, in an archive, two files
-        of one name.
-    Exception
-        What the file system raises, after several tries.
+    `filesystem` remembers of earlier listings is not used. Raises `DataError` if it is a file, or
+    holds names with an empty part, ``a//b``, or, in an archive, two files of one name; after
+    several tries, what the file system raises.
     """
     filesystem.invalidate_cache()
     entries = _archived if is_archive(filesystem) else _walked

@@ -56,16 +56,10 @@ MOST_SHARDS = 100_000
 
 @dataclass(frozen=True)
 class ShardIndex:
-    """What a shard holds.
+    """What a shard holds, in its order, and the version of headbench that read it.
 
-    Attributes
-    ----------
-    stamp : tuple of int
-        Of the shard when it was read; all -1 where nothing tells its versions apart.
-    entries : sequence of Entry
-        In the order of the shard.
-    created_by : str
-        The version that read it: another may decode what this one could not.
+    The stamp is that of the shard when it was read; all -1 where nothing tells its versions apart.
+    Another version may decode what this one could not.
     """
 
     stamp: tuple[int, ...]
@@ -109,25 +103,16 @@ def read_index(path: Path) -> ShardIndex | None:
     except FeatureFileError:
         return None
     offsets, lengths = places[:, 0].tolist(), places[:, 1].tolist()
-    rows = zip(paths, classes, map(_or_none, contents), offsets, lengths, reasons, strict=True)
+    contents = [content if any(content) else b"" for content in contents]
+    rows = zip(paths, classes, contents, offsets, lengths, reasons, strict=True)
     return ShardIndex(stamp, [Entry(*row) for row in rows], writer)
 
 
-def _or_none(content: bytes) -> bytes:
-    return content if any(content) else b""
-
-
 class Shard(NamedTuple):
-    """One tar file.
+    """One tar file: images are called NAME/MEMBER.
 
-    Attributes
-    ----------
-    name : str
-        Relative to the folder that all shards have in common: images are called NAME/MEMBER.
-    index_path : Path
-        Where what it holds is written down.
-    given_split : str or None
-        ``train``, ``val`` or ``test`` where the names of all shards say so.
+    The name is relative to the folder that all shards have in common; `given_split` is what the
+    names of all shards say. What it holds is written down in a file at `index_path`.
     """
 
     place: Place
@@ -138,14 +123,9 @@ class Shard(NamedTuple):
 
 @dataclass(frozen=True)
 class Shards:
-    """Tar files; what they hold is known once each has been read.
+    """Tar files; what they hold is known once each has been read, from `indexes`, a folder.
 
-    Attributes
-    ----------
-    name : str
-        As the user wrote it: ``shards/{000..099}.tar``.
-    indexes : Path
-        Folder of what is known of each.
+    The name is as the user wrote it: ``shards/{000..099}.tar``.
     """
 
     name: str
@@ -189,11 +169,11 @@ class Shards:
         self._read.clear()
 
     def find(self) -> Listing:
-        """What the indexes say; `DataError` if one is missing: the shard was not read yet."""
+        """What the indexes say; `DataError` if one is missing."""
         found: list[Found] = []
         labels: set[str] = set()
         for shard in self.shards.values():
-            entries = self._known(shard).entries
+            entries = self.known(shard).entries
             found += [_found(shard, entry) for entry in entries]
             labels |= {entry.class_name for entry in entries if entry.class_name}
         return Listing(LAYOUT, found, order_of_numbers(labels))
@@ -203,8 +183,8 @@ class Shards:
         for end in re.finditer(r"\.tar(?=/)", path):
             shard = self.shards.get(path[: end.end()])
             member = path[end.end() + 1 :]
-            if shard is not None and member in self._known(shard).places:
-                place = self._known(shard).places[member]
+            if shard is not None and member in self.known(shard).places:
+                place = self.known(shard).places[member]
                 return ImageFile(path, content, partial(_read_member, shard.place, *place))
         raise DataError(f"{path!r}: {self.name} holds no such image.")
 
@@ -228,7 +208,8 @@ class Shards:
             )
         return {shard.name: stamp for shard, stamp in zip(shards, stamps, strict=True) if stamp}
 
-    def _known(self, shard: Shard) -> ShardIndex:
+    def known(self, shard: Shard) -> ShardIndex:
+        """The index of a shard; `DataError` if it is missing: the shard was not read yet."""
         index = self.index(shard)
         if index is None:
             raise DataError(
@@ -310,12 +291,8 @@ def expand_braces(pattern: str) -> list[str]:
     """All names that a pattern stands for, in order, each once.
 
     ``{000..099}`` are numbers, with as many digits as the longer end has if it begins with a zero;
-    ``{a,b}`` are alternatives; several pairs of braces are combined.
-
-    Raises
-    ------
-    DataError
-        If they are more than `MOST_SHARDS`.
+    ``{a,b}`` are alternatives; several pairs of braces are combined. Raises `DataError` if they are
+    more than `MOST_SHARDS`.
 
     Examples
     --------

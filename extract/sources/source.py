@@ -131,14 +131,9 @@ def order_of_numbers(labels: Collection[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class Dataset:
-    """The labelled images of a source, sorted by path.
+    """The labelled images of a source, sorted by path; and the files that are not used.
 
-    Attributes
-    ----------
-    rejected : tuple of Rejected
-        Files that are there, or listed, and are not used.
-    class_order, notes : tuple of str
-        See `Listing`.
+    See `Listing` for the order of classes and the notes.
     """
 
     source: Source

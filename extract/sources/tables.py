@@ -1,7 +1,7 @@
 """Rows of CSV and Parquet files, read in blocks, each with the line or row it stands on."""
 
 import csv
-import io
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -33,19 +33,29 @@ def at(name: str, unit: str, number: int) -> str:
 def open_rows(name: str) -> Iterator["CsvRows | ParquetRows"]:
     """Open a table by its path or URL.
 
-    Raises
-    ------
-    DataError
-        If it cannot be read, or is damaged; while it is read too, with the line or row.
+    Raises `DataError` if it cannot be read, or is damaged; while it is read too, with the line or
+    row.
     """
     try:
-        with io.BytesIO(fetch(name)) if is_url(name) else Path(name).open("rb") as file:
+        with _on_disk(name) as path, path.open("rb") as file:
             if extension(name) == PARQUET:
                 yield ParquetRows(name, file)
             else:
                 yield CsvRows(name, file, DELIMITERS[extension(name)])
     except OSError as error:
         raise DataError(f"{name}: cannot be read ({error.strerror or error}).") from error
+
+
+@contextmanager
+def _on_disk(name: str) -> Iterator[Path]:
+    """The file itself, or a copy of one behind a URL: a list may be larger than memory."""
+    if not is_url(name):
+        yield Path(name)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "list"
+        fetch(name, copy)
+        yield copy
 
 
 class CsvRows:
@@ -132,7 +142,11 @@ class ParquetRows:
     def read(self, wanted: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
         """The number of each row, from 1 on, and its text in some columns; see `text_of`."""
         for column in wanted:
-            self._require_values(column)
+            kind: Any = self._schema.field(column).type
+            if self._arrow.types.is_nested(kind) or "binary" in str(kind):
+                raise DataError(
+                    f"{self._name}: column {column} holds {kind}, expected text or numbers."
+                )
         number = 0
         try:
             for batch in self._file.iter_batches(BATCH_ROWS, columns=list(wanted)):
@@ -145,13 +159,6 @@ class ParquetRows:
                 f"{at(self._name, self.unit, number + 1)} or one soon after cannot be read "
                 f"({_first_line(error)})."
             ) from error
-
-    def _require_values(self, column: str) -> None:
-        kind: Any = self._schema.field(column).type
-        if self._arrow.types.is_nested(kind) or "binary" in str(kind):
-            raise DataError(
-                f"{self._name}: column {column} holds {kind}, expected text or numbers."
-            )
 
 
 def _first_line(error: BaseException) -> str:

@@ -36,13 +36,7 @@ NO_IMAGE = "a class, and no image beside it in the shard"
 
 @dataclass(frozen=True)
 class Place:
-    """Where a large file lies.
-
-    Attributes
-    ----------
-    url : str
-        A path on this machine, or a URL.
-    """
+    """Where a large file lies."""
 
     url: str
 
@@ -98,10 +92,7 @@ class Place:
 class Stream(io.RawIOBase):
     """The bytes of a file, to be buffered: each read asks for one block of it.
 
-    Parameters
-    ----------
-    n_bytes : int
-        How many there are; 0 or less where the caller does not know.
+    `n_bytes` is 0 or less where the caller does not know how many there are.
     """
 
     def __init__(self, place: Place, n_bytes: int) -> None:

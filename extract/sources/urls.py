@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 from headbench.extract.errors import DataError, UnusableImageError
@@ -137,10 +138,7 @@ def read_remote(
 ) -> bytes:
     """All bytes of a file of fsspec's, or those from `start` to `end`.
 
-    Raises
-    ------
-    UnusableImageError
-        If it cannot be read; `UnansweredError` if another time it may be.
+    Raises `UnansweredError` if it may be read another time; `UnusableImageError` if not.
     """
     try:
         return bytes(patiently(partial(_read_once, filesystem, path, start, end)))
@@ -158,11 +156,11 @@ def read_url(url: str) -> bytes:
     return read_remote(*open_url(url))
 
 
-def fetch(url: str) -> bytes:
-    """All bytes behind a URL, however long that takes; `DataError` if it cannot be read."""
-    filesystem, path = open_url(url)
+def fetch(url: str, path: Path) -> None:
+    """Copy a file behind a URL to a path, a piece at a time; `DataError` if it cannot be read."""
+    filesystem, remote = open_url(url)
     try:
-        return bytes(patiently(lambda: filesystem.cat_file(path)))
+        patiently(lambda: filesystem.get_file(remote, str(path)))
     except FileNotFoundError as error:
         raise DataError(f"{url}: no such file.") from error
     except Exception as error:  # each store has errors of its own

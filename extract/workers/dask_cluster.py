@@ -44,10 +44,7 @@ class PromptBackend(DaskDistributedBackend):  # type: ignore[misc]
 def dask_backend(scheduler: str) -> Iterator[PromptBackend]:
     """Reach a cluster, and let go of it at the end.
 
-    Raises
-    ------
-    ClusterError
-        If no scheduler answers, or it has no workers.
+    Raises `ClusterError` if no scheduler answers, or it has no workers.
     """
     _silence_client()
     try:

@@ -30,18 +30,9 @@ from headbench.extract.sources.tar import Entry
 class Job:
     """What is to be done with files, whichever they are.
 
-    Attributes
-    ----------
-    size_px : int
-        Height and width of its input.
-    parts : Parts
-        Where finished embeddings go.
-    part_images : int
-        Most images of a part.
-    part_seconds : float
-        After so long a part is finished, however few it holds.
-    identity : Identity
-        Of the embeddings to be: another process may find other weights under the same name.
+    A part holds `part_images` at most, and is finished after `part_seconds`, however few it holds.
+    The identity is that of the embeddings to be: another process may find other weights under the
+    same name.
     """
 
     network: Openable
@@ -97,11 +88,7 @@ class Noted(list[Outcome]):
 class Work:
     """Files on their way through a job.
 
-    Attributes
-    ----------
-    known : container of bytes
-        Contents whose embeddings are there: their files are read and not embedded again. May grow
-        meanwhile.
+    Files whose content is known are read and not embedded again; what is known may grow meanwhile.
     """
 
     job: Job
@@ -115,11 +102,8 @@ class Work:
     def do(self, files: Iterable[ImageFile]) -> None:
         """Embed files, which are asked for as they are needed.
 
-        Raises
-        ------
-        DataError
-            If an embedding is not finite.
-        WeightsError, DeviceError, StorageError
+        Raises `DataError` if an embedding is not finite; and `WeightsError`, `DeviceError`,
+        `StorageError`.
         """
         job = self.job
         images = decoded_images(
@@ -217,13 +201,9 @@ class _Stream:
 class OnePass:
     """A recorder of streams of images, which learns when all of a stream are done with.
 
-    Parameters
-    ----------
-    recorder : Recorder
-        Told of each image first.
-    on_complete : callable
-        Told the number of each stream and its entries, once the outcomes of all are known: what it
-        writes is written after the embeddings.
+    Another recorder is told of each image first. `on_complete` is told the number of each stream
+    and its entries once the outcomes of all are known: what it writes is written after the
+    embeddings.
     """
 
     def __init__(

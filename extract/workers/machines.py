@@ -21,15 +21,9 @@ BACKENDS = (LOCAL, DASK)
 
 @dataclass(frozen=True)
 class Machines:
-    """Where work is done.
+    """Where work is done: in `n_jobs` processes on this machine, or by the workers of a cluster.
 
-    Attributes
-    ----------
-    n_jobs : int
-        Processes on this machine; a cluster has its own number of workers.
-    backend : {"local", "dask"}
-    scheduler : str or None
-        Address of the cluster's scheduler, such as ``tcp://10.0.0.1:8786``.
+    `scheduler` is the address of the cluster's scheduler, such as ``tcp://10.0.0.1:8786``.
     """
 
     n_jobs: int = 1
@@ -62,21 +56,11 @@ class Workers(Protocol):
     def __call__(
         self, function: Callable[..., Any], tasks: Iterable[tuple[Any, ...]], in_order: bool = False
     ) -> Generator[Any, None, None]:
-        """Results of ``function(*task)`` for each task.
+        """Results of ``function(*task)`` for each task, as they are done or `in_order`.
 
-        Parameters
-        ----------
-        function : callable
-            Of a module, so that other processes find it by its name.
-        tasks : iterable of tuple
-            Read as workers become free, not all at once.
-        in_order : bool
-            Whether results come in the order of the tasks, or as they are done.
-
-        Raises
-        ------
-        ClusterError
-            If workers or the scheduler are lost. An error of `function` comes as it is.
+        The function is one of a module, so that other processes find it by its name. Tasks are read
+        as workers become free, not all at once. Raises `ClusterError` if workers or the scheduler
+        are lost. An error of `function` comes as it is.
         """
 
 
@@ -84,10 +68,7 @@ class Workers(Protocol):
 def at_work(machines: Machines) -> Iterator[Workers]:
     """Reach the workers; processes started for it end with it, a cluster goes on.
 
-    Raises
-    ------
-    ClusterError
-        If the scheduler cannot be reached, or Dask is not installed.
+    Raises `ClusterError` if the scheduler cannot be reached, or Dask is not installed.
     """
     if machines.are_this_process:
         yield here

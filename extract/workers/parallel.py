@@ -33,12 +33,8 @@ class KnownContents:
     """Contents whose embeddings are there, in 8 bytes each: for other processes.
 
     The odds that a new content is taken for one of a million are 1 in 10^13; even then it is found
-    missing at the end, and embedded.
-
-    Attributes
-    ----------
-    prefixes : uint64 (n_known,)
-        The first 8 bytes of each, ascending.
+    missing at the end, and embedded. `prefixes` are the first 8 bytes of each, uint64 (n_known,),
+    ascending.
     """
 
     prefixes: NDArray[np.uint64]
@@ -66,16 +62,7 @@ _OPENING = threading.Lock()
 class BlockDone(NamedTuple):
     """What became of a block of files, or of a shard.
 
-    Attributes
-    ----------
-    first : int
-        Row of its first file.
-    outcomes : list of Outcome
-        Rows count from `first`.
-    said : list of str
-        What was logged meanwhile.
-    worker : str
-        Who did it.
+    Rows of the outcomes count from `first`, the row of its first file. `said` was logged meanwhile.
     """
 
     first: int
@@ -97,14 +84,9 @@ class BlockDone(NamedTuple):
 
 @dataclass(frozen=True)
 class BlockJob:
-    """What is the same for all blocks.
+    """What is the same for all blocks, done by the version of headbench that is called `made_by`.
 
-    Attributes
-    ----------
-    made_by : str
-        Version of headbench that the embeddings are to be of.
-    n_processes : int
-        Processes that share this machine's cores, as far as that is ours to say.
+    `n_processes` share this machine's cores, as far as that is ours to say.
     """
 
     job: Job
@@ -117,12 +99,7 @@ class BlockJob:
 class OpenOnce:
     """A network that a process loads once, whatever number of blocks come.
 
-    Attributes
-    ----------
-    network : Openable
-        Equal ones are one and the same, if they have the same identity.
-    identity : Identity
-        What it has to be.
+    Equal networks are one and the same if they have the same identity.
     """
 
     network: Openable
@@ -155,22 +132,10 @@ def embed_files(
     machines: Machines,
     recorder: Recorder,
 ) -> str:
-    """Embed files into parts, wherever machines are.
+    """Embed files into parts, wherever machines are; returns how the time was spent.
 
-    Parameters
-    ----------
-    cached : mapping of bytes to Location
-        Embeddings that are there; those that `recorder` is told of may be added to it.
-
-    Returns
-    -------
-    str
-        How the time was spent, for the end of a line.
-
-    Raises
-    ------
-    ClusterError
-        If workers are lost. Blocks that were finished are kept.
+    Those that `recorder` is told of may be added to `cached`: where embeddings are. Raises
+    `ClusterError` if workers are lost. Blocks that were finished are kept.
     """
     if machines.are_this_process:
         work = Work(job, cached, recorder)
@@ -202,10 +167,7 @@ def blocks_done(
 ) -> Generator[BlockDone, None, None]:
     """Results of the workers as they come; each of their messages is logged once.
 
-    Raises
-    ------
-    ClusterError
-        If workers are lost, or write where nobody else finds it.
+    Raises `ClusterError` if workers are lost, or write where nobody else finds it.
     """
     said: set[str] = set()
     with at_work(machines) as workers, closing(workers(function, tasks)) as all_done:
@@ -253,11 +215,8 @@ def block_rows(n_files: int) -> int:
 def embed_block(common: BlockJob, first: int, files: Sequence[ImageFile]) -> BlockDone:
     """Embed a block of files into one part; done twice, it gives the same part.
 
-    Raises
-    ------
-    ClusterError
-        If this process has another version of headbench.
-    WeightsError, DeviceError, DataError, StorageError
+    Raises `ClusterError` if this process has another version of headbench; and `WeightsError`,
+    `DeviceError`, `DataError`, `StorageError`.
     """
     with heard() as said:
         outcomes = Noted()
@@ -292,10 +251,7 @@ class _Hearing(logging.Handler):
 def work_at(common: BlockJob, part_images: int, recorder: Recorder) -> Work:
     """The work of a worker; parts are cut by the number of images alone, so always alike.
 
-    Raises
-    ------
-    ClusterError
-        If this process has another version of headbench.
+    Raises `ClusterError` if this process has another version of headbench.
     """
     if common.made_by != created_by():
         raise ClusterError(

@@ -92,12 +92,6 @@ def test_the_lock_dies_with_its_process(target: Path) -> None:
     assert list(target.parent.iterdir()) == []
 
 
-def test_threads_of_one_process_are_kept_apart_too(target: Path) -> None:
-    match = f"process {os.getpid()} "
-    with one_writer(target), pytest.raises(FeatureFileError, match=match), one_writer(target):
-        pass
-
-
 def test_never_two_at_once_however_many_ask(target: Path) -> None:
     """Each takes and lets go as fast as it can, so that the file is deleted under the others."""
     inside, most, done = [0], [0], [0]

@@ -17,14 +17,14 @@ from headbench.extract.sources.python import LAYOUTS
 from headbench.extract.sources.remote import RemoteFolder
 from headbench.extract.stage import extract_features
 from headbench.extract.tensors import extract_dataset
-from tests.extract import test_shards
+from tests.extract import conftest, test_shards
 from tests.extract.sources import test_manifest, test_remote
 from tests.extract.sources.test_remote import Extraction as FarExtraction
 from tests.extract.test_shards import Extraction
 
 N_IMAGES = 90
 # Fixtures of the sources' own tests.
-extract = test_shards.extract
+extract, embedded = test_shards.extract, conftest.embedded
 mixed, memory = test_manifest.mixed, test_manifest.memory
 in_store, store = test_remote.in_store, test_remote.store
 whole_store, pauses = test_remote.whole_store, test_remote.pauses

@@ -15,7 +15,6 @@ from headbench.cache.reader import FeatureFile
 from headbench.cache.writer import installed_version
 from headbench.extract.errors import UnusableImageError
 from headbench.extract.images.decode import decode
-from headbench.extract.images.stream import ImageFile, image_batches
 from headbench.extract.settings import ExtractSettings
 from headbench.extract.stage import extract_features
 from tests.conftest import ROOT, write_image
@@ -64,24 +63,6 @@ def test_each_file_gets_its_verdict(path: str) -> None:
     if case.picture is not None:
         expected = decode(encode(case.picture, "PNG"), 32).astype(int)
         assert np.abs(pixels - expected).mean() < case.most_off
-
-
-def test_side_by_side_no_file_harms_another(folder: Path) -> None:
-    verdicts = write_hostile(folder)
-    refused: dict[int, str] = {}
-    taken: list[int] = []
-    files = [ImageFile(folder / path) for path in verdicts]
-    with not_root():
-        batches = image_batches(
-            files, 32, 8, lambda row, reason: refused.__setitem__(row, str(reason))
-        )
-        for rows, images in batches:
-            taken += rows.tolist()
-            for row, image in zip(rows, images, strict=True):
-                np.testing.assert_array_equal(image, decode(files[row].path.read_bytes(), 32))
-    assert taken == [row for row, reason in enumerate(verdicts.values()) if reason is None]
-    for row, (path, reason) in enumerate(verdicts.items()):
-        assert reason is None or refused[row].startswith(reason), path
 
 
 def test_a_whole_folder_of_them_is_extracted(folder: Path) -> None:

@@ -4,6 +4,7 @@ import threading
 import time
 
 import pytest
+from tqdm import tqdm
 
 from headbench.extract import progress as module
 from headbench.extract.progress import Progress, Stopwatch
@@ -18,71 +19,67 @@ class Terminal(io.StringIO):
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time, to be set by hand."""
     now = [100.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(module.time, "time", lambda: now[0])
+    monkeypatch.setattr("tqdm.std.time", lambda: now[0])
     return now
 
 
+@pytest.mark.parametrize(
+    ("n_total", "line"),
+    [
+        (1000, "extract: 250 of 1000 images, 30.00 images/s, 00:25 left, 1 rejected\n"),
+        (None, "extract: 250 images so far, 30.00 images/s, 1 rejected\n"),
+    ],
+)
 def test_plain_lines_where_there_is_no_terminal(
-    clock: list[float], monkeypatch: pytest.MonkeyPatch
+    clock: list[float], n_total: int | None, line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "stderr", io.StringIO())
-    with Progress("extract", 1000) as progress:
-        clock[0] += 8  # loading the network: not a matter of speed
+    with Progress("extract", n_total) as progress:
+        clock[0] += 12  # loading the network: not a matter of speed
         progress.update(100)
-        clock[0] += 5
-        progress.update(150)
         progress.reject()
-        clock[0] += 0.2
-        progress.update(249)
-        progress.update()
-    assert sys.stderr.getvalue() == ("extract: 250 of 1000 images, 30.0 images/s, 00:25 left\n")
+        clock[0] += 5
+        assert capsys.readouterr().err == ""
+        progress.update(149)
+        assert capsys.readouterr().err == line
+        clock[0] += 9
+        progress.update(250)
+        tqdm.write("a note", file=sys.stderr)
+        with Progress("inside", 100) as inside:
+            inside.update(1)
+            clock[0] += 11
+            inside.update(49)
+            assert capsys.readouterr().err == (
+                "a note\ninside: 50 of 100 images, 4.45 images/s, 00:11 left\n"
+            )
+    assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (4, "extract: 300 images in 12.0 s, 50.0 images/s"),
+        (0.001, "extract: 300 images in 8.0 s"),
+    ],
+)
 def test_the_summary_tells_all_seconds_and_the_speed_once_it_ran(
-    clock: list[float], monkeypatch: pytest.MonkeyPatch
+    clock: list[float], seconds: float, said: str
 ) -> None:
-    monkeypatch.setattr(sys, "stderr", io.StringIO())
     progress = Progress("extract", 300)
     clock[0] += 8
     progress.update(100)
-    clock[0] += 4
+    clock[0] += seconds
     progress.update(200)
-    assert progress.summary() == "extract: 300 images in 12.0 s, 50.0 images/s"
+    assert progress.summary() == said
 
 
-def test_the_summary_tells_no_speed_of_what_comes_at_once(
-    clock: list[float], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "stderr", io.StringIO())
-    progress = Progress("extract", 24)
-    clock[0] += 8
-    progress.update(8)
-    clock[0] += 0.001
-    progress.update(16)
-    assert progress.summary() == "extract: 24 images in 8.0 s"
-
-
-def test_of_images_that_are_only_read_all_seconds_count(
-    clock: list[float], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "stderr", io.StringIO())
+def test_of_images_that_are_only_read_all_seconds_count(clock: list[float]) -> None:
     progress = Progress("extract", 24)
     clock[0] += 2  # they are read ahead, and told at once
     for _ in range(24):
         progress.reread()
         clock[0] += 1e-5
     assert progress.summary() == "extract: 24 images in 2.0 s, 12.0 images/s"
-
-
-def test_rejected_images_are_counted_in_the_line(
-    clock: list[float], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "stderr", io.StringIO())
-    progress = Progress("extract", 10)
-    progress.reject()
-    clock[0] += 2
-    progress.update(4)
-    assert str(progress) == "extract: 5 of 10 images, 2.0 images/s, 00:02 left, 1 rejected"
 
 
 def test_a_bar_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

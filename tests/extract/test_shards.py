@@ -1,7 +1,4 @@
 import hashlib
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,14 +10,16 @@ import pytest
 from headbench.cache.format import SPLITS
 from headbench.cache.reader import FeatureFile
 from headbench.extract import shard_contents as shards
+from headbench.extract import stage
 from headbench.extract.errors import DataError
+from headbench.extract.images import stream
 from headbench.extract.networks import backbone as backbones
 from headbench.extract.settings import ExtractSettings
 from headbench.extract.sources.open import open_source
 from headbench.extract.sources.tar import Place, Stream
 from headbench.extract.stage import describe_plan, extract_features
 from headbench.extract.workers.machines import Machines
-from tests.conftest import ROOT, listen
+from tests.conftest import listen
 from tests.extract.sources.tars import write_shards, write_tar
 
 N_IMAGES, N_SHARDS = 90, 3
@@ -43,21 +42,21 @@ def held(features: Path) -> dict[bytes, tuple[str, int, tuple[float, ...]]]:
 class Extraction:
     """Runs stage one on shards, and counts what it reads and embeds."""
 
-    def __init__(self, folder: Path, settings: ExtractSettings) -> None:
-        self.folder, self.settings = folder, settings
+    def __init__(self, folder: Path, settings: ExtractSettings, embedded: list[int]) -> None:
+        self.folder, self.settings, self.embedded = folder, settings, embedded
         self.data = f"{folder}/{{000..{N_SHARDS - 1:03}}}.tar"
         self.out = folder.parent / "runs/shards/features.h5"
-        self.n_embedded = 0
         self.read: list[str] = []
         self.said = listen()
 
     def __call__(self, **changes: object) -> tuple[list[str], int]:
         """Shards that were read, and how many images went through the backbone."""
-        self.read, self.n_embedded = [], 0
+        self.read = []
+        self.embedded.clear()
         self.said.clear()
         settings = replace(self.settings, **changes)
         extract_features(self.data, self.out, settings)
-        return self.read, self.n_embedded
+        return self.read, sum(self.embedded)
 
     def rejected(self) -> list[tuple[str, str]]:
         with FeatureFile(self.out) as features:
@@ -65,20 +64,16 @@ class Extraction:
 
 
 @pytest.fixture
-def extract(photos: Path, settings: ExtractSettings, monkeypatch: pytest.MonkeyPatch) -> Extraction:
-    extraction = Extraction(write_shards(photos, photos.parent / "shards", N_SHARDS), settings)
-    embed, open_stream = backbones.embed_mean_color, shards.Stream
-
-    def counting(batches) -> Iterator:
-        for batch in batches:
-            extraction.n_embedded += len(batch.rows)
-            yield from embed([batch])
+def extract(
+    photos: Path, settings: ExtractSettings, monkeypatch: pytest.MonkeyPatch, embedded: list[int]
+) -> Extraction:
+    folder = write_shards(photos, photos.parent / "shards", N_SHARDS)
+    extraction, open_stream = Extraction(folder, settings, embedded), shards.Stream
 
     def noting(place: Place, n_bytes: int) -> Stream:
         extraction.read.append(Path(place.url).name)
         return open_stream(place, n_bytes)
 
-    monkeypatch.setattr(backbones, "embed_mean_color", counting)
     monkeypatch.setattr(shards, "Stream", noting)
     monkeypatch.setattr(shards, "TICK_NS", 0)
     return extraction
@@ -191,14 +186,6 @@ def test_a_shard_that_is_cut_off_is_listed_and_used_up_to_there(extract: Extract
     assert extract.rejected() == []
 
 
-def test_what_is_no_tar_file_is_one_line_and_the_rest_is_used(extract: Extraction) -> None:
-    (extract.folder / "001.tar").write_bytes(b"x" * 5000)
-    assert extract()[1] == 60
-    [(path, reason)] = extract.rejected()
-    assert path == "001.tar"
-    assert reason.startswith("not a tar file")
-
-
 def test_of_two_members_of_one_name_the_first_is_kept_and_the_second_is_listed(
     extract: Extraction, photos: Path
 ) -> None:
@@ -215,23 +202,6 @@ def test_of_two_members_of_one_name_the_first_is_kept_and_the_second_is_listed(
     assert before[hashlib.sha256(first.read_bytes()).digest()][0] == "red"
     assert extract() == ([], 0)
     assert held(extract.out) == before
-
-
-def test_same_keys_in_two_shards_are_two_images(extract: Extraction, photos: Path) -> None:
-    for number, path in enumerate(sorted(photos.rglob("*.png"))[:: N_IMAGES // N_SHARDS]):
-        members = [("same.png", path.read_bytes()), ("same.cls", path.parent.name.encode())]
-        with_more = [
-            each
-            for other in sorted(path.parent.glob("*.png"))[1:]
-            for each in ((other.name, other.read_bytes()), (f"{other.stem}.cls", members[1][1]))
-        ]
-        write_tar(extract.folder / f"{number:03}.tar", [*members, *with_more])
-    extract()
-    with FeatureFile(extract.out) as features:
-        paths = [path for path in features.table.paths if "same" in path]
-        names = [features.classes[label] for label in features.table.labels]
-    assert paths == [f"{name}/same.png" for name in ALL]
-    assert [names.count(each) for each in ("blue", "green", "red")] == [30, 30, 30]
 
 
 def test_splits_are_taken_from_the_names_of_shards(extract: Extraction) -> None:
@@ -256,20 +226,6 @@ def test_without_classes_there_is_an_error_that_says_what_was_expected(
         DataError, match=r"KEY\.jpg and KEY\.cls; found 3 other files, the first 00"
     ):
         extract()
-
-
-def test_classes_that_are_numbers_are_in_their_order(extract: Extraction, photos: Path) -> None:
-    for number, name in enumerate(ALL):
-        images = [path.read_bytes() for path in sorted(photos.rglob("*.png"))[number::3]]
-        members = [
-            each
-            for row, data in enumerate(images)
-            for each in ((f"{row}.png", data), (f"{row}.cls", b"%d" % (5 * (row % 3))))
-        ]
-        write_tar(extract.folder / name, members)
-    extract()
-    with FeatureFile(extract.out) as features:
-        assert features.classes == ("0", "5", "10")
 
 
 def test_a_dry_run_says_how_many_shards_and_writes_nothing(extract: Extraction) -> None:
@@ -302,6 +258,36 @@ def test_two_processes_give_the_same_file(extract: Extraction, photos: Path) -> 
     assert extract.said[-1].endswith("up to date, nothing to do")
 
 
+def test_an_interrupted_run_does_not_read_finished_shards_again(
+    extract: Extraction, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage, "PART_IMAGES", 8)
+    monkeypatch.setattr(stream, "N_AHEAD", 4)
+    monkeypatch.setattr(stream, "N_READERS", 2)
+    embed = backbones.embed_mean_color
+
+    def failing(batches) -> Iterator:
+        for number, embedded in enumerate(embed(batches)):
+            if number == 9:
+                raise KeyboardInterrupt
+            yield embedded
+
+    with monkeypatch.context() as patch:
+        patch.setattr(backbones, "embed_mean_color", failing)
+        with pytest.raises(KeyboardInterrupt):
+            extract()
+    indexes = extract.out.with_name("features.h5.shards")
+    finished = {path.name[:-3] for path in indexes.glob("*.h5")}
+    assert finished == {"000.tar", "001.tar"}
+    read, n_embedded = extract()
+    assert read == ["002.tar"]
+    assert n_embedded == N_IMAGES - 9 * 8
+    assert sorted(path.name for path in extract.out.parent.iterdir()) == [
+        "features.h5",
+        "features.h5.shards",
+    ]
+
+
 def test_shards_behind_a_url_give_the_same_file(extract: Extraction) -> None:
     extract()
     here = held(extract.out)
@@ -321,53 +307,3 @@ def test_shards_behind_a_url_give_the_same_file(extract: Extraction) -> None:
             extract()
     finally:
         memory.rm("/bucket", recursive=True)
-
-
-# Notes each shard that is opened at once, whatever happens next.
-EXTRACT = """
-import os, sys, time
-from headbench.cache import cli
-from headbench.extract import __main__ as command, shard_contents as shards, stage
-from headbench.extract.networks import backbone as backbones
-log = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-embed, open_stream = backbones.embed_mean_color, shards.Stream
-def noting(place, n_bytes):
-    os.write(log, place.url[-7:].encode() + b"\\n")
-    return open_stream(place, n_bytes)
-def slow(batches):
-    for batch in batches:
-        time.sleep(0.02)
-        yield from embed([batch])
-shards.Stream, backbones.embed_mean_color = noting, slow
-shards.TICK_NS, stage.PART_IMAGES = 0, 8
-sys.exit(cli.run(command.main, sys.argv[2:]))
-"""
-
-
-def test_a_killed_run_does_not_read_finished_shards_again(
-    photos: Path, settings: ExtractSettings, tmp_path: Path
-) -> None:
-    n_shards = 10
-    folder = write_shards(photos, tmp_path / "shards", n_shards)
-    data, out, log = f"{folder}/{{000..009}}.tar", tmp_path / "runs/features.h5", tmp_path / "log"
-    options = ["--backbone", "mean-color", "--size", "16", "--batch-size", "8"]
-    command = [sys.executable, "-c", EXTRACT, log, data, "--out", out, *options]
-    indexes = out.with_name("features.h5.shards")
-    with subprocess.Popen(command, cwd=ROOT) as process:
-        deadline = time.monotonic() + 60
-        while len(list(indexes.glob("*.h5"))) < 4 and time.monotonic() < deadline:
-            time.sleep(0.002)
-        process.kill()
-    finished = {path.name[:-3] for path in indexes.glob("*.h5")}
-    assert 4 <= len(finished) < n_shards
-    log.unlink()
-    assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0
-    read = log.read_text().split()
-    assert sorted(read) == sorted({f"{number:03}.tar" for number in range(n_shards)} - finished)
-    beside = tmp_path / "folders/features.h5"
-    extract_features(photos, beside, settings)
-    assert held(out) == held(beside)
-    assert sorted(path.name for path in out.parent.iterdir()) == [
-        "features.h5",
-        "features.h5.shards",
-    ]

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from headbench.cache import disk
+from headbench.cache.disk import most_open
 from headbench.cache.errors import FeatureFileError, StorageError, UnreadableError
 from headbench.cache.format import Identity
-from headbench.cache.open_files import most_open
 from headbench.classify.errors import RunError
 from headbench.classify.finetuning import frozen_part as module
 from headbench.classify.finetuning.frozen_part import (

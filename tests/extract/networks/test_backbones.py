@@ -95,7 +95,9 @@ def test_an_embedding_is_the_same_alone_among_others_and_in_every_run(
 ) -> None:
     images = RNG.integers(0, 256, (20, SIZE_PX, SIZE_PX, 3), dtype=np.uint8)
     embedder = open_embedder(small, images, engine)
+    before = images.copy()
     together = embed(embedder, images, 16)
+    np.testing.assert_array_equal(images, before)
     assert together.shape == (20, small.dim)
     assert together.dtype == np.float32
     for batch_size in (1, 7):
@@ -131,7 +133,7 @@ def test_the_last_block_is_there_and_is_not_everything(name: str) -> None:
     assert [each for each in base.layers if each.weights][-1] in in_block
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", ZOO)
 def test_the_file_of_imagenet_weights_is_the_one_that_keras_fetches(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -206,11 +208,6 @@ def test_preprocessing_is_what_the_fingerprint_says() -> None:
     assert create_backbone("resnet50", "random", SIZE_PX).identity.preprocessing == (
         "caffe: RGB to BGR, minus mean (103.939, 116.779, 123.68), not scaled"
     )
-    module = load_keras().applications.resnet50
-    pixels = module.preprocess_input(np.array([[[[10.0, 20.0, 30.0]]]], dtype=np.float32))
-    np.testing.assert_allclose(
-        pixels[0, 0, 0], [30 - 103.939, 20 - 116.779, 10 - 123.68], rtol=1e-6
-    )
 
 
 def test_a_network_is_given_bgr_minus_the_mean_not_scaled_and_is_frozen() -> None:
@@ -225,16 +222,6 @@ def test_a_network_is_given_bgr_minus_the_mean_not_scaled_and_is_frozen() -> Non
         found = network(IMAGES[:4], training=is_training)
         np.testing.assert_allclose(found, given, rtol=1e-4, atol=1e-3)
     assert network.trainable_variables == []
-
-
-def test_images_are_not_modified(small: KerasBackbone) -> None:
-    images = IMAGES.copy()
-    embed(open_embedder(small, images), images, 4)
-    np.testing.assert_array_equal(images, IMAGES)
-
-
-def test_everything_is_frozen(small: KerasBackbone) -> None:
-    assert small.network().trainable_variables == []
 
 
 def test_random_weights_are_the_same_every_time() -> None:

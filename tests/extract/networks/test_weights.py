@@ -49,15 +49,6 @@ def test_a_missing_file_names_what_was_expected(source: str, found: str) -> None
         resolve_weights(source, "imagenet.h5", never)
 
 
-def test_imagenet_weights_on_disk_are_taken_without_a_fetch(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    (tmp_path / "models").mkdir()
-    (tmp_path / "models/imagenet.h5").write_bytes(b"x")
-    assert resolve_weights("imagenet", "imagenet.h5", never).path == tmp_path / "models/imagenet.h5"
-
-
 def test_imagenet_weights_are_fetched_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
 

@@ -21,7 +21,6 @@ from headbench.extract.plan import plan_table
 from headbench.extract.settings import ExtractSettings
 from headbench.extract.sources.folder import Folder
 from headbench.extract.sources.manifest import Manifest
-from headbench.extract.sources.urls import UnansweredError
 from headbench.extract.stage import extract_features
 from tests.conftest import listen, write_class_folders
 from tests.extract.sources.manifests import listed, write_csv, write_parquet
@@ -96,21 +95,6 @@ def test_files_here_and_behind_urls_stand_in_one_list(
     assert "by group" in table.config.data["split"]
     extract(mixed, settings, out)
     assert said[-1].endswith("up to date, nothing to do")
-
-
-def test_copies_that_groups_put_into_two_splits_are_said_to_be_theirs(
-    photos: Path, settings: ExtractSettings, tmp_path: Path
-) -> None:
-    rows = [(path, label, f"g{number}") for number, (path, label) in enumerate(rows_of(photos))]
-    for path, label, _ in rows[:10]:
-        copy = f"{path.removesuffix('.png')} copy.png"
-        (photos / copy).write_bytes((photos / path).read_bytes())
-        rows.append((copy, label, f"{label} alone"))
-    lines = [f"photos/{path},{label},{group}" for path, label, group in rows]
-    said = listen()
-    listed = write_csv(photos.parent / "list.csv", "path,label,group", *lines)
-    extract(listed, settings, tmp_path / "features.h5")
-    assert any("copies in another split, by their groups" in line for line in said)
 
 
 def test_a_change_of_weight_or_group_alone_is_written_and_nothing_extracted(
@@ -217,23 +201,6 @@ def test_a_url_in_a_file_of_embeddings_is_opened_only_where_a_list_was_its_sourc
     assert elsewhere.read(elsewhere.path) == b"secret"
     with pytest.raises(DataError, match="is not opened"):
         Folder(tmp_path).file("memory://a.png")
-
-
-def test_a_store_that_does_not_answer_any_more_is_given_up(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def unanswered(url: str) -> bytes:
-        raise UnansweredError(f"no answer from {url}")
-
-    monkeypatch.setattr("headbench.extract.sources.urls.MOST_UNANSWERED", 3)
-    monkeypatch.setattr("headbench.extract.sources.manifest.read_url", unanswered)
-    source = Manifest("list.csv")
-    files = [source.file(f"s3://bucket/{number}.png") for number in range(3)]
-    for file in files[:2]:
-        with pytest.raises(UnansweredError):
-            file.read(file.path)
-    with pytest.raises(DataError, match=r"list\.csv: no answer for 3 files in a row"):
-        files[2].read(files[2].path)
 
 
 class Silent(Files):

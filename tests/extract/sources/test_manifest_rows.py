@@ -1,6 +1,5 @@
 """What a list may say of an image, and where it says what it may not."""
 
-import random
 from pathlib import Path
 
 import pytest
@@ -165,15 +164,6 @@ def test_a_group_goes_where_one_of_its_images_is_named_for(tmp_path: Path) -> No
     )
     splits = {image.path: image.given_split for image in listed(path).images}
     assert splits == {"1": "test", "2": "test", "3": "test", "4": None, "5": "val", "6": None}
-
-
-def test_of_many_repeated_paths_the_first_is_named(tmp_path: Path) -> None:
-    names = [f"{number}.png" for number in range(500)]
-    random.Random(0).shuffle(names)  # noqa: S311, no secret
-    lines = [f"{name},{number % 2}" for number, name in enumerate(names + names[:300])]
-    path = write_csv(tmp_path / "list.csv", "path,label", *lines)
-    with pytest.raises(DataError, match=f"line 502: path '{names[0]}' is on line 2 already"):
-        listed(path)
 
 
 FAR = "s3://bucket/lists/a.csv"

@@ -1,6 +1,7 @@
 """What CSV and Parquet files may look like, and how their errors say where."""
 
 import builtins
+import tracemalloc
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +14,7 @@ from headbench.extract.errors import DataError
 from headbench.extract.sources import tables
 from headbench.extract.sources.tables import open_rows
 from tests.extract.sources.manifests import write_parquet
+from tests.extract.sources.web_server import web_server
 
 
 def read(path: Path | str, wanted: Sequence[str]) -> list[tuple[int, list[str]]]:
@@ -135,3 +137,15 @@ def test_what_cannot_be_opened_is_one_clear_error(tmp_path: Path) -> None:
         read(tmp_path / "a.csv", ["path"])
     with pytest.raises(DataError, match=r"memory://nowhere\.csv: no such file"):
         read("memory://nowhere.csv", ["path"])
+
+
+def test_a_list_behind_a_url_is_never_in_memory_as_a_whole(tmp_path: Path) -> None:
+    line = b"x" * 1000 + b".png,cat\n"
+    (tmp_path / "a.csv").write_bytes(b"path,label\n" + line * 40_000)
+    with web_server(tmp_path) as url:
+        tracemalloc.start()
+        with open_rows(f"{url}/a.csv") as rows:
+            assert sum(1 for _ in rows.read(["path", "label"])) == 40_000
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < 20e6

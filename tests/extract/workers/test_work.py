@@ -1,17 +1,14 @@
 """Files to parts, as one process does it."""
 
-from functools import partial
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 
 from headbench.cache.writer import Parts
-from headbench.extract.errors import DataError, UnusableImageError
 from headbench.extract.images.stream import ImageFile, hash_files
-from headbench.extract.networks.backbone import MeanColor, create_backbone
+from headbench.extract.networks.backbone import create_backbone
 from headbench.extract.settings import Runtime
 from headbench.extract.workers.embed import Job, Noted, Outcome, Work
 from tests.conftest import write_image
@@ -122,39 +119,3 @@ def test_a_file_that_is_not_what_was_expected_is_not_embedded(
     [outcome] = done(job_in(tmp_path), [files[0]._replace(content_sha256=bytes(32))])
     assert "changed after it was listed" in outcome.reason
     assert outcome.location is None
-
-
-def test_files_far_away_are_read_by_their_own_means(tmp_path: Path, files: list[ImageFile]) -> None:
-    far = [
-        file._replace(path=f"s3://{row}", read=partial(read_far, file.path))
-        for row, file in enumerate(files)
-    ]
-    outcomes = done(job_in(tmp_path), far)
-    assert [each.content for each in outcomes[:-1]] == contents_of(files)[:-1]
-    assert outcomes[-1].reason == "not there"
-
-
-def read_far(path: Path, url: str) -> bytes:
-    if url == "s3://9":
-        raise UnusableImageError("not there")
-    return path.read_bytes()
-
-
-class Broken(MeanColor):
-    """Answers with what is no number for bright images."""
-
-    def open(self, *_: object):
-        def embed(batches):
-            for batch in super(Broken, self).open(Runtime(), None, None)(batches):
-                embeddings = np.where(batch.rows[:, None] == 3, np.nan, batch.embeddings)
-                yield batch._replace(embeddings=embeddings.astype(np.float32))
-
-        embed.batch_size = 2
-        return embed
-
-
-def test_what_is_no_number_is_refused_by_the_name_of_the_file(
-    tmp_path: Path, files: list[ImageFile]
-) -> None:
-    with pytest.raises(DataError, match=r"3\.png: its embedding is not finite"):
-        done(job_in(tmp_path, network=Broken(SIZE_PX)), files)
