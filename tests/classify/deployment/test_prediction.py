@@ -1,4 +1,3 @@
-import os
 import shutil
 from pathlib import Path
 
@@ -46,15 +45,15 @@ def test_the_cached_embedding_is_the_one_that_prediction_sees(
 ) -> None:
     with FeatureFile(network_run.features_path) as features:
         X, _ = features.load("test")
-        rows = features.rows("test")
+        rows = features.rows("test")[:3]
         files = [ImageFile(network_photos / features.table.paths[row]) for row in rows]
         backbone = reopen_backbone(features.identity, features.config.weights)
-    for number, file in enumerate(files[:3]):
-        stopwatch = Stopwatch()
-        images = decoded_images([file], 32, pytest.fail, stopwatch)
-        [embedded] = embed_images(backbone, images, Runtime(), stopwatch)
-        scale = np.abs(X).max()
-        np.testing.assert_allclose(embedded.embeddings[0], X[number], atol=1e-5 * scale)
+    stopwatch = Stopwatch()
+    images = decoded_images(files, 32, pytest.fail, stopwatch)
+    alone = list(embed_images(backbone, images, Runtime(batch_size=1), stopwatch))
+    assert [len(each.rows) for each in alone] == [1, 1, 1]
+    found = np.concatenate([each.embeddings for each in alone])
+    np.testing.assert_allclose(found, X[:3], atol=1e-5 * np.abs(X).max())
 
 
 @pytest.fixture
@@ -98,37 +97,24 @@ def test_unusable_files_are_reported_in_their_place(
     assert predictions[0].top == ()
 
 
-def test_without_a_name_the_best_on_val_predicts(trained_run: Run) -> None:
-    said = listen()
-    open_classifier(trained_run, None, None)
-    with FeatureFile(trained_run.features_path) as features:
-        y_val = features.labels("val")
-        names = {
-            each.record.name: (each.val.argmax(axis=1) == y_val).mean()
-            for each in trained_run.trained(features)
-        }
-    chosen = said[0].split()[1].rstrip(",")
-    assert names[chosen] == max(names.values())
-
-
 def test_other_weights_do_not_predict(network_run: Run) -> None:
     with pytest.raises(WeightsError, match="no-such-weights"):
         open_classifier(network_run, "logreg", "no-such-weights.h5")
 
 
 def test_a_damaged_or_unsafe_network_is_refused(
-    network_run: Run, network_photos: Path, tmp_path: Path
+    small_run: Run, small_photos: Path, tmp_path: Path
 ) -> None:
-    run = Run(shutil.copytree(network_run.folder, tmp_path / "copy"))
+    run = Run(shutil.copytree(small_run.folder, tmp_path / "copy"))
     path = run.trained_folder("finetuned") / NETWORK_FILE
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(RunError, match=f"{path}: cannot be loaded"):
-        predict(run, network_photos, head="finetuned")
+        predict(run, small_photos, head="finetuned")
     keras = load_keras()
     layer = keras.layers.Lambda(lambda pixels: pixels)
     keras.Sequential([keras.Input((32, 32, 3)), layer]).save(path)
     with pytest.raises(RunError, match=r"cannot be loaded .*unsafe"):
-        predict(run, network_photos, head="finetuned")
+        predict(run, small_photos, head="finetuned")
 
 
 def test_a_run_can_be_moved(trained_run: Run, photos: Path, tmp_path: Path) -> None:
@@ -139,13 +125,13 @@ def test_a_run_can_be_moved(trained_run: Run, photos: Path, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("engine", ["openvino", "tensorflow"])
 def test_a_fine_tuned_network_runs_on_either_engine(
-    network_run: Run, network_photos: Path, engine: str
+    small_run: Run, small_photos: Path, engine: str
 ) -> None:
-    classifier = open_classifier(network_run, "finetuned", None)
-    with FeatureFile(network_run.features_path) as features:
+    classifier = open_classifier(small_run, "finetuned", None)
+    with FeatureFile(small_run.features_path) as features:
         rows, paths = features.rows("test"), features.table.paths
-        kept = network_run.find("finetuned", features).test
-    files = [network_photos / paths[row] for row in rows]
+        kept = small_run.find("finetuned", features).test
+    files = [small_photos / paths[row] for row in rows]
     said = listen()
     found = list(predict_files(classifier, files, 3, Runtime(engine=engine)))
     assert engine in said[-1].lower()
@@ -229,21 +215,19 @@ def test_a_pattern_that_matches_no_file_is_an_error(pattern: str) -> None:
         names(pattern)
 
 
-def test_a_list_is_taken_as_it_is() -> None:
-    odd = os.fsencode("a b.jpg\nin\n*.jpg\n\n") + b"\xff.jpg"
-    assert names("-", text=odd) == ["a b.jpg", "in", "*.jpg", "\udcff.jpg"]
-
-
-def test_nul_ends_paths_that_hold_line_ends() -> None:
-    assert names("-", text=b"a\nb.jpg\0c.jpg\0", is_null_separated=True) == ["a\nb.jpg", "c.jpg"]
-
-
-def test_lines_end_as_on_windows_too_and_blank_ones_are_none() -> None:
-    assert names("-", text=b"a b.jpg\r\n\r\n  \nc.jpg\r\n") == ["a b.jpg", "c.jpg"]
-
-
-def test_nul_leaves_paths_as_they_are() -> None:
-    assert names("-", text=b"a\r\0 \0", is_null_separated=True) == ["a\r", " "]
+@pytest.mark.parametrize(
+    ("text", "is_null_separated", "found"),
+    [
+        (b"a b.jpg\nin\n*.jpg\n\n\xff.jpg", False, ["a b.jpg", "in", "*.jpg", "\udcff.jpg"]),
+        (b"a b.jpg\r\n\r\n  \nc.jpg\r\n", False, ["a b.jpg", "c.jpg"]),
+        (b"a\nb.jpg\0c.jpg\0", True, ["a\nb.jpg", "c.jpg"]),
+        (b"a\r\0 \0", True, ["a\r", " "]),
+    ],
+)
+def test_a_list_is_taken_as_it_is_and_lines_end_as_on_unix_or_windows(
+    text: bytes, is_null_separated: bool, found: list[str]
+) -> None:
+    assert names("-", text=text, is_null_separated=is_null_separated) == found
 
 
 @pytest.mark.parametrize("text", [b"\n", b"\r\n \r\n"])

@@ -17,28 +17,41 @@ from headbench.classify.run import Run
 from headbench.classify.train_heads import train_heads
 from headbench.classify.train_settings import TrainSettings
 from headbench.extract.networks.keras_runtime import LOG_LEVEL, QUIET_LEVEL
+from tests.classify.conftest import Small
 from tests.conftest import ROOT
 
 
+@pytest.fixture(autouse=True, scope="module")
+def is_of_the_small_network(is_small: None) -> None:
+    """In every file of this folder."""
+
+
 @pytest.fixture(scope="session")
-def many_heads(network_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """`network_run` once more, with two heads that no network can stand for. Not to be changed."""
-    run = Run(shutil.copytree(network_run.folder, tmp_path_factory.mktemp("many") / "colors"))
+def many_heads(small_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """`small_run` once more, with two heads that no network can stand for. Not to be changed."""
+    run = Run(shutil.copytree(small_run.folder, tmp_path_factory.mktemp("many") / "colors"))
     settings = TrainSettings(common={"projection": "scores", "max_rounds": 10})
     train_heads(run, ["knn", "lightgbm"], 0, settings)
     return run
 
 
 @pytest.fixture(scope="session")
-def photographs(network_photos: Path) -> list[Path]:
+def photographs(small_photos: Path) -> list[Path]:
     """Some, of all classes."""
-    return sorted(network_photos.rglob("*.png"))[::9]
+    return sorted(small_photos.rglob("*.png"))[::9]
 
 
 def predicted(run: Run, head: str, photographs: list[Path], n_classes: int = 3) -> np.ndarray:
     """What predict says, classes sorted by name: float (n, n_classes)."""
     found = predict_files(open_classifier(run, head, None), photographs, n_classes)
     return np.array([[proba for _, proba in sorted(each.top)] for each in found])
+
+
+@pytest.fixture(scope="session")
+def exported_head(many_heads: Run, small_network: Small) -> Path:
+    """Logistic regression in all formats."""
+    with small_network():
+        return export_model(many_heads, "logreg", None, None, None, None)
 
 
 class Exported(NamedTuple):
@@ -50,9 +63,9 @@ class Exported(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def exported_head(many_heads: Run) -> Exported:
-    """Logistic regression in all formats, by the command that a user types."""
-    options = ["export", str(many_heads.folder), "--head", "logreg"]
+def exported_network(many_heads: Run) -> Exported:
+    """The fine-tuned network in all formats, by the command that a user types."""
+    options = ["export", str(many_heads.folder), "--head", "finetuned"]
     done = subprocess.run(
         [sys.executable, "-m", "headbench.classify", *options],
         cwd=ROOT,
@@ -63,16 +76,12 @@ def exported_head(many_heads: Run) -> Exported:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return Exported(many_heads.folder / "export/logreg", done.stdout.splitlines(), done.stderr)
+    folder = many_heads.folder / "export/finetuned"
+    return Exported(folder, done.stdout.splitlines(), done.stderr)
 
 
 @pytest.fixture(scope="session")
-def exported_network(many_heads: Run) -> Path:
-    """The fine-tuned network in all formats."""
-    return export_model(many_heads, "finetuned", None, None, None, None)
-
-
-@pytest.fixture(scope="session")
-def exported_trees(many_heads: Run) -> Path:
+def exported_trees(many_heads: Run, small_network: Small) -> Path:
     """LightGBM, for TensorFlow."""
-    return export_model(many_heads, "lightgbm", None, None, None, ["saved_model"])
+    with small_network():
+        return export_model(many_heads, "lightgbm", None, None, None, ["saved_model"])
