@@ -96,17 +96,25 @@ def export_model(
             if exported.trees is not None:
                 write_trees(exported, exported.trees, temporary)
             (temporary / FACTS_FILE).write_text(as_text(exported.facts), "utf-8")
-            sample = draw_sample(features, images)
-            if sample is None:
-                LOG.info(
-                    f"not checked against predict: {images.name} holds no image of test (--data)."
-                )
-            else:
-                found = check_export(exported, written, sample, run, features, weights)
-                n_images = len(sample.paths)
-                LOG.info(f"largest difference from predict on {n_images} images of test: {found}")
+            _check(exported, written, images, run, features, weights)
     _say_written(folder, exported, names)
     return folder
+
+
+def _check(
+    exported: Exportable,
+    written: Mapping[str, Path],
+    images: Source,
+    run: Run,
+    features: FeatureFile,
+    weights: str,
+) -> None:
+    sample = draw_sample(features, images)
+    if sample is None:
+        LOG.info(f"not checked against predict: {images.name} holds no image of test (--data).")
+        return
+    found = check_export(exported, written, sample, run, features, weights)
+    LOG.info(f"largest difference from predict on {len(sample.paths)} images of test: {found}")
 
 
 def draw_sample(features: FeatureFile, images: Source) -> Sample | None:
