@@ -57,14 +57,17 @@ def replacing(target: Path, writer: str = "") -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(target: Path) -> Iterator[Path]:
-    """Give a new, empty folder beside `target`; on success it takes the place of that."""
+    """Give a new, empty folder beside `target`; on success flush it to disk and rename it."""
     temporary = target.with_name(f".{target.name}.new")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
         yield temporary
+        for path in (*temporary.rglob("*"), temporary):
+            _flush(path)
         shutil.rmtree(target, ignore_errors=True)
-        temporary.rename(target)
+        temporary.replace(target)
+        _flush(target.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -18,9 +18,8 @@ from headbench.classify.commands import (
     train,
 )
 from headbench.classify.commands.options import Commands
-from headbench.classify.commands.sequence import run_commands
 from headbench.classify.demo import run_demo
-from headbench.classify.presets import PRESETS, preset_commands
+from headbench.classify.presets import PRESETS, preset_commands, run_commands
 from headbench.extract.networks.weights import IMAGENET
 
 
@@ -69,8 +68,7 @@ def _demo(arguments: argparse.Namespace) -> int:
 def _preset(arguments: argparse.Namespace) -> int:
     given = vars(arguments)
     names = ("name", "data", "run", "weights", "seed", "epochs")
-    commands = preset_commands(**{name: given[name] for name in names})
-    run_commands(commands, main)
+    run_commands(preset_commands(**{name: given[name] for name in names}), main)
     return 0
 
 

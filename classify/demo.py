@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from headbench.cache.format import RANDOM_WEIGHTS
-from headbench.classify.commands.sequence import Command, run_commands
+from headbench.classify.presets import Command, run_commands
 from headbench.extract.errors import WeightsError
 from headbench.extract.networks.backbone import create_backbone
 from headbench.extract.networks.weights import IMAGENET

@@ -5,10 +5,17 @@ layers, or half of them, trained. What made those recipes fail is not repeated: 
 network's own, and its BatchNormalization stays frozen.
 """
 
+import logging
+import shlex
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from headbench.classify.finetuning.finetune_settings import CONSTANT, FinetuneSettings
+from headbench.extract import __main__ as extract_command
 
+LOG = logging.getLogger(__name__)
+
+Command = Callable[[Sequence[str]], int]
 # Beside the recipe's own head, to compare: chance, and what fine-tuning starts from otherwise.
 COMPARED = ("prior", "logreg")
 
@@ -76,3 +83,17 @@ def preset_commands(
         tune = ["finetune", run, "--unfreeze", preset.unfreeze, *recipe]
         commands.append(("classify", tune))
     return [*commands, ("classify", ["report", run])]
+
+
+def run_commands(commands: Iterable[tuple[str, list[str]]], classify: Command) -> None:
+    """Run ``extract`` and ``classify`` with their arguments, each shown as a user would type it.
+
+    Parameters
+    ----------
+    classify : callable
+        The command line of stages two and three.
+    """
+    known = {"extract": extract_command.main, "classify": classify}
+    for package, arguments in commands:
+        LOG.info(f"\n$ python -m headbench.{package} {shlex.join(arguments)}")
+        known[package](arguments)

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from headbench.classify.commands.options import Commands, add_data, add_run, add_weights
+from headbench.classify.commands.options import Commands, add_run, add_shared
 from headbench.classify.export.export_formats import FORMATS
 from headbench.classify.export.export_model import export_model
 from headbench.classify.run import Run
@@ -17,8 +17,7 @@ def add(commands: Commands) -> None:
         help="a trained head or 'finetuned' (default: the exportable head with the best validation "
         "accuracy)",
     )
-    add_weights(command)
-    add_data(command)
+    add_shared(command, "weights", "data")
     command.add_argument("--out", type=Path, help="folder to write (default runs/NAME/export/HEAD)")
     command.add_argument(
         "--formats", nargs="+", choices=FORMATS, help="default: all that can be written"

@@ -1,42 +1,41 @@
 """Options that several commands have."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeAlias
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+# Name, type, default, meaning.
+Option = tuple[str, Callable[[str], object], object, str]
 
 
 def add_run(
     commands: Commands, name: str, function: Callable[[argparse.Namespace], int], summary: str
 ) -> argparse.ArgumentParser:
-    """Add a command that works on one run.
-
-    Parameters
-    ----------
-    commands : argparse subparsers
-    function : callable
-        Takes the arguments and gives the exit code.
-    summary : str
-        One line of help.
-    """
+    """Add a command that works on one run; `function` gives the exit code."""
     command = commands.add_parser(name, help=summary)
     command.add_argument("run", type=Path, help="runs/NAME, or the feature file in it")
     command.set_defaults(command=function)
     return command
 
 
-def add_data(command: argparse.ArgumentParser) -> None:
-    """Add where the images are, for those that were moved."""
-    command.add_argument("--data", help="folder or URL of images, if they were moved")
+_SHARED = {
+    "data": "folder or URL of images, if they were moved",
+    "weights": "the backbone's weights, if they were moved",
+    "head": "a trained head or 'finetuned' (default: the best on val)",
+}
 
 
-def add_weights(command: argparse.ArgumentParser) -> None:
-    """Add the backbone's weights, for where they were moved."""
-    command.add_argument("--weights", help="the backbone's weights, if they were moved")
+def add_shared(command: argparse.ArgumentParser, *names: str) -> None:
+    """Add some of the options ``data``, ``weights`` and ``head``."""
+    for name in names:
+        command.add_argument(f"--{name}", help=_SHARED[name])
 
 
-def add_head(command: argparse.ArgumentParser) -> None:
-    """Add what is to classify."""
-    command.add_argument("--head", help="a trained head or 'finetuned' (default: the best on val)")
+def add_defaults(command: argparse.ArgumentParser, options: Iterable[Option]) -> None:
+    """Add options; the default of each is shown."""
+    for name, kind, value, meaning in options:
+        shown = f"{value:g}" if isinstance(value, float) else value
+        text = f"{meaning} (default {shown})" if meaning else f"default {shown}"
+        command.add_argument(name, type=kind, default=value, help=text)

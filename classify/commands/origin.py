@@ -1,12 +1,11 @@
 """``python -m headbench.classify origin``."""
 
 import argparse
-from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
 from headbench.cache import cli
-from headbench.classify.commands.options import Commands
+from headbench.classify.commands.options import Commands, Option, add_defaults
 from headbench.classify.origin.origin_settings import OriginSettings
 from headbench.classify.origin.origin_stage import show_origin
 from headbench.extract.errors import DataError
@@ -22,34 +21,23 @@ def add(commands: Commands) -> None:
     )
     command.add_argument("data", help="folder of images on this machine")
     command.add_argument("--out", type=Path, help="folder to write to (default runs/NAME/origin)")
-    numbers: list[tuple[str, Callable[[str], object], object, str]] = [
+    size, batch = "height and width of its input", "images that batch statistics are computed on"
+    options: list[Option] = [
         ("--backbone", str, default.backbone, "a network with BatchNormalization"),
         ("--weights", str, default.weights, "imagenet, random, or a path"),
-        ("--size", cli.at_least(1), default.size_px, "height and width of its input"),
+        ("--size", cli.at_least(1), default.size_px, size),
         ("--seed", cli.at_least(0), default.seed, "of split, batches and new weights"),
         ("--head", str, default.head, "fitted to each extraction"),
         ("--epochs", cli.at_least(1), default.epochs, "of the origin's own model"),
-        (
-            "--batch-size",
-            cli.at_least(2),
-            default.batch_size,
-            "images that batch statistics are computed on",
-        ),
+        ("--batch-size", cli.at_least(2), default.batch_size, batch),
     ]
-    for name, kind, value, meaning in numbers:
-        command.add_argument(
-            name,
-            type=kind,
-            default=value,
-            dest="size_px" if name == "--size" else None,
-            help=f"{meaning} (default {value})",
-        )
+    add_defaults(command, options)
     command.set_defaults(command=origin)
 
 
 def origin(arguments: argparse.Namespace) -> int:
     """Show the failure, and write a page and JSON."""
-    given = vars(arguments)
+    given = vars(arguments) | {"size_px": arguments.size}
     settings = OriginSettings(**{each.name: given[each.name] for each in fields(OriginSettings)})
     folder = _folder(arguments.data)
     out = arguments.out or Path("runs") / folder.resolve().name / "origin"

@@ -10,8 +10,8 @@ from tqdm import tqdm
 
 from headbench.cache import cli
 from headbench.cache.reader import FeatureFile
-from headbench.classify.commands.options import Commands, add_head, add_run, add_weights
-from headbench.classify.deployment.classifier import Classifier, open_classifier
+from headbench.classify.commands.options import Commands, add_run, add_shared
+from headbench.classify.deployment.classifier import open_classifier
 from headbench.classify.deployment.labelled import Scores, seen_files, true_classes
 from headbench.classify.deployment.prediction import Prediction, expand, predict_files
 from headbench.classify.deployment.prediction_formats import FORMATS, Shape
@@ -29,8 +29,7 @@ UNUSABLE_FILES = 1
 def add(commands: Commands) -> None:
     """Add the command."""
     command = add_run(commands, "predict", predict, "classes and probabilities for image files")
-    add_weights(command)
-    add_head(command)
+    add_shared(command, "weights", "head")
     command.add_argument(
         "--images",
         nargs="+",
@@ -56,13 +55,9 @@ def add(commands: Commands) -> None:
     add_runtime_options(command)
 
 
+@cli.lines_on_stderr()
 def predict(arguments: argparse.Namespace) -> int:
     """Print predictions as they come; 1 if a file could not be used."""
-    with cli.lines_on_stderr():
-        return _predict(arguments)
-
-
-def _predict(arguments: argparse.Namespace) -> int:
     run = Run(arguments.run)
     classifier = open_classifier(run, arguments.head, arguments.weights)
     paths = list(expand(arguments.images, arguments.null))
@@ -73,7 +68,10 @@ def _predict(arguments: argparse.Namespace) -> int:
             seen = seen_files(features, list(truth))
     scores = Scores(classifier.classes, seen, arguments.min_confidence)
     with Progress("predict", len(paths)) as progress:
-        predictions = _predictions(classifier, paths, truth, arguments)
+        # Scores look at more classes than may be shown.
+        n_top, runtime = max(arguments.top, TOP_K), runtime_of(arguments)
+        least = arguments.min_confidence
+        predictions = predict_files(classifier, paths, n_top, runtime, truth, least)
         shape = Shape.of(paths, min(arguments.top, len(classifier.classes)), bool(truth))
         for text in FORMATS[arguments.format](_shown(scores, predictions, progress), shape):
             # Clears the bar first, where there is one on the same terminal.
@@ -82,18 +80,6 @@ def _predict(arguments: argparse.Namespace) -> int:
     for line in scores.lines():
         LOG.info(line)
     return UNUSABLE_FILES if scores.n_unusable else 0
-
-
-def _predictions(
-    classifier: Classifier,
-    paths: list[Path],
-    truth: dict[Path, str],
-    arguments: argparse.Namespace,
-) -> Iterator[Prediction]:
-    # Scores look at more classes than may be shown.
-    n_top = max(arguments.top, TOP_K)
-    runtime, least = runtime_of(arguments), arguments.min_confidence
-    return predict_files(classifier, paths, n_top, runtime, truth, least)
 
 
 def _shown(

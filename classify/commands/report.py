@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from headbench.classify.commands.options import Commands, add_data, add_run
+from headbench.classify.commands.options import Commands, add_run, add_shared
 from headbench.classify.report.table import as_text
 from headbench.classify.report.versus import as_text as versus_as_text
 from headbench.classify.report.versus import compare_runs, write_page
@@ -17,7 +17,7 @@ def add(commands: Commands) -> None:
     command.add_argument(
         "--head", help="head whose mistakes are shown (default: the best validation accuracy)"
     )
-    add_data(command)
+    add_shared(command, "data")
     add_run(commands, "open", show, "show the report in the browser")
     command = commands.add_parser("compare", help="compare two runs head by head")
     command.add_argument("runs", type=Path, nargs=2, metavar="RUN", help="runs/NAME")

@@ -2,11 +2,11 @@
 
 import argparse
 import re
+from dataclasses import fields
 from importlib.util import find_spec
-from typing import Any
 
 from headbench.cache import cli
-from headbench.classify.commands.options import Commands, add_data, add_head, add_run, add_weights
+from headbench.classify.commands.options import Commands, Option, add_defaults, add_run, add_shared
 from headbench.classify.deployment.server import ServerSettings
 from headbench.classify.errors import RunError
 from headbench.classify.run import Run
@@ -20,20 +20,16 @@ def add(commands: Commands) -> None:
     """Add the command."""
     default = ServerSettings()
     command = add_run(commands, "serve", serve, "a page, and an address for programs")
-    add_weights(command)
-    add_head(command)
-    add_data(command)
-    options: list[tuple[str, Any, object, str]] = [
+    add_shared(command, "weights", "head", "data")
+    options: list[Option] = [
         ("--host", str, default.host, "address to listen on"),
         ("--port", _port, default.port, "0 for any that is free"),
         ("--max-mb", cli.at_least(1), default.max_mb, "largest body of a request"),
-        ("--timeout", cli.at_least(1), default.timeout_seconds, "seconds from headers to answer"),
+        ("--timeout", cli.at_least(1), default.timeout, "seconds from headers to answer"),
         ("--max-batch", cli.at_least(1), default.max_batch, "most images in the network at once"),
         ("--max-connections", cli.at_least(1), default.max_connections, "connections at once"),
     ]
-    for name, kind, value, meaning in options:
-        shown = f"{value:g}" if isinstance(value, float) else value
-        command.add_argument(name, type=kind, default=value, help=f"{meaning} (default {shown})")
+    add_defaults(command, options)
     command.add_argument(
         "--allowed-hosts",
         nargs="+",
@@ -56,23 +52,11 @@ def serve(arguments: argparse.Namespace) -> int:
         )
     from headbench.classify.deployment.server import process
 
-    settings = ServerSettings(
-        host=arguments.host,
-        port=arguments.port,
-        max_mb=arguments.max_mb,
-        timeout_seconds=arguments.timeout,
-        max_batch=arguments.max_batch,
-        max_connections=arguments.max_connections,
-        allowed_hosts=tuple(arguments.allowed_hosts),
-    )
-    process.serve(
-        Run(arguments.run),
-        arguments.head,
-        arguments.weights,
-        arguments.data,
-        settings,
-        Runtime(arguments.device, arguments.engine),
-    )
+    given = vars(arguments) | {"allowed_hosts": tuple(arguments.allowed_hosts)}
+    settings = ServerSettings(**{each.name: given[each.name] for each in fields(ServerSettings)})
+    runtime = Runtime(arguments.device, arguments.engine)
+    run = Run(arguments.run)
+    process.serve(run, arguments.head, arguments.weights, arguments.data, settings, runtime)
     return 0
 
 

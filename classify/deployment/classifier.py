@@ -110,7 +110,7 @@ def open_classifier(run: Run, name: str | None, weights: str | None) -> Classifi
     name : str or None
         A trained head or a fine-tuned network; None for the best on val.
     weights : str or None
-        The backbone's weights; None for those that the features were made with.
+        The backbone's; None for those that the features were made with.
 
     Raises
     ------

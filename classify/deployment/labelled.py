@@ -7,7 +7,7 @@
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -44,22 +44,21 @@ def true_classes(named: Sequence[str], classes: Sequence[str]) -> dict[Path, str
     of_one_class: list[str] = []
     for folder in (Path(each) for each in named if each != STDIN and Path(each).is_dir()):
         dataset = list_images(Folder(folder))
-        own_name = _own_name(folder)
+        # Absolute, as "." has no name. A link has the name that was given.
+        own_name = os.path.basename(os.path.abspath(folder))
         if set(classes).intersection(dataset.classes):
             truth |= _by_folders_inside(folder, own_name, dataset, set(classes))
         elif own_name in classes:
             truth |= dict.fromkeys(image_files(folder), own_name)
             of_one_class.append(str(folder))
-        else:
-            _say_none(folder, dataset.classes, classes)
+        elif dataset.classes:
+            LOG.info(
+                f"{folder}: accuracy is unknown: no folder in it is named after a class (found "
+                f"{some(dataset.classes)}; expected {some(classes)})"
+            )
     if of_one_class:
         LOG.info(f"{some(of_one_class)}: the true class is the name of the folder itself")
     return truth
-
-
-def _own_name(folder: Path) -> str:
-    # Absolute, as "." has no name. Links are not followed: the link has the name that was given.
-    return os.path.basename(os.path.abspath(folder))
 
 
 def _by_folders_inside(
@@ -71,22 +70,10 @@ def _by_folders_inside(
         )
         return {}
     LOG.info(f"{folder}: true classes are taken from the names of its folders ({dataset.layout})")
-    _say_unknown(sorted(set(dataset.classes) - classes))
-    return {folder / image.path: image.class_name for image in dataset.images}
-
-
-def _say_none(folder: Path, found: Sequence[str], classes: Sequence[str]) -> None:
-    if found:
-        LOG.info(
-            f"{folder}: accuracy is unknown: no folder in it is named after a class (found "
-            f"{some(found)}; expected {some(classes)})"
-        )
-
-
-def _say_unknown(unknown: Sequence[str]) -> None:
-    if unknown:
+    if unknown := sorted(set(dataset.classes) - classes):
         n = count(len(unknown), "folder") + (" names" if len(unknown) == 1 else " name")
         LOG.info(f"{n} no class of the model: {some(unknown)}")
+    return {folder / image.path: image.class_name for image in dataset.images}
 
 
 def _between(dataset: Dataset, classes: set[str], own_name: str) -> LabelledImage | None:
@@ -173,62 +160,51 @@ class Scores:
 
     def _add(self, prediction: Prediction, true: str) -> None:
         path = os.path.abspath(prediction.path)
-        if path in self._labelled:
-            self._n_again += 1
-        else:
+        self._n_again += path in self._labelled
+        if path not in self._labelled:
             self._labelled.add(path)
-            self._outcomes[self._outcome(prediction, true)] += 1
-
-    def _outcome(self, prediction: Prediction, true: str) -> Outcome:
-        names = [name for name, _ in prediction.top]
-        rank = names.index(true) if true in names else len(self._classes)
-        split = self._seen.get(prediction.path)
-        return Outcome(true, split, not prediction.is_abstained, rank)
+            names = [name for name, _ in prediction.top]
+            rank = names.index(true) if true in names else len(self._classes)
+            split = self._seen.get(prediction.path)
+            self._outcomes[Outcome(true, split, not prediction.is_abstained, rank)] += 1
 
     def _accuracies(self) -> Iterator[str]:
+        outcomes = self._outcomes
+        known = Counter({each: n for each, n in outcomes.items() if each.true in self._classes})
+        new = Counter({each: n for each, n in outcomes.items() if each.split is None})
+        n_unknown = outcomes.total() - known.total()
+        n_seen = {
+            split: sum(n for each, n in outcomes.items() if each.split == split)
+            for split in SEEN_SPLITS
+        }
         if self._n_again:
             yield f"{count(self._n_again, 'labelled file')} given again: each is counted once below"
-        yield f"all labelled files: {self._accuracy(lambda _: True)}"
-        unknown = self._number(lambda each: each.true not in self._classes)
-        if unknown:
-            names = sorted({each.true for each in self._outcomes} - set(self._classes))
+        yield f"all labelled files: {self._accuracy(outcomes)}"
+        if n_unknown:
+            names = sorted({each.true for each in outcomes} - set(self._classes))
             yield (
-                f"{count(unknown, 'file')} of classes that the model does not know "
+                f"{count(n_unknown, 'file')} of classes that the model does not know "
                 f"({some(names)}) count as wrong above;"
             )
-            yield f"  without them: {self._accuracy(lambda each: each.true in self._classes)}"
-        seen = {split: self._number_in(split) for split in SEEN_SPLITS}
-        if any(seen.values()):
-            where = ", ".join(f"{n} in {split}" for split, n in seen.items())
+            yield f"  without them: {self._accuracy(known)}"
+        if any(n_seen.values()):
+            where = ", ".join(f"{n} in {split}" for split, n in n_seen.items())
             yield f"files that the head was trained or chosen on, by content: {where};"
-            yield f"  without them: {self._accuracy(lambda each: each.split is None)}"
-        if unknown and any(seen.values()):
-            yield f"without either: {self._accuracy(self._is_known_and_new)}"
+            yield f"  without them: {self._accuracy(new)}"
+            if n_unknown:
+                yield f"without either: {self._accuracy(known & new)}"
 
-    def _is_known_and_new(self, outcome: Outcome) -> bool:
-        return outcome.true in self._classes and outcome.split is None
-
-    def _number_in(self, split: str) -> int:
-        return self._number(lambda each: each.split == split)
-
-    def _number(self, is_wanted: Callable[[Outcome], bool]) -> int:
-        return sum(n for each, n in self._outcomes.items() if is_wanted(each))
-
-    def _accuracy(self, is_wanted: Callable[[Outcome], bool]) -> str:
+    def _accuracy(self, outcomes: Counter[Outcome]) -> str:
         """Accuracy over the answered files, and their share where some may not be answered."""
-        n_asked = self._number(is_wanted)
-        n = self._number(lambda each: is_wanted(each) and each.is_answered)
-        answered = ""
+        n_asked = outcomes.total()
+        ranks = Counter[int]()
+        for each, n_files in outcomes.items():
+            ranks[each.rank] += n_files * each.is_answered
+        n, answered = ranks.total(), ""
         if self._min_confidence > 0 and n_asked:
             answered = f"answered {percent(wilson(n, n_asked))} (n={n_asked}), "
         if n == 0:
             return f"{answered}no answer to count"
-
-        def share(k: int) -> str:
-            right = self._number(
-                lambda each: is_wanted(each) and each.is_answered and each.rank < k
-            )
-            return percent(wilson(right, n))
-
-        top5 = f", top-5 {share(TOP_K)}" if len(self._classes) > TOP_K else ""
-        return f"{answered}top-1 {share(1)}{top5} (n={n})"
+        top1, top5 = (percent(wilson(sum(ranks[at] for at in range(k)), n)) for k in (1, TOP_K))
+        top5 = f", top-5 {top5}" if len(self._classes) > TOP_K else ""
+        return f"{answered}top-1 {top1}{top5} (n={n})"

@@ -23,14 +23,8 @@ from headbench.extract.sources.folder import printable
 class Shape(NamedTuple):
     """How predictions are laid out, known before the first of them.
 
-    Attributes
-    ----------
-    width : int
-        Length of the longest path.
-    n_top : int
-        Classes a file.
-    is_labelled : bool
-        Whether true classes are known of some.
+    `width` is the length of the longest path, `n_top` the number of classes a file, and
+    `is_labelled` says whether true classes are known of some.
     """
 
     width: int
@@ -39,7 +33,7 @@ class Shape(NamedTuple):
 
     @classmethod
     def of(cls, paths: Sequence[Path], n_top: int, is_labelled: bool) -> "Shape":
-        """That of the predictions for some files."""
+        """That of predictions for some files."""
         width = max((len(printable(str(path))) for path in paths), default=0)
         return cls(width, n_top, is_labelled)
 

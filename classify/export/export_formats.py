@@ -146,7 +146,8 @@ def write_onnx_file(exported: Exportable, path: Path) -> None:
 
     frozen = load_tensorflow().compat.v1.GraphDef.FromString(freeze(exported.network))
     names = {"images:0": INPUT, f"{frozen.node[-1].name}:0": exported.output}
-    with _silenced():
+    # The converter and TensorFlow under it speak of their own affairs.
+    with silenced("tensorflow", "tf2onnx"):
         model, _ = convert.from_graph_def(
             frozen,
             input_names=[next(iter(names))],
@@ -174,18 +175,16 @@ def run_onnx_file(exported: Exportable, path: Path, sample: Sample) -> Iterator[
 
 
 @contextmanager
-def _silenced() -> Iterator[None]:
-    """Hold back what the converter and TensorFlow under it say of their own affairs."""
-    before: dict[Any, int] = {}
-    for name in ("tensorflow", "tf2onnx"):
-        logger = logging.getLogger(name)
-        before[logger] = logger.level
-        logger.setLevel(logging.CRITICAL)
+def silenced(*names: str, level: int = logging.CRITICAL) -> Iterator[None]:
+    """Hold back what loggers say below a level."""
+    before = {logging.getLogger(name): logging.getLogger(name).level for name in names}
+    for logger in before:
+        logger.setLevel(level)
     try:
         yield
     finally:
-        for logger, level in before.items():
-            logger.setLevel(level)
+        for logger, own in before.items():
+            logger.setLevel(own)
 
 
 class Format(NamedTuple):

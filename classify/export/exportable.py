@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headbench.cache.format import Identity
 from headbench.cache.reader import FeatureFile
 from headbench.cache.writer import installed_version
 from headbench.classify.deployment.classifier import FinetunedNetwork
@@ -67,12 +66,9 @@ class Exportable:
 
 
 def check_exportable(trained: Trained) -> Head | None:
-    """The head that is to be exported; None for a fine-tuned network.
+    """The head that is to be exported, or None for a fine-tuned network.
 
-    Raises
-    ------
-    RunError
-        If neither Keras layers nor a folder can stand for it.
+    `RunError` says that neither Keras layers nor a folder can stand for it.
     """
     if is_finetuned(trained.record.name):
         return None
@@ -89,18 +85,19 @@ def check_exportable(trained: Trained) -> Head | None:
 
 
 def build_exportable(trained: Trained, features: FeatureFile, weights: str) -> Exportable:
-    """Put network and head together; a fine-tuned network needs no `weights` of the backbone.
-
-    Raises
-    ------
-    RunError, WeightsError
-    """
+    """Put network and head together; a fine-tuned network needs no `weights` of the backbone."""
     head, name, classes = check_exportable(trained), trained.record.name, features.classes
     provenance = _provenance(trained, features)
     if head is None:
         network = FinetunedNetwork(name, trained.folder / NETWORK_FILE).folded_network()
         return Exportable(name, network, classes, provenance)
-    network = _embedder(features.identity, weights)
+    backbone = reopen_backbone(features.identity, weights)
+    if not isinstance(backbone, KerasBackbone):
+        raise RunError(
+            f"{features.identity.backbone} has no network to export: make features with another "
+            "BACKBONE."
+        )
+    network = backbone.folded_network()
     if isinstance(head, LightGBM):
         return Exportable(name, _with_scores(network, head), classes, provenance, head)
     composed = load_keras().Model(network.input, keras_head(head, len(classes))(network.output))
@@ -110,15 +107,6 @@ def build_exportable(trained: Trained, features: FeatureFile, weights: str) -> E
 def seen_by(trees: LightGBM, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
     """What the trees look at, float32 (n_images, n_columns)."""
     return embeddings if trees.scores_ is None else trees.scores_(embeddings)
-
-
-def _embedder(identity: Identity, weights: str) -> Any:
-    backbone = reopen_backbone(identity, weights)
-    if not isinstance(backbone, KerasBackbone):
-        raise RunError(
-            f"{identity.backbone} has no network to export: make features with another BACKBONE."
-        )
-    return backbone.folded_network()
 
 
 def _with_scores(network: Any, head: LightGBM) -> Any:

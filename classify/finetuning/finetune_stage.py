@@ -67,8 +67,6 @@ def finetune(
 
     Parameters
     ----------
-    run : Run
-        With the trained head that `settings` starts from.
     data : path-like, URL or None
         The folder of images; None for the one that the features were made from.
     weights : str or None
@@ -88,17 +86,15 @@ def finetune(
         wanted = _wanted(features, start, settings, command)
         kept = None if is_again else run.reusable(settings.name, features, wanted)
         if kept is not None:
-            LOG.info(
-                f"{settings.name}: already trained with these settings (AGAIN=1 trains it again)"
-            )
+            again = "(AGAIN=1 trains it again)"
+            LOG.info(f"{settings.name}: already trained with these settings {again}")
             _say_result(features, kept, start)
             return
         if "weights" in features.optional:
             LOG.info(
                 "note: image weights apply to heads only; fine-tuning weighs all images equally"
             )
-        finetuning = Finetuning.open(run, features, start, settings, data, weights, device)
-        finetuning.run(wanted)
+        Finetuning.open(run, features, start, settings, data, weights, device).run(wanted)
         _say_result(features, run.find(settings.name, features), start)
 
 
@@ -150,61 +146,46 @@ class Finetuning:
     def run(self, wanted: Record) -> None:
         """Train, measure and save."""
         started = time.perf_counter()
-        model = TrainableNetwork.create(self.network, self.head, self.settings, self.devices)
-        LOG.info(self._what(model))
-        checkpoint = Checkpoint(self._training_folder, self._identity(wanted))
-        state = self._trained(model, checkpoint)
-        LOG.info(_verdict(state, self.settings))
-        record = replace(
-            wanted,
-            chosen={"epoch": state.best_epoch},
-            history=state.history,
-            fit_seconds=time.perf_counter() - started,
+        settings, network, devices = self.settings, self.network, self.devices
+        model = TrainableNetwork.create(network, self.head, settings, devices)
+        dtype = precision(settings, devices)
+        n_weights = sum(int(np.prod(each.shape)) for each in model.steps.model.trainable_variables)
+        LOG.info(
+            f"{network.backbone.name} from {network.trained[0]} on, {n_weights / 1e6:.1f} million "
+            f"weights, on {describe_devices(devices)}, {dtype}"
         )
+        identity = {
+            "settings": wanted.settings,
+            "made_by": wanted.made_by,
+            "features": self.features.identity.fingerprint,
+            "table": wanted.features_digest,
+            "devices": devices.names,
+            "precision": dtype,
+        }
+        checkpoint = Checkpoint(self.source.folder / f".{settings.name}.training", identity)
+        loop = Loop(model.steps, *self.inputs(), self.weights, settings, checkpoint)
+        state = loop.run()
+        LOG.info(_verdict(state, settings))
+        chosen, fit_seconds = {"epoch": state.best_epoch}, time.perf_counter() - started
+        record = replace(wanted, chosen=chosen, history=state.history, fit_seconds=fit_seconds)
         self._save(model, record)
         checkpoint.remove()
 
-    def _what(self, model: TrainableNetwork) -> str:
-        return (
-            f"{self.network.backbone.name} from {self.network.trained[0]} on, "
-            f"{_millions(model.steps.model)} million weights, on "
-            f"{describe_devices(self.devices)}, {precision(self.settings, self.devices)}"
-        )
-
-    def _trained(self, model: TrainableNetwork, checkpoint: Checkpoint) -> State:
-        train, val = self.inputs()
-        loop = Loop(model.steps, train, val, self.weights, self.settings, checkpoint)
-        return loop.run()
-
-    @property
-    def _training_folder(self) -> Path:
-        return self.source.folder / f".{self.settings.name}.training"
-
-    def _identity(self, wanted: Record) -> dict[str, Any]:
-        facts = {"settings": wanted.settings, "made_by": wanted.made_by}
-        return {
-            **facts,
-            "features": self.features.identity.fingerprint,
-            "table": wanted.features_digest,
-            "devices": self.devices.names,
-            "precision": precision(self.settings, self.devices),
-        }
-
     def inputs(self) -> tuple[Inputs, Inputs]:
         """Inputs of train and of val; fills the cache of activations if it is used."""
-        train, val = self.files["train"], self.files["val"]
-        if not (self.settings.cache_trunk and self.network.has_frozen_part):
-            changed = AugmentedInputs(train) if self.settings.augment else ImageInputs(train)
-            return changed, ImageInputs(val)
+        settings, train, val = self.settings, self.files["train"], self.files["val"]
+        images = AugmentedInputs(train) if settings.augment else ImageInputs(train)
+        if not (settings.cache_trunk and self.network.has_frozen_part):
+            return images, ImageInputs(val)
         # Augmented images differ in every epoch: only those of val can be cached.
-        again = [val] if self.settings.augment else [train, val]
+        again = [val] if settings.augment else [train, val]
         files = [file for split in again for file in split.files]
         store = cached_activations(self.source.folder, self.network, files, self.devices)
-        inputs: list[Inputs] = [
+        cached = [
             CachedInputs(store, [content_of(file) for file in split.files], split.labels)
             for split in again
         ]
-        return AugmentedInputs(train) if self.settings.augment else inputs[0], inputs[-1]
+        return images if settings.augment else cached[0], cached[-1]
 
     @property
     def weights(self) -> NDArray[np.float64]:
@@ -276,33 +257,20 @@ def _say_result(features: FeatureFile, tuned: Trained, start: Trained) -> None:
     """Log the test accuracy beside that of the head that training started from."""
     names = (tuned.record.name, start.record.name)
     if tuned.record.settings["is_fresh"]:
-        LOG.info(_beside_trained_head(features.labels("val"), tuned, start))
+        y = features.labels("val")
+        ours, theirs = (mean_log_loss(y, each.val, np.ones(len(y))) for each in (tuned, start))
+        LOG.info(
+            f"{names[0]} is {'' if ours < theirs else 'no '}better on val than {names[1]}, which "
+            f"is trained already: log loss {ours:.3f} and {theirs:.3f} (n={len(y)})"
+        )
     y = features.labels("test")
     shares = [percent(accuracy(y, each.test)) for each in (tuned, start)]
     LOG.info(f"test top-1 (n={len(y)}): {names[0]} {shares[0]}, {names[1]} {shares[1]}")
     right = {each.record.name: each.test.argmax(axis=1) == y for each in (tuned, start)}
     [difference] = compare_right(right)
-    seen = (
-        "no difference seen"
-        if not difference.is_seen
-        else f"{names[0] if difference.difference.value > 0 else names[1]} is better"
-    )
+    better = names[0] if difference.difference.value > 0 else names[1]
+    seen = f"{better} is better" if difference.is_seen else "no difference seen"
     LOG.info(f"{seen}: {points(difference.difference)}, {p_value(difference.p)}")
-
-
-def _beside_trained_head(y: NDArray[np.int32], tuned: Trained, start: Trained) -> str:
-    """Whether a new head got further than the trained one with the same layers."""
-    ours, theirs = (mean_log_loss(y, each.val, np.ones(len(y))) for each in (tuned, start))
-    verdict = "better on val than" if ours < theirs else "no better on val than"
-    return (
-        f"{tuned.record.name} is {verdict} {start.record.name}, which is trained already: "
-        f"log loss {ours:.3f} and {theirs:.3f} (n={len(y)})"
-    )
-
-
-def _millions(model: Any) -> str:
-    n_weights = sum(int(np.prod(each.shape)) for each in model.trainable_variables)
-    return f"{n_weights / 1e6:.1f}"
 
 
 def _verdict(state: State, settings: FinetuneSettings) -> str:

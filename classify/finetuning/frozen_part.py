@@ -87,18 +87,7 @@ class ActivationStore:
         return list(rows.values())
 
     def add(self, contents: Sequence[bytes], activations: NDArray[np.float16]) -> None:
-        """Keep some rows.
-
-        Parameters
-        ----------
-        contents : sequence of bytes, length n_rows
-            SHA-256 of each image.
-        activations : float16 (n_rows, ...)
-
-        Raises
-        ------
-        StorageError
-        """
+        """Keep rows, float16 (n_rows, ...), of images given by SHA-256; or raise `StorageError`."""
         path = self.folder / f"{contents[0].hex()[:16]}.h5"
         temporary_path(path).unlink(missing_ok=True)
         with create_hdf5(path) as file:
@@ -140,12 +129,7 @@ def cached_activations(
 ) -> ActivationStore:
     """Activations of images at the cut; those that are not on disk yet are computed.
 
-    Parameters
-    ----------
-    folder : Path
-        Of the run.
-    files : sequence of ImageFile
-        With the SHA-256 of each.
+    They are kept in `folder`, the run's; `files` have their SHA-256.
 
     Raises
     ------
@@ -185,8 +169,7 @@ def _fill(
                 raise RunError(
                     f"{store.folder}: float16 cannot hold the activations of "
                     f"{files[rows[0]].path} or of images after it. Run the frozen part in every "
-                    "epoch: "
-                    "--no-trunk-cache (make: TRUNK_CACHE=off)."
+                    "epoch: --no-trunk-cache (make: TRUNK_CACHE=off)."
                 )
             store.add([content_of(files[row]) for row in rows], activations)
 

@@ -44,12 +44,7 @@ class SplitNetwork:
 
     @classmethod
     def open(cls, backbone: KerasBackbone, unfreeze: str) -> "SplitNetwork":
-        """Load a network and cut it.
-
-        Raises
-        ------
-        RunError, WeightsError
-        """
+        """Load a network and cut it; may raise `RunError` and `WeightsError`."""
         base = backbone.base()
         trained = trained_layers(base, backbone.facts, unfreeze)
         cut = find_cut(base, trained)
@@ -63,17 +58,14 @@ class SplitNetwork:
     @property
     def cut_name(self) -> str:
         """Name of the layer after which the network is cut, and the stride."""
+        layer = next(each for each in self.base.operations if each.output is self.cut)
         after = f", every {self.stride}nd row and column" if self.stride > 1 else ""
-        return f"{self._layer_of_cut().name}{after}"
+        return f"{layer.name}{after}"
 
     def frozen_part(self) -> Any:
         """The frozen part with preprocessing, BatchNormalization folded.
 
-        Returns
-        -------
-        keras.Model
-            Takes uint8 (n, size_px, size_px, 3), RGB, 0-255; gives float32 (n, height, width,
-            channels), the input of the top.
+        It takes uint8 (n, size_px, size_px, 3), RGB, 0-255, and gives the input of the top.
         """
         keras = load_keras()
         folded = fold_batch_norms(self._before_cut())
@@ -85,15 +77,7 @@ class SplitNetwork:
     def top(self, dtype: str) -> Any:
         """A copy of what follows the cut, of which only `trained` trains.
 
-        Parameters
-        ----------
-        dtype : {"float32", "mixed_float16"}
-            Arithmetic; weights stay float32.
-
-        Returns
-        -------
-        keras.Model
-            Output of the frozen part to embeddings (n, dim).
+        It gives embeddings (n, dim). `dtype` is that of the arithmetic; weights stay float32.
         """
         keras = load_keras()
         original = keras.Model(self.cut, self.base.output)
@@ -116,19 +100,9 @@ class SplitNetwork:
         return top
 
     def whole(self, top: Any, head: Any) -> Any:
-        """The whole network with the trained weights of the top.
+        """The whole network with the trained weights of the top, and a head that gives proba.
 
-        Parameters
-        ----------
-        top : keras.Model
-            As `top` gives it.
-        head : keras.Model
-            Embeddings to probabilities.
-
-        Returns
-        -------
-        keras.Model
-            Takes uint8 (n, size_px, size_px, 3), RGB, 0-255; gives float32 (n, n_classes).
+        It takes uint8 (n, size_px, size_px, 3), RGB, 0-255, and gives float32 (n, n_classes).
         """
         self._copy_weights(top, self.base)
         network = self.backbone.with_preprocessing(self.base)
@@ -143,9 +117,6 @@ class SplitNetwork:
     def _before_cut(self) -> Any:
         return load_keras().Model(self.base.input, self.cut)
 
-    def _layer_of_cut(self) -> Any:
-        return next(each for each in self.base.operations if each.output is self.cut)
-
 
 def _strided(shape: tuple[int, ...], stride: int) -> tuple[int, ...]:
     """Shape for one image, (height, width, channels), of every `stride`-th row and column."""
@@ -156,12 +127,7 @@ def _strided(shape: tuple[int, ...], stride: int) -> tuple[int, ...]:
 def trained_layers(base: Any, facts: Network, unfreeze: str) -> list[str]:
     """Names of the layers that train, in their order; no BatchNormalization is among them.
 
-    Parameters
-    ----------
-    base : keras.Model
-        The network without preprocessing.
-    unfreeze : str
-        See `FinetuneSettings`.
+    For `unfreeze` see `FinetuneSettings`.
 
     Raises
     ------
@@ -179,7 +145,12 @@ def trained_layers(base: Any, facts: Network, unfreeze: str) -> list[str]:
     elif unfreeze in names:
         chosen = set(names[names.index(unfreeze) :])
     else:
-        raise RunError(_unknown(unfreeze, names, facts))
+        close = get_close_matches(unfreeze, names, n=3)
+        hint = f" Did you mean {' or '.join(close)}?" if close else ""
+        raise RunError(
+            f"--unfreeze {unfreeze}: expected {', '.join(N_BLOCKS)}, half, all, or the name of a "
+            f"layer of {facts.application} (from {names[1]} to {names[-1]}).{hint}"
+        )
     trained = [
         layer.name
         for layer in base.layers
@@ -203,17 +174,8 @@ def depth_of(layer: str, facts: Network) -> int:
 def find_cut(base: Any, trained: list[str]) -> Any:
     """The last tensor before any layer that trains on which everything after it depends.
 
-    Parameters
-    ----------
-    base : keras.Model
-        Functional, with one input.
-    trained : list of str
-        Names of layers; not empty.
-
-    Returns
-    -------
-    KerasTensor
-        The network's own input where nothing is frozen before it.
+    It is the network's own input where nothing is frozen before it. `base` is functional, with one
+    input; `trained` names layers.
     """
     operations = list(base.operations)
     first = next(row for row, each in enumerate(operations) if each.name in set(trained))
@@ -266,12 +228,3 @@ def _is_pointwise(layer: Any) -> bool:
 
 def _is_batch_norm(layer: Any) -> bool:
     return type(layer).__name__ == "BatchNormalization"
-
-
-def _unknown(unfreeze: str, names: list[str], facts: Network) -> str:
-    close = get_close_matches(unfreeze, names, n=3)
-    hint = f" Did you mean {' or '.join(close)}?" if close else ""
-    return (
-        f"--unfreeze {unfreeze}: expected {', '.join(N_BLOCKS)}, half, all, or the name of a layer "
-        f"of {facts.application} (from {names[1]} to {names[-1]}).{hint}"
-    )

@@ -192,6 +192,12 @@ def create_adam(variables: Sequence[Any], factors: Sequence[float], weight_decay
     keras.optimizers.Optimizer
         Built; its ``learning_rate`` may be assigned between steps.
     """
+    optimizer = _layerwise_adam(factors, weight_decay)(0.0)
+    optimizer.build(variables)
+    return optimizer
+
+
+def _layerwise_adam(factors: Sequence[float], weight_decay: float) -> Any:
     keras, tf = load_keras(), load_tensorflow()
 
     class LayerwiseAdam(keras.optimizers.Optimizer):  # type: ignore[misc, name-defined]
@@ -229,9 +235,7 @@ def create_adam(variables: Sequence[Any], factors: Sequence[float], weight_decay
                     grad=gradient,
                 )
 
-    optimizer = LayerwiseAdam(0.0)
-    optimizer.build(variables)
-    return optimizer
+    return LayerwiseAdam
 
 
 def learning_rate(settings: FinetuneSettings, step: int, n_steps: int) -> float:

@@ -35,13 +35,7 @@ class TrainableNetwork:
     def create(
         cls, network: SplitNetwork, head: Head, settings: FinetuneSettings, devices: Devices
     ) -> "TrainableNetwork":
-        """Build it on some devices, starting from a fitted head.
-
-        Raises
-        ------
-        RunError
-            If the head is not made of layers.
-        """
+        """Build it on some devices; `RunError` for a head that is not made of layers."""
         keras = load_keras()
         keras.utils.set_random_seed(settings.seed)
         dtype = precision(settings, devices)
@@ -84,17 +78,9 @@ def precision(settings: FinetuneSettings, devices: Devices) -> str:
 
 
 def logits_of(head: Head, is_fresh: bool = False) -> Any:
-    """A fitted head as Keras layers, without the softmax at its end.
+    """A fitted head as a Keras model, without the softmax at its end.
 
-    Parameters
-    ----------
-    is_fresh : bool
-        The same layers with new weights. BatchNormalization in them trains then, as in any head.
-
-    Returns
-    -------
-    keras.Model
-        Takes embeddings float32 (n, dim); gives float32 (n, n_classes).
+    With `is_fresh` its weights are new, and BatchNormalization in it trains, as in any head.
     """
     keras = load_keras()
     proba = keras_head(head, len(head.classes_))
@@ -107,12 +93,7 @@ def logits_of(head: Head, is_fresh: bool = False) -> Any:
 
 
 def require_all_classes(head: Head, name: str, n_classes: int) -> None:
-    """Refuse a head that has not seen all classes: its columns are not those of the file.
-
-    Raises
-    ------
-    RunError
-    """
+    """Refuse a head that has not seen all classes: its columns are not those of the file."""
     if len(head.classes_) != n_classes:
         raise RunError(
             f"{name} was trained on {len(head.classes_)} of {n_classes} classes: expected images "

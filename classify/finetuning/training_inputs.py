@@ -115,7 +115,9 @@ class AugmentedInputs(ImageInputs):
         size_px = self.files.size_px
 
         def images() -> Iterator[DecodedImage]:
-            pictures = decoded_images(files, frame_px(size_px), refuse_image(files), Stopwatch())
+            pictures = decoded_images(
+                files, shorter_side_px(size_px), refuse_image(files), Stopwatch()
+            )
             # The change depends on the image alone, not on the batch that it is in.
             return (each._replace(row=int(order[each.row])) for each in pictures)
 
@@ -124,22 +126,13 @@ class AugmentedInputs(ImageInputs):
             yield InputBatch(rows, pixels)
 
 
-def frame_px(size_px: int) -> int:
-    """Size of the pictures that crops of `size_px` are taken from: what evaluation sees, larger."""
-    return shorter_side_px(size_px)
-
-
 def augmented(
     images: Callable[[], Iterator[DecodedImage]], size_px: int, seed: tuple[int, int]
 ) -> Any:
-    """Pictures, each changed at random, in the order in which they come.
+    """Pictures of `shorter_side_px`, each changed at random, in the order in which they come.
 
     Parameters
     ----------
-    images : callable
-        Gives uint8 pictures of `frame_px`, with their rows.
-    size_px : int
-        Height and width of the results.
     seed : tuple of int
         Of the run, and the epoch.
 
@@ -149,11 +142,8 @@ def augmented(
         Of rows, int64 (), and pictures, uint8 (size_px, size_px, 3).
     """
     tf = load_tensorflow()
-    frame = frame_px(size_px)
-    signature = (
-        tf.TensorSpec((), tf.int64),
-        tf.TensorSpec((frame, frame, 3), tf.uint8),
-    )
+    frame = shorter_side_px(size_px)
+    signature = tf.TensorSpec((), tf.int64), tf.TensorSpec((frame, frame, 3), tf.uint8)
     mixed = np.random.SeedSequence(seed).generate_state(1)[0]
 
     def change(row: Any, image: Any) -> tuple[Any, Any]:

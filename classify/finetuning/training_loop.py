@@ -31,6 +31,7 @@ LOG = logging.getLogger(__name__)
 
 CHECKPOINT_FILE = "checkpoint.npz"
 FACTS = "facts"
+LISTS = ("weights", "best_weights")
 
 
 @dataclass
@@ -75,10 +76,7 @@ class Checkpoint:
     def load(self) -> State | None:
         """The last finished epoch of an interrupted run of the same training, or None.
 
-        Raises
-        ------
-        RunError
-            If the file is damaged.
+        `RunError` says that the file is damaged.
         """
         if not self.path.exists():
             return None
@@ -87,30 +85,16 @@ class Checkpoint:
             facts = json.loads(str(arrays.pop(FACTS)))
             if facts.pop("identity") != self._identity:
                 return None
-            return State(
-                **facts,
-                weights=_numbered(arrays, "weights"),
-                best_weights=_numbered(arrays, "best"),
-            )
+            return State(**facts | {name: _numbered(arrays, name) for name in LISTS})
 
     def save(self, state: State) -> None:
-        """Replace the checkpoint.
-
-        Raises
-        ------
-        StorageError
-        """
-        facts = {
-            "identity": self._identity,
-            "epoch": state.epoch,
-            "best_epoch": state.best_epoch,
-            "best_loss": state.best_loss,
-            "history": state.history,
+        """Replace the checkpoint, or raise `StorageError`."""
+        kept = vars(state) | {"identity": self._identity}
+        arrays = {
+            f"{name}/{row}": each for name in LISTS for row, each in enumerate(kept.pop(name))
         }
-        arrays = {f"weights/{row}": each for row, each in enumerate(state.weights)}
-        arrays |= {f"best/{row}": each for row, each in enumerate(state.best_weights)}
         with replacing(self.path) as temporary:
-            save_arrays(temporary, {FACTS: np.array(json.dumps(facts)), **arrays})
+            save_arrays(temporary, {FACTS: np.array(json.dumps(kept)), **arrays})
 
     def remove(self) -> None:
         """Delete it: training has ended."""
@@ -143,13 +127,7 @@ class Loop:
         self._n_classes = int(steps.model.output_shape[-1])
 
     def run(self) -> State:
-        """Train to the end and put the weights of the best epoch back.
-
-        Returns
-        -------
-        State
-            After the last epoch that was run.
-        """
+        """Train to the end and put the weights of the best epoch back; the last state."""
         state = self._checkpoint.load()
         if state is None:
             state = State(history=Curves(self._n_classes).history)
@@ -157,16 +135,14 @@ class Loop:
         else:
             LOG.info(f"going on after epoch {state.epoch}, from {self._checkpoint.path}")
             self._restore(state)
-        while state.epoch < self._settings.epochs and not self._is_over(state):
+        patience = self._settings.patience
+        while state.epoch < min(self._settings.epochs, state.best_epoch + patience):
             state.epoch += 1
             self._add_train(state, self.epoch(state))
             self.measure(state)
         for variable, value in zip(self._kept, state.best_weights, strict=True):
             variable.assign(value)
         return state
-
-    def _is_over(self, state: State) -> bool:
-        return state.epoch - state.best_epoch >= self._settings.patience
 
     def epoch(self, state: State) -> NDArray[np.float64]:
         """Every image once; if memory runs out, the epoch starts again in smaller shares."""
@@ -175,7 +151,11 @@ class Loop:
         try:
             return self._pass(state.epoch, batch_size)
         except out_of_memory as error:
-            self._require_smaller(batch_size, error)
+            if self._steps.n_shares >= batch_size:
+                raise RunError(
+                    "out of memory with a single image: train less of the network (make: "
+                    "UNFREEZE=block5), or extract at a smaller SIZE."
+                ) from error
         self._steps.halve()
         LOG.info(
             f"out of memory with a batch of {self._settings.batch_size}: the epoch begins again, "
@@ -183,14 +163,6 @@ class Loop:
         )
         self._restore(state)
         return self.epoch(state)
-
-    def _require_smaller(self, batch_size: int, error: Exception) -> None:
-        """Raise if smaller shares cannot help against a lack of memory."""
-        if self._steps.n_shares >= batch_size:
-            raise RunError(
-                "out of memory with a single image: train less of the network (make: "
-                "UNFREEZE=block5), or extract at a smaller SIZE."
-            ) from error
 
     def _pass(self, epoch: int, batch_size: int) -> NDArray[np.float64]:
         seed = (self._settings.seed, epoch)
@@ -278,9 +250,8 @@ def filled_batches(
     Parameters
     ----------
     order : int (n_images,)
-        Order of the images.
     weights : float (n_images,)
-        Weight of each image.
+        Of each image, not in that order.
     batch_size, padded_size : int
         Size of a batch before and after it is filled up.
     """

@@ -1,8 +1,6 @@
 """``make bench-cache``: what reuse and checking cost, with 100 000 files and a million rows."""
 
-import json
 import subprocess
-import sys
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -11,28 +9,14 @@ import h5py
 import numpy as np
 from PIL import Image
 
-from headbench.cache.format import Config, Table
 from headbench.cache.reader import FeatureFile
-from headbench.cache.writer import Location, Parts, write_features
-from tests.benchmarks.results import ROOT, Result, in_turns, report, seconds
-from tests.cache.tables import IDENTITY
+from tests.benchmarks.results import Result, in_turns, probe, report, seconds
+from tests.benchmarks.synthetic_features import write_synthetic_features
 
 N_FILES = 100_000
 N_CLASSES = 100
 N_ROWS = 1_000_000
 SHAPE = (42_073, 2048)
-
-# Whole process: seconds, peak megabytes and whether TensorFlow was imported.
-PROBE = """
-import json, resource, runpy, sys
-sys.argv = ["extract", *sys.argv[1:]]
-try:
-    runpy.run_module("extract", run_name="__main__", alter_sys=True)
-except SystemExit as end:
-    assert not end.code, end.code
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-print(json.dumps({"peak": peak, "is_light": "tensorflow" not in sys.modules}))
-"""
 
 
 def main() -> None:
@@ -55,7 +39,7 @@ def whole_folder(folder: Path) -> list[Result]:
         lambda: extract(photos, out)["seconds"], partial(seconds, partial(hash_all, photos)), 3
     )
     new, _ = in_turns(partial(one_more, photos, out), lambda: 0.0, 3)
-    few = small_run(folder)
+    few = network_run(folder)
     return [
         Result("nothing to do, 100 000 images", "s", nothing, 3.0, "budget"),
         Result("nothing to do, 100 000 images", "s", nothing, hashing, "sha256sum of every file"),
@@ -69,19 +53,12 @@ def whole_folder(folder: Path) -> list[Result]:
 def extract(photos: Path, out: Path) -> dict[str, float]:
     """Run stage one as a user does; whole-process seconds and peak megabytes."""
     options = ["--out", out, "--backbone", "mean-color", "--size", "16"]
-    command = [sys.executable, "-c", PROBE, photos, *options]
-    found: dict[str, float] = {}
-
-    def work() -> None:
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-        found.update(json.loads(done.stdout.splitlines()[-1]))
-
-    found["seconds"] = seconds(work)
+    found = probe("headbench.extract", photos, *options)
     assert found["is_light"], "TensorFlow was imported"
     return found
 
 
-def small_run(folder: Path) -> float:
+def network_run(folder: Path) -> float:
     """Peak megabytes of a first run over 1 000 images."""
     for number in range(1000):
         write_pixel(folder / f"few/class{number % 10}/{number}.png", number)
@@ -111,12 +88,12 @@ def write_pixel(path: Path, number: int) -> None:
 
 def reading(folder: Path) -> list[Result]:
     """A full read, checked, against a plain array file and against HDF5's own checksums."""
-    X = np.random.default_rng(0).standard_normal(SHAPE, dtype=np.float32)
-    path, npy, filtered = folder / "read.h5", folder / "read.npy", folder / "fletcher32.h5"
-    np.save(npy, X)
-    with h5py.File(filtered, "w") as file:
+    npy, filtered = folder / "read.npy", folder / "fletcher32.h5"
+    path = write_synthetic_features(folder, *SHAPE, N_CLASSES, seed=0, store="float32")
+    with FeatureFile(path) as features, h5py.File(filtered, "w") as file:
+        X = features.dataset("embeddings").read()
+        np.save(npy, X)
         file.create_dataset("embeddings", data=X, chunks=(128, SHAPE[1]), fletcher32=True)
-    write_rows(path, X)
     del X
 
     def ours() -> float:
@@ -135,29 +112,9 @@ def reading(folder: Path) -> list[Result]:
     ]
 
 
-def write_rows(path: Path, X: np.ndarray) -> None:
-    """A feature file of synthetic rows."""
-    n_rows, dim = X.shape
-    contents = np.arange(n_rows, dtype=np.uint64).repeat(4).view(np.uint8).reshape(-1, 32)
-    table = Table(
-        paths=tuple(f"class{row % N_CLASSES:03}/{row:09}.jpg" for row in range(n_rows)),
-        labels=(np.arange(n_rows) % N_CLASSES).astype(np.int32),
-        splits=(np.arange(n_rows) % 3).astype(np.uint8),
-        content_sha256=contents,
-        classes=tuple(f"class{label:03}" for label in range(N_CLASSES)),
-        rejected=(),
-        config=Config(IDENTITY, "none", {"folder": "synthetic", "seed": 0}),
-    )
-    parts = Parts(path, IDENTITY.fingerprint)
-    source: dict[bytes, Location] = parts.add(table.contents(), X)
-    write_features(path, table, source, dim)
-    parts.remove()
-
-
 def many_rows(folder: Path) -> list[Result]:
     """Opening a large file, and one split's labels."""
-    path = folder / "many.h5"
-    write_rows(path, np.zeros((N_ROWS, 8), dtype=np.float32))
+    path = write_synthetic_features(folder, N_ROWS, 8, N_CLASSES, seed=0, store="float32")
 
     def opening() -> float:
         return seconds(lambda: FeatureFile(path).close())
@@ -170,18 +127,13 @@ def many_rows(folder: Path) -> list[Result]:
         with h5py.File(path) as file:
             return seconds(lambda: file["labels"][:][file["splits"][:] == 0])
 
-    def budget() -> float:
-        return 0.0
-
-    opened, _ = in_turns(opening, budget, 5)
+    what = "one split's labels, 1 000 000 rows"
+    ours, theirs = in_turns(labels, plain, 5)
+    opened, _ = in_turns(opening, lambda: 0.0, 5)
     return [
         Result("opening, 1 000 000 rows", "s", opened, 0.1, "budget"),
-        Result(
-            "one split's labels, 1 000 000 rows", "s", in_turns(labels, budget, 5)[0], 1, "budget"
-        ),
-        Result(
-            "one split's labels, 1 000 000 rows", "s", *in_turns(labels, plain, 5), "plain h5py"
-        ),
+        Result(what, "s", ours, 1, "budget"),
+        Result(what, "s", ours, theirs, "plain h5py"),
     ]
 
 

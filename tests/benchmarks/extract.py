@@ -7,7 +7,6 @@ they take turns.
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -18,7 +17,7 @@ import h5py
 import numpy as np
 
 from headbench.extract.networks.engines import relative_difference
-from tests.benchmarks.results import ROOT, Result, report
+from tests.benchmarks.results import Result, probe, python, report
 
 N_ROUNDS = 3
 N_PHOTOS = 1000
@@ -122,15 +121,6 @@ def contend(*arguments: object) -> str:
     return python("-m", "tests.benchmarks.contenders", *arguments)
 
 
-def python(*arguments: object) -> str:
-    """Run Python as a process; its output."""
-    command = [sys.executable, *map(str, arguments)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    return done.stdout
-
-
 def print_agreement(folder: Path, contenders: dict[str, str]) -> None:
     """How far all of them lie from one of them: the same network, or the race is void."""
     embeddings = {}
@@ -140,17 +130,6 @@ def print_agreement(folder: Path, contenders: dict[str, str]) -> None:
     for name, found in embeddings.items():
         difference = relative_difference(found, embeddings["OpenVINO"])
         print(f"{name}: largest relative difference from OpenVINO {difference:.1e}")
-
-
-PEAK = """
-import resource, runpy, sys
-sys.argv = ["extract", *sys.argv[1:]]
-try:
-    runpy.run_module("extract", run_name="__main__", alter_sys=True)
-except SystemExit as end:
-    assert not end.code, end.code
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-"""
 
 
 def peak_memory(shared: Path, folder: Path, n_files: int) -> Result:
@@ -165,7 +144,7 @@ def peak_memory(shared: Path, folder: Path, n_files: int) -> Result:
         target.write_bytes(source.read_bytes() + str(number).encode())
     weights = os.environ["HEADBENCH_BENCH_WEIGHTS"]
     out = folder / f"{n_files}.h5"
-    peak = float(python("-c", PEAK, photos, "--out", out, "--weights", weights).splitlines()[-1])
+    peak = probe("headbench.extract", photos, "--out", out, "--weights", weights)["peak"]
     return Result(f"peak memory, {n_files} files at 224 px", "MB", peak, 2500, "budget")
 
 

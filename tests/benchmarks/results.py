@@ -5,6 +5,7 @@ import os
 import platform
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -43,6 +44,36 @@ def seconds(work: Callable[[], object]) -> float:
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
+
+
+# Runs a module; then its peak megabytes, processor seconds, and whether TensorFlow was imported.
+PROBE = """
+import json, resource, runpy, sys
+module, *sys.argv[1:] = sys.argv[1:]
+try:
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+except SystemExit as end:
+    assert not end.code, end.code
+used = resource.getrusage(resource.RUSAGE_SELF)
+found = {"peak": used.ru_maxrss / 1024, "cpu": used.ru_utime + used.ru_stime}
+print(json.dumps({**found, "is_light": "tensorflow" not in sys.modules}))
+"""
+
+
+def probe(*command: object) -> dict[str, float]:
+    """Run a module as a user does; what `PROBE` prints, and ``seconds`` of the whole process."""
+    started = time.perf_counter()
+    found: dict[str, float] = json.loads(python("-c", PROBE, *command).splitlines()[-1])
+    return {**found, "seconds": time.perf_counter() - started}
+
+
+def python(*arguments: object) -> str:
+    """Run Python as a process; its output."""
+    command = [sys.executable, *map(str, arguments)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(done.stdout + done.stderr)
+    return done.stdout
 
 
 def in_turns(ours: Callable[[], float], peer: Callable[[], float], n: int) -> tuple[float, float]:

@@ -1,15 +1,12 @@
 """``make bench-scale``: seconds and memory against rows, up to 10 million."""
 
 import argparse
-import json
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
-from tests.benchmarks.results import ROOT, Result, report
+from tests.benchmarks.results import Result, probe, report
 from tests.benchmarks.synthetic_features import write_synthetic_features
 
 SIZES = (10_000, 100_000, 1_000_000, 10_000_000)
@@ -21,21 +18,6 @@ TASKS = {
     "ridge": ("classify", "train", "--heads", "ridge", "--stream", "always"),
     "logreg": ("classify", "train", "--heads", "logreg", "--stream", "always"),
 }
-# Whole process: seconds by the wall and of the processors, peak megabytes.
-PROBE = """
-import json, resource, runpy, sys, time
-started = time.perf_counter()
-module, *sys.argv[1:] = sys.argv[1:]
-sys.argv[0] = module
-try:
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
-except SystemExit as end:
-    assert not end.code, end.code
-assert "tensorflow" not in sys.modules
-used = resource.getrusage(resource.RUSAGE_SELF)
-found = {"wall": time.perf_counter() - started, "cpu": used.ru_utime + used.ru_stime}
-print(json.dumps({**found, "peak": used.ru_maxrss / 1024}))
-"""
 
 
 def main() -> None:
@@ -49,25 +31,13 @@ def main() -> None:
 
 def measured(size: int) -> dict[str, dict[str, float]]:
     """What each task takes with so many rows."""
+    found: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         path = write_synthetic_features(Path(folder), size, DIM, N_CLASSES, seed=0)
-        return {name: probe(size, name, *task, path) for name, task in TASKS.items()}
-
-
-def probe(size: int, name: str, *command: object) -> dict[str, float]:
-    """Run a command as a user does."""
-    done = subprocess.run(
-        [sys.executable, "-c", PROBE, *map(str, command)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise RuntimeError(f"{command}: {done.stdout}{done.stderr}")
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    words = ", ".join(f"{key} {value:.1f}" for key, value in found.items())
-    print(f"{size:>10} rows, {name}: {words}", flush=True)
+        for name, (module, *options) in TASKS.items():
+            found[name] = probe(f"headbench.{module}", *options, path)
+            assert found[name]["is_light"], "TensorFlow was imported"
+            print(f"{size:>10} rows, {name}: {found[name]}", flush=True)
     return found
 
 

@@ -8,13 +8,14 @@ import re
 import statistics
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.request import urlopen
 
 from headbench.cache.reader import FeatureFile
 from headbench.classify.run import Run
@@ -25,35 +26,34 @@ N_PHOTOS = 64
 N_TURNS = 3
 # One request in ten is one of these.
 BAD_EVERY = 10
-TOO_LARGE = "too large"
+TOO_LARGE, PEER = "too large", "--max-batch 1"
 
 
 class Load(NamedTuple):
-    """What the clients saw.
+    """Status and seconds of each request; status 0 where the connection was closed."""
 
-    Attributes
-    ----------
-    seconds : list of float
-        Of each request that was answered well.
-    codes : Counter of int
-        How often each status came; 0 where the connection was closed.
-    per_second : float
-        Requests of every kind.
-    """
+    answers: list[tuple[int, float]]
+    seconds: float
 
-    seconds: list[float]
-    codes: Counter[int]
-    per_second: float
+    @property
+    def waited_ms(self) -> list[float]:
+        """Of each request that was answered well."""
+        return [1000 * taken for code, taken in self.answers if code == http.HTTPStatus.OK]
 
     @property
     def median_ms(self) -> float:
         """Half of the requests took no longer."""
-        return 1000 * statistics.median(self.seconds)
+        return statistics.median(self.waited_ms)
 
     @property
     def p95_ms(self) -> float:
         """Nineteen of twenty took no longer."""
-        return 1000 * statistics.quantiles(self.seconds, n=20)[-1]
+        return statistics.quantiles(self.waited_ms, n=20)[-1]
+
+    @property
+    def each_ms(self) -> float:
+        """Time for each request of any kind."""
+        return 1000 * self.seconds / len(self.answers)
 
 
 class Server(NamedTuple):
@@ -64,9 +64,8 @@ class Server(NamedTuple):
 
     def health(self) -> dict[str, Any]:
         """What it says of itself."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port)
-        connection.request("GET", "/health")
-        return json.loads(connection.getresponse().read())
+        with urlopen(f"http://127.0.0.1:{self.port}/health") as response:
+            return json.loads(response.read())
 
     def peak_mb(self) -> float:
         """Largest resident memory so far."""
@@ -75,35 +74,20 @@ class Server(NamedTuple):
 
     def load(self, bodies: list[Any], n_clients: int, seconds: float) -> Load:
         """Clients that ask one request after the other."""
-        loads: list[Load] = []
         ends = time.perf_counter() + seconds
-        threads = [
-            threading.Thread(
-                target=lambda first=first: loads.append(self._ask(bodies, first, ends))
-            )
-            for first in range(0, len(bodies), max(1, len(bodies) // n_clients))[:n_clients]
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        codes = sum((each.codes for each in loads), Counter[int]())
-        waited = [one for each in loads for one in each.seconds]
-        return Load(waited, codes, codes.total() / seconds)
+        firsts = range(0, len(bodies), max(1, len(bodies) // n_clients))[:n_clients]
+        with ThreadPoolExecutor(n_clients) as pool:
+            found = pool.map(lambda first: list(self._ask(bodies, first, ends)), firsts)
+        return Load(list(itertools.chain(*found)), seconds)
 
-    def _ask(self, bodies: list[Any], first: int, ends: float) -> Load:
-        codes: Counter[int] = Counter()
-        waited: list[float] = []
+    def _ask(self, bodies: list[Any], first: int, ends: float) -> Iterator[tuple[int, float]]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         for number in itertools.count(first):
             started = time.perf_counter()
             if started > ends:
-                return Load(waited, codes, 0.0)
+                return
             code = _send(connection, bodies[number % len(bodies)])
-            codes[code] += 1
-            if code == http.HTTPStatus.OK:
-                waited.append(time.perf_counter() - started)
-        raise AssertionError("never reached")
+            yield code, time.perf_counter() - started
 
 
 def _send(connection: http.client.HTTPConnection, body: Any) -> int:
@@ -156,12 +140,9 @@ def photographs(arguments: argparse.Namespace) -> list[bytes]:
 def with_bad_ones(photos: list[bytes]) -> list[Any]:
     """The same, and bad requests among them."""
     bad = itertools.cycle([b"text", photos[0][:2000], b"", TOO_LARGE])
-    mixed: list[Any] = []
-    for number, photo in enumerate(photos, start=1):
-        mixed.append(photo)
-        if number % (BAD_EVERY - 1) == 0:
-            mixed.append(next(bad))
-    return mixed
+    each = BAD_EVERY - 1
+    groups = (photos[start : start + each] for start in range(0, len(photos), each))
+    return [body for group in groups for body in (*group, next(bad))]
 
 
 def main() -> None:
@@ -189,33 +170,23 @@ def main() -> None:
         peaks = ours.peak_mb(), peer.peak_mb()
         sizes = ours.health()["batches"]
     for name, done in (("together", loads[ours]), ("one by one", loads[peer])):
-        codes = sum((each.codes for each in done), Counter[int]())
+        codes = Counter(code for each in done for code, _ in each.answers)
         print(f"{name}: {codes.total()} requests, by status {dict(sorted(codes.items()))}")
     print(f"batches by size: {sizes}")
-    report("serve", [*_results(loads[ours], loads[peer]), *_lone(alone, peaks)])
 
+    def medians(figure: str) -> Iterator[float]:
+        for each in (ours, peer):
+            yield statistics.median(getattr(load, figure) for load in loads[each])
 
-def _results(ours: list[Load], peer: list[Load]) -> list[Result]:
-    def medians(figure: str) -> tuple[float, float]:
-        return tuple(
-            statistics.median(getattr(each, figure) for each in some) for some in (ours, peer)
-        )
-
-    rate = tuple(1000 / each for each in medians("per_second"))
-    return [
-        Result(f"{N_CLIENTS} clients, time for each request", "ms", *rate, "--max-batch 1"),
-        Result(
-            f"{N_CLIENTS} clients, median latency", "ms", *medians("median_ms"), "--max-batch 1"
-        ),
-        Result(f"{N_CLIENTS} clients, 95 % latency", "ms", *medians("p95_ms"), "--max-batch 1"),
+    together = f"{N_CLIENTS} clients"
+    results = [
+        Result(f"{together}, time for each request", "ms", *medians("each_ms"), PEER),
+        Result(f"{together}, median latency", "ms", *medians("median_ms"), PEER),
+        Result(f"{together}, 95 % latency", "ms", *medians("p95_ms"), PEER),
+        Result("a client alone, median latency", "ms", *alone, PEER),
+        Result("peak memory", "MB", *peaks, PEER),
     ]
-
-
-def _lone(alone: tuple[float, float], peaks: tuple[float, float]) -> list[Result]:
-    return [
-        Result("a client alone, median latency", "ms", *alone, "--max-batch 1"),
-        Result("peak memory", "MB", *peaks, "--max-batch 1"),
-    ]
+    report("serve", results)
 
 
 if __name__ == "__main__":

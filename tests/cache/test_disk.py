@@ -8,7 +8,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from headbench.cache.disk import one_writer, replacing, require_free, temporary_path
+from headbench.cache.disk import (
+    one_writer,
+    replacing,
+    replacing_folder,
+    require_free,
+    temporary_path,
+)
 from headbench.cache.errors import FeatureFileError, StorageError
 from tests.conftest import ROOT
 
@@ -125,27 +131,52 @@ def test_a_file_in_the_way_of_the_folder_is_named(tmp_path: Path) -> None:
         pass
 
 
-def test_data_are_flushed_to_disk_before_the_rename_and_the_folder_after_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Else a power cut after the rename leaves a file of that name with nothing in it."""
-    target, happened = tmp_path / "a", []
+Happened = list[tuple[str, int]]
+
+
+@pytest.fixture
+def happened(monkeypatch: pytest.MonkeyPatch) -> Happened:
+    """What is flushed to disk and renamed, by inode, in that order."""
+    events: Happened = []
     fsync, replace = os.fsync, os.replace
 
     def flushing(descriptor: int) -> None:
-        found = os.fstat(descriptor)
-        happened.append(("flush", found.st_ino, found.st_size))
+        events.append(("flush", os.fstat(descriptor).st_ino))
         fsync(descriptor)
 
     def renaming(source: Path, there: Path) -> None:
-        happened.append(("rename", os.stat(source).st_ino, Path(there)))
+        events.append(("rename", os.stat(source).st_ino))
         replace(source, there)
 
     monkeypatch.setattr(os, "fsync", flushing)
     monkeypatch.setattr(os, "replace", renaming)
-    with replacing(target) as temporary:
+    return events
+
+
+def test_data_are_flushed_to_disk_before_the_rename_and_the_folder_after_it(
+    tmp_path: Path, happened: Happened
+) -> None:
+    """Else a power cut after the rename leaves a file of that name with nothing in it."""
+    with replacing(tmp_path / "a") as temporary:
         temporary.write_bytes(b"new")
         assert not happened
-    inode, folder = target.stat().st_ino, tmp_path.stat()
-    assert happened[:2] == [("flush", inode, len(b"new")), ("rename", inode, target)]
-    assert happened[2:] == [("flush", folder.st_ino, folder.st_size)]
+    inode, folder = (path.stat().st_ino for path in (tmp_path / "a", tmp_path))
+    assert happened == [("flush", inode), ("rename", inode), ("flush", folder)]
+
+
+def test_all_files_of_a_folder_are_flushed_before_it_is_renamed(
+    tmp_path: Path, happened: Happened
+) -> None:
+    target = tmp_path / "head"
+    target.mkdir()
+    (target / "old").touch()
+    with replacing_folder(target) as temporary:
+        (temporary / "deep").mkdir()
+        (temporary / "record.json").write_bytes(b"new")
+        (temporary / "deep/model").write_bytes(b"new")
+        assert not happened
+    inside = {path.stat().st_ino for path in target.rglob("*")}
+    renamed = happened.index(("rename", target.stat().st_ino))
+    assert {inode for _, inode in happened[:renamed]} == {*inside, target.stat().st_ino}
+    assert happened[renamed + 1 :] == [("flush", tmp_path.stat().st_ino)]
+    assert sorted(path.name for path in target.iterdir()) == ["deep", "record.json"]

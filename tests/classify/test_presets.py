@@ -71,7 +71,7 @@ def test_a_recipe_runs_end_to_end(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """In small: a network at 256 px takes most of a minute."""
+    """In small: ResNet50 at 256 px takes most of a minute."""
     monkeypatch.setitem(PRESETS, name, replace(PRESETS[name], size_px=48))
     photos = write_class_folders(tmp_path / "photos", n_per_class=16)
     run = Run(tmp_path / "run")

@@ -1,8 +1,13 @@
 """The server: a page, and an address for programs."""
 
+import socket
 from dataclasses import dataclass
 
+import psutil
+
 MB = 1_000_000
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104, compared with, not bound to
 
 
 @dataclass(frozen=True)
@@ -15,8 +20,8 @@ class ServerSettings:
         0 for any that is free.
     max_mb : int
         Largest body of a request, in millions of bytes.
-    timeout_seconds : float
-        From the headers of a request to its answer.
+    timeout : float
+        Seconds from the headers of a request to its answer.
     max_batch : int
         Most images that go through the network at once.
     allowed_hosts : tuple of str
@@ -26,7 +31,7 @@ class ServerSettings:
     host: str = "127.0.0.1"
     port: int = 8000
     max_mb: int = 20
-    timeout_seconds: float = 30.0
+    timeout: float = 30.0
     max_batch: int = 16
     max_connections: int = 32
     allowed_hosts: tuple[str, ...] = ()
@@ -35,3 +40,11 @@ class ServerSettings:
     def max_bytes(self) -> int:
         """Largest body."""
         return self.max_mb * MB
+
+    def own_names(self) -> list[str]:
+        """What the Host header of a request may say: names and addresses of this server."""
+        names = [*LOOPBACK, self.host, *self.allowed_hosts]
+        if self.host in EVERYWHERE:
+            found = (each.address for some in psutil.net_if_addrs().values() for each in some)
+            names += [socket.gethostname(), *(each.partition("%")[0] for each in found)]
+        return [f"[{name}]" if ":" in name else name for name in names]

@@ -1,17 +1,18 @@
 """The addresses of the server, and what each answers."""
 
 import asyncio
-import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
-import psutil
 from fastapi import FastAPI, HTTPException, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
@@ -22,16 +23,15 @@ from headbench.cache.errors import HeadbenchError
 from headbench.classify.deployment.prediction import top_classes
 from headbench.classify.deployment.prediction_formats import as_objects
 from headbench.classify.deployment.server import ServerSettings
-from headbench.classify.deployment.server.page.server_page import Page, render_page
 from headbench.classify.deployment.server.serving_engine import Asked, ServingEngine
+from headbench.classify.report.page.render import FOLDER as REPORT_PAGE
+from headbench.classify.report.page.render import source_hash
 from headbench.classify.report.photographs import FORMAT
 from headbench.extract.errors import UnusableImageError
 from headbench.extract.images.decode import decode
 
 N_TOP, N_SIMILAR, MOST_SIMILAR, MOST_FILES = 5, 5, 20, 16
 THUMBNAIL_PX = 128
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
-EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104, compared with, not bound to
 # The last is the type that curl --data-binary sends, whatever the file.
 RAW_TYPES = ("", "application/octet-stream", "application/x-www-form-urlencoded")
 FORM_TYPE, CHARSET = "multipart/form-data", "utf-8"
@@ -50,12 +50,13 @@ def create_app(engine: ServingEngine, settings: ServerSettings) -> FastAPI:
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     _add_guard(app, settings)
     _add_errors(app)
+    _add_page(app, engine, settings)
     _add_facts(app, engine, settings)
     _add_predict(app, engine, settings)
     return app
 
 
-def describe_model(engine: ServingEngine) -> dict[str, Any]:
+def _described(engine: ServingEngine) -> dict[str, Any]:
     """The head and the network, as every answer names them."""
     identity = engine.classifier.identity
     return {
@@ -64,15 +65,6 @@ def describe_model(engine: ServingEngine) -> dict[str, Any]:
         "weights": identity.weights_hash,
         "has_random_weights": identity.has_random_weights,
     }
-
-
-def own_names(settings: ServerSettings) -> list[str]:
-    """What the Host header of a request may say: names and addresses of this server."""
-    names = [*LOOPBACK, settings.host, *settings.allowed_hosts]
-    if settings.host in EVERYWHERE:
-        found = (each.address for some in psutil.net_if_addrs().values() for each in some)
-        names += [socket.gethostname(), *(each.partition("%")[0] for each in found)]
-    return [f"[{name}]" if ":" in name else name for name in names]
 
 
 def _add_guard(app: FastAPI, settings: ServerSettings) -> None:
@@ -88,7 +80,9 @@ def _add_guard(app: FastAPI, settings: ServerSettings) -> None:
         TOO_LARGE: f"the body is larger than {settings.max_bytes} bytes",
     }
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=settings.max_bytes)
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=own_names(settings), www_redirect=False)
+    app.add_middleware(
+        TrustedHostMiddleware, allowed_hosts=settings.own_names(), www_redirect=False
+    )
 
     @app.middleware("http")
     async def guard(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -134,25 +128,52 @@ def _add_errors(app: FastAPI) -> None:
         return _refusal(500, "an error in the server: its log says more")
 
 
-def _add_facts(app: FastAPI, engine: ServingEngine, settings: ServerSettings) -> None:
+def _add_page(app: FastAPI, engine: ServingEngine, settings: ServerSettings) -> None:
     classifier, neighbours = engine.classifier, engine.neighbours
-    page = render_page(
-        Page(
-            head=classifier.name,
-            weights=classifier.weights,
-            has_random_weights=classifier.identity.has_random_weights,
-            n_classes=len(classifier.classes),
-            max_bytes=settings.max_bytes,
-            n_top=N_TOP,
-            n_similar=N_SIMILAR if neighbours else 0,
-            has_pictures=neighbours is not None and neighbours.has_pictures,
-        )
+    html, policy = _rendered(
+        head=classifier.name,
+        weights=classifier.weights,
+        has_random_weights=classifier.identity.has_random_weights,
+        n_classes=len(classifier.classes),
+        max_bytes=settings.max_bytes,
+        n_top=N_TOP,
+        n_similar=N_SIMILAR if neighbours else 0,
+        has_pictures=neighbours is not None and neighbours.has_pictures,
     )
 
     @app.get("/")
     async def show() -> Response:
-        headers = {"content-security-policy": page.policy}
-        return Response(page.html, media_type="text/html", headers=headers)
+        return HTMLResponse(html, headers={"content-security-policy": policy})
+
+
+def _rendered(**values: Any) -> tuple[str, str]:
+    """The page, every value escaped, and a policy that lets nothing else in.
+
+    It has the colours and the type of the report.
+    """
+    folder = Path(__file__).parent
+    environment = Environment(
+        loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined
+    )
+    script = (folder / "script.js").read_text("utf-8")
+    sheets = (REPORT_PAGE / "style.css", folder / "style.css")
+    style = "".join(path.read_text("utf-8") for path in sheets)
+    html = environment.get_template("page.html").render(
+        style=Markup(style),  # noqa: S704, ours
+        script=Markup(script),  # noqa: S704, ours
+        data=values,
+        **values,
+    )
+    policy = (
+        f"default-src 'none'; script-src '{source_hash(script)}'; style-src '{source_hash(style)}';"
+        " img-src 'self' blob: data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
+    )
+    return html, policy
+
+
+def _add_facts(app: FastAPI, engine: ServingEngine, settings: ServerSettings) -> None:
+    classifier, neighbours = engine.classifier, engine.neighbours
 
     @app.get("/health")
     async def health() -> dict[str, Any]:
@@ -161,14 +182,14 @@ def _add_facts(app: FastAPI, engine: ServingEngine, settings: ServerSettings) ->
     @app.get("/model")
     async def model() -> dict[str, Any]:
         return {
-            **describe_model(engine),
+            **_described(engine),
             "classes": classifier.classes,
             "identity": asdict(classifier.identity),
             "has_similar": neighbours is not None,
             "limits": {
                 "max_bytes": settings.max_bytes,
                 "max_files": MOST_FILES,
-                "timeout_seconds": settings.timeout_seconds,
+                "timeout_seconds": settings.timeout,
                 "max_connections": settings.max_connections,
                 "max_batch": settings.max_batch,
             },
@@ -189,7 +210,7 @@ def _add_facts(app: FastAPI, engine: ServingEngine, settings: ServerSettings) ->
 
 
 def _add_predict(app: FastAPI, engine: ServingEngine, settings: ServerSettings) -> None:
-    model, limit = describe_model(engine), settings.timeout_seconds
+    model, limit = _described(engine), settings.timeout
 
     async def classify(name: str | None, data: bytes, top: int, similar: int) -> dict[str, Any]:
         try:

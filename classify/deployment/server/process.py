@@ -10,10 +10,13 @@ import uvicorn
 
 from headbench.cache.reader import FeatureFile
 from headbench.classify.deployment.classifier import Classifier, open_classifier
-from headbench.classify.deployment.server import ServerSettings
-from headbench.classify.deployment.server.app import LOOPBACK, create_app, own_names
-from headbench.classify.deployment.server.neighbours import Neighbours
-from headbench.classify.deployment.server.serving_engine import ServingEngine, sample_images
+from headbench.classify.deployment.server import LOOPBACK, ServerSettings
+from headbench.classify.deployment.server.app import create_app
+from headbench.classify.deployment.server.serving_engine import (
+    Neighbours,
+    ServingEngine,
+    sample_images,
+)
 from headbench.classify.errors import RunError
 from headbench.classify.labelled_files import images_of
 from headbench.classify.run import Run
@@ -106,7 +109,7 @@ def welcome(settings: ServerSettings, port: int) -> list[str]:
         lines = [
             "WARNING: other machines may reach this address, and there is no authentication.",
             "Requests are answered if they name this machine as it names itself: "
-            f"{', '.join(dict.fromkeys(own_names(settings)))}.",
+            f"{', '.join(dict.fromkeys(settings.own_names()))}.",
             "Behind a container, NAT or a proxy, users type another name or address. Allow it with "
             "--allowed-hosts NAME: without it the server refuses their requests (400).",
         ]

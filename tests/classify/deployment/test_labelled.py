@@ -95,20 +95,19 @@ def test_many_folders_that_are_named_after_classes_are_said_in_one_line(tmp_path
     assert said == [f"{', '.join(named)}: the true class is the name of the folder itself"]
 
 
-def test_a_class_inside_another_is_ambiguous(tmp_path: Path) -> None:
-    found, said = labels(make(tmp_path, "red/1.png", "blue/red/2.png"))
-    assert found == {}
-    assert said == (
-        f"{tmp_path}: no labels are taken from it: blue/red/2.png is in folders of two classes."
-    )
-
-
-def test_a_class_inside_a_folder_that_was_named_for_another_is_ambiguous(tmp_path: Path) -> None:
-    found, said = labels(make(tmp_path / "blue", "red/2.png"))
-    assert found == {}
-    assert said.endswith(
-        "blue: no labels are taken from it: red/2.png is in folders of two classes."
-    )
+@pytest.mark.parametrize(
+    ("named", "names", "ambiguous"),
+    [
+        (".", ("red/1.png", "blue/red/2.png"), "blue/red/2.png"),
+        ("blue", ("red/2.png",), "red/2.png"),
+    ],
+)
+def test_a_class_inside_another_is_ambiguous(
+    tmp_path: Path, named: str, names: tuple[str, ...], ambiguous: str
+) -> None:
+    folder = make(tmp_path / named, *names)
+    said = f"{folder}: no labels are taken from it: {ambiguous} is in folders of two classes."
+    assert labels(folder) == ({}, said)
 
 
 def test_files_patterns_and_lists_have_no_labels(tmp_path: Path) -> None:

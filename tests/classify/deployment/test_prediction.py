@@ -1,4 +1,3 @@
-import os
 import shutil
 from pathlib import Path
 
@@ -46,15 +45,15 @@ def test_the_cached_embedding_is_the_one_that_prediction_sees(
 ) -> None:
     with FeatureFile(network_run.features_path) as features:
         X, _ = features.load("test")
-        rows = features.rows("test")
+        rows = features.rows("test")[:3]
         files = [ImageFile(network_photos / features.table.paths[row]) for row in rows]
         backbone = reopen_backbone(features.identity, features.config.weights)
-    for number, file in enumerate(files[:3]):
-        stopwatch = Stopwatch()
-        images = decoded_images([file], 32, pytest.fail, stopwatch)
-        [embedded] = embed_images(backbone, images, Runtime(), stopwatch)
-        scale = np.abs(X).max()
-        np.testing.assert_allclose(embedded.embeddings[0], X[number], atol=1e-5 * scale)
+    stopwatch = Stopwatch()
+    images = decoded_images(files, 32, pytest.fail, stopwatch)
+    alone = list(embed_images(backbone, images, Runtime(batch_size=1), stopwatch))
+    assert [len(each.rows) for each in alone] == [1, 1, 1]
+    found = np.concatenate([each.embeddings for each in alone])
+    np.testing.assert_allclose(found, X[:3], atol=1e-5 * np.abs(X).max())
 
 
 @pytest.fixture
@@ -96,19 +95,6 @@ def test_unusable_files_are_reported_in_their_place(
         "text, not an image",
     ]
     assert predictions[0].top == ()
-
-
-def test_without_a_name_the_best_on_val_predicts(trained_run: Run) -> None:
-    said = listen()
-    open_classifier(trained_run, None, None)
-    with FeatureFile(trained_run.features_path) as features:
-        y_val = features.labels("val")
-        names = {
-            each.record.name: (each.val.argmax(axis=1) == y_val).mean()
-            for each in trained_run.trained(features)
-        }
-    chosen = said[0].split()[1].rstrip(",")
-    assert names[chosen] == max(names.values())
 
 
 def test_other_weights_do_not_predict(network_run: Run) -> None:
@@ -229,21 +215,19 @@ def test_a_pattern_that_matches_no_file_is_an_error(pattern: str) -> None:
         names(pattern)
 
 
-def test_a_list_is_taken_as_it_is() -> None:
-    odd = os.fsencode("a b.jpg\nin\n*.jpg\n\n") + b"\xff.jpg"
-    assert names("-", text=odd) == ["a b.jpg", "in", "*.jpg", "\udcff.jpg"]
-
-
-def test_nul_ends_paths_that_hold_line_ends() -> None:
-    assert names("-", text=b"a\nb.jpg\0c.jpg\0", is_null_separated=True) == ["a\nb.jpg", "c.jpg"]
-
-
-def test_lines_end_as_on_windows_too_and_blank_ones_are_none() -> None:
-    assert names("-", text=b"a b.jpg\r\n\r\n  \nc.jpg\r\n") == ["a b.jpg", "c.jpg"]
-
-
-def test_nul_leaves_paths_as_they_are() -> None:
-    assert names("-", text=b"a\r\0 \0", is_null_separated=True) == ["a\r", " "]
+@pytest.mark.parametrize(
+    ("text", "is_null_separated", "found"),
+    [
+        (b"a b.jpg\nin\n*.jpg\n\n\xff.jpg", False, ["a b.jpg", "in", "*.jpg", "\udcff.jpg"]),
+        (b"a b.jpg\r\n\r\n  \nc.jpg\r\n", False, ["a b.jpg", "c.jpg"]),
+        (b"a\nb.jpg\0c.jpg\0", True, ["a\nb.jpg", "c.jpg"]),
+        (b"a\r\0 \0", True, ["a\r", " "]),
+    ],
+)
+def test_a_list_is_taken_as_it_is_and_lines_end_as_on_unix_or_windows(
+    text: bytes, is_null_separated: bool, found: list[str]
+) -> None:
+    assert names("-", text=text, is_null_separated=is_null_separated) == found
 
 
 @pytest.mark.parametrize("text", [b"\n", b"\r\n \r\n"])

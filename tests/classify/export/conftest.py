@@ -41,6 +41,12 @@ def predicted(run: Run, head: str, photographs: list[Path], n_classes: int = 3) 
     return np.array([[proba for _, proba in sorted(each.top)] for each in found])
 
 
+@pytest.fixture(scope="session")
+def exported_head(many_heads: Run) -> Path:
+    """Logistic regression in all formats."""
+    return export_model(many_heads, "logreg", None, None, None, None)
+
+
 class Exported(NamedTuple):
     """An export, and what its command printed."""
 
@@ -50,9 +56,9 @@ class Exported(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def exported_head(many_heads: Run) -> Exported:
-    """Logistic regression in all formats, by the command that a user types."""
-    options = ["export", str(many_heads.folder), "--head", "logreg"]
+def exported_network(many_heads: Run) -> Exported:
+    """The fine-tuned network in all formats, by the command that a user types."""
+    options = ["export", str(many_heads.folder), "--head", "finetuned"]
     done = subprocess.run(
         [sys.executable, "-m", "headbench.classify", *options],
         cwd=ROOT,
@@ -63,13 +69,8 @@ def exported_head(many_heads: Run) -> Exported:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return Exported(many_heads.folder / "export/logreg", done.stdout.splitlines(), done.stderr)
-
-
-@pytest.fixture(scope="session")
-def exported_network(many_heads: Run) -> Path:
-    """The fine-tuned network in all formats."""
-    return export_model(many_heads, "finetuned", None, None, None, None)
+    folder = many_heads.folder / "export/finetuned"
+    return Exported(folder, done.stdout.splitlines(), done.stderr)
 
 
 @pytest.fixture(scope="session")

@@ -76,8 +76,8 @@ def head(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def exported(head: str, request: pytest.FixtureRequest) -> Path:
     if head == "finetuned":
-        return request.getfixturevalue("exported_network")
-    return request.getfixturevalue("exported_head").folder
+        return request.getfixturevalue("exported_network").folder
+    return request.getfixturevalue("exported_head")
 
 
 def test_tensorflow_alone_gives_what_predict_gives(

@@ -62,11 +62,11 @@ def test_the_best_on_val_that_can_be_is_exported_and_said_to_be(
 
 
 def test_a_user_reads_where_each_file_is_and_nothing_that_tensorflow_says(
-    exported_head: Exported,
+    exported_network: Exported,
 ) -> None:
-    folder, lines, errors = exported_head
+    folder, lines, errors = exported_network
     assert errors == ""
-    assert lines[0].startswith("head logreg, weights RANDOM")
+    assert lines[0].startswith("head finetuned, weights RANDOM")
     assert "on 7 images of test: saved_model " in lines[1]
     assert len(lines) == 3 + len(FORMATS)
     for name, line in zip(FORMATS, lines[-3:], strict=True):
@@ -75,9 +75,9 @@ def test_a_user_reads_where_each_file_is_and_nothing_that_tensorflow_says(
 
 
 def test_how_good_it_is_and_what_made_it_stand_in_every_file(
-    many_heads: Run, exported_head: Exported
+    many_heads: Run, exported_head: Path
 ) -> None:
-    folder = exported_head.folder
+    folder = exported_head
     facts = json.loads((folder / "export.json").read_text())
     with FeatureFile(many_heads.features_path) as features:
         trained = many_heads.find("logreg", features)
@@ -95,9 +95,8 @@ def test_how_good_it_is_and_what_made_it_stand_in_every_file(
         assert json.loads(archive.read(FACTS_IN_KERAS_FILE)) == facts
 
 
-def test_no_batch_normalization_is_left_to_compute(many_heads: Run, tmp_path: Path) -> None:
-    export(many_heads, "finetuned", tmp_path / "out")
-    with zipfile.ZipFile(tmp_path / "out/model.keras") as archive:
+def test_no_batch_normalization_is_left_to_compute(exported_network: Exported) -> None:
+    with zipfile.ZipFile(exported_network.folder / "model.keras") as archive:
         text = archive.read("config.json").decode()
     assert "Conv2D" in text
     assert "BatchNormalization" not in text

@@ -2,6 +2,7 @@ import errno
 import hashlib
 import os
 import resource
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from headbench.classify.finetuning.frozen_part import (
     activation_fingerprint,
     cached_activations,
 )
+from headbench.classify.wording import n_bytes
 from headbench.extract.images.decode import decode
 from headbench.extract.images.stream import ImageFile
 from headbench.extract.networks.devices import Devices
@@ -79,13 +81,6 @@ def test_rows_are_what_the_frozen_part_makes_of_each_image(tmp_path: Path, files
     np.testing.assert_allclose(found, expected, rtol=1e-3)
 
 
-def test_its_size_is_said_before_it_is_made(tmp_path: Path, files) -> None:
-    said = listen()
-    cached_activations(tmp_path, Network(), files, ONE)
-    n_bytes = 40 * 16 * 16 * 3 * 2
-    assert f"40 of 40 images to compute, 16 x 16 x 3 in float16, {n_bytes // 1000} kB" in said[0]
-
-
 def test_a_second_time_nothing_is_computed_and_the_network_is_not_even_built(
     tmp_path: Path, files
 ) -> None:
@@ -96,18 +91,23 @@ def test_a_second_time_nothing_is_computed_and_the_network_is_not_even_built(
     assert store.missing(contents(files)) == []
 
 
-def test_one_new_image_is_one_to_compute(tmp_path: Path, files) -> None:
-    cached_activations(tmp_path, Network(), files[:-1], ONE)
+@pytest.mark.parametrize(
+    ("rows", "n_before", "n_new"),
+    [
+        pytest.param(range(40), 0, 40, id="all of them"),
+        pytest.param(range(40), 39, 1, id="one new image"),
+        pytest.param([0, 1, 2, 0, 1, 2], 0, 3, id="copies are one row"),
+    ],
+)
+def test_what_is_new_is_computed_and_its_size_is_said_before(
+    tmp_path: Path, files, rows: Sequence[int], n_before: int, n_new: int
+) -> None:
+    cached_activations(tmp_path, Network(), files[:n_before], ONE)
     said = listen()
-    store = cached_activations(tmp_path, Network(), files, ONE)
-    assert "1 of 40 images to compute" in said[0]
-    assert store.missing(contents(files)) == []
-
-
-def test_copies_of_an_image_are_one_row(tmp_path: Path, files) -> None:
-    said = listen()
-    cached_activations(tmp_path, Network(), [*files[:3], *files[:3]], ONE)
-    assert "3 of 6 images to compute" in said[0]
+    store = cached_activations(tmp_path, Network(), [files[row] for row in rows], ONE)
+    size = f"16 x 16 x 3 in float16, {n_bytes(n_new * 16 * 16 * 3 * 2)}"
+    assert f"{n_new} of {len(rows)} images to compute, {size}" in said[0]
+    assert store.missing([contents(files)[row] for row in rows]) == []
 
 
 def test_another_cut_or_other_weights_are_another_cache(tmp_path: Path, files) -> None:
@@ -138,18 +138,6 @@ def test_a_damaged_row_is_named_and_never_trained_on(tmp_path: Path, files) -> N
     again.read(contents(files)[:2])
     with pytest.raises(FeatureFileError, match=r"rows 2 to 2 do not match their checksum"):
         again.read(contents(files)[2:3])
-
-
-def test_a_file_that_was_cut_off_is_computed_again(tmp_path: Path, files) -> None:
-    store = cached_activations(tmp_path, Network(), files[:4], ONE)
-    [path] = store.folder.glob("*.h5")
-    data = path.read_bytes()
-    path.unlink()
-    path.write_bytes(data[:500])
-    said = listen()
-    again = cached_activations(tmp_path, Network(), files[:4], ONE)
-    assert said[0] == f"{path}: damaged; its activations are computed again"
-    assert again.missing(contents(files[:4])) == []
 
 
 def test_what_was_finished_before_a_kill_is_not_computed_again(

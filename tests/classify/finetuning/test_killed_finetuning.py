@@ -12,7 +12,7 @@ from headbench.cache.reader import FeatureFile
 from headbench.classify.run import Run
 from tests.conftest import ROOT
 
-LAYER = "conv5_block3_2_conv"
+LAYER = "conv_dw_13"
 
 
 def arguments(run: Run) -> list[str]:

@@ -3,15 +3,16 @@ from pathlib import Path
 
 import numpy as np
 
-from headbench.classify.finetuning.training_inputs import AugmentedInputs, augmented, frame_px
+from headbench.classify.finetuning.training_inputs import AugmentedInputs, augmented
 from headbench.classify.labelled_files import LabelledFiles
+from headbench.extract.images.decode import shorter_side_px
 from headbench.extract.images.stream import DecodedImage, ImageFile
 
 SIZE_PX = 32
 
 
 def pictures(n: int = 6) -> Iterator[DecodedImage]:
-    frame = frame_px(SIZE_PX)
+    frame = shorter_side_px(SIZE_PX)
     ramp = np.linspace(0, 255, frame).astype(np.uint8)
     picture = np.stack([np.tile(ramp, (frame, 1))] * 3, axis=-1)
     return (DecodedImage(row, picture) for row in range(n))

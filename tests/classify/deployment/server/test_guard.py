@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from headbench.classify.deployment.server.app import EVERYWHERE
+from headbench.classify.deployment.server import EVERYWHERE
 from headbench.classify.run import Run
 from tests.classify.deployment.server.client import Client, serving
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from headbench.cache.reader import FeatureFile
-from headbench.classify.deployment.server.neighbours import Neighbours
+from headbench.classify.deployment.server.serving_engine import Neighbours
 from headbench.classify.run import Run
 from headbench.extract.errors import UnusableImageError
 from headbench.extract.sources.folder import Folder

@@ -16,8 +16,7 @@ from headbench.classify import __main__ as classify
 from headbench.classify.commands import serve
 from headbench.classify.deployment.classifier import Classifier, open_classifier
 from headbench.classify.deployment.prediction import predict_files
-from headbench.classify.deployment.server import ServerSettings, process
-from headbench.classify.deployment.server.app import EVERYWHERE
+from headbench.classify.deployment.server import EVERYWHERE, ServerSettings, process
 from headbench.classify.deployment.server.process import welcome
 from headbench.classify.run import Run
 from tests.classify.deployment.server.client import HOST, Client
@@ -48,7 +47,7 @@ def started(run: Run, *more: str) -> Iterator[tuple[subprocess.Popen[str], str]]
 def test_it_serves_what_predict_predicts_until_it_is_told_to_end(
     request: pytest.FixtureRequest, how: signal.Signals
 ) -> None:
-    # One with a network, in a process of its own, is enough: it takes half a minute.
+    # One with a network, in a process of its own, is enough.
     head, run_name = {
         signal.SIGTERM: ("finetuned", "network_run"),
         signal.SIGINT: ("logreg", "served_run"),

@@ -10,7 +10,7 @@ from tests.classify.deployment.server.client import raw_request, reply_of, servi
 
 def test_a_body_that_does_not_come_ends_with_408(served_run: Run) -> None:
     with (
-        serving(served_run, timeout_seconds=0.2) as client,
+        serving(served_run, timeout=0.2) as client,
         raw_request(client, "Content-Length: 100") as connection,
     ):
         connection.sendall(b"\xff\xd8")
@@ -35,7 +35,7 @@ class Stopped:
 
 
 def test_a_network_that_does_not_answer_ends_with_503(served_run: Run, red: bytes) -> None:
-    with serving(served_run, timeout_seconds=0.2) as client:
+    with serving(served_run, timeout=0.2) as client:
         stopped = Stopped(client.engine)
         reply = client.predict(red)
         stopped.is_open.set()
