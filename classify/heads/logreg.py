@@ -15,7 +15,7 @@ from headbench.classify.heads.head import Head, Labelled
 from headbench.classify.heads.keras_layers import linear
 from headbench.classify.heads.parameters import ASCENDING, POSITIVE, Range, whole
 from headbench.classify.heads.regularization_path import Fit, PathSolver
-from headbench.classify.heads.streaming_sums import sum_over
+from headbench.classify.heads.streaming import sum_over
 from headbench.classify.metrics import mean_log_loss
 
 C_PATH = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0)

@@ -13,7 +13,7 @@ from headbench.classify.heads.column_statistics import PrincipalAxes, principal_
 from headbench.classify.heads.head import Head, Labelled
 from headbench.classify.heads.keras_layers import linear
 from headbench.classify.heads.parameters import ASCENDING, POSITIVE, Range
-from headbench.classify.heads.streaming_sums import sum_over
+from headbench.classify.heads.streaming import sum_over
 from headbench.classify.heads.temperature import fit_temperature, sharpen
 from headbench.classify.metrics import mean_log_loss
 

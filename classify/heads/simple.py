@@ -15,8 +15,7 @@ from headbench.classify.heads.column_statistics import mean_and_scale, principal
 from headbench.classify.heads.head import Head, Labelled
 from headbench.classify.heads.keras_layers import linear, standardised
 from headbench.classify.heads.parameters import ASCENDING_COUNTS, Range, whole
-from headbench.classify.heads.streaming import embedding_blocks
-from headbench.classify.heads.streaming_sums import sum_over
+from headbench.classify.heads.streaming import embedding_blocks, sum_over
 from headbench.classify.metrics import mean_log_loss
 from headbench.extract.networks.keras_runtime import load_keras
 
