@@ -108,11 +108,6 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         sample_weight, sample_weight_val : arrays (n_images,) and (n_val,), optional
             Positive: what each image counts for, beside the others of train, or of val.
 
-        Returns
-        -------
-        Head
-            Itself.
-
         Raises
         ------
         ValueError
@@ -154,12 +149,8 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ) -> Self:
         """Like `fit`, on train and val of a feature file, which need not fit in memory.
 
-        Parameters
-        ----------
-        features : FeatureFile
-            Its labels become `classes_`; its weights count.
-        machines : Machines
-            Where sums over train are computed; what else there is to do is done here.
+        The labels of the file become `classes_`; its weights count. `machines` compute sums over
+        train; what else there is to do is done here.
 
         Raises
         ------

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,8 +28,8 @@ from headbench.classify.studies.study import (
     Fit,
     fit_digest,
     full_key,
-    read_all,
     read_points,
+    read_study,
     run_study,
     study_stamp,
 )
@@ -151,7 +152,8 @@ def cross_validate(
 
     fits = [fit(name, head, fold) for name, head in heads.items() for fold in range(n_folds)]
     points = run_study(folder / FOLDS_FILE, features, fits, n_jobs)
-    named = {each["result"]["proba_file"] for each in read_all(folder / FOLDS_FILE, features)}
+    study = read_study(folder / FOLDS_FILE, features)
+    named = {each.result["proba_file"] for each in chain(*study)}
     remove_unnamed(folder / FOLDS_FOLDER, named)
     return [KeptFold(**point) for point in points]
 

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from headbench.cache.format import SPLITS
 from headbench.classify.inspection.embedding_map import EmbeddingMap
-from headbench.classify.report.results import Bins, Calibration, ClassCounts
+from headbench.classify.inspection.mistakes import Bins
+from headbench.classify.report.results import Calibration, ClassCounts
 from headbench.classify.report.svg import (
     CYCLE,
     INK,
