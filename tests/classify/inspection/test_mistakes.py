@@ -169,12 +169,6 @@ def test_with_fewer_than_two_classes_there_is_none_to_suspect(labels: list[int])
     assert find_suspects(np.array(labels, dtype=np.int32), proba).tolist() == []
 
 
-def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
-    labels, proba, _ = planted()
-    find_suspects(labels, proba)
-    assert capfd.readouterr() == ("", "")
-
-
 def test_without_cleanlab_the_way_to_get_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     assert has_cleanlab()
     monkeypatch.setitem(sys.modules, "cleanlab", None)
