@@ -78,12 +78,6 @@ def train_heads(
 def class_proba(head: Head, X: NDArray[np.float32], n_classes: int) -> NDArray[np.float32]:
     """Probabilities in the order of the feature file's classes.
 
-    Parameters
-    ----------
-    head : Head
-        Fitted on labels of the feature file.
-    X : float32 (n_images, dim)
-
     Returns
     -------
     float32 (n_images, n_classes)
@@ -319,12 +313,7 @@ def _digest(record: Record) -> str:
 def predict_seconds(head: Head, X: NDArray[np.float32]) -> float:
     """Seconds per image of `predict_proba`: the median of 3 calls after one to warm up.
 
-    Parameters
-    ----------
-    head : Head
-        Fitted. A vote asks each of its members.
-    X : float32 (n_images, dim)
-        Embeddings of at least one image, in memory.
+    A vote asks each of its members.
     """
     head.predict_proba(X)
     return median(_seconds(head, X) for _ in range(N_CALLS)) / len(X)

@@ -82,7 +82,7 @@ def describe_choice(chosen: Mapping[str, Any]) -> str:
 def describe_weights(identity: Identity, source: str) -> str:
     """The weights by name and hash; says plainly when they are random."""
     if identity.has_random_weights:
-        return f"RANDOM ({identity.weights_hash}): this network knows nothing; for demos and tests"
+        return f"RANDOM ({identity.weights_hash}): results mean nothing, for demos and tests only"
     if identity.weights_hash == "none":
         return "none"
     name = source.replace("\\", "/").rsplit("/", maxsplit=1)[-1]

@@ -1,27 +1,41 @@
 """Gradient-boosted trees by LightGBM."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar
 
 import lightgbm
 import numpy as np
 from numpy.typing import NDArray
 
 from headbench.classify.arrays import load_arrays, save_arrays
-from headbench.classify.heads.class_scores import Scores, cross_fitted_scores
 from headbench.classify.heads.head import Head, Labelled
 from headbench.classify.heads.parameters import POSITIVE, SHARE, Range, is_number, one_of, whole
-from headbench.classify.heads.streaming import READ_BYTES, Embeddings, StoredRows, embedding_blocks
-from headbench.classify.heads.trees import checked_trees
+from headbench.classify.heads.tree_columns import (
+    ColumnsOf,
+    Scores,
+    as_they_are,
+    cross_fitted_scores,
+    tree_columns,
+)
 
 MODEL_FILE = "model.txt"
 SCORES_FILE = "scores.npz"
 # From so many images a column on, trees see scores and principal axes instead of columns.
 PROJECT_FROM = 5
-
-# Makes columns of a block of embeddings, given which rows it holds.
-ColumnsOf: TypeAlias = Callable[[NDArray[np.float32], slice], NDArray[np.float32]]
+END = "end of trees\n"
+HEADER = {
+    *("version", "num_class", "num_tree_per_iteration", "label_index", "max_feature_idx"),
+    *("objective", "feature_names", "monotone_constraints", "feature_infos", "tree_sizes"),
+}
+OF_SPLITS = ("split_gain", "threshold", "internal_value", "internal_weight", "internal_count")
+OF_LEAVES, SIZES = ("leaf_value",), ("leaf_weight", "leaf_count")
+LINKS = ("left_child", "right_child")
+TREE = {
+    *("Tree", "num_leaves", "num_cat", "split_feature", "decision_type", "is_linear", "shrinkage"),
+    *(*OF_SPLITS, *OF_LEAVES, *SIZES, *LINKS),
+}
 
 
 class LightGBM(Head):
@@ -188,58 +202,87 @@ class LightGBM(Head):
         self.scores_ = Scores(**load_arrays(folder / SCORES_FILE)) if is_projected else None
 
 
-class StoredColumns(lightgbm.Sequence):  # type: ignore[misc]
-    """Of embeddings in a file.
+def checked_trees(text: str, n_classes: int) -> str:
+    """What LightGBM may be given of a model's text: all but how it was trained.
 
-    LightGBM reads them twice: to draw rows, from which it sets the limits of its bins, and to put
-    all rows into bins, of a byte each, which it keeps in memory.
-
-    Parameters
-    ----------
-    columns_of : callable
-    """
-
-    def __init__(self, X: StoredRows, columns_of: ColumnsOf) -> None:
-        self._X, self._columns_of = X, columns_of
-        self.batch_size = max(1, READ_BYTES // (X.shape[1] * X.dtype.itemsize))
-        self._drawn_from = -1
-        self._drawn = np.empty((0, 0))
-
-    def __len__(self) -> int:
-        return len(self._X)
-
-    def __getitem__(self, index: Any) -> NDArray[np.float64]:
-        """Columns of a slice of rows, or of one row; LightGBM takes float64 alone."""
-        if isinstance(index, slice):
-            return self._columns_of(self._X[index], index).astype(np.float64)
-        # Drawn rows are asked for one by one, ascending.
-        first = index - index % self.batch_size
-        if first != self._drawn_from:
-            self._drawn, self._drawn_from = self[first : first + self.batch_size], first
-        row: NDArray[np.float64] = self._drawn[index - first]
-        return row
-
-
-def as_they_are(X: NDArray[np.float32], _: slice) -> NDArray[np.float32]:
-    """Embeddings themselves as columns."""
-    return X
-
-
-def tree_columns(X: Embeddings, columns_of: ColumnsOf) -> NDArray[np.float32] | StoredColumns:
-    """The columns of all rows, as ``lightgbm.Dataset`` takes them.
+    Of a text that is not whole, LightGBM itself ends the process, or reads past its arrays.
 
     Parameters
     ----------
-    X : float32 (n_images, dim), in memory or in a file
-    columns_of : callable
+    text : str
+        As ``Booster.model_to_string`` gives it; numerical splits only.
 
-    Returns
-    -------
-    float32 (n_images, n_columns) or StoredColumns
-        Of embeddings in a file, those that are never there all at once.
+    Raises
+    ------
+    ValueError
+        If anything in it does not fit: a number of trees, a length, a column, a branch.
     """
-    if isinstance(X, StoredRows):
-        return StoredColumns(X, columns_of)
-    if columns_of is as_they_are:
-        return X
-    return np.concatenate([columns_of(block, rows) for rows, block in embedding_blocks(X)])
+    _require(text.isascii(), "expected ASCII")
+    start = text.index("Tree=0\n")
+    header = _facts(text[:start].splitlines()[1:])
+    _require(text.startswith("tree\n") and header.keys() <= HEADER, "unknown header")
+    n_columns = int(header["max_feature_idx"]) + 1
+    _require(
+        int(header["num_class"]) == int(header["num_tree_per_iteration"]) == n_classes
+        and header["objective"] == f"multiclass num_class:{n_classes}",
+        f"expected trees of {n_classes} classes",
+    )
+    for name in ("feature_names", "feature_infos"):
+        _require(len(header[name].split(" ")) == n_columns, f"expected {n_columns} {name}")
+    sizes = [int(size) for size in header["tree_sizes"].split(" ")]
+    _require(len(sizes) % n_classes == 0 and min(sizes) > 0, "trees are missing")
+    position = start
+    for number, size in enumerate(sizes):
+        tree = _facts(text[position : position + size].splitlines())
+        _require(text.startswith(f"Tree={number}\n", position), f"tree {number} is missing")
+        _check_tree(tree, n_columns)
+        position += size
+    _require(text.startswith(END, position), "more trees than its header lists")
+    return text[:position] + END
+
+
+def _facts(lines: Iterable[str]) -> dict[str, str]:
+    facts: dict[str, str] = {}
+    for line in lines:
+        name, _, value = line.partition("=")
+        _require(name not in facts or not line, f"{name} stands there twice")
+        facts[name] = value
+    # Blank lines.
+    facts.pop("", None)
+    return facts
+
+
+def _check_tree(tree: dict[str, str], n_columns: int) -> None:
+    _require(tree.keys() == TREE, "a tree of another kind")
+    n_leaves = int(tree["num_leaves"])
+    n_splits = n_leaves - 1
+    _require(tree["num_cat"] == tree["is_linear"] == "0", "a tree of another kind")
+    _require(math.isfinite(float(tree["shrinkage"])), "a number that is not finite")
+    # Of a single leaf not all sizes are written.
+    size_lengths = {n_leaves, n_leaves if n_splits else 0}
+    expected = ((OF_SPLITS, {n_splits}), (OF_LEAVES, {n_leaves}), (SIZES, size_lengths))
+    for names, lengths in expected:
+        for name in names:
+            numbers = [float(number) for number in tree[name].split()]
+            _require(len(numbers) in lengths, f"{name}: {len(numbers)} of {n_leaves} leaves")
+            _require(all(map(math.isfinite, numbers)), f"{name}: a number that is not finite")
+    columns, kinds, *links = (
+        [int(number) for number in tree[name].split()]
+        for name in ("split_feature", "decision_type", *LINKS)
+    )
+    _require(
+        len(columns) == len(kinds) == n_splits
+        and all(0 <= column < n_columns for column in columns)
+        # Odd ones are splits by category.
+        and all(kind in range(0, 16, 2) for kind in kinds),
+        "a split of another kind",
+    )
+    for children in links:
+        # Leaves are counted from -1 down; a split is always above its children.
+        are_below = (at < to < n_splits or -n_leaves <= to < 0 for at, to in enumerate(children))
+        _require(len(children) == n_splits and all(are_below), "a branch to no node")
+
+
+def _require(is_right: bool, otherwise: str) -> None:
+    if not is_right:
+        raise ValueError(f"damaged trees: {otherwise}")

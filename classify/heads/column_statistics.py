@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from scipy.linalg import eigh
 
-from headbench.classify.heads.streaming import BLOCK_ROWS, Embeddings
-from headbench.classify.heads.streaming_sums import sum_over
+from headbench.classify.heads.streaming import BLOCK_ROWS, Embeddings, sum_over
 
 # A column that varies less than this share of its mean holds rounding errors only.
 SMALLEST_VARIATION = 1e-6

@@ -1,7 +1,7 @@
 """The contract of every head, and what all of them share."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -49,10 +49,10 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A scikit-learn classifier that chooses its settings on val and saves itself without pickle.
 
     A subclass stores its constructor's parameters under their own names, declares their `ranges`,
-    and writes `_fit`, `_predict_proba`, `_save` and `_load`. One that Keras layers can stand for
-    declares `is_exportable` and writes `keras_logits`. A parameter `class_weight` (None,
-    ``"balanced"`` or a mapping of label to weight), times the weights of images, becomes the
-    weights that `_fit` is given.
+    and writes `_fit` and `_predict_proba`. It names its arrays, or writes `_save` and `_load`. One
+    that Keras layers can stand for declares `is_exportable` and writes `keras_logits`. A parameter
+    `class_weight` (None, ``"balanced"`` or a mapping of label to weight), times the weights of
+    images, becomes the weights that `_fit` is given.
 
     Attributes
     ----------
@@ -75,6 +75,9 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     needs_memory: ClassVar[bool] = False
     # Settings that `fit` takes as they are where there is no val, by their names in `chosen_`.
     refit_with: ClassVar[Mapping[str, str]] = {}
+    # What `_save` and `_load` keep, in which file: attributes by their names without the last "_".
+    arrays_file: ClassVar[str]
+    array_names: ClassVar[Sequence[str]]
     # What each parameter may be; `class_weight` and `seed` have theirs already.
     ranges: ClassVar[Mapping[str, Range]] = {}
     # Whether `keras_logits` is there: the head can then be exported, and fine-tuning start from it.
@@ -107,11 +110,6 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             taken as they are.
         sample_weight, sample_weight_val : arrays (n_images,) and (n_val,), optional
             Positive: what each image counts for, beside the others of train, or of val.
-
-        Returns
-        -------
-        Head
-            Itself.
 
         Raises
         ------
@@ -154,12 +152,8 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ) -> Self:
         """Like `fit`, on train and val of a feature file, which need not fit in memory.
 
-        Parameters
-        ----------
-        features : FeatureFile
-            Its labels become `classes_`; its weights count.
-        machines : Machines
-            Where sums over train are computed; what else there is to do is done here.
+        The labels of the file become `classes_`; its weights count. `machines` compute sums over
+        train; what else there is to do is done here.
 
         Raises
         ------
@@ -357,10 +351,13 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         raise NotImplementedError
 
     def _save(self, folder: Path) -> None:
-        raise NotImplementedError
+        arrays = {name: getattr(self, f"{name}_") for name in self.array_names}
+        save_arrays(folder / self.arrays_file, arrays)
 
     def _load(self, folder: Path) -> None:
-        raise NotImplementedError
+        arrays = load_arrays(folder / self.arrays_file)
+        for name in self.array_names:
+            setattr(self, f"{name}_", arrays[name])
 
 
 def relative_weights(sample_weight: ArrayLike | None, n_images: int) -> NDArray[np.float64]:

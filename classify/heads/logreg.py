@@ -1,7 +1,6 @@
 """Multinomial logistic regression on standardised embeddings, two matrix products a pass."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -9,13 +8,12 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 from threadpoolctl import threadpool_limits
 
-from headbench.classify.arrays import load_arrays, save_arrays
 from headbench.classify.heads.column_statistics import PrincipalAxes, principal_axes
 from headbench.classify.heads.head import Head, Labelled
 from headbench.classify.heads.keras_layers import linear
 from headbench.classify.heads.parameters import ASCENDING, POSITIVE, Range, whole
 from headbench.classify.heads.regularization_path import Fit, PathSolver
-from headbench.classify.heads.streaming_sums import sum_over
+from headbench.classify.heads.streaming import sum_over
 from headbench.classify.metrics import mean_log_loss
 
 C_PATH = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0)
@@ -26,7 +24,6 @@ PATH_TOLERANCE = 1e-3
 # more than it does: on 2 cores, 1 000 x 2048 and 10 classes took 31 ms an iteration with two
 # threads and 6 ms with one; 4 000 x 2048 and 101 classes 96 and 59; 16 000 and 101 the same.
 SMALL_PRODUCT = 2_000_000_000
-SOFTMAX_FILE = "softmax.npz"
 # Columns whose mean is so many deviations from 0 lose digits unless it is taken off them first.
 FAR_FROM_ZERO = 30.0
 
@@ -66,6 +63,8 @@ class LogReg(Head):
         "max_iter": whole(1),
     }
     refit_with: ClassVar[Mapping[str, str]] = {"C": "C"}
+    arrays_file: ClassVar[str] = "softmax.npz"
+    array_names: ClassVar[Sequence[str]] = ("kernel", "bias")
 
     def __init__(
         self,
@@ -127,13 +126,6 @@ class LogReg(Head):
 
     def _predict_proba(self, X: NDArray[np.float32]) -> NDArray[Any]:
         return softmax(X @ self.kernel_ + self.bias_, axis=1)  # type: ignore[no-any-return]
-
-    def _save(self, folder: Path) -> None:
-        save_arrays(folder / SOFTMAX_FILE, {"kernel": self.kernel_, "bias": self.bias_})
-
-    def _load(self, folder: Path) -> None:
-        arrays = load_arrays(folder / SOFTMAX_FILE)
-        self.kernel_, self.bias_ = arrays["kernel"], arrays["bias"]
 
     def keras_logits(self, X: Any) -> Any:
         """See `Head.keras_logits`."""

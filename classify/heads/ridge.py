@@ -1,26 +1,23 @@
 """Least squares on class indicators, in closed form."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from headbench.classify.arrays import load_arrays, save_arrays
 from headbench.classify.heads.column_statistics import PrincipalAxes, principal_axes
 from headbench.classify.heads.head import Head, Labelled
 from headbench.classify.heads.keras_layers import linear
 from headbench.classify.heads.parameters import ASCENDING, POSITIVE, Range
-from headbench.classify.heads.streaming_sums import sum_over
+from headbench.classify.heads.streaming import sum_over
 from headbench.classify.heads.temperature import fit_temperature, sharpen
 from headbench.classify.metrics import mean_log_loss
 
 ALPHA_PATH = tuple(10.0**power for power in range(-5, 3))
 # Factor on the scores before the softmax where there is no val to fit a temperature on.
 SHARPNESS = 10.0
-SCORES_FILE = "scores.npz"
 
 
 class Ridge(Head):
@@ -42,6 +39,8 @@ class Ridge(Head):
     is_exportable: ClassVar[bool] = True
     ranges: ClassVar[Mapping[str, Range]] = {"alphas": ASCENDING, "alpha": POSITIVE}
     refit_with: ClassVar[Mapping[str, str]] = {"alpha": "alpha"}
+    arrays_file: ClassVar[str] = "scores.npz"
+    array_names: ClassVar[Sequence[str]] = ("kernel", "bias")
 
     def __init__(
         self,
@@ -83,13 +82,6 @@ class Ridge(Head):
     def _predict_proba(self, X: NDArray[np.float32]) -> NDArray[Any]:
         scores = X @ self.kernel_ + self.bias_
         return softmax(SHARPNESS * scores, axis=1)  # type: ignore[no-any-return]
-
-    def _save(self, folder: Path) -> None:
-        save_arrays(folder / SCORES_FILE, {"kernel": self.kernel_, "bias": self.bias_})
-
-    def _load(self, folder: Path) -> None:
-        arrays = load_arrays(folder / SCORES_FILE)
-        self.kernel_, self.bias_ = arrays["kernel"], arrays["bias"]
 
     def keras_logits(self, X: Any) -> Any:
         """See `Head.keras_logits`."""

@@ -10,27 +10,22 @@ from scipy.special import softmax
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import normalize
 
-from headbench.classify.arrays import load_arrays, save_arrays
 from headbench.classify.heads.column_statistics import mean_and_scale, principal_axes
 from headbench.classify.heads.head import Head, Labelled
 from headbench.classify.heads.keras_layers import linear, standardised
 from headbench.classify.heads.parameters import ASCENDING_COUNTS, Range, whole
-from headbench.classify.heads.streaming import embedding_blocks
-from headbench.classify.heads.streaming_sums import sum_over
+from headbench.classify.heads.streaming import embedding_blocks, sum_over
 from headbench.classify.metrics import mean_log_loss
 from headbench.extract.networks.keras_runtime import load_keras
 
-PRIOR_FILE = "prior.npz"
 # Factor on the cosine before the softmax where there is no val to fit a temperature on.
 SHARPNESS = 10.0
-MEANS_FILE = "means.npz"
 N_AXES = 128
 # The nearest counts e times as much as one whose cosine is so much smaller (Wu et al. 2018,
 # Unsupervised Feature Learning via Non-Parametric Instance Discrimination).
 COSINE_SCALE = 0.07
 # Share of the vote that goes by class frequencies: else a class without a neighbour is impossible.
 PRIOR_SHARE = 0.01
-NEIGHBORS_FILE = "neighbors.npz"
 
 
 class Prior(Head):
@@ -41,6 +36,9 @@ class Prior(Head):
     class_weight : {None, "balanced"} or mapping
     """
 
+    arrays_file: ClassVar[str] = "prior.npz"
+    array_names: ClassVar[Sequence[str]] = ("prior",)
+
     def __init__(self, class_weight: Any = None) -> None:
         self.class_weight = class_weight
 
@@ -50,12 +48,6 @@ class Prior(Head):
 
     def _predict_proba(self, X: NDArray[np.float32]) -> NDArray[Any]:
         return np.tile(self.prior_, (len(X), 1))
-
-    def _save(self, folder: Path) -> None:
-        save_arrays(folder / PRIOR_FILE, {"prior": self.prior_})
-
-    def _load(self, folder: Path) -> None:
-        self.prior_ = load_arrays(folder / PRIOR_FILE)["prior"]
 
 
 class Centroid(Head):
@@ -72,6 +64,8 @@ class Centroid(Head):
     """
 
     is_exportable: ClassVar[bool] = True
+    arrays_file: ClassVar[str] = "means.npz"
+    array_names: ClassVar[Sequence[str]] = ("mean", "scale", "means")
 
     def __init__(self, class_weight: Any = None) -> None:
         self.class_weight = class_weight
@@ -86,14 +80,6 @@ class Centroid(Head):
     def _predict_proba(self, X: NDArray[np.float32]) -> NDArray[Any]:
         cosine = normalize((X - self.mean_) / self.scale_, copy=False) @ self.means_.T
         return softmax(SHARPNESS * cosine, axis=1)  # type: ignore[no-any-return]
-
-    def _save(self, folder: Path) -> None:
-        arrays = {"mean": self.mean_, "scale": self.scale_, "means": self.means_}
-        save_arrays(folder / MEANS_FILE, arrays)
-
-    def _load(self, folder: Path) -> None:
-        arrays = load_arrays(folder / MEANS_FILE)
-        self.mean_, self.scale_, self.means_ = (arrays[key] for key in ("mean", "scale", "means"))
 
     def keras_logits(self, X: Any) -> Any:
         """See `Head.keras_logits`."""
@@ -127,6 +113,10 @@ class KNN(Head):
         "n_neighbors": whole(1),
     }
     refit_with: ClassVar[Mapping[str, str]] = {"n_neighbors": "neighbors"}
+    arrays_file: ClassVar[str] = "neighbors.npz"
+    array_names: ClassVar[Sequence[str]] = (
+        *("projection", "offset", "points", "labels", "votes", "used"),
+    )
 
     def __init__(
         self,
@@ -190,16 +180,9 @@ class KNN(Head):
     def _predict_proba(self, X: NDArray[np.float32]) -> NDArray[Any]:
         return self._vote(*self._search(X, self.used_))
 
-    def _save(self, folder: Path) -> None:
-        names = ("projection", "offset", "points", "labels", "votes")
-        arrays = {name: getattr(self, f"{name}_") for name in names}
-        save_arrays(folder / NEIGHBORS_FILE, {**arrays, "used": np.array(self.used_)})
-
     def _load(self, folder: Path) -> None:
-        arrays = load_arrays(folder / NEIGHBORS_FILE)
-        self.used_ = int(arrays.pop("used"))
-        for name, array in arrays.items():
-            setattr(self, f"{name}_", array)
+        super()._load(folder)
+        self.used_ = int(self.used_)
         self._index()
 
 

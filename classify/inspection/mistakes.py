@@ -1,9 +1,9 @@
 """What a head gets wrong: confused classes, its calibration, images that look mislabelled."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,32 +11,37 @@ from scipy.cluster.hierarchy import leaves_list, linkage, optimal_leaf_ordering
 from scipy.spatial.distance import squareform
 
 from headbench.classify.errors import RunError
-from headbench.classify.metrics import N_BINS
+from headbench.classify.metrics import N_BINS, calibration_error
 
 # The best order of the leaves takes time with the cube of the number of classes.
 MOST_ORDERED = 300
 
 
-class Confusion(NamedTuple):
-    """Images of one class that were given another.
+@dataclass(frozen=True)
+class ConfusedPair:
+    """A class that is mistaken for another.
 
     Attributes
     ----------
-    true, given : int
-        Labels.
+    true : str
+        True class.
+    given : str
+        Predicted class.
     n : int
         Images.
-    n_true : int
+    of : int
         All images of the true class.
     """
 
-    true: int
-    given: int
+    true: str
+    given: str
     n: int
-    n_true: int
+    of: int
 
 
-def most_confused(confusion: NDArray[np.integer], n_most: int) -> list[Confusion]:
+def most_confused(
+    confusion: NDArray[np.integer], classes: Sequence[str], n_most: int
+) -> list[ConfusedPair]:
     """The pairs of a true and a given class with the most images, the largest first.
 
     Parameters
@@ -49,7 +54,7 @@ def most_confused(confusion: NDArray[np.integer], n_most: int) -> list[Confusion
     largest = np.argsort(-mistakes, axis=None, kind="stable")[:n_most]
     of_class = confusion.sum(axis=1)
     return [
-        Confusion(int(true), int(given), int(mistakes[true, given]), int(of_class[true]))
+        ConfusedPair(classes[true], classes[given], int(mistakes[true, given]), int(of_class[true]))
         for true, given in zip(*np.unravel_index(largest, mistakes.shape), strict=True)
         if mistakes[true, given]
     ]
@@ -93,22 +98,29 @@ def busiest_classes(confusion: NDArray[np.integer], n_most: int) -> NDArray[np.i
     return np.sort(np.argsort(-mistakes, kind="stable")[:n_most])
 
 
-class Reliability(NamedTuple):
-    """Images by the probability of the class that they were given: the bins of the ECE.
+@dataclass(frozen=True)
+class Bins:
+    """The bins of a reliability diagram.
 
     Attributes
     ----------
-    confidence, accuracy : float64 (n_filled,)
-        Mean probability, and share that is right, of each bin that holds an image.
-    n_images : int64 (n_filled,)
+    ece : float
+        Expected calibration error, 0 to 1.
+    confidence : list
+        Mean probability of the predicted class, of each bin that holds an image.
+    accuracy : list
+        Share of its images that are classified correctly.
+    n_images : list
+        Its images.
     """
 
-    confidence: NDArray[np.float64]
-    accuracy: NDArray[np.float64]
-    n_images: NDArray[np.int64]
+    ece: float
+    confidence: Sequence[float]
+    accuracy: Sequence[float]
+    n_images: Sequence[int]
 
 
-def reliability(y: NDArray[np.integer], proba: NDArray[np.floating]) -> Reliability:
+def reliability(y: NDArray[np.integer], proba: NDArray[np.floating]) -> Bins:
     """The bins of a reliability diagram (Guo et al. 2017, ICML).
 
     Parameters
@@ -124,7 +136,8 @@ def reliability(y: NDArray[np.integer], proba: NDArray[np.floating]) -> Reliabil
         np.bincount(bins, weights=values, minlength=N_BINS)[filled] / n_images[filled]
         for values in (confidence, proba.argmax(axis=1) == y)
     )
-    return Reliability(of_confidence, of_right, n_images[filled])
+    filled_bins = (each.tolist() for each in (of_confidence, of_right, n_images[filled]))
+    return Bins(calibration_error(y, proba), *filled_bins)
 
 
 def before_temperature(proba: NDArray[np.floating], temperature: float) -> NDArray[np.floating]:

@@ -21,14 +21,12 @@ from headbench.classify.inspection.mistakes import (
 )
 from headbench.classify.inspection.near_duplicates import Duplicates
 from headbench.classify.intervals import compare
-from headbench.classify.metrics import calibration_error, evaluate, per_class
+from headbench.classify.metrics import evaluate, per_class
 from headbench.classify.report.opened_run import OpenedRun
 from headbench.classify.report.results import (
     SCHEMA_VERSION,
-    Bins,
     Calibration,
     ClassCounts,
-    ConfusedPair,
     Difference,
     DuplicatePair,
     DuplicatesFound,
@@ -81,7 +79,7 @@ def measure(opened: OpenedRun) -> Results:
         learning_curve=read_curve(opened.run.folder, opened.features),
         folds=_folds(opened),
         shown=opened.shown.record.name,
-        confusions=_confusions(opened),
+        confusions=most_confused(opened.confusion, features.classes, N_CONFUSIONS),
         reliability=_calibration(opened),
         duplicates=NOT_SEARCHED,
         suspects=_suspects(opened),
@@ -170,24 +168,13 @@ def _folds(opened: OpenedRun) -> list[FoldPoint]:
     ]
 
 
-def _confusions(opened: OpenedRun) -> list[ConfusedPair]:
-    classes = opened.features.classes
-    return [
-        ConfusedPair(classes[each.true], classes[each.given], each.n, each.n_true)
-        for each in most_confused(opened.confusion, N_CONFUSIONS)
-    ]
-
-
 def _calibration(opened: OpenedRun) -> Calibration:
     """Bins on test, and the calibration error, before and after the temperature."""
     y, after = opened.y_test, opened.shown.test
     temperature = opened.shown.record.calibration.get("temperature")
     before = None if temperature is None else before_temperature(after, temperature)
-    return Calibration(temperature, None if before is None else _bins(y, before), _bins(y, after))
-
-
-def _bins(y: NDArray[np.int32], proba: NDArray[np.floating]) -> Bins:
-    return Bins(calibration_error(y, proba), *(each.tolist() for each in reliability(y, proba)))
+    of_before = None if before is None else reliability(y, before)
+    return Calibration(temperature, of_before, reliability(y, after))
 
 
 def with_duplicates(results: Results, opened: OpenedRun, found: Duplicates) -> Results:

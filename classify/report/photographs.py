@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from headbench.cache.reader import FeatureFile
+from headbench.classify.inspection.mistakes import ConfusedPair
 from headbench.classify.labelled_files import why_absent
 from headbench.classify.report.opened_run import OpenedRun
-from headbench.classify.report.results import ConfusedPair, DuplicatesFound, SuspectsFound, as_json
+from headbench.classify.report.results import DuplicatesFound, SuspectsFound, as_json
 from headbench.extract.errors import DataError, UnusableImageError
 from headbench.extract.images.stream import (
     N_AHEAD,

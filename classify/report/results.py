@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 from headbench.cache.format import Identity
+from headbench.classify.inspection.mistakes import Bins, ConfusedPair
 from headbench.classify.intervals import Estimate
 from headbench.classify.metrics import ClassMetrics, Metrics
 from headbench.classify.studies.folds import FoldPoint
@@ -154,50 +155,6 @@ class Difference:
         """Top-1 of one of the two minus that of the other."""
         gap = self.difference
         return gap if head == self.first else Estimate(-gap.value, -gap.high, -gap.low, gap.n)
-
-
-@dataclass(frozen=True)
-class ConfusedPair:
-    """A class that is mistaken for another.
-
-    Attributes
-    ----------
-    true : str
-        True class.
-    given : str
-        Predicted class.
-    n : int
-        Images.
-    of : int
-        All images of the true class.
-    """
-
-    true: str
-    given: str
-    n: int
-    of: int
-
-
-@dataclass(frozen=True)
-class Bins:
-    """The bins of a reliability diagram.
-
-    Attributes
-    ----------
-    ece : float
-        Expected calibration error, 0 to 1.
-    confidence : list
-        Mean probability of the predicted class, of each bin that holds an image.
-    accuracy : list
-        Share of its images that are classified correctly.
-    n_images : list
-        Its images.
-    """
-
-    ece: float
-    confidence: Sequence[float]
-    accuracy: Sequence[float]
-    n_images: Sequence[int]
 
 
 @dataclass(frozen=True)

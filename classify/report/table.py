@@ -30,15 +30,7 @@ IN_TERMINAL = ("weights", "data", "images")
 
 
 class Column(NamedTuple):
-    """A column of the table of heads.
-
-    Attributes
-    ----------
-    text : callable
-        From the results of a head to what is shown.
-    key : callable
-        From the same to what it is sorted by.
-    """
+    """A column of the table of heads: what it shows of a head, and what it is sorted by."""
 
     title: str
     text: Callable[[HeadResult], str]
@@ -57,8 +49,12 @@ def _metric(title: str, split: str, name: str, form: Callable[[Estimate | None],
     return Column(title, lambda head: form(estimate(head)), key)
 
 
+def _text(title: str, text: Callable[[HeadResult], str]) -> Column:
+    return Column(title, text, text)
+
+
 COLUMNS = (
-    Column("head", lambda head: head.name, lambda head: head.name),
+    _text("head", lambda head: head.name),
     _metric("val top-1", "val", "top1", percent),
     _metric("test top-1", "test", "top1", percent),
     _metric("test top-5", "test", "top5", percent),
@@ -72,11 +68,7 @@ COLUMNS = (
         lambda head: head.predict_seconds,
     ),
     Column("on disk", lambda head: n_bytes(head.n_bytes), lambda head: head.n_bytes),
-    Column(
-        "chosen on val",
-        lambda head: describe_choice(head.chosen),
-        lambda head: describe_choice(head.chosen),
-    ),
+    _text("chosen on val", lambda head: describe_choice(head.chosen)),
 )
 TITLES = tuple(column.title for column in COLUMNS)
 
@@ -99,7 +91,7 @@ def provenance(results: Results) -> list[tuple[str, str]]:
         ("images", f"{features.n_images} ({splits}), {len(features.classes)} classes"),
         ("split", features.data["split"]),
         ("rejected", count(len(features.rejected), "file")),
-        ("seed of heads", ", ".join(str(seed) for seed in _seeds(results))),
+        ("seed of heads", ", ".join(map(str, sorted({head.seed for head in results.heads})))),
     ]
 
 
@@ -164,19 +156,19 @@ def _refit_note(results: Results) -> str:
     )
 
 
-def _seeds(results: Results) -> list[int]:
-    return sorted({head.seed for head in results.heads})
-
-
 def as_text(results: Results) -> str:
     """The table for a terminal."""
     lines = [f"{name}: {value}" for name, value in provenance(results) if name in IN_TERMINAL]
-    table = [TITLES, *rows(results)]
-    widths = [max(len(row[column]) for row in table) for column in range(len(TITLES))]
-    lines += ["", *("  ".join(map(str.ljust, row, widths)).rstrip() for row in table), ""]
+    lines += ["", *aligned([TITLES, *rows(results)]), ""]
     sentences = (verdict(results), *differences(results), *describe_studies(results))
     numbered = [f"{number}. {line}" for number, line in enumerate(advice(results), start=1)]
     return "\n".join([*lines, footnote(results), "", *sentences, "", "What next:", *numbered])
+
+
+def aligned(table: Sequence[tuple[str, ...]]) -> list[str]:
+    """A line for each row, its cells below those of the row before."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in table]
 
 
 def as_markdown(results: Results) -> str:

@@ -14,6 +14,7 @@ from headbench.classify.intervals import Comparison, Estimate, compare_right, ho
 from headbench.classify.metrics import accuracy
 from headbench.classify.report.page.render import render
 from headbench.classify.report.pictures.heads import two_runs
+from headbench.classify.report.table import aligned
 from headbench.classify.run import Run, Trained, rank
 from headbench.classify.wording import describe_weights, p_value, percent, points
 
@@ -151,10 +152,7 @@ def as_text(versus: Versus) -> str:
     """The facts that differ, and a line for each head."""
     lines = [f"A: {versus.a.name}", f"B: {versus.b.name}"]
     lines += [f"{name}: {a} | {b}" for name, a, b in facts(versus) if a != b]
-    table = [TITLES, *rows(versus)]
-    widths = [max(len(row[column]) for row in table) for column in range(len(TITLES))]
-    lines += ["", *("  ".join(map(str.ljust, row, widths)).rstrip() for row in table)]
-    return "\n".join([*lines, "", footnote(versus)])
+    return "\n".join([*lines, "", *aligned([TITLES, *rows(versus)]), "", footnote(versus)])
 
 
 def write_page(versus: Versus, folder: Path) -> Path:

@@ -2,9 +2,10 @@
 
 import json
 import webbrowser
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,10 @@ from numpy.typing import NDArray
 
 from headbench.cache.reader import FeatureFile
 from headbench.classify.errors import RunError
-from headbench.classify.inspection.embedding_map import embedding_map, sample_rows
+from headbench.classify.inspection.embedding_map import EmbeddingMap, embedding_map, sample_rows
+from headbench.classify.inspection.mistakes import busiest_classes, similarity_order
 from headbench.classify.inspection.near_duplicates import find_duplicates
 from headbench.classify.metrics import ClassMetrics
-from headbench.classify.report.drawings import Material, draw
 from headbench.classify.report.measure import measure, with_duplicates
 from headbench.classify.report.opened_run import OpenedRun, open_run
 from headbench.classify.report.page.render import render
@@ -29,7 +30,19 @@ from headbench.classify.report.photographs import (
     mistake_galleries,
     suspect_cards,
 )
-from headbench.classify.report.pictures.data import describe_map
+from headbench.classify.report.pictures.classes import (
+    ConfusionCells,
+    class_balance,
+    confusion_picture,
+    describe_map,
+    map_pictures,
+    reliability_diagram,
+)
+from headbench.classify.report.pictures.heads import (
+    accuracy_and_seconds,
+    histories,
+    learning_curves,
+)
 from headbench.classify.report.results import ClassCounts, Results
 from headbench.classify.report.svg import Picture
 from headbench.classify.report.table import (
@@ -57,6 +70,62 @@ PAGE = "index.html"
 N_POINTS = 500
 MAP_SEED = 0
 CARD_PX, POINT_PX = 160, 64
+# Classes of the confusion matrix: more could not be read.
+N_CELLS = 150
+
+
+@dataclass(frozen=True)
+class Material:
+    """What pictures are drawn from.
+
+    Attributes
+    ----------
+    map_rows : intp (n_points,)
+        Rows of the feature file that are on the map.
+    places : EmbeddingMap
+        Where they lie.
+    """
+
+    opened: OpenedRun
+    results: Results
+    map_rows: NDArray[np.intp]
+    places: EmbeddingMap
+
+    @cached_property
+    def map_labels(self) -> NDArray[np.integer]:
+        """Class of each image on the map, int (n_points,)."""
+        return self.opened.features.table.labels[self.map_rows]
+
+    @cached_property
+    def order(self) -> NDArray[np.intp]:
+        """Classes, those that are often confused side by side; intp (n_classes,)."""
+        return similarity_order(self.opened.y_test, self.opened.shown.test)
+
+    @cached_property
+    def cells(self) -> ConfusionCells:
+        """The confusion matrix, of the classes with the most mistakes if there are many."""
+        order, confusion = self.order, self.opened.confusion
+        kept = order
+        if len(order) > N_CELLS:
+            kept = order[np.isin(order, busiest_classes(confusion, N_CELLS))]
+        names = [self.opened.features.classes[label] for label in kept]
+        totals = confusion.sum(axis=1)[kept]
+        return ConfusionCells(names, confusion[np.ix_(kept, kept)], totals, len(order))
+
+
+# By the place on the page: the template shows there whatever pictures it gets. A new picture is a
+# function that draws it and a line here.
+PICTURES: Mapping[str, Callable[[Material], list[Picture]]] = {
+    "heads": lambda it: [accuracy_and_seconds(it.results.heads)],
+    "calibration": lambda it: [reliability_diagram(it.results.shown, it.results.reliability)],
+    "confusion": lambda it: [confusion_picture(it.cells)],
+    "learning_curve": lambda it: (
+        [learning_curves(curve)] if (curve := it.results.learning_curve) else []
+    ),
+    "training": lambda it: histories(it.results.heads),
+    "classes": lambda it: [class_balance(it.results.features.classes)],
+    "map": lambda it: map_pictures(it.places, it.map_labels, it.order),
+}
 
 
 @dataclass(frozen=True)
@@ -76,8 +145,6 @@ class Looks:
     ----------
     classes : list of ClassLook
         The worst recall first.
-    galleries : Galleries
-        Of mistakes.
     thumbnails : dict of int to str
         By row of the feature file.
     details : dict of int to dict
@@ -126,7 +193,7 @@ def write_report(
             duplicates = pool.submit(find_duplicates, features)
             results = measure(opened)
             material = Material(opened, results, map_rows, on_map.result())
-            pictures = draw(material)
+            pictures = {place: draw(material) for place, draw in PICTURES.items()}
             results = with_duplicates(results, opened, duplicates.result())
         looks = collect_looks(results, material)
         map_note = describe_map(material.places, len(opened.y_test))

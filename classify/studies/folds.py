@@ -1,11 +1,8 @@
-"""Cross-validation on the cached embeddings, for when the images are few.
+"""Cross-validation on the cached embeddings, for when the images are few."""
 
-The probabilities of each fold, by a head that was fitted without it, are kept in a file of their
-own.
-"""
-
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,18 +13,23 @@ from scipy.sparse.csgraph import connected_components
 from sklearn.base import clone
 from sklearn.model_selection import StratifiedGroupKFold
 
-from headbench.cache.disk import replacing
 from headbench.cache.reader import FeatureFile
-from headbench.classify.arrays import load_arrays, save_arrays
-from headbench.classify.errors import RunError, loading
+from headbench.classify.errors import RunError
 from headbench.classify.heads.head import Head
 from headbench.classify.intervals import Estimate, wilson
+from headbench.classify.studies.held_out import (
+    HeldOut,
+    is_whole,
+    load_folds,
+    remove_unnamed,
+    save_held_out,
+)
 from headbench.classify.studies.study import (
     Fit,
     fit_digest,
     full_key,
-    read_all,
     read_points,
+    read_study,
     run_study,
     study_stamp,
 )
@@ -77,18 +79,7 @@ class KeptFold(FoldPoint):
 
 
 class _Images(NamedTuple):
-    """What is cross-validated.
-
-    Attributes
-    ----------
-    rows : intp (n_images,)
-        Of the feature file.
-    X : float32 (n_images, dim)
-    y : int32 (n_images,)
-    weight : float32 (n_images,)
-    fold_of : intp (n_images,)
-        From 0 to n_folds - 1.
-    """
+    """What is cross-validated: rows of the feature file, what it holds of them, and their folds."""
 
     rows: NDArray[np.intp]
     X: NDArray[np.float32]
@@ -97,22 +88,6 @@ class _Images(NamedTuple):
     fold_of: NDArray[np.intp]
     n_folds: int
     n_classes: int
-
-
-class HeldOut(NamedTuple):
-    """Images and their held-out probabilities.
-
-    Attributes
-    ----------
-    rows : intp (n,)
-        Rows of the feature file.
-    proba : float32 (n, n_classes)
-        Columns in the order of the feature file's classes. float16 on disk: relative to the
-        value, they are off by up to 0.0005; below 6e-8 they are 0.
-    """
-
-    rows: NDArray[np.intp]
-    proba: NDArray[np.float32]
 
 
 def cross_validate(
@@ -177,7 +152,8 @@ def cross_validate(
 
     fits = [fit(name, head, fold) for name, head in heads.items() for fold in range(n_folds)]
     points = run_study(folder / FOLDS_FILE, features, fits, n_jobs)
-    named = {each["result"]["proba_file"] for each in read_all(folder / FOLDS_FILE, features)}
+    study = read_study(folder / FOLDS_FILE, features)
+    named = {each.result["proba_file"] for each in chain(*study)}
     remove_unnamed(folder / FOLDS_FOLDER, named)
     return [KeptFold(**point) for point in points]
 
@@ -189,11 +165,6 @@ def read_folds(folder: Path, features: FeatureFile) -> list[KeptFold]:
 
 def held_out_proba(folder: Path, features: FeatureFile, head: str) -> HeldOut | None:
     """Probabilities of every image of train and val, each by a fit of the head without it.
-
-    Parameters
-    ----------
-    folder : Path
-        Where ``folds.json`` is kept.
 
     Returns
     -------
@@ -217,19 +188,7 @@ def held_out_proba(folder: Path, features: FeatureFile, head: str) -> HeldOut | 
 def unit_folds(
     y: NDArray[np.integer], unit: NDArray[np.intp], n_folds: int, seed: int
 ) -> NDArray[np.intp]:
-    """The fold of each image: classes spread evenly, no unit separated.
-
-    Parameters
-    ----------
-    y : int (n_images,)
-    unit : intp (n_images,)
-        As `inseparable_units` gives it.
-
-    Returns
-    -------
-    intp (n_images,)
-        From 0 to n_folds - 1.
-    """
+    """The fold of each image from 0 on: classes spread evenly, none of `inseparable_units` cut."""
     splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
     fold_of = np.empty(len(y), dtype=np.intp)
     for fold, (_, rows) in enumerate(splitter.split(y, y, unit)):
@@ -284,90 +243,6 @@ def _check_folds(
                 f"{features.path}: groups of images leave class {features.classes[label]!r} in "
                 f"fewer than {FEWEST_FOLDS} of {n_folds} folds. Choose more folds, or add groups."
             )
-
-
-def save_held_out(path: Path, held_out: HeldOut) -> None:
-    """Write one fold's probabilities as float16, whole or not at all.
-
-    Raises
-    ------
-    StorageError
-        If they cannot be written.
-    """
-    rows, proba = held_out.rows.astype(np.int64), held_out.proba.astype(np.float16)
-    with replacing(path) as temporary:
-        save_arrays(temporary, {"rows": rows, "proba": proba})
-
-
-def load_held_out(path: Path, n_classes: int, way_out: str) -> HeldOut:
-    """Read one fold's probabilities.
-
-    Parameters
-    ----------
-    n_classes : int
-        Expected number of columns.
-    way_out : str
-        What to do if the file is not there or damaged; the end of the error.
-
-    Raises
-    ------
-    RunError
-        If the file is not there, is damaged, or holds something else.
-    """
-    with loading(path, way_out):
-        arrays = load_arrays(path)
-        rows, proba = arrays["rows"], arrays["proba"]
-        expected = f"int64 {rows.shape}, float16 {(rows.size, n_classes)}"
-        found = f"{rows.dtype} {rows.shape}, {proba.dtype} {proba.shape}"
-        if rows.ndim != 1 or found != expected:
-            raise ValueError(f"expected rows and proba {expected}, found {found}")
-        return HeldOut(rows.astype(np.intp), proba.astype(np.float32))
-
-
-def load_folds(
-    paths: Sequence[Path], rows: NDArray[np.intp], n_classes: int, way_out: str
-) -> HeldOut:
-    """Read all folds of one head as one.
-
-    Parameters
-    ----------
-    paths : sequence of Path
-        A file a fold.
-    rows : intp (n,)
-        Those that they must hold between them, ascending; the result has their order.
-    way_out : str
-        As for `load_held_out`.
-
-    Raises
-    ------
-    RunError
-        If a file is not there or damaged, or they do not hold each row once.
-    """
-    folds = [load_held_out(path, n_classes, way_out) for path in paths]
-    found = np.concatenate([fold.rows for fold in folds])
-    order = np.argsort(found)
-    if not np.array_equal(found[order], rows):
-        raise RunError(
-            f"{paths[0].parent}: expected held-out probabilities of {len(rows)} images, found "
-            f"{len(found)} that are not the same images. {way_out}"
-        )
-    return HeldOut(rows, np.concatenate([fold.proba for fold in folds])[order])
-
-
-def is_whole(path: Path, rows: NDArray[np.intp], n_classes: int) -> bool:
-    """Whether a file can be read and holds these rows, in this order."""
-    try:
-        return np.array_equal(load_held_out(path, n_classes, way_out="").rows, rows)
-    except RunError:
-        return False
-
-
-def remove_unnamed(folder: Path, names: Iterable[str]) -> None:
-    """Remove the files that no study names, and what a killed run left half written."""
-    kept = set(names)
-    for path in folder.glob("*.npz*"):
-        if path.name not in kept:
-            path.unlink(missing_ok=True)
 
 
 def inseparable_units(

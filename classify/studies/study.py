@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,10 +18,6 @@ from headbench.classify.heads.head import Head
 LOG = logging.getLogger(__name__)
 
 STUDY_VERSION = 2
-
-
-def _always(_: dict[str, Any]) -> bool:
-    return True
 
 
 class Fit(NamedTuple):
@@ -44,7 +41,21 @@ class Fit(NamedTuple):
     estimator: Head
     key: dict[str, Any]
     work: Callable[[Head], dict[str, Any]]
-    is_reusable: Callable[[dict[str, Any]], bool] = _always
+    is_reusable: Callable[[dict[str, Any]], bool] = lambda _: True
+
+
+class Point(NamedTuple):
+    """A fit that was made: all that decides its result, and the result; both JSON-ready."""
+
+    key: dict[str, Any]
+    result: dict[str, Any]
+
+
+class Study(NamedTuple):
+    """Fits of the last run; and of other heads or settings, which are kept and not shown."""
+
+    points: list[Point]
+    others: list[Point]
 
 
 def run_study(
@@ -64,66 +75,53 @@ def run_study(
     list of dict
         For each fit ``head``, ``settings``, its key and its result, in order.
     """
+    earlier = {_text(point.key): point for point in chain(*read_study(path, features))}
     keys = [full_key(each.head, each.estimator, each.key) for each in fits]
-    earlier = {_text(point["key"]): point for point in read_all(path, features)}
-    kept = {text: point["result"] for text, point in earlier.items()}
-    missing = [
-        index
-        for index, (fit, key) in enumerate(zip(fits, keys, strict=True))
-        if _text(key) not in kept or not fit.is_reusable(kept[_text(key)])
+    known = [earlier.pop(_text(key), None) for key in keys]
+    kept = [
+        Point(key, point.result) if point and fit.is_reusable(point.result) else None
+        for fit, key, point in zip(fits, keys, known, strict=True)
     ]
+    missing = [fit for fit, point in zip(fits, kept, strict=True) if point is None]
     LOG.info(
         f"{path.stem.replace('_', ' ')}: {len(missing)} fits, {len(fits) - len(missing)} reused"
     )
+    results = iter(_results(missing, n_jobs))
+    points = [point or Point(key, next(results)) for key, point in zip(keys, kept, strict=True)]
+    _write(path, features, Study(points, list(earlier.values())))
+    return [{**point.key, **point.result} for point in points]
 
+
+def _results(fits: Sequence[Fit], n_jobs: int) -> list[dict[str, Any]]:
     def work(index: int) -> dict[str, Any]:
         return fits[index].work(fits[index].estimator)
 
     # Keras draws from one generator for the whole process: networks go one after another.
-    alone = [index for index in missing if fits[index].estimator.needs_tensorflow]
-    parallel = [index for index in missing if index not in alone]
+    alone = [index for index, fit in enumerate(fits) if fit.estimator.needs_tensorflow]
+    parallel = [index for index in range(len(fits)) if index not in alone]
     # Threads: the embeddings are shared, and the products let go of the interpreter lock.
     with threadpool_limits(max(1, joblib.cpu_count() // n_jobs), "blas"):
         found = joblib.Parallel(n_jobs=n_jobs, prefer="threads")(
             joblib.delayed(work)(index) for index in parallel
         )
     results = dict(zip(parallel, found, strict=True)) | {index: work(index) for index in alone}
-    for index, result in results.items():
-        kept[_text(keys[index])] = result
-    points = [{"key": key, "result": kept[_text(key)]} for key in keys]
-    # Of other heads or settings: not shown, and not fitted again when they are asked for.
-    shown = set(map(_text, keys))
-    others = [point for text, point in earlier.items() if text not in shown]
-    _write(path, features, {"points": points, "others": others})
-    return [{**point["key"], **point["result"]} for point in points]
+    return [results[index] for index in range(len(fits))]
 
 
-def read_study(path: Path, features: FeatureFile, group: str = "points") -> list[dict[str, Any]]:
-    """Keys and results that are kept, if they are of these features and this version.
-
-    Parameters
-    ----------
-    group : {"points", "others"}
-        Those of the last run, or all others.
-    """
+def read_study(path: Path, features: FeatureFile) -> Study:
+    """What is kept, if it is of these features and this version."""
     try:
         raw = json.loads(path.read_text("utf-8"))
-        is_current = raw["stamp"] == study_stamp(features)
-        points: list[dict[str, Any]] = raw[group] if is_current else []
+        if raw["stamp"] == study_stamp(features):
+            return Study(*([Point(**each) for each in raw[group]] for group in Study._fields))
     except (OSError, ValueError, KeyError, TypeError):
-        # None yet, or damaged: fitted again.
-        return []
-    return points
+        pass  # none yet, or damaged: fitted again
+    return Study([], [])
 
 
 def read_points(path: Path, features: FeatureFile) -> list[dict[str, Any]]:
     """Those of the last run as `run_study` returned them."""
-    return [{**point["key"], **point["result"]} for point in read_study(path, features)]
-
-
-def read_all(path: Path, features: FeatureFile) -> list[dict[str, Any]]:
-    """Those of the last run and all others; see `read_study`."""
-    return read_study(path, features, "points") + read_study(path, features, "others")
+    return [{**point.key, **point.result} for point in read_study(path, features).points]
 
 
 def full_key(head: str, estimator: Head, key: dict[str, Any]) -> dict[str, Any]:
@@ -145,7 +143,8 @@ def fit_digest(stamp: dict[str, Any], key: dict[str, Any]) -> str:
     return hashlib.sha256(_text({"stamp": stamp, "key": key}).encode()).hexdigest()[:32]
 
 
-def _write(path: Path, features: FeatureFile, groups: dict[str, list[dict[str, Any]]]) -> None:
+def _write(path: Path, features: FeatureFile, study: Study) -> None:
+    groups = {name: [each._asdict() for each in points] for name, points in study._asdict().items()}
     text = json.dumps({"stamp": study_stamp(features), **groups}, indent=1)
     temporary = path.with_suffix(".new")
     temporary.write_text(text, "utf-8")

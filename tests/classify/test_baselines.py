@@ -5,10 +5,10 @@ import pytest
 from sklearn.linear_model import Ridge as PlainRidge
 from sklearn.preprocessing import StandardScaler
 
-from headbench.classify.heads.class_scores import ALPHA, cross_fitted_scores
 from headbench.classify.heads.head import Labelled
 from headbench.classify.heads.ridge import Ridge
 from headbench.classify.heads.simple import KNN, Centroid, Prior
+from headbench.classify.heads.tree_columns import ALPHA, cross_fitted_scores
 from tests.benchmarks.food101_like import World
 from tests.classify.test_heads import separable
 

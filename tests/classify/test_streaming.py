@@ -13,7 +13,7 @@ from headbench.cache.errors import FeatureFileError
 from headbench.cache.reader import FeatureFile
 from headbench.classify.errors import RunError
 from headbench.classify.heads import head as head_module
-from headbench.classify.heads import streaming, streaming_sums
+from headbench.classify.heads import streaming
 from headbench.classify.heads.head import Head
 from headbench.classify.heads.registry import create_head
 from headbench.classify.heads.streaming import StoredRows, embedding_blocks
@@ -40,7 +40,7 @@ def features(path: Path) -> Iterator[FeatureFile]:
 def small_stretches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many reads and few parts, and val that does not count as small."""
     monkeypatch.setattr(streaming, "READ_BYTES", 100 * 16 * 4)
-    monkeypatch.setattr(streaming_sums, "N_PARTS", 3)
+    monkeypatch.setattr(streaming, "N_PARTS", 3)
     monkeypatch.setattr(head_module, "VAL_SHARE", 0)
 
 

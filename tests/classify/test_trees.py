@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from headbench.classify.heads.boosting import LightGBM
-from headbench.classify.heads.trees import END, checked_trees
+from headbench.classify.heads.boosting import END, LightGBM, checked_trees
 
 
 def fitted(n_classes: int, **settings: object) -> tuple[LightGBM, np.ndarray]:

@@ -1,6 +1,8 @@
-"""All heads: accuracy against the seconds of the fit, and the heads of two runs side by side."""
+"""All heads: accuracy against the seconds of the fit, how they were trained, those of two runs."""
 
 from collections.abc import Sequence
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,8 @@ from sklearn.isotonic import isotonic_regression
 from headbench.classify.intervals import Estimate
 from headbench.classify.report.results import HeadResult
 from headbench.classify.report.svg import (
+    CYCLE,
+    MARKERS,
     SOFT,
     TEST,
     VAL,
@@ -23,10 +27,21 @@ from headbench.classify.report.svg import (
     plot,
     short,
 )
+from headbench.classify.studies.learning_curve import CurvePoint
 
 # Seconds: a shorter fit is drawn at the left edge.
 SHORTEST = 1e-3
 LABEL_GAP = 0.062
+# What a head was fitted several times for, by the key under which its history holds it.
+PATHS = {"C": "C", "alpha": "penalty alpha", "neighbors": "neighbours"}
+ON_TRAIN = "On train it is measured while the weights change."
+EPOCHS = (("train_loss", "train", SOFT, "o-"), ("val_log_loss", "val", VAL, "o-"))
+ROUNDS = (("train_log_loss", "train", SOFT, "-"), ("val_log_loss", "val", VAL, "-"))
+SHARES = tuple(
+    (f"{split}_{key}", f"{split} {label}", color, style)
+    for key, label, style in (("top1", "top-1", "-"), ("top5", "top-5", ":"))
+    for split, color in (("train", SOFT), ("val", VAL))
+)
 
 
 def accuracy_and_seconds(heads: Sequence[HeadResult]) -> Picture:
@@ -37,7 +52,7 @@ def accuracy_and_seconds(heads: Sequence[HeadResult]) -> Picture:
         drawn, axes = plot(4.6, margins=(0.85, 0.12, 0.95, 1.0))
         axes.set(xscale="log", xlabel="seconds to fit", ylabel="top-1")
         for split, color, marker, shift in (("val", VAL, "s", 0.96), ("test", TEST, "o", 1.04)):
-            value, low, high = (_of(heads, split, name) for name in ("value", "low", "high"))
+            value, low, high = (_top1(heads, split, name) for name in ("value", "low", "high"))
             errors = np.stack([value - low, high - value])
             axes.errorbar(
                 seconds * shift, value, errors, fmt=marker, color=color, label=split, elinewidth=1.2
@@ -81,7 +96,7 @@ def spread(wanted: ArrayLike, gap: float, low: float, high: float) -> NDArray[np
     return np.asarray(placed + steps, dtype=np.float64)
 
 
-def _of(heads: Sequence[HeadResult], split: str, name: str) -> NDArray[np.float64]:
+def _top1(heads: Sequence[HeadResult], split: str, name: str) -> NDArray[np.float64]:
     return np.array([getattr(getattr(head, split).top1, name) for head in heads])
 
 
@@ -89,7 +104,7 @@ def _label(axes: Any, heads: Sequence[HeadResult], seconds: NDArray[np.float64])
     """Names above the panel, each with a thin line down to its head."""
     left, right = np.log(axes.get_xlim())
     at = (np.log(seconds) - left) / (right - left)
-    top = np.maximum(_of(heads, "val", "high"), _of(heads, "test", "high"))
+    top = np.maximum(_top1(heads, "val", "high"), _top1(heads, "test", "high"))
     for head, x, name_x, y in zip(heads, seconds, spread(at, LABEL_GAP, 0, 1), top, strict=True):
         axes.annotate(
             head.name,
@@ -141,3 +156,107 @@ def two_runs(
             "Test accuracy of each head in both runs. The numbers are in the table.",
             "Test accuracy (top-1) with its 95 % confidence interval: squares are A, circles B.",
         )
+
+
+def histories(heads: Sequence[HeadResult]) -> list[Picture]:
+    """A picture for each curve that the heads left behind."""
+    return [drawn for head in heads for drawn in _of(head)]
+
+
+def learning_curves(points: Sequence[CurvePoint]) -> Picture:
+    """Validation accuracy of each head by its number of training images."""
+    ordered = sorted(points, key=lambda point: (point.head, point.n_images))
+    groups = [(name, list(group)) for name, group in groupby(ordered, key=attrgetter("head"))]
+    groups.sort(key=lambda group: -float(group[1][-1].top1.value))
+    with drawing():
+        drawn, axes = figure(3.6 + 0.1 * len(groups))
+        axes.set(xscale="log", xlabel="images in train", ylabel="top-1 on val")
+        for number, (name, group) in enumerate(groups):
+            color, n_images = CYCLE[number % len(CYCLE)], [point.n_images for point in group]
+            low, value, high = (
+                [getattr(point.top1, key) for point in group] for key in ("low", "value", "high")
+            )
+            marker = MARKERS[number % len(MARKERS)]
+            axes.plot(n_images, value, marker=marker, color=color, label=short(name))
+            if number == 0:
+                axes.fill_between(n_images, low, high, color=color, alpha=0.15, linewidth=0)
+        percent_axis(axes.yaxis)
+        log_axis(axes.xaxis)
+        axes.legend(loc="upper center", ncols=3, bbox_to_anchor=(0.5, -0.2))
+        return picture(
+            "learning-curve",
+            drawn,
+            "Validation accuracy of each head by the number of training images. The sentences "
+            "beside it say what it shows.",
+            "Validation accuracy (top-1) by the number of training images. The band is the 95 % "
+            f"confidence interval of {groups[0][0]}.",
+        )
+
+
+def _of(head: HeadResult) -> list[Picture]:
+    history = head.history
+    if "train_loss" in history:
+        return [_curves(head, "loss", "epoch", EPOCHS), _curves(head, "accuracy", "epoch", SHARES)]
+    for key, label in PATHS.items():
+        if key in history:
+            return [_path(head, key, label)]
+    return [_curves(head, "rounds", "round", ROUNDS)] if "val_log_loss" in history else []
+
+
+def _curves(head: HeadResult, name: str, step: str, lines: Sequence[tuple[str, ...]]) -> Picture:
+    """Curves of a head by epoch or by round; key, label, colour and style of each."""
+    is_share = lines is SHARES
+    what = "top-1 and top-5 accuracy" if is_share else "log loss"
+    with drawing():
+        drawn, axes = plot(3.2)
+        axes.set(xlabel=step, ylabel="accuracy" if is_share else what)
+        for key, label, color, style in lines:
+            if values := head.history.get(key):
+                axes.plot(_steps(head, values), values, style, color=color, label=label)
+        if is_share:
+            percent_axis(axes.yaxis)
+        _mark_chosen(axes, head)
+        legend_above(axes)
+        on_train = f" {ON_TRAIN}" if step == "epoch" else ""
+        return picture(
+            f"{_slug(head.name)}-{name}",
+            drawn,
+            f"{what.capitalize()} of {head.name} by {step} on train and val.",
+            f"{head.name}: {what} by {step}.{on_train} The dashed line is the {step} that is kept.",
+        )
+
+
+def _path(head: HeadResult, key: str, label: str) -> Picture:
+    history, name = head.history, head.name
+    with drawing():
+        drawn, axes = plot(3.2)
+        axes.set(xscale="log", xlabel=label, ylabel="log loss on val")
+        axes.plot(
+            history[key][: len(history["val_log_loss"])], history["val_log_loss"], "o-", color=VAL
+        )
+        log_axis(axes.xaxis)
+        axes.axvline(head.chosen[key], color=TEST, linestyle="--", linewidth=1.2)
+        return picture(
+            f"{_slug(name)}-path",
+            drawn,
+            f"Log loss of {name} on val by {label}. {head.chosen[key]:g} was chosen.",
+            f"{name}: log loss on val by {label}. The dashed line is the value that was chosen.",
+        )
+
+
+def _steps(head: HeadResult, values: Sequence[float]) -> range:
+    """Epochs or rounds: fine-tuning is measured on val before its first epoch, as epoch 0."""
+    first = 0 if len(values) > len(head.history.get("train_loss", values)) else 1
+    return range(first, first + len(values))
+
+
+def _mark_chosen(axes: Any, head: HeadResult) -> None:
+    for key in ("epochs", "epoch", "rounds"):
+        if key in head.chosen:
+            axes.axvline(head.chosen[key], color=TEST, linestyle="--", linewidth=1.2)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+
+
+def _slug(name: str) -> str:
+    """Letters, digits and hyphens: names may come from a file of settings."""
+    return "curve-" + "".join(each if each.isalnum() and each.isascii() else "-" for each in name)

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from headbench.classify.run import Run
 from headbench.classify.train_heads import train_heads
 from headbench.extract.settings import ExtractSettings
 from headbench.extract.stage import extract_features
-from tests.conftest import COLORS, write_image
+from tests.conftest import COLORS, write_class_folders, write_image
 
 
 def run_of(photos: Path, name: str, size_px: int, heads: list[str]) -> Run:
@@ -21,11 +22,18 @@ def run_of(photos: Path, name: str, size_px: int, heads: list[str]) -> Run:
     return run
 
 
-@pytest.fixture
-def runs(photos: Path) -> tuple[Run, Run]:
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three colours; not to be changed by a test."""
+    photos = write_class_folders(tmp_path_factory.mktemp("two") / "photos")
     # Half of the red ones are green: something to get wrong.
     for image in range(0, 30, 2):
         write_image(photos / "red" / f"{image:03}.png", 7000 + image, COLORS["green"])
+    return photos
+
+
+@pytest.fixture(scope="module")
+def runs(photos: Path) -> tuple[Run, Run]:
     return (
         run_of(photos, "small", 8, ["logreg", "centroid"]),
         run_of(photos, "large", 16, ["logreg", "prior"]),
@@ -90,7 +98,10 @@ def test_other_images_are_not_paired(runs: tuple[Run, Run], tmp_path: Path) -> N
     assert "share no test image, so nothing is paired" in as_text(versus)
 
 
-def test_labels_are_matched_by_name_and_not_by_number(runs: tuple[Run, Run], photos: Path) -> None:
+def test_labels_are_matched_by_name_and_not_by_number(
+    runs: tuple[Run, Run], photos: Path, tmp_path: Path
+) -> None:
+    photos = Path(shutil.copytree(photos, tmp_path / "photos"))
     for image in range(20):
         write_image(photos / "amber" / f"{image}.png", 50_000 + image, (250, 180, 20))
     more = run_of(photos, "more", 8, ["logreg"])

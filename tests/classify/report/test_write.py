@@ -4,8 +4,6 @@ import base64
 import hashlib
 import json
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -21,7 +19,6 @@ from headbench.classify.report.words import describe_quality, describe_studies
 from headbench.classify.report.write import write_report
 from headbench.classify.run import Run
 from tests.classify.report.conftest import HOSTILE, HOSTILE_FILE, TEXT_FILE
-from tests.conftest import ROOT
 
 
 class Tags(HTMLParser):
@@ -107,22 +104,6 @@ def test_every_form_shows_the_same_numbers(found: Results, page_path: Path) -> N
     assert f"Its test accuracy is {value} % [{low}, {high}], n = {top1.n}." in page
     for text in (as_text(found), as_markdown(found), page):
         assert f"test {top1.n} images" in text
-
-
-def test_a_report_needs_no_tensorflow(own_run: Run) -> None:
-    code = (
-        "import sys; from headbench.classify.__main__ import main; main(['report', sys.argv[1]]); "
-        "sys.exit(bool({'tensorflow', 'keras'} & sys.modules.keys()))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(own_run.features_path)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "What next:" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,13 @@ from headbench.classify.heads.registry import create_head
 from headbench.classify.report.words import describe_folds
 from headbench.classify.run import Run
 from headbench.classify.studies.folds import (
-    HeldOut,
     cross_validate,
     held_out_proba,
     inseparable_units,
     overall,
     unit_folds,
 )
+from headbench.classify.studies.held_out import HeldOut
 from headbench.extract.settings import ExtractSettings
 from headbench.extract.stage import extract_features
 from tests.conftest import listen

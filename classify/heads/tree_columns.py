@@ -1,20 +1,31 @@
-"""A few columns that hold what many do: class scores and principal axes."""
+"""Columns that trees see: embeddings themselves, or class scores and principal axes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
+import lightgbm
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh, solve
 
 from headbench.classify.heads.column_statistics import mean_and_scale
 from headbench.classify.heads.head import Labelled
-from headbench.classify.heads.streaming_sums import sum_over
+from headbench.classify.heads.streaming import (
+    READ_BYTES,
+    Embeddings,
+    StoredRows,
+    embedding_blocks,
+    sum_over,
+)
 
 N_FOLDS = 5
 N_AXES = 64
 # Per image; the variances of the columns that it is added to are 1.
 ALPHA = 0.03
+
+# Makes columns of a block of embeddings, given which rows it holds.
+ColumnsOf: TypeAlias = Callable[[NDArray[np.float32], slice], NDArray[np.float32]]
 
 
 class Scores(NamedTuple):
@@ -51,15 +62,10 @@ class OutOfFold:
     scores: tuple[Scores, ...]
     fold_of: NDArray[np.int8]
 
-    @property
-    def n_columns(self) -> int:
-        """Number of scores of an image."""
-        return len(self.scores[0].bias)
-
     def __call__(self, X: NDArray[np.float32], rows: slice) -> NDArray[np.float32]:
-        """Scores of some rows of train, float32 (n_rows, n_columns), given their embeddings."""
+        """Scores of some rows of train, float32 (n_rows, n_scores), given their embeddings."""
         fold_of = self.fold_of[rows]
-        columns = np.empty((len(X), self.n_columns), dtype=np.float32)
+        columns = np.empty((len(X), len(self.scores[0].bias)), dtype=np.float32)
         for fold, scores in enumerate(self.scores):
             is_here = fold_of == fold
             columns[is_here] = scores(X[is_here])
@@ -142,3 +148,48 @@ def _products(
     indicators[np.arange(len(rows)), y[rows]] = 1
     indicators = (indicators - np.float32(1 / n_classes)) * root
     return Z.T @ Z, Z.T @ indicators
+
+
+class StoredColumns(lightgbm.Sequence):  # type: ignore[misc]
+    """Columns of embeddings in a file.
+
+    LightGBM reads them twice: to draw rows, from which it sets the limits of its bins, and to put
+    all rows into bins, of a byte each, which it keeps in memory.
+    """
+
+    def __init__(self, X: StoredRows, columns_of: ColumnsOf) -> None:
+        self._X, self._columns_of = X, columns_of
+        self.batch_size = max(1, READ_BYTES // (X.shape[1] * X.dtype.itemsize))
+        self._drawn_from = -1
+        self._drawn = np.empty((0, 0))
+
+    def __len__(self) -> int:
+        return len(self._X)
+
+    def __getitem__(self, index: Any) -> NDArray[np.float64]:
+        """Columns of a slice of rows, or of one row; LightGBM takes float64 alone."""
+        if isinstance(index, slice):
+            return self._columns_of(self._X[index], index).astype(np.float64)
+        # Drawn rows are asked for one by one, ascending.
+        first = index - index % self.batch_size
+        if first != self._drawn_from:
+            self._drawn, self._drawn_from = self[first : first + self.batch_size], first
+        row: NDArray[np.float64] = self._drawn[index - first]
+        return row
+
+
+def as_they_are(X: NDArray[np.float32], _: slice) -> NDArray[np.float32]:
+    """Embeddings themselves as columns."""
+    return X
+
+
+def tree_columns(X: Embeddings, columns_of: ColumnsOf) -> NDArray[np.float32] | StoredColumns:
+    """The columns of all rows, as ``lightgbm.Dataset`` takes them, float32 (n_images, n_columns).
+
+    Of embeddings in a file, the columns are never there all at once.
+    """
+    if isinstance(X, StoredRows):
+        return StoredColumns(X, columns_of)
+    if columns_of is as_they_are:
+        return X
+    return np.concatenate([columns_of(block, rows) for rows, block in embedding_blocks(X)])

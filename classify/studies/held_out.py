@@ -1,0 +1,97 @@
+"""Held-out probabilities of cross-validation, in a file for each fold."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headbench.cache.disk import replacing
+from headbench.classify.arrays import load_arrays, save_arrays
+from headbench.classify.errors import RunError, loading
+
+
+class HeldOut(NamedTuple):
+    """Images and their held-out probabilities.
+
+    Attributes
+    ----------
+    rows : intp (n,)
+        Rows of the feature file.
+    proba : float32 (n, n_classes)
+        Columns in the order of the feature file's classes. float16 on disk: relative to the
+        value, they are off by up to 0.0005; below 6e-8 they are 0.
+    """
+
+    rows: NDArray[np.intp]
+    proba: NDArray[np.float32]
+
+
+def save_held_out(path: Path, held_out: HeldOut) -> None:
+    """Write one fold's probabilities as float16, whole or not at all."""
+    rows, proba = held_out.rows.astype(np.int64), held_out.proba.astype(np.float16)
+    with replacing(path) as temporary:
+        save_arrays(temporary, {"rows": rows, "proba": proba})
+
+
+def load_held_out(path: Path, n_classes: int, way_out: str) -> HeldOut:
+    """Read one fold's probabilities of `n_classes`.
+
+    Raises
+    ------
+    RunError
+        If the file is not there, is damaged, or holds something else; `way_out` says what to do.
+    """
+    with loading(path, way_out):
+        arrays = load_arrays(path)
+        rows, proba = arrays["rows"], arrays["proba"]
+        expected = f"int64 {rows.shape}, float16 {(rows.size, n_classes)}"
+        found = f"{rows.dtype} {rows.shape}, {proba.dtype} {proba.shape}"
+        if rows.ndim != 1 or found != expected:
+            raise ValueError(f"expected rows and proba {expected}, found {found}")
+        return HeldOut(rows.astype(np.intp), proba.astype(np.float32))
+
+
+def load_folds(
+    paths: Sequence[Path], rows: NDArray[np.intp], n_classes: int, way_out: str
+) -> HeldOut:
+    """Read all folds of one head as one.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        A file for each fold.
+    rows : intp (n,)
+        Those that they must hold between them, ascending; the result has their order.
+
+    Raises
+    ------
+    RunError
+        If a file is not there or damaged, or they do not hold each row once.
+    """
+    folds = [load_held_out(path, n_classes, way_out) for path in paths]
+    found = np.concatenate([fold.rows for fold in folds])
+    order = np.argsort(found)
+    if not np.array_equal(found[order], rows):
+        raise RunError(
+            f"{paths[0].parent}: expected held-out probabilities of {len(rows)} images, found "
+            f"{len(found)} that are not the same images. {way_out}"
+        )
+    return HeldOut(rows, np.concatenate([fold.proba for fold in folds])[order])
+
+
+def is_whole(path: Path, rows: NDArray[np.intp], n_classes: int) -> bool:
+    """Whether a file can be read and holds these rows, in this order."""
+    try:
+        return np.array_equal(load_held_out(path, n_classes, way_out="").rows, rows)
+    except RunError:
+        return False
+
+
+def remove_unnamed(folder: Path, names: Iterable[str]) -> None:
+    """Remove the files that no study names, and what a killed run left half written."""
+    kept = set(names)
+    for path in folder.glob("*.npz*"):
+        if path.name not in kept:
+            path.unlink(missing_ok=True)
