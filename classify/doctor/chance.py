@@ -49,10 +49,8 @@ class Renamed(NamedTuple):
         For each label, the class that stands for it in the answers.
     top1
         Accuracy under that order, found on the other half of the images each time.
-    gain
-        Of that over the accuracy in today's order, paired.
-    p
-        Of McNemar's test.
+    gain, p
+        Of that over the accuracy in today's order, paired; by McNemar's test.
     """
 
     names: NDArray[np.intp]

@@ -33,13 +33,7 @@ class Photo(NamedTuple):
 
 
 class Grid(NamedTuple):
-    """A table of numbers.
-
-    Attributes
-    ----------
-    rows
-        The first cell of each names it.
-    """
+    """A table of numbers; the first cell of each row names it."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -53,12 +47,8 @@ class Finding:
     ----------
     code
         A stable name, such as ``wrong-scaling``.
-    what
-        What is wrong, in a sentence.
     evidence
         How that is known: numbers with their n, names of files.
-    remedy
-        What to do.
     photos
         The worst first; the page shows some.
     """

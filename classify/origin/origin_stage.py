@@ -14,21 +14,30 @@ from numpy.typing import NDArray
 
 from headbench.cache.format import count_splits
 from headbench.cache.writer import installed_version
-from headbench.classify.doctor.model.batch_statistics import batch_norms
+from headbench.classify.doctor.model.anatomy import batch_norms
 from headbench.classify.doctor.model.measured import Condition
 from headbench.classify.doctor.scalings import taken_by
 from headbench.classify.intervals import wilson
 from headbench.classify.metrics import accuracy
 from headbench.classify.origin import accuracy_table as table
-from headbench.classify.origin.epochs import EmbeddingInputs, Epoch, Inputs, PixelInputs, run_epochs
-from headbench.classify.origin.origin_images import WRONG, Extraction, extract_four, split_images
+from headbench.classify.origin.origin_images import (
+    WRONG,
+    Extraction,
+    OriginSettings,
+    extract_four,
+    split_images,
+)
 from headbench.classify.origin.origin_model import (
+    EmbeddingInputs,
+    Epoch,
+    Inputs,
+    PixelInputs,
     digest,
     freeze_as_keras_2_2,
     head_alone,
     origin_model,
+    run_epochs,
 )
-from headbench.classify.origin.origin_settings import OriginSettings
 from headbench.classify.report.measure import LIBRARIES
 from headbench.classify.report.page.render import render
 from headbench.classify.report.pictures.origin_pictures import cells_picture, epochs_picture

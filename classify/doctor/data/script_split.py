@@ -7,12 +7,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headbench.cache.format import SPLITS
-from headbench.classify.doctor.data.class_folders import KERAS_ENDINGS, keras_order
 from headbench.classify.doctor.finding import Finding, Grid, Severity
 from headbench.classify.doctor.script import DATASET, FIT, GENERATOR, ScriptSettings
 from headbench.classify.wording import share, some
 from headbench.extract.sources.source import Dataset, LabelledImage
 
+# File name extensions that Keras 3 accepts; a script that calls fit may load any file.
+KERAS_ENDINGS = {
+    FIT: ("",),
+    GENERATOR: (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".tif", ".tiff"),
+    DATASET: (".bmp", ".gif", ".jpeg", ".jpg", ".png"),
+}
 TRAIN, VAL, TEST = range(len(SPLITS))
 UNKNOWN = -1
 # Fewer images expected in validation: the class may have none there by chance alone.
@@ -98,6 +103,12 @@ def carved(images: tuple[LabelledImage, ...], script: ScriptSettings) -> dict[in
         for same in of_class.values()
         for place, row in enumerate(same)
     }
+
+
+def keras_order(image: LabelledImage) -> tuple[str, str, str]:
+    """Sort key of an image file in Keras: class, then folder, then name."""
+    folder, _, name = image.path.rpartition("/")
+    return image.class_name, folder, name
 
 
 def is_random(script: ScriptSettings) -> bool:

@@ -13,7 +13,12 @@ from headbench.classify.doctor.model.anatomy import (
     input_size,
     leaves,
 )
-from headbench.classify.doctor.model.batch_norm import by_batch_in_training, check_batch_norms
+from headbench.classify.doctor.model.frozen_layers import (
+    by_batch_in_training,
+    check_batch_norms,
+    check_repeated,
+    check_step,
+)
 from headbench.classify.doctor.model.input_pixels import (
     InputPixels,
     judged_condition,
@@ -27,14 +32,12 @@ from headbench.classify.doctor.model.outputs import (
     check_answers,
     check_noise,
     check_outputs,
-    check_sample_size,
     check_weights,
     describe_order,
     in_order,
     other_order,
 )
 from headbench.classify.doctor.model.scaling import check_scaling
-from headbench.classify.doctor.model.train_step import check_repeated, check_step
 from headbench.classify.doctor.scalings import SCALINGS
 from headbench.classify.doctor.script import ScriptSettings
 from headbench.classify.wording import count
@@ -120,19 +123,14 @@ def _sample(data: Path | None, size: tuple[int, int]) -> Sample | Finding:
 def _judge(
     user: UserModel, found: list[Leaf], pixels: InputPixels, measured: Measured | None
 ) -> Iterator[Finding]:
-    yield from check_scaling(pixels, measured, _is_frozen(found))
+    convolving = convolutions(found)
+    # Most of what convolves cannot learn.
+    is_frozen = sum(leaf.is_frozen for leaf in convolving) > len(convolving) / 2
+    yield from check_scaling(pixels, measured, is_frozen)
     yield from check_batch_norms(user, found, measured, trained_on(pixels, measured))
     yield from check_repeated(found)
     if measured:
-        judged = judged_condition(pixels, measured)
-        yield from check_answers(measured, judged)
-        yield from check_sample_size(measured, judged)
-
-
-def _is_frozen(found: list[Leaf]) -> bool:
-    """Whether most of the convolutions cannot learn."""
-    convolving = convolutions(found)
-    return sum(leaf.is_frozen for leaf in convolving) > len(convolving) / 2
+        yield from check_answers(measured, judged_condition(pixels, measured))
 
 
 def _open_px(script: ScriptSettings) -> int:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from headbench.classify.doctor.chance import is_chance, may_be_chance
 from headbench.classify.doctor.finding import Grid
-from headbench.classify.doctor.model.batch_statistics import batch_statistics
+from headbench.classify.doctor.model.anatomy import batch_statistics
 from headbench.classify.doctor.scalings import SCALINGS, Scaling
 from headbench.classify.intervals import Comparison, Estimate, compare_right, wilson
 from headbench.classify.wording import percent

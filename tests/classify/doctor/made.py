@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from headbench.classify.doctor.head_scores import Scored, TrainSample
+from headbench.classify.doctor.head_findings import Scored, TrainSample
 from headbench.classify.intervals import wilson
 
 RNG = np.random.default_rng(0)

@@ -9,8 +9,8 @@ from headbench.cache import cli
 from headbench.classify.__main__ import main
 from headbench.classify.commands import origin as command
 from headbench.classify.origin import origin_stage
-from headbench.classify.origin.epochs import Epoch, keras_line
-from headbench.classify.origin.origin_settings import OriginSettings
+from headbench.classify.origin.origin_images import OriginSettings
+from headbench.classify.origin.origin_model import Epoch, keras_line
 from headbench.classify.origin.origin_stage import (
     describe_origin,
     explain_models,
@@ -21,7 +21,7 @@ from headbench.classify.origin.origin_stage import (
 from headbench.extract.networks.keras_network import KerasBackbone
 from headbench.extract.networks.keras_runtime import load_keras
 from tests.classify.origin.conftest import SETTINGS, Shown
-from tests.classify.origin.test_epochs import LINE
+from tests.classify.origin.test_origin_model import LINE
 from tests.classify.report.browser import opened
 from tests.classify.report.conftest import HOSTILE
 from tests.classify.report.test_page import OUTSIDE, OVERLAPS, SCHEMES, WIDTHS
