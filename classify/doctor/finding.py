@@ -1,10 +1,12 @@
 """A finding: what is wrong, the evidence, and what to do."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from typing import Any, NamedTuple
+
+MOST_ROWS = 12
 
 
 class Severity(IntEnum):
@@ -37,6 +39,13 @@ class Grid(NamedTuple):
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+
+    @classmethod
+    def first(cls, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> "Grid":
+        """The first 12 rows, and how many more there are."""
+        n_more = len(rows) - MOST_ROWS
+        more = [(f"and {n_more} more", *[""] * (len(columns) - 1))] if n_more > 0 else []
+        return cls(columns, (*rows[:MOST_ROWS], *more))
 
 
 @dataclass(frozen=True)

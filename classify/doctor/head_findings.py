@@ -1,21 +1,27 @@
 """Findings about the heads and fine-tuned networks of a run."""
 
 import logging
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.neighbors import NearestNeighbors
 
 from headbench.cache.errors import FeatureFileError
 from headbench.cache.reader import FeatureFile
-from headbench.classify.doctor.chance import gives_one_class, is_chance, may_be_chance, rename
+from headbench.classify.doctor.chance import (
+    N_SHUFFLES,
+    Agreement,
+    chance,
+    difference,
+    gives_one_class,
+    is_chance,
+    may_be_chance,
+    measure_agreement,
+    rename,
+)
 from headbench.classify.doctor.finding import Examination, Finding, Grid, Severity, not_checked
 from headbench.classify.errors import RunError
-from headbench.classify.heads.column_statistics import mean_and_scale
 from headbench.classify.heads.registry import load_trained_head
 from headbench.classify.heads.simple import Centroid
 from headbench.classify.intervals import SIGNIFICANT, Estimate, compare_right, holm, wilson
@@ -29,10 +35,15 @@ LOG = logging.getLogger(__name__)
 
 PRIOR, KNN, CENTROID = "Prior", "KNN", "Centroid"
 MOST_TRAIN_ROWS = 3000
-N_NEIGHBORS, IMAGES_PER_NEIGHBOR, N_SHUFFLES = 10, 20, 200
-# Of few images even correct labels may agree as rarely as shuffled ones: the upper 95 % bound of
-# shuffled labels has to lie this close to their mean.
-FINEST = 0.05
+NEARLY_ALL = 0.95
+# Accuracy on train surely exceeds that on val by more than this. On 980 photographs of food with
+# 2 048 columns the gap of logreg and ridge, which val regularises, was 36 and 18 points, that of
+# LightGBM 53.
+OVERFIT_GAP = 0.3
+# A gain in accuracy that may be smaller than this is no evidence of another class order.
+SMALLEST_GAIN = 0.05
+BLIND = "The backbone was never trained on images."
+AGAIN = "'make heads AGAIN=1' trains with the defaults. Use another head until then."
 
 
 @dataclass(frozen=True)
@@ -57,13 +68,12 @@ class TrainSample:
 
 @dataclass(frozen=True)
 class Scored:
-    """A head with its predictions on val and its top-1 accuracy.
+    """A head with its predictions on val, int (n_val,), and its top-1 accuracy.
 
     Attributes
     ----------
     kind
         Class of the head, such as ``LogReg``; ``network`` for a fine-tuned network.
-    y_val, predicted : int (n_val,)
     train
         On a `TrainSample`; None for a fine-tuned network, which needs the images themselves.
     """
@@ -110,66 +120,6 @@ def _score(trained: Trained, y_val: NDArray[np.int32], sample: TrainSample) -> S
     return Scored(record.name, kind, y_val, trained.val.argmax(axis=1), val, train)
 
 
-def chance(y_train: NDArray[np.int32], y_val: NDArray[np.int32], n_classes: int) -> float:
-    """Baseline accuracy on val: the most frequent class of train, or 1 / n_classes if higher."""
-    most_common = np.bincount(y_train, minlength=n_classes).argmax()
-    return max(float((y_val == most_common).mean()), 1 / n_classes)
-
-
-class Agreement(NamedTuple):
-    """How often `n` images of train have the label of each of their nearest neighbours.
-
-    Attributes
-    ----------
-    share
-        Mean share of the neighbours with the same label.
-    shuffled : float64 (200,)
-        The same after shuffling the labels.
-    """
-
-    n: int
-    n_neighbors: int
-    share: float
-    shuffled: NDArray[np.float64]
-
-    @property
-    def is_chance(self) -> bool:
-        """Whether shuffled labels agree as often, and there are enough images to tell."""
-        usual, most = float(self.shuffled.mean()), float(np.quantile(self.shuffled, 0.95))
-        return self.share <= most and most - usual <= FINEST
-
-
-def measure_agreement(sample: TrainSample) -> Agreement | None:
-    """Compare each image with its nearest neighbours by cosine; None for a single image."""
-    n = len(sample.y)
-    if n < 2:
-        return None
-    # The nearest 10 of few images are nearly all of them.
-    n_neighbors = int(np.clip(n // IMAGES_PER_NEIGHBOR, 1, N_NEIGHBORS))
-    mean, scale = mean_and_scale(sample.X, np.ones(n))
-    index = NearestNeighbors(n_neighbors=n_neighbors, metric="cosine")
-    # Without rows of its own to look for, it leaves each image out of its neighbours.
-    nearest = index.fit((sample.X - mean) / scale).kneighbors(return_distance=False)
-
-    def same(y: NDArray[np.integer]) -> float:
-        return float((y[nearest] == y[:, None]).mean())
-
-    rng = np.random.default_rng(0)
-    shuffled = np.array([same(rng.permutation(sample.y)) for _ in range(N_SHUFFLES)])
-    return Agreement(n, n_neighbors, same(sample.y), shuffled)
-
-
-def difference(first: Estimate, second: Estimate) -> Estimate:
-    """Difference of two shares of different images, with its interval.
-
-    From both Wilson intervals (Newcombe 1998, Stat. Med. 17, 873-890, method 10); n is the smaller.
-    """
-    value = first.value - second.value
-    below = math.hypot(first.value - first.low, second.high - second.value)
-    above = math.hypot(first.high - first.value, second.value - second.low)
-    return Estimate(value, value - below, value + above, min(first.n, second.n))
-
-
 def centroid_right(
     scored: list[Scored], features: FeatureFile, sample: TrainSample
 ) -> NDArray[np.bool_]:
@@ -184,17 +134,6 @@ def centroid_right(
     return np.concatenate([head.predict(X) == y for X, y in features.blocks("val")])
 
 
-NEARLY_ALL = 0.95
-# Accuracy on train surely exceeds that on val by more than this. On 980 photographs of food with
-# 2 048 columns the gap of logreg and ridge, which val regularises, was 36 and 18 points, that of
-# LightGBM 53.
-OVERFIT_GAP = 0.3
-# A gain in accuracy that may be smaller than this is no evidence of another class order.
-SMALLEST_GAIN = 0.05
-BLIND = "The backbone was never trained on images."
-AGAIN = "'make heads AGAIN=1' trains with the defaults. Use another head until then."
-
-
 def examine_heads(run: Run, features: FeatureFile) -> Examination:
     """Examine the heads and fine-tuned networks that were trained on a feature file."""
     names = run.names
@@ -206,7 +145,7 @@ def examine_heads(run: Run, features: FeatureFile) -> Examination:
         results = list(score_heads(run, features, sample))
         scored = [each for each in results if isinstance(each, Scored)]
         findings = [
-            *_unusable([each for each in results if isinstance(each, RunError)]),
+            *_unusable([str(each) for each in results if isinstance(each, RunError)]),
             *(_findings(features, sample, scored) if scored else []),
         ]
     except (FeatureFileError, RunError) as error:
@@ -222,9 +161,9 @@ def _findings(
     classes, identity = features.classes, features.identity
     level = chance(features.labels("train"), features.labels("val"), len(classes))
     is_blind = identity.has_random_weights or identity.backbone == MEAN_COLOR
-    cause = check_labels(measure_agreement(sample), scored, level, is_blind) or check_class_order(
-        scored, classes, level
-    )
+    cause = check_labels(
+        measure_agreement(sample.X, sample.y), scored, level, is_blind
+    ) or check_class_order(scored, classes, level)
     if cause:
         yield cause
         return
@@ -248,13 +187,13 @@ def _describe(run: Run, features: FeatureFile, sample: TrainSample, scored: list
     return f"{line}; {best.name} has the best validation accuracy, {percent(best.val)}."
 
 
-def _unusable(errors: list[RunError]) -> Iterator[Finding]:
+def _unusable(errors: list[str]) -> Iterator[Finding]:
     if errors:
         yield Finding(
             "heads-outdated",
             Severity.WARNING,
             f"{count(len(errors), 'head')} cannot be used: damaged, or trained on other features.",
-            tuple(map(str, errors)),
+            tuple(errors),
             "Run 'make heads' to train them again, or delete those you no longer need.",
         )
 

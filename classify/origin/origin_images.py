@@ -24,6 +24,8 @@ from headbench.extract.sources.source import Dataset
 # The share of each class that the origin validated on, and the rate of its Adam.
 VALIDATION_SPLIT = 0.2
 LEARNING_RATE = 0.001
+LOG = logging.getLogger(__name__)
+WRONG = SCALINGS["/255"]
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,6 @@ class OriginSettings:
             seed=self.seed,
             precision=FLOAT32,
         )
-
-
-LOG = logging.getLogger(__name__)
-
-WRONG = SCALINGS["/255"]
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,11 @@ from headbench.extract.images.stream import image_batches
 from headbench.extract.networks.keras_runtime import load_keras, load_tensorflow
 
 DROPOUTS, WIDTH = (0.2, 0.5), 512
+LOG = logging.getLogger(__name__)
+# Below this Keras 2.2 printed powers of ten.
+SMALLEST_PLAIN = 1e-3
+EPOCH_TITLES = ("epoch", "seconds", "loss", "acc", "top-5", "val loss", "val acc", "val top-5")
+Batch = tuple[NDArray[np.float32], NDArray[np.int32]]
 
 
 def freeze_as_keras_2_2(base: Any) -> None:
@@ -77,13 +82,6 @@ def _compiled(shape: tuple[int, ...], first: list[Any], n_classes: int, seed: in
         jit_compile=False,
     )
     return model
-
-
-LOG = logging.getLogger(__name__)
-
-# Below this Keras 2.2 printed powers of ten.
-SMALLEST_PLAIN = 1e-3
-Batch = tuple[NDArray[np.float32], NDArray[np.int32]]
 
 
 class Epoch(NamedTuple):
@@ -180,12 +178,23 @@ def keras_line(epoch: Epoch) -> str:
     """An epoch as Keras 2.2 printed it."""
     names = ("loss", "acc", "top_k_categorical_accuracy")
     values = dict(zip((*names, *(f"val_{name}" for name in names)), epoch[1:], strict=True))
-    shown = (f"{name}: {_keras_number(value)}" for name, value in values.items())
+    shown = (
+        f"{name}: {value:{'.4f' if value > SMALLEST_PLAIN else '.4e'}}"
+        for name, value in values.items()
+    )
     return " - ".join([f" - {epoch.seconds:.0f}s", *shown])
 
 
-def _keras_number(value: float) -> str:
-    return f"{value:.4f}" if value > SMALLEST_PLAIN else f"{value:.4e}"
+def epoch_rows(epochs: list[dict[str, float]]) -> list[tuple[str, ...]]:
+    """One row for each epoch, in the order of `EPOCH_TITLES`."""
+    return [
+        (
+            str(number),
+            f"{epoch['seconds']:.1f}",
+            *(f"{epoch[name]:.4f}" for name in Epoch._fields[1:]),
+        )
+        for number, epoch in enumerate(epochs, start=1)
+    ]
 
 
 def _epoch(

@@ -8,7 +8,7 @@ from typing import Any
 
 from headbench.classify.doctor.data.image_copies import examine_copies
 from headbench.classify.doctor.data.image_files import examine_classes, examine_files, examine_looks
-from headbench.classify.doctor.data.scan import Scan, scan
+from headbench.classify.doctor.data.scan import scan
 from headbench.classify.doctor.data.script_split import examine_order, partition
 from headbench.classify.doctor.finding import Examination, Finding, Grid, Severity
 from headbench.classify.doctor.script import ScriptSettings
@@ -20,7 +20,7 @@ from headbench.extract.sources.open import find_images
 from headbench.extract.sources.source import Dataset
 
 EXPECTED = 'expected JSON of class names and indices, such as {"apple_pie": 0, "baklava": 1}'
-MOST_ROWS = 12
+LOG = logging.getLogger(__name__)
 
 
 def class_parents(dataset: Dataset) -> dict[str, Path]:
@@ -42,13 +42,7 @@ def subfolders(folder: Path) -> list[str]:
 
 
 def examine_folders(dataset: Dataset, names_of: Mapping[str, Sequence[str]]) -> Iterator[Finding]:
-    """Split folders read as classes, and class folders without images.
-
-    Parameters
-    ----------
-    names_of
-        The class folders in each folder.
-    """
+    """Split folders read as classes, and class folders without images."""
     yield from _splits_as_classes(dataset)
     empty = sorted({name for names in names_of.values() for name in names} - {*dataset.classes})
     if empty:
@@ -120,9 +114,7 @@ def examine_indices(
         Index by class name in the script's own file.
     """
     (train, names), *others = names_of.items()
-    for folder, other in others:
-        if list(other) != list(names):
-            yield _differ(train, names, folder, other)
+    yield from (_differ(train, names, *other) for other in others if [*other[1]] != [*names])
     if given is not None:
         yield from _given(names, given)
 
@@ -157,7 +149,7 @@ def _differ(train: str, names: Sequence[str], folder: str, other: Sequence[str])
         "Make the same class folders in both, even if some stay empty, or pass the names to Keras "
         "(class_names=..., ImageDataGenerator: classes=...). headbench compares names and is not "
         "affected.",
-        _grid(("class", f"index in {train}", f"index in {folder}"), rows),
+        Grid.first(("class", f"index in {train}", f"index in {folder}"), rows),
     )
 
 
@@ -187,7 +179,7 @@ def _given(names: Sequence[str], given: Mapping[str, int]) -> Iterator[Finding]:
         "(image_dataset_from_directory) of the training data: Keras numbers class folders in "
         "sorted order. If the script passes this order to Keras (class_names=...), it is "
         "correct.",
-        _grid(("class", "index in the file", "index in the folder"), rows),
+        Grid.first(("class", "index in the file", "index in the folder"), rows),
     )
 
 
@@ -211,14 +203,6 @@ def _is_index(value: Any) -> bool:
 
 def _cell(index: Mapping[str, int], name: str) -> str:
     return str(index[name]) if name in index else "-"
-
-
-def _grid(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Grid:
-    more = [(f"and {len(rows) - MOST_ROWS} more", "", "")] if len(rows) > MOST_ROWS else []
-    return Grid(columns, (*rows[:MOST_ROWS], *more))
-
-
-LOG = logging.getLogger(__name__)
 
 
 def examine_data(root: Path, script: ScriptSettings) -> Examination:
@@ -246,7 +230,11 @@ def examine_data(root: Path, script: ScriptSettings) -> Examination:
         *examine_looks(scanned, script),
         *examine_files(scanned, dataset.rejected),
     ]
-    return Examination(_examined(dataset, scanned), findings)
+    line = (
+        f"{root}: {len(dataset.images)} image files of {len(dataset.classes)} classes "
+        f"({dataset.layout}), {len(scanned.usable)} of them usable."
+    )
+    return Examination(line, findings)
 
 
 def _no_data_set(root: Path, error: DataError) -> Finding:
@@ -257,11 +245,4 @@ def _no_data_set(root: Path, error: DataError) -> Finding:
         (str(error),),
         "Name a folder with one folder per class, or with train/, val/ and test/ that hold class "
         "folders.",
-    )
-
-
-def _examined(dataset: Dataset, scanned: Scan) -> str:
-    return (
-        f"{dataset.root}: {len(dataset.images)} image files of {len(dataset.classes)} classes "
-        f"({dataset.layout}), {len(scanned.usable)} of them usable."
     )

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from headbench.cache.format import Rejected
 from headbench.classify.doctor.data.scan import MOST_PHOTOS, Scan, distinct
-from headbench.classify.doctor.finding import Finding, Grid, Severity
+from headbench.classify.doctor.finding import MOST_ROWS, Finding, Grid, Severity
 from headbench.classify.doctor.script import ScriptSettings
 from headbench.classify.intervals import wilson
 from headbench.classify.wording import count, percent, share, some
@@ -18,7 +18,17 @@ from headbench.extract.splits import FEWEST_PER_CLASS
 FEW_PER_CLASS = 20
 UNEVEN, VERY_UNEVEN = 3, 10
 SEVERE_TWO_LABELS = 0.01
-MOST_ROWS = 12
+# Lost shares of all images, and of one class, that are severe.
+SEVERE_SHARE, SEVERE_SHARE_OF_CLASS = 0.2, 0.5
+MOST_REASONS = 5
+# Enlarged more than this many times to fit the network's input, an image is tiny.
+TINY_TIMES = 2
+MANY_TINY, MANY_ROTATED = 0.1, 0.05
+# A class stands out if most of its images have a property that few of the others have.
+MOST_OF_CLASS, FEW_OF_OTHERS = 0.5, 0.2
+# The smallest input of keras.applications.
+SMALLEST_INPUT_PX = 32
+ON_ITS_SIDE = {3: "upside down", 6: "rotated to the left", 8: "rotated to the right"}
 
 
 def examine_classes(scan: Scan) -> Iterator[Finding]:
@@ -54,7 +64,10 @@ def _few_images(scan: Scan) -> Iterator[Finding]:
             "different ones.",
         ),
         remedy,
-        _table(scan, few, "different images", different),
+        Grid.first(
+            ("class", "different images"),
+            [(scan.classes[label], str(different[label])) for label in few],
+        ),
     )
 
 
@@ -81,7 +94,9 @@ def _imbalance(scan: Scan) -> Iterator[Finding]:
         ),
         "Report recall per class and balanced accuracy, not accuracy alone. Train with "
         "CLASS_WEIGHT=balanced (Keras: class_weight), or add images of the small classes.",
-        _table(scan, shown, of_what, counts),
+        Grid.first(
+            ("class", of_what), [(scan.classes[label], str(counts[label])) for label in shown]
+        ),
     )
 
 
@@ -110,26 +125,6 @@ def _two_labels(scan: Scan) -> Iterator[Finding]:
             for row in groups[:MOST_PHOTOS]
         ),
     )
-
-
-def _table(scan: Scan, labels: list[int], column: str, counts: NDArray[np.intp]) -> Grid:
-    rows = [(scan.classes[label], str(counts[label])) for label in labels[:MOST_ROWS]]
-    if len(labels) > MOST_ROWS:
-        rows.append((f"and {len(labels) - MOST_ROWS} more", ""))
-    return Grid(("class", column), tuple(rows))
-
-
-# Lost shares of all images, and of one class, that are severe.
-SEVERE_SHARE, SEVERE_SHARE_OF_CLASS = 0.2, 0.5
-MOST_REASONS = 5
-# Enlarged more than this many times to fit the network's input, an image is tiny.
-TINY_TIMES = 2
-MANY_TINY, MANY_ROTATED = 0.1, 0.05
-# A class stands out if most of its images have a property that few of the others have.
-MOST_OF_CLASS, FEW_OF_OTHERS = 0.5, 0.2
-# The smallest input of keras.applications.
-SMALLEST_INPUT_PX = 32
-ON_ITS_SIDE = {3: "upside down", 6: "rotated to the left", 8: "rotated to the right"}
 
 
 def examine_files(scan: Scan, left_out: Sequence[Rejected]) -> Iterator[Finding]:

@@ -93,7 +93,10 @@ def carved(images: tuple[LabelledImage, ...], script: ScriptSettings) -> dict[in
     ]
     rows.sort(key=lambda row: keras_order(images[row]))
     if script.loader != GENERATOR:
-        n_train = _n_train(script.loader, len(rows), part)
+        # They round differently: of 101 files and 0.2, fit trains on 80, the other on 81.
+        n_train = len(rows) - int(part * len(rows))
+        if script.loader == FIT:
+            n_train = int(len(rows) * (1.0 - part))
         return {row: place >= n_train for place, row in enumerate(rows)}
     of_class: dict[str, list[int]] = {}
     for row in rows:
@@ -114,11 +117,6 @@ def keras_order(image: LabelledImage) -> tuple[str, str, str]:
 def is_random(script: ScriptSettings) -> bool:
     """Whether the script draws its validation share at random."""
     return script.loader == DATASET and script.shuffle
-
-
-def _n_train(loader: str, n_files: int, part: float) -> int:
-    # They round differently: of 101 files and 0.2, fit trains on 80, the other on 81.
-    return int(n_files * (1.0 - part)) if loader == FIT else n_files - int(part * n_files)
 
 
 def examine_order(dataset: Dataset, script: ScriptSettings) -> Iterator[Finding]:
@@ -177,20 +175,19 @@ def _by_order(
 
 
 def _by_name(classes: tuple[str, ...], counts: NDArray[np.int_], script: ScriptSettings) -> Finding:
+    n_train, n_val = counts.sum(axis=0).tolist()
     without = _named(classes, counts[:, 1] == 0)
-    evidence = [
-        f"{describe_rule(script)}: {counts[:, 0].sum()} for training, {counts[:, 1].sum()} for "
-        "validation.",
-        "If file names follow the time, place or subject of the photographs, validation differs "
-        "from training.",
-    ]
-    if without:
-        evidence.append(f"Classes too small to have an image in validation: {some(without)}.")
+    too_small = f"Classes too small to have an image in validation: {some(without)}."
     return Finding(
         "split-by-file-order",
         Severity.WARNING if without else Severity.NOTE,
         "Validation is the first part of each class by file name, not a random sample.",
-        tuple(evidence),
+        (
+            f"{describe_rule(script)}: {n_train} for training, {n_val} for validation.",
+            "If file names follow the time, place or subject of the photographs, validation "
+            "differs from training.",
+            *([too_small] if without else []),
+        ),
         REMEDY,
     )
 

@@ -45,18 +45,12 @@ from headbench.extract.errors import DataError
 
 LOG = logging.getLogger(__name__)
 
+# The size of the sides that a model leaves open.
 USUAL_PX = 224
 
 
 def examine_model(path: Path, data: Path | None, script: ScriptSettings) -> Examination:
-    """Examine a model: layers, pixels, outputs; with labelled images, its accuracy.
-
-    Parameters
-    ----------
-    path
-        ``.keras`` or ``.h5``.
-    data
-        Folder of labelled images.
+    """Examine a model: layers, pixels, outputs; with a folder of labelled images, its accuracy.
 
     Raises
     ------
@@ -69,7 +63,7 @@ def examine_model(path: Path, data: Path | None, script: ScriptSettings) -> Exam
     described = _describe(user, found)
     if reason := _unsuited(user.model):
         return Examination(described, [not_checked("the model", reason)])
-    sample = _sample(data, input_size(user.model, _open_px(script)))
+    sample = _sample(data, input_size(user.model, script.size or USUAL_PX))
     return Examination(described, list(_findings(user, found, sample, script)))
 
 
@@ -80,9 +74,10 @@ def _findings(
     if broken := list(check_weights(found)):
         yield from broken
         return
+    open_px = script.size or USUAL_PX
     with calling(user.path):
-        pixels = look_at_pixels(model, found, _open_px(script), script.scaling)
-        ending = look_at_ending(model, found, noise((*input_size(model, _open_px(script)), 3)))
+        pixels = look_at_pixels(model, found, open_px, script.scaling)
+        ending = look_at_ending(model, found, noise((*input_size(model, open_px), 3)))
     loss = read_loss(user.loss, script.loss, script.from_logits)
     yield from check_loss(ending, loss) if ending.is_finite else check_noise(ending)
     measured = None
@@ -131,11 +126,6 @@ def _judge(
     yield from check_repeated(found)
     if measured:
         yield from check_answers(measured, judged_condition(pixels, measured))
-
-
-def _open_px(script: ScriptSettings) -> int:
-    """The size of the sides that a model leaves open."""
-    return script.size or USUAL_PX
 
 
 def _unsuited(model: Any) -> str:

@@ -23,6 +23,8 @@ REMEDY = (
     "others and before compile; base(x, training=False) alone is not enough in Keras 3. Or extract "
     "features once in inference mode ('make features') and train a head on them."
 )
+N_IMAGES = 16
+LEARNING_RATE = 1e-3
 
 
 def by_batch_in_training(user: UserModel, found: list[Leaf]) -> list[Any]:
@@ -147,10 +149,6 @@ def _untouched(found: list[Leaf]) -> Iterator[Finding]:
         "Load the network's weights: weights='imagenet', or load_weights. Without them the network "
         "is not trained.",
     )
-
-
-N_IMAGES = 16
-LEARNING_RATE = 1e-3
 
 
 class Changed(NamedTuple):

@@ -96,15 +96,19 @@ def test_a_permuted_file_is_severe() -> None:
     assert found.grid.rows == (("b", "2", "1"), ("c", "1", "2"))
 
 
-def test_a_file_with_one_class_too_few_is_a_warning() -> None:
-    (found,) = examine_indices({"photos": ["a", "b"]}, {"a": 0})
-    assert found.severity is Severity.WARNING
-    assert found.evidence[1] == "Not in the file: b."
-
-
-def test_one_index_for_two_classes_is_said() -> None:
-    (found,) = examine_indices({"photos": ["a", "b"]}, {"a": 0, "b": 0})
-    assert found.evidence[-1] == "Several classes have the same index in the file."
+@pytest.mark.parametrize(
+    ("given", "place", "said"),
+    [
+        ({"a": 0}, 1, "Not in the file: b."),
+        ({"a": 0, "b": 0}, -1, "Several classes have the same index in the file."),
+    ],
+)
+def test_one_class_too_few_and_one_index_for_two_are_said(
+    given: dict[str, int], place: int, said: str
+) -> None:
+    (found,) = examine_indices({"photos": ["a", "b"]}, given)
+    assert found.severity is (Severity.SEVERE if "b" in given else Severity.WARNING)
+    assert found.evidence[place] == said
 
 
 @pytest.mark.parametrize(
