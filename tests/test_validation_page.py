@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from headbench.classify.doctor.model.batch_statistics import batch_norms
+from headbench.classify.doctor.model.anatomy import batch_norms
 from headbench.extract.networks.keras_runtime import load_keras
 from tests.conftest import ROOT, write_class_folders
 

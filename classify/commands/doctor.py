@@ -12,9 +12,8 @@ from headbench.classify.doctor.diagnosis_report import (
     as_text,
     write_diagnosis,
 )
-from headbench.classify.doctor.examine import examine
+from headbench.classify.doctor.examine import examine, sort_targets
 from headbench.classify.doctor.script import parse_script
-from headbench.classify.doctor.targets import sort_targets
 
 IS_SEVERE = 1
 

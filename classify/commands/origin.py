@@ -6,7 +6,7 @@ from pathlib import Path
 
 from headbench.cache import cli
 from headbench.classify.commands.options import Commands, Option, add_defaults
-from headbench.classify.origin.origin_settings import OriginSettings
+from headbench.classify.origin.origin_images import OriginSettings
 from headbench.classify.origin.origin_stage import show_origin
 from headbench.extract.errors import DataError
 from headbench.extract.sources.open import other_kind

@@ -1,16 +1,23 @@
-"""Accuracies like those of a guess, one class for nearly all images, and another class order."""
+"""What a guess explains: chance, one class for nearly all images, class orders, shuffled labels."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
+from sklearn.neighbors import NearestNeighbors
 
+from headbench.classify.heads.column_statistics import mean_and_scale
 from headbench.classify.intervals import Estimate, compare_right, wilson
 
 # Share of the way from chance to all correct. An accuracy that may have come further is not called
 # chance: with few images every accuracy may be chance.
 USEFUL = 0.25
+N_NEIGHBORS, IMAGES_PER_NEIGHBOR, N_SHUFFLES = 10, 20, 200
+# Of few images even correct labels may agree as rarely as shuffled ones: the upper 95 % bound of
+# shuffled labels has to lie this close to their mean.
+FINEST = 0.05
 
 
 def may_be_chance(accuracy: Estimate, level: float) -> bool:
@@ -49,10 +56,8 @@ class Renamed(NamedTuple):
         For each label, the class that stands for it in the answers.
     top1
         Accuracy under that order, found on the other half of the images each time.
-    gain
-        Of that over the accuracy in today's order, paired.
-    p
-        Of McNemar's test.
+    gain, p
+        Of that over the accuracy in today's order, paired; by McNemar's test.
     """
 
     names: NDArray[np.intp]
@@ -94,3 +99,63 @@ def _names(
     # Of equally good orders, the one that moves fewest classes.
     gain = counts + np.eye(n_classes) / (2 * n_classes)
     return np.asarray(linear_sum_assignment(gain, maximize=True)[1])
+
+
+def chance(y_train: NDArray[np.int32], y_val: NDArray[np.int32], n_classes: int) -> float:
+    """Baseline accuracy on val: the most frequent class of train, or 1 / n_classes if higher."""
+    most_common = np.bincount(y_train, minlength=n_classes).argmax()
+    return max(float((y_val == most_common).mean()), 1 / n_classes)
+
+
+class Agreement(NamedTuple):
+    """How often `n` images of train have the label of each of their nearest neighbours.
+
+    Attributes
+    ----------
+    share
+        Mean share of the neighbours with the same label.
+    shuffled : float64 (200,)
+        The same after shuffling the labels.
+    """
+
+    n: int
+    n_neighbors: int
+    share: float
+    shuffled: NDArray[np.float64]
+
+    @property
+    def is_chance(self) -> bool:
+        """Whether shuffled labels agree as often, and there are enough images to tell."""
+        usual, most = float(self.shuffled.mean()), float(np.quantile(self.shuffled, 0.95))
+        return self.share <= most and most - usual <= FINEST
+
+
+def measure_agreement(X: NDArray[np.float32], y: NDArray[np.int32]) -> Agreement | None:
+    """Compare the labels of images (n, dim) with those of the nearest by cosine; None for n = 1."""
+    n = len(y)
+    if n < 2:
+        return None
+    # The nearest 10 of few images are nearly all of them.
+    n_neighbors = int(np.clip(n // IMAGES_PER_NEIGHBOR, 1, N_NEIGHBORS))
+    mean, scale = mean_and_scale(X, np.ones(n))
+    index = NearestNeighbors(n_neighbors=n_neighbors, metric="cosine")
+    # Without rows of its own to look for, it leaves each image out of its neighbours.
+    nearest = index.fit((X - mean) / scale).kneighbors(return_distance=False)
+
+    def same(labels: NDArray[np.integer]) -> float:
+        return float((labels[nearest] == labels[:, None]).mean())
+
+    rng = np.random.default_rng(0)
+    shuffled = np.array([same(rng.permutation(y)) for _ in range(N_SHUFFLES)])
+    return Agreement(n, n_neighbors, same(y), shuffled)
+
+
+def difference(first: Estimate, second: Estimate) -> Estimate:
+    """Difference of two shares of different images, with its interval.
+
+    From both Wilson intervals (Newcombe 1998, Stat. Med. 17, 873-890, method 10); n is the smaller.
+    """
+    value = first.value - second.value
+    below = math.hypot(first.value - first.low, second.high - second.value)
+    above = math.hypot(first.high - first.value, second.value - second.low)
+    return Estimate(value, value - below, value + above, min(first.n, second.n))

@@ -2,6 +2,7 @@
 
 import json
 import textwrap
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,26 +27,15 @@ def as_text(diagnosis: Diagnosis) -> str:
 
 def summary(diagnosis: Diagnosis) -> str:
     """Number of findings of each severity."""
-    by_severity = {
-        each: sum(finding.severity is each for finding in diagnosis.findings) for each in Severity
-    }
-    n_severe, n_warnings = by_severity[Severity.SEVERE], by_severity[Severity.WARNING]
+    n = Counter(finding.severity for finding in diagnosis.findings)
     return (
-        f"{n_severe} severe, {count(n_warnings, 'warning')}, "
-        f"{count(by_severity[Severity.NOTE], 'note')}."
+        f"{n[Severity.SEVERE]} severe, {count(n[Severity.WARNING], 'warning')}, "
+        f"{count(n[Severity.NOTE], 'note')}."
     )
 
 
 def write_diagnosis(diagnosis: Diagnosis, name: str, folder: Path) -> None:
-    """Write the page and the JSON file.
-
-    Parameters
-    ----------
-    name
-        For the title.
-    folder
-        Made if need be; the two files in it are replaced.
-    """
+    """Write the page, titled by `name`, and the JSON file; the folder is made if need be."""
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(diagnosis.as_dict(), indent=2, ensure_ascii=False)
     (folder / JSON_FILE).write_text(text + "\n", "utf-8")

@@ -1,16 +1,120 @@
-"""Examine the images, the run and the model that the user named."""
+"""Tell the kinds of what the user named, images, run and model, and examine them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
+from headbench.cache.blocks import open_hdf5
+from headbench.cache.errors import FeatureFileError, UnreadableError
 from headbench.cache.reader import FeatureFile
 from headbench.classify.doctor.data.examine_data import examine_data
 from headbench.classify.doctor.feature_findings import examine_features
 from headbench.classify.doctor.finding import Diagnosis, Examination, Finding, not_checked
 from headbench.classify.doctor.head_findings import examine_heads
 from headbench.classify.doctor.model.examine_model import examine_model
+from headbench.classify.doctor.model.load import WHOLE_MODEL
 from headbench.classify.doctor.script import ScriptSettings
-from headbench.classify.doctor.targets import Targets
+from headbench.classify.errors import RunError
 from headbench.classify.run import Run
+from headbench.extract.sources.folder import CLASS_FOLDERS, LAYOUTS
+from headbench.extract.sources.open import other_kind
+from headbench.extract.sources.urls import is_address, without_secrets
+
+EXPECTED = "expected a folder of images, runs/NAME, or a Keras model (.keras, .h5)"
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What the user named, at most one of each kind.
+
+    Attributes
+    ----------
+    data
+        A folder of labelled images; by default that of the run, if it exists.
+    elsewhere
+        Source of the run's images if it is not a folder of this machine; else empty.
+    """
+
+    data: Path | None = None
+    run: Run | None = None
+    model: Path | None = None
+    elsewhere: str = ""
+
+    @property
+    def name(self) -> str:
+        """Name of the folder in ``runs/`` for the report."""
+        if self.run:
+            return self.run.name
+        if self.data:
+            return self.data.resolve().name
+        return self.model.stem if self.model else ""
+
+
+def sort_targets(named: Iterable[str | Path]) -> Targets:
+    """Tell the kind of each path; URLs are refused.
+
+    Raises
+    ------
+    RunError
+        If one cannot be examined, or two are of the same kind.
+    """
+    found: dict[str, Any] = {}
+    for name in named:
+        _refuse_others(str(name))
+        kind, value = _kind(Path(name))
+        if kind in found:
+            raise RunError(f"{name}: expected one {kind} at most, found another. Leave one out.")
+        found[kind] = value
+    targets = Targets(**found)
+    if targets.run and not targets.data:
+        return replace(targets, **_images_of(targets.run))
+    return targets
+
+
+def _refuse_others(name: str) -> None:
+    if kind := other_kind(name):
+        raise RunError(
+            f"{without_secrets(name)}: {EXPECTED}, not {kind}. Name the run that was made of it, "
+            "and nothing else (make: NAME=...), or copy its images into a folder."
+        )
+
+
+def _kind(path: Path) -> tuple[str, Path | Run]:
+    if path.is_dir():
+        if (path / "features.h5").exists():
+            return "run", Run(path)
+        if (path / "saved_model.pb").exists():
+            raise RunError(f"{path}: a SavedModel, which does not name its layers; {EXPECTED}.")
+        return "data", path
+    if not path.is_file():
+        raise RunError(f"{path}: {EXPECTED}, found nothing.")
+    if path.suffix == ".keras":
+        return "model", path
+    if path.suffix in (".h5", ".hdf5"):
+        return ("run", Run(path)) if _is_feature_file(path) else ("model", path)
+    raise RunError(f"{path}: {EXPECTED}, found another file.")
+
+
+def _is_feature_file(path: Path) -> bool:
+    try:
+        with open_hdf5(path) as file:
+            return "fingerprint" in file.attrs
+    except UnreadableError:
+        raise
+    except FeatureFileError as error:
+        raise RunError(f"{path}: {EXPECTED}, found no whole HDF5 file. {WHOLE_MODEL}") from error
+
+
+def _images_of(run: Run) -> dict[str, Any]:
+    with FeatureFile(run.features_path) as features:
+        data = features.config.data
+    # A file that does not say how its images lie has them in a folder.
+    name, layout = str(data["folder"]), str(data.get("layout", CLASS_FOLDERS))
+    if layout not in LAYOUTS or is_address(name):
+        return {"elsewhere": f"{without_secrets(name)} ({layout})"}
+    # It may have become something else since.
+    return {"data": Path(name)} if Path(name).is_dir() and not other_kind(name) else {}
 
 
 def examine(targets: Targets, script: ScriptSettings) -> Diagnosis:

@@ -75,15 +75,7 @@ def check_weights(features: FeatureFile) -> Iterator[Finding]:
 
 
 class Comparison(NamedTuple):
-    """Image files compared with the hashes in a feature file.
-
-    Attributes
-    ----------
-    root
-        The folder of images.
-    changed, gone
-        Paths below `root`: of files with other bytes, and of those that cannot be read.
-    """
+    """Image files below `root` that changed since extraction, and those that cannot be read."""
 
     root: Path
     n_compared: int

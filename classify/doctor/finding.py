@@ -1,10 +1,12 @@
 """A finding: what is wrong, the evidence, and what to do."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from typing import Any, NamedTuple
+
+MOST_ROWS = 12
 
 
 class Severity(IntEnum):
@@ -33,16 +35,17 @@ class Photo(NamedTuple):
 
 
 class Grid(NamedTuple):
-    """A table of numbers.
-
-    Attributes
-    ----------
-    rows
-        The first cell of each names it.
-    """
+    """A table of numbers; the first cell of each row names it."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+
+    @classmethod
+    def first(cls, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> "Grid":
+        """The first 12 rows, and how many more there are."""
+        n_more = len(rows) - MOST_ROWS
+        more = [(f"and {n_more} more", *[""] * (len(columns) - 1))] if n_more > 0 else []
+        return cls(columns, (*rows[:MOST_ROWS], *more))
 
 
 @dataclass(frozen=True)
@@ -53,12 +56,8 @@ class Finding:
     ----------
     code
         A stable name, such as ``wrong-scaling``.
-    what
-        What is wrong, in a sentence.
     evidence
         How that is known: numbers with their n, names of files.
-    remedy
-        What to do.
     photos
         The worst first; the page shows some.
     """

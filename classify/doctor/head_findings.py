@@ -1,34 +1,40 @@
 """Findings about the heads and fine-tuned networks of a run."""
 
+import logging
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headbench.cache.errors import FeatureFileError
 from headbench.cache.reader import FeatureFile
-from headbench.classify.doctor.chance import gives_one_class, is_chance, may_be_chance, rename
-from headbench.classify.doctor.finding import Examination, Finding, Grid, Severity, not_checked
-from headbench.classify.doctor.head_scores import (
-    CENTROID,
-    KNN,
+from headbench.classify.doctor.chance import (
     N_SHUFFLES,
     Agreement,
-    Scored,
-    TrainSample,
-    centroid_right,
     chance,
     difference,
+    gives_one_class,
+    is_chance,
+    may_be_chance,
     measure_agreement,
-    score_heads,
+    rename,
 )
+from headbench.classify.doctor.finding import Examination, Finding, Grid, Severity, not_checked
 from headbench.classify.errors import RunError
+from headbench.classify.heads.registry import load_trained_head
+from headbench.classify.heads.simple import Centroid
 from headbench.classify.intervals import SIGNIFICANT, Estimate, compare_right, holm, wilson
-from headbench.classify.run import Run
-from headbench.classify.train_heads import check_classes
+from headbench.classify.metrics import accuracy
+from headbench.classify.run import Run, Trained, is_finetuned
+from headbench.classify.train_heads import check_classes, class_proba
 from headbench.classify.wording import count, p_value, percent, points, share, some
 from headbench.extract.networks.backbone import MEAN_COLOR
 
+LOG = logging.getLogger(__name__)
+
+PRIOR, KNN, CENTROID = "Prior", "KNN", "Centroid"
+MOST_TRAIN_ROWS = 3000
 NEARLY_ALL = 0.95
 # Accuracy on train surely exceeds that on val by more than this. On 980 photographs of food with
 # 2 048 columns the gap of logreg and ridge, which val regularises, was 36 and 18 points, that of
@@ -38,6 +44,94 @@ OVERFIT_GAP = 0.3
 SMALLEST_GAIN = 0.05
 BLIND = "The backbone was never trained on images."
 AGAIN = "'make heads AGAIN=1' trains with the defaults. Use another head until then."
+
+
+@dataclass(frozen=True)
+class TrainSample:
+    """Images of train, evenly spread over its rows, or all of them if they are few.
+
+    X is (n, dim), y (n,); `n_train` is the number of images in the whole of train.
+    """
+
+    X: NDArray[np.float32]
+    y: NDArray[np.int32]
+    n_train: int
+
+    @classmethod
+    def of(cls, features: FeatureFile) -> "TrainSample":
+        """Read the sample."""
+        rows = features.rows("train")
+        n = min(len(rows), MOST_TRAIN_ROWS)
+        chosen = rows[np.linspace(0, len(rows) - 1, n).round().astype(np.intp)]
+        return cls(features.read(chosen), features.table.labels[chosen], len(rows))
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A head with its predictions on val, int (n_val,), and its top-1 accuracy.
+
+    Attributes
+    ----------
+    kind
+        Class of the head, such as ``LogReg``; ``network`` for a fine-tuned network.
+    train
+        On a `TrainSample`; None for a fine-tuned network, which needs the images themselves.
+    """
+
+    name: str
+    kind: str
+    y_val: NDArray[np.int32]
+    predicted: NDArray[np.intp]
+    val: Estimate
+    train: Estimate | None
+
+    @property
+    def is_right(self) -> NDArray[np.bool_]:
+        """Whether each image of val is correctly classified, bool (n_val,)."""
+        return np.asarray(self.predicted == self.y_val)
+
+    @property
+    def looks(self) -> bool:
+        """Whether the head uses the embedding at all: `prior` does not."""
+        return self.kind != PRIOR
+
+
+def score_heads(
+    run: Run, features: FeatureFile, sample: TrainSample
+) -> Iterator[Scored | RunError]:
+    """Score each head of a run; an error for each that cannot be used."""
+    y_val = features.labels("val")
+    for name in run.names:
+        LOG.info(f"{name}: val and {len(sample.y)} images of train")
+        try:
+            yield _score(run.find(name, features), y_val, sample)
+        except RunError as error:
+            yield error
+
+
+def _score(trained: Trained, y_val: NDArray[np.int32], sample: TrainSample) -> Scored:
+    record = trained.record
+    kind, train = "network", None
+    if not is_finetuned(record.name):
+        kind = str(record.settings.get("kind"))
+        proba = class_proba(load_trained_head(trained), sample.X, len(record.classes))
+        train = accuracy(sample.y, proba)
+    val = accuracy(y_val, trained.val)
+    return Scored(record.name, kind, y_val, trained.val.argmax(axis=1), val, train)
+
+
+def centroid_right(
+    scored: list[Scored], features: FeatureFile, sample: TrainSample
+) -> NDArray[np.bool_]:
+    """Whether the nearest class mean correctly classifies each image of val, bool (n_val,).
+
+    The head of the run; if the run has none, one fitted on the sample of train.
+    """
+    for each in scored:
+        if each.kind == CENTROID:
+            return each.is_right
+    head = Centroid().fit(sample.X, sample.y)
+    return np.concatenate([head.predict(X) == y for X, y in features.blocks("val")])
 
 
 def examine_heads(run: Run, features: FeatureFile) -> Examination:
@@ -51,7 +145,7 @@ def examine_heads(run: Run, features: FeatureFile) -> Examination:
         results = list(score_heads(run, features, sample))
         scored = [each for each in results if isinstance(each, Scored)]
         findings = [
-            *_unusable([each for each in results if isinstance(each, RunError)]),
+            *_unusable([str(each) for each in results if isinstance(each, RunError)]),
             *(_findings(features, sample, scored) if scored else []),
         ]
     except (FeatureFileError, RunError) as error:
@@ -67,9 +161,9 @@ def _findings(
     classes, identity = features.classes, features.identity
     level = chance(features.labels("train"), features.labels("val"), len(classes))
     is_blind = identity.has_random_weights or identity.backbone == MEAN_COLOR
-    cause = check_labels(measure_agreement(sample), scored, level, is_blind) or check_class_order(
-        scored, classes, level
-    )
+    cause = check_labels(
+        measure_agreement(sample.X, sample.y), scored, level, is_blind
+    ) or check_class_order(scored, classes, level)
     if cause:
         yield cause
         return
@@ -93,13 +187,13 @@ def _describe(run: Run, features: FeatureFile, sample: TrainSample, scored: list
     return f"{line}; {best.name} has the best validation accuracy, {percent(best.val)}."
 
 
-def _unusable(errors: list[RunError]) -> Iterator[Finding]:
+def _unusable(errors: list[str]) -> Iterator[Finding]:
     if errors:
         yield Finding(
             "heads-outdated",
             Severity.WARNING,
             f"{count(len(errors), 'head')} cannot be used: damaged, or trained on other features.",
-            tuple(map(str, errors)),
+            tuple(errors),
             "Run 'make heads' to train them again, or delete those you no longer need.",
         )
 

@@ -20,10 +20,6 @@ class Scaling:
 
     Attributes
     ----------
-    name
-        Short, such as ``caffe`` or ``/255``.
-    words
-        What it does.
     order
         Which channel of RGB comes first, second and third.
     factor, offset
@@ -101,6 +97,8 @@ def which_scaling(
 ) -> Scaling | None:
     """What was done to some colours, one of `SCALINGS` or two of them one after the other.
 
+    None if it is another one.
+
     Parameters
     ----------
     colors : uint8 (n, 3)
@@ -109,11 +107,6 @@ def which_scaling(
         What became of them.
     first
         Tried before the others.
-
-    Returns
-    -------
-    Scaling or None
-        None if it is another one.
     """
     alone = SCALINGS.values()
     pairs = (a.then(b) for a, b in product(alone, alone) if "raw" not in (a.name, b.name))

@@ -94,25 +94,17 @@ def _is_count(value: Any) -> bool:
     return type(value) is int and value > 0
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _is_flag(value: Any) -> bool:
-    return isinstance(value, bool)
-
-
 _CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "scaling": (f"one of {', '.join(SCALINGS)}", lambda value: value in SCALINGS),
     "size": ("pixels", _is_count),
     "batch_size": ("a number of images", _is_count),
-    "loss": ("the name of a loss", _is_text),
-    "from_logits": ("true or false", _is_flag),
+    "loss": ("the name of a loss", lambda value: isinstance(value, str)),
+    "from_logits": ("true or false", lambda value: isinstance(value, bool)),
     "validation_split": (
         "a share between 0 and 1",
         lambda value: isinstance(value, float) and 0 < value < 1,
     ),
     "loader": (f"one of {', '.join(LOADERS)}", lambda value: value in LOADERS),
-    "shuffle": ("true or false", _is_flag),
-    "class_indices": ("the path of a JSON file", _is_text),
+    "shuffle": ("true or false", lambda value: isinstance(value, bool)),
+    "class_indices": ("the path of a JSON file", lambda value: isinstance(value, str)),
 }

@@ -28,12 +28,10 @@ def mode_name(by_batch: bool) -> str:
 
 
 class Cell(NamedTuple):
-    """A head that was trained on one extraction and validated on another.
+    """A head that was trained on one extraction and validated on another, in the mode `by_batch`.
 
     Attributes
     ----------
-    by_batch
-        The mode of validation.
     train, val
         Accuracy on train in the mode of training, and on val in that of validation.
     train_validated
@@ -212,13 +210,22 @@ def explain_cells(results: Raw) -> list[str]:
             "Even done right, accuracy is no better than chance, so the other rows mean nothing. "
             "Check weights, number of images and labels first (make doctor).",
         ]
-    found = results["differences"]
-    costs = (
+    found, origin = results["differences"], _with_role(results, ORIGIN)
+    lines.append(
         f"Change of validation accuracy. Pixels / 255 alone: {_effect(found['pixels'])}; batch "
         f"statistics in training alone: {_effect(found['statistics'])}; both mistakes: "
         f"{_effect(found['both'])}."
     )
-    return [*lines, costs, *_collapse(results), *_not_overfitting(results), _remedy(results)]
+    if (predicted := origin["predicted_share"]["value"]) >= COLLAPSED:
+        lines.append(
+            f"The origin's head predicts {origin['most_predicted']!r} for {share(predicted)} of "
+            "val."
+        )
+    if _is_worse(found["switch"]):
+        lines.append(_not_overfitting(results, origin))
+    if _is_worse(found["both"]):
+        return [*lines, "'make features' uses the right pixels and moving statistics throughout."]
+    return [*lines, "On these images with these weights, the two mistakes make no difference."]
 
 
 def _effect(found: Raw) -> str:
@@ -226,38 +233,16 @@ def _effect(found: Raw) -> str:
     return effect if found["is_seen"] else f"no difference seen ({effect})"
 
 
-def _collapse(results: Raw) -> list[str]:
-    origin = _with_role(results, ORIGIN)
-    predicted = origin["predicted_share"]["value"]
-    if predicted < COLLAPSED:
-        return []
-    return [
-        f"The origin's head predicts {origin['most_predicted']!r} for {share(predicted)} of val."
-    ]
-
-
-def _not_overfitting(results: Raw) -> list[str]:
-    if not _is_worse(results["differences"]["switch"]):
-        return []
-    same = next(
-        each
-        for each in results["cells"]
-        if (each["preprocessing"], each["trained"], each["validated"])
-        == (WRONG.name, "batch", "batch")
-    )
-    train = estimate(_with_role(results, ORIGIN)["train_validated"])
-    return [
+def _not_overfitting(results: Raw, origin: Raw) -> str:
+    key = (WRONG.name, "batch", "batch")
+    names = ("preprocessing", "trained", "validated")
+    same = next(each for each in results["cells"] if tuple(each[name] for name in names) == key)
+    return (
         "This is not overfitting. With batch statistics, the same head reaches "
         f"{percent(estimate(same['val']))} on the same val images; with moving statistics it "
-        f"reaches {percent(train)} on its own training images. More images, more Dropout or a "
-        "smaller head do not help."
-    ]
-
-
-def _remedy(results: Raw) -> str:
-    if _is_worse(results["differences"]["both"]):
-        return "'make features' uses the right pixels and moving statistics throughout."
-    return "On these images with these weights, the two mistakes make no difference."
+        f"reaches {percent(estimate(origin['train_validated']))} on its own training images. More "
+        "images, more Dropout or a smaller head do not help."
+    )
 
 
 def _is_worse(found: Raw) -> bool:

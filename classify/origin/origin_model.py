@@ -1,14 +1,30 @@
-"""The origin's own model: a frozen network that trains by the batch, and its head."""
+"""The origin's own model, and its epochs as Keras 2.2 printed them."""
 
 import hashlib
-from typing import Any
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-from headbench.classify.doctor.model.batch_statistics import batch_norms
-from headbench.classify.heads.curves import train_metrics
-from headbench.classify.origin.origin_settings import LEARNING_RATE
-from headbench.extract.networks.keras_runtime import load_keras
+import numpy as np
+from numpy.typing import NDArray
+
+from headbench.classify.doctor.model.anatomy import batch_norms
+from headbench.classify.doctor.scalings import Scaling
+from headbench.classify.heads.curves import train_epoch, train_metrics
+from headbench.classify.metrics import mean_log_loss, top_shares
+from headbench.classify.origin.origin_images import LEARNING_RATE, Images
+from headbench.extract.errors import DataError, UnusableImageError
+from headbench.extract.images.stream import image_batches
+from headbench.extract.networks.keras_runtime import load_keras, load_tensorflow
 
 DROPOUTS, WIDTH = (0.2, 0.5), 512
+LOG = logging.getLogger(__name__)
+# Below this Keras 2.2 printed powers of ten.
+SMALLEST_PLAIN = 1e-3
+EPOCH_TITLES = ("epoch", "seconds", "loss", "acc", "top-5", "val loss", "val acc", "val top-5")
+Batch = tuple[NDArray[np.float32], NDArray[np.int32]]
 
 
 def freeze_as_keras_2_2(base: Any) -> None:
@@ -66,3 +82,132 @@ def _compiled(shape: tuple[int, ...], first: list[Any], n_classes: int, seed: in
         jit_compile=False,
     )
     return model
+
+
+class Epoch(NamedTuple):
+    """What Keras prints of an epoch; top-5 is 1 for five classes or fewer.
+
+    Train values are means over the epoch, with Dropout; val values are of its end.
+    """
+
+    seconds: float
+    loss: float
+    acc: float
+    top5: float
+    val_loss: float
+    val_acc: float
+    val_top5: float
+
+
+@dataclass(frozen=True)
+class PixelInputs:
+    """Images, decoded and scaled again in every epoch, as the origin did."""
+
+    images: Images
+    scaling: Scaling
+    size_px: int
+
+    @property
+    def labels(self) -> NDArray[np.int32]:
+        """int32 (n_images,)."""
+        return self.images.labels
+
+    def batches(self, order: NDArray[np.intp], batch_size: int) -> Iterator[Batch]:
+        """Pixels and labels of some rows, in the given order."""
+        files = self.images.files(order)
+
+        def refuse(row: int, reason: UnusableImageError) -> None:
+            raise DataError(
+                f"{files[row].path}: {reason}. It could be read before: run this again."
+            )
+
+        for rows, pixels in image_batches(files, self.size_px, batch_size, refuse):
+            yield self.scaling(pixels), self.images.labels[order[rows]]
+
+
+@dataclass(frozen=True)
+class EmbeddingInputs:
+    """Embeddings extracted once."""
+
+    embeddings: NDArray[np.float32]
+    labels: NDArray[np.int32]
+
+    def batches(self, order: NDArray[np.intp], batch_size: int) -> Iterator[Batch]:
+        """Embeddings and labels of some rows, in the given order."""
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            yield self.embeddings[rows], self.labels[rows]
+
+
+Inputs = PixelInputs | EmbeddingInputs
+
+
+def run_epochs(
+    model: Any,
+    inputs: Inputs,
+    rows: tuple[NDArray[np.intp], NDArray[np.intp]],
+    n_epochs: int,
+    batch_size: int,
+    seed: int,
+) -> tuple[list[Epoch], NDArray[np.float32]]:
+    """Train a compiled model, logging each epoch as Keras 2.2 printed it with ``verbose=2``.
+
+    `rows` are those of train and of val; `seed` is of the order of train in each epoch. Also
+    returns the probabilities on val at the end, float32 (n_val, n_classes).
+    """
+    train, val = rows
+    rng = np.random.default_rng(seed)
+    infer = load_tensorflow().function(lambda batch: model(batch, training=False))
+    epochs: list[Epoch] = []
+    for number in range(1, n_epochs + 1):
+        LOG.info(f"Epoch {number}/{n_epochs}")
+        started = time.perf_counter()
+        means = train_epoch(model, inputs.batches(rng.permutation(train), batch_size))
+        probas, labels = [], []
+        for batch, y in inputs.batches(val, batch_size):
+            probas.append(np.asarray(infer(batch)))
+            labels.append(y)
+        proba = np.concatenate(probas)
+        seconds = time.perf_counter() - started
+        epochs.append(_epoch(seconds, means, np.concatenate(labels), proba))
+        LOG.info(keras_line(epochs[-1]))
+    return epochs, proba
+
+
+def keras_line(epoch: Epoch) -> str:
+    """An epoch as Keras 2.2 printed it."""
+    names = ("loss", "acc", "top_k_categorical_accuracy")
+    values = dict(zip((*names, *(f"val_{name}" for name in names)), epoch[1:], strict=True))
+    shown = (
+        f"{name}: {value:{'.4f' if value > SMALLEST_PLAIN else '.4e'}}"
+        for name, value in values.items()
+    )
+    return " - ".join([f" - {epoch.seconds:.0f}s", *shown])
+
+
+def epoch_rows(epochs: list[dict[str, float]]) -> list[tuple[str, ...]]:
+    """One row for each epoch, in the order of `EPOCH_TITLES`."""
+    return [
+        (
+            str(number),
+            f"{epoch['seconds']:.1f}",
+            *(f"{epoch[name]:.4f}" for name in Epoch._fields[1:]),
+        )
+        for number, epoch in enumerate(epochs, start=1)
+    ]
+
+
+def _epoch(
+    seconds: float, means: dict[str, float], y: NDArray[np.int32], proba: NDArray[np.float32]
+) -> Epoch:
+    weight = np.ones(len(y))
+    shares = top_shares(y, proba, weight)
+    return Epoch(
+        seconds,
+        means["loss"],
+        means["top1"],
+        means.get("top5", 1.0),
+        mean_log_loss(y, proba, weight),
+        shares["top1"],
+        shares.get("top5", 1.0),
+    )

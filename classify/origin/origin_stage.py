@@ -14,21 +14,31 @@ from numpy.typing import NDArray
 
 from headbench.cache.format import count_splits
 from headbench.cache.writer import installed_version
-from headbench.classify.doctor.model.batch_statistics import batch_norms
+from headbench.classify.doctor.model.anatomy import batch_norms
 from headbench.classify.doctor.model.measured import Condition
 from headbench.classify.doctor.scalings import taken_by
 from headbench.classify.intervals import wilson
 from headbench.classify.metrics import accuracy
 from headbench.classify.origin import accuracy_table as table
-from headbench.classify.origin.epochs import EmbeddingInputs, Epoch, Inputs, PixelInputs, run_epochs
-from headbench.classify.origin.origin_images import WRONG, Extraction, extract_four, split_images
+from headbench.classify.origin.origin_images import (
+    WRONG,
+    Extraction,
+    OriginSettings,
+    extract_four,
+    split_images,
+)
 from headbench.classify.origin.origin_model import (
+    EPOCH_TITLES,
+    EmbeddingInputs,
+    Inputs,
+    PixelInputs,
     digest,
+    epoch_rows,
     freeze_as_keras_2_2,
     head_alone,
     origin_model,
+    run_epochs,
 )
-from headbench.classify.origin.origin_settings import OriginSettings
 from headbench.classify.report.measure import LIBRARIES
 from headbench.classify.report.page.render import render
 from headbench.classify.report.pictures.origin_pictures import cells_picture, epochs_picture
@@ -47,7 +57,6 @@ Rows = tuple[NDArray[np.intp], NDArray[np.intp]]
 SCHEMA_VERSION = 1
 MOST_SAID, WIDTH = 10, 100
 PAGE_FILE, JSON_FILE = "index.html", "results.json"
-EPOCH_TITLES = ("epoch", "seconds", "loss", "acc", "top-5", "val loss", "val acc", "val top-5")
 
 
 def show_origin(data: Path, out: Path, settings: OriginSettings, command: str = "") -> Raw:
@@ -71,11 +80,14 @@ def show_origin(data: Path, out: Path, settings: OriginSettings, command: str = 
     for name, value in provenance(results):
         LOG.info(f"{name}: {value}")
     explained = [table.verdict(results), *table.explain_cells(results)]
-    for text in (table.table_text(results), wrapped([table.footnote(results)]), wrapped(explained)):
-        LOG.info(f"\n{text}")
+    for said in (table.table_text(results), wrapped([table.footnote(results)]), wrapped(explained)):
+        LOG.info(f"\n{said}")
     _train_models(base, extraction, results, settings)
     LOG.info(f"\n{wrapped(explain_models(results))}")
-    _write(results, data.resolve().name, out)
+    out.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(results, indent=2, ensure_ascii=False)
+    (out / JSON_FILE).write_text(text + "\n", "utf-8")
+    (out / PAGE_FILE).write_text(_page(results, data.resolve().name), "utf-8")
     LOG.info(f"\n{out}: {PAGE_FILE}, {JSON_FILE}")
     return results
 
@@ -264,13 +276,6 @@ def wrapped(texts: list[str]) -> str:
     return "\n".join(lines).replace("\xa0", " ")
 
 
-def _write(results: Raw, name: str, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(results, indent=2, ensure_ascii=False)
-    (folder / JSON_FILE).write_text(text + "\n", "utf-8")
-    (folder / PAGE_FILE).write_text(_page(results, name), "utf-8")
-
-
 def _page(results: Raw, name: str) -> str:
     """One self-contained page; every name in it is escaped."""
     origin, mended = results["origin"], results["mended"]
@@ -293,19 +298,11 @@ def _page(results: Raw, name: str) -> str:
         settings=describe_origin(results),
         epoch_titles=EPOCH_TITLES,
         tables=[
-            ("The origin's model", _epoch_rows(origin)),
-            ("The same head on right embeddings", _epoch_rows(mended)),
+            ("The origin's model", epoch_rows(origin["epochs"])),
+            ("The same head on right embeddings", epoch_rows(mended["epochs"])),
         ],
         models_explained=explain_models(results),
         epochs_picture=epochs_picture(
             origin["epochs"], mended["epochs"], origin["chance"]["value"]
         ),
     )
-
-
-def _epoch_rows(model: Raw) -> list[tuple[str, ...]]:
-    rows = []
-    for number, epoch in enumerate(model["epochs"], start=1):
-        duration, *values = (epoch[name] for name in Epoch._fields)
-        rows.append((str(number), f"{duration:.1f}", *(f"{each:.4f}" for each in values)))
-    return rows

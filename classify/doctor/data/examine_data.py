@@ -1,28 +1,208 @@
-"""Examine a folder of labelled images."""
+"""Examine a folder of labelled images: its class folders, indices, splits and files."""
 
+import json
 import logging
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from headbench.classify.doctor.data.class_counts import examine_classes
-from headbench.classify.doctor.data.class_folders import (
-    class_parents,
-    examine_folders,
-    examine_indices,
-    read_class_indices,
-    subfolders,
-)
 from headbench.classify.doctor.data.image_copies import examine_copies
-from headbench.classify.doctor.data.image_files import examine_files, examine_looks
-from headbench.classify.doctor.data.scan import Scan, scan
+from headbench.classify.doctor.data.image_files import examine_classes, examine_files, examine_looks
+from headbench.classify.doctor.data.scan import scan
 from headbench.classify.doctor.data.script_split import examine_order, partition
-from headbench.classify.doctor.finding import Examination, Finding, Severity
+from headbench.classify.doctor.finding import Examination, Finding, Grid, Severity
 from headbench.classify.doctor.script import ScriptSettings
+from headbench.classify.errors import RunError
+from headbench.classify.wording import some
 from headbench.extract.errors import DataError
-from headbench.extract.sources.folder import Folder
+from headbench.extract.sources.folder import SPLIT_FOLDERS, Folder
 from headbench.extract.sources.open import find_images
 from headbench.extract.sources.source import Dataset
 
+EXPECTED = 'expected JSON of class names and indices, such as {"apple_pie": 0, "baklava": 1}'
 LOG = logging.getLogger(__name__)
+
+
+def class_parents(dataset: Dataset) -> dict[str, Path]:
+    """The folders that hold class folders, by name; train comes first."""
+    if dataset.layout == "food101":
+        return {"images": dataset.root / "images"}
+    if dataset.layout == "class folders":
+        return {dataset.root.name: dataset.root}
+    names = subfolders(dataset.root)
+    names.sort(key=lambda name: SPLIT_FOLDERS[name.lower()] != "train")
+    return {name: dataset.root / name for name in names}
+
+
+def subfolders(folder: Path) -> list[str]:
+    """Names of subfolders, with or without images, sorted as Keras sorts them."""
+    return sorted(
+        path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")
+    )
+
+
+def examine_folders(dataset: Dataset, names_of: Mapping[str, Sequence[str]]) -> Iterator[Finding]:
+    """Split folders read as classes, and class folders without images."""
+    yield from _splits_as_classes(dataset)
+    empty = sorted({name for names in names_of.values() for name in names} - {*dataset.classes})
+    if empty:
+        yield Finding(
+            "empty-class-folders",
+            Severity.WARNING,
+            f"Class folders without images: {len(empty)}.",
+            (f"{some(empty)}.",),
+            "Add images or delete the folders: Keras counts each as a class, headbench does not.",
+        )
+
+
+def _splits_as_classes(dataset: Dataset) -> Iterator[Finding]:
+    """Folders train and val beside another folder count as classes."""
+    if dataset.layout != "class folders":
+        return
+    named = [name for name in dataset.classes if name.lower() in SPLIT_FOLDERS]
+    # A class may be called train, but a class has no class folders inside.
+    inside = {
+        name: {image.path.split("/")[1] for image in dataset.images if image.class_name == name}
+        for name in named
+        if all(image.path.count("/") > 1 for image in dataset.images if image.class_name == name)
+    }
+    if len({SPLIT_FOLDERS[name.lower()] for name in inside}) < 2:
+        return
+    others = sorted({*dataset.classes} - {*inside})
+    yield Finding(
+        "splits-as-classes",
+        Severity.SEVERE,
+        f"The folders {', '.join(inside)} look like splits but are read as classes.",
+        (
+            *(f"{name}/ has folders inside: {some(sorted(inside[name]))}." for name in inside),
+            f"Beside them: {some(others) or 'no train/'}.",
+        ),
+        "Keep only train/, val/ and test/ in the folder: move everything else away.",
+    )
+
+
+def read_class_indices(path: Path) -> dict[str, int]:
+    """Index by class name, from an object either way round, or a list of names.
+
+    Raises
+    ------
+    RunError
+        If the file holds anything else.
+    """
+    try:
+        found = json.loads(path.read_text("utf-8-sig"))
+        pairs = list(_pairs(found))
+    except OSError as error:
+        raise RunError(f"{path}: {EXPECTED}; cannot be read: {error.strerror}.") from error
+    except (ValueError, RecursionError) as error:
+        raise RunError(f"{path}: {EXPECTED}; found no JSON ({error}).") from error
+    if not pairs or not all(isinstance(name, str) and _is_index(index) for name, index in pairs):
+        raise RunError(f"{path}: {EXPECTED}; found {json.dumps(found)[:60]}.")
+    return {name: int(index) for name, index in pairs}
+
+
+def examine_indices(
+    names_of: Mapping[str, Sequence[str]], given: Mapping[str, int] | None
+) -> Iterator[Finding]:
+    """Splits or a class index file that number the classes differently than train.
+
+    Parameters
+    ----------
+    names_of
+        The class folders in each folder, as Keras sorts them; train first.
+    given
+        Index by class name in the script's own file.
+    """
+    (train, names), *others = names_of.items()
+    yield from (_differ(train, names, *other) for other in others if [*other[1]] != [*names])
+    if given is not None:
+        yield from _given(names, given)
+
+
+def _differ(train: str, names: Sequence[str], folder: str, other: Sequence[str]) -> Finding:
+    index = {name: number for number, name in enumerate(names)}
+    other_index = {name: number for number, name in enumerate(other)}
+    moved = [name for name in other if index.get(name, len(names)) != other_index[name]]
+    # An index that train does not have cannot be confused with another class.
+    wrong = [name for name in moved if other_index[name] < len(names)]
+    missing = [name for name in names if name not in other_index]
+    unknown = [name for name in other if name not in index]
+    evidence = [f"{train}: {len(names)} class folders; {folder}: {len(other)}."]
+    if missing:
+        evidence.append(f"Only in {train}: {some(missing)}.")
+    if unknown:
+        evidence.append(f"Only in {folder}: {some(unknown)}.")
+    if wrong:
+        name = wrong[0]
+        evidence.append(
+            f"Keras numbers the classes of each folder separately. {len(wrong)} of "
+            f"{len(other)} classes of {folder} get the index of another class of {train}: "
+            f"{name!r} in {folder} counts as {names[other_index[name]]!r}."
+        )
+    shown = [name for name in sorted({*names, *other}) if index.get(name) != other_index.get(name)]
+    rows = [(name, _cell(index, name), _cell(other_index, name)) for name in shown]
+    return Finding(
+        "classes-differ-between-splits",
+        Severity.SEVERE if wrong else Severity.WARNING,
+        f"{train}/ and {folder}/ have different class folders.",
+        tuple(evidence),
+        "Make the same class folders in both, even if some stay empty, or pass the names to Keras "
+        "(class_names=..., ImageDataGenerator: classes=...). headbench compares names and is not "
+        "affected.",
+        Grid.first(("class", f"index in {train}", f"index in {folder}"), rows),
+    )
+
+
+def _given(names: Sequence[str], given: Mapping[str, int]) -> Iterator[Finding]:
+    index = {name: number for number, name in enumerate(names)}
+    wrong = [name for name in names if name in given and given[name] != index[name]]
+    missing = [name for name in names if name not in given]
+    unknown = [name for name in given if name not in index]
+    if not wrong and not missing and not unknown:
+        return
+    evidence = [f"{len(given)} classes in the file, {len(names)} class folders."]
+    if wrong:
+        evidence.append(f"{len(wrong)} classes have another index in the file: {some(wrong)}.")
+    if missing:
+        evidence.append(f"Not in the file: {some(missing)}.")
+    if unknown:
+        evidence.append(f"Only in the file: {some(unknown)}.")
+    if len(set(given.values())) < len(given):
+        evidence.append("Several classes have the same index in the file.")
+    rows = [(name, _cell(given, name), _cell(index, name)) for name in [*wrong, *missing, *unknown]]
+    yield Finding(
+        "class-indices-differ",
+        Severity.SEVERE if wrong else Severity.WARNING,
+        "The script's class indices differ from those of the sorted class folders.",
+        tuple(evidence),
+        "Write the file again from class_indices (ImageDataGenerator) or class_names "
+        "(image_dataset_from_directory) of the training data: Keras numbers class folders in "
+        "sorted order. If the script passes this order to Keras (class_names=...), it is "
+        "correct.",
+        Grid.first(("class", "index in the file", "index in the folder"), rows),
+    )
+
+
+def _pairs(found: Any) -> Iterator[tuple[Any, Any]]:
+    """Names and indices, whichever way round they are written."""
+    if isinstance(found, list):
+        yield from ((name, index) for index, name in enumerate(found))
+    elif isinstance(found, dict):
+        for key, value in found.items():
+            if _is_index(value):
+                yield key, value
+            else:
+                # ImageNet's own file: {"0": ["n01440764", "tench"]}.
+                is_pair = isinstance(value, list) and value
+                yield value[-1] if is_pair else value, int(key) if key.isdecimal() else None
+
+
+def _is_index(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _cell(index: Mapping[str, int], name: str) -> str:
+    return str(index[name]) if name in index else "-"
 
 
 def examine_data(root: Path, script: ScriptSettings) -> Examination:
@@ -50,7 +230,11 @@ def examine_data(root: Path, script: ScriptSettings) -> Examination:
         *examine_looks(scanned, script),
         *examine_files(scanned, dataset.rejected),
     ]
-    return Examination(_examined(dataset, scanned), findings)
+    line = (
+        f"{root}: {len(dataset.images)} image files of {len(dataset.classes)} classes "
+        f"({dataset.layout}), {len(scanned.usable)} of them usable."
+    )
+    return Examination(line, findings)
 
 
 def _no_data_set(root: Path, error: DataError) -> Finding:
@@ -61,11 +245,4 @@ def _no_data_set(root: Path, error: DataError) -> Finding:
         (str(error),),
         "Name a folder with one folder per class, or with train/, val/ and test/ that hold class "
         "folders.",
-    )
-
-
-def _examined(dataset: Dataset, scanned: Scan) -> str:
-    return (
-        f"{dataset.root}: {len(dataset.images)} image files of {len(dataset.classes)} classes "
-        f"({dataset.layout}), {len(scanned.usable)} of them usable."
     )

@@ -1,4 +1,4 @@
-"""Findings about single image files: corrupt, left out, tiny, grey or stored rotated."""
+"""Findings about image files, and about their numbers in each class."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -7,13 +7,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headbench.cache.format import Rejected
-from headbench.classify.doctor.data.scan import MOST_PHOTOS, Scan
-from headbench.classify.doctor.finding import Finding, Severity
+from headbench.classify.doctor.data.scan import MOST_PHOTOS, Scan, distinct
+from headbench.classify.doctor.finding import MOST_ROWS, Finding, Grid, Severity
 from headbench.classify.doctor.script import ScriptSettings
 from headbench.classify.intervals import wilson
-from headbench.classify.wording import count, share, some
+from headbench.classify.wording import count, percent, share, some
 from headbench.extract.settings import ExtractSettings
+from headbench.extract.splits import FEWEST_PER_CLASS
 
+FEW_PER_CLASS = 20
+UNEVEN, VERY_UNEVEN = 3, 10
+SEVERE_TWO_LABELS = 0.01
 # Lost shares of all images, and of one class, that are severe.
 SEVERE_SHARE, SEVERE_SHARE_OF_CLASS = 0.2, 0.5
 MOST_REASONS = 5
@@ -27,10 +31,113 @@ SMALLEST_INPUT_PX = 32
 ON_ITS_SIDE = {3: "upside down", 6: "rotated to the left", 8: "rotated to the right"}
 
 
+def examine_classes(scan: Scan) -> Iterator[Finding]:
+    """All findings about the classes."""
+    yield from _few_images(scan)
+    yield from _imbalance(scan)
+    yield from _two_labels(scan)
+
+
+def _few_images(scan: Scan) -> Iterator[Finding]:
+    different = scan.counts(distinct(scan, scan.labels))
+    few = [
+        label for label in np.argsort(different, kind="stable") if different[label] < FEW_PER_CLASS
+    ]
+    if not few:
+        return
+    n_hopeless = int((different < FEWEST_PER_CLASS).sum())
+    fewest = FEWEST_PER_CLASS if n_hopeless else FEW_PER_CLASS
+    remedy = (
+        f"Train, val and test need one image each, so a class needs {FEWEST_PER_CLASS} different "
+        "images: add images, or move these classes away."
+        if n_hopeless
+        else "Add images, or join such classes. Until then confidence intervals are wide; "
+        "'make heads FOLDS=5' narrows them by cross-validation on train and val."
+    )
+    yield Finding(
+        "few-images",
+        Severity.SEVERE if n_hopeless else Severity.WARNING,
+        f"Classes with fewer than {fewest} different images: {n_hopeless or len(few)} of "
+        f"{len(scan.classes)}.",
+        (
+            f"{len(scan.usable)} usable images; the median class has {np.median(different):.0f} "
+            "different ones.",
+        ),
+        remedy,
+        Grid.first(
+            ("class", "different images"),
+            [(scan.classes[label], str(different[label])) for label in few],
+        ),
+    )
+
+
+def _imbalance(scan: Scan) -> Iterator[Finding]:
+    given = np.array([image.given_split or "" for image in scan.images])
+    counts = scan.counts(scan.is_usable & np.isin(given, ("train", "")))
+    if not counts.any():
+        return
+    smallest, largest = int(counts[counts > 0].min()), int(counts.max())
+    ratio = largest / smallest
+    if ratio < UNEVEN:
+        return
+    n, name = int(counts.sum()), scan.classes[int(counts.argmax())]
+    of_what = "images of train" if (given == "train").any() else "images"
+    by_count = sorted(range(len(counts)), key=lambda label: -counts[label])
+    shown = by_count if len(by_count) <= MOST_ROWS else by_count[:6] + by_count[-6:]
+    yield Finding(
+        "imbalance",
+        Severity.WARNING if ratio >= VERY_UNEVEN else Severity.NOTE,
+        f"The largest class has {ratio:.0f} times as many images as the smallest.",
+        (
+            f"{largest} and {smallest} of {n} {of_what}.",
+            f"Always answering {name!r} gives {share(largest / n)} accuracy: compare with that.",
+        ),
+        "Report recall per class and balanced accuracy, not accuracy alone. Train with "
+        "CLASS_WEIGHT=balanced (Keras: class_weight), or add images of the small classes.",
+        Grid.first(
+            ("class", of_what), [(scan.classes[label], str(counts[label])) for label in shown]
+        ),
+    )
+
+
+def _two_labels(scan: Scan) -> Iterator[Finding]:
+    rows = distinct(scan, scan.labels)
+    n_labels = np.bincount(scan.content_numbers[rows], minlength=len(scan.images))
+    is_twofold = n_labels[scan.content_numbers] > 1
+    n = int((is_twofold & scan.is_usable).sum())
+    if not n:
+        return
+    estimate = wilson(n, len(scan.usable))
+    groups = sorted(rows[is_twofold[rows]].tolist(), key=lambda row: scan.content_numbers[row])
+    yield Finding(
+        "one-image-two-labels",
+        Severity.SEVERE if estimate.low > SEVERE_TWO_LABELS else Severity.WARNING,
+        f"The same image is in folders of different classes: {int((n_labels > 1).sum())} images.",
+        (
+            f"{n} of {len(scan.usable)} files have the same bytes (SHA-256) as a file of another "
+            f"class: {percent(estimate)}.",
+            "Any prediction is wrong for one of the two files.",
+        ),
+        "Delete the copy with the wrong label, or both. If an image shows several things, use a "
+        "model with one sigmoid output per class: one label per image cannot express that.",
+        photos=tuple(
+            scan.photo(row, f"{scan.class_of(row)}, copy {scan.contents[row].hex()[:6]}")
+            for row in groups[:MOST_PHOTOS]
+        ),
+    )
+
+
 def examine_files(scan: Scan, left_out: Sequence[Rejected]) -> Iterator[Finding]:
     """Corrupt image files, and files that are not labelled images."""
     yield from _corrupt(scan)
-    yield from _left_out(left_out)
+    if left_out:
+        yield Finding(
+            "files-left-out",
+            Severity.NOTE,
+            f"Files that are not labelled images: {len(left_out)}.",
+            tuple(_reasons([(each.path, each.reason) for each in left_out])),
+            "Move any images among them into the folder of their class.",
+        )
 
 
 def _corrupt(scan: Scan) -> Iterator[Finding]:
@@ -55,17 +162,6 @@ def _corrupt(scan: Scan) -> Iterator[Finding]:
     )
 
 
-def _left_out(left_out: Sequence[Rejected]) -> Iterator[Finding]:
-    if left_out:
-        yield Finding(
-            "files-left-out",
-            Severity.NOTE,
-            f"Files that are not labelled images: {len(left_out)}.",
-            tuple(_reasons([(each.path, each.reason) for each in left_out])),
-            "Move any images among them into the folder of their class.",
-        )
-
-
 def _reasons(found: Sequence[tuple[str, str]]) -> Iterator[str]:
     """Each reason with some of its files, the most frequent first."""
     n_of = Counter(reason for _, reason in found).most_common()
@@ -86,11 +182,8 @@ def examine_looks(scan: Scan, script: ScriptSettings) -> Iterator[Finding]:
 def stand_out(scan: Scan, has: NDArray[np.bool_]) -> list[int]:
     """Classes most of whose images have a property that few images of other classes have.
 
-    Both shares by the bounds of their 95 % intervals, so that a few images are no evidence.
-
-    Parameters
-    ----------
-    has : bool (n_images,)
+    Both shares by the bounds of their 95 % intervals, so that a few images are no evidence. `has`
+    is bool (n_images,).
     """
     n_with, n_all = scan.counts(has & scan.is_usable), scan.counts(scan.usable)
     most = [
@@ -141,7 +234,8 @@ def _grey(scan: Scan) -> Iterator[Finding]:
     yield Finding(
         "grey-images",
         Severity.WARNING if apart else Severity.NOTE,
-        f"Most images of {some(_names(scan, apart))} are grey, those of other classes are not."
+        f"Most images of {some([scan.classes[label] for label in apart])} are grey, those of "
+        "other classes are not."
         if apart
         else f"Images without colour: {n}.",
         (
@@ -175,14 +269,10 @@ def _rotated(scan: Scan) -> Iterator[Finding]:
         "headbench rotates them upright in every command. In your own script, apply "
         "PIL.ImageOps.exif_transpose to images for training and for prediction.",
         photos=tuple(
-            scan.photo(row, _how_rotated(int(scan.orientations[row])))
-            for row in rows[:MOST_PHOTOS].tolist()
+            scan.photo(row, f"orientation {way}: {ON_ITS_SIDE.get(way, 'mirrored')} as stored")
+            for row, way in zip(rows[:MOST_PHOTOS].tolist(), scan.orientations[rows], strict=False)
         ),
     )
-
-
-def _how_rotated(orientation: int) -> str:
-    return f"orientation {orientation}: {ON_ITS_SIDE.get(orientation, 'mirrored')} as stored"
 
 
 def _given_away(scan: Scan, has: NDArray[np.bool_], apart: list[int], word: str) -> Iterator[str]:
@@ -195,7 +285,3 @@ def _given_away(scan: Scan, has: NDArray[np.bool_], apart: list[int], word: str)
             f"{n_all.sum() - n_all[apart].sum()}. A classifier may learn that every {word} image "
             "belongs to one of these classes."
         )
-
-
-def _names(scan: Scan, labels: list[int]) -> list[str]:
-    return [scan.classes[label] for label in labels]

@@ -25,24 +25,20 @@ MOST_PHOTOS = 100
 
 
 class Facts(NamedTuple):
-    """Facts about one file; zeros if it cannot be used.
+    """Facts about one file; zeros if it cannot be used, for that `reason`.
 
     Attributes
     ----------
     content
         SHA-256; empty if the file could not be read.
-    reason
-        Why the file cannot be used; empty if it can.
     width, height
         As stored, px.
     orientation
         EXIF's number; 1 is upright.
     is_grey
         All channels are equal, within 6 grey levels.
-    picture_hash
-        As `headbench.classify.doctor.data.alike.hash_picture` gives it.
-    thumbnail
-        Of uint8 (14, 14).
+    picture_hash, thumbnail
+        As `hash_picture` and `shrink` of `headbench.classify.doctor.data.alike` give them.
     """
 
     content: bytes

@@ -7,12 +7,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headbench.cache.format import SPLITS
-from headbench.classify.doctor.data.class_folders import KERAS_ENDINGS, keras_order
 from headbench.classify.doctor.finding import Finding, Grid, Severity
 from headbench.classify.doctor.script import DATASET, FIT, GENERATOR, ScriptSettings
 from headbench.classify.wording import share, some
 from headbench.extract.sources.source import Dataset, LabelledImage
 
+# File name extensions that Keras 3 accepts; a script that calls fit may load any file.
+KERAS_ENDINGS = {
+    FIT: ("",),
+    GENERATOR: (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".tif", ".tiff"),
+    DATASET: (".bmp", ".gif", ".jpeg", ".jpg", ".png"),
+}
 TRAIN, VAL, TEST = range(len(SPLITS))
 UNKNOWN = -1
 # Fewer images expected in validation: the class may have none there by chance alone.
@@ -88,7 +93,10 @@ def carved(images: tuple[LabelledImage, ...], script: ScriptSettings) -> dict[in
     ]
     rows.sort(key=lambda row: keras_order(images[row]))
     if script.loader != GENERATOR:
-        n_train = _n_train(script.loader, len(rows), part)
+        # They round differently: of 101 files and 0.2, fit trains on 80, the other on 81.
+        n_train = len(rows) - int(part * len(rows))
+        if script.loader == FIT:
+            n_train = int(len(rows) * (1.0 - part))
         return {row: place >= n_train for place, row in enumerate(rows)}
     of_class: dict[str, list[int]] = {}
     for row in rows:
@@ -100,14 +108,15 @@ def carved(images: tuple[LabelledImage, ...], script: ScriptSettings) -> dict[in
     }
 
 
+def keras_order(image: LabelledImage) -> tuple[str, str, str]:
+    """Sort key of an image file in Keras: class, then folder, then name."""
+    folder, _, name = image.path.rpartition("/")
+    return image.class_name, folder, name
+
+
 def is_random(script: ScriptSettings) -> bool:
     """Whether the script draws its validation share at random."""
     return script.loader == DATASET and script.shuffle
-
-
-def _n_train(loader: str, n_files: int, part: float) -> int:
-    # They round differently: of 101 files and 0.2, fit trains on 80, the other on 81.
-    return int(n_files * (1.0 - part)) if loader == FIT else n_files - int(part * n_files)
 
 
 def examine_order(dataset: Dataset, script: ScriptSettings) -> Iterator[Finding]:
@@ -166,20 +175,19 @@ def _by_order(
 
 
 def _by_name(classes: tuple[str, ...], counts: NDArray[np.int_], script: ScriptSettings) -> Finding:
+    n_train, n_val = counts.sum(axis=0).tolist()
     without = _named(classes, counts[:, 1] == 0)
-    evidence = [
-        f"{describe_rule(script)}: {counts[:, 0].sum()} for training, {counts[:, 1].sum()} for "
-        "validation.",
-        "If file names follow the time, place or subject of the photographs, validation differs "
-        "from training.",
-    ]
-    if without:
-        evidence.append(f"Classes too small to have an image in validation: {some(without)}.")
+    too_small = f"Classes too small to have an image in validation: {some(without)}."
     return Finding(
         "split-by-file-order",
         Severity.WARNING if without else Severity.NOTE,
         "Validation is the first part of each class by file name, not a random sample.",
-        tuple(evidence),
+        (
+            f"{describe_rule(script)}: {n_train} for training, {n_val} for validation.",
+            "If file names follow the time, place or subject of the photographs, validation "
+            "differs from training.",
+            *([too_small] if without else []),
+        ),
         REMEDY,
     )
 

@@ -1,5 +1,7 @@
 """The layers of a model: which are frozen, which network they are of, and what reaches a layer."""
 
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,10 +14,7 @@ from headbench.extract.networks.keras_runtime import load_keras, load_tensorflow
 class Leaf(NamedTuple):
     """A layer that has no layers inside.
 
-    Attributes
-    ----------
-    is_frozen
-        Itself, or a model that it is in.
+    It is frozen if it or a model that it is in is.
     """
 
     layer: Any
@@ -28,8 +27,6 @@ class Family:
 
     Attributes
     ----------
-    name
-        For people.
     has
         Names of layers by which it is known, all of them there.
     has_not
@@ -101,10 +98,10 @@ def convolutions(found: list[Leaf]) -> list[Leaf]:
     return [leaf for leaf in found if "Conv" in type(leaf.layer).__name__]
 
 
-def batch_norm_leaves(found: list[Leaf]) -> list[Leaf]:
-    """Those that are BatchNormalization."""
+def norms_among(found: list[Leaf]) -> list[Any]:
+    """The BatchNormalization layers."""
     kind = load_keras().layers.BatchNormalization
-    return [leaf for leaf in found if isinstance(leaf.layer, kind)]
+    return [leaf.layer for leaf in found if isinstance(leaf.layer, kind)]
 
 
 def in_frozen_block(found: list[Leaf]) -> set[int]:
@@ -112,11 +109,10 @@ def in_frozen_block(found: list[Leaf]) -> set[int]:
 
     Not of those that normalise vectors: they belong to the head that stands on a frozen network.
     """
-    weighted = [leaf for leaf in found if leaf.layer.weights]
-    norms = {id(leaf.layer) for leaf in batch_norm_leaves(found)}
+    norms = set(map(id, norms_among(found)))
     frozen: set[int] = set()
     is_frozen = False
-    for leaf in weighted:
+    for leaf in (each for each in found if each.layer.weights):
         if id(leaf.layer) not in norms:
             is_frozen = leaf.is_frozen
         elif is_frozen and leaf.layer.input_spec.ndim > 2:
@@ -152,3 +148,50 @@ def input_size(model: Any, size_px: int) -> tuple[int, int]:
     """Height and width of the images that a model takes; `size_px` where it takes any."""
     height, width = (side or size_px for side in model.input_shape[1:3])
     return height, width
+
+
+def batch_norms(model: Any) -> list[Any]:
+    """The BatchNormalization layers of a Keras model, those of models inside it too, in order."""
+    kind = load_keras().layers.BatchNormalization
+    # Keras has no public way to list the layers of layers.
+    return [layer for layer in model._flatten_layers() if isinstance(layer, kind)]
+
+
+@contextmanager
+def batch_statistics(layers: Iterable[Any]) -> Iterator[None]:
+    """Let some BatchNormalization layers normalise by the batch, and keep all else as it is.
+
+    Dropout and augmentation stay what they are in inference; the moving statistics are put back in
+    the end. TensorFlow functions that are traced inside keep it, those from outside do not have it.
+
+    They may be frozen.
+    """
+    changed = [
+        (
+            layer,
+            (layer.trainable, [variable.trainable for variable in layer.variables]),
+            (layer.moving_mean.numpy(), layer.moving_variance.numpy()),
+        )
+        for layer in layers
+    ]
+    for layer, *_ in changed:
+        # A frozen one would not do it, even when told to.
+        layer.trainable = True
+        layer.call = _in_training(layer)
+    try:
+        yield
+    finally:
+        for layer, (is_trainable, flags), moving in changed:
+            del layer.call
+            layer.trainable = is_trainable
+            for variable, flag in zip(layer.variables, flags, strict=True):
+                variable.trainable = flag
+            layer.moving_mean.assign(moving[0])
+            layer.moving_variance.assign(moving[1])
+
+
+def _in_training(layer: Any) -> Callable[..., Any]:
+    def call(inputs: Any, training: bool | None = None, mask: Any = None) -> Any:  # noqa: ARG001
+        return type(layer).call(layer, inputs, training=True, mask=mask)
+
+    return call

@@ -13,7 +13,12 @@ from headbench.classify.doctor.model.anatomy import (
     input_size,
     leaves,
 )
-from headbench.classify.doctor.model.batch_norm import by_batch_in_training, check_batch_norms
+from headbench.classify.doctor.model.frozen_layers import (
+    by_batch_in_training,
+    check_batch_norms,
+    check_repeated,
+    check_step,
+)
 from headbench.classify.doctor.model.input_pixels import (
     InputPixels,
     judged_condition,
@@ -27,14 +32,12 @@ from headbench.classify.doctor.model.outputs import (
     check_answers,
     check_noise,
     check_outputs,
-    check_sample_size,
     check_weights,
     describe_order,
     in_order,
     other_order,
 )
 from headbench.classify.doctor.model.scaling import check_scaling
-from headbench.classify.doctor.model.train_step import check_repeated, check_step
 from headbench.classify.doctor.scalings import SCALINGS
 from headbench.classify.doctor.script import ScriptSettings
 from headbench.classify.wording import count
@@ -42,18 +45,12 @@ from headbench.extract.errors import DataError
 
 LOG = logging.getLogger(__name__)
 
+# The size of the sides that a model leaves open.
 USUAL_PX = 224
 
 
 def examine_model(path: Path, data: Path | None, script: ScriptSettings) -> Examination:
-    """Examine a model: layers, pixels, outputs; with labelled images, its accuracy.
-
-    Parameters
-    ----------
-    path
-        ``.keras`` or ``.h5``.
-    data
-        Folder of labelled images.
+    """Examine a model: layers, pixels, outputs; with a folder of labelled images, its accuracy.
 
     Raises
     ------
@@ -66,7 +63,7 @@ def examine_model(path: Path, data: Path | None, script: ScriptSettings) -> Exam
     described = _describe(user, found)
     if reason := _unsuited(user.model):
         return Examination(described, [not_checked("the model", reason)])
-    sample = _sample(data, input_size(user.model, _open_px(script)))
+    sample = _sample(data, input_size(user.model, script.size or USUAL_PX))
     return Examination(described, list(_findings(user, found, sample, script)))
 
 
@@ -77,9 +74,10 @@ def _findings(
     if broken := list(check_weights(found)):
         yield from broken
         return
+    open_px = script.size or USUAL_PX
     with calling(user.path):
-        pixels = look_at_pixels(model, found, _open_px(script), script.scaling)
-        ending = look_at_ending(model, found, noise((*input_size(model, _open_px(script)), 3)))
+        pixels = look_at_pixels(model, found, open_px, script.scaling)
+        ending = look_at_ending(model, found, noise((*input_size(model, open_px), 3)))
     loss = read_loss(user.loss, script.loss, script.from_logits)
     yield from check_loss(ending, loss) if ending.is_finite else check_noise(ending)
     measured = None
@@ -120,24 +118,14 @@ def _sample(data: Path | None, size: tuple[int, int]) -> Sample | Finding:
 def _judge(
     user: UserModel, found: list[Leaf], pixels: InputPixels, measured: Measured | None
 ) -> Iterator[Finding]:
-    yield from check_scaling(pixels, measured, _is_frozen(found))
+    convolving = convolutions(found)
+    # Most of what convolves cannot learn.
+    is_frozen = sum(leaf.is_frozen for leaf in convolving) > len(convolving) / 2
+    yield from check_scaling(pixels, measured, is_frozen)
     yield from check_batch_norms(user, found, measured, trained_on(pixels, measured))
     yield from check_repeated(found)
     if measured:
-        judged = judged_condition(pixels, measured)
-        yield from check_answers(measured, judged)
-        yield from check_sample_size(measured, judged)
-
-
-def _is_frozen(found: list[Leaf]) -> bool:
-    """Whether most of the convolutions cannot learn."""
-    convolving = convolutions(found)
-    return sum(leaf.is_frozen for leaf in convolving) > len(convolving) / 2
-
-
-def _open_px(script: ScriptSettings) -> int:
-    """The size of the sides that a model leaves open."""
-    return script.size or USUAL_PX
+        yield from check_answers(measured, judged_condition(pixels, measured))
 
 
 def _unsuited(model: Any) -> str:

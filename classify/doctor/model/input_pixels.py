@@ -103,7 +103,8 @@ def look_at_pixels(
 def arriving(model: Any, first: Any, size_px: int, given: Scaling) -> Scaling | None:
     """The scaling of pixels at the first convolution, found with pictures of one colour each.
 
-    Resizing and cropping change nothing of those.
+    Resizing and cropping change nothing of those. None if it is not a known one, or that layer does
+    not see three channels.
 
     Parameters
     ----------
@@ -113,11 +114,6 @@ def arriving(model: Any, first: Any, size_px: int, given: Scaling) -> Scaling | 
         Of the sides that the model leaves open.
     given
         Done before the model.
-
-    Returns
-    -------
-    Scaling or None
-        None if it is not a known one, or that layer does not see three channels.
     """
     colors = np.random.default_rng(SEED).integers(0, 256, size=(N_COLORS, 3), dtype=np.uint8)
     became = colors_at(model, first, size_px, given, colors)

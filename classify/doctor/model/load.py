@@ -52,12 +52,10 @@ IN_FULL = {"bce": "binary_crossentropy"}
 
 @dataclass(frozen=True)
 class UserModel:
-    """A model and how it was saved.
+    """A model, not compiled, and how it was saved.
 
     Attributes
     ----------
-    model
-        Not compiled.
     keras_version
         Of the Keras that saved it, as the file says.
     loss
@@ -82,12 +80,7 @@ class UserModel:
 
 
 def load_user_model(path: Path) -> UserModel:
-    """Load a model and what its file says of it.
-
-    Parameters
-    ----------
-    path
-        ``.keras``, or ``.h5`` of Keras 2 or 3, of layers that Keras 3 still has.
+    """Load a model of layers that Keras 3 still has, and what its file says of it.
 
     Raises
     ------
@@ -98,17 +91,12 @@ def load_user_model(path: Path) -> UserModel:
         version, compiled = _described_in_zip(path) if _is_zip(path) else _described_in_hdf5(path)
     is_keras2 = _numbers(version) < KERAS_3
     with loading(path, KERAS2_WAY_OUT if is_keras2 else WAY_OUT), quiet_keras():
-        model = _load_keras2(path) if is_keras2 else _load(path)
+        if is_keras2:
+            model = load_keras2_zip(path) if _is_zip(path) else load_keras2_h5(path)
+        else:
+            model = load_keras().saving.load_model(path, compile=False, safe_mode=True)
     loss = compiled.get("loss") if isinstance(compiled, dict) else None
     return UserModel(path, model, version, loss)
-
-
-def _load(path: Path) -> Any:
-    return load_keras().saving.load_model(path, compile=False, safe_mode=True)
-
-
-def _load_keras2(path: Path) -> Any:
-    return load_keras2_zip(path) if _is_zip(path) else load_keras2_h5(path)
 
 
 def _numbers(version: str) -> tuple[int, ...]:
@@ -129,11 +117,10 @@ def _described_in_zip(path: Path) -> tuple[str, Any]:
 
 def _described_in_hdf5(path: Path) -> tuple[str, Any]:
     with _opened(path) as file:
-        version, config = (
-            _text(file.attrs.get(name, "")) for name in ("keras_version", "training_config")
-        )
+        found = [file.attrs.get(name, "") for name in ("keras_version", "training_config")]
         if CONFIG not in file.attrs:
             raise RunError(f"{path}: holds weights only, no layers. Save the whole model.")
+    version, config = (each.decode() if isinstance(each, bytes) else str(each) for each in found)
     return version, json.loads(config) if config else None
 
 
@@ -144,10 +131,6 @@ def _opened(path: Path) -> h5py.File:
         raise
     except FeatureFileError as error:
         raise RunError(f"{path}: found no whole HDF5 file. {WHOLE_MODEL}") from error
-
-
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 @contextmanager
@@ -173,13 +156,7 @@ def reason_of(error: Exception) -> str:
 
 
 class Loss(NamedTuple):
-    """The loss that a model is trained with.
-
-    Attributes
-    ----------
-    name
-        In lower case with underscores, such as ``sparse_categorical_crossentropy``.
-    """
+    """The loss that a model is trained with, such as ``sparse_categorical_crossentropy``."""
 
     name: str
     from_logits: bool
@@ -201,13 +178,7 @@ class Loss(NamedTuple):
 
 
 def read_loss(described: Any, name: str | None, from_logits: bool | None) -> Loss | None:
-    """The loss as a model's file describes it, or as the user says, who wins.
-
-    Parameters
-    ----------
-    described
-        `UserModel.loss`.
-    """
+    """The loss as a model's file describes it (`UserModel.loss`), or as the user says, who wins."""
     config: Mapping[str, Any] = {}
     found = described = _of_one_output(described)
     if isinstance(described, Mapping):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from headbench.classify.doctor.chance import is_chance, may_be_chance
 from headbench.classify.doctor.finding import Grid
-from headbench.classify.doctor.model.batch_statistics import batch_statistics
+from headbench.classify.doctor.model.anatomy import batch_statistics
 from headbench.classify.doctor.scalings import SCALINGS, Scaling
 from headbench.classify.intervals import Comparison, Estimate, compare_right, wilson
 from headbench.classify.wording import percent
@@ -53,15 +53,7 @@ class Sample(NamedTuple):
 
 
 class Condition(NamedTuple):
-    """How the model is run.
-
-    Attributes
-    ----------
-    scaling
-        A name of `SCALINGS`.
-    by_batch
-        Whether layers that do so in training normalise by the batch.
-    """
+    """How the model is run: a name of `SCALINGS`, and whether its layers normalise by the batch."""
 
     scaling: str
     by_batch: bool
@@ -69,12 +61,7 @@ class Condition(NamedTuple):
 
 @dataclass(frozen=True)
 class Measured:
-    """Answers to one sample.
-
-    Attributes
-    ----------
-    outputs : mapping of Condition to float32 (n, n_classes)
-    """
+    """Answers to one sample: outputs, float32 (n, n_classes), under each condition."""
 
     sample: Sample
     outputs: Mapping[Condition, NDArray[np.float32]]
@@ -141,12 +128,8 @@ def runs_under(
     The model stays as it is, and so does each function: what BatchNormalization notes of a batch
     is thrown away.
 
-    Parameters
-    ----------
-    by_batch
-        Those that normalise by the batch in training; with none of them that mode is left out.
-    size
-        Height and width, px.
+    `by_batch` are the layers that normalise by the batch in training; with none of them that mode
+    is left out. `size` is height and width.
     """
     layers = list(by_batch)
     modes = {False: _traced(model, size)}
@@ -202,14 +185,12 @@ def _by_class(outputs: NDArray[np.float32]) -> NDArray[np.float32]:
 def draw_sample(root: Path, size: tuple[int, int], n_images: int = N_IMAGES) -> Sample:
     """Draw images, about as many of each class, from val and test if there are any.
 
+    Unusable ones are left out; the checks on data name them.
+
     Parameters
     ----------
-    root
-        Folder of labelled images.
     size
         Height and width, px; if they differ, the middle of a square of the longer one.
-    n_images
-        At most. Unusable ones are left out; the checks on data name them.
 
     Raises
     ------

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from headbench.classify.doctor.chance import Renamed, gives_one_class, rename
 from headbench.classify.doctor.finding import Finding, Grid, Severity, not_checked
@@ -22,8 +21,12 @@ LEAST_GAIN = 0.15
 
 def check_weights(found: list[Leaf]) -> Iterator[Finding]:
     """Name the layers with weights that are NaN or infinite."""
+
+    def is_finite(weight: Any) -> bool:
+        return bool(np.isfinite(np.asarray(weight, dtype=np.float64)).all())
+
     layers = [leaf.layer for leaf in found if leaf.layer.weights]
-    broken = [layer for layer in layers if not all(map(_is_finite, layer.weights))]
+    broken = [layer for layer in layers if not all(map(is_finite, layer.weights))]
     if not broken:
         return
     yield Finding(
@@ -54,10 +57,6 @@ def check_noise(ending: Ending) -> Iterator[Finding]:
     yield not_checked("the loss", "The last layer gives NaN or infinity for images of noise.")
 
 
-def _is_finite(weight: Any) -> bool:
-    return bool(np.isfinite(np.asarray(weight, dtype=np.float64)).all())
-
-
 def check_outputs(n_outputs: int, classes: tuple[str, ...]) -> Iterator[Finding]:
     """Compare the number of outputs with the number of classes."""
     # One output of a sigmoid tells two classes apart.
@@ -73,76 +72,51 @@ def check_outputs(n_outputs: int, classes: tuple[str, ...]) -> Iterator[Finding]
 
 
 def check_answers(measured: Measured, condition: Condition) -> Iterator[Finding]:
-    """Name a model that predicts one class for nearly all images, and one at chance."""
+    """Name a model that predicts one class for nearly all images, one at chance, and too few."""
     answers, sample = measured.answers(condition), measured.sample
+    right, n = percent(measured.accuracy(condition)), len(sample.labels)
+    largest = f"the most frequent class is {share(sample.largest_share)} of the images."
     if gives_one_class(answers, sample.labels, MOST_OF_ONE_CLASS):
         counts = np.bincount(answers, minlength=len(sample.classes))
-        yield _one_class(measured, condition, counts)
+        label = int(counts.argmax())
+        yield Finding(
+            "one-class-predicted",
+            Severity.SEVERE,
+            f"The model predicts one class for nearly every image: {sample.classes[label]}.",
+            (
+                f"{counts[label]} of {n} images, of which {int((sample.labels == label).sum())} "
+                f"are of that class. Accuracy {right}, pixels {condition.scaling}, in inference.",
+            ),
+            "Look at the other findings for the cause. Most often it is another scaling of pixels "
+            "than in training, or moving statistics of BatchNormalization that do not fit the "
+            "images.",
+        )
     if measured.is_at_chance(condition):
-        yield _at_chance(measured, condition)
-
-
-def _one_class(measured: Measured, condition: Condition, counts: NDArray[np.int64]) -> Finding:
-    label = int(counts.argmax())
-    return Finding(
-        "one-class-predicted",
-        Severity.SEVERE,
-        f"The model predicts one class for nearly every image: {measured.sample.classes[label]}.",
-        (
-            f"{counts[label]} of {counts.sum()} images, of which "
-            f"{int((measured.sample.labels == label).sum())} are of that class. Accuracy "
-            f"{percent(measured.accuracy(condition))}, pixels {condition.scaling}, in inference.",
-        ),
-        "Look at the other findings for the cause. Most often it is another scaling of pixels than "
-        "in training, or moving statistics of BatchNormalization that do not fit the images.",
-    )
-
-
-def _at_chance(measured: Measured, condition: Condition) -> Finding:
-    return Finding(
-        "at-chance",
-        Severity.SEVERE,
-        "In inference the model is no better than always answering the most frequent class.",
-        (
-            f"Accuracy {percent(measured.accuracy(condition))}, n = {len(measured.sample.labels)}, "
-            f"pixels {condition.scaling}; the most frequent class is "
-            f"{share(measured.sample.largest_share)} of the images.",
-        ),
-        "Look at the other findings for the cause. If there are none: was the model trained on "
-        "these classes, and were the labels those of the images?",
-    )
-
-
-def check_sample_size(measured: Measured, condition: Condition) -> Iterator[Finding]:
-    """Note that there are too few images to tell the model from a guess."""
-    if not measured.is_open(condition):
-        return
-    n = len(measured.sample.labels)
-    yield Finding(
-        "too-few-to-judge",
-        Severity.NOTE,
-        f"{count(n, 'image')}: too few to tell whether the model is better than a guess.",
-        (
-            f"Accuracy {percent(measured.accuracy(condition))}, n = {n}, pixels "
-            f"{condition.scaling}, in inference; the most frequent class is "
-            f"{share(measured.sample.largest_share)} of the images.",
-        ),
-        "Name a folder with more labelled images beside the model.",
-    )
+        yield Finding(
+            "at-chance",
+            Severity.SEVERE,
+            "In inference the model is no better than always answering the most frequent class.",
+            (f"Accuracy {right}, n = {n}, pixels {condition.scaling}; {largest}",),
+            "Look at the other findings for the cause. If there are none: was the model trained on "
+            "these classes, and were the labels those of the images?",
+        )
+    if measured.is_open(condition):
+        yield Finding(
+            "too-few-to-judge",
+            Severity.NOTE,
+            f"{count(n, 'image')}: too few to tell whether the model is better than a guess.",
+            (f"Accuracy {right}, n = {n}, pixels {condition.scaling}, in inference; {largest}",),
+            "Name a folder with more labelled images beside the model.",
+        )
 
 
 def other_order(measured: Measured, declared: str | None) -> Renamed | None:
     """The order of the outputs, if it differs from that of the classes.
 
-    Parameters
-    ----------
-    declared
-        The scaling of pixels; None to try each.
+    `declared` is the scaling of pixels; None to try each.
     """
     sample = measured.sample
-    conditions: list[Condition] = [
-        each for each in measured.outputs if declared in (None, each.scaling)
-    ]
+    conditions = [each for each in measured.outputs if declared in (None, each.scaling)]
     found = [
         rename(sample.labels, measured.answers(each), len(sample.classes)) for each in conditions
     ]

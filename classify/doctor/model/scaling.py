@@ -27,19 +27,17 @@ def check_scaling(
 ) -> Iterator[Finding]:
     """Name pixels that reach the network with another scaling than it expects.
 
-    Parameters
-    ----------
-    measured
-        None if there are no labelled images.
-    is_frozen
-        Whether the network's layers are frozen, so that they cannot adapt to other pixels.
+    Layers of a frozen network cannot adapt to other pixels.
     """
     if pixels.unknown:
         yield not_known(pixels)
     if pixels.declared:
         yield from _check_declared(pixels, measured, pixels.declared, is_frozen)
     elif pixels.family and pixels.is_spoilt_inside:
-        what = _spoilt_inside(pixels, pixels.family)
+        what = (
+            f"{_own_work(pixels)[:-1]} before they reach {pixels.family.name}, which expects "
+            f"{SCALINGS[pixels.family.scaling].words}."
+        )
         yield _wrong(what, is_frozen, (SHOWN, NO_WAY_OUT), measured)
     elif measured:
         yield from _check_undeclared(pixels, measured, is_frozen)
@@ -59,13 +57,6 @@ def _own_work(pixels: InputPixels) -> str:
     if own == SCALINGS["raw"]:
         return "The model does not preprocess pixels itself."
     return f"The model itself turns pixels into {own.words}."
-
-
-def _spoilt_inside(pixels: InputPixels, family: Family) -> str:
-    return (
-        f"{_own_work(pixels)[:-1]} before they reach {family.name}, which expects "
-        f"{SCALINGS[family.scaling].words}."
-    )
 
 
 def _check_declared(

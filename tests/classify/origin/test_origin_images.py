@@ -7,9 +7,14 @@ import pytest
 from headbench.cache.reader import FeatureFile
 from headbench.classify.doctor.model.measured import Condition
 from headbench.classify.doctor.scalings import SCALINGS
-from headbench.classify.origin.origin_images import Extraction, Images, extract_four, split_images
+from headbench.classify.origin.origin_images import (
+    Extraction,
+    Images,
+    OriginSettings,
+    extract_four,
+    split_images,
+)
 from headbench.classify.origin.origin_model import digest
-from headbench.classify.origin.origin_settings import OriginSettings
 from headbench.classify.run import Run
 from headbench.extract.errors import DataError
 from headbench.extract.images.stream import image_batches

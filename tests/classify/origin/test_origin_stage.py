@@ -9,8 +9,8 @@ from headbench.cache import cli
 from headbench.classify.__main__ import main
 from headbench.classify.commands import origin as command
 from headbench.classify.origin import origin_stage
-from headbench.classify.origin.epochs import Epoch, keras_line
-from headbench.classify.origin.origin_settings import OriginSettings
+from headbench.classify.origin.origin_images import OriginSettings
+from headbench.classify.origin.origin_model import Epoch, keras_line
 from headbench.classify.origin.origin_stage import (
     describe_origin,
     explain_models,
@@ -21,7 +21,7 @@ from headbench.classify.origin.origin_stage import (
 from headbench.extract.networks.keras_network import KerasBackbone
 from headbench.extract.networks.keras_runtime import load_keras
 from tests.classify.origin.conftest import SETTINGS, Shown
-from tests.classify.origin.test_epochs import LINE
+from tests.classify.origin.test_origin_model import LINE
 from tests.classify.report.browser import opened
 from tests.classify.report.conftest import HOSTILE
 from tests.classify.report.test_page import OUTSIDE, OVERLAPS, SCHEMES, WIDTHS
@@ -192,17 +192,15 @@ def test_weights_and_images_are_named(shown: Shown) -> None:
     assert "test images are not used" in facts["images"]
 
 
-def test_the_json_file_holds_what_was_measured(shown: Shown) -> None:
-    assert {path.name for path in shown.folder.iterdir()} == {"index.html", "results.json"}
-    found = json.loads((shown.folder / "results.json").read_text("utf-8"))
-    assert found == shown.results
-
-
-def test_numbers_that_json_does_not_know_are_not_in_it(shown: Shown) -> None:
+def test_the_json_file_holds_what_was_measured_and_no_number_that_json_does_not_know(
+    shown: Shown,
+) -> None:
     def refuse(name: str) -> Any:
         pytest.fail(f"{name} is no JSON")
 
-    json.loads((shown.folder / "results.json").read_text("utf-8"), parse_constant=refuse)
+    assert {path.name for path in shown.folder.iterdir()} == {"index.html", "results.json"}
+    text = (shown.folder / "results.json").read_text("utf-8")
+    assert json.loads(text, parse_constant=refuse) == shown.results
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

@@ -139,13 +139,13 @@ def test_the_origins_split_cannot_reach_more_than_one_in_a_hundred() -> None:
     assert "can be 1.0 % at most" in found.evidence[2]
 
 
-def test_a_shuffled_dataset_is_not_accused() -> None:
-    script = ScriptSettings(validation_split=0.2, loader=DATASET)
+@pytest.mark.parametrize(
+    "script",
+    [ScriptSettings(), ScriptSettings(validation_split=0.2, loader=DATASET)],
+    ids=["no share", "shuffled"],
+)
+def test_no_share_and_a_shuffled_dataset_are_no_finding(script: ScriptSettings) -> None:
     assert found_in({"a": 20, "b": 20}, script) == []
-
-
-def test_no_share_is_no_finding() -> None:
-    assert found_in({"a": 20, "b": 20}, ScriptSettings()) == []
 
 
 def test_the_first_of_each_class_are_a_note_and_a_class_without_any_a_warning() -> None:

@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from headbench.classify.doctor.model.batch_statistics import batch_norms, batch_statistics
+from headbench.classify.doctor.model.anatomy import batch_norms, batch_statistics
 from headbench.classify.doctor.scalings import SCALINGS
 from headbench.classify.heads.keras_head import keras_head
 from headbench.classify.heads.logreg import LogReg

@@ -4,10 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from headbench.classify.doctor.examine import examine
+from headbench.classify.doctor.examine import examine, sort_targets
 from headbench.classify.doctor.finding import Diagnosis
 from headbench.classify.doctor.script import parse_script
-from headbench.classify.doctor.targets import sort_targets
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import pytest
 
 from headbench.cache.reader import FeatureFile
 from headbench.cache.writer import Location, write_features
-from headbench.classify.doctor.targets import sort_targets
+from headbench.classify.doctor.examine import sort_targets
 from headbench.classify.errors import RunError
 from headbench.classify.run import Run
 
