@@ -278,7 +278,7 @@ named:
 	  echo "error: which run? Say DATA=folder (make features) or NAME=run." >&2; exit 2; }
 
 # Two processes, as TensorFlow is in each; a file, with what its tests share, stays in one of them.
-PYTEST = .venv/bin/python -m pytest --numprocesses 2 --dist loadfile
+PYTEST = .venv/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test: .venv/.ready-dev ## run the tests, except the long ones
 	@$(PYTEST) -m "not long"

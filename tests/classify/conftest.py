@@ -18,6 +18,7 @@ from headbench.extract.settings import ExtractSettings
 from headbench.extract.stage import extract_features
 from tests.classify.report.browser import chromium_path
 from tests.classify.report.conftest import make_hostile_run
+from tests.small_network import SIZE_PX, SMALL
 
 
 @pytest.fixture
@@ -37,6 +38,15 @@ def network_run(network_features: Path) -> Run:
     run = Run(network_features)
     train_heads(run, ["logreg", "mlp-128"], seed=0)
     finetune(run, FinetuneSettings(epochs=1), None, None)
+    return run
+
+
+@pytest.fixture(scope="session")
+def random_run(network_photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Features of a network with random weights, and a head; not to be changed by a test."""
+    run = Run(tmp_path_factory.mktemp("random") / "colors")
+    extract_features(network_photos, run.features_path, ExtractSettings(SMALL, "random", SIZE_PX))
+    train_heads(run, ["ridge"], seed=0)
     return run
 
 

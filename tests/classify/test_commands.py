@@ -5,7 +5,6 @@ import io
 import json
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from headbench.classify.run import Run
 from headbench.extract import __main__ as extract
 from headbench.extract.networks.keras_network import KerasBackbone
 from tests.conftest import ROOT, write_class_folders, write_image
+from tests.small_network import SIZE_PX, SMALL
 
 
 def call(main: Callable[..., int], *arguments: object) -> int:
@@ -282,11 +282,10 @@ def test_bad_options_end_with_2(photos: Path, out: Path, arguments: tuple[str, .
 
 
 def test_random_weights_are_said_aloud(
-    network_run: Run, network_photos: Path, capsys: pytest.CaptureFixture[str]
+    random_run: Run, network_photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    copy = network_run.folder.parent / "copy.h5"
-    shutil.copy(network_run.features_path, copy)
-    arguments = (network_photos, "--out", copy, "--size", 32, "--weights", "random")
+    network = ("--backbone", SMALL, "--size", SIZE_PX, "--weights", "random")
+    arguments = (network_photos, "--out", random_run.features_path, *network)
     assert call(extract.main, *arguments) == 0
     assert capsys.readouterr().out.startswith("RANDOM WEIGHTS")
 

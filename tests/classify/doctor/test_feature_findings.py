@@ -53,8 +53,8 @@ def test_a_number_that_is_not_finite_is_damage(run: Run) -> None:
     assert "/embeddings row 8: not finite" in finding.evidence
 
 
-def test_random_weights_are_never_silent(network_run: Run) -> None:
-    with FeatureFile(network_run.features_path) as features:
+def test_random_weights_are_never_silent(random_run: Run) -> None:
+    with FeatureFile(random_run.features_path) as features:
         [finding] = check_weights(features)
     assert (finding.code, finding.severity) == ("random-weights", Severity.WARNING)
 

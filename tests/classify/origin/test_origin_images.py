@@ -18,7 +18,7 @@ from headbench.classify.origin.origin_model import digest
 from headbench.classify.run import Run
 from headbench.extract.errors import DataError
 from headbench.extract.images.stream import image_batches
-from headbench.extract.networks.backbone import create_backbone
+from headbench.extract.networks.backbone import create_backbone, reopen_backbone
 from headbench.extract.networks.engines import relative_difference
 from headbench.extract.networks.keras_network import KerasBackbone
 from headbench.extract.settings import ExtractSettings
@@ -91,14 +91,17 @@ def test_done_right_an_embedding_is_that_of_the_network_with_its_own_preprocessi
 def test_done_right_the_embeddings_are_those_of_make_features(
     network_run: Run, network_photos: Path
 ) -> None:
-    backbone = create_backbone("resnet50", "random", 32)
+    with FeatureFile(network_run.features_path) as features:
+        backbone = reopen_backbone(features.identity, features.config.weights)
     assert isinstance(backbone, KerasBackbone)
-    extraction = extract(network_photos, backbone.base())
+    images = split(network_photos)
+    extraction = extract_four(backbone.base(), SCALINGS["tf"], images, 8, 0)
     rows = used(extraction)
     with FeatureFile(network_run.features_path) as features:
         assert features.table.paths == extraction.images.table.paths
         expected = features.read(rows)
-    assert relative_difference(extraction.embeddings[RIGHT][rows], expected) < 1e-4
+    found = extraction.embeddings[Condition("tf", by_batch=False)][rows]
+    assert relative_difference(found, expected) < 1e-4
 
 
 def test_only_batch_statistics_make_an_embedding_depend_on_its_neighbours(

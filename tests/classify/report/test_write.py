@@ -141,10 +141,10 @@ def test_weights_that_are_not_imagenets_have_a_banner(
     assert bool(banner(changed)) == bool(expected)
 
 
-def test_random_weights_are_named_in_every_form(network_run: Run) -> None:
-    results = write_report(network_run)
+def test_random_weights_are_named_in_every_form(random_run: Run) -> None:
+    results = write_report(random_run)
     assert "RANDOM" in as_text(results)
-    for text in (as_markdown(results), (network_run.report_folder / "index.html").read_text()):
+    for text in (as_markdown(results), (random_run.report_folder / "index.html").read_text()):
         assert "RANDOM" in text
         assert "Random weights: the network was not trained." in text
 

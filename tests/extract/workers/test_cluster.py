@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
+from headbench.cache.reader import FeatureFile
 from headbench.extract.errors import ClusterError
 from headbench.extract.settings import ExtractSettings
 from headbench.extract.stage import extract_features
@@ -19,6 +20,7 @@ from headbench.extract.workers.machines import Machines, at_work
 from tests.conftest import ROOT, listen, write_class_folders
 from tests.extract.test_faults import content_of
 from tests.extract.workers.cluster import BLOCK_ROWS, Cluster, HeldFolder, cluster_of, wait_until
+from tests.small_network import SIZE_PX, SMALL
 
 N_WORKERS, N_PER_CLASS = 3, 40
 OPTIONS = ("--backbone", "mean-color", "--size", "16", "--batch-size", "5")
@@ -161,14 +163,16 @@ def test_a_network_gives_bit_for_bit_what_it_gives_in_one_process(
     # Whole batches, so that they are the same ones.
     monkeypatch.setattr(workers, "FEWEST_ROWS", 16)
     said = listen()
+    with FeatureFile(network_features) as features:
+        weights = features.config.weights
     extract_features(
         network_photos,
         tmp_path / "features.h5",
-        ExtractSettings(weights="random", size_px=32),
+        ExtractSettings(SMALL, weights, SIZE_PX),
         Machines(backend="dask", scheduler=cluster.address),
     )
     assert everything_in(tmp_path / "features.h5") == everything_in(network_features)
-    assert [line.startswith("resnet50 on ") for line in said].count(True) == 1
+    assert [line.startswith(f"{SMALL} on ") for line in said].count(True) == 1
 
 
 @pytest.mark.long

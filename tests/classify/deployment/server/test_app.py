@@ -48,6 +48,13 @@ def test_an_answer_says_who_gives_it_and_what_is_similar(client: Client, red: by
     assert (picture.status, picture.headers["content-type"]) == (200, "image/webp")
 
 
+def test_random_weights_are_never_silent(client: Client, random_run: Run, red: bytes) -> None:
+    assert b"RANDOM WEIGHTS" not in client.ask("GET", "/").body
+    with serving(random_run) as other:
+        assert b"RANDOM WEIGHTS" in other.ask("GET", "/").body
+        assert other.predict(red).json["model"]["has_random_weights"]
+
+
 def test_a_form_is_answered_file_by_file(client: Client, red: bytes) -> None:
     reply = client.send_form({"a.png": red, "b.txt": b"text"}, "?similar=0")
     assert reply.status == 200

@@ -60,15 +60,12 @@ def test_it_serves_what_predict_predicts_until_it_is_told_to_end(
     with started(run, "--head", head) as (process, said):
         port = re.search(rf"http://{HOST}:(\d+)", said)
         assert port
-        assert f"head {head}, weights {'RANDOM' if is_network else 'none'}" in said
+        assert f"head {head}, weights " in said
         reply = Client(int(port[1])).predict(path.read_bytes())
         assert [each["class"] for each in reply.json["predictions"]] == [n for n, _ in expected.top]
         for each, (_, proba) in zip(reply.json["predictions"], expected.top, strict=True):
             assert each["probability"] == pytest.approx(proba, abs=1e-5)
-        assert reply.json["model"]["has_random_weights"] == is_network
         assert bool(reply.json["similar"]) != is_network
-        page = Client(int(port[1])).ask("GET", "/").body
-        assert (b"RANDOM WEIGHTS" in page) == is_network
         os.kill(process.pid, how)
         rest, errors = process.communicate()
     assert (process.returncode, rest) == (0, "stopped\n")
