@@ -335,6 +335,21 @@ class CheckedDataset:
         return FeatureFileError(f"{self.path}: damaged: /{self.name} {what}. {remedy}")
 
 
+def read_columns(file: h5py.File, **rows: tuple[str, tuple[int, ...]]) -> list[CheckedDataset]:
+    """Datasets of one length, each with the kind of its dtype and the shape of a row.
+
+    Raises `FeatureFileError` if one is otherwise.
+    """
+    found = [CheckedDataset(file, name) for name in rows]
+    for dataset, (kind, shape) in zip(found, rows.values(), strict=True):
+        if dataset.dtype.kind != kind or dataset.shape != (len(found[0]), *shape):
+            raise FeatureFileError(
+                f"{file.filename}: damaged: /{dataset.name} is {dataset.dtype} {dataset.shape}, "
+                f"expected {kind} {(len(found[0]), *shape)}. {WAY_OUT}"
+            )
+    return found
+
+
 def _sums(rows: NDArray[Any], step: int) -> list[int]:
     return [zlib.crc32(rows[block].data) for block in _slices(len(rows), step)]
 

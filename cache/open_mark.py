@@ -59,16 +59,18 @@ def remove_mark(path: Path) -> None:
 
 
 def require_closed(path: Path) -> None:
-    """`FeatureFileError` if a program has the file open for writing: it holds HDF5's lock."""
+    """`FeatureFileError` if a program has a marked file open for writing: it holds HDF5's lock."""
     try:
+        # Opened at all, it is open in this very process.
         h5py.File(path, "r", locking="best-effort").close()
-    except BlockingIOError as error:
-        raise FeatureFileError(
-            f"{path}: another program, such as a notebook, has it open for writing. Close it there "
-            "(file.close()) and run the same command again."
-        ) from error
-    except OSError:  # the mark
+    except BlockingIOError:
+        pass
+    except OSError:  # the mark, and nobody's lock
         return
+    raise FeatureFileError(
+        f"{path}: a program, such as a notebook, has it open for writing. Close it there "
+        "(file.close()) and run the same command again."
+    )
 
 
 class UnmarkedFile(io.FileIO):
