@@ -314,7 +314,9 @@ def _read_attribute(path: Path, file: h5py.File, name: str, group: str = "/") ->
 
 
 def _decoded(value: Any) -> Any:
-    return value.decode() if isinstance(value, bytes) else value
+    if isinstance(value, bytes):
+        return value.decode()
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _check_version(path: Path, values: dict[str, Any]) -> None:
