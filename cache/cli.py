@@ -13,6 +13,7 @@ from headbench.cache.errors import HeadbenchError
 
 BAD_INPUT = 2
 INTERRUPTED = 130
+OWN_FILES = "A file that came from elsewhere may claim more than it holds: make it again."
 
 
 def at_least(smallest: int) -> Callable[[str], int]:
@@ -92,6 +93,17 @@ def run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None 
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         print(f"error: {where}{error.strerror or error}", file=sys.stderr)
+        return BAD_INPUT
+    except MemoryError as error:
+        reason = f" ({error})" if str(error) else ""
+        print(
+            f"error: not enough memory{reason}. Close other programs, or use a machine with more. "
+            f"{OWN_FILES}",
+            file=sys.stderr,
+        )
+        return BAD_INPUT
+    except RecursionError:
+        print(f"error: something is nested too deeply to be read. {OWN_FILES}", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
         print("\nstopped; what was finished is kept", file=sys.stderr)

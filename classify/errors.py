@@ -22,5 +22,5 @@ def loading(path: Path, way_out: str = "Delete it and train again.") -> Iterator
     except HeadbenchError:
         raise
     except Exception as error:
-        reason = str(error).strip().split("\n", maxsplit=1)[0]
+        reason = str(error).strip().split("\n", maxsplit=1)[0] or type(error).__name__
         raise RunError(f"{path}: cannot be loaded ({reason}). {way_out}") from error

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from headbench.cache.disk import replacing_folder
 from headbench.cache.reader import FeatureFile
+from headbench.cache.untrusted import read_json
 from headbench.cache.writer import installed_version
 from headbench.classify.arrays import load_arrays, save_arrays
 from headbench.classify.errors import RunError, loading
@@ -240,7 +241,7 @@ def rank(trained: list[Trained], y_val: NDArray[np.int32]) -> list[Trained]:
 
 def _read_record(path: Path) -> Record:
     with loading(path):
-        raw = json.loads(path.read_text("utf-8"))
+        raw = read_json(path)
         version = raw.pop("version")
         if version != RECORD_VERSION:
             raise RunError(

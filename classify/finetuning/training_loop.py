@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headbench.cache.disk import replacing
+from headbench.cache.untrusted import parse_json
 from headbench.classify.arrays import load_arrays, save_arrays
 from headbench.classify.errors import RunError, loading
 from headbench.classify.finetuning.finetune_settings import FinetuneSettings
@@ -82,7 +83,7 @@ class Checkpoint:
             return None
         with loading(self.path, "Delete it and run the same command again."):
             arrays = load_arrays(self.path)
-            facts = json.loads(str(arrays.pop(FACTS)))
+            facts = parse_json(str(arrays.pop(FACTS)))
             if facts.pop("identity") != self._identity:
                 return None
             return State(**facts | {name: _numbered(arrays, name) for name in LISTS})

@@ -9,6 +9,7 @@ import lightgbm
 import numpy as np
 from numpy.typing import NDArray
 
+from headbench.cache.untrusted import read_regular
 from headbench.classify.arrays import load_arrays, save_arrays
 from headbench.classify.heads.head import Head, Labelled
 from headbench.classify.heads.parameters import POSITIVE, SHARE, Range, is_number, one_of, whole
@@ -22,6 +23,7 @@ from headbench.classify.heads.tree_columns import (
 
 MODEL_FILE = "model.txt"
 SCORES_FILE = "scores.npz"
+MOST_MODEL_BYTES = 1 << 29
 # From so many images a column on, trees see scores and principal axes instead of columns.
 PROJECT_FROM = 5
 END = "end of trees\n"
@@ -197,7 +199,7 @@ class LightGBM(Head):
             save_arrays(folder / SCORES_FILE, self.scores_._asdict())
 
     def _load(self, folder: Path) -> None:
-        self._set_model((folder / MODEL_FILE).read_text("utf-8"))
+        self._set_model(read_regular(folder / MODEL_FILE, MOST_MODEL_BYTES).decode())
         is_projected = (folder / SCORES_FILE).exists()
         self.scores_ = Scores(**load_arrays(folder / SCORES_FILE)) if is_projected else None
 

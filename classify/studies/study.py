@@ -12,6 +12,7 @@ import joblib
 from threadpoolctl import threadpool_limits
 
 from headbench.cache.reader import FeatureFile
+from headbench.cache.untrusted import read_json
 from headbench.cache.writer import installed_version
 from headbench.classify.heads.head import Head
 
@@ -111,7 +112,7 @@ def _results(fits: Sequence[Fit], n_jobs: int) -> list[dict[str, Any]]:
 def read_study(path: Path, features: FeatureFile) -> Study:
     """What is kept, if it is of these features and this version."""
     try:
-        raw = json.loads(path.read_text("utf-8"))
+        raw = read_json(path)
         if raw["stamp"] == study_stamp(features):
             return Study(*([Point(**each) for each in raw[group]] for group in Study._fields))
     except (OSError, ValueError, KeyError, TypeError):

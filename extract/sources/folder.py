@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headbench.cache.format import Rejected, leads_inside
+from headbench.cache.untrusted import open_regular
 from headbench.extract.errors import DataError
 from headbench.extract.images.stream import ImageFile
 from headbench.extract.sources.source import N_STAMPS, Found, LabelledImage, Listing
@@ -68,7 +69,8 @@ class Folder:
         return stamps
 
     def _read(self, path: str) -> bytes:
-        return (self.root / path).read_bytes()
+        with open_regular(self.root / path) as file:
+            return file.read()
 
 
 def file_stamp(path: str | Path) -> tuple[int, int, int, int]:

@@ -31,6 +31,23 @@ def test_ctrl_c_says_that_nothing_is_lost(capsys: pytest.CaptureFixture[str]) ->
     assert "what was finished is kept" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (MemoryError(), "not enough memory. Close other programs"),
+        (MemoryError("Unable to allocate 8.00 TiB"), "not enough memory (Unable to allocate 8"),
+        (RecursionError("maximum recursion depth"), "something is nested too deeply"),
+    ],
+)
+def test_what_is_too_large_or_too_deep_is_one_line_and_exit_code_2(
+    error: Exception, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(raising(error), []) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {words}")
+    assert said.count("\n") == 1
+
+
 def test_our_own_mistakes_are_not_hidden() -> None:
     with pytest.raises(ZeroDivisionError):
         cli.run(raising(ZeroDivisionError()), [])

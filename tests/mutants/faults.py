@@ -36,6 +36,7 @@ class Fault(NamedTuple):
 
 
 BLOCK = "tests/cache/test_reader.py::test_no_block_is_read_without_its_checksum"
+UNTRUSTED = "tests/cache/test_untrusted.py::test_"
 HEADS = "tests/classify/test_heads.py::test_"
 SPLIT_ALONE = (
     "tests/classify/test_train_heads.py::"
@@ -577,8 +578,8 @@ FAULTS = (
         "pickle-read",
         "No pickle from disk is opened.",
         "classify/arrays.py",
-        "np.load(file, allow_pickle=False)",
-        "np.load(file, allow_pickle=True)",
+        "np.lib.format.read_array(file, allow_pickle=False)",
+        "np.lib.format.read_array(file, allow_pickle=True)",
         ("tests/classify/test_arrays.py::test_a_pickle_is_neither_written_nor_read",),
     ),
     Fault(
@@ -589,7 +590,39 @@ FAULTS = (
         'print(f"error: {error}", file=sys.stderr)\n        return 1',
         ("tests/cache/test_cli.py::test_what_the_user_can_mend_is_one_line_and_exit_code_2",),
     ),
+    Fault(
+        "links-followed",
+        "Nothing in an HDF5 file is read from another one.",
+        "cache/untrusted.py",
+        "if link.type != h5py.h5l.TYPE_HARD:",
+        "if link.type == h5py.h5l.TYPE_SOFT:",
+        (f"{UNTRUSTED}what_lies_in_another_file_is_refused[other.h5-labels]",),
+    ),
+    Fault(
+        "sizes-believed",
+        "No dataset takes more memory than its file has bytes.",
+        "cache/untrusted.py",
+        "if n_bytes > n_there else",
+        "if n_bytes > 10**15 else",
+        (f"{UNTRUSTED}no_size_is_believed",),
+    ),
+    Fault(
+        "pipes-opened",
+        "Pipes and devices are not opened.",
+        "cache/untrusted.py",
+        "if kind != stat.S_IFREG:",
+        "if kind == stat.S_IFDIR:",
+        ("tests/extract/images/test_read.py::test_what_is_no_file_neither_hangs_nor_is_opened",),
+    ),
     # The file.
+    Fault(
+        "mark-of-a-living-program-removed",
+        "A file that a program has open for writing is not repaired.",
+        "cache/verify.py",
+        "if is_marked(path):\n            require_closed(path)",
+        "if is_marked(path):\n            pass",
+        ("tests/cache/test_open_mark.py::test_repair_leaves_a_file_alone_that_is_open",),
+    ),
     Fault(
         "not-flushed",
         "Data are on the disk before a file takes its name.",

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from headbench.cache.untrusted import read_json
 from headbench.classify.doctor.data.image_copies import examine_copies
 from headbench.classify.doctor.data.image_files import examine_classes, examine_files, examine_looks
 from headbench.classify.doctor.data.scan import scan
@@ -90,11 +91,11 @@ def read_class_indices(path: Path) -> dict[str, int]:
         If the file holds anything else.
     """
     try:
-        found = json.loads(path.read_text("utf-8-sig"))
+        found = read_json(path)
         pairs = list(_pairs(found))
     except OSError as error:
         raise RunError(f"{path}: {EXPECTED}; cannot be read: {error.strerror}.") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise RunError(f"{path}: {EXPECTED}; found no JSON ({error}).") from error
     if not pairs or not all(isinstance(name, str) and _is_index(index) for name, index in pairs):
         raise RunError(f"{path}: {EXPECTED}; found {json.dumps(found)[:60]}.")
