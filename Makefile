@@ -69,7 +69,7 @@ FOLDER     = $(shell { cd "$(DATA)" || cd "$(SHARED)"; } 2>/dev/null && basename
 # tar shards by the folder of the first list, with "::" between lists only after ".tar", as
 # extract/sources/ has it; a list or one shard without its ending.
 SHARED     = $(shell printf '%s\n' "$(DATA)" | sed -E \
-  -e '/^(tar|zip|libarchive)(:\/\/|::)/ { s/.*:://; s/(\.tar)?\.[^./]+$$//; q; }' \
+  -e '/^(tar|zip)(:\/\/|::)/ { s/.*:://; s/(\.tar)?\.[^./]+$$//; q; }' \
   -e '/\.tar::|\{.*\.tar$$/ { s/\.tar::.*//; s/\{.*//; s/[^/]*$$//; s/^$$/./; q; }' \
   -e 's/.*:://; s/\.(tar|[cC][sS][vV]|[tT][sS][vV]|[pP][aA][rR][qQ][uU][eE][tT])$$//')
 
@@ -121,6 +121,7 @@ help: ## this help
 #: FOLDS      folds of cross-validation on train and val, such as FOLDS=5 (none)
 #: JOBS       processes for make features, and for heads on streamed embeddings (1); fits at a time
 #:            for CURVE and FOLDS (one for each core)
+#: HEADBENCH_PROTOCOLS  protocols that a list may name beside files below it: file,https (none)
 #: BACKEND    dask: the workers of a running Dask cluster instead (local)
 #: SCHEDULER  of that cluster, such as SCHEDULER=tcp://10.0.0.1:8786
 #: STREAM     always or never: stream embeddings from their file (only if they do not fit in memory)

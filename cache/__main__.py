@@ -51,16 +51,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         found = repair_file(arguments.file)
     else:
         found = inspect_file(arguments.file, arguments.sample, arguments.seed)
-    print(_describe(found))
+    cli.say(_describe(found))
     for damage in found.damage[:MOST_SAID]:
-        print(f"  {damage}")
+        cli.say(f"  {damage}")
     if len(found.damage) > MOST_SAID:
-        print(f"  ... and {len(found.damage) - MOST_SAID} more")
+        cli.say(f"  ... and {len(found.damage) - MOST_SAID} more")
     if found.is_marked:
-        print(MARK_REMOVED if arguments.repair else MARKED)
+        cli.say(MARK_REMOVED if arguments.repair else MARKED)
     if not found.damage:
         return 0
-    print(_advice(found, arguments.repair))
+    cli.say(_advice(found, arguments.repair))
     return 0 if arguments.repair else DAMAGED
 
 

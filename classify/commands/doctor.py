@@ -49,8 +49,8 @@ def doctor(arguments: argparse.Namespace) -> int:
     folder = arguments.out or Path("runs") / targets.name / "doctor"
     write_diagnosis(diagnosis, targets.name, folder)
     if arguments.format == "json":
-        print(json.dumps(diagnosis.as_dict(), indent=2, ensure_ascii=False))
+        cli.say(json.dumps(diagnosis.as_dict(), indent=2, ensure_ascii=False))
     else:
-        print(as_text(diagnosis))
-        print(f"\n{folder}: {PAGE_FILE}, {JSON_FILE}")
+        cli.say(as_text(diagnosis))
+        cli.say(f"\n{folder}: {PAGE_FILE}, {JSON_FILE}")
     return IS_SEVERE if diagnosis.is_severe else 0

@@ -38,12 +38,14 @@ class Folder:
     """A folder per class, perhaps inside ``train/``, ``val/``, ``test/``; or Food-101's layout."""
 
     root: Path
+    # What looks like a URL is another text as a path.
+    called: str = ""
     is_near = True
 
     @property
     def name(self) -> str:
         """The folder as the user named it."""
-        return str(self.root)
+        return self.called or str(self.root)
 
     @property
     def is_there(self) -> bool:

@@ -36,14 +36,14 @@ from headbench.extract.sources.source import (
     order_of_numbers,
 )
 from headbench.extract.sources.tar import Entry, Place
-from headbench.extract.sources.urls import FILE, is_url
+from headbench.extract.sources.urls import ARCHIVES, FILE, is_url
 
 LAYOUT = "shards"
 # Between lists of shards; other "::" belong to fsspec's URLs.
 BETWEEN = re.compile(r"(?<=\.tar)::")
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 # With these fsspec opens an archive as a folder.
-FOLDER_IN_ARCHIVE = re.compile(r"(tar|zip|libarchive)(://|::)")
+FOLDER_IN_ARCHIVE = re.compile(rf"({'|'.join(ARCHIVES)})(://|::)")
 MOST_NAMED = 5
 # Of an index: a row for each member.
 COLUMNS: dict[str, tuple[str, tuple[int, ...]]] = {

@@ -586,8 +586,8 @@ FAULTS = (
         "traceback-for-bad-input",
         "What a user can mend ends with exit code 2.",
         "cache/cli.py",
-        'print(f"error: {error}", file=sys.stderr)\n        return BAD_INPUT',
-        'print(f"error: {error}", file=sys.stderr)\n        return 1',
+        'say(f"error: {error}", is_stderr=True)\n        return BAD_INPUT',
+        'say(f"error: {error}", is_stderr=True)\n        return 1',
         ("tests/cache/test_cli.py::test_what_the_user_can_mend_is_one_line_and_exit_code_2",),
     ),
     Fault(
@@ -676,6 +676,48 @@ FAULTS = (
             "tests/extract/test_stage.py::"
             "test_float16_keeps_half_and_never_silently_replaces_float32",
         ),
+    ),
+    # Strangers.
+    Fault(
+        "strangers-url-opened",
+        "A feature file that names a URL does not have it opened by that.",
+        "extract/sources/open.py",
+        "return python.PythonImages(name=name) if is_from_python else Folder(Path(name), name)",
+        "return open_source(name, features.path)",
+        (
+            "tests/classify/test_foreign_runs.py::"
+            "test_what_a_feature_file_names_is_a_folder_of_this_machine",
+        ),
+    ),
+    Fault(
+        "any-chain-opened",
+        "No protocol but those of the list is opened.",
+        "extract/sources/urls.py",
+        "    if wrong:\n",
+        "    if not wrong:\n",
+        (
+            "tests/extract/sources/test_urls.py::"
+            "test_a_chain_of_anything_but_archives_is_not_opened[reference::http://host/a.json]",
+        ),
+    ),
+    Fault(
+        "lists-name-anything",
+        "A list names files below its own folder alone, unless more is allowed.",
+        "extract/sources/manifest.py",
+        "missing = set(protocols_of(path)) - allowed - set(ARCHIVES)",
+        "missing = set()",
+        (
+            "tests/extract/sources/test_manifest_rows.py::"
+            "test_a_list_names_only_what_lies_below_it_unless_the_user_allows_more[../x.png]",
+        ),
+    ),
+    Fault(
+        "terminal-obeys-names",
+        "Control characters in names are printed escaped.",
+        "cache/cli.py",
+        "tqdm.write(shown, file=stream, end=end)",
+        "tqdm.write(text, file=stream, end=end)",
+        ("tests/cache/test_cli.py::test_nothing_that_a_terminal_obeys_reaches_it",),
     ),
     # Bounded memory.
     Fault(

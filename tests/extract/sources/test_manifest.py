@@ -20,7 +20,7 @@ from headbench.extract.errors import DataError, UnusableImageError
 from headbench.extract.plan import plan_table
 from headbench.extract.settings import ExtractSettings
 from headbench.extract.sources.folder import Folder
-from headbench.extract.sources.manifest import Manifest
+from headbench.extract.sources.manifest import ALLOWED, Manifest
 from headbench.extract.stage import extract_features
 from tests.conftest import listen, write_class_folders
 from tests.extract.sources.manifests import listed, write_csv, write_parquet
@@ -28,8 +28,9 @@ from tests.extract.sources.web_server import Files, web_server
 
 
 @pytest.fixture
-def memory() -> Iterator[Any]:
-    """fsspec's store in memory, empty."""
+def memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """fsspec's store in memory, empty; lists may name files in it, and anywhere on this machine."""
+    monkeypatch.setenv(ALLOWED, "memory,file")
     store = fsspec.filesystem("memory")
     yield store
     store.rm("/", recursive=True)
