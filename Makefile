@@ -128,7 +128,7 @@ help: ## this help
 #: IMAGES     files, folders and patterns to predict, such as IMAGES="a.jpg folder/ 'b/**/*.jpg'";
 #:            - for a list of files on standard input
 #: HEAD       head to predict with, to export, to serve, or to look at in the report: a trained
-#:            one or finetuned (the best on val)
+#:            one or finetuned (the best balanced accuracy on val)
 #: A, B       runs to compare, such as A=runs/x B=runs/y
 #: TOP        classes to show for each file (3)
 #: FORMAT     of predictions: table, csv, json or jsonl (table)

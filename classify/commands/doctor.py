@@ -32,8 +32,8 @@ def add(commands: Commands) -> None:
         nargs="+",
         default=[],
         metavar="KEY=VALUE",
-        help="what your script does, such as scaling=/255 size=256 validation_split=0.2, or a "
-        "TOML file of that",
+        help="what your script does, such as scaling=/255 size=256 validation_split=0.2, "
+        "'ImageDataGenerator(rescale=1./255)', or a TOML file of such settings",
     )
     command.add_argument("--out", type=Path, help="folder to write to (default runs/NAME/doctor)")
     command.add_argument("--format", choices=("text", "json"), default="text")

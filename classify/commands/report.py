@@ -16,7 +16,7 @@ def add(commands: Commands) -> None:
     """Add the commands."""
     command = add_run(commands, "report", report, "measure every trained head and write the report")
     command.add_argument(
-        "--head", help="head whose mistakes are shown (default: the best validation accuracy)"
+        "--head", help="head whose mistakes are shown (default: the best balanced accuracy on val)"
     )
     add_shared(command, "data")
     add_run(commands, "open", show, "show the report in the browser")

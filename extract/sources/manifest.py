@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from headbench.cache.format import leads_inside
 from headbench.extract.errors import DataError, UnusableImageError
 from headbench.extract.images.stream import N_READERS, ImageFile, map_ahead
-from headbench.extract.sources.folder import SPLIT_FOLDERS, file_stamp
+from headbench.extract.sources.folder import file_stamp
 from headbench.extract.sources.source import (
     N_STAMPS,
     LabelledImage,
@@ -20,6 +20,7 @@ from headbench.extract.sources.source import (
     checked_class,
     order_of_numbers,
 )
+from headbench.extract.sources.split_folders import SPLIT_FOLDERS
 from headbench.extract.sources.tables import at, open_rows
 from headbench.extract.sources.urls import (
     ARCHIVES,

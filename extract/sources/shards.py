@@ -27,7 +27,6 @@ from headbench.cache.format import Rejected, hash_rows, row_hashes
 from headbench.cache.writer import created_by
 from headbench.extract.errors import DataError
 from headbench.extract.images.stream import N_READERS, ImageFile, map_ahead
-from headbench.extract.sources.folder import SPLIT_FOLDERS
 from headbench.extract.sources.source import (
     N_STAMPS,
     Found,
@@ -35,6 +34,7 @@ from headbench.extract.sources.source import (
     Listing,
     order_of_numbers,
 )
+from headbench.extract.sources.split_folders import SPLIT_FOLDERS
 from headbench.extract.sources.tar import Entry, Place
 from headbench.extract.sources.urls import ARCHIVES, FILE, is_url
 

@@ -366,6 +366,50 @@ FAULTS = (
         (SPLIT_ALONE,),
     ),
     Fault(
+        "heads-ranked-by-accuracy",
+        "Heads are ranked by balanced accuracy.",
+        "classify/run.py",
+        "balanced = round(balanced_accuracy(y_val, candidate.val), 9)",
+        "balanced = float((candidate.val.argmax(axis=1) == y_val).mean())",
+        (
+            "tests/classify/test_run.py::"
+            "test_a_head_that_never_predicts_the_rare_class_is_not_first",
+        ),
+    ),
+    Fault(
+        "prior-is-recommended",
+        "A head that is no better than prior is not recommended.",
+        "classify/report/table.py",
+        "if on_val.balanced_accuracy.low <= prior:",
+        "if on_val.balanced_accuracy.low <= 0:",
+        (
+            "tests/classify/report/test_write.py::"
+            "test_a_head_that_is_no_better_than_prior_is_not_recommended",
+        ),
+    ),
+    Fault(
+        "classes-that-a-draw-lacks-are-dropped",
+        "The interval of macro F1 knows the classes that are never predicted.",
+        "classify/metrics.py",
+        "ratio.mean(axis=-1)",
+        "(ratio * (below > 0)).sum(axis=-1) / (below > 0).sum(axis=-1)",
+        (
+            "tests/classify/test_metrics.py::"
+            "test_the_interval_of_a_head_that_never_predicts_a_class_knows_that_class",
+        ),
+    ),
+    Fault(
+        "splits-become-classes",
+        "Folders that look like splits and would be read as classes are refused.",
+        "extract/sources/split_folders.py",
+        "suspects = _named_splits(tops) or _alike(tops)",
+        "suspects = _alike(tops)",
+        (
+            "tests/extract/sources/test_split_folders.py::"
+            "test_what_looks_like_splits_and_would_be_classes_is_refused_with_the_way_out[flat]",
+        ),
+    ),
+    Fault(
         "predict-takes-the-best-on-test",
         "predict and serve take the head that is best on val.",
         "classify/deployment/classifier.py",

@@ -60,9 +60,13 @@ def test_a_lambda_runs_nothing(tmp_path: Path, name: str) -> None:
         with h5py.File(tmp_path / name, "r+") as file:
             file.attrs["keras_version"] = "2.2.4"
     marker.unlink(missing_ok=True)
-    with pytest.raises(RunError, match="cannot be loaded"):
+    with pytest.raises(RunError, match="cannot be loaded") as caught:
         load_user_model(tmp_path / name)
     assert not marker.exists()
+    # Keras offers to run it.
+    assert "arbitrary code execution" in str(caught.value)
+    assert "safe" not in str(caught.value)
+    assert "override" not in str(caught.value)
 
 
 def test_weights_of_an_h5_model_are_not_read_from_another_file(tmp_path: Path) -> None:
