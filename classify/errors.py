@@ -33,4 +33,4 @@ def _reason(error: Exception) -> str:
     """The first line of an error, without sentences that offer to run code from the file."""
     line = str(error).strip().split("\n", maxsplit=1)[0]
     sentences = re.split(r"(?<=[.!?])\s+", line)
-    return " ".join(each for each in sentences if not UNSAFE.search(each))
+    return " ".join(each for each in sentences if not UNSAFE.search(each)).rstrip(".")
