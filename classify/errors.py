@@ -34,4 +34,4 @@ def _reason(error: Exception) -> str:
     line = str(error).strip().split("\n", maxsplit=1)[0]
     sentences = re.split(r"(?<=[.!?])\s+", line)
     said = " ".join(each for each in sentences if not UNSAFE.search(each))
-    return said or type(error).__name__
+    return said.rstrip(".") or type(error).__name__

@@ -157,7 +157,7 @@ def test_a_keras_file_with_a_real_lambda_runs_nothing(mine: Run, marker: Path) -
     model = keras.Sequential([keras.Input((3,)), keras.layers.Lambda(lambda x: payload(x))])
     marker.unlink(missing_ok=True)
     model.save(mine.trained_folder("mlp-128") / "model.keras")
-    with pytest.raises(RunError, match=r"cannot be loaded .*unsafe"):
+    with pytest.raises(RunError, match=r"loaded .*code execution .*by default\)\. Delete"):
         predict(mine, "mlp-128")
     assert not marker.exists()
 

@@ -113,7 +113,7 @@ def test_a_damaged_or_unsafe_network_is_refused(
     keras = load_keras()
     layer = keras.layers.Lambda(lambda pixels: pixels)
     keras.Sequential([keras.Input((32, 32, 3)), layer]).save(path)
-    with pytest.raises(RunError, match=r"cannot be loaded .*unsafe"):
+    with pytest.raises(RunError, match=r"loaded .*code execution .*by default\)\. Delete"):
         predict(run, network_photos, head="finetuned")
 
 

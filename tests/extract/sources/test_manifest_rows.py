@@ -105,7 +105,7 @@ def test_a_list_of_nothing_is_refused(tmp_path: Path) -> None:
         ('x.png,"a\nb",,,1', r"label 'a\\nb': no class: .* not a line of text"),
         ("x.png,\x1b[31mcat,,,1", r"label '\\x1b\[31mcat': no class"),
         (f"x.png,{5000 * 'c'},,,1", f"label '{40 * 'c'}': no class: .* is over 255 bytes"),
-        ("x.png,cat,dev,,1", "split 'dev': expected train, val, valid, validation, test"),
+        ("x.png,cat,eval,,1", "split 'eval': expected train, training, val, .*, test, testing, or"),
         ("x.png,cat,,,0", "weight '0': expected a positive, finite number"),
         ("x.png,cat,,,-1", "weight '-1'"),
         ("x.png,cat,,,nan", "weight 'nan'"),
