@@ -98,7 +98,7 @@ def _kind(path: Path) -> tuple[str, Path | Run]:
 
 def _is_feature_file(path: Path) -> bool:
     try:
-        with open_hdf5(path, WHOLE_MODEL) as file:
+        with open_hdf5(path, f"headbench {EXPECTED}. {WHOLE_MODEL}") as file:
             return "fingerprint" in file.attrs
     except UnreadableError:
         raise

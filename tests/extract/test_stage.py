@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import h5py
 import numpy as np
@@ -19,7 +20,7 @@ from headbench.cache.verify import repair_file
 from headbench.cache.writer import Parts
 from headbench.extract import stage
 from headbench.extract.errors import DataError
-from headbench.extract.images import kinds
+from headbench.extract.images import kinds, stream
 from headbench.extract.images.decode import decode
 from headbench.extract.networks import backbone as backbones
 from headbench.extract.networks.backbone import create_backbone
@@ -98,13 +99,13 @@ def test_each_file_is_read_once(
 ) -> None:
     monkeypatch.setattr("headbench.extract.hashes.TICK_NS", -(10**12))
     n_reads: Counter[Path] = Counter()
-    read_bytes = Path.read_bytes
+    open_regular = stream.open_regular
 
-    def counting(path: Path) -> bytes:
+    def counting(path: Path) -> BinaryIO:
         n_reads[path] += 1
-        return read_bytes(path)
+        return open_regular(path)
 
-    monkeypatch.setattr(Path, "read_bytes", counting)
+    monkeypatch.setattr(stream, "open_regular", counting)
     out = photos.parent / "features.h5"
     extract_features(photos, out, settings)
     assert n_reads == Counter(photos.glob("*/*.png"))
