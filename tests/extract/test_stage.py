@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
 import h5py
 import numpy as np
@@ -98,13 +99,14 @@ def test_each_file_is_read_once(
 ) -> None:
     monkeypatch.setattr("headbench.extract.hashes.TICK_NS", -(10**12))
     n_reads: Counter[Path] = Counter()
-    read_bytes = Path.read_bytes
+    opened = Path.open
 
-    def counting(path: Path) -> bytes:
-        n_reads[path] += 1
-        return read_bytes(path)
+    def counting(path: Path, *mode: str, **more: str) -> IO[bytes]:
+        if path.suffix == ".png":
+            n_reads[path] += 1
+        return opened(path, *mode, **more)  # type: ignore[call-overload, no-any-return]
 
-    monkeypatch.setattr(Path, "read_bytes", counting)
+    monkeypatch.setattr(Path, "open", counting)
     out = photos.parent / "features.h5"
     extract_features(photos, out, settings)
     assert n_reads == Counter(photos.glob("*/*.png"))
@@ -142,6 +144,18 @@ def test_an_unusable_image_is_listed_and_its_neighbours_are_unharmed(extract: Ex
     # Nothing to do is nothing to do, bad images or not.
     assert extract() == 0
     assert extract.said[-1].endswith("nothing to do")
+
+
+def test_a_file_that_is_too_large_is_listed_until_it_may_be_larger(extract: Extraction) -> None:
+    with (extract.photos / "red/000.png").open("ab") as file:
+        file.truncate(2_000_000)
+    with (extract.photos / "red/001.png").open("r+b") as file:
+        file.truncate(40_000_000_000)
+    assert extract(max_file_mb=1) == 88
+    with FeatureFile(extract.out) as features:
+        found = [(each.path, each.reason.split(" (")[0]) for each in features.table.rejected]
+    assert found == [("red/000.png", "larger than 1 MB"), ("red/001.png", "larger than 1 MB")]
+    assert extract() == 1
 
 
 def test_photos_of_iphones_come_back_once_their_package_is_there(
