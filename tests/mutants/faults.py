@@ -249,6 +249,17 @@ FAULTS = (
         ("tests/extract/images/test_read.py::test_a_file_that_is_too_large_is_not_read",),
     ),
     Fault(
+        "large-uploads-together",
+        "The server decodes large pictures one at a time.",
+        "classify/deployment/server/app.py",
+        "CapacityLimiter(N_THREADS), CapacityLimiter(1)",
+        "CapacityLimiter(N_THREADS), CapacityLimiter(9)",
+        (
+            "tests/classify/deployment/server/test_large_pictures.py::"
+            "test_large_pictures_are_answered_one_at_a_time_and_small_ones_meanwhile",
+        ),
+    ),
+    Fault(
         "other-settings-mix",
         "Files of different fingerprints are never mixed.",
         "extract/plan.py",
