@@ -47,6 +47,7 @@ PRESET    ?=
 VAL_SHARE ?=
 OVERWRITE ?=
 STORE     ?=
+MAX_FILE_SIZE ?=
 DRY_RUN   ?=
 REPAIR    ?=
 SAMPLE    ?=
@@ -152,6 +153,7 @@ help: ## this help
 #: PRESET     recipe: origin, origin-unfrozen, origin-half or origin-128
 #: OVERWRITE  1: replace features that were made with other settings
 #: STORE      float16: keep embeddings in half the space (float32)
+#: MAX_FILE_SIZE  larger image files, in MB, are listed as rejected (512)
 #: DRY_RUN    1: print what `make features` would do, and write nothing
 #: REPAIR     1: make verify drops what is damaged
 #: SAMPLE     random blocks of each dataset that make verify reads, chosen by SEED (all)
@@ -199,6 +201,7 @@ features: $(READY) named ## stage one: images in DATA to runs/NAME/features.h5
 	  $(call option,backbone,$(BACKBONE)) $(call option,pooling,$(POOLING)) \
 	  $(call option,precision,$(PRECISION)) $(call option,val-share,$(VAL_SHARE)) \
 	  $(runtime) $(machines) $(call option,store,$(STORE)) \
+	  $(call option,max-file-size,$(MAX_FILE_SIZE)) \
 	  $(call flag,overwrite,$(OVERWRITE)) $(call flag,dry-run,$(DRY_RUN))
 	@$(if $(filter-out 0,$(DRY_RUN)),,echo "$(NAME)" > runs/.last)
 

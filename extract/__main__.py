@@ -100,6 +100,14 @@ def _add_file_options(parser: argparse.ArgumentParser, default: ExtractSettings)
         help=f"how to keep the embeddings; float16 halves the file (default {default.store})",
     )
     parser.add_argument(
+        "--max-file-size",
+        type=cli.at_least(1),
+        default=default.max_file_mb,
+        dest="max_file_mb",
+        metavar="MB",
+        help=f"list larger image files as rejected (default {default.max_file_mb})",
+    )
+    parser.add_argument(
         "--dry-run", action="store_true", help="say what would be done, and write nothing"
     )
     parser.add_argument(

@@ -103,7 +103,7 @@ class Contents(Protocol):
 
     name: str
 
-    def ahead(self, known: Known) -> str:
+    def ahead(self, embedding: Embedding) -> str:
         """What `read` would have to read before anybody can plan, in a line; empty if nothing."""
 
     def read(self, embedding: Embedding) -> None:
@@ -124,10 +124,10 @@ class FileContents:
         paths = [image.path for image in dataset.images]
         self._hashes = Hashes(dataset.source, paths, out.with_name(f"{out.name}.hashes"))
 
-    def ahead(self, known: Known) -> str:  # noqa: ARG002, hashes are of any network
+    def ahead(self, embedding: Embedding) -> str:
         """How many files far away have to be read; those near by are hashed for the plan."""
         if self._dataset.source.is_near:
-            self._hashes.read()
+            self._hashes.read(embedding.job.max_file_bytes)
         if n_unread := len(self._hashes.unread):
             return (
                 f"{self._dataset.source.name}: {n_unread} of {len(self._dataset.images)} files not "
@@ -171,7 +171,9 @@ class FileContents:
         )
         contents = [found[row] if are_hashed else None for row in rows]
         files = [
-            source.file(images[row].path, content if isinstance(content, bytes) else None)
+            source.file(images[row].path, content if isinstance(content, bytes) else None)._replace(
+                max_bytes=embedding.job.max_file_bytes
+            )
             for row, content in zip(rows, contents, strict=True)
         ]
         with FileFates(embedding.known, self._dataset, self._hashes, rows) as fates:
@@ -194,7 +196,7 @@ class PythonContents:
     def __init__(self, source: PythonImages) -> None:
         self._source, self.name = source, source.name
 
-    def ahead(self, known: Known) -> str:  # noqa: ARG002, nothing is known before it is read
+    def ahead(self, embedding: Embedding) -> str:  # noqa: ARG002, it is known once it is read
         """All of it, every time."""
         return f"{self._source.name}: to be read, and extracted where content is new"
 
@@ -203,7 +205,7 @@ class PythonContents:
         with Fates(embedding.known, None) as fates:
             one_pass = OnePass(fates, lambda _, entries: self._source.entries.extend(entries))
             work = Work(embedding.job, embedding.known.cached, one_pass)
-            work.do(one_pass.files([self._source.images()]))
+            work.do(one_pass.files([self._source.images(embedding.job.max_file_bytes)]))
             fates.how = f": {work.stopwatch}"
 
     def held(self) -> Held:

@@ -35,6 +35,10 @@ class UnusableImageError(HeadbenchError):
         self.content = content
 
 
+class TooLargeError(UnusableImageError):
+    """An image of more bytes or pixels than are allowed."""
+
+
 class DeviceError(HeadbenchError):
     """A device or an engine that is not there, or too small."""
 

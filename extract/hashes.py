@@ -22,7 +22,7 @@ from headbench.cache.blocks import (
 from headbench.cache.errors import FeatureFileError
 from headbench.cache.format import hash_rows
 from headbench.extract.errors import UnusableImageError
-from headbench.extract.images.stream import hash_files
+from headbench.extract.images.stream import MAX_FILE_BYTES, hash_files
 from headbench.extract.progress import Progress
 from headbench.extract.sources.source import N_STAMPS, Source
 
@@ -98,11 +98,12 @@ class Hashes:
         """Rows of the images that have to be read."""
         return [row for row, content in enumerate(self.found) if content is None]
 
-    def read(self) -> None:
-        """Read and hash what has to be read."""
+    def read(self, max_bytes: int = MAX_FILE_BYTES) -> None:
+        """Read and hash what has to be read, and is no larger."""
         unread = self.unread
         with Progress("read", len(unread)) as progress:
-            digests = hash_files(self.source.file(self.paths[row]) for row in unread)
+            files = (self.source.file(self.paths[row]) for row in unread)
+            digests = hash_files(file._replace(max_bytes=max_bytes) for file in files)
             for row, digest in zip(unread, digests, strict=True):
                 self.found[row] = digest
                 progress.update()

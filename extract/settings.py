@@ -57,6 +57,8 @@ class ExtractSettings:
         ``float32`` or ``float16``: how the embeddings are kept.
     overwrite : bool
         Replace a feature file that was made with other settings.
+    max_file_mb : int
+        Images of more millions of bytes are listed as rejected.
     """
 
     backbone: str = "resnet50"
@@ -71,6 +73,7 @@ class ExtractSettings:
     batch_size: int | None = None
     store: str = STORES[0]
     overwrite: bool = False
+    max_file_mb: int = 512
 
     @property
     def runtime(self) -> Runtime:

@@ -4,16 +4,16 @@ import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 
 from headbench.cache.writer import Location, created_by
 from headbench.extract.contents import Embedding, Fates, Held
 from headbench.extract.errors import WAY_ON, DataError
 from headbench.extract.hashes import TICK_NS
 from headbench.extract.images.kinds import may_be_read_now
-from headbench.extract.images.stream import ImageFile
-from headbench.extract.plan import Known
+from headbench.extract.images.stream import LARGE_BYTES, ImageFile, was_too_large
 from headbench.extract.sources.open import list_images, require_classes
-from headbench.extract.sources.shards import Shard, ShardIndex, Shards
+from headbench.extract.sources.shards import Shard, ShardIndex, Shards, read_member
 from headbench.extract.sources.source import N_STAMPS
 from headbench.extract.sources.tar import Entry, Stream, read_samples
 from headbench.extract.workers.embed import Job, Noted, OnePass, Recorder, Streamed, Work
@@ -48,7 +48,7 @@ def embed_shards(
     Shards that were finished are kept.
     """
     if machines.are_this_process:
-        one_pass, files = _reading(shards, recorder)
+        one_pass, files = _reading(shards, recorder, job.max_file_bytes)
         work = Work(job, cached, one_pass)
         work.do(files)
         return f": {work.stopwatch}"
@@ -64,12 +64,14 @@ def embed_shard(common: BlockJob, shard: Shard) -> BlockDone:
     """Embed a shard; done twice, it gives the same parts and the same index."""
     with heard() as said:
         outcomes = Noted()
-        one_pass, files = _reading([shard], outcomes)
+        one_pass, files = _reading([shard], outcomes, common.job.max_file_bytes)
         work_at(common, MOST_ROWS, one_pass).do(files)
     return BlockDone(0, outcomes, said, whoami())
 
 
-def _reading(shards: Sequence[Shard], recorder: Recorder) -> tuple[OnePass, Iterator[ImageFile]]:
+def _reading(
+    shards: Sequence[Shard], recorder: Recorder, max_bytes: int
+) -> tuple[OnePass, Iterator[ImageFile]]:
     """Shards on their way, and their images."""
     stamps: list[tuple[int, ...]] = []
 
@@ -77,17 +79,21 @@ def _reading(shards: Sequence[Shard], recorder: Recorder) -> tuple[OnePass, Iter
         ShardIndex(stamps[number], entries).write(shards[number].index_path)
 
     one_pass = OnePass(recorder, write_index)
-    return one_pass, one_pass.files(_samples(shard, stamps) for shard in shards)
+    streams = (_samples(shard, stamps, max_bytes) for shard in shards)
+    return one_pass, (file._replace(max_bytes=max_bytes) for file in one_pass.files(streams))
 
 
-def _samples(shard: Shard, stamps: list[tuple[int, ...]]) -> Iterator[Streamed]:
+def _samples(shard: Shard, stamps: list[tuple[int, ...]], max_bytes: int) -> Iterator[Streamed]:
     """The samples of a shard; its stamp is added to those of the shards before it."""
     stamp, now_ns = _stamp(shard), time.time_ns()
     # Changed so shortly before, it could change once more and keep its times.
     is_settled = max(stamp[1:3]) < now_ns - TICK_NS
     stamps.append(stamp if is_settled else UNKNOWN_STAMP)
     with closing(Stream(shard.place, stamp[0])) as stream:
-        yield from read_samples(stream)
+        for entry, data in read_samples(stream, max_bytes):
+            # Large images are read when they are decoded, one at a time.
+            later = partial(read_member, shard.place, entry.offset, entry.n_bytes)
+            yield entry, later if entry.n_bytes > LARGE_BYTES else data
     if _stamp(shard) != stamp:
         stamps[-1] = UNKNOWN_STAMP  # changed meanwhile: next time it is read again
 
@@ -112,15 +118,15 @@ class ShardContents:
         self._source, self.name = source, source.name
         self._stamps = source.shard_stamps()
 
-    def ahead(self, known: Known) -> str:
+    def ahead(self, embedding: Embedding) -> str:
         """How many shards have to be read."""
-        n_shards, n_unread = len(self._stamps), len(self._unread(known))
+        n_shards, n_unread = len(self._stamps), len(self._unread(embedding))
         return f"{self._source.name}: {n_unread} of {n_shards} shards to read" if n_unread else ""
 
     def read(self, embedding: Embedding) -> None:
         """Read and embed shards that are new or changed, or hold images without an embedding."""
-        if shards := self._unread(embedding.known):
-            LOG.info(self.ahead(embedding.known))
+        if shards := self._unread(embedding):
+            LOG.info(self.ahead(embedding))
             with Fates(embedding.known, None) as fates:
                 fates.how = embed_shards(
                     embedding.job, embedding.known.cached, shards, embedding.machines, fates
@@ -140,16 +146,19 @@ class ShardContents:
         }
         return Held(dataset, [contents[image.path] for image in dataset.images])
 
-    def _unread(self, known: Known) -> list[Shard]:
+    def _unread(self, embedding: Embedding) -> list[Shard]:
         return [
             shard
             for shard in self._source.shards.values()
-            if not self._is_done(shard, self._source.index(shard), known)
+            if not self._is_done(shard, self._source.index(shard), embedding)
         ]
 
-    def _is_done(self, shard: Shard, index: ShardIndex | None, known: Known) -> bool:
-        """Whether all is known of a shard; what is known to be unusable becomes `known`."""
+    def _is_done(self, shard: Shard, index: ShardIndex | None, embedding: Embedding) -> bool:
+        """Whether all is known of a shard; what is known to be unusable becomes known."""
+        known, max_bytes = embedding.known, embedding.job.max_file_bytes
         if index is None or not index.is_of(self._stamps[shard.name]):
+            return False
+        if any(was_too_large(each.reason) and each.n_bytes <= max_bytes for each in index.entries):
             return False
         for entry in index.entries if index.created_by == created_by() else ():
             if entry.class_name and entry.reason and not may_be_read_now(entry.reason):

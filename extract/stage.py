@@ -7,6 +7,7 @@ from headbench.cache.disk import one_writer, temporary_path
 from headbench.cache.format import Table, count_splits, describe_counts
 from headbench.cache.writer import Parts, write_features
 from headbench.extract.contents import Contents, Embedding, FileContents, PythonContents
+from headbench.extract.images.stream import MB
 from headbench.extract.networks.backbone import MEAN_COLOR, Backbone, create_backbone
 from headbench.extract.networks.devices import GPU, find_devices, has_nvidia_gpu
 from headbench.extract.plan import Known, Plan, check_listing, make_plan, previous_precision
@@ -129,6 +130,7 @@ class _Extraction:
             PART_IMAGES,
             PART_SECONDS,
             backbone.identity,
+            settings.max_file_mb * MB,
         )
         self.embedding = Embedding(job, self.known, machines, backbone.dim)
 
@@ -148,7 +150,7 @@ class _Extraction:
 
     def describe(self) -> None:
         """Say what `run` would do."""
-        words = self.contents.ahead(self.known) or f"{self.contents.name}: {self._plan()}"
+        words = self.contents.ahead(self.embedding) or f"{self.contents.name}: {self._plan()}"
         LOG.info(words)
 
     def _plan(self) -> Plan:

@@ -1,9 +1,12 @@
 """``python -m headbench.classify serve``."""
 
 import argparse
+import logging
 import re
+import signal
 from dataclasses import fields
 from importlib.util import find_spec
+from typing import NoReturn
 
 from headbench.cache import cli
 from headbench.classify.commands.options import Commands, Option, add_defaults, add_run, add_shared
@@ -11,6 +14,8 @@ from headbench.classify.deployment.server import ServerSettings
 from headbench.classify.errors import RunError
 from headbench.classify.run import Run
 from headbench.extract.settings import Runtime, add_device_options
+
+LOG = logging.getLogger(__name__)
 
 LARGEST_PORT = 65535
 PACKAGES = ("fastapi", "uvicorn", "python_multipart")
@@ -25,6 +30,12 @@ def add(commands: Commands) -> None:
         ("--host", str, default.host, "address to listen on"),
         ("--port", _port, default.port, "0 for any that is free"),
         ("--max-mb", cli.at_least(1), default.max_mb, "largest body of a request"),
+        (
+            "--max-megapixels",
+            cli.at_least(1),
+            default.max_megapixels,
+            "largest picture in it, in millions of pixels",
+        ),
         ("--timeout", cli.at_least(1), default.timeout, "seconds from headers to answer"),
         ("--max-batch", cli.at_least(1), default.max_batch, "most images in the network at once"),
         ("--max-connections", cli.at_least(1), default.max_connections, "connections at once"),
@@ -50,6 +61,8 @@ def serve(arguments: argparse.Namespace) -> int:
             f"serve needs more packages ({', '.join(missing)}): 'make install EXTRAS=serve' brings "
             "them."
         )
+    # Loading takes a while. Once it is done, the server ends by itself on SIGTERM.
+    signal.signal(signal.SIGTERM, _end)
     from headbench.classify.deployment.server import process
 
     given = vars(arguments) | {"allowed_hosts": tuple(arguments.allowed_hosts)}
@@ -58,6 +71,11 @@ def serve(arguments: argparse.Namespace) -> int:
     run = Run(arguments.run)
     process.serve(run, arguments.head, arguments.weights, arguments.data, settings, runtime)
     return 0
+
+
+def _end(*_: object) -> NoReturn:
+    LOG.info("stopped")
+    raise SystemExit(0)
 
 
 def _port(text: str) -> int:

@@ -124,7 +124,7 @@ def draw_sample(features: FeatureFile, images: Source) -> Sample | None:
     paths, data, pixels = [], [], []
     for file in (files[row] for row in spread if files):
         try:
-            content = file.read(file.path)
+            content = file.read(file.path, file.max_bytes)
             pixels.append(decode(content, features.identity.size_px))
         except UnusableImageError:
             continue

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, _imaging
 
-from headbench.extract.errors import UnusableImageError
+from headbench.extract.errors import TooLargeError, UnusableImageError
 from headbench.extract.images.kinds import TRUNCATED, open_image
 
 
@@ -109,18 +109,22 @@ def resize_rule(size_px: int) -> str:
     )
 
 
-def decode(data: bytes, size_px: int) -> NDArray[np.uint8]:
+def decode(
+    data: bytes, size_px: int, max_pixels: int = MAX_PIXELS, max_held: int = MAX_PIXELS
+) -> NDArray[np.uint8]:
     """Decode one image file.
 
     Colour profiles are not applied, as networks are not trained with them either. Of animations and
     files of several pages it is the first picture. Raises `UnusableImageError` if it cannot be
-    decoded whole, has 32 bits a channel, is larger than 178 million pixels, or is more than 100
-    times longer than wide.
+    decoded whole, has 32 bits a channel, or is more than 100 times longer than wide;
+    `TooLargeError`, before its pixels are decoded, if they are too many.
 
     Parameters
     ----------
     data : bytes
         A whole file: JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF; HEIC where pillow-heif is installed.
+    max_pixels, max_held : int
+        Of the picture, and of what is in memory at once: of a large JPEG that is less.
 
     Returns
     -------
@@ -131,8 +135,8 @@ def decode(data: bytes, size_px: int) -> NDArray[np.uint8]:
         raise UnusableImageError("empty file")
     try:
         image = open_image(data)
-        _check(image)
-        return on_white(_upright_square(image, size_px))
+        _check(image, max_pixels)
+        return on_white(_upright_square(image, size_px, max_held))
     except UnusableImageError:
         raise
     except Image.DecompressionBombError:
@@ -148,12 +152,12 @@ def _describe(error: Exception) -> str:
     return TRUNCATED if "truncated" in text.lower() else f"cannot be decoded: {text}"
 
 
-def _check(image: Image.Image) -> None:
+def _check(image: Image.Image, max_pixels: int) -> None:
     width, height = image.size
     if width * height == 0:
         raise UnusableImageError(f"{width}x{height} px holds no pixels")
-    if width * height > MAX_PIXELS:
-        raise UnusableImageError(f"{width}x{height} px is more than {MAX_PIXELS} pixels")
+    if width * height > max_pixels:
+        raise TooLargeError(f"{width}x{height} px is more than {max_pixels} pixels")
     if max(width, height) > MAX_ASPECT * min(width, height):
         raise UnusableImageError(f"{width}x{height} px is too long and thin to crop")
     if image.mode in ("I", "F"):
@@ -162,18 +166,22 @@ def _check(image: Image.Image) -> None:
         )
 
 
-def _room_for(image: Image.Image, size: tuple[int, int]) -> AbstractContextManager[object]:
+def _room_for(
+    image: Image.Image, size: tuple[int, int], max_held: int
+) -> AbstractContextManager[object]:
     # Of a progressive JPEG all coefficients are held, at whatever scale it is decoded.
     width, height = size if image.info.get("progressive") else image.size
+    if width * height > max_held:
+        raise TooLargeError(f"{width}x{height} px in memory are more than {max_held} pixels")
     return _ONE_LARGE if width * height > LARGE_PIXELS else nullcontext()
 
 
-def _upright_square(image: Image.Image, size_px: int) -> Image.Image:
+def _upright_square(image: Image.Image, size_px: int, max_held: int) -> Image.Image:
     """The middle of an image, L, RGB or RGBa. Turned last of all, when there is little to turn."""
     size = image.size
     least = REDUCED_TIMES * shorter_side_px(size_px)
     reduced = image.draft(None, (least, least))  # None except for JPEG
-    with _room_for(image, size):
+    with _room_for(image, size, max_held):
         image.load()
         # Loaded, a TIFF is upright already: its sides may have been swapped.
         width, height = size if reduced else image.size
@@ -185,6 +193,7 @@ def _upright_square(image: Image.Image, size_px: int) -> Image.Image:
         square = resizable(image).resize(
             (size_px, size_px), Image.Resampling.BILINEAR, box=(x[0], y[0], x[1], y[1])
         )
+        image.close()  # its memory goes before the next large one may come
     return square if turn is None else square.transpose(turn)
 
 

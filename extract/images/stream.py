@@ -3,9 +3,11 @@
 import errno
 import hashlib
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Container, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -15,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headbench.cache.untrusted import IrregularFileError, open_regular
-from headbench.extract.errors import UnusableImageError
+from headbench.extract.errors import TooLargeError, UnusableImageError
 from headbench.extract.images.decode import decode
 from headbench.extract.progress import Stopwatch
+from headbench.extract.settings import ExtractSettings
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -45,6 +48,12 @@ def map_ahead(
             pool.shutdown(cancel_futures=True)
 
 
+MB = 1_000_000
+# Of an image; the larger ones are refused, wherever they come from.
+MAX_FILE_BYTES = ExtractSettings.max_file_mb * MB
+# Files that wait to be decoded, at most 128, are no larger: larger ones are read one at a time.
+LARGE_BYTES = 16 * MB
+_ONE_LARGE = threading.Lock()
 REASONS = {
     errno.ELOOP: "a link that leads in a circle",
     errno.EACCES: "no permission to read it",
@@ -52,15 +61,34 @@ REASONS = {
 }
 
 
-def read_file(path: Path) -> bytes:
-    """All bytes of a file; `UnusableImageError` if it cannot be read."""
+def read_file(path: Path, max_bytes: int = MAX_FILE_BYTES) -> bytes:
+    """All bytes of a file; `UnusableImageError` if it cannot be read or holds more."""
     try:
         with open_regular(path) as file:
-            return file.read()
+            n_bytes = os.fstat(file.fileno()).st_size
+            data = file.read(n_bytes + 1) if n_bytes <= max_bytes else b""
+            if len(data) > n_bytes:  # it grows
+                data += file.read(max_bytes)
+        if max(n_bytes, len(data)) > max_bytes:
+            raise TooLargeError(larger_than(max_bytes))
+        return data
     except IrregularFileError as error:
         raise UnusableImageError(str(error.strerror)) from error
     except OSError as error:
         raise UnusableImageError(_describe(path, error)) from error
+
+
+LARGER = "larger than"
+
+
+def larger_than(max_bytes: int) -> str:
+    """The reason against a file of more bytes."""
+    return f"{LARGER} {max_bytes / MB:g} MB (the limit is --max-file-size of extraction)"
+
+
+def was_too_large(reason: str) -> bool:
+    """Whether a file was once refused because it held more bytes than were allowed then."""
+    return reason.startswith(LARGER)
 
 
 class ImageFile(NamedTuple):
@@ -73,12 +101,32 @@ class ImageFile(NamedTuple):
     content_sha256 : bytes or None
         What its bytes must hash to; None where nobody knows yet.
     read : callable
-        Gives all bytes at a path, or raises `UnusableImageError`.
+        Gives all bytes at a path, or raises `UnusableImageError`; `TooLargeError` if there are more
+        than its second argument.
+    max_bytes : int
+        Of a larger file nothing is used.
     """
 
     path: Path | str
     content_sha256: bytes | None = None
-    read: Callable[[Any], bytes] = read_file
+    read: Callable[[Any, int], bytes] = read_file
+    max_bytes: int = MAX_FILE_BYTES
+
+    @contextmanager
+    def opened(self) -> Iterator[bytes]:
+        """All bytes; raises what `read` does. Of large files one at a time is open."""
+        is_large = False
+        try:
+            data = self.read(self.path, min(self.max_bytes, LARGE_BYTES))
+        except TooLargeError:
+            is_large = self.max_bytes > LARGE_BYTES
+            if not is_large:
+                raise
+        if not is_large:
+            yield data
+            return
+        with _ONE_LARGE:
+            yield self.read(self.path, self.max_bytes)
 
 
 def _describe(path: Path, error: OSError) -> str:
@@ -167,10 +215,7 @@ def decode_file(
     file: ImageFile, size_px: int, stopwatch: Stopwatch
 ) -> NDArray[np.uint8] | UnusableImageError:
     """Pixels of one file, uint8 (size_px, size_px, 3), or why it cannot be used."""
-    try:
-        return _pixels(_read(file, stopwatch)[1], size_px, stopwatch)
-    except UnusableImageError as error:
-        return error
+    return _unless_known(file, size_px, stopwatch, ())[1]  # type: ignore[return-value]  # not None
 
 
 def _unless_known(
@@ -179,36 +224,34 @@ def _unless_known(
     """The content of a file and its pixels, why it cannot be used, or None if it is known."""
     content = b""
     try:
-        content, data = _read(file, stopwatch)
-        return content, None if content in known else _pixels(data, size_px, stopwatch)
+        with ExitStack() as until_decoded:
+            with stopwatch.measure("read"):
+                data = until_decoded.enter_context(file.opened())
+                found = hashlib.sha256(data).digest()
+            if file.content_sha256 not in (None, found):
+                raise UnusableImageError("its content changed after it was listed: run again")
+            content = found
+            if content in known:
+                return content, None
+            with stopwatch.measure("decode"):
+                return content, decode(data, size_px)
     except UnusableImageError as error:
         return content, UnusableImageError(str(error), content)
 
 
-def _read(file: ImageFile, stopwatch: Stopwatch) -> tuple[bytes, bytes]:
-    """SHA-256 of the bytes of a file, and the bytes."""
-    with stopwatch.measure("read"):
-        data = file.read(file.path)
-        content = hashlib.sha256(data).digest()
-    if file.content_sha256 not in (None, content):
-        raise UnusableImageError("its content changed after it was listed: run again")
-    return content, data
-
-
-def _pixels(data: bytes, size_px: int, stopwatch: Stopwatch) -> NDArray[np.uint8]:
-    with stopwatch.measure("decode"):
-        return decode(data, size_px)
-
-
 def _hash(file: ImageFile) -> bytes | UnusableImageError:
     try:
-        return hashlib.sha256(file.read(file.path)).digest()
+        with file.opened() as data:
+            return hashlib.sha256(data).digest()
     except UnusableImageError as error:
         return error
 
 
 def _read_ahead(files: Iterable[ImageFile]) -> Iterator[ImageFile]:
-    """The same files, with the bytes of those that lie on no disk here read, many at a time."""
+    """The same files; the bytes of those that lie on no disk here are read, many at a time.
+
+    All but those of large files.
+    """
     return map_ahead(_fetched, files, N_READERS, 2 * N_READERS)
 
 
@@ -216,15 +259,20 @@ def _fetched(file: ImageFile) -> ImageFile:
     if file.read is read_file:
         return file
     try:
-        return file._replace(read=partial(give, file.read(file.path)))
+        data = file.read(file.path, min(file.max_bytes, LARGE_BYTES))
     except UnusableImageError as error:
+        if isinstance(error, TooLargeError) and file.max_bytes > LARGE_BYTES:
+            return file
         return file._replace(read=partial(_refuse, error))
+    return file._replace(read=partial(give, data))
 
 
-def give(data: bytes, _: object) -> bytes:
+def give(data: bytes, _: object, max_bytes: int) -> bytes:
     """Bytes that are at hand, as an `ImageFile` reads them."""
+    if len(data) > max_bytes:
+        raise TooLargeError(larger_than(max_bytes))
     return data
 
 
-def _refuse(error: UnusableImageError, _: object) -> bytes:
+def _refuse(error: UnusableImageError, *_: object) -> bytes:
     raise error

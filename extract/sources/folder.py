@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headbench.cache.format import Rejected, leads_inside
-from headbench.cache.untrusted import open_regular
-from headbench.extract.errors import DataError
-from headbench.extract.images.stream import ImageFile
+from headbench.extract.errors import DataError, UnusableImageError
+from headbench.extract.images.stream import ImageFile, read_file
 from headbench.extract.sources.source import N_STAMPS, Found, LabelledImage, Listing
 from headbench.extract.sources.split_folders import (
     Top,
@@ -71,8 +70,7 @@ class Folder:
         return stamps
 
     def _read(self, path: str) -> bytes:
-        with open_regular(self.root / path) as file:
-            return file.read()
+        return read_file(self.root / path)
 
 
 def file_stamp(path: str | Path) -> tuple[int, int, int, int]:
@@ -215,6 +213,8 @@ def _read_lists(name: str, read: Callable[[str], bytes]) -> dict[str, str]:
             lines = read(path).decode("utf-8-sig").splitlines()
         except UnicodeDecodeError as error:
             raise DataError(f"{name}/{path}: expected UTF-8 text, found something else.") from error
+        except UnusableImageError as error:
+            raise DataError(f"{name}/{path}: {error}.") from error
         for line in filter(None, map(str.strip, lines)):
             if listed.setdefault(line, split) != split:
                 raise DataError(f"{name}/{path}: {line} is listed in {LISTS[listed[line]]} too.")

@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -113,8 +114,8 @@ class Manifest:
             stamps = map_ahead(self._stamp, paths, N_READERS, 2 * N_READERS)
         return np.array(list(stamps), dtype=np.int64).reshape(-1, N_STAMPS)
 
-    def _read_far(self, url: str) -> bytes:
-        return self._answers.read(read_url, url, self.name)
+    def _read_far(self, url: str, max_bytes: int) -> bytes:
+        return self._answers.read(partial(read_url, max_bytes=max_bytes), url, self.name)
 
     def _stamp(self, path: str) -> Stamp:
         found = place(self.name, path)

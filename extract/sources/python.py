@@ -16,7 +16,7 @@ from PIL import Image
 from headbench.cache.format import Rejected
 from headbench.extract.errors import DataError, UnusableImageError
 from headbench.extract.images.decode import AS_STORED, UPRIGHT, on_white, orientation, resizable
-from headbench.extract.images.stream import ImageFile, read_file
+from headbench.extract.images.stream import MAX_FILE_BYTES, ImageFile, read_file
 from headbench.extract.sources.source import (
     N_STAMPS,
     Found,
@@ -60,15 +60,18 @@ class PythonImages:
     is_near = True
     is_there = False
 
-    def images(self) -> Iterator[tuple[Entry, bytes]]:
-        """Read all of it: an entry, and the bytes of an image file, for each element."""
+    def images(self, max_bytes: int = MAX_FILE_BYTES) -> Iterator[tuple[Entry, bytes]]:
+        """Read all of it: an entry, and the bytes of an image file, for each element.
+
+        A path leads to no more than `max_bytes`.
+        """
         for number, element in enumerate(self._elements()):
             path, class_name = f"{number:09}", ""
             try:
                 image, label, split = _parts_of(element)
                 self.splits.append(_split_of(split))
                 class_name = _class_of(label, self.class_order)
-                yield Entry(path, class_name), _as_file(image)
+                yield Entry(path, class_name), _as_file(image, max_bytes)
             except UnusableImageError as reason:
                 yield Entry(path, class_name, reason=str(reason)), b""
             except DataError as error:
@@ -170,12 +173,12 @@ def _named_class(label: str | bytes, classes: Sequence[str] | None) -> str:
     return name
 
 
-def _as_file(image: Any) -> bytes:
+def _as_file(image: Any, max_bytes: int) -> bytes:
     """The bytes of an image file; pixels become a BMP file, which keeps them as they are."""
     if isinstance(image, bytes):
         return image
     if isinstance(image, str | os.PathLike):
-        return read_file(Path(image))
+        return read_file(Path(image), max_bytes)
     if image is None:
         raise UnusableImageError("has no image")
     pixels = _upright(image) if isinstance(image, Image.Image) else _checked_pixels(image)

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headbench.cache.format import leads_inside
-from headbench.extract.errors import DataError, UnusableImageError
-from headbench.extract.images.stream import ImageFile, map_ahead
+from headbench.extract.errors import DataError
+from headbench.extract.images.stream import MAX_FILE_BYTES, ImageFile, map_ahead
 from headbench.extract.sources.folder import has_image_name, is_system_file, label_paths
 from headbench.extract.sources.source import N_STAMPS, Listing
 from headbench.extract.sources.urls import (
@@ -59,7 +59,7 @@ class RemoteFolder:
         self._paths, self._stamps = self._list()
         if not self._paths:
             raise DataError(f"{self.name}: expected a folder of images, found nothing.")
-        return label_paths(self._paths, self.name, self._read_text)
+        return label_paths(self._paths, self.name, self._read)
 
     def file(self, path: str, content: bytes | None = None) -> ImageFile:
         """An image of it, to be read; `DataError` for a path that leads out of it."""
@@ -95,18 +95,12 @@ class RemoteFolder:
         except Exception as error:  # each store has errors of its own
             raise DataError(f"{self.name}: cannot be listed ({words(error)}).") from error
 
-    def _read(self, path: str) -> bytes:
+    def _read(self, path: str, max_bytes: int = MAX_FILE_BYTES) -> bytes:
         filesystem, root = self._place
-        return read_remote(filesystem, join(root, path))
+        return read_remote(filesystem, join(root, path), max_bytes)
 
-    def _read_text(self, path: str) -> bytes:
-        try:
-            return self._read(path)
-        except UnusableImageError as error:
-            raise DataError(f"{self.name}/{path}: {error}.") from error
-
-    def _read_image(self, path: str) -> bytes:
-        return self._answers.read(self._read, path, self.name)
+    def _read_image(self, path: str, max_bytes: int) -> bytes:
+        return self._answers.read(partial(self._read, max_bytes=max_bytes), path, self.name)
 
 
 def list_files(filesystem: Any, root: str) -> Listed:

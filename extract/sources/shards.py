@@ -25,8 +25,8 @@ from headbench.cache.blocks import (
 from headbench.cache.errors import FeatureFileError
 from headbench.cache.format import Rejected, hash_rows, row_hashes
 from headbench.cache.writer import created_by
-from headbench.extract.errors import DataError
-from headbench.extract.images.stream import N_READERS, ImageFile, map_ahead
+from headbench.extract.errors import DataError, TooLargeError
+from headbench.extract.images.stream import N_READERS, ImageFile, larger_than, map_ahead
 from headbench.extract.sources.source import (
     N_STAMPS,
     Found,
@@ -190,7 +190,7 @@ class Shards:
             member = path[end.end() + 1 :]
             if shard is not None and member in self.known(shard).places:
                 place = self.known(shard).places[member]
-                return ImageFile(path, content, partial(_read_member, shard.place, *place))
+                return ImageFile(path, content, partial(read_member, shard.place, *place))
         raise DataError(f"{path!r}: {self.name} holds no such image.")
 
     def stamps(self, paths: Sequence[str]) -> NDArray[np.int64]:
@@ -282,7 +282,10 @@ def _stamp(shard: Shard) -> tuple[int, ...] | None:
         return None
 
 
-def _read_member(place: Place, offset: int, n_bytes: int, _: object) -> bytes:
+def read_member(place: Place, offset: int, n_bytes: int, _: object, max_bytes: int) -> bytes:
+    """An image of a shard, as an `ImageFile` reads it."""
+    if n_bytes > max_bytes:
+        raise TooLargeError(larger_than(max_bytes))
     return place.read(offset, n_bytes)
 
 

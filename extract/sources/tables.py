@@ -1,14 +1,16 @@
 """Rows of CSV and Parquet files, read in blocks, each with the line or row it stands on."""
 
 import csv
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 from headbench.cache.untrusted import open_regular
-from headbench.extract.errors import DataError
+from headbench.extract.errors import DataError, TooLargeError
 from headbench.extract.sources.source import text_of
 from headbench.extract.sources.urls import fetch, is_url
 
@@ -17,6 +19,8 @@ PARQUET = ".parquet"
 EXTENSIONS = (*DELIMITERS, PARQUET)
 # Of a Parquet file, in memory at a time.
 BATCH_ROWS = 1 << 16
+# Of a list, and of a line of it.
+MAX_LIST_BYTES, MAX_LINE_BYTES = 4_000_000_000, 1 << 20
 EXTRA = "make install EXTRAS=tables (pip install pyarrow)"
 
 
@@ -39,10 +43,17 @@ def open_rows(name: str) -> Iterator["CsvRows | ParquetRows"]:
     """
     try:
         with _on_disk(name) as path, open_regular(path) as file:
+            if os.fstat(file.fileno()).st_size > MAX_LIST_BYTES:
+                raise TooLargeError("")
             if extension(name) == PARQUET:
                 yield ParquetRows(name, file)
             else:
                 yield CsvRows(name, file, DELIMITERS[extension(name)])
+    except TooLargeError as error:
+        raise DataError(
+            f"{name}: expected a list of at most {MAX_LIST_BYTES} bytes, found a larger one. Split "
+            "it."
+        ) from error
     except OSError as error:
         raise DataError(f"{name}: cannot be read ({error.strerror or error}).") from error
 
@@ -55,7 +66,7 @@ def _on_disk(name: str) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "list"
-        fetch(name, copy)
+        fetch(name, copy, MAX_LIST_BYTES)
         yield copy
 
 
@@ -107,7 +118,12 @@ class CsvRows:
             raise DataError(f"{at(self._name, self.unit, line)}: not CSV ({error}).") from error
 
     def _lines(self, file: BinaryIO) -> Iterator[str]:
-        for number, line in enumerate(file, start=1):
+        for number, line in enumerate(iter(partial(file.readline, MAX_LINE_BYTES + 1), b""), 1):
+            if len(line) > MAX_LINE_BYTES:
+                raise DataError(
+                    f"{at(self._name, self.unit, number)}: expected at most {MAX_LINE_BYTES} bytes "
+                    "in a line, found more."
+                )
             try:
                 yield line.decode("utf-8-sig" if number == 1 else "utf-8")
             except UnicodeDecodeError as error:

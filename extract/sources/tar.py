@@ -15,7 +15,9 @@ from typing import Any, BinaryIO, NamedTuple
 
 from headbench.cache.errors import HeadbenchError
 from headbench.cache.untrusted import open_regular, parse_json
-from headbench.extract.errors import WAY_ON, DataError, UnusableImageError
+from headbench.extract.errors import WAY_ON, DataError, TooLargeError, UnusableImageError
+from headbench.extract.images.stream import LARGE_BYTES, MAX_FILE_BYTES, larger_than
+from headbench.extract.sources.bodies import BoundedTarInfo
 from headbench.extract.sources.folder import file_stamp, has_image_name, is_system_file, printable
 from headbench.extract.sources.source import checked_class
 from headbench.extract.sources.urls import is_url, open_url, patiently, read_remote, stamp, words
@@ -63,13 +65,13 @@ class Place:
     def read(self, start: int, n_bytes: int) -> bytes:
         """Some bytes of it, fewer at its end; `UnusableImageError` if they cannot be read."""
         if not self.is_here:
-            data = read_remote(*open_url(self.url), start, start + n_bytes)
-            if len(data) > n_bytes:
+            try:
+                return read_remote(*open_url(self.url), n_bytes, (start, start + n_bytes))
+            except TooLargeError as error:
                 raise UnusableImageError(
                     "its shard cannot be read: the server sends whole files only, expected one "
                     "that answers range requests"
-                )
-            return data
+                ) from error
         try:
             with open_regular(self.url) as file:
                 file.seek(start)
@@ -164,7 +166,10 @@ class Entry(NamedTuple):
 
 
 class Member(NamedTuple):
-    """A file in a tar file, and the bytes of an image or a class; others are not read."""
+    """A file in a tar file, and the bytes of a class or of an image that is not large.
+
+    Others are not read.
+    """
 
     entry: Entry
     data: bytes = b""
@@ -191,13 +196,14 @@ class Member(NamedTuple):
         return Member(self.entry._replace(class_name="", reason=reason))
 
 
-def read_samples(stream: Stream) -> Iterator[Member]:
+def read_samples(stream: Stream, max_bytes: int = MAX_FILE_BYTES) -> Iterator[Member]:
     """All images of a tar file with their classes, and all that cannot be used, in order.
 
+    That is an image of more than `max_bytes`, too.
     Of a damaged tar file those before the damage; the last one stands for the tar file itself.
     """
     names: set[str] = set()
-    for _, members in groupby(_read_members(stream), key=lambda member: member.key):
+    for _, members in groupby(_read_members(stream, max_bytes), key=lambda member: member.key):
         for sample in _samples_of(members):
             if sample.entry.class_name and sample.entry.path in names:
                 reason = "there are two members of this name in the shard, this is the second"
@@ -263,15 +269,15 @@ def _labelled(image: Member, labels: list[Member]) -> Member:
     return image._replace(entry=image.entry._replace(class_name=class_name))
 
 
-def _read_members(stream: Stream) -> Iterator[Member]:
+def _read_members(stream: Stream, max_bytes: int) -> Iterator[Member]:
     """All members of a tar file in order, except folders and what file managers leave behind."""
     file: BinaryIO = io.BufferedReader(stream, BLOCK_BYTES)
     try:
-        tar = tarfile.TarFile(fileobj=file)
+        tar = tarfile.TarFile(fileobj=file, tarinfo=BoundedTarInfo)
         while (found := tar.next()) is not None:
             tar.members.clear()  # type: ignore[attr-defined]  # else it keeps them all
             if not _is_passed_over(found):
-                yield _read(file, found)
+                yield _read(file, found, max_bytes)
         file.seek(tar.offset)
         if file.read(tarfile.BLOCKSIZE) != END_OF_TAR:
             raise tarfile.ReadError("no end of the tar file where one should be")
@@ -287,7 +293,7 @@ def _is_passed_over(found: tarfile.TarInfo) -> bool:
     return is_hidden or (found.isdir() and not has_image_name(found.name))
 
 
-def _read(file: BinaryIO, found: tarfile.TarInfo) -> Member:
+def _read(file: BinaryIO, found: tarfile.TarInfo, max_bytes: int) -> Member:
     path = str(PurePosixPath(found.name))
     entry = Entry(path, offset=found.offset_data, n_bytes=found.size, reason=_against(found))
     if entry.reason:
@@ -295,7 +301,9 @@ def _read(file: BinaryIO, found: tarfile.TarInfo) -> Member:
     member = Member(entry)
     if member.is_label and found.size > MOST_LABEL_BYTES:
         return member.unusable(f"a class of more than {MOST_LABEL_BYTES} bytes")
-    if not (member.is_label or has_image_name(path)):
+    if found.size > max_bytes and has_image_name(path):
+        return member.unusable(larger_than(max_bytes))
+    if found.size > LARGE_BYTES or not (member.is_label or has_image_name(path)):
         return member
     file.seek(found.offset_data)
     data = file.read(found.size)

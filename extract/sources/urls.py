@@ -5,6 +5,7 @@ nor keeps them.
 """
 
 import hashlib
+import io
 import random
 import re
 import threading
@@ -12,7 +13,7 @@ import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -20,8 +21,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from headbench.extract.errors import DataError, UnusableImageError
+from headbench.extract.errors import DataError, TooLargeError, UnusableImageError
 from headbench.extract.images.stream import N_READERS
+from headbench.extract.sources.bodies import Body, bounded_tar_headers, copy, http_status
 
 Result = TypeVar("Result")
 Stamp = tuple[int, int, int, int]
@@ -65,7 +67,7 @@ MOST_UNANSWERED = 32
 # What a second try does not change.
 LASTING = (
     FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, NotImplementedError,
-    ValueError, TypeError, LookupError, EOFError, zipfile.BadZipFile, zlib.error,
+    ValueError, TypeError, LookupError, EOFError, zipfile.BadZipFile, zlib.error, TooLargeError,
 )  # fmt: skip
 # Of the statuses that blame the request (4xx), those that ask for patience: timeout, too early, too
 # many requests.
@@ -139,7 +141,7 @@ def open_url(url: str) -> tuple[Any, str]:
     try:
         import fsspec
 
-        with _OPENING:
+        with _OPENING, bounded_tar_headers():
             options = _options(url, fsspec.config.conf)
             return fsspec.core.url_to_fs(url, **options)  # type: ignore[no-any-return]
     except Exception as error:  # each store has errors of its own
@@ -165,14 +167,17 @@ def is_archive(filesystem: Any) -> bool:
 
 
 def read_remote(
-    filesystem: Any, path: str, start: int | None = None, end: int | None = None
+    filesystem: Any, path: str, max_bytes: int, span: tuple[int, int] | None = None
 ) -> bytes:
-    """All bytes of a file of fsspec's, or those from `start` to `end`.
+    """All bytes of a file of fsspec's, or those from the first to the second number of `span`.
 
-    Raises `UnansweredError` if it may be read another time; `UnusableImageError` if not.
+    Raises `TooLargeError` if there are more than `max_bytes`; `UnansweredError` if it may be read
+    another time; `UnusableImageError` if not.
     """
     try:
-        return bytes(patiently(partial(_read_once, filesystem, path, start, end)))
+        return patiently(partial(_read_once, filesystem, path, max_bytes, span))
+    except TooLargeError:
+        raise
     except FileNotFoundError as error:
         raise UnusableImageError("no such file") from error
     except PermissionError as error:
@@ -182,16 +187,26 @@ def read_remote(
         raise kind(f"cannot be read: {words(error)}") from error
 
 
-def read_url(url: str) -> bytes:
+def read_url(url: str, max_bytes: int) -> bytes:
     """All bytes behind a URL; raises what `open_url` and `read_remote` do."""
-    return read_remote(*open_url(url))
+    return read_remote(*open_url(url), max_bytes)
 
 
-def fetch(url: str, path: Path) -> None:
-    """Copy a file behind a URL to a path, a piece at a time; `DataError` if it cannot be read."""
+def fetch(url: str, path: Path, max_bytes: int) -> None:
+    """Copy a file behind a URL to a path; `DataError` if it cannot be read.
+
+    Raises `TooLargeError` once it is more than `max_bytes`.
+    """
     filesystem, remote = open_url(url)
+
+    def once() -> None:
+        with path.open("wb") as file:
+            copy(filesystem, remote, Body(file, max_bytes))
+
     try:
-        patiently(lambda: filesystem.get_file(remote, str(path)))
+        patiently(once)
+    except TooLargeError:
+        raise
     except FileNotFoundError as error:
         raise DataError(f"{url}: no such file.") from error
     except Exception as error:  # each store has errors of its own
@@ -265,7 +280,7 @@ def is_lasting(error: BaseException) -> bool:
     """Whether a call that failed so will fail again: what is not there or not allowed stays so."""
     if isinstance(error, TimeoutError):
         return False
-    status = _http_status(error)
+    status = http_status(error)
     is_refused = 400 <= status < 500 and status not in PASSING_STATUSES
     return is_refused or isinstance(error, LASTING)
 
@@ -300,30 +315,11 @@ def _options(url: str, configured: dict[str, Any]) -> dict[str, Any]:
     return {"max_concurrency": 1, "config_kwargs": connections | configured}
 
 
-def _read_once(filesystem: Any, path: str, start: int | None, end: int | None) -> bytes:
-    if is_archive(filesystem):
-        with _ARCHIVES:
-            return filesystem.cat_file(path, start=start, end=end)  # type: ignore[no-any-return]
-    if not filesystem.async_impl:
-        return filesystem.cat_file(path, start=start, end=end)  # type: ignore[no-any-return]
-    from fsspec.asyn import sync
-
-    # fsspec's own cat_file has no limit of time.
-    return sync(  # type: ignore[no-any-return]
-        filesystem.loop, filesystem._cat_file, path, start=start, end=end, timeout=READ_SECONDS
-    )
-
-
-def _http_status(error: BaseException) -> int:
-    """The status of the answer that an error is about, of any library; 0 without an answer."""
-    for each in (error, error.__cause__):
-        response = getattr(each, "response", None)
-        if isinstance(response, Mapping):  # botocore's
-            return int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-        for name in ("status", "status_code", "code"):
-            if isinstance(status := getattr(each, name, None), int):
-                return status
-    return 0
+def _read_once(filesystem: Any, path: str, max_bytes: int, span: tuple[int, int] | None) -> bytes:
+    data = io.BytesIO()
+    with _ARCHIVES if is_archive(filesystem) else nullcontext():
+        copy(filesystem, path, Body(data, max_bytes), span, READ_SECONDS)
+    return data.getvalue()
 
 
 def _first(details: Mapping[str, Any], keys: Iterable[str]) -> Any:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from headbench.cache.format import Identity
 from headbench.cache.writer import Location, Parts
 from headbench.extract.errors import DataError, UnusableImageError
 from headbench.extract.images.stream import (
+    MAX_FILE_BYTES,
     DecodedImage,
     ImageFile,
     decoded_images,
@@ -42,6 +43,7 @@ class Job:
     part_images: int
     part_seconds: float
     identity: Identity
+    max_file_bytes: int = MAX_FILE_BYTES
 
 
 class Outcome(NamedTuple):
@@ -186,8 +188,8 @@ def _refuse_infinite(embeddings: NDArray[np.float32], paths: Sequence[Path | str
         )
 
 
-# An image, or what cannot be used, and the bytes of the image.
-Streamed = tuple[Entry, bytes]
+# An image, or what cannot be used, and the bytes of the image, or what reads them.
+Streamed = tuple[Entry, bytes | Callable[[Any, int], bytes]]
 
 
 @dataclass
@@ -224,7 +226,8 @@ class OnePass:
                     self._rows[n_rows] = (stream, len(stream.entries) - 1)
                     stream.n_waiting += 1
                     n_rows += 1
-                    yield ImageFile(entry.path, None, partial(give, data))
+                    read = partial(give, data) if isinstance(data, bytes) else data
+                    yield ImageFile(entry.path, None, read)
             stream.is_read = True
             self._look_at(stream)
 

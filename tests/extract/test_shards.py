@@ -18,6 +18,7 @@ from headbench.extract.errors import DataError, UnusableImageError
 from headbench.extract.images import stream
 from headbench.extract.networks import backbone as backbones
 from headbench.extract.settings import ExtractSettings
+from headbench.extract.sources import tar
 from headbench.extract.sources.open import open_source
 from headbench.extract.sources.tar import Place, Stream
 from headbench.extract.stage import describe_plan, extract_features
@@ -103,7 +104,29 @@ def test_paths_name_the_shard_and_the_member_and_each_is_read_by_itself(
         table, source = features.table, open_source(extract.data, extract.out)
     assert table.paths[0] == "000.tar/blue-000.png"
     for path, content in zip(table.paths, table.contents(), strict=True):
-        assert hashlib.sha256(source.file(path).read(path)).digest() == content
+        assert hashlib.sha256(source.file(path).read(path, 10**6)).digest() == content
+
+
+def test_large_images_are_the_same_in_shards(
+    extract: Extraction, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for room in (shards, stream, tar):
+        monkeypatch.setattr(room, "LARGE_BYTES", 100)
+    assert extract() == (ALL, N_IMAGES)
+    beside = photos.parent / "runs/folders/features.h5"
+    extract_features(photos, beside, extract.settings)
+    assert held(extract.out) == held(beside)
+
+
+def test_an_image_that_was_too_large_is_read_once_it_may_be_larger(extract: Extraction) -> None:
+    image = Path(extract.folder.parent / "photos/red/000.png").read_bytes()
+    members = [("large.png", image + bytes(2_000_000)), ("large.cls", b"red")]
+    write_tar(extract.folder / "000.tar", members)
+    assert extract(max_file_mb=1) == (ALL, 60)
+    assert dict(extract.rejected())["000.tar/large.png"].startswith("larger than 1 MB")
+    assert extract(max_file_mb=1) == ([], 0)
+    assert extract(max_file_mb=3) == (["000.tar"], 1)
+    assert extract.rejected() == []
 
 
 def test_nothing_is_read_again_that_has_not_changed(extract: Extraction) -> None:
@@ -325,7 +348,7 @@ def test_shards_behind_a_url_give_the_same_file(extract: Extraction) -> None:
         assert held(extract.out) == here
         assert extract() == ([], 0)
         source = open_source(extract.data, extract.out)
-        assert hashlib.sha256(source.file("000.tar/blue-000.png").read("")).digest() in here
+        assert hashlib.sha256(source.file("000.tar/blue-000.png").read("", 10**6)).digest() in here
         memory.rm("/bucket/001.tar")
         with pytest.raises(DataError, match=r"found 2\. Not there: memory://bucket/001\.tar"):
             extract()

@@ -145,6 +145,18 @@ def test_an_unusable_image_is_listed_and_its_neighbours_are_unharmed(extract: Ex
     assert extract.said[-1].endswith("nothing to do")
 
 
+def test_a_file_that_is_too_large_is_listed_until_it_may_be_larger(extract: Extraction) -> None:
+    with (extract.photos / "red/000.png").open("ab") as file:
+        file.truncate(2_000_000)
+    with (extract.photos / "red/001.png").open("r+b") as file:
+        file.truncate(40_000_000_000)
+    assert extract(max_file_mb=1) == 88
+    with FeatureFile(extract.out) as features:
+        found = [(each.path, each.reason.split(" (")[0]) for each in features.table.rejected]
+    assert found == [("red/000.png", "larger than 1 MB"), ("red/001.png", "larger than 1 MB")]
+    assert extract() == 1
+
+
 def test_photos_of_iphones_come_back_once_their_package_is_there(
     extract: Extraction, monkeypatch: pytest.MonkeyPatch
 ) -> None:

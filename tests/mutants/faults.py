@@ -227,9 +227,38 @@ FAULTS = (
         "content-is-the-name",
         "An image is known by the bytes of its file.",
         "extract/images/stream.py",
-        "return hashlib.sha256(file.read(file.path)).digest()",
+        "return hashlib.sha256(data).digest()",
         "return hashlib.sha256(str(file.path).encode()).digest()",
         ("tests/extract/images/test_stream.py::test_hashes_are_those_of_the_bytes",),
+    ),
+    Fault(
+        "body-without-end",
+        "No file is read further than its limit.",
+        "extract/sources/bodies.py",
+        "self.set_size(self._n_bytes + len(data))",
+        "self.set_size(None)",
+        (
+            "tests/extract/sources/test_bodies.py::test_a_body_without_end_is_read_to_the_limit_and_once",
+        ),
+    ),
+    Fault(
+        "file-of-any-size",
+        "A file that is larger than the limit is not read.",
+        "extract/images/stream.py",
+        "if max(found.st_size, len(data)) > max_bytes:",
+        "if found.st_size < 0:",
+        ("tests/extract/images/test_read.py::test_a_file_that_is_too_large_is_not_read",),
+    ),
+    Fault(
+        "large-uploads-together",
+        "The server decodes large pictures one at a time.",
+        "classify/deployment/server/app.py",
+        "CapacityLimiter(N_THREADS), CapacityLimiter(1)",
+        "CapacityLimiter(N_THREADS), CapacityLimiter(9)",
+        (
+            "tests/classify/deployment/server/test_large_pictures.py::"
+            "test_large_pictures_are_answered_one_at_a_time_and_small_ones_meanwhile",
+        ),
     ),
     Fault(
         "other-settings-mix",

@@ -20,6 +20,8 @@ class ServerSettings:
         0 for any that is free.
     max_mb : int
         Largest body of a request, in millions of bytes.
+    max_megapixels : int
+        Largest picture in it, in millions of pixels.
     timeout : float
         Seconds from the headers of a request to its answer.
     max_batch : int
@@ -31,6 +33,7 @@ class ServerSettings:
     host: str = "127.0.0.1"
     port: int = 8000
     max_mb: int = 20
+    max_megapixels: int = 40
     timeout: float = 30.0
     max_batch: int = 16
     max_connections: int = 32
@@ -40,6 +43,11 @@ class ServerSettings:
     def max_bytes(self) -> int:
         """Largest body."""
         return self.max_mb * MB
+
+    @property
+    def max_pixels(self) -> int:
+        """Pixels of the largest picture."""
+        return self.max_megapixels * MB
 
     def own_names(self) -> list[str]:
         """What the Host header of a request may say: names and addresses of this server."""

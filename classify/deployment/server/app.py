@@ -4,15 +4,18 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
+from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI, HTTPException, Query, Request
-from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+from numpy.typing import NDArray
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
@@ -27,11 +30,15 @@ from headbench.classify.deployment.server.serving_engine import Asked, ServingEn
 from headbench.classify.report.page.render import FOLDER as REPORT_PAGE
 from headbench.classify.report.page.render import source_hash
 from headbench.classify.report.photographs import FORMAT
-from headbench.extract.errors import UnusableImageError
+from headbench.extract.errors import TooLargeError, UnusableImageError
 from headbench.extract.images.decode import decode
+from headbench.extract.images.stream import N_THREADS
 
 N_TOP, N_SIMILAR, MOST_SIMILAR, MOST_FILES = 5, 5, 20, 16
 THUMBNAIL_PX = 128
+# Pictures of more pixels in memory are decoded one at a time, beside the others. Screenshots of 4K
+# displays (8.3 million) are smaller, and so are photographs, since a JPEG is decoded reduced.
+LARGE_PIXELS = 9_000_000
 # The last is the type that curl --data-binary sends, whatever the file.
 RAW_TYPES = ("", "application/octet-stream", "application/x-www-form-urlencoded")
 FORM_TYPE, CHARSET = "multipart/form-data", "utf-8"
@@ -188,6 +195,7 @@ def _add_facts(app: FastAPI, engine: ServingEngine, settings: ServerSettings) ->
             "has_similar": neighbours is not None,
             "limits": {
                 "max_bytes": settings.max_bytes,
+                "max_pixels": settings.max_pixels,
                 "max_files": MOST_FILES,
                 "timeout_seconds": settings.timeout,
                 "max_connections": settings.max_connections,
@@ -195,13 +203,15 @@ def _add_facts(app: FastAPI, engine: ServingEngine, settings: ServerSettings) ->
             },
         }
 
-    # Not async: FastAPI calls it in a thread.
+    slots = CapacityLimiter(N_THREADS)
+
     @app.get("/similar/{number}")
-    def thumbnail(number: int) -> Response:
+    async def thumbnail(number: int) -> Response:
         try:
             if neighbours is None or not neighbours.has_pictures:
                 raise IndexError(number)
-            data = neighbours.thumbnail(number, THUMBNAIL_PX)
+            make = partial(neighbours.thumbnail, number, THUMBNAIL_PX)
+            data = await to_thread.run_sync(make, limiter=slots)
         except IndexError:
             raise HTTPException(404, "there is no such picture") from None
         except HeadbenchError as error:
@@ -211,10 +221,11 @@ def _add_facts(app: FastAPI, engine: ServingEngine, settings: ServerSettings) ->
 
 def _add_predict(app: FastAPI, engine: ServingEngine, settings: ServerSettings) -> None:
     model, limit = _described(engine), settings.timeout
+    decoded = decoder(engine.classifier.size_px, settings.max_pixels)
 
     async def classify(name: str | None, data: bytes, top: int, similar: int) -> dict[str, Any]:
         try:
-            image = await run_in_threadpool(decode, data, engine.classifier.size_px)
+            image = await decoded(data)
         except UnusableImageError as error:
             return {"name": name, "error": str(error)}
         answer = await engine.classify(Asked(image, similar))
@@ -252,6 +263,20 @@ def _add_predict(app: FastAPI, engine: ServingEngine, settings: ServerSettings) 
         milliseconds = round(1000 * (time.perf_counter() - started), 1)
         answer = found[0] if is_single else {"files": found}
         return {**answer, "milliseconds": milliseconds, "model": model}
+
+
+def decoder(size_px: int, max_pixels: int) -> Callable[[bytes], Awaitable[NDArray[np.uint8]]]:
+    """What decodes uploads, as many at a time as there are cores, and one large one beside them."""
+    slots, large_slot = CapacityLimiter(N_THREADS), CapacityLimiter(1)
+
+    async def decoded(data: bytes) -> NDArray[np.uint8]:
+        one = partial(decode, data, size_px, max_pixels)
+        try:
+            return await to_thread.run_sync(partial(one, LARGE_PIXELS), limiter=slots)
+        except TooLargeError:
+            return await to_thread.run_sync(one, limiter=large_slot)
+
+    return decoded
 
 
 async def _sent_files(request: Request) -> list[tuple[str | None, bytes]]:

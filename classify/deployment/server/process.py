@@ -2,11 +2,13 @@
 
 import errno
 import logging
+import os
 import signal
 import socket
 from pathlib import Path
 
 import uvicorn
+from PIL import _imaging
 
 from headbench.cache.reader import FeatureFile
 from headbench.classify.deployment.classifier import Classifier, open_classifier
@@ -26,6 +28,8 @@ LOG = logging.getLogger(__name__)
 
 # For what is being done when the end is asked for.
 GRACE_SECONDS = 5
+# Of pixels, from the system at a time: glibc gives back at once what is more than 32 MB.
+BLOCK_BYTES = 1 << 26
 
 
 def serve(
@@ -40,26 +44,33 @@ def serve(
 
     See `open_classifier` for `head`, `weights` and what is raised, `images_of` for `data`.
     """
+    _imaging.set_block_size(BLOCK_BYTES)
     # First, because loading takes a while: a mistyped port should fail before it.
-    with listen(settings.host, settings.port) as listener:
+    with bind(settings.host, settings.port) as listener:
         classifier = open_classifier(run, head, weights)
         engine = open_engine(run, classifier, data, settings.max_batch, runtime)
         server = make_server(engine, settings)
-        for line in welcome(settings, listener.getsockname()[1]):
-            LOG.info(line)
         # The signal that ends it is raised once more at the end: by then all is done.
         for each in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(each, lambda *_: None)
+            signal.signal(each, server.handle_exit)
+        # Not before: whoever connects while it loads would be cut off if it ended meanwhile.
+        listener.listen()
+        for line in welcome(settings, listener.getsockname()[1]):
+            LOG.info(line)
         server.run(sockets=[listener])
     LOG.info("stopped")
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens; `RunError` if the address is taken or is not ours."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+def bind(host: str, port: int) -> socket.socket:
+    """A socket that may listen; `RunError` if the address is taken or is not ours."""
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     try:
-        return socket.create_server((host, port), family=family)
+        if os.name == "posix":
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        return listener
     except OSError as error:
+        listener.close()
         is_used = error.errno == errno.EADDRINUSE
         way_out = "--port (make: PORT=...)" if is_used else "--host or --port"
         raise RunError(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from headbench.extract.errors import UnusableImageError
+from headbench.extract.errors import TooLargeError, UnusableImageError
 from headbench.extract.images.stream import read_file
 
 
@@ -12,6 +12,30 @@ def test_a_file_and_a_link_to_it_are_read(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"bytes")
     (tmp_path / "b").symlink_to("a")
     assert read_file(tmp_path / "a") == read_file(tmp_path / "b") == b"bytes"
+
+
+def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "a").open("wb") as file:
+        file.truncate(40_000_000_000)
+    with pytest.raises(TooLargeError, match=r"^larger than 512 MB"):
+        read_file(tmp_path / "a")
+    (tmp_path / "b").write_bytes(bytes(10))
+    assert read_file(tmp_path / "b", 10) == bytes(10)
+    with pytest.raises(TooLargeError):
+        read_file(tmp_path / "b", 9)
+
+
+def test_a_file_that_grows_is_read_to_its_end_or_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a"
+    path.touch()
+    before = path.stat()
+    path.write_bytes(bytes(10))
+    monkeypatch.setattr("headbench.extract.images.stream.os.stat", lambda _: before)
+    assert read_file(path, 10) == bytes(10)
+    with pytest.raises(TooLargeError):
+        read_file(path, 9)
 
 
 def test_what_is_no_file_neither_hangs_nor_is_opened(

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headbench.extract.errors import UnusableImageError
+from headbench.extract.errors import TooLargeError, UnusableImageError
+from headbench.extract.images import stream
 from headbench.extract.images.decode import decode
 from headbench.extract.images.stream import (
     N_AHEAD,
@@ -33,6 +34,29 @@ def collect(files: list[ImageFile], batch_size: int) -> tuple[list, dict[int, st
         unusable[row] = str(reason)
 
     return list(image_batches(files, 16, batch_size, refuse)), unusable
+
+
+def test_of_large_files_one_at_a_time_is_in_memory(
+    paths: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "LARGE_BYTES", 100)
+    now, most = [0], [0]
+
+    def read(path: Path, max_bytes: int) -> bytes:
+        if max_bytes == 100:
+            raise TooLargeError("larger")
+        now[0] += 1
+        most[0] = max(most[0], now[0])
+        return path.read_bytes()
+
+    def decode_slowly(data: bytes, size_px: int) -> np.ndarray:
+        time.sleep(0.01)
+        now[0] -= 1
+        return decode(data, size_px)
+
+    monkeypatch.setattr(stream, "decode", decode_slowly)
+    batches, unusable = collect([ImageFile(path, None, read) for path in paths], batch_size=4)
+    assert (sum(len(batch.rows) for batch in batches), unusable, most) == (len(paths), {}, [1])
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 11, 64])

@@ -199,7 +199,7 @@ def test_a_url_in_a_file_of_embeddings_is_opened_only_where_a_list_was_its_sourc
     memory.pipe_file("/a.png", b"secret")
     file = Manifest(str(tmp_path / "list.csv")).file("memory://a.png")
     elsewhere = pickle.loads(pickle.dumps(file))  # noqa: S301, our own: as workers get it
-    assert elsewhere.read(elsewhere.path) == b"secret"
+    assert elsewhere.read(elsewhere.path, 100) == b"secret"
     with pytest.raises(DataError, match="is not opened"):
         Folder(tmp_path).file("memory://a.png")
 

@@ -203,11 +203,11 @@ def test_a_connection_that_hangs_is_given_up(
     store.put("hanging/a.png", b"content")
     file = RemoteFolder(f"s3://{BUCKET}/hanging").file("a.png")
     store.layer.troubles["hanging/a.png"] = [HANG]
-    assert file.read(file.path) == b"content"
+    assert file.read(file.path, 100) == b"content"
     monkeypatch.setattr(urls, "READ_SECONDS", 0.1)
     store.layer.troubles["hanging/a.png"] = [HANG] * urls.N_TRIES
     with pytest.raises(urls.UnansweredError, match=r"^cannot be read: no answer$"):
-        file.read(file.path)
+        file.read(file.path, 100)
 
 
 def test_what_goes_on_failing_is_listed_and_tried_again_by_the_next_run(
@@ -270,11 +270,11 @@ def test_other_processes_read_for_themselves(
 def test_to_other_processes_go_neither_listing_nor_connections(in_store: Extraction) -> None:
     source = RemoteFolder(in_store.url)
     path = source.find().found[0].path
-    expected = source.file(path).read(path)
+    expected = source.file(path).read(path, 10**6)
     sent = pickle.dumps([source.file(path), source])
     assert len(sent) < 500
     file, there = pickle.loads(sent)  # noqa: S301, our own
-    assert file.read(path) == expected
+    assert file.read(path, 10**6) == expected
     assert there == source
     assert there.stamps([path]).tolist() == [[-1] * 4]
 
@@ -409,7 +409,7 @@ def test_many_threads_read_an_archive_that_none_has_listed(photos: Path, archive
     source = RemoteFolder(f"zip://photos::{archive}")
     files = [source.file(path) for path in paths]
     with ThreadPoolExecutor(N_READERS) as pool:
-        found = list(pool.map(lambda file: file.read(file.path), files))
+        found = list(pool.map(lambda file: file.read(file.path, 10**6), files))
     assert found == [(photos / path).read_bytes() for path in paths]
 
 

@@ -149,3 +149,20 @@ def test_a_list_behind_a_url_is_never_in_memory_as_a_whole(tmp_path: Path) -> No
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     assert peak < 20e6
+
+
+def test_a_line_without_end_is_not_read_on(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"path,label\n")
+    with path.open("r+b") as file:
+        file.truncate(3_000_000_000)
+    with pytest.raises(DataError, match=r"a.csv, line 2: expected at most 1048576 bytes in a line"):
+        read(path, ["path"])
+
+
+def test_a_list_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    with path.open("wb") as file:
+        file.truncate(4_000_000_001)
+    with pytest.raises(DataError, match="expected a list of at most 4000000000 bytes"):
+        read(path, ["path"])

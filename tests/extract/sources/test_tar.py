@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from headbench.extract.errors import DataError, UnusableImageError
-from headbench.extract.sources import tar
-from headbench.extract.sources.tar import Place, Stream, class_of, read_samples
+from headbench.extract.sources.tar import Entry, Place, Stream, class_of, read_samples
 from tests.extract.sources.tars import special, write_tar
+from tests.extract.sources.web_server import web_server
 
 
 def samples(path: Path) -> list[tuple[str, str, str]]:
@@ -192,8 +192,36 @@ def test_a_server_that_tells_no_length_is_refused(monkeypatch: pytest.MonkeyPatc
         Stream(Place("https://host/a.tar"), 0)
 
 
-def test_a_server_that_sends_whole_files_only_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("fsspec")
-    monkeypatch.setattr(tar, "read_remote", lambda *_: b"0123456789")
-    with pytest.raises(UnusableImageError, match="expected one that answers range requests"):
-        Place("memory://a.tar").read(2, 3)
+def test_a_server_that_sends_whole_files_only_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("aiohttp")
+    (tmp_path / "a.tar").write_bytes(b"0123456789")
+    refused = pytest.raises(UnusableImageError, match="expected one that answers range requests")
+    with web_server(tmp_path) as url, refused:
+        Place(f"{url}/a.tar").read(2, 3)
+
+
+def read_large(path: Path, size: int, kind: bytes = tarfile.REGTYPE) -> list[Entry]:
+    """What is read of a tar file whose second member has so many bytes, most of them holes."""
+    write_tar(path, [("a.png", b"image"), ("a.cls", b"x")])
+    info = tarfile.TarInfo("b.png")
+    info.size, info.type = size, kind
+    with path.open("r+b") as file:
+        file.seek(4 * tarfile.BLOCKSIZE)
+        file.write(info.tobuf(tarfile.GNU_FORMAT))
+        file.truncate(file.tell() + size + 2 * tarfile.BLOCKSIZE)
+    with Stream(Place(str(path)), path.stat().st_size) as stream:
+        return [entry for entry, _ in read_samples(stream)]
+
+
+def test_an_image_of_8_gb_in_a_shard_is_listed_and_not_read(tmp_path: Path) -> None:
+    first, second = read_large(tmp_path / "a.tar", 8_000_000_000)
+    assert (first.class_name, first.reason) == ("x", "")
+    assert (second.path, second.class_name) == ("b.png", "")
+    assert second.reason.startswith("larger than 512 MB")
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE])
+def test_a_name_of_3_gb_in_a_shard_is_not_read(tmp_path: Path, kind: bytes) -> None:
+    first, second = read_large(tmp_path / "a.tar", 3_000_000_000, kind)
+    assert (first.class_name, first.reason) == ("x", "")
+    assert "the name of a member claims 3000000000 bytes" in second.reason

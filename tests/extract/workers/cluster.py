@@ -39,12 +39,12 @@ class HeldFolder(Folder):
         return ImageFile(image_path(self.root, path), content, read)
 
 
-def _read_in_time(notes: Path, path: Path) -> bytes:
+def _read_in_time(notes: Path, path: Path, max_bytes: int) -> bytes:
     with (notes / "reads").open("a") as reads:
         reads.write(f"{os.getpid()} {path}\n")
     while (notes / "held").exists() and (notes / "held").read_text() in str(path):
         time.sleep(0.05)
-    return read_file(path)
+    return read_file(path, max_bytes)
 
 
 def wait_until(is_true: Callable[[], bool], what: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from headbench.classify.deployment.classifier import open_classifier
 from headbench.classify.deployment.server import ServerSettings
-from headbench.classify.deployment.server.process import listen, make_server, open_engine
+from headbench.classify.deployment.server.process import bind, make_server, open_engine
 from headbench.classify.deployment.server.serving_engine import ServingEngine
 from headbench.classify.run import Run
 from headbench.extract.settings import Runtime
@@ -75,7 +75,8 @@ def form(files: Mapping[str, bytes], field: str = "f") -> bytes:
 def serving(run: Run, head: str = "logreg", data: Path | None = None, **more: Any) -> Iterator[Any]:
     """A server of a run; `more` are its settings."""
     settings = ServerSettings(host=HOST, **more)
-    listener = listen(HOST, 0)
+    listener = bind(HOST, 0)
+    listener.listen()
     classifier = open_classifier(run, head, None)
     engine = open_engine(run, classifier, data, settings.max_batch, Runtime())
     server = make_server(engine, settings)

@@ -50,7 +50,7 @@ def test_an_answer_says_who_gives_it_and_what_is_similar(client: Client, red: by
 
 def test_random_weights_are_never_silent(client: Client, random_run: Run, red: bytes) -> None:
     assert b"RANDOM WEIGHTS" not in client.ask("GET", "/").body
-    with serving(random_run) as other:
+    with serving(random_run, "ridge") as other:
         assert b"RANDOM WEIGHTS" in other.ask("GET", "/").body
         assert other.predict(red).json["model"]["has_random_weights"]
 
@@ -72,6 +72,7 @@ def test_the_facts_are_there(client: Client) -> None:
     assert model["classes"] == ["blue", "green", "red"]
     assert model["identity"]["size_px"] == 16
     assert model["limits"]["max_bytes"] == MB
+    assert model["limits"]["max_pixels"] == 40 * MB
     for path in ("/docs", "/redoc", "/openapi.json"):
         assert client.ask("GET", path).status == 404
 

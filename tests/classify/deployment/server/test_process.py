@@ -72,6 +72,30 @@ def test_it_serves_what_predict_predicts_until_it_is_told_to_end(
     assert "Traceback" not in errors
 
 
+LOADING_FOR_EVER = """
+import sys, time
+from headbench.cache import cli
+from headbench.classify.__main__ import main
+from headbench.classify.deployment.server import process
+process.open_classifier = lambda *_: (print("loading", flush=True), time.sleep(600))
+sys.exit(cli.run(main))
+"""
+
+
+def test_told_to_end_while_it_loads_it_ends_well_and_has_cut_nobody_off(run: Run) -> None:
+    with socket.create_server((HOST, 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-c", LOADING_FOR_EVER, "serve", run.folder, "--port", str(port)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "loading\n"
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((HOST, port))
+        process.terminate()
+        rest, _ = process.communicate()
+    assert (process.returncode, rest) == (0, "stopped\n")
+
+
 def call(run: Run, *more: object) -> int:
     return cli.run(classify.main, ["serve", str(run.folder), *map(str, more)])
 
@@ -97,6 +121,7 @@ def test_an_address_that_is_not_ours_ends_with_2(
     [
         ("--port", 65536),
         ("--max-mb", 0),
+        ("--max-megapixels", 0),
         ("--max-batch", "many"),
         ("--allowed-hosts", "own.example:8000"),
         ("--allowed-hosts", "http://own.example"),
