@@ -13,7 +13,9 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from headbench.cache.reader import FeatureFile, are_finite, are_positive
-from headbench.classify.arrays import free_memory, load_arrays, save_arrays
+from headbench.classify.arrays import free_memory, save_arrays
+from headbench.classify.checked import load_numbers
+from headbench.classify.errors import RunError
 from headbench.classify.heads.parameters import Range, check_parameters
 from headbench.classify.heads.streaming import Embeddings, StoredRows, embedding_blocks
 from headbench.classify.heads.temperature import fit_temperature, sharpen
@@ -238,7 +240,7 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Read a fitted head of this kind; runs no code from the folder."""
         facts = json.loads((folder / HEAD_FILE).read_text("utf-8"))
         head = cls(**facts["parameters"])
-        head._start(load_arrays(folder / CLASSES_FILE)["classes"])
+        head._start(load_numbers(folder / CLASSES_FILE)["classes"])
         head.n_features_in_ = int(facts["n_features"])
         head.temperature_, head.chosen_ = float(facts["temperature"]), facts["chosen"]
         if not 0 < head.temperature_ < np.inf:
@@ -264,7 +266,13 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _fit_labelled(self, train: Labelled, val: Labelled | None) -> Self:
         self._fit(train, val)
         if val is not None:
-            self._calibrate(self._proba(val.X), val.y, val.weight)
+            proba = self._proba(val.X)
+            if not np.isfinite(proba).all():
+                raise RunError(
+                    f"{type(self).__name__}: training diverged: its probabilities are not finite. "
+                    "Choose a lower learning_rate."
+                )
+            self._calibrate(proba, val.y, val.weight)
         return self
 
     def _as_chosen(self, fit: Callable[[Self], Self]) -> Self:
@@ -355,7 +363,7 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         save_arrays(folder / self.arrays_file, arrays)
 
     def _load(self, folder: Path) -> None:
-        arrays = load_arrays(folder / self.arrays_file)
+        arrays = load_numbers(folder / self.arrays_file)
         for name in self.array_names:
             setattr(self, f"{name}_", arrays[name])
 
