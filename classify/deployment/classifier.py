@@ -68,9 +68,10 @@ class Classifier:
 
         `RunError` if they are none: weights may be finite and overflow all the same.
         """
-        is_network = self.head is None
+        proba = outputs
+        if self.head is not None:
+            proba = class_proba(self.head, outputs, len(self.classes))
         with loading(Path(self.name)):
-            proba = outputs if is_network else class_proba(self.head, outputs, len(self.classes))
             check_proba(proba)
         return proba
 

@@ -154,7 +154,7 @@ def cross_validate(
     fits = [fit(name, head, fold) for name, head in heads.items() for fold in range(n_folds)]
     points = run_study(folder / FOLDS_FILE, features, fits, n_jobs)
     study = read_study(folder / FOLDS_FILE, features)
-    named = {each.result.get("proba_file") for each in chain(*study)}
+    named = {str(each.result.get("proba_file")) for each in chain(*study)}
     remove_unnamed(folder / FOLDS_FOLDER, named)
     return _kept_folds(folder, points)
 
