@@ -156,7 +156,10 @@ class MLP(Head):
     ) -> bool:
         """Train to the end and keep the best epoch; gives whether val gained up to the limit."""
         most = self.max_epochs or MOST_PLANS * plan
-        n_epochs = most if val is not None else min(most, self.n_epochs or plan)
+        n_epochs = most
+        if val is None:  # one cosine, as long as what val chose if that is longer than the plan
+            n_epochs = min(most, self.n_epochs or plan)
+            plan = max(plan, n_epochs)
         rate = self.learning_rate * (batch_size / BASE_BATCH) ** 0.5
         rng = np.random.default_rng(self.seed)
         losses, best = curves.history["val_log_loss"], []
