@@ -69,7 +69,7 @@ FOLDER     = $(shell { cd "$(DATA)" || cd "$(SHARED)"; } 2>/dev/null && basename
 # tar shards by the folder of the first list, with "::" between lists only after ".tar", as
 # extract/sources/ has it; a list or one shard without its ending.
 SHARED     = $(shell printf '%s\n' "$(DATA)" | sed -E \
-  -e '/^(tar|zip|libarchive)(:\/\/|::)/ { s/.*:://; s/(\.tar)?\.[^./]+$$//; q; }' \
+  -e '/^(tar|zip)(:\/\/|::)/ { s/.*:://; s/(\.tar)?\.[^./]+$$//; q; }' \
   -e '/\.tar::|\{.*\.tar$$/ { s/\.tar::.*//; s/\{.*//; s/[^/]*$$//; s/^$$/./; q; }' \
   -e 's/.*:://; s/\.(tar|[cC][sS][vV]|[tT][sS][vV]|[pP][aA][rR][qQ][uU][eE][tT])$$//')
 
@@ -113,7 +113,7 @@ help: ## this help
 #: CONFIG     TOML file of settings for heads
 #: CLASS_WEIGHT  balanced: rare classes count as much as common ones
 #: C_GRID     logreg: values of C to try, such as C_GRID="0.001 0.01 0.1"
-#: MAX_ROUNDS lightgbm: most rounds (1000)
+#: MAX_ROUNDS lightgbm: most rounds (300)
 #: MAX_EPOCHS mlp: most epochs (by the number of images, and while val gains)
 #: REFIT      1: fit heads again on train and val, with what val chose
 #: AGAIN      1: train or fine-tune again what would be reused
@@ -121,13 +121,14 @@ help: ## this help
 #: FOLDS      folds of cross-validation on train and val, such as FOLDS=5 (none)
 #: JOBS       processes for make features, and for heads on streamed embeddings (1); fits at a time
 #:            for CURVE and FOLDS (one for each core)
+#: HEADBENCH_PROTOCOLS  protocols that a list may name beside files below it: file,https (none)
 #: BACKEND    dask: the workers of a running Dask cluster instead (local)
 #: SCHEDULER  of that cluster, such as SCHEDULER=tcp://10.0.0.1:8786
 #: STREAM     always or never: stream embeddings from their file (only if they do not fit in memory)
 #: IMAGES     files, folders and patterns to predict, such as IMAGES="a.jpg folder/ 'b/**/*.jpg'";
 #:            - for a list of files on standard input
 #: HEAD       head to predict with, to export, to serve, or to look at in the report: a trained
-#:            one or finetuned (the best on val)
+#:            one or finetuned (the best balanced accuracy on val)
 #: A, B       runs to compare, such as A=runs/x B=runs/y
 #: TOP        classes to show for each file (3)
 #: FORMAT     of predictions: table, csv, json or jsonl (table)

@@ -10,6 +10,11 @@ from headbench.cache.verify import Inspection, inspect_file, repair_file
 
 DAMAGED = 1
 MOST_SAID = 20
+MARKED = (
+    "marked as open for writing. Close the file in the program that has it open; if none has, "
+    "--repair (make verify REPAIR=1) removes the mark."
+)
+MARK_REMOVED = "the mark that it is open for writing is removed"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -24,7 +29,8 @@ def parser() -> argparse.ArgumentParser:
     extent.add_argument(
         "--repair",
         action="store_true",
-        help="drop the damaged images; the next 'make features' extracts just those",
+        help="drop the damaged images; the next 'make features' extracts just those. Also remove "
+        "the mark that a killed program had the file open for writing",
     )
     extent.add_argument(
         "--sample",
@@ -45,14 +51,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         found = repair_file(arguments.file)
     else:
         found = inspect_file(arguments.file, arguments.sample, arguments.seed)
-    print(_describe(found))
+    cli.say(_describe(found))
     for damage in found.damage[:MOST_SAID]:
-        print(f"  {damage}")
+        cli.say(f"  {damage}")
     if len(found.damage) > MOST_SAID:
-        print(f"  ... and {len(found.damage) - MOST_SAID} more")
+        cli.say(f"  ... and {len(found.damage) - MOST_SAID} more")
+    if found.is_marked:
+        cli.say(MARK_REMOVED if arguments.repair else MARKED)
     if not found.damage:
         return 0
-    print(_advice(found, arguments.repair))
+    cli.say(_advice(found, arguments.repair))
     return 0 if arguments.repair else DAMAGED
 
 

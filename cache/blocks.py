@@ -23,6 +23,14 @@ from numpy.typing import DTypeLike, NDArray
 
 from headbench.cache.disk import replacing
 from headbench.cache.errors import WAY_OUT, FeatureFileError, UnreadableError
+from headbench.cache.open_mark import is_marked, open_marked
+from headbench.cache.untrusted import (
+    HDF5_ERRORS,
+    block_rows_of,
+    bytes_of_row,
+    leads_elsewhere,
+    misfit_of,
+)
 
 # From this version on HDF5's own structures carry checksums; HDF5 1.10 and later read it.
 HDF5_VERSION = ("v110", "v110")
@@ -37,6 +45,7 @@ MOST_ROWS = 4096
 SPAN_BYTES = 8 << 20
 # Spans that may wait to be checked: bounds memory.
 N_WAITING = 4
+EXPECTED = "Expected a file made by 'make features'; move this one away and run it again."
 REMEDY = (
     "'make verify' names all that is damaged, and REPAIR=1 drops it "
     "(python -m headbench.cache FILE)."
@@ -84,21 +93,25 @@ def create_hdf5(path: Path, writer: str = "") -> Iterator[h5py.File]:
                 raise disk.error
 
 
-def open_hdf5(path: Path) -> h5py.File:
-    """Open a file for reading.
+def open_hdf5(path: Path, expected: str = EXPECTED) -> h5py.File:
+    """Open a file for reading, of which nothing lies in other files.
 
-    No lock is taken: a file is only ever replaced whole, so nobody reads a half-written one. Raises
-    `FeatureFileError` if it is not a whole HDF5 file; `UnreadableError` if that cannot be told, as
-    it cannot be read for now.
+    No lock is taken: a file is only ever replaced whole, so nobody reads a half-written one. What
+    another program has open for writing is read as it is on the disk, and that is logged. Raises
+    `FeatureFileError`, with what was `expected`, if it is not a whole HDF5 file; `UnreadableError`
+    if that cannot be told, as it cannot be read for now.
     """
     try:
-        return h5py.File(path, "r", locking=False)
-    except (OSError, RuntimeError) as error:
+        file = open_marked(path) if is_marked(path) else h5py.File(path, "r", locking=False)
+        if found := leads_elsewhere(file):
+            file.close()
+            raise ValueError(found)
+        return file
+    except HDF5_ERRORS as error:
         require_about_content(path, error)
-        reason = str(error).split("\n", maxsplit=1)[0]
+        reason = (getattr(error, "strerror", None) or str(error)).split("\n", maxsplit=1)[0]
         raise FeatureFileError(
-            f"{path}: not a readable HDF5 file ({reason}). Expected a file made by 'make "
-            "features'; move this one away and run it again."
+            f"{path}: not a readable HDF5 file ({reason}). {expected}"
         ) from error
 
 
@@ -134,7 +147,7 @@ def write_dataset(
     `rows_of` gives the rows of a slice, and is called for consecutive ones. Without `block_rows`, a
     block has as many rows as suits reading many in a row.
     """
-    n_rows, row_bytes = shape[0], _row_bytes(shape, dtype)
+    n_rows, row_bytes = shape[0], bytes_of_row(shape, dtype)
     step = block_rows or rows_per_block(n_rows, row_bytes)
     chunks = (step, *shape[1:]) if n_rows else None
     dataset = file.create_dataset(name, shape=shape, dtype=dtype, chunks=chunks)
@@ -178,17 +191,20 @@ class CheckedDataset:
     def __init__(self, file: h5py.File, name: str) -> None:
         self.path, self.name = file.filename, name
         try:
-            self._dataset = file[name]
+            self._dataset, sums = file[name], file[f"checksums/{name}"]
+            misfit = misfit_of(self._dataset) or misfit_of(sums)
             self.shape: tuple[int, ...] = self._dataset.shape
             self.dtype: np.dtype[Any] = self._dataset.dtype
-            self._sums = file[f"checksums/{name}"][:]
-        except (KeyError, OSError, RuntimeError, AttributeError) as error:
+        except HDF5_ERRORS as error:
             require_about_content(self.path, error)
             raise self._damaged("or its checksums cannot be opened", WAY_OUT) from error
-        self._step = self._dataset.chunks[0] if self._dataset.chunks else 1
+        if misfit:
+            raise self._damaged(misfit, WAY_OUT)
+        self._step = block_rows_of(self._dataset)
         self.n_blocks = -(-len(self) // self._step)
-        if self._sums.shape != (self.n_blocks,) or self._sums.dtype != np.uint32:
+        if sums.shape != (self.n_blocks,) or sums.dtype != np.uint32:
             raise self._damaged(f"has {self.n_blocks} blocks and not as many checksums", WAY_OUT)
+        self._sums = self._read_sums(sums)
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -235,6 +251,13 @@ class CheckedDataset:
                 yield block, self._checked(block)
             except FeatureFileError:
                 yield block, None
+
+    def _read_sums(self, sums: h5py.Dataset) -> NDArray[np.uint32]:
+        try:
+            return sums[:]  # type: ignore[no-any-return]
+        except HDF5_ERRORS as error:
+            require_about_content(self.path, error)
+            raise self._damaged("has checksums that cannot be read", WAY_OUT) from error
 
     def _checked(self, blocks: slice) -> NDArray[Any]:
         """Read the rows of whole blocks."""
@@ -306,10 +329,25 @@ class CheckedDataset:
                 waiting.popleft().result()
 
     def _span_rows(self) -> int:
-        return _span_rows(self._step, _row_bytes(self.shape, self.dtype))
+        return _span_rows(self._step, bytes_of_row(self.shape, self.dtype))
 
     def _damaged(self, what: str, remedy: str = REMEDY) -> FeatureFileError:
         return FeatureFileError(f"{self.path}: damaged: /{self.name} {what}. {remedy}")
+
+
+def read_columns(file: h5py.File, **rows: tuple[str, tuple[int, ...]]) -> list[CheckedDataset]:
+    """Datasets of one length, each with the kind of its dtype and the shape of a row.
+
+    Raises `FeatureFileError` if one is otherwise.
+    """
+    found = [CheckedDataset(file, name) for name in rows]
+    for dataset, (kind, shape) in zip(found, rows.values(), strict=True):
+        if dataset.dtype.kind != kind or dataset.shape != (len(found[0]), *shape):
+            raise FeatureFileError(
+                f"{file.filename}: damaged: /{dataset.name} is {dataset.dtype} {dataset.shape}, "
+                f"expected {kind} {(len(found[0]), *shape)}. {WAY_OUT}"
+            )
+    return found
 
 
 def _sums(rows: NDArray[Any], step: int) -> list[int]:
@@ -323,10 +361,6 @@ def _slices(n_rows: int, step: int) -> Iterator[slice]:
 def _is_run(numbers: NDArray[np.intp]) -> bool:
     """Whether each number follows the one before; there is at least one."""
     return bool((np.diff(numbers) == 1).all())
-
-
-def _row_bytes(shape: tuple[int, ...], dtype: DTypeLike) -> int:
-    return max(1, int(np.prod(shape[1:], dtype=int))) * np.dtype(dtype).itemsize
 
 
 def _span_rows(step: int, row_bytes: int) -> int:

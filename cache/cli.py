@@ -3,6 +3,7 @@
 import argparse
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,12 @@ from headbench.cache.errors import HeadbenchError
 
 BAD_INPUT = 2
 INTERRUPTED = 130
+OWN_FILES = "A file that came from elsewhere may claim more than it holds: make it again."
+# What a terminal obeys and does not show: control characters (except ends of lines and tabs), marks
+# that turn the direction of text; and halves of characters, which cannot be written at all.
+UNSHOWN = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 
 def at_least(smallest: int) -> Callable[[str], int]:
@@ -28,15 +35,24 @@ def at_least(smallest: int) -> Callable[[str], int]:
     return parse
 
 
+def say(text: str, end: str = "\n", *, is_stderr: bool = False) -> None:
+    r"""Write text above the progress bar, unbuffered: a program may wait for it on a pipe.
+
+    What a terminal obeys, in the name of a file or a class, is written as in JSON: ``\u001b``.
+    """
+    stream = sys.stderr if is_stderr else sys.stdout
+    shown = UNSHOWN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    tqdm.write(shown, file=stream, end=end)
+    stream.flush()
+
+
 class _Terminal(logging.Handler):
-    """Writes lines above the progress bar, unbuffered: a program may wait for one on a pipe."""
+    """Writes what is logged, a line each."""
 
     is_stderr = False
 
     def emit(self, record: logging.LogRecord) -> None:
-        stream = sys.stderr if self.is_stderr else sys.stdout
-        tqdm.write(record.getMessage(), file=stream)
-        stream.flush()
+        say(record.getMessage(), is_stderr=self.is_stderr)
 
 
 @contextmanager
@@ -82,7 +98,7 @@ def run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None 
         with logging_to_terminal():
             return main(argv)
     except HeadbenchError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", is_stderr=True)
         return BAD_INPUT
     except BrokenPipeError:
         # `... | head` closed our output: there is nobody left to tell. Python flushes once more at
@@ -91,8 +107,19 @@ def run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None 
         return BAD_INPUT
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        print(f"error: {where}{error.strerror or error}", file=sys.stderr)
+        say(f"error: {where}{error.strerror or error}", is_stderr=True)
+        return BAD_INPUT
+    except MemoryError as error:
+        reason = f" ({error})" if str(error) else ""
+        say(
+            f"error: not enough memory{reason}. Close other programs, or use a machine with more. "
+            f"{OWN_FILES}",
+            is_stderr=True,
+        )
+        return BAD_INPUT
+    except RecursionError:
+        say(f"error: something is nested too deeply to be read. {OWN_FILES}", is_stderr=True)
         return BAD_INPUT
     except KeyboardInterrupt:
-        print("\nstopped; what was finished is kept", file=sys.stderr)
+        say("\nstopped; what was finished is kept", is_stderr=True)
         return INTERRUPTED

@@ -7,6 +7,7 @@
     │   └── UnreadableError   for now: it may be whole         (here)
     ├── StorageError          the disk that it is written to   (here)
     ├── DataError             the folder of images             (headbench.extract.errors)
+    │   └── LayoutError       splits that look like classes    (headbench.extract.errors)
     ├── WeightsError          the weights of the network       (headbench.extract.errors)
     ├── UnusableImageError    one image                        (headbench.extract.errors)
     ├── DeviceError           the GPU, or what runs networks   (headbench.extract.errors)

@@ -139,11 +139,15 @@ class Identity:
 
     Attributes
     ----------
+    backbone : str
+        Name of the network, such as ``resnet50``.
     weights_hash : str
         ``sha256:`` and the digest of the weights file; or ``random:`` and what reproduces the
         weights; or ``none`` for a backbone that has no weights.
     preprocessing : str
         From RGB 0-255 to what the network takes, in words.
+    size_px : int
+        Height and width of the network's input.
     resize : str
         From the decoded image to `size_px`, in words.
     pooling : str

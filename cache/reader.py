@@ -1,6 +1,5 @@
 """Open a feature file, check its layout, and read it: what every later step starts from."""
 
-import json
 import os
 from collections.abc import Iterator
 from functools import cached_property
@@ -33,6 +32,7 @@ from headbench.cache.format import (
     digest_of,
     row_hashes,
 )
+from headbench.cache.untrusted import HDF5_ERRORS, parse_json, require_small
 
 
 class FeatureFile:
@@ -289,7 +289,7 @@ def _read_config(path: Path, file: h5py.File) -> Config:
     if str(noted) != str(attributes_checksum(values.values())):
         raise _damaged(path, "the attributes do not match their checksum")
     try:
-        raw: dict[str, Any] = json.loads(values["config"])
+        raw: dict[str, Any] = parse_json(values["config"])
         config = Config(**{**raw, "identity": Identity(**raw["identity"])})
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(path, f"attribute config: {error!r}") from error
@@ -301,16 +301,22 @@ def _read_config(path: Path, file: h5py.File) -> Config:
 def _read_attribute(path: Path, file: h5py.File, name: str, group: str = "/") -> Any:
     """An attribute as a Python value; None if it is missing."""
     try:
-        value = file[group].attrs.get(name)
+        attributes = file[group].attrs
+        if name not in attributes:
+            return None
+        require_small(attributes.get_id(name))
+        value = attributes[name]
         if isinstance(value, np.ndarray):
             return tuple(map(_decoded, value.tolist()))
         return _decoded(value)
-    except (KeyError, OSError, RuntimeError, ValueError) as error:
-        raise _damaged(path, f"attribute {name} cannot be read") from error
+    except HDF5_ERRORS as error:
+        raise _damaged(path, f"attribute {name} cannot be read ({error})") from error
 
 
 def _decoded(value: Any) -> Any:
-    return value.decode() if isinstance(value, bytes) else value
+    if isinstance(value, bytes):
+        return value.decode()
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _check_version(path: Path, values: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ from headbench.cache.format import (
     leads_inside,
     row_hashes,
 )
+from headbench.cache.open_mark import is_marked, remove_mark, require_closed
 from headbench.cache.reader import FeatureFile, are_finite, are_positive
 from headbench.cache.writer import Location, write_features
 
@@ -58,6 +59,8 @@ class Inspection:
         Blocks that were compared with their checksums.
     n_blocks_there : int
         Blocks of the file.
+    is_marked : bool
+        Whether the file is marked as open for writing, as a killed program leaves it behind.
     """
 
     path: Path
@@ -69,6 +72,7 @@ class Inspection:
     damage: tuple[Damage, ...]
     n_blocks: int
     n_blocks_there: int
+    is_marked: bool
 
     @property
     def is_sample(self) -> bool:
@@ -110,20 +114,26 @@ def inspect_file(path: Path, sample: int | None = None, seed: int = 0) -> Inspec
             damage=tuple(damage),
             n_blocks=n_blocks + n_read,
             n_blocks_there=n_blocks_there + n_read,
+            is_marked=is_marked(path),
         )
 
 
 def repair_file(path: Path) -> Inspection:
-    """Drop the damaged rows of a file; the next extraction computes just those.
+    """Drop the damaged rows of a file, and remove the mark that it is open for writing.
 
-    Raises `FeatureFileError` if there is nothing to keep, or another process is writing the file;
+    The next extraction computes just those rows. Raises `FeatureFileError` if there is nothing to
+    keep, another process is writing the file, or a program has it open for writing;
     `StorageError` if the repaired file cannot be written. Returns what was found in the file as it
     was.
     """
     FeatureFile(path).close()  # a missing file must not leave a lock or a folder behind
     with one_writer(path):
+        if is_marked(path):
+            require_closed(path)
         found = inspect_file(path)
         if not found.damage:
+            if found.is_marked:
+                remove_mark(path)
             return found
         if not found.is_whole.any():
             raise FeatureFileError(f"{path}: no image in it is whole. {WAY_OUT}")

@@ -115,6 +115,8 @@ class Parts:
         """The SHA-256 of the images of a part, once all of it is known to be whole."""
         with open_hdf5(path) as file:
             embeddings = CheckedDataset(file, "embeddings")
+            if embeddings.dtype.name not in STORES or len(embeddings.shape) != 2:
+                raise FeatureFileError(f"{path}: damaged: /embeddings holds no embeddings.")
             if STORES.index(self.store) < STORES.index(embeddings.dtype.name):
                 return []
             n_embeddings = len(embeddings.read())

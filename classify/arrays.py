@@ -1,5 +1,7 @@
 """Arrays on disk, never with a pickle; and how much memory is free for those that are read."""
 
+import math
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -7,6 +9,8 @@ from typing import Any
 import numpy as np
 import psutil
 from numpy.typing import NDArray
+
+from headbench.cache.untrusted import open_archive
 
 GROUPS = Path("/sys/fs/cgroup")
 # The groups of this process, a line each: number:controllers:path
@@ -26,10 +30,27 @@ def save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 
 def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Read an ``.npz`` whole; a pickle inside is refused."""
-    # Opened here, because NumPy leaves a damaged file open.
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-        return dict(arrays)
+    """Read an ``.npz`` of `save_arrays` whole; a pickle inside is refused.
+
+    Raises `ValueError` if an array claims more bytes than the file holds of it, before it is read.
+    """
+    with open_archive(path) as archive:
+        return {
+            member.filename.removesuffix(".npy"): _array(archive, member)
+            for member in archive.infolist()
+        }
+
+
+def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[Any]:
+    with archive.open(member) as file:
+        np.lib.format.read_magic(file)
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+        n_bytes = member.file_size - file.tell()
+    # The length of a pickle is not that of its array; it is refused below.
+    if not dtype.hasobject and math.prod(shape) * dtype.itemsize != n_bytes:
+        raise ValueError(f"{member.filename}: expected {dtype} {shape}, found {n_bytes} bytes")
+    with archive.open(member) as file:
+        return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def free_memory(groups: Path = GROUPS, membership: Path = MEMBERSHIP) -> int:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +11,7 @@ from headbench.classify.errors import RunError
 from headbench.extract.errors import UnusableImageError
 from headbench.extract.images.stream import Batch, ImageFile, image_batches
 from headbench.extract.sources import python
-from headbench.extract.sources.open import open_source
+from headbench.extract.sources.open import images_of as images_of
 from headbench.extract.sources.source import Source
 
 
@@ -45,21 +44,14 @@ def refuse_image(files: Sequence[ImageFile]) -> Callable[[int, UnusableImageErro
     return refuse
 
 
-def images_of(features: FeatureFile, data: str | Path | None) -> Source:
-    """Where the images of a feature file lie: where they were, or where they are now, `data`."""
-    config = features.config.data
-    if data is None and config["layout"] in python.LAYOUTS:
-        return python.PythonImages(name=str(config["folder"]))
-    return open_source(data or str(config["folder"]), features.path)
-
-
 def why_absent(images: Source) -> str:
     """Why there are no images to look at, where a source is not there."""
     if isinstance(images, python.PythonImages):
         return images.absence
     return (
-        f"{images.name}: expected the images that the features were made from, found nothing. "
-        "Name the folder with --data (make: DATA=...)."
+        f"{images.name}: expected the folder of images that the features were made from, found "
+        "nothing. Name it with --data (make: DATA=...); URLs, lists and shards are opened only if "
+        "you name them."
     )
 
 

@@ -1,5 +1,6 @@
 """Numbers that say how good a classifier is, each with its 95 % interval and n."""
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +25,7 @@ class Metrics(NamedTuple):
         None where there are no more than five classes. Intervals: Wilson.
     macro_f1, balanced_accuracy : Estimate
         Means over classes of the F1 score and of the recall. Intervals of these and all below:
-        bootstrap over images, 2 000 draws.
+        bootstrap over images, 2 000 draws; a class that a draw lacks keeps its score.
     log_loss : Estimate
         Mean over images of -log of the true class's probability.
     ece : Estimate
@@ -70,9 +71,9 @@ def evaluate(y: NDArray[np.integer], proba: NDArray[np.floating], seed: int = 0)
     rank = _rank_of_truth(y, proba)
     predicted = proba.argmax(axis=1)
     cells = _cells(y, predicted, n_classes)
-    macro_f1, balanced = estimates(
-        _class_scores, _class_values(y, predicted, n_classes), cells, seed
-    )
+    values = _class_values(y, predicted, n_classes)
+    whole = values.sum(axis=0, dtype=np.float64) / len(y)
+    macro_f1, balanced = estimates(partial(_class_scores, whole), values, cells, seed)
     log_loss, ece = estimates(_image_scores, _image_values(y, proba), np.arange(len(y)), seed)
     return Metrics(
         top1=accuracy(y, proba),
@@ -87,6 +88,14 @@ def evaluate(y: NDArray[np.integer], proba: NDArray[np.floating], seed: int = 0)
 def accuracy(y: NDArray[np.integer], proba: NDArray[np.floating]) -> Estimate:
     """Share of images whose class is the most probable, with Wilson's interval."""
     return wilson(int((proba.argmax(axis=1) == y).sum()), len(y))
+
+
+def balanced_accuracy(y: NDArray[np.integer], proba: NDArray[np.floating]) -> float:
+    """Mean over the classes that are there of their recall, as `Metrics` has it; 0 to 1."""
+    predicted, n_classes = proba.argmax(axis=1), proba.shape[1]
+    right = np.bincount(y[predicted == y], minlength=n_classes)
+    there = np.bincount(y, minlength=n_classes)
+    return float((right[there > 0] / there[there > 0]).mean())
 
 
 def top5_accuracy(y: NDArray[np.integer], proba: NDArray[np.floating]) -> Estimate | None:
@@ -198,14 +207,20 @@ def _rows(values: NDArray[np.floating], columns: NDArray[np.integer], n_columns:
     return csr_array((values.ravel(), columns.ravel(), starts), shape=(n, n_columns))
 
 
-def _class_scores(means: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
-    """Macro F1 and balanced accuracy from means of `_class_values`.
+def _class_scores(
+    whole: NDArray[np.float64], means: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], ...]:
+    """Macro F1 and balanced accuracy from means of `_class_values`, those of all images and others.
 
     Classes that are not there count neither for F1, unless they were given, nor for the balanced
     accuracy.
     """
     right, true, given = np.split(means, 3, axis=-1)
-    return _mean_ratio(2 * right, true + given), _mean_ratio(right, true)
+    all_right, all_true, all_given = np.split(whole, 3)
+    return (
+        _mean_ratio(2 * right, true + given, 2 * all_right, all_true + all_given),
+        _mean_ratio(right, true, all_right, all_true),
+    )
 
 
 def _image_scores(means: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
@@ -213,10 +228,23 @@ def _image_scores(means: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]
     return means[..., 0], np.abs(means[..., 1:]).sum(axis=-1)
 
 
-def _mean_ratio(above: NDArray[np.float64], below: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean over classes of a ratio, without the classes whose denominator is 0."""
-    ratio = np.divide(above, below, out=np.zeros(above.shape), where=below > 0)
-    mean: NDArray[np.float64] = ratio.sum(axis=-1) / (below > 0).sum(axis=-1)
+def _mean_ratio(
+    above: NDArray[np.float64],
+    below: NDArray[np.float64],
+    all_above: NDArray[np.float64],
+    all_below: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Mean over classes of a ratio, without the classes whose denominator is 0 in all images.
+
+    Where it is 0 in some of them alone, the ratio is that of all: without such a class the mean of
+    the others would stand for it, and a head that never predicts it could have an F1 of 1.
+    """
+    there = all_below > 0
+    ratio = np.empty((*below.shape[:-1], int(there.sum())))
+    ratio[:] = all_above[there] / all_below[there]
+    below = below[..., there]
+    np.divide(above[..., there], below, out=ratio, where=below > 0)
+    mean: NDArray[np.float64] = ratio.mean(axis=-1)
     return mean
 
 

@@ -80,9 +80,9 @@ def preset_commands(
         recipe = ["--start", preset.head, "--fresh", "--schedule", CONSTANT, "--depth-decay", "1"]
         recipe += ["--learning-rate", "0.001", "--patience", str(max(n_epochs, 1))]
         recipe += ["--epochs", str(n_epochs), "--seed", str(seed), "--weights", weights]
-        tune = ["finetune", run, "--unfreeze", preset.unfreeze, *recipe]
+        tune = ["finetune", run, "--data", data, "--unfreeze", preset.unfreeze, *recipe]
         commands.append(("classify", tune))
-    return [*commands, ("classify", ["report", run])]
+    return [*commands, ("classify", ["report", run, "--data", data])]
 
 
 def run_commands(commands: Iterable[tuple[str, list[str]]], classify: Command) -> None:

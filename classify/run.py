@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from headbench.cache.disk import replaced_name, replacing_folder, whole_folder
 from headbench.cache.reader import FeatureFile
+from headbench.cache.untrusted import read_json
 from headbench.cache.writer import installed_version
 from headbench.classify.arrays import save_arrays
 from headbench.classify.checked import (
@@ -22,7 +23,7 @@ from headbench.classify.checked import (
     load_numbers,
 )
 from headbench.classify.errors import RunError, loading
-from headbench.classify.metrics import log_losses
+from headbench.classify.metrics import balanced_accuracy, log_losses
 
 RECORD_VERSION = 3
 RECORD_FILE = "record.json"
@@ -246,23 +247,25 @@ def saving(
 
 
 def rank(trained: list[Trained], y_val: NDArray[np.int32]) -> list[Trained]:
-    """The one with the most right answers on val first; of equals, the smaller log loss.
+    """The one with the best balanced accuracy on val first; of equals, the smaller log loss.
 
-    Where fine-tuning gained nothing, it kept the head that it began with: then the head is first.
+    Accuracy would prefer heads that never predict a rare class. Where fine-tuning gained nothing,
+    it kept the head that it began with: then the head is first.
     """
 
-    def quality(candidate: Trained) -> tuple[int, float, bool]:
-        n_right = int((candidate.val.argmax(axis=1) == y_val).sum())
+    def quality(candidate: Trained) -> tuple[float, float, bool]:
+        # Equal shares that were summed in another order are equal.
+        balanced = round(balanced_accuracy(y_val, candidate.val), 9)
         loss = float(log_losses(y_val, candidate.val).mean())
         # To four digits: a network and its embeddings do not round alike.
-        return n_right, -round(loss, 4), not is_finetuned(candidate.record.name)
+        return balanced, -round(loss, 4), not is_finetuned(candidate.record.name)
 
     return sorted(trained, key=quality, reverse=True)
 
 
 def _read_record(path: Path) -> Record:
     with loading(path):
-        raw = json.loads(path.read_text("utf-8"))
+        raw = read_json(path)
         version = raw.pop("version")
         if version != RECORD_VERSION:
             raise RunError(

@@ -97,19 +97,21 @@ def check_classes(features: FeatureFile) -> None:
     RunError
         If a split is empty, or a class has val or test images and none in train.
     """
-    seen = features.labels("train")
+    seen, unlearnt = features.labels("train"), []
     for split in SPLITS:
         y = features.labels(split)
         if not len(y):
             raise RunError(
                 f"{features.path}: the {split} split is empty. Run 'make features' again."
             )
-        unseen = np.setdiff1d(y, seen)
-        if len(unseen):
-            raise RunError(
-                f"{features.path}: class {features.classes[unseen[0]]!r} has {split} images and "
-                "none in train. Add some and run 'make features' again."
-            )
+        unlearnt += [
+            f"class {features.classes[label]!r} has {split} images and none in train"
+            for label in np.setdiff1d(y, seen)
+        ]
+    if unlearnt:
+        raise RunError(
+            f"{features.path}: {'; '.join(unlearnt)}. Add some and run 'make features' again."
+        )
     if len(np.unique(seen)) < 2:
         raise RunError(
             f"{features.path}: train holds one class only, {features.classes[seen[0]]!r}. Add "

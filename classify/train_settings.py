@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from headbench.cache.untrusted import read_regular
 from headbench.classify.errors import RunError
 from headbench.classify.heads.head import Head
 from headbench.classify.heads.registry import HEADS, PARAMETERS, VOTE, create_head
@@ -120,7 +121,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         If it cannot be read, or is not TOML.
     """
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        return tomllib.loads(read_regular(path).decode())
     except OSError as error:
         raise RunError(f"{path}: cannot be read ({error.strerror}).") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -9,6 +9,17 @@ class DataError(HeadbenchError):
     """A folder of images that cannot be worked with."""
 
 
+class LayoutError(DataError):
+    """Folders that look like splits but would be read as classes; in parts for those who show it.
+
+    Its message is all of them: what is wrong, the evidence, and the way out.
+    """
+
+    def __init__(self, what: str, evidence: tuple[str, ...], remedy: str) -> None:
+        super().__init__(" ".join((what, *evidence, remedy)))
+        self.what, self.evidence, self.remedy = what, evidence, remedy
+
+
 class WeightsError(HeadbenchError):
     """Weights that cannot be had, or that belong to another network."""
 

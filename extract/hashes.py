@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headbench.cache.blocks import (
-    CheckedDataset,
     create_hdf5,
     open_hdf5,
+    read_columns,
     write_array,
     write_strings,
 )
@@ -69,8 +69,8 @@ def read_hashes(path: Path) -> KnownHashes:
     """What is known; nothing at all if the file is missing or damaged."""
     try:
         with open_hdf5(path) as file:
-            paths, stamps, sha256 = (
-                CheckedDataset(file, name) for name in ("paths", "stamps", "content_sha256")
+            paths, stamps, sha256 = read_columns(
+                file, paths=("S", ()), stamps=("i", (N_STAMPS,)), content_sha256=("u", (32,))
             )
             return KnownHashes(paths.strings(), stamps.read(), sha256.read())
     except FeatureFileError:

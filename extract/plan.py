@@ -25,6 +25,7 @@ from headbench.extract.errors import DataError, UnusableImageError
 from headbench.extract.hashes import Hashed
 from headbench.extract.images.kinds import may_be_read_now
 from headbench.extract.settings import ExtractSettings
+from headbench.extract.sources.folder import has_image_name
 from headbench.extract.sources.source import Dataset, LabelledImage
 from headbench.extract.splits import (
     assign_splits,
@@ -285,7 +286,10 @@ def _refuse_lost_splits(table: Table, dataset: Dataset, unusable: Sequence[Rejec
 
 
 def _first(unusable: Sequence[Rejected]) -> str:
-    return "; ".join(f"{each.path}: {each.reason}" for each in unusable[:MOST_REASONS])
+    said = "; ".join(f"{each.path}: {each.reason}" for each in unusable[:MOST_REASONS])
+    if any(has_image_name(each.path) for each in unusable):
+        return said
+    return f"{said}. None of these paths has the ending of an image file, such as .jpg: add it"
 
 
 def previous_precision(out: Path) -> str | None:

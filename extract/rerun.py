@@ -21,7 +21,7 @@ from headbench.extract.networks.engines import Embedded, relative_differences
 from headbench.extract.networks.keras_network import ENGINE_TOLERANCE, FLOAT16_TOLERANCE
 from headbench.extract.progress import Stopwatch
 from headbench.extract.settings import FLOAT32, Runtime, add_runtime_options, runtime_of
-from headbench.extract.sources.open import open_source
+from headbench.extract.sources.open import images_of
 
 LOG = logging.getLogger(__name__)
 
@@ -121,7 +121,7 @@ def rerun_features(
     rerun = Rerun(features, choose_rows(features.splits, n_images, seed))
     config = features.config
     backbone = reopen_backbone(config.identity, weights or config.weights)
-    source = open_source(data or str(config.data["folder"]), features.path)
+    source = images_of(features, data)
     if not source.is_there:
         raise _no_images(source.name, "nothing")
     images = rerun.unchanged([source.file(path) for path in rerun.paths])
@@ -153,7 +153,8 @@ def tolerance_of(config: Config) -> float:
 def _no_images(name: str, found: str) -> DataError:
     return DataError(
         f"{name}: expected the images that the features were made from, found {found}. Name their "
-        "place with --data (make: DATA=...). Images that Python handed over are kept nowhere."
+        "place with --data (make: DATA=...); URLs, lists and shards are opened only if you name "
+        "them. Images that Python handed over are kept nowhere."
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from headbench.cache.format import SPLITS, count_splits, describe_counts
+from headbench.cache.format import SPLITS, describe_counts
 from headbench.extract.errors import DataError
 
 # Share of the images that the folder leaves to us, by the splits that it does not name. Food-101
@@ -148,20 +148,29 @@ def refuse_small_classes(
 ) -> NDArray[np.int_]:
     """Images of each class in each split, (n_classes, 3).
 
-    Raises `DataError` if a class has fewer than three different images, or none in train.
+    Raises `DataError` that names every class with fewer than three different images, or none in
+    train.
     """
     counts = np.zeros((len(classes), len(SPLITS)), dtype=int)
     np.add.at(counts, (labels, splits), 1)
+    thin = []
     for label, name in enumerate(classes):
         different = {contents[row] for row in np.flatnonzero(labels == label).tolist()}
         if len(different) < FEWEST_PER_CLASS or not counts[label, 0]:
-            found = describe_counts(count_splits(splits[labels == label]))
-            raise DataError(
-                f"class {name!r} has too few images to split: expected at least "
-                f"{FEWEST_PER_CLASS} different usable ones, one of them in train; found "
-                f"{len(different)} different ({found}). Add images, or move the class away."
-            )
+            thin.append(_describe_thin(name, len(different), counts[label]))
+    if thin:
+        raise DataError(
+            f"{'; '.join(thin)}. Expected at least {FEWEST_PER_CLASS} different usable images of "
+            "each class, one of them in train. Add images, or move these classes away ('make "
+            "predict' classifies images without labels)."
+        )
     return counts
+
+
+def _describe_thin(name: str, n_different: int, counts: NDArray[np.int_]) -> str:
+    what = "has too few images to split" if counts[0] else "is absent from train"
+    in_splits = describe_counts(dict(zip(SPLITS, counts.tolist(), strict=True)))
+    return f"class {name!r} {what}, found {n_different} different ({in_splits})"
 
 
 def _draw(key: bytes, seed: int, shares: dict[str, float]) -> str:

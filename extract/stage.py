@@ -48,7 +48,7 @@ def extract_features(
     """
     backbone, contents = _open(data, out, settings)
     if backbone.identity.has_random_weights:
-        LOG.info("RANDOM WEIGHTS: this network knows nothing. For demos and tests only.")
+        LOG.info("RANDOM WEIGHTS: results mean nothing. For demos and tests only.")
     with one_writer(out):
         return _Extraction(backbone, contents, out, settings, machines).run()
 

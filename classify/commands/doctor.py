@@ -32,8 +32,8 @@ def add(commands: Commands) -> None:
         nargs="+",
         default=[],
         metavar="KEY=VALUE",
-        help="what your script does, such as scaling=/255 size=256 validation_split=0.2, or a "
-        "TOML file of that",
+        help="what your script does, such as scaling=/255 size=256 validation_split=0.2, "
+        "'ImageDataGenerator(rescale=1./255)', or a TOML file of such settings",
     )
     command.add_argument("--out", type=Path, help="folder to write to (default runs/NAME/doctor)")
     command.add_argument("--format", choices=("text", "json"), default="text")
@@ -49,8 +49,8 @@ def doctor(arguments: argparse.Namespace) -> int:
     folder = arguments.out or Path("runs") / targets.name / "doctor"
     write_diagnosis(diagnosis, targets.name, folder)
     if arguments.format == "json":
-        print(json_text(diagnosis.as_dict()))
+        cli.say(json_text(diagnosis.as_dict()))
     else:
-        print(as_text(diagnosis))
-        print(f"\n{folder}: {PAGE_FILE}, {JSON_FILE}")
+        cli.say(as_text(diagnosis))
+        cli.say(f"\n{folder}: {PAGE_FILE}, {JSON_FILE}")
     return IS_SEVERE if diagnosis.is_severe else 0

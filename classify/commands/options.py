@@ -23,7 +23,7 @@ def add_run(
 _SHARED = {
     "data": "folder or URL of images, if they were moved",
     "weights": "the backbone's weights, if they were moved",
-    "head": "a trained head or 'finetuned' (default: the best on val)",
+    "head": "a trained head or 'finetuned' (default: the best balanced accuracy on val)",
 }
 
 

@@ -2,11 +2,8 @@
 
 import argparse
 import logging
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-
-from tqdm import tqdm
 
 from headbench.cache import cli
 from headbench.cache.reader import FeatureFile
@@ -74,9 +71,7 @@ def predict(arguments: argparse.Namespace) -> int:
         predictions = predict_files(classifier, paths, n_top, runtime, truth, least)
         shape = Shape.of(paths, min(arguments.top, len(classifier.classes)), bool(truth))
         for text in FORMATS[arguments.format](_shown(scores, predictions, progress), shape):
-            # Clears the bar first, where there is one on the same terminal.
-            tqdm.write(text, end="")
-            sys.stdout.flush()
+            cli.say(text, end="")
     for line in scores.lines():
         LOG.info(line)
     return UNUSABLE_FILES if scores.n_unusable else 0

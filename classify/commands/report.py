@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from headbench.cache import cli
 from headbench.classify.commands.options import Commands, add_run, add_shared
 from headbench.classify.report.table import as_text
 from headbench.classify.report.versus import as_text as versus_as_text
@@ -15,7 +16,7 @@ def add(commands: Commands) -> None:
     """Add the commands."""
     command = add_run(commands, "report", report, "measure every trained head and write the report")
     command.add_argument(
-        "--head", help="head whose mistakes are shown (default: the best validation accuracy)"
+        "--head", help="head whose mistakes are shown (default: the best balanced accuracy on val)"
     )
     add_shared(command, "data")
     add_run(commands, "open", show, "show the report in the browser")
@@ -28,8 +29,8 @@ def report(arguments: argparse.Namespace) -> int:
     """Write the report and print its table."""
     run = Run(arguments.run)
     results = write_report(run, arguments.head, arguments.data, arguments.line)
-    print(as_text(results))
-    print(f"\n{run.report_folder}: {PAGE}, results.md, results.json")
+    cli.say(as_text(results))
+    cli.say(f"\n{run.report_folder}: {PAGE}, results.md, results.json")
     return 0
 
 
@@ -43,6 +44,6 @@ def compare(arguments: argparse.Namespace) -> int:
     """Compare two runs."""
     first, second = map(Run, arguments.runs)
     versus = compare_runs(first, second)
-    print(versus_as_text(versus))
-    print(f"\n{write_page(versus, first.report_folder)}")
+    cli.say(versus_as_text(versus))
+    cli.say(f"\n{write_page(versus, first.report_folder)}")
     return 0

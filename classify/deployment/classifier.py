@@ -24,7 +24,7 @@ from headbench.extract.networks.backbone import Openable, embed_images, reopen_b
 from headbench.extract.networks.engines import Embedded, Embedder
 from headbench.extract.networks.folding import fold_base
 from headbench.extract.networks.keras_network import ENGINE_TOLERANCE, OpenableNetwork, open_network
-from headbench.extract.networks.keras_runtime import load_keras
+from headbench.extract.networks.keras_runtime import load_saved
 from headbench.extract.progress import Stopwatch
 from headbench.extract.settings import FLOAT32, Runtime
 
@@ -103,8 +103,7 @@ class FinetunedNetwork:
 
     def _load(self) -> Any:
         with loading(self.path):
-            # safe_mode: a layer that would run code from the file is refused.
-            network = load_keras().saving.load_model(self.path, compile=False, safe_mode=True)
+            network = load_saved(self.path, compile=False)
         network.trainable = False
         return network
 

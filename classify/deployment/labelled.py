@@ -17,6 +17,7 @@ from headbench.classify.deployment.prediction import STDIN, Prediction
 from headbench.classify.intervals import wilson
 from headbench.classify.metrics import TOP_K
 from headbench.classify.wording import count, percent, some
+from headbench.extract.errors import LayoutError
 from headbench.extract.images.stream import ImageFile, hash_files
 from headbench.extract.progress import Progress
 from headbench.extract.sources.folder import Folder, image_files
@@ -43,7 +44,11 @@ def true_classes(named: Sequence[str], classes: Sequence[str]) -> dict[Path, str
     truth: dict[Path, str] = {}
     of_one_class: list[str] = []
     for folder in (Path(each) for each in named if each != STDIN and Path(each).is_dir()):
-        dataset = list_images(Folder(folder))
+        try:
+            dataset = list_images(Folder(folder))
+        except LayoutError as error:
+            LOG.info(f"{folder}: accuracy is unknown: {error.what}")
+            continue
         # Absolute, as "." has no name. A link has the name that was given.
         own_name = os.path.basename(os.path.abspath(folder))
         if set(classes).intersection(dataset.classes):

@@ -98,12 +98,12 @@ def _kind(path: Path) -> tuple[str, Path | Run]:
 
 def _is_feature_file(path: Path) -> bool:
     try:
-        with open_hdf5(path) as file:
+        with open_hdf5(path, WHOLE_MODEL) as file:
             return "fingerprint" in file.attrs
     except UnreadableError:
         raise
     except FeatureFileError as error:
-        raise RunError(f"{path}: {EXPECTED}, found no whole HDF5 file. {WHOLE_MODEL}") from error
+        raise RunError(str(error)) from error
 
 
 def _images_of(run: Run) -> dict[str, Any]:

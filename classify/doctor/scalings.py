@@ -87,6 +87,16 @@ SCALINGS = {
 _TAKEN = {CAFFE: "caffe", TF: "tf", TF_INSIDE: "raw", TORCH_INSIDE: "raw"}
 
 
+# What `preprocess_input` of each module of keras.applications does.
+PREPROCESS_INPUT = {
+    **dict.fromkeys(("resnet", "resnet50", "vgg16", "vgg19", "imagenet_utils"), "caffe"),
+    **dict.fromkeys(("inception_resnet_v2", "inception_v3", "mobilenet", "mobilenet_v2"), "tf"),
+    **dict.fromkeys(("nasnet", "resnet_v2", "xception"), "tf"),
+    "densenet": "torch",
+    **dict.fromkeys(("convnext", "efficientnet", "efficientnet_v2", "mobilenet_v3"), "raw"),
+}
+
+
 def taken_by(preprocessing: str) -> Scaling:
     """The scaling that a network takes, by its `Network.preprocessing`."""
     return SCALINGS[_TAKEN[preprocessing]]

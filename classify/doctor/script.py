@@ -1,19 +1,29 @@
 """Settings of the user's own training script, which no file shows."""
 
+import ast
+import logging
+import re
 import tomllib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
+from math import isclose
 from pathlib import Path
 from typing import Any
 
-from headbench.classify.doctor.scalings import SCALINGS
+from headbench.classify.doctor.scalings import PREPROCESS_INPUT, SCALINGS
 from headbench.classify.errors import RunError
 from headbench.classify.train_settings import read_toml
 
 # What takes the validation share of the files.
 FIT, GENERATOR, DATASET = "fit", "ImageDataGenerator", "image_dataset_from_directory"
 LOADERS = (FIT, GENERATOR, DATASET)
+# As scripts write it, without blanks; what stands before is the image.
+WRITTEN = {"/255": r"(1(\.0*)?|[a-z_]\w*)?/255(\.0*)?", "tf": r"([a-z_]\w*)?/127\.50*-1(\.0*)?"}
+CALL = re.compile(r"[\w.]+\(.*\)", re.DOTALL)
+# Arguments of ImageDataGenerator, in the order in which it applies them.
+SCALING_KEYS = ("scaling", "preprocessing_function", "rescale")
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -54,7 +64,9 @@ class ScriptSettings:
 
 
 def parse_script(given: Iterable[str]) -> ScriptSettings:
-    """Settings from ``KEY=VALUE`` and TOML files; later ones win.
+    """Settings from ``KEY=VALUE``, calls such as ``ImageDataGenerator(rescale=1./255)`` and files.
+
+    Files are TOML. Later settings win.
 
     Raises
     ------
@@ -63,8 +75,8 @@ def parse_script(given: Iterable[str]) -> ScriptSettings:
     """
     merged: dict[str, Any] = {}
     for each in given:
-        key, is_pair, value = each.partition("=")
-        merged |= {key.strip(): _value(value.strip())} if is_pair else read_toml(Path(each))
+        merged |= _read(each.strip())
+    merged = _with_one_scaling(merged)
     known = {field.name for field in fields(ScriptSettings)}
     for key, value in merged.items():
         if key not in known:
@@ -81,6 +93,55 @@ def parse_script(given: Iterable[str]) -> ScriptSettings:
     return ScriptSettings(**merged)
 
 
+def _read(given: str) -> dict[str, Any]:
+    if CALL.fullmatch(given):
+        return _read_call(given)
+    key, is_pair, value = given.partition("=")
+    return {key.strip(): _value(value.strip())} if is_pair else read_toml(Path(given))
+
+
+def _read_call(text: str) -> dict[str, Any]:
+    """What a call of Keras' loaders says; an argument that is no setting is logged."""
+    try:
+        call = ast.parse(text, mode="eval").body
+    except SyntaxError as error:
+        raise RunError(f"--script-settings {text}: expected Python ({error.msg}).") from error
+    if not isinstance(call, ast.Call) or ast.unparse(call.func).split(".")[-1] not in LOADERS:
+        raise RunError(f"--script-settings {text}: expected a call of {' or '.join(LOADERS)}.")
+    found = {each.arg or "**": _value(ast.unparse(each.value)) for each in call.keywords}
+    usable = {field.name for field in fields(ScriptSettings)} | {*SCALING_KEYS}
+    if unused := sorted(found.keys() - usable):
+        LOG.info(f"note: arguments not used: {', '.join(unused)}")
+    loader = ast.unparse(call.func).split(".")[-1]
+    return {"loader": loader, **{key: found[key] for key in found.keys() & usable}}
+
+
+def _with_one_scaling(merged: dict[str, Any]) -> dict[str, Any]:
+    """The same with one scaling at most, as one of `SCALINGS` where it is known."""
+    found = {key: _scaling(merged[key]) for key in SCALING_KEYS if key in merged}
+    # What changes nothing leaves the other one.
+    changing = {key: each for key, each in found.items() if each != "raw"} or found
+    if len({*changing.values()}) > 1:
+        said = " and ".join(f"{key}={merged[key]}" for key in changing)
+        raise RunError(
+            f"--script-settings: {said}: the script scales pixels twice, which no network of "
+            "keras.applications expects. Keep the one that the network needs."
+        )
+    rest = {key: value for key, value in merged.items() if key not in SCALING_KEYS}
+    return rest | ({"scaling": next(iter(changing.values()))} if changing else {})
+
+
+def _scaling(written: Any) -> Any:
+    """The name of a scaling, however a script writes it; the value itself if it is not known."""
+    text = re.sub(r"\s|^lambda \w+:", "", str(written).lower())
+    module, _, function = text.rpartition(".")
+    if function == "preprocess_input":
+        return PREPROCESS_INPUT.get(module.split(".")[-1], written)
+    if isinstance(written, float) and isclose(written * 255, 1, rel_tol=1e-3):
+        return "/255"
+    return next((name for name, form in WRITTEN.items() if re.fullmatch(form, text)), written)
+
+
 def _value(text: str) -> Any:
     """A value as TOML reads it; text needs no quotes."""
     lowered = text.lower()
@@ -95,7 +156,11 @@ def _is_count(value: Any) -> bool:
 
 
 _CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "scaling": (f"one of {', '.join(SCALINGS)}", lambda value: value in SCALINGS),
+    "scaling": (
+        f"one of {', '.join(SCALINGS)}; or 1./255; or preprocess_input with the module that it is "
+        "imported from, such as resnet50.preprocess_input, since each module has another",
+        lambda value: value in SCALINGS,
+    ),
     "size": ("pixels", _is_count),
     "batch_size": ("a number of images", _is_count),
     "loss": ("the name of a loss", lambda value: isinstance(value, str)),

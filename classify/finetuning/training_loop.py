@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headbench.cache.disk import replacing
+from headbench.cache.untrusted import parse_json
 from headbench.classify.arrays import save_arrays
 from headbench.classify.checked import check_fields, check_proba, load_numbers
 from headbench.classify.errors import RunError, loading
@@ -32,6 +33,8 @@ LOG = logging.getLogger(__name__)
 
 CHECKPOINT_FILE = "checkpoint.npz"
 FACTS = "facts"
+# Times the log loss before training, or that of a random guess, which overfitting does not reach.
+EXPLODED = 2
 LISTS = ("weights", "best_weights")
 
 
@@ -83,7 +86,7 @@ class Checkpoint:
             return None
         with loading(self.path, "Delete it and run the same command again."):
             arrays = load_numbers(self.path)
-            facts = json.loads(str(arrays.pop(FACTS)))
+            facts = parse_json(str(arrays.pop(FACTS)))
             if facts.pop("identity") != self._identity:
                 return None
             state = State(**facts | {name: _numbered(arrays, name) for name in LISTS})
@@ -222,11 +225,22 @@ class Loop:
             f"epoch {state.epoch}: val top-1 {percent(top1)}{among_five} (n={top1.n}), "
             f"log loss {loss:.3f}, calibrated {calibrated:.3f}"
         )
+        self._say_if_exploded(state.history["val_log_loss"])
         if calibrated < state.best_loss:
             state.best_epoch, state.best_loss = state.epoch, calibrated
             state.best_weights = [variable.numpy() for variable in self._kept]
         state.weights = [variable.numpy() for variable in self._changing]
         self._checkpoint.save(state)
+
+    def _say_if_exploded(self, losses: list[float]) -> None:
+        """Log that the learning rate is too high, where it made the log loss far worse."""
+        guess, rate = float(np.log(self._n_classes)), self._settings.learning_rate
+        if not losses[-1] <= EXPLODED * max(losses[0], guess):  # or it is NaN
+            LOG.info(
+                f"note: the log loss on val exploded, from {losses[0]:.3f} to {losses[-1]:.3f} "
+                f"({guess:.3f} is a random guess): the learning rate of {rate:g} is too high. Stop "
+                f"and try --learning-rate {rate / 10:g} (make: LEARNING_RATE={rate / 10:g})."
+            )
 
     def _proba(self) -> NDArray[np.float32]:
         order = np.arange(len(self._val.labels))

@@ -13,6 +13,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from headbench.cache.reader import FeatureFile, are_finite, are_positive
+from headbench.cache.untrusted import read_json
 from headbench.classify.arrays import free_memory, save_arrays
 from headbench.classify.checked import load_numbers
 from headbench.classify.errors import RunError
@@ -24,6 +25,8 @@ from headbench.extract.workers.machines import Machines, at_work
 
 CLASSES_FILE = "classes.npz"
 HEAD_FILE = "head.json"
+# What a saved head may claim; no network has nearly as many.
+MOST_FEATURES = 1 << 24
 # Of the free memory: val that takes less is read from a file once, and not again and again.
 VAL_SHARE = 0.1
 
@@ -238,10 +241,14 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read a fitted head of this kind; runs no code from the folder."""
-        facts = json.loads((folder / HEAD_FILE).read_text("utf-8"))
+        facts = read_json(folder / HEAD_FILE)
         head = cls(**facts["parameters"])
         head._start(load_numbers(folder / CLASSES_FILE)["classes"])
         head.n_features_in_ = int(facts["n_features"])
+        if not 0 < head.n_features_in_ <= MOST_FEATURES:
+            raise ValueError(
+                f"n_features: expected 1 to {MOST_FEATURES}, found {facts['n_features']}"
+            )
         head.temperature_, head.chosen_ = float(facts["temperature"]), facts["chosen"]
         if not 0 < head.temperature_ < np.inf:
             raise ValueError(f"temperature: expected more than 0, found {head.temperature_}")
@@ -394,4 +401,4 @@ def relative_weights(sample_weight: ArrayLike | None, n_images: int) -> NDArray[
 
 def saved_kind(folder: Path) -> str:
     """Class name of the head that was saved into a folder."""
-    return str(json.loads((folder / HEAD_FILE).read_text("utf-8"))["kind"])
+    return str(read_json(folder / HEAD_FILE)["kind"])

@@ -27,7 +27,7 @@ from headbench.classify.heads.parameters import (
 )
 from headbench.classify.heads.streaming import StoredRows, row_blocks
 from headbench.extract.networks.devices import find_devices
-from headbench.extract.networks.keras_runtime import load_keras
+from headbench.extract.networks.keras_runtime import load_keras, load_saved
 
 MODEL_FILE = "model.keras"
 SCALER_FILE = "normalise.npz"
@@ -225,8 +225,7 @@ class MLP(Head):
     def _load(self, folder: Path) -> None:
         arrays = load_numbers(folder / SCALER_FILE)
         self.mean_, self.scale_ = arrays["mean"], float(arrays["scale"])
-        # safe_mode: a layer that would run code from the file is refused.
-        self.model_ = load_keras().saving.load_model(folder / MODEL_FILE, safe_mode=True)
+        self.model_ = load_saved(folder / MODEL_FILE)
 
     def keras_logits(self, X: Any) -> Any:
         """See `Head.keras_logits`."""

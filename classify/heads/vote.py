@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 
+from headbench.cache.untrusted import read_json
 from headbench.classify.heads.head import Head, Labelled, relative_weights
 
 WEIGHTS_FILE = "weights.json"
@@ -135,7 +136,7 @@ class Vote(Head):
         return vote
 
     def _load(self, folder: Path) -> None:
-        self.weights_ = json.loads((folder / WEIGHTS_FILE).read_text("utf-8"))
+        self.weights_ = read_json(folder / WEIGHTS_FILE)
         weights = self.weights_.values()
         if not (all(each > 0 for each in weights) and np.isclose(sum(weights), 1)):
             raise ValueError(f"expected weights above 0 that add up to 1, found {self.weights_}")

@@ -129,7 +129,7 @@ class Difference:
     Attributes
     ----------
     first : str
-        The one with the better validation accuracy.
+        The one with the better balanced accuracy on val.
     difference : Estimate
         Top-1 of the first minus that of the second; paired bootstrap interval.
     only_first, only_second : int
@@ -288,9 +288,9 @@ class Results:
     commands : list
         Command lines that made the run, in the order of its stages.
     best : str
-        The head with the best validation accuracy: the first of heads.
+        The head with the best balanced accuracy on val: the first of heads.
     heads : list
-        The best validation accuracy first.
+        The best balanced accuracy on val first.
     comparisons : list
         Every pair of heads.
     learning_curve : list

@@ -25,6 +25,7 @@ from headbench.classify.wording import (
     percent,
     points,
     seconds,
+    share,
 )
 
 IN_TERMINAL = ("weights", "data", "images")
@@ -56,8 +57,10 @@ def _text(title: str, text: Callable[[HeadResult], str]) -> Column:
 
 COLUMNS = (
     _text("head", lambda head: head.name),
+    _metric("val balanced", "val", "balanced_accuracy", percent),
     _metric("val top-1", "val", "top1", percent),
     _metric("test top-1", "test", "top1", percent),
+    _metric("test balanced", "test", "balanced_accuracy", percent),
     _metric("test top-5", "test", "top5", percent),
     _metric("test macro F1", "test", "macro_f1", number),
     _metric("test log loss", "test", "log_loss", number),
@@ -110,12 +113,20 @@ def banner(results: Results) -> str:
 
 
 def verdict(results: Results) -> str:
-    """Which head to use, and how good it is."""
+    """Which head to use, and how good it is; none, where the best may be no better than `prior`."""
     first = results.heads[0]
-    top1 = first.test.top1
+    top1, balanced, on_val = first.test.top1, first.test.balanced_accuracy, first.val
+    prior = 1 / sum(each.val > 0 for each in results.features.classes)
+    if on_val.balanced_accuracy.low <= prior:
+        return (
+            f"Use none of these heads: on val none is clearly better than prior, which always "
+            f"predicts one class and has a balanced accuracy of {share(prior)}. The best, "
+            f"{first.name}, has {percent(on_val.balanced_accuracy)}, n = {on_val.top1.n}. "
+            "'make doctor' searches for the cause."
+        )
     return (
-        f"Use {first.name}: it has the best validation accuracy. Its test accuracy is "
-        f"{percent(top1)}, n = {top1.n}."
+        f"Use {first.name}: it has the best balanced accuracy on val. Its test accuracy is "
+        f"{percent(top1)}, n = {top1.n}. Its balanced accuracy on test is {percent(balanced)}."
     )
 
 
@@ -139,8 +150,9 @@ def footnote(results: Results) -> str:
     splits = results.features.splits
     return (
         f"n: val {splits['val']}, test {splits['test']} images. Brackets are 95 % confidence "
-        "intervals: Wilson for top-1 and top-5, bootstrap over images for the others. Heads are "
-        "chosen and ranked on val; test is measured once. Differences are those of top-1 on test: "
+        "intervals: Wilson for top-1 and top-5, bootstrap over images for the others. Balanced "
+        "accuracy is the mean recall of the classes: heads are chosen and ranked by it on val; "
+        "test is measured once. Differences are those of top-1 on test: "
         "paired bootstrap, each interval on its own, and p of McNemar's exact test with Holm's "
         "correction for all pairs. Prediction is timed from cached embeddings, many at a time; of "
         "finetuned from image files." + _refit_note(results) + _limit_note(results)

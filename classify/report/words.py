@@ -9,7 +9,7 @@ from headbench.classify.report.results import Results
 from headbench.classify.run import is_finetuned
 from headbench.classify.studies.folds import FoldPoint, overall
 from headbench.classify.studies.learning_curve import CurvePoint, gain_of_doubling
-from headbench.classify.wording import count, percent, points
+from headbench.classify.wording import count, percent, points, share
 
 IMAGENET = "imagenet"
 FULL_SIZE_PX = 224
@@ -20,13 +20,18 @@ Point = TypeVar("Point", CurvePoint, FoldPoint)
 
 def describe_quality(results: Results) -> list[str]:
     """How far the accuracy of the best head can be trusted."""
-    first, n_classes = results.heads[0], len(results.features.classes)
-    top1, top5, on_val = first.test.top1, first.test.top5, first.val.top1
+    first, classes = results.heads[0], results.features.classes
+    top1, top5, on_val = first.test.top1, first.test.top5, first.val
+    largest, n_there = max(classes, key=attrgetter("test")), sum(each.test > 0 for each in classes)
     lines = [
         f"Test accuracy of {first.name}: {percent(top1)}, n = {top1.n}. Brackets are 95 % "
-        f"confidence intervals; chance is {100 / n_classes:.3g} %.",
-        f"Validation accuracy: {percent(on_val)}, n = {on_val.n}. The head was chosen by it, so "
-        "quote the test accuracy.",
+        f"confidence intervals; chance is {share(largest.test / top1.n)}, by always answering "
+        f"{largest.name}.",
+        f"Balanced accuracy on test, the mean recall of the classes: "
+        f"{percent(first.test.balanced_accuracy)}; chance is {share(1 / n_there)}.",
+        f"On val: balanced accuracy {percent(on_val.balanced_accuracy)}, accuracy "
+        f"{percent(on_val.top1)}, n = {on_val.top1.n}. The head was chosen by its balanced "
+        "accuracy on val, so quote the test accuracy.",
     ]
     if top5:
         lines.append(f"The true class is among the five most probable for {percent(top5)}.")

@@ -174,7 +174,7 @@ def write_report(
     Parameters
     ----------
     head : str or None
-        The one whose mistakes are shown; None for the head with the best validation accuracy.
+        The one whose mistakes are shown; None for the head with the best balanced accuracy on val.
     data : path-like, URL or None
         The folder of images, if it was moved. Without it there are no thumbnails, and the page
         says so.

@@ -236,25 +236,33 @@ def _check_classes(
 ) -> None:
     """Every class needs an image for each fold: else a round has nothing to learn it from."""
     what = "different images" if features.table.groups is None else "groups of images"
-    for label in np.unique(y):
-        n_units = len(np.unique(unit[y == label]))
-        if n_units < n_folds:
-            raise RunError(
-                f"{features.path}: class {features.classes[label]!r} has {n_units} {what} in train "
-                f"and val for {n_folds} folds. Choose fewer folds, or add images."
-            )
+    n_units = {label: len(np.unique(unit[y == label])) for label in np.unique(y)}
+    few = [
+        f"class {features.classes[label]!r} has {n} {what} in train and val"
+        for label, n in n_units.items()
+        if n < n_folds
+    ]
+    if few:
+        raise RunError(
+            f"{features.path}: {'; '.join(few)} for {n_folds} folds. Choose fewer folds, or add "
+            "images."
+        )
 
 
 def _check_folds(
     features: FeatureFile, y: NDArray[np.integer], fold_of: NDArray[np.intp], n_folds: int
 ) -> None:
     """Groups of several classes can leave a round without one of them, though it has enough."""
-    for label in np.unique(y):
-        if len(np.unique(fold_of[y == label])) < FEWEST_FOLDS:
-            raise RunError(
-                f"{features.path}: groups of images leave class {features.classes[label]!r} in "
-                f"fewer than {FEWEST_FOLDS} of {n_folds} folds. Choose more folds, or add groups."
-            )
+    few = [
+        repr(features.classes[label])
+        for label in np.unique(y)
+        if len(np.unique(fold_of[y == label])) < FEWEST_FOLDS
+    ]
+    if few:
+        raise RunError(
+            f"{features.path}: groups of images leave class {', '.join(few)} in fewer than "
+            f"{FEWEST_FOLDS} of {n_folds} folds. Choose more folds, or add groups."
+        )
 
 
 def inseparable_units(

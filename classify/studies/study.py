@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from headbench.cache.disk import replace_texts
 from headbench.cache.reader import FeatureFile
+from headbench.cache.untrusted import read_json
 from headbench.cache.writer import installed_version
 from headbench.classify.checked import check_fields, json_text
 from headbench.classify.heads.head import Head
@@ -113,7 +114,7 @@ def _results(fits: Sequence[Fit], n_jobs: int) -> list[dict[str, Any]]:
 def read_study(path: Path, features: FeatureFile) -> Study:
     """What is kept, if it is of these features and this version."""
     try:
-        raw = json.loads(path.read_text("utf-8"))
+        raw = read_json(path)
         if raw["stamp"] == study_stamp(features):
             check_fields(Study, {name: raw[name] for name in Study._fields})
             return Study(*([Point(**each) for each in raw[group]] for group in Study._fields))

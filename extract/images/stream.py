@@ -3,7 +3,6 @@
 import errno
 import hashlib
 import os
-import stat
 from collections import deque
 from collections.abc import Callable, Container, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from headbench.cache.untrusted import IrregularFileError, open_regular
 from headbench.extract.errors import UnusableImageError
 from headbench.extract.images.decode import decode
 from headbench.extract.progress import Stopwatch
@@ -45,13 +45,6 @@ def map_ahead(
             pool.shutdown(cancel_futures=True)
 
 
-NOT_FILES = {
-    stat.S_IFDIR: "a folder, not a file",
-    stat.S_IFSOCK: "a socket, not a file",
-    stat.S_IFIFO: "a pipe, not a file",
-    stat.S_IFCHR: "a device, not a file",
-    stat.S_IFBLK: "a device, not a file",
-}
 REASONS = {
     errno.ELOOP: "a link that leads in a circle",
     errno.EACCES: "no permission to read it",
@@ -62,11 +55,10 @@ REASONS = {
 def read_file(path: Path) -> bytes:
     """All bytes of a file; `UnusableImageError` if it cannot be read."""
     try:
-        # Checked first: opening a pipe that is called x.jpg would never return.
-        kind = stat.S_IFMT(os.stat(path).st_mode)
-        if kind != stat.S_IFREG:
-            raise UnusableImageError(NOT_FILES.get(kind, "not a regular file"))
-        return path.read_bytes()
+        with open_regular(path) as file:
+            return file.read()
+    except IrregularFileError as error:
+        raise UnusableImageError(str(error.strerror)) from error
     except OSError as error:
         raise UnusableImageError(_describe(path, error)) from error
 

@@ -1,15 +1,24 @@
 """The one place that imports TensorFlow and Keras: set up, quiet, and only when needed."""
 
+import io
 import logging
 import os
 import random
 import tempfile
 import warnings
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import Any
 
+import h5py
+
+from headbench.cache.untrusted import leads_elsewhere, open_archive
+
+# What is in a .keras file may be so many times as long; Keras itself compresses nothing.
+KERAS_GROWTH = 50
 LOG_LEVEL, QUIET_LEVEL = "TF_CPP_MIN_LOG_LEVEL", "2"
 # Asked at once: tf2onnx sets that level too, later on.
 IS_LEVEL_CHOSEN = os.environ.get(LOG_LEVEL, QUIET_LEVEL) != QUIET_LEVEL
@@ -44,6 +53,33 @@ def load_tensorflow() -> Any:
     import tensorflow as tf
 
     return tf
+
+
+def load_saved(path: Path, **options: Any) -> Any:
+    """Load a model from a file; no code in it is run, and nothing outside it is read.
+
+    `options` are those of `keras.saving.load_model`. Raises `ValueError` for what leads elsewhere
+    in a ``.keras`` file, and else whatever Keras does.
+    """
+    if path.suffix == ".keras":
+        with open_archive(path, KERAS_GROWTH) as archive:
+            require_own_weights(archive)
+    return load_keras().saving.load_model(path, safe_mode=True, **options)
+
+
+def require_own_weights(archive: zipfile.ZipFile) -> None:
+    """`ValueError` if weights in a ``.keras`` file would be read from another file."""
+    for member in archive.infolist():
+        if not member.filename.endswith(".h5"):
+            continue
+        # To go back in what is compressed, all before it would be read again.
+        is_stored = member.compress_type == zipfile.ZIP_STORED
+        with (
+            archive.open(member) if is_stored else io.BytesIO(archive.read(member)) as stored,
+            h5py.File(stored, "r") as file,
+        ):
+            if found := leads_elsewhere(file):
+                raise ValueError(f"{member.filename}: {found}")
 
 
 def load_open_model(file: Any) -> Any:

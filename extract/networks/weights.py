@@ -11,6 +11,8 @@ from pathlib import Path
 
 import h5py
 
+from headbench.cache.blocks import open_hdf5
+from headbench.cache.errors import FeatureFileError
 from headbench.cache.format import RANDOM_WEIGHTS
 from headbench.cache.writer import installed_version
 from headbench.extract.errors import WeightsError
@@ -67,10 +69,8 @@ def check_shapes(path: Path, expected: Iterable[tuple[int, ...]], network: str) 
     """
     try:
         found = Counter(_shapes(path))
-    except OSError as error:
-        raise WeightsError(
-            f"{path}: not a readable HDF5 weights file ({str(error).splitlines()[0]}). {WAY_OUT}"
-        ) from error
+    except FeatureFileError as error:
+        raise WeightsError(str(error)) from error
     missing, extra = Counter(expected) - found, found - Counter(expected)
     if missing or extra:
         raise WeightsError(
@@ -112,7 +112,7 @@ def _shapes(path: Path) -> list[tuple[int, ...]]:
         if isinstance(item, h5py.Dataset):
             shapes.append(item.shape)
 
-    with h5py.File(path, "r", locking=False) as file:
+    with open_hdf5(path, f"Expected weights as Keras saves them. {WAY_OUT}") as file:
         file.visititems(note)
     return shapes
 

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,9 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headbench.cache.format import Rejected, leads_inside
+from headbench.cache.untrusted import open_regular
 from headbench.extract.errors import DataError
 from headbench.extract.images.stream import ImageFile
 from headbench.extract.sources.source import N_STAMPS, Found, LabelledImage, Listing
+from headbench.extract.sources.split_folders import (
+    Top,
+    are_splits,
+    refuse_splits,
+    tops_of,
+    unlabelled,
+)
 
 IMAGE_EXTENSIONS = (
     ".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif",
@@ -20,13 +28,6 @@ IMAGE_EXTENSIONS = (
 )  # fmt: skip
 # What file managers leave behind: not images, and nobody expects to read about them.
 SYSTEM_FILES = ("thumbs.db", "desktop.ini")
-SPLIT_FOLDERS = {
-    "train": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-}
 CLASS_FOLDERS, SPLIT_LAYOUT, FOOD101 = "class folders", "split folders", "food101"
 LAYOUTS = (CLASS_FOLDERS, SPLIT_LAYOUT, FOOD101)
 LISTS = {split: f"meta/{split}.txt" for split in ("train", "test")}
@@ -37,12 +38,14 @@ class Folder:
     """A folder per class, perhaps inside ``train/``, ``val/``, ``test/``; or Food-101's layout."""
 
     root: Path
+    # What looks like a URL is another text as a path.
+    called: str = ""
     is_near = True
 
     @property
     def name(self) -> str:
         """The folder as the user named it."""
-        return str(self.root)
+        return self.called or str(self.root)
 
     @property
     def is_there(self) -> bool:
@@ -68,7 +71,8 @@ class Folder:
         return stamps
 
     def _read(self, path: str) -> bytes:
-        return (self.root / path).read_bytes()
+        with open_regular(self.root / path) as file:
+            return file.read()
 
 
 def file_stamp(path: str | Path) -> tuple[int, int, int, int]:
@@ -127,13 +131,17 @@ def label_paths(paths: Sequence[str], name: str, read: Callable[[str], bytes]) -
 
     The paths are POSIX, relative to the folder, without hidden and system files. Folders inside a
     class that are called like images may come too, ending in a slash. `read` gives the bytes of
-    Food-101's lists. Raises `DataError` if those contradict each other or are not text.
+    Food-101's lists. Raises `DataError` if those contradict each other or are not text, and if
+    folders look like splits and would be read as classes.
     """
-    layout = _layout(paths)
-    if layout == FOOD101:
-        return Listing(layout, list(_label_food101(paths, _read_lists(name, read))))
-    label = _label_split_folders if layout == SPLIT_LAYOUT else _label_class_folders
-    return Listing(layout, list(label(paths)))
+    if _is_food101(paths):
+        return Listing(FOOD101, list(_label_food101(paths, _read_lists(name, read))))
+    tops = tops_of(list(filter(has_image_name, paths)))
+    if are_splits(tops.values()):
+        notes = [note for top in tops.values() if (note := unlabelled(name, top))]
+        return Listing(SPLIT_LAYOUT, list(_label_split_folders(paths, tops)), notes=notes)
+    refuse_splits(name, tops)
+    return Listing(CLASS_FOLDERS, list(_label_class_folders(paths)))
 
 
 def has_image_name(path: str) -> bool:
@@ -151,15 +159,9 @@ def printable(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def _layout(paths: Sequence[str]) -> str:
-    tops = {path.partition("/")[0] for path in paths if "/" in path}
-    if "images" in tops and set(LISTS.values()) <= set(paths):
-        return FOOD101
-    train = {top for top in tops if SPLIT_FOLDERS.get(top.lower()) == "train"}
-    has_classes = any(path.partition("/")[0] in train and path.count("/") > 1 for path in paths)
-    if has_classes and all(top.lower() in SPLIT_FOLDERS for top in tops):
-        return SPLIT_LAYOUT
-    return CLASS_FOLDERS
+def _is_food101(paths: Sequence[str]) -> bool:
+    lists = set(LISTS.values()).issubset(paths)
+    return lists and any(path.startswith("images/") for path in paths)
 
 
 def _label_class_folders(paths: Sequence[str]) -> Iterator[Found]:
@@ -167,14 +169,16 @@ def _label_class_folders(paths: Sequence[str]) -> Iterator[Found]:
         yield _in_class(path, path) or _labelled(path, path.partition("/")[0], None)
 
 
-def _label_split_folders(paths: Sequence[str]) -> Iterator[Found]:
+def _label_split_folders(paths: Sequence[str], tops: Mapping[str, Top]) -> Iterator[Found]:
     for path in paths:
         folder, _, below = path.partition("/")
+        top = tops.get(folder)  # None: it holds no image
+        if top and path.startswith(f"{top.root}/"):
+            below = path[len(top.root) + 1 :]
         if _is_class_folder(below):
             continue
         class_name = below.partition("/")[0]
-        split = SPLIT_FOLDERS.get(folder.lower())
-        yield _in_class(path, below) or _labelled(path, class_name, split)
+        yield _in_class(path, below) or _labelled(path, class_name, top.split if top else None)
 
 
 def _label_food101(paths: Sequence[str], listed: dict[str, str]) -> Iterator[Found]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from headbench.cache.format import leads_inside
 from headbench.extract.errors import DataError, UnusableImageError
 from headbench.extract.images.stream import N_READERS, ImageFile, map_ahead
-from headbench.extract.sources.folder import SPLIT_FOLDERS, file_stamp
+from headbench.extract.sources.folder import file_stamp
 from headbench.extract.sources.source import (
     N_STAMPS,
     LabelledImage,
@@ -20,12 +20,15 @@ from headbench.extract.sources.source import (
     checked_class,
     order_of_numbers,
 )
+from headbench.extract.sources.split_folders import SPLIT_FOLDERS
 from headbench.extract.sources.tables import at, open_rows
 from headbench.extract.sources.urls import (
+    ARCHIVES,
     FILE,
     Answers,
     Stamp,
     is_url,
+    protocols_of,
     read_url,
     refuse_secrets,
     require_reader,
@@ -34,6 +37,8 @@ from headbench.extract.sources.urls import (
 )
 
 LAYOUT = "manifest"
+# What lists may name besides files below them: a list may come from a stranger.
+ALLOWED = "HEADBENCH_PROTOCOLS"
 COLUMNS = ("path", "label", "split", "group", "weight")
 REQUIRED = COLUMNS[:2]
 # What people call the columns of images that have several labels.
@@ -48,10 +53,11 @@ LEAST_WEIGHT, MOST_WEIGHT = (float(limit) for limit in (np.finfo("f4").tiny, np.
 class Manifest:
     """A CSV or Parquet file with a row for each image.
 
-    Columns are found by name, in small or capital letters: ``path`` (relative to the folder of the
-    file, absolute, or a URL), ``label``, and, if wanted, ``split``, ``group`` and ``weight``. White
-    space around a value does not count. Classes whose labels are all integers are in the order of
-    numbers, others in that of text.
+    Columns are found by name, in small or capital letters: ``path`` (below the folder of the file;
+    or elsewhere on this machine, or a URL, if `ALLOWED` in the environment names its protocol),
+    ``label``, and, if wanted, ``split``, ``group`` and ``weight``. White space around a value does
+    not count. Classes whose labels are all integers are in the order of numbers, others in that of
+    text.
     """
 
     name: str
@@ -93,6 +99,7 @@ class Manifest:
             raise DataError(
                 f"{path!r}: a path that leaves the folder of {self.name} is not opened."
             )
+        require_allowed(path)
         found = place(self.name, path)
         if isinstance(found, Path):
             return ImageFile(found, content)
@@ -191,22 +198,25 @@ class ManifestRows:
             found = address(self._name, path)
         except ValueError as error:
             raise self._error(number, f"path {path!r}: {error}") from error
-        if is_url(found) and not found.startswith(FILE):
+        if is_url(found) or is_url(self._name):
             self._check_url(number, found)
         first = self._numbers.setdefault(found, number)
         if first != number:
             raise self._error(number, f"path {found!r} is on {self._unit} {first} already")
         return found
 
-    def _check_url(self, number: int, url: str) -> None:
-        scheme = url.partition("://")[0]
+    def _check_url(self, number: int, path: str) -> None:
+        lies = place(self._name, path)
         try:
-            refuse_secrets(url)
-            if scheme not in self.schemes:
-                require_reader(url)
+            if isinstance(lies, str):
+                refuse_secrets(lies)
+                protocols = "::".join(protocols_of(lies))
+                if protocols not in self.schemes:
+                    require_reader(lies)
+                self.schemes.add(protocols)
+            require_allowed(path)
         except DataError as error:
             raise self._error(number, str(error)) from error
-        self.schemes.add(scheme)
 
     def _label(self, number: int, label: str) -> str:
         if not label:
@@ -269,6 +279,19 @@ def address(manifest: str, path: str) -> str:
     if not leads_inside(found):
         raise ValueError("expected the path or URL of a file")
     return found
+
+
+def require_allowed(path: str) -> None:
+    """`DataError` for what `address` gave, if it lies elsewhere and the user did not allow that."""
+    if not is_url(path):
+        return
+    allowed = {each.strip() for each in os.environ.get(ALLOWED, "").split(",")}
+    missing = set(protocols_of(path)) - allowed - set(ARCHIVES)
+    if missing:
+        raise DataError(
+            f"{without_secrets(path)}: lies outside the folder of the list, and is not opened "
+            f"unless you allow it: {ALLOWED}={','.join(sorted(missing))}"
+        )
 
 
 def place(manifest: str, path: str) -> Path | str:

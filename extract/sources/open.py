@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from headbench.cache.format import Rejected
+from headbench.cache.reader import FeatureFile
 from headbench.extract.errors import DataError
-from headbench.extract.sources import manifest
+from headbench.extract.sources import manifest, python
 from headbench.extract.sources.folder import IMAGE_EXTENSIONS, Folder
 from headbench.extract.sources.manifest import Manifest
 from headbench.extract.sources.remote import RemoteFolder
@@ -54,6 +55,20 @@ def open_source(data: str | Path, features: Path | None = None) -> Source:
             "headbench.extract.tensors.extract_dataset (docs/sources.md, 'From Python')."
         )
     return Folder(folder)
+
+
+def images_of(features: FeatureFile, data: str | Path | None) -> Source:
+    """Where the images of a feature file lie: in `data`, or in the folder that they were in.
+
+    The file may come from a stranger: what it names is a folder of this machine, whatever it looks
+    like. Only the user has URLs, lists and shards opened, as `data`.
+    """
+    if data:
+        return open_source(data, features.path)
+    config = features.config.data
+    name = str(config["folder"])
+    is_from_python = config.get("layout") in python.LAYOUTS
+    return python.PythonImages(name=name) if is_from_python else Folder(Path(name), name)
 
 
 def other_kind(data: str) -> str:

@@ -17,7 +17,6 @@ from headbench.cache.format import Rejected
 from headbench.extract.errors import DataError, UnusableImageError
 from headbench.extract.images.decode import AS_STORED, UPRIGHT, on_white, orientation, resizable
 from headbench.extract.images.stream import ImageFile, read_file
-from headbench.extract.sources.folder import SPLIT_FOLDERS
 from headbench.extract.sources.source import (
     N_STAMPS,
     Found,
@@ -26,6 +25,7 @@ from headbench.extract.sources.source import (
     checked_class,
     order_of_numbers,
 )
+from headbench.extract.sources.split_folders import SPLIT_FOLDERS
 from headbench.extract.sources.tar import Entry
 
 LAYOUT = "Python"

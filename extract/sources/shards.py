@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headbench.cache.blocks import (
-    CheckedDataset,
     create_hdf5,
     open_hdf5,
+    read_columns,
     write_array,
     write_strings,
 )
@@ -27,7 +27,6 @@ from headbench.cache.format import Rejected, hash_rows, row_hashes
 from headbench.cache.writer import created_by
 from headbench.extract.errors import DataError
 from headbench.extract.images.stream import N_READERS, ImageFile, map_ahead
-from headbench.extract.sources.folder import SPLIT_FOLDERS
 from headbench.extract.sources.source import (
     N_STAMPS,
     Found,
@@ -35,16 +34,23 @@ from headbench.extract.sources.source import (
     Listing,
     order_of_numbers,
 )
+from headbench.extract.sources.split_folders import SPLIT_FOLDERS
 from headbench.extract.sources.tar import Entry, Place
-from headbench.extract.sources.urls import FILE, is_url
+from headbench.extract.sources.urls import ARCHIVES, FILE, is_url
 
 LAYOUT = "shards"
 # Between lists of shards; other "::" belong to fsspec's URLs.
 BETWEEN = re.compile(r"(?<=\.tar)::")
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 # With these fsspec opens an archive as a folder.
-FOLDER_IN_ARCHIVE = re.compile(r"(tar|zip|libarchive)(://|::)")
+FOLDER_IN_ARCHIVE = re.compile(rf"({'|'.join(ARCHIVES)})(://|::)")
 MOST_NAMED = 5
+# Of an index: a row for each member.
+COLUMNS: dict[str, tuple[str, tuple[int, ...]]] = {
+    **dict.fromkeys(("paths", "classes", "reasons"), ("S", ())),
+    "content_sha256": ("u", (32,)),
+    "places": ("i", (2,)),
+}
 FIX_SHARDS = "Fetch them, or fix the range"
 NAME_SHARDS = 'Shards are named by their range: DATA="shards/{000..099}.tar"'
 # Lists of files as WebDataset and shells write them: shards/{000..099}.tar
@@ -93,14 +99,13 @@ def read_index(path: Path) -> ShardIndex | None:
     """The index in a file; None if it is missing or damaged."""
     try:
         with open_hdf5(path) as file:
-            [writer] = CheckedDataset(file, "created_by").strings()
-            stamp = tuple(CheckedDataset(file, "stamp").read().tolist())
-            paths, classes, reasons = (
-                CheckedDataset(file, name).strings() for name in ("paths", "classes", "reasons")
-            )
-            contents = row_hashes(CheckedDataset(file, "content_sha256").read())
-            places = CheckedDataset(file, "places").read()
-    except FeatureFileError:
+            [writer] = read_columns(file, created_by=("S", ()))[0].strings()
+            [stamps] = read_columns(file, stamp=("i", ()))
+            stamp = tuple(stamps.read().tolist())
+            *texts, hashes, offsets_lengths = read_columns(file, **COLUMNS)
+            paths, classes, reasons = (text.strings() for text in texts)
+            contents, places = row_hashes(hashes.read()), offsets_lengths.read()
+    except (FeatureFileError, ValueError):  # or more than one writer, or none
         return None
     offsets, lengths = places[:, 0].tolist(), places[:, 1].tolist()
     contents = [content if any(content) else b"" for content in contents]

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
+from headbench.cache.untrusted import open_regular
 from headbench.extract.errors import DataError
 from headbench.extract.sources.source import text_of
 from headbench.extract.sources.urls import fetch, is_url
@@ -37,7 +38,7 @@ def open_rows(name: str) -> Iterator["CsvRows | ParquetRows"]:
     row.
     """
     try:
-        with _on_disk(name) as path, path.open("rb") as file:
+        with _on_disk(name) as path, open_regular(path) as file:
             if extension(name) == PARQUET:
                 yield ParquetRows(name, file)
             else:

@@ -5,16 +5,16 @@ follow each other: ``beach/0001.jpg``, ``beach/0001.cls``.
 """
 
 import io
-import json
 import os
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any, BinaryIO, NamedTuple
 
 from headbench.cache.errors import HeadbenchError
+from headbench.cache.untrusted import open_regular, parse_json
 from headbench.extract.errors import WAY_ON, DataError, UnusableImageError
 from headbench.extract.sources.folder import file_stamp, has_image_name, is_system_file, printable
 from headbench.extract.sources.source import checked_class
@@ -71,7 +71,7 @@ class Place:
                 )
             return data
         try:
-            with Path(self.url).open("rb") as file:
+            with open_regular(self.url) as file:
                 file.seek(start)
                 return file.read(n_bytes)
         except OSError as error:
@@ -213,7 +213,7 @@ def class_of(labels: dict[str, bytes]) -> str:
         if text is not None:
             return checked_class(text.decode("utf-8-sig").strip())
         found = _from_json(labels[JSON]) if JSON in labels else None
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (UnicodeDecodeError, ValueError) as error:
         kind = "text" if text is not None else "JSON"
         raise UnusableImageError(f"no class: the file beside it is not {kind}") from error
     if found is None:
@@ -222,7 +222,7 @@ def class_of(labels: dict[str, bytes]) -> str:
 
 
 def _from_json(data: bytes) -> str | None:
-    found = json.loads(data)
+    found = parse_json(data)
     items = found if isinstance(found, dict) else {}
     label = next((items[each] for each in JSON_ITEMS if each in items), None)
     if isinstance(label, int) and not isinstance(label, bool):

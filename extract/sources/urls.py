@@ -29,6 +29,12 @@ Stamp = tuple[int, int, int, int]
 EXTRA = "make install EXTRAS=remote (pip install fsspec s3fs; gcsfs, adlfs ... for other stores)"
 # Before a path of this machine.
 FILE = "file://"
+# A URL is that of a store, or of archives in one, one inside the other. fsspec knows more of them:
+# some fetch what a file names, and ``reference`` has run code that stands in a file.
+STORES = ("s3", "gs", "az", "abfs", "abfss", "hdfs", "http", "https", "file", "memory")
+ARCHIVES = ("zip", "tar")
+# Of a link in a chain; a path of this machine has none. As wide as fsspec's own rules, or wider.
+PROTOCOL = re.compile(r"[^/:]*(?=:)|[^./:]+\Z")
 # fsspec's: s3://bucket/photos, zip://photos::s3://bucket/all.zip, zip::all.zip
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(://|::)")
 # What follows a URL in a sentence.
@@ -36,10 +42,13 @@ END = r"(?=['\")>\],.;:]*(?:\s|$))"
 SECRETS = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
-        r"(https?://)[^/\s]*(?=@)",  # what stands alone before a host may be a token
+        # A user's name, which may be a token. In Azure that is a container, in archives a file.
+        r"(?<!abfs)(?<!abfss)(?<!zip)(?<!tar)(://)[^/\s]*(?=@)",
         r"(://)(?!arn:)[^/\s:]*:(?!:|\d+(?:[/?#]|$))\S*(?=@)",  # user:password@, not host:port
-        rf"(https?://[^\s?]*\?)(?!\.{{3}})\S+?{END}",
-        rf"(\?)\S*(?:key|token|secret|sig|pass|credential)[^\s=]*=\S*?{END}",
+        rf"(https?://[^\s?#;]*[?#;])(?!\.{{3}}{END})\S+?{END}",  # all that is behind the path
+        # In object stores these are letters like others, except before a name such as token=.
+        r"([?#;&]|%(?:25)*(?:3F|23|3B|26))[^\s?#;&]*?(?:key|token|secret|sig|pass|credential)"
+        rf"[^\s?#;&=]{{0,64}}?(?:=|%(?:25)*3D)(?!\.{{3}}{END})\S*?{END}",
     )
 )
 
@@ -85,8 +94,28 @@ def is_address(data: str) -> bool:
     return ADDRESS.match(data) is not None
 
 
+def protocols_of(url: str) -> tuple[str, ...]:
+    """Those of the links of a URL; ``file`` for a path. `DataError` if headbench does not open it.
+
+    Examples
+    --------
+    >>> protocols_of("zip://photos::s3://bucket/all.zip"), protocols_of("zip::./all.zip")
+    (('zip', 's3'), ('zip', 'file'))
+    """
+    found = map(PROTOCOL.match, url.split("::"))
+    *archives, store = (each[0] if each else "file" for each in found)
+    wrong = [*(each for each in archives if each not in ARCHIVES), *{store}.difference(STORES)]
+    if wrong:
+        raise DataError(
+            f"{without_secrets(url)}: cannot be opened (protocol {wrong[0]!r}, expected one of "
+            f"{', '.join(STORES)}). An archive stands after '::', as in zip://photos::all.zip; "
+            "nothing but zip and tar is chained."
+        )
+    return (*archives, store)
+
+
 def without_secrets(text: str) -> str:
-    """The same without the passwords, tokens and queries of its URLs."""
+    """The same without user names, passwords, tokens and queries in its URLs."""
     for pattern in SECRETS:
         text = pattern.sub(r"\1...", text)
     return text
@@ -97,14 +126,16 @@ def refuse_secrets(url: str) -> None:
     whole = re.sub(r"\s", "%20", url)  # in a sentence a space ends it, not here
     if any(pattern.search(whole) for pattern in SECRETS):
         raise DataError(
-            f"{without_secrets(whole)}: expected an address without password, token and query, "
-            "which would stand in the feature file. Let the library behind it find credentials: in "
-            "its environment variables, its own files, or fsspec's (FSSPEC_..., ~/.config/fsspec)."
+            f"{without_secrets(whole)}: expected an address without password, user name, token and "
+            "anything behind its path ('?', '#', ';'): it would stand in the feature file. Let the "
+            "library behind it find credentials: in its environment variables, its own files, or "
+            "fsspec's (FSSPEC_..., ~/.config/fsspec)."
         )
 
 
 def open_url(url: str) -> tuple[Any, str]:
     """The file system behind a URL, and the path in it; `DataError` if it cannot be opened."""
+    protocols_of(url)
     try:
         import fsspec
 
@@ -120,8 +151,8 @@ def require_reader(url: str) -> None:
     try:
         import fsspec
 
-        for link in url.split("::"):
-            fsspec.get_filesystem_class(link.partition("://")[0])
+        for protocol in protocols_of(url):
+            fsspec.get_filesystem_class(protocol)
     except (ImportError, ValueError) as error:
         raise _not_opened(url, error) from error
 

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from headbench.cache.blocks import CheckedDataset
+from headbench.cache.blocks import CheckedDataset, fixed_text
 from headbench.cache.errors import FeatureFileError, HeadbenchError
 from headbench.cache.format import ATTRIBUTES, FORMAT_VERSION, Rejected, attributes_checksum
 from headbench.cache.reader import FeatureFile
@@ -93,7 +93,7 @@ def test_another_version_names_the_way_out(path: Path, version: int, way_out: st
 
 def resealed(name: str, value: str) -> Callable[[h5py.File], None]:
     def damage(file: h5py.File) -> None:
-        file.attrs[name] = value
+        file.attrs[name] = fixed_text(value)
         seal_attributes(file)
 
     return damage
@@ -104,11 +104,11 @@ def rewritten(name: str, values: np.ndarray) -> Callable[[h5py.File], None]:
 
 
 def _other_names(file: h5py.File) -> None:
-    file["splits"].attrs["names"] = ["test", "val", "train"]
+    file["splits"].attrs["names"] = fixed_text(["test", "val", "train"])
 
 
 def _config_without_its_checksum(file: h5py.File) -> None:
-    file.attrs["config"] = text_of(file, "config").replace("photos", "phatos")
+    file.attrs["config"] = fixed_text(text_of(file, "config").replace("photos", "phatos"))
 
 
 @pytest.mark.parametrize(
@@ -134,6 +134,7 @@ def _config_without_its_checksum(file: h5py.File) -> None:
         ),
         (rewritten("splits", np.array([0, 1, 2, 9, 0, 1, 2], np.uint8)), "/splits"),
         (_other_names, "names of /splits"),
+        (lambda file: file["splits"].attrs.__setitem__("names", 1), "names of /splits"),
         (_config_without_its_checksum, "attributes do not match"),
         (resealed("fingerprint", "0" * 64), "fingerprint"),
         (resealed("config", "{}"), "config"),

@@ -1,3 +1,6 @@
+import io
+import os
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -22,4 +25,35 @@ def test_a_pickle_is_neither_written_nor_read(tmp_path: Path) -> None:
         save_arrays(tmp_path / "arrays.npz", objects)
     np.savez(tmp_path / "arrays.npz", **objects)
     with pytest.raises(ValueError, match="allow_pickle=False"):
+        load_arrays(tmp_path / "arrays.npz")
+
+
+def header(shape: tuple[int, ...]) -> bytes:
+    """What an array of float64 begins with."""
+    file = io.BytesIO()
+    facts = {"descr": "<f8", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, facts)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("shape", [(10**12,), (2,), (0,), (1, 10**6, 10**6)])
+def test_an_array_that_claims_more_or_less_than_it_holds_is_not_read(
+    tmp_path: Path, shape: tuple[int, ...]
+) -> None:
+    path = tmp_path / "arrays.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.npy", header(shape) + bytes(8))
+    with pytest.raises(ValueError, match=r"a\.npy: expected float64 .* found 8 bytes"):
+        load_arrays(path)
+
+
+def test_an_archive_that_grows_when_it_is_read_is_not_read(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "arrays.npz", a=np.zeros(1 << 20))
+    with pytest.raises(ValueError, match="claims 8388736 bytes in an archive of"):
+        load_arrays(tmp_path / "arrays.npz")
+
+
+def test_a_pipe_in_place_of_arrays_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "arrays.npz")
+    with pytest.raises(OSError, match="a pipe, not a file"):
         load_arrays(tmp_path / "arrays.npz")

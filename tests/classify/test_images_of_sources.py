@@ -33,18 +33,18 @@ whole_store, pauses = test_remote.whole_store, test_remote.pauses
 def test_a_split_is_read_out_of_shards(extract: Extraction) -> None:
     extract()
     with FeatureFile(extract.out) as features:
-        files = open_split(features, "val", images_of(features, None))
+        files = open_split(features, "val", images_of(features, extract.data))
     assert sum(len(batch.rows) for batch in files.batches(8)) == len(files.labels)
 
 
 def test_pictures_of_a_report_come_out_of_the_shards(extract: Extraction) -> None:
     extract()
     with FeatureFile(extract.out) as features:
-        pictures = Thumbnails(features, images_of(features, None))
+        pictures = Thumbnails(features, images_of(features, extract.data))
         assert set(pictures.make([0, 40, 80], 16)) == {0, 40, 80}
         assert pictures.note == ""
         (extract.folder / "000.tar").unlink()
-        source = images_of(features, None)
+        source = images_of(features, extract.data)
         with pytest.raises(RunError, match="found nothing"):
             open_split(features, "val", source)
 
@@ -58,7 +58,7 @@ def test_images_of_a_shard_that_has_changed_are_not_shown_for_others(
     data[1024 + 512 + 100] ^= 1
     path.write_bytes(data)
     with FeatureFile(extract.out) as features:
-        pictures = Thumbnails(features, images_of(features, None))
+        pictures = Thumbnails(features, images_of(features, extract.data))
         assert len(pictures.make(range(N_IMAGES), 16)) == N_IMAGES - 1
     assert "its content changed after it was listed" in pictures.note
 
@@ -122,7 +122,7 @@ def test_pictures_are_found_again_without_the_list_being_read(
     extract_features(mixed, out, settings)
     monkeypatch.setattr(Manifest, "find", None)
     with FeatureFile(out) as features:
-        thumbnails = Thumbnails(features, images_of(features, None))
+        thumbnails = Thumbnails(features, images_of(features, mixed))
         made = thumbnails.make(range(features.n_images), 8)
     assert thumbnails.missing == {}
     assert sorted(made) == list(range(N_IMAGES))

@@ -9,6 +9,7 @@ import pytest
 from headbench.classify.run import Run
 from headbench.classify.train_heads import train_heads
 from tests.conftest import ROOT
+from tests.small_network import SIZE_PX, SMALL
 
 PROBE = """
 import runpy, sys
@@ -79,18 +80,9 @@ def test_a_report_is_light_whatever_was_trained(network_run: Run) -> None:
     assert heavy_modules("headbench.classify", "report", network_run.folder) == set()
 
 
-def test_a_features_run_with_nothing_to_do_is_light(network_run: Run, network_photos: Path) -> None:
-    features = network_run.features_path
-    arguments = (
-        "headbench.extract",
-        network_photos,
-        "--out",
-        features,
-        "--weights",
-        "random",
-        "--size",
-        32,
-    )
+def test_a_features_run_with_nothing_to_do_is_light(random_run: Run, network_photos: Path) -> None:
+    network = ("--backbone", SMALL, "--weights", "random", "--size", SIZE_PX)
+    arguments = ("headbench.extract", network_photos, "--out", random_run.features_path, *network)
     assert heavy_modules(*arguments) == set()
 
 

@@ -11,6 +11,7 @@ from sklearn.metrics import (
 from headbench.classify.metrics import (
     Metrics,
     accuracy,
+    balanced_accuracy,
     calibration_error,
     evaluate,
     log_losses,
@@ -139,6 +140,32 @@ def test_macro_f1_by_hand() -> None:
     metrics = evaluate(y, np.eye(3)[given])
     assert metrics.macro_f1.value == pytest.approx((0.8 + 2 / 3) / 2)
     assert metrics.balanced_accuracy.value == pytest.approx(0.75)
+
+
+def never_rare(n_rare: int = 2, n: int = 60) -> tuple[np.ndarray, np.ndarray]:
+    """Two classes, one of them rare and never predicted."""
+    return (np.arange(n) < n_rare).astype(int), np.tile([0.9, 0.1], (n, 1))
+
+
+def test_the_interval_of_a_head_that_never_predicts_a_class_knows_that_class() -> None:
+    metrics = evaluate(*never_rare())
+    assert metrics.macro_f1.value == pytest.approx(116 / 118 / 2)
+    assert metrics.macro_f1.high < 0.51
+    assert metrics.balanced_accuracy[:3] == (0.5, 0.5, 0.5)
+
+
+def test_a_rare_class_that_is_always_recognised_keeps_its_score_where_a_draw_lacks_it() -> None:
+    y, _ = never_rare(n_rare=1)
+    predicted = y.copy()
+    predicted[1:7] = 1  # 6 of 59 of the other class
+    found = evaluate(y, np.eye(2)[predicted]).balanced_accuracy
+    assert found.value == pytest.approx((1 + 53 / 59) / 2)
+    assert found.low > 0.89
+
+
+def test_balanced_accuracy_alone_is_that_of_the_metrics() -> None:
+    y, proba = random_case()
+    assert balanced_accuracy(y, proba) == pytest.approx(evaluate(y, proba).balanced_accuracy.value)
 
 
 def test_a_certain_mistake_costs_much_and_not_everything() -> None:

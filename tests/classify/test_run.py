@@ -73,6 +73,18 @@ def test_the_best_has_most_right_on_val_then_the_smaller_log_loss() -> None:
     assert [each.record.name for each in ranked] == ["bold", "timid", "worse"]
 
 
+def test_a_head_that_never_predicts_the_rare_class_is_not_first() -> None:
+    y_val = np.array([0] * 18 + [1] * 2, dtype=np.int32)
+
+    def giving(name: str, predicted: np.ndarray) -> Trained:
+        proba = np.where(np.eye(2)[predicted] > 0, 0.9, 0.1).astype(np.float32)
+        return Trained(Path(name), record_of(name), proba, proba)
+
+    one_class = giving("one class", np.zeros(20, dtype=int))  # 90 % right, balanced 50 %
+    both = giving("both", np.array([1] * 4 + [0] * 14 + [1] * 2))  # 80 % right, balanced 89 %
+    assert [each.record.name for each in rank([one_class, both], y_val)] == ["both", "one class"]
+
+
 def test_an_interrupted_save_keeps_what_was_there(tmp_path: Path) -> None:
     folder = tmp_path / "logreg"
     with saving(folder, RECORD, HALF, HALF) as new:

@@ -25,7 +25,7 @@ ESTIMATORS = [
     Ridge(),
     LogReg(),
     LightGBM(max_rounds=20, n_rounds=20),
-    MLP(hidden=(32,), max_epochs=100, learning_rate=0.01),
+    MLP(hidden=(32,), max_epochs=40, learning_rate=0.02),
     Vote(members=(("centroid", Centroid()), ("ridge", Ridge()))),
 ]
 NEED_ZERO_WEIGHTS = (

@@ -103,6 +103,16 @@ def test_a_class_without_train_images_is_refused(run: Run) -> None:
         train_heads(run, ["logreg"], seed=0)
 
 
+def test_every_class_without_train_images_is_named_at_once(run: Run) -> None:
+    with h5py.File(run.features_path, "a") as file:
+        labels, splits = file["labels"][:], file["splits"][:]
+        splits[labels == 2], splits[labels == 1] = 1, 2
+        rewrite(file, "splits", splits.astype(np.uint8))
+    found = "class 'red' has val images and none in train; class 'green' has test images and none"
+    with pytest.raises(RunError, match=found):
+        train_heads(run, ["logreg"], seed=0)
+
+
 def said_by(run: Run, names: list[str], seed: int = 0, **settings: object) -> list[str]:
     said = listen()
     train_heads(run, names, seed, TrainSettings(**settings))

@@ -313,6 +313,88 @@ def test_a_network_that_gives_no_probabilities_is_one_clear_error(mine: Run, val
         predict(mine, "mlp-128")
 
 
+@pytest.mark.parametrize("n_features", [0, 10**9])
+def test_a_head_is_not_tried_on_as_many_features_as_it_claims(mine: Run, n_features: int) -> None:
+    change_json(mine.trained_folder("logreg") / "head.json", {"n_features": n_features})
+    with pytest.raises(RunError, match=r"cannot be loaded \(n_features: expected 1 to 16777216"):
+        predict(mine, "logreg")
+
+
+def nested(depth: int) -> Any:
+    found: Any = 1
+    for _ in range(depth):
+        found = [found]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [("head.json", "chosen"), ("record.json", "settings"), ("record.json", "chosen")],
+)
+def test_json_that_is_nested_is_one_clear_error(mine: Run, file: str, name: str) -> None:
+    change_json(mine.trained_folder("logreg") / file, {name: {"a": nested(900)}})
+    with pytest.raises(RunError, match=r"cannot be loaded \(JSON nested more than 64 levels deep"):
+        predict(mine, "logreg")
+
+
+@pytest.mark.parametrize(
+    ("head", "file"),
+    [
+        *(("logreg", file) for file in ("record.json", "head.json", "softmax.npz", "proba.npz")),
+        ("lightgbm", "model.txt"),
+        ("mlp-128", "model.keras"),
+        ("vote", "weights.json"),
+    ],
+)
+def test_a_pipe_or_a_device_in_place_of_a_file_is_not_opened(
+    mine: Run, head: str, file: str
+) -> None:
+    path = mine.trained_folder(head) / file
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(RunError, match=r"cannot be loaded .*a pipe, not a file"):
+        predict(mine, head)
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    with pytest.raises(RunError, match=r"cannot be loaded .*a device, not a file"):
+        predict(mine, head)
+
+
+LEADING_AWAY: dict[str, Callable[[h5py.Group, str, Path], object]] = {
+    "a link": lambda group, name, other: group.__setitem__(
+        name, h5py.ExternalLink(str(other), "/secret")
+    ),
+    "another file": lambda group, name, other: group.create_dataset(
+        name, (3,), np.float32, external=[(str(other), 0, 12)]
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", LEADING_AWAY)
+def test_weights_in_a_keras_file_are_not_read_from_another_file(
+    mine: Run, tmp_path: Path, kind: str
+) -> None:
+    path, weights = mine.trained_folder("mlp-128") / "model.keras", tmp_path / "model.weights.h5"
+    with zipfile.ZipFile(path) as archive:
+        kept = {name: archive.read(name) for name in archive.namelist()}
+    weights.write_bytes(kept[weights.name])
+    with h5py.File(weights, "a") as file:
+        [place] = [name for name in _datasets(file) if name.endswith("dense/vars/1")]
+        del file[place]
+        LEADING_AWAY[kind](file[place.rpartition("/")[0]], "1", tmp_path / "other")
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in (kept | {weights.name: weights.read_bytes()}).items():
+            archive.writestr(name, content)
+    with pytest.raises(RunError, match=rf"cannot be loaded \(model\.weights\.h5: .*{kind}"):
+        predict(mine, "mlp-128")
+
+
+def _datasets(file: h5py.File) -> list[str]:
+    found: list[str] = []
+    file.visititems(lambda name, item: found.append(name) if hasattr(item, "shape") else None)
+    return found
+
+
 DAMAGES = (
     (r"(?s)tree_sizes=.*", ""),
     (r"num_class=\d+", "num_class=1000000000"),

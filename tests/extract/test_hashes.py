@@ -2,8 +2,11 @@ import hashlib
 import os
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 
+from headbench.cache.blocks import write_array
 from headbench.extract import hashes
 from headbench.extract.errors import UnusableImageError
 from headbench.extract.hashes import Hashed, Hashes
@@ -90,6 +93,20 @@ def test_what_is_known_can_be_lost_or_damaged(
     else:
         known.write_bytes(damage)
     assert hash_images(root, NAMES, known, keep=True) == first
+    assert read == NAMES * 2
+
+
+@pytest.mark.parametrize(("name", "rows"), [("paths", 3), ("stamps", 2), ("content_sha256", 2)])
+def test_hashes_of_which_one_column_does_not_fit_are_as_good_as_none(
+    root: Path, read: list[str], name: str, rows: int
+) -> None:
+    known = root / "known"
+    hash_images(root, NAMES, known, keep=True)
+    with h5py.File(known, "a") as file:
+        values = np.zeros(3, np.int64) if name == "paths" else file[name][:rows]
+        del file[name], file[f"checksums/{name}"]
+        write_array(file, name, values)
+    hash_images(root, NAMES, known, keep=True)
     assert read == NAMES * 2
 
 

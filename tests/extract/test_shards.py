@@ -1,17 +1,20 @@
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import fsspec
+import h5py
 import numpy as np
 import pytest
 
+from headbench.cache.blocks import write_array
 from headbench.cache.format import SPLITS
 from headbench.cache.reader import FeatureFile
 from headbench.extract import shard_contents as shards
 from headbench.extract import stage
-from headbench.extract.errors import DataError
+from headbench.extract.errors import DataError, UnusableImageError
 from headbench.extract.images import stream
 from headbench.extract.networks import backbone as backbones
 from headbench.extract.settings import ExtractSettings
@@ -154,6 +157,27 @@ def test_without_its_index_a_shard_is_read_again(extract: Extraction, damage: by
     index = extract.out.parent / "features.h5.shards/001.tar.h5"
     index.write_bytes(damage)
     assert extract() == (["001.tar"], 0)
+
+
+@pytest.mark.parametrize("name", ["created_by", "stamp", "paths", "content_sha256", "places"])
+def test_with_an_index_of_which_one_column_does_not_fit_a_shard_is_read_again(
+    extract: Extraction, name: str
+) -> None:
+    extract()
+    with h5py.File(extract.out.parent / "features.h5.shards/001.tar.h5", "a") as file:
+        values = file[name][:]
+        del file[name], file[f"checksums/{name}"]
+        write_array(file, name, np.stack([values, values]))
+    assert extract() == (["001.tar"], 0)
+
+
+def test_a_pipe_in_place_of_a_shard_is_not_waited_for(extract: Extraction) -> None:
+    (extract.folder / "001.tar").unlink()
+    os.mkfifo(extract.folder / "001.tar")
+    extract()
+    assert extract.rejected() == [("001.tar", "not a tar file (empty file)")]
+    with pytest.raises(UnusableImageError, match="cannot be read: a pipe, not a file"):
+        Place(str(extract.folder / "001.tar")).read(0, 10)
 
 
 def test_an_image_that_cannot_be_decoded_is_listed_and_not_read_again(

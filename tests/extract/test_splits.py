@@ -138,6 +138,17 @@ def test_a_class_without_train_images_cannot_be_learnt() -> None:
         check([0, 0, 0, 1, 1, 1], [0, 1, 2, 1, 1, 2], contents(6))
 
 
+def test_every_thin_class_is_named_at_once_and_absent_is_not_too_few() -> None:
+    hashes = [*contents(4), *contents(2, start=10)]
+    with pytest.raises(DataError) as caught:
+        check([0, 0, 0, 0, 1, 1], [1, 1, 2, 2, 0, 0], hashes)
+    assert str(caught.value).startswith(
+        "class 'cat' is absent from train, found 4 different (0 train, 2 val, 2 test); "
+        "class 'dog' has too few images to split, found 2 different (2 train, 0 val, 0 test). "
+    )
+    assert "'make predict' classifies images without labels" in str(caught.value)
+
+
 def test_an_empty_split_is_refused() -> None:
     with pytest.raises(DataError, match="the test split is empty"):
         check([0, 0, 0, 1, 1, 1], [0, 0, 1, 0, 0, 1], contents(6))

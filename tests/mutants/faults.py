@@ -36,6 +36,7 @@ class Fault(NamedTuple):
 
 
 BLOCK = "tests/cache/test_reader.py::test_no_block_is_read_without_its_checksum"
+UNTRUSTED = "tests/cache/test_untrusted.py::test_"
 HEADS = "tests/classify/test_heads.py::test_"
 SPLIT_ALONE = (
     "tests/classify/test_train_heads.py::"
@@ -365,6 +366,50 @@ FAULTS = (
         (SPLIT_ALONE,),
     ),
     Fault(
+        "heads-ranked-by-accuracy",
+        "Heads are ranked by balanced accuracy.",
+        "classify/run.py",
+        "balanced = round(balanced_accuracy(y_val, candidate.val), 9)",
+        "balanced = float((candidate.val.argmax(axis=1) == y_val).mean())",
+        (
+            "tests/classify/test_run.py::"
+            "test_a_head_that_never_predicts_the_rare_class_is_not_first",
+        ),
+    ),
+    Fault(
+        "prior-is-recommended",
+        "A head that is no better than prior is not recommended.",
+        "classify/report/table.py",
+        "if on_val.balanced_accuracy.low <= prior:",
+        "if on_val.balanced_accuracy.low <= 0:",
+        (
+            "tests/classify/report/test_write.py::"
+            "test_a_head_that_is_no_better_than_prior_is_not_recommended",
+        ),
+    ),
+    Fault(
+        "classes-that-a-draw-lacks-are-dropped",
+        "The interval of macro F1 knows the classes that are never predicted.",
+        "classify/metrics.py",
+        "ratio.mean(axis=-1)",
+        "(ratio * (below > 0)).sum(axis=-1) / (below > 0).sum(axis=-1)",
+        (
+            "tests/classify/test_metrics.py::"
+            "test_the_interval_of_a_head_that_never_predicts_a_class_knows_that_class",
+        ),
+    ),
+    Fault(
+        "splits-become-classes",
+        "Folders that look like splits and would be read as classes are refused.",
+        "extract/sources/split_folders.py",
+        "suspects = _named_splits(tops) or _alike(tops)",
+        "suspects = _alike(tops)",
+        (
+            "tests/extract/sources/test_split_folders.py::"
+            "test_what_looks_like_splits_and_would_be_classes_is_refused_with_the_way_out[flat]",
+        ),
+    ),
+    Fault(
         "predict-takes-the-best-on-test",
         "predict and serve take the head that is best on val.",
         "classify/deployment/classifier.py",
@@ -577,19 +622,51 @@ FAULTS = (
         "pickle-read",
         "No pickle from disk is opened.",
         "classify/arrays.py",
-        "np.load(file, allow_pickle=False)",
-        "np.load(file, allow_pickle=True)",
+        "np.lib.format.read_array(file, allow_pickle=False)",
+        "np.lib.format.read_array(file, allow_pickle=True)",
         ("tests/classify/test_arrays.py::test_a_pickle_is_neither_written_nor_read",),
     ),
     Fault(
         "traceback-for-bad-input",
         "What a user can mend ends with exit code 2.",
         "cache/cli.py",
-        'print(f"error: {error}", file=sys.stderr)\n        return BAD_INPUT',
-        'print(f"error: {error}", file=sys.stderr)\n        return 1',
+        'say(f"error: {error}", is_stderr=True)\n        return BAD_INPUT',
+        'say(f"error: {error}", is_stderr=True)\n        return 1',
         ("tests/cache/test_cli.py::test_what_the_user_can_mend_is_one_line_and_exit_code_2",),
     ),
+    Fault(
+        "links-followed",
+        "Nothing in an HDF5 file is read from another one.",
+        "cache/untrusted.py",
+        "if link.type != h5py.h5l.TYPE_HARD:",
+        "if link.type == h5py.h5l.TYPE_SOFT:",
+        (f"{UNTRUSTED}what_lies_in_another_file_is_refused[other.h5-labels]",),
+    ),
+    Fault(
+        "sizes-believed",
+        "No dataset takes more memory than its file has bytes.",
+        "cache/untrusted.py",
+        "if n_bytes > n_there else",
+        "if n_bytes > 10**15 else",
+        (f"{UNTRUSTED}no_size_is_believed",),
+    ),
+    Fault(
+        "pipes-opened",
+        "Pipes and devices are not opened.",
+        "cache/untrusted.py",
+        "if kind != stat.S_IFREG:",
+        "if kind == stat.S_IFDIR:",
+        ("tests/extract/images/test_read.py::test_what_is_no_file_neither_hangs_nor_is_opened",),
+    ),
     # The file.
+    Fault(
+        "mark-of-a-living-program-removed",
+        "A file that a program has open for writing is not repaired.",
+        "cache/verify.py",
+        "if is_marked(path):\n            require_closed(path)",
+        "if is_marked(path):\n            pass",
+        ("tests/cache/test_open_mark.py::test_repair_leaves_a_file_alone_that_is_open",),
+    ),
     Fault(
         "not-flushed",
         "Data are on the disk before a file takes its name.",
@@ -693,6 +770,48 @@ FAULTS = (
         "most = self.max_epochs or MOST_PLANS * plan",
         "most = self.max_epochs or plan",
         ("tests/classify/test_grid.py::test_an_mlp_goes_on_while_val_gains",),
+    ),
+    # Strangers.
+    Fault(
+        "strangers-url-opened",
+        "A feature file that names a URL does not have it opened by that.",
+        "extract/sources/open.py",
+        "return python.PythonImages(name=name) if is_from_python else Folder(Path(name), name)",
+        "return open_source(name, features.path)",
+        (
+            "tests/classify/test_foreign_runs.py::"
+            "test_what_a_feature_file_names_is_a_folder_of_this_machine",
+        ),
+    ),
+    Fault(
+        "any-chain-opened",
+        "No protocol but those of the list is opened.",
+        "extract/sources/urls.py",
+        "    if wrong:\n",
+        "    if not wrong:\n",
+        (
+            "tests/extract/sources/test_urls.py::"
+            "test_a_chain_of_anything_but_archives_is_not_opened[reference::http://host/a.json]",
+        ),
+    ),
+    Fault(
+        "lists-name-anything",
+        "A list names files below its own folder alone, unless more is allowed.",
+        "extract/sources/manifest.py",
+        "missing = set(protocols_of(path)) - allowed - set(ARCHIVES)",
+        "missing = set()",
+        (
+            "tests/extract/sources/test_manifest_rows.py::"
+            "test_a_list_names_only_what_lies_below_it_unless_the_user_allows_more[../x.png]",
+        ),
+    ),
+    Fault(
+        "terminal-obeys-names",
+        "Control characters in names are printed escaped.",
+        "cache/cli.py",
+        "tqdm.write(shown, file=stream, end=end)",
+        "tqdm.write(text, file=stream, end=end)",
+        ("tests/cache/test_cli.py::test_nothing_that_a_terminal_obeys_reaches_it",),
     ),
     # Bounded memory.
     Fault(

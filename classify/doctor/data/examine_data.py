@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from headbench.cache.untrusted import read_json
 from headbench.classify.doctor.data.image_copies import examine_copies
 from headbench.classify.doctor.data.image_files import examine_classes, examine_files, examine_looks
 from headbench.classify.doctor.data.scan import scan
@@ -14,10 +15,11 @@ from headbench.classify.doctor.finding import Examination, Finding, Grid, Severi
 from headbench.classify.doctor.script import ScriptSettings
 from headbench.classify.errors import RunError
 from headbench.classify.wording import some
-from headbench.extract.errors import DataError
-from headbench.extract.sources.folder import SPLIT_FOLDERS, Folder
+from headbench.extract.errors import DataError, LayoutError
+from headbench.extract.sources.folder import Folder
 from headbench.extract.sources.open import find_images
 from headbench.extract.sources.source import Dataset
+from headbench.extract.sources.split_folders import repeated, split_of
 
 EXPECTED = 'expected JSON of class names and indices, such as {"apple_pie": 0, "baklava": 1}'
 LOG = logging.getLogger(__name__)
@@ -29,9 +31,13 @@ def class_parents(dataset: Dataset) -> dict[str, Path]:
         return {"images": dataset.root / "images"}
     if dataset.layout == "class folders":
         return {dataset.root.name: dataset.root}
-    names = subfolders(dataset.root)
-    names.sort(key=lambda name: SPLIT_FOLDERS[name.lower()] != "train")
-    return {name: dataset.root / name for name in names}
+    names = sorted(filter(split_of, subfolders(dataset.root)), key=_is_after_train)
+    paths = (dataset.root / name for name in names)
+    return {path.name: path / repeated(path.name, subfolders(path)) for path in paths}
+
+
+def _is_after_train(folder: str) -> bool:
+    return split_of(folder) != "train"
 
 
 def subfolders(folder: Path) -> list[str]:
@@ -42,8 +48,15 @@ def subfolders(folder: Path) -> list[str]:
 
 
 def examine_folders(dataset: Dataset, names_of: Mapping[str, Sequence[str]]) -> Iterator[Finding]:
-    """Split folders read as classes, and class folders without images."""
-    yield from _splits_as_classes(dataset)
+    """Splits without labels, and class folders without images."""
+    if dataset.notes:
+        yield Finding(
+            "unlabelled-split",
+            Severity.NOTE,
+            "A split holds images without class folders.",
+            dataset.notes,
+            "If they have labels, put them into a folder for each class.",
+        )
     empty = sorted({name for names in names_of.values() for name in names} - {*dataset.classes})
     if empty:
         yield Finding(
@@ -55,32 +68,6 @@ def examine_folders(dataset: Dataset, names_of: Mapping[str, Sequence[str]]) -> 
         )
 
 
-def _splits_as_classes(dataset: Dataset) -> Iterator[Finding]:
-    """Folders train and val beside another folder count as classes."""
-    if dataset.layout != "class folders":
-        return
-    named = [name for name in dataset.classes if name.lower() in SPLIT_FOLDERS]
-    # A class may be called train, but a class has no class folders inside.
-    inside = {
-        name: {image.path.split("/")[1] for image in dataset.images if image.class_name == name}
-        for name in named
-        if all(image.path.count("/") > 1 for image in dataset.images if image.class_name == name)
-    }
-    if len({SPLIT_FOLDERS[name.lower()] for name in inside}) < 2:
-        return
-    others = sorted({*dataset.classes} - {*inside})
-    yield Finding(
-        "splits-as-classes",
-        Severity.SEVERE,
-        f"The folders {', '.join(inside)} look like splits but are read as classes.",
-        (
-            *(f"{name}/ has folders inside: {some(sorted(inside[name]))}." for name in inside),
-            f"Beside them: {some(others) or 'no train/'}.",
-        ),
-        "Keep only train/, val/ and test/ in the folder: move everything else away.",
-    )
-
-
 def read_class_indices(path: Path) -> dict[str, int]:
     """Index by class name, from an object either way round, or a list of names.
 
@@ -90,11 +77,11 @@ def read_class_indices(path: Path) -> dict[str, int]:
         If the file holds anything else.
     """
     try:
-        found = json.loads(path.read_text("utf-8-sig"))
+        found = read_json(path)
         pairs = list(_pairs(found))
     except OSError as error:
         raise RunError(f"{path}: {EXPECTED}; cannot be read: {error.strerror}.") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise RunError(f"{path}: {EXPECTED}; found no JSON ({error}).") from error
     if not pairs or not all(isinstance(name, str) and _is_index(index) for name, index in pairs):
         raise RunError(f"{path}: {EXPECTED}; found {json.dumps(found)[:60]}.")
@@ -216,6 +203,8 @@ def examine_data(root: Path, script: ScriptSettings) -> Examination:
     given = read_class_indices(script.class_indices) if script.class_indices else None
     try:
         dataset = find_images(Folder(root))
+    except LayoutError as error:
+        return Examination(f"{root}: no data set.", [_splits_as_classes(error)])
     except DataError as error:
         return Examination(f"{root}: no data set.", [_no_data_set(root, error)])
     LOG.info(f"{root}: reading {len(dataset.images)} images of {len(dataset.classes)} classes")
@@ -235,6 +224,10 @@ def examine_data(root: Path, script: ScriptSettings) -> Examination:
         f"({dataset.layout}), {len(scanned.usable)} of them usable."
     )
     return Examination(line, findings)
+
+
+def _splits_as_classes(error: LayoutError) -> Finding:
+    return Finding("splits-as-classes", Severity.SEVERE, error.what, error.evidence, error.remedy)
 
 
 def _no_data_set(root: Path, error: DataError) -> Finding:

@@ -1,14 +1,19 @@
 """Models that Keras 2 saved, described as Keras 3 reads them; nothing in a file is run."""
 
 import json
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import h5py
 
 from headbench.cache.blocks import open_hdf5
-from headbench.extract.networks.keras_runtime import load_keras, load_open_model
+from headbench.cache.untrusted import open_archive, parse_json
+from headbench.extract.networks.keras_runtime import (
+    KERAS_GROWTH,
+    load_keras,
+    load_open_model,
+    require_own_weights,
+)
 
 CONFIG, WEIGHTS = "model_config", "model_weights"
 SHAPE = "batch_input_shape"
@@ -21,15 +26,16 @@ def load_keras2_h5(path: Path) -> Any:
         open_hdf5(path) as file,
         h5py.File(path.name, "w", driver="core", backing_store=False) as new,
     ):
-        new.attrs[CONFIG] = json.dumps(translated(json.loads(file.attrs[CONFIG])))
+        new.attrs[CONFIG] = json.dumps(translated(parse_json(file.attrs[CONFIG])))
         file.copy(WEIGHTS, new)
         return load_open_model(new)
 
 
 def load_keras2_zip(path: Path) -> Any:
     """Load a model, not compiled, from a ``.keras`` file."""
-    with zipfile.ZipFile(path) as archive:
-        config = json.loads(archive.read("config.json"))
+    with open_archive(path, KERAS_GROWTH) as archive:
+        require_own_weights(archive)
+        config = parse_json(archive.read("config.json"))
     described = {**translated(config), "compile_config": None}
     model = load_keras().saving.deserialize_keras_object(described, safe_mode=True)
     model.load_weights(path)

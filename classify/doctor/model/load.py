@@ -1,8 +1,6 @@
 """Load a Keras model of the user's own without running code from it, and read its loss."""
 
-import json
 import re
-import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,9 +11,10 @@ import h5py
 
 from headbench.cache.blocks import open_hdf5
 from headbench.cache.errors import FeatureFileError, HeadbenchError, UnreadableError
+from headbench.cache.untrusted import open_archive, parse_json
 from headbench.classify.doctor.model.keras2 import CONFIG, load_keras2_h5, load_keras2_zip
 from headbench.classify.errors import RunError, loading
-from headbench.extract.networks.keras_runtime import load_keras, quiet_keras
+from headbench.extract.networks.keras_runtime import KERAS_GROWTH, load_saved, quiet_keras
 
 WAY_OUT = (
     "Expected a whole model as Keras 3 or 2 saves it, of built-in layers only: layers of your own "
@@ -94,7 +93,7 @@ def load_user_model(path: Path) -> UserModel:
         if is_keras2:
             model = load_keras2_zip(path) if _is_zip(path) else load_keras2_h5(path)
         else:
-            model = load_keras().saving.load_model(path, compile=False, safe_mode=True)
+            model = load_saved(path, compile=False)
     loss = compiled.get("loss") if isinstance(compiled, dict) else None
     return UserModel(path, model, version, loss)
 
@@ -109,9 +108,9 @@ def _is_zip(path: Path) -> bool:
 
 
 def _described_in_zip(path: Path) -> tuple[str, Any]:
-    with zipfile.ZipFile(path) as archive:
-        metadata = json.loads(archive.read("metadata.json"))
-        config = json.loads(archive.read("config.json"))
+    with open_archive(path, KERAS_GROWTH) as archive:
+        metadata = parse_json(archive.read("metadata.json"))
+        config = parse_json(archive.read("config.json"))
     return str(metadata.get("keras_version", "")), config.get("compile_config")
 
 
@@ -121,16 +120,16 @@ def _described_in_hdf5(path: Path) -> tuple[str, Any]:
         if CONFIG not in file.attrs:
             raise RunError(f"{path}: holds weights only, no layers. Save the whole model.")
     version, config = (each.decode() if isinstance(each, bytes) else str(each) for each in found)
-    return version, json.loads(config) if config else None
+    return version, parse_json(config) if config else None
 
 
 def _opened(path: Path) -> h5py.File:
     try:
-        return open_hdf5(path)
+        return open_hdf5(path, WHOLE_MODEL)
     except UnreadableError:
         raise
     except FeatureFileError as error:
-        raise RunError(f"{path}: found no whole HDF5 file. {WHOLE_MODEL}") from error
+        raise RunError(str(error)) from error
 
 
 @contextmanager

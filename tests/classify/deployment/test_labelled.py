@@ -53,6 +53,13 @@ def test_class_folders_are_true_classes_in_every_layout(
     assert said == f"{folder}: true classes are taken from the names of its folders ({layout})"
 
 
+def test_folders_that_look_like_splits_give_no_labels_and_no_error(tmp_path: Path) -> None:
+    found, said = labels(make(tmp_path, "train/1.png", "test1/2.png"))
+    assert found == {}
+    assert "accuracy is unknown: " in said
+    assert "look like splits" in said
+
+
 def test_folders_that_are_no_class_are_named_and_keep_their_name(tmp_path: Path) -> None:
     found, said = labels(make(tmp_path, "red/1.png", "mauve/2.png", "stray.png"))
     assert found == {"red/1.png": "red", "mauve/2.png": "mauve"}

@@ -104,7 +104,7 @@ def test_a_model_is_examined_though_its_folder_cannot_be_used(
         (["PHOTOS", "--script-settings", "size=x"], "expected pixels"),
         (["PHOTOS", "--script-settings", "class_indices=nowhere.json"], "cannot be read"),
         (["MODEL"], "cannot be loaded"),
-        (["TEXT"], "found no whole HDF5 file. A model in .h5 is HDF5 with layers and weights"),
+        (["TEXT"], "signature not found)). A model in .h5 is HDF5 with layers and weights"),
     ],
 )
 def test_bad_input_ends_with_2_and_one_line(

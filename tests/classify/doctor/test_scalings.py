@@ -3,7 +3,12 @@ import importlib
 import numpy as np
 import pytest
 
-from headbench.classify.doctor.scalings import SCALINGS, taken_by, which_scaling
+from headbench.classify.doctor.scalings import (
+    PREPROCESS_INPUT,
+    SCALINGS,
+    taken_by,
+    which_scaling,
+)
 from headbench.extract.networks.applications import NETWORKS
 from headbench.extract.networks.keras_runtime import load_keras
 
@@ -24,6 +29,19 @@ def test_each_network_takes_what_its_own_preprocessing_makes() -> None:
         module = getattr(keras.applications, facts.module)
         own = module.preprocess_input(COLORS[None, None].astype(np.float32))[0, 0]
         np.testing.assert_allclose(taken_by(facts.preprocessing)(COLORS), own, atol=1e-4)
+
+
+def test_preprocess_input_of_each_module_is_known_for_what_it_does() -> None:
+    applications = load_keras().applications
+    modules = {
+        name
+        for name in dir(applications)
+        if hasattr(getattr(applications, name), "decode_predictions")
+    }
+    assert modules == set(PREPROCESS_INPUT)
+    for name in modules:
+        made = getattr(applications, name).preprocess_input(COLORS[None, None].astype(np.float32))
+        np.testing.assert_allclose(SCALINGS[PREPROCESS_INPUT[name]](COLORS), made[0, 0], atol=1e-4)
 
 
 def test_two_scalings_one_after_the_other_are_both() -> None:

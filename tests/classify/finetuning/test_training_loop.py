@@ -121,6 +121,19 @@ def test_it_learns_and_the_best_epoch_is_put_back(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(("rate", "is_too_high"), [(0.01, False), (50.0, True), (1e38, True)])
+def test_a_log_loss_that_explodes_is_laid_to_the_learning_rate(
+    tmp_path: Path, rate: float, is_too_high: bool
+) -> None:
+    said = listen()
+    loop(tmp_path, replace(SETTINGS, epochs=2, learning_rate=rate)).run()
+    told = [line for line in said if "exploded" in line]
+    assert bool(told) == is_too_high
+    for line in told:
+        assert f"the learning rate of {rate:g} is too high" in line
+        assert f"--learning-rate {rate / 10:g}" in line
+
+
 def test_with_more_than_five_classes_the_top_5_is_measured_and_said(tmp_path: Path) -> None:
     said = listen()
     trained = loop(tmp_path, replace(SETTINGS, learning_rate=0.0), n_classes=6)

@@ -88,7 +88,7 @@ def test_every_number_carries_its_n_and_interval(results: dict) -> None:
 
 
 def test_heads_are_ranked_on_val(results: dict) -> None:
-    on_val = [head["val"]["top1"]["value"] for head in results["heads"]]
+    on_val = [head["val"]["balanced_accuracy"]["value"] for head in results["heads"]]
     assert on_val == sorted(on_val, reverse=True)
     assert results["best"] == results["shown"] == results["heads"][0]["name"]
 

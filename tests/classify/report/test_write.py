@@ -14,10 +14,19 @@ import pytest
 
 from headbench.classify.intervals import Estimate
 from headbench.classify.report.results import Difference, Results
-from headbench.classify.report.table import as_markdown, as_text, banner, differences, rows, verdict
+from headbench.classify.report.table import (
+    TITLES,
+    as_markdown,
+    as_text,
+    banner,
+    differences,
+    rows,
+    verdict,
+)
 from headbench.classify.report.words import describe_quality, describe_studies
 from headbench.classify.report.write import write_report
 from headbench.classify.run import Run
+from headbench.classify.wording import percent
 from tests.classify.report.conftest import HOSTILE, HOSTILE_FILE, TEXT_FILE
 
 
@@ -151,13 +160,36 @@ def test_random_weights_are_named_in_every_form(random_run: Run) -> None:
 
 def test_the_first_row_is_the_head_to_use(found: Results) -> None:
     assert rows(found)[0][0] == found.best
-    assert verdict(found).startswith(f"Use {found.best}: it has the best validation accuracy.")
+    assert verdict(found).startswith(f"Use {found.best}: it has the best balanced accuracy on val.")
+    balanced = percent(found.heads[0].test.balanced_accuracy)
+    assert verdict(found).endswith(f"Its balanced accuracy on test is {balanced}.")
+
+
+def test_a_head_that_is_no_better_than_prior_is_not_recommended(found: Results) -> None:
+    first = found.heads[0]
+    for low, is_recommended in ((0.16, False), (0.17, True)):  # prior: 1 of 6 classes
+        balanced = Estimate(0.3, low, 0.6, first.val.top1.n)
+        val = first.val._replace(balanced_accuracy=balanced)
+        text = verdict(replace(found, heads=[replace(first, val=val), *found.heads[1:]]))
+        assert text.startswith(f"Use {first.name}") == is_recommended
+        assert text.startswith("Use none of these heads") == (not is_recommended)
+
+
+def test_balanced_accuracy_stands_beside_top_1(found: Results) -> None:
+    at = {title: TITLES.index(title) for title in ("val top-1", "test top-1")}
+    assert TITLES[at["val top-1"] - 1] == "val balanced"
+    assert TITLES[at["test top-1"] + 1] == "test balanced"
+    assert percent(found.heads[0].test.balanced_accuracy) in rows(found)[0]
+    assert percent(found.heads[0].test.balanced_accuracy) in " ".join(describe_quality(found))
 
 
 def test_quality_is_told_with_n_and_chance(found: Results) -> None:
     text = " ".join(describe_quality(found))
     assert re.match(rf"Test accuracy of .*, n = {found.features.splits['test']}\. ", text)
-    assert "chance is 16.7 %" in text
+    largest = max(found.features.classes, key=lambda each: each.test)
+    share = 100 * largest.test / found.features.splits["test"]
+    assert f"chance is {share:.1f} %, by always answering {largest.name}." in text
+    assert "chance is 16.7 %" in text  # of the balanced accuracy
     assert "ECE" in text
 
 

@@ -94,6 +94,8 @@ def test_too_few_folds_and_too_small_classes_are_refused(run: Run) -> None:
         RunError, match=r"class '\w+' has \d+ different images in train and val for 40"
     ):
         folds_of(run, 40)
+    with pytest.raises(RunError, match=r"class 'blue' has .*class 'green' .*class 'red'"):
+        folds_of(run, 40)
 
 
 def held_out_of(run: Run, head: str) -> HeldOut | None:

@@ -82,8 +82,20 @@ def test_shapes_decide_whose_weights_they_are(tmp_path: Path) -> None:
         check_shapes(path, [(5,), (3, 4)], "Net")
 
 
+def test_weights_that_lie_in_another_file_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "w.h5"
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["bias"] = np.zeros(4)
+    for link in (h5py.ExternalLink("other.h5", "/bias"), h5py.SoftLink("/nowhere")):
+        with h5py.File(path, "w") as file:
+            file["a/kernel"] = np.zeros((3, 4))
+            file["a/bias"] = link
+        with pytest.raises(WeightsError, match="/a/bias is a link, which is not followed"):
+            check_shapes(path, [(3, 4), (4,)], "Net")
+
+
 def test_a_file_that_is_not_hdf5(tmp_path: Path) -> None:
     path = tmp_path / "w.h5"
     path.write_bytes(b"hello")
-    with pytest.raises(WeightsError, match="not a readable HDF5 weights file"):
+    with pytest.raises(WeightsError, match=r"not a readable HDF5 file .* weights as Keras"):
         check_shapes(path, [(4,)], "Net")

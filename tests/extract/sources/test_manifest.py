@@ -20,7 +20,7 @@ from headbench.extract.errors import DataError, UnusableImageError
 from headbench.extract.plan import plan_table
 from headbench.extract.settings import ExtractSettings
 from headbench.extract.sources.folder import Folder
-from headbench.extract.sources.manifest import Manifest
+from headbench.extract.sources.manifest import ALLOWED, Manifest
 from headbench.extract.stage import extract_features
 from tests.conftest import listen, write_class_folders
 from tests.extract.sources.manifests import listed, write_csv, write_parquet
@@ -28,8 +28,9 @@ from tests.extract.sources.web_server import Files, web_server
 
 
 @pytest.fixture
-def memory() -> Iterator[Any]:
-    """fsspec's store in memory, empty."""
+def memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """fsspec's store in memory, empty; lists may name files in it, and anywhere on this machine."""
+    monkeypatch.setenv(ALLOWED, "memory,file")
     store = fsspec.filesystem("memory")
     yield store
     store.rm("/", recursive=True)
@@ -308,3 +309,25 @@ def test_the_command_runs_on_a_list_and_names_the_line_of_a_mistake(
 def test_content_and_not_the_name_says_what_is_an_image(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "list.csv", "path,label", "a,red", "b.txt,blue")
     assert [image.path for image in listed(path).images] == ["a", "b.txt"]
+
+
+@pytest.mark.parametrize("split", ["", "val"])
+def test_paths_without_their_ending_are_told_so(
+    photos: Path, settings: ExtractSettings, split: str
+) -> None:
+    """A column of ids, such as those of the dog breeds of Kaggle."""
+    rows = [(path.removesuffix(".png"), label) for path, label in rows_of(photos)]
+    named = [(f"{path}.png", label, "train") for path, label in rows[::2]] if split else []
+    lacking = [(path, label, split) for path, label in (rows[1::2] if split else rows)]
+    lines = [",".join(row) for row in [*named, *lacking]]
+    ids = write_csv(photos / "ids.csv", "path,label,split", *lines)
+    with pytest.raises(DataError, match="None of these paths has the ending of an image file"):
+        extract_features(ids, photos.parent / "features.h5", settings)
+
+
+def test_paths_with_an_ending_are_only_missing(photos: Path, settings: ExtractSettings) -> None:
+    lines = [f"x{path},{label}" for path, label in rows_of(photos)]
+    wrong = write_csv(photos / "wrong.csv", "path,label", *lines)
+    with pytest.raises(DataError, match="cannot be used") as caught:
+        extract_features(wrong, photos.parent / "features.h5", settings)
+    assert "ending of an image file" not in str(caught.value)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from headbench.extract.errors import DataError
-from headbench.extract.sources.manifest import address, place
+from headbench.extract.sources.manifest import ALLOWED, Manifest, address, place
 from headbench.extract.sources.source import LabelledImage
 from tests.extract.sources.manifests import listed, write_csv, write_parquet
 
@@ -123,6 +123,8 @@ def test_a_list_of_nothing_is_refused(tmp_path: Path) -> None:
         ("http://host/x.png?sig=hidden,cat,,,1", r"http://host/x\.png\?\.\.\.: expected an addr"),
         ("s3://me:hidden@b/../x,cat,,,1", r"path 's3://\.\.\.@b/\.\./x': expected the path or URL"),
         ("s3://b/../x.png,cat,,,1", r"path 's3://b/\.\./x\.png': expected the path or URL"),
+        ("reference::http://h/x,cat,,,1", "reference::http://h/x: cannot be opened"),
+        ("zip://x::reference::http://h/y,cat,,,1", "zip://x::reference::http://h/y: cannot be op"),
     ],
 )
 def test_a_row_that_is_wrong_is_named_with_its_line(tmp_path: Path, row: str, message: str) -> None:
@@ -228,3 +230,48 @@ def test_paths_beside_a_list_behind_a_url() -> None:
 def test_what_leads_nowhere_is_refused(manifest: str, path: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         address(manifest, path)
+
+
+ELSEWHERE = {
+    "../x.png": "file",
+    "/nowhere/x.png": "file",
+    "file:///nowhere/x.png": "file",
+    "https://host/x.png": "https",
+    "s3://bucket/x.png": "s3",
+    "zip://x.png::s3://bucket/all.zip": "s3",
+    "zip://x.png::/nowhere/all.zip": "file",
+}
+
+
+@pytest.mark.parametrize("path", ELSEWHERE)
+def test_a_list_names_only_what_lies_below_it_unless_the_user_allows_more(
+    tmp_path: Path, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    csv = write_csv(tmp_path / "list.csv", "path,label", "a.png,cat", f"{path},dog")
+    way_out = f"is not opened unless you allow it: {ALLOWED}={ELSEWHERE[path]}"
+    for others in ("", "memory,hdfs"):
+        monkeypatch.setenv(ALLOWED, others)
+        with pytest.raises(DataError, match=rf"list\.csv, line 3: .*: lies outside .* {way_out}"):
+            listed(csv)
+    monkeypatch.setenv(ALLOWED, f"memory, {ELSEWHERE[path]}")
+    found = [image.path for image in listed(csv).images]
+    assert len(found) == 2
+    for each in found:
+        Manifest(str(csv)).file(each)
+    monkeypatch.delenv(ALLOWED)  # the paths of a feature file, which may be another one's
+    for each in set(found) - {"a.png"}:
+        with pytest.raises(DataError, match=way_out):
+            Manifest(str(csv)).file(each)
+
+
+@pytest.mark.parametrize("path", ["x.png?hidden", "x.png;sig=hidden", "x%3Ftoken=hidden", "x#hid"])
+def test_a_path_below_a_list_on_the_web_holds_no_secret_either(
+    tmp_path: Path, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    csv = write_csv(tmp_path / "list.csv", "path,label", "a.png,cat", f"{path},dog")
+    monkeypatch.setattr(
+        "headbench.extract.sources.tables.fetch", lambda _, to: to.write_bytes(csv.read_bytes())
+    )
+    with pytest.raises(DataError, match=r"line 3: https://host/x.*: expected an add") as found:
+        listed("https://host/list.csv")
+    assert "hid" not in str(found.value)

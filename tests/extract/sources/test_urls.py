@@ -2,16 +2,21 @@ import zipfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+import fsspec
 import pytest
 
 from headbench.extract.errors import DataError
 from headbench.extract.sources import urls
 from headbench.extract.sources.urls import (
+    ARCHIVES,
     N_TRIES,
+    STORES,
     UNKNOWN,
     is_address,
     is_lasting,
+    open_url,
     patiently,
+    protocols_of,
     refuse_secrets,
     stamp,
     without_secrets,
@@ -162,7 +167,7 @@ def test_folders_are_no_addresses(path: str) -> None:
         ("https://me:pass@host/a", "https://...@host/a"),
         ("zip://a::ftp://me:pass@host/b.zip", "zip://a::ftp://...@host/b.zip"),
         ("403, url='https://host/a?X-Amz-Signature=s&b=c'", "403, url='https://host/a?...'"),
-        ("sftp://me@host/a", "sftp://me@host/a"),
+        ("sftp://me@host/a", "sftp://...@host/a"),
         ("s3://bucket/what?/a.jpg", "s3://bucket/what?/a.jpg"),
         ("is it there? a=b", "is it there? a=b"),
         ("https://token@host/a", "https://...@host/a"),
@@ -173,6 +178,16 @@ def test_folders_are_no_addresses(path: str) -> None:
         ("no answer of 'https://host/a?secret'.", "no answer of 'https://host/a?...'."),
         ("https://host/a(1).jpg?sig=a'b)c", "https://host/a(1).jpg?..."),
         ("GET /a?sig=hidden", "GET /a?..."),
+        ("https://host/a;sig=hidden", "https://host/a;..."),
+        ("'https://host/a#access_token=hidden'.", "'https://host/a#...'."),
+        ("https://host/a;jsession; and b", "https://host/a;...; and b"),
+        ("https://host/a%3Ftoken=hidden, b", "https://host/a%3F..., b"),
+        ("https://host/a%253ftoken%3Dhidden", "https://host/a%253f..."),
+        ("s3://bucket/a%3FX-Amz-Signature%3Dhidden", "s3://bucket/a%3F..."),
+        ("GET /a;sig=hidden", "GET /a;..."),
+        ("https://host/a?...hidden", "https://host/a?..."),
+        ("https://host/a; try again", "https://host/a; try again"),
+        ("https://host/what%3F %231.jpg", "https://host/what%3F %231.jpg"),
         ("http://host:8080/a@b.jpg", "http://host:8080/a@b.jpg"),
         ("abfs://container@account/a@b.jpg", "abfs://container@account/a@b.jpg"),
     ],
@@ -193,6 +208,17 @@ def test_secrets_are_left_out_and_nothing_else(text: str, expected: str) -> None
         ("s3://AKIA:hidden/hidden@bucket/photos", "s3://...@bucket/photos"),
         ("ftp://me:hid::den@host/photos", "ftp://...@host/photos"),
         ("az://container/photos?sig=hidden", "az://container/photos?..."),
+        ("sftp://hidden@host:22/a@b.jpg", "sftp://...@host:22/a@b.jpg"),
+        ("hdfs://hidden@node/a", "hdfs://...@node/a"),
+        ("https://host/photos;sig=hidden", "https://host/photos;..."),
+        ("https://host/photos;hidden", "https://host/photos;..."),
+        ("https://host/photos#access_token=hidden", "https://host/photos#..."),
+        ("https://host/photos#hidden", "https://host/photos#..."),
+        ("https://host/photos%3Ftoken=hidden", "https://host/photos%3F..."),
+        ("https://host/photos%3ftoken%3dhidden", "https://host/photos%3f..."),
+        ("s3://bucket/photos;token=hidden", "s3://bucket/photos;..."),
+        ("https://host/photos?...hidden", "https://host/photos?..."),
+        ("zip://a::https://host/b.zip#hidden", "zip://a::https://host/b.zip#..."),
     ],
 )
 def test_an_address_with_a_secret_is_refused_without_saying_it(url: str, shown: str) -> None:
@@ -212,9 +238,58 @@ def test_an_address_with_a_secret_is_refused_without_saying_it(url: str, shown: 
         "zip://a@b?.jpg::s3://bucket/all?x=1.zip",
         "hdfs://node:8020/a@b.jpg",
         "https://host:8080/@me/a.jpg?",
-        "sftp://me@host:22/a@b.jpg",
+        "abfs://container@account/a@b.jpg",
+        "https://host/what%3F/%231.jpg",
+        "s3://bucket/a;b#c=d.jpg",
         "shards/what?x=1.tar",
     ],
 )
 def test_what_only_looks_like_a_secret_is_none(url: str) -> None:
     refuse_secrets(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://host/list.csv", ("https",)),
+        ("file:///data/a.png", ("file",)),
+        ("zip://photos::s3://bucket/all.zip", ("zip", "s3")),
+        ("zip::/data/all.zip", ("zip", "file")),
+        ("zip://photos::all.zip", ("zip", "file")),
+        ("zip://a:b::/data/a:b.zip", ("zip", "file")),
+        ("tar://a::zip://b.tar::memory://c.zip", ("tar", "zip", "memory")),
+    ],
+)
+def test_a_store_and_archives_in_it_are_opened(url: str, expected: tuple[str, ...]) -> None:
+    assert protocols_of(url) == expected
+
+
+OTHERS = sorted({*fsspec.available_protocols(), "https+x", "", "a_b"} - {*STORES, *ARCHIVES})
+
+
+@pytest.mark.parametrize("protocol", OTHERS)
+def test_no_other_protocol_is_opened_alone_or_in_a_chain(
+    protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fsspec.core, "url_to_fs", None)
+    chains = ("{}://a", "{}:://a", "{}::s3://b/a", "zip://a::{}://b", "zip://a::{}::s3://b")
+    for url in [chain.format(protocol) for chain in chains]:
+        with pytest.raises(DataError, match=r"cannot be opened \(protocol "):
+            open_url(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "reference::http://host/a.json",
+        "zip://a::reference",
+        "zip://a::data:application/zip;base64,UEsF",
+        "http://host/a::reference",
+        "http://host/a::file:///data/a",
+        "s3://bucket/a::zip",
+        "zip://a::zip",
+    ],
+)
+def test_a_chain_of_anything_but_archives_is_not_opened(url: str) -> None:
+    with pytest.raises(DataError, match=r"nothing but zip and tar is chained\.$"):
+        open_url(url)

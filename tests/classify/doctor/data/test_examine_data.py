@@ -45,6 +45,40 @@ def test_splits_beside_another_folder_are_named(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "names", [("train", "test1"), ("fold1/a", "fold1/b", "fold2/a", "fold2/b")]
+)
+def test_what_looks_like_splits_is_named_in_place_of_a_data_set(
+    tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    for number, name in enumerate(names):
+        write_pictures(tmp_path / name, range(10 * number, 10 * number + 3))
+    (found,) = examine_data(tmp_path, ScriptSettings()).findings
+    assert (found.code, found.severity) == ("splits-as-classes", Severity.SEVERE)
+    assert names[0].split("/")[0] in found.what
+    assert "Keep only train/, val/ and test/" in found.remedy
+
+
+def test_a_split_without_labels_is_named(tmp_path: Path) -> None:
+    for number, path in enumerate(("train/a", "train/b", "test")):
+        write_pictures(tmp_path / path, range(100 * number, 100 * number + 20))
+    found = findings_of(tmp_path)["unlabelled-split"]
+    assert found.severity is Severity.NOTE
+    assert "20 images are in no class folder" in found.evidence[0]
+
+
+def test_nested_splits_are_looked_into_and_an_empty_folder_beside_is_no_split(
+    tmp_path: Path,
+) -> None:
+    for path in ("seg_test/seg_test/a", "seg_train/seg_train/a", "seg_train/seg_train/b"):
+        write_pictures(tmp_path / path, range(1))
+    (tmp_path / "empty").mkdir()
+    assert class_parents(find_images(tmp_path)) == {
+        "seg_train": tmp_path / "seg_train/seg_train",
+        "seg_test": tmp_path / "seg_test/seg_test",
+    }
+
+
 def test_a_class_called_train_is_a_class(tmp_path: Path) -> None:
     write_pictures(tmp_path / "bus", range(20))
     write_pictures(tmp_path / "train", range(100, 120))

@@ -60,9 +60,22 @@ def test_a_lambda_runs_nothing(tmp_path: Path, name: str) -> None:
         with h5py.File(tmp_path / name, "r+") as file:
             file.attrs["keras_version"] = "2.2.4"
     marker.unlink(missing_ok=True)
-    with pytest.raises(RunError, match="cannot be loaded"):
+    with pytest.raises(RunError, match="cannot be loaded") as caught:
         load_user_model(tmp_path / name)
     assert not marker.exists()
+    # Keras offers to run it.
+    assert "arbitrary code execution" in str(caught.value)
+    assert "safe" not in str(caught.value)
+    assert "override" not in str(caught.value)
+
+
+def test_weights_of_an_h5_model_are_not_read_from_another_file(tmp_path: Path) -> None:
+    small().save(tmp_path / "model.h5")
+    with h5py.File(tmp_path / "model.h5", "r+") as file:
+        file.move("model_weights", "weights")
+        file["model_weights"] = h5py.ExternalLink("other.h5", "/")
+    with pytest.raises(RunError, match="/model_weights is a link, which is not followed"):
+        load_user_model(tmp_path / "model.h5")
 
 
 def test_a_layer_of_the_user_s_own_is_refused_with_the_reason(tmp_path: Path) -> None:
