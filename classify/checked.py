@@ -25,7 +25,7 @@ def load_numbers(path: Path) -> dict[str, NDArray[Any]]:
             raise ValueError(f"{name}: expected numbers or text, found {array.dtype}")
         # NaN fails every comparison.
         if array.dtype.kind == "f" and not (
-            array.min(initial=0) > -LARGEST and array.max(initial=0) < LARGEST
+            float(array.min(initial=0)) > -LARGEST and float(array.max(initial=0)) < LARGEST
         ):
             raise ValueError(f"{name}: expected finite numbers below {LARGEST:g}")
     return arrays

@@ -178,7 +178,8 @@ class MLP(Head):
             curves.add_train(means)
             if val is None or proba is None:
                 continue
-            if curves.add_val(val.y, proba, val.weight) <= min(losses):
+            loss = curves.add_val(val.y, proba, val.weight)
+            if loss <= min(losses):
                 best = self.model_.get_weights()
             elif epoch - start - int(np.argmin(losses[start:])) >= self.patience:
                 break

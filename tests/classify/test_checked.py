@@ -1,5 +1,5 @@
 import json
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,8 +30,13 @@ def test_probabilities_that_were_rounded_are_taken(dtype: type) -> None:
     check_proba(rng.dirichlet(np.ones(1000), 50).astype(dtype))
 
 
+def test_arrays_of_half_precision_are_taken(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", proba=np.array([0.5, 65504], dtype=np.float16))
+    assert load_numbers(tmp_path / "a.npz")["proba"].max() == 65504
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3e38, -3e38])
-def test_arrays_of_numbers_that_overflow_are_refused(tmp_path: Any, value: float) -> None:
+def test_arrays_of_numbers_that_overflow_are_refused(tmp_path: Path, value: float) -> None:
     np.savez(tmp_path / "a.npz", kernel=np.array([1, value], dtype=np.float32))
     with pytest.raises(ValueError, match="kernel: expected finite numbers"):
         load_numbers(tmp_path / "a.npz")

@@ -461,9 +461,9 @@ FAULTS = (
     Fault(
         "c-with-the-largest-loss",
         "C is the one with the smallest log loss on val.",
-        "classify/heads/logreg.py",
-        "best = int(np.argmin(losses))",
-        "best = int(np.argmax(losses))",
+        "classify/heads/grid.py",
+        "min(losses, key=lambda value: losses[value])",
+        "max(losses, key=lambda value: losses[value])",
         ("tests/classify/test_logreg.py::test_c_is_the_one_with_the_smallest_log_loss_on_val",),
     ),
     Fault(
