@@ -114,8 +114,8 @@ help: ## this help
 #: CONFIG     TOML file of settings for heads
 #: CLASS_WEIGHT  balanced: rare classes count as much as common ones
 #: C_GRID     logreg: values of C to try, such as C_GRID="0.001 0.01 0.1"
-#: MAX_ROUNDS lightgbm: most rounds (200)
-#: MAX_EPOCHS mlp: most epochs (10 to 100, by the number of images)
+#: MAX_ROUNDS lightgbm: most rounds (300)
+#: MAX_EPOCHS mlp: most epochs (by the number of images, and while val gains)
 #: REFIT      1: fit heads again on train and val, with what val chose
 #: AGAIN      1: train or fine-tune again what would be reused
 #: CURVE      1: learning curve, heads on 1 to 100 % of train

@@ -1,13 +1,14 @@
 """Files that are there whole or not at all, one writer at a time, few open, room on the disk."""
 
+import errno
 import os
 import shutil
 import socket
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -20,6 +21,10 @@ try:
 except ImportError:  # of Unix alone
     resource = None  # type: ignore[assignment]
 
+# A folder cannot be written for these reasons; other errors while it is filled are not the disk's.
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
+# The end of a folder's name while another one is put into its place.
+ASIDE = ".old"
 # A writer that meets the lock file while its last holder deletes it tries again for so long.
 LOCK_SECONDS = 0.1
 
@@ -44,10 +49,7 @@ def replacing(target: Path, writer: str = "") -> Iterator[Path]:
         temporary.replace(target)
         _flush(target.parent)
     except OSError as error:
-        raise StorageError(
-            f"{target}: cannot be written: {error.strerror or error}. What was there before and "
-            "all finished parts are whole; fix that and run the same command again."
-        ) from error
+        raise _unwritten(target, error) from error
     finally:
         # If even that fails, the error that led here is the one to tell, and the next writer starts
         # over on the same name.
@@ -55,21 +57,91 @@ def replacing(target: Path, writer: str = "") -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def replace_texts(folder: Path, texts: Mapping[str, str]) -> None:
+    """Replace files of a folder by their names: all are written before the first is renamed.
+
+    Raises `StorageError` as `replacing` does; each file is then the old one or the new one.
+    """
+    with ExitStack() as stack:
+        for name, text in texts.items():
+            stack.enter_context(replacing(folder / name)).write_text(text, "utf-8")
+
+
 @contextmanager
 def replacing_folder(target: Path) -> Iterator[Path]:
-    """Give a new, empty folder beside `target`; on success flush it to disk and rename it."""
-    temporary = target.with_name(f".{target.name}.new")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
+    """Give a new, empty folder beside `target`; on success flush it to disk and rename it.
+
+    At every instant the old or the new content is where `whole_folder` finds it. Raises
+    `StorageError` if the disk is full or fails.
+    """
+    temporary, aside = target.with_name(f".{target.name}.new"), _aside(target)
     try:
+        if whole_folder(target) == aside:
+            aside.rename(target)
+        _delete(temporary, aside)
+        temporary.mkdir(parents=True)
         yield temporary
         for path in (*temporary.rglob("*"), temporary):
             _flush(path)
-        shutil.rmtree(target, ignore_errors=True)
-        temporary.replace(target)
-        _flush(target.parent)
+        _swap(temporary, target)
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        raise _unwritten(target, error) from error
     finally:
+        _delete(temporary)
+
+
+def whole_folder(target: Path) -> Path:
+    """Where the content of a folder is that `replacing_folder` writes.
+
+    Elsewhere than `target` only if a process was killed between the two renames of a replacement.
+    """
+    aside = _aside(target)
+    return aside if aside.exists() and not target.exists() else target
+
+
+def replaced_name(folder: Path) -> str:
+    """The name of the folder whose content this is, if `whole_folder` may give this one."""
+    return folder.name.removeprefix(".").removesuffix(ASIDE) if _is_aside(folder) else folder.name
+
+
+def _is_aside(folder: Path) -> bool:
+    return folder.name.startswith(".") and folder.name.endswith(ASIDE)
+
+
+def _aside(target: Path) -> Path:
+    return target.with_name(f".{target.name}{ASIDE}")
+
+
+def _swap(new: Path, target: Path) -> None:
+    """Put a whole folder in place of another: no call does that on every system."""
+    aside = _aside(target)
+    if target.exists():
+        target.rename(aside)
+    try:
+        new.rename(target)
+    except OSError:
+        if aside.exists():
+            aside.rename(target)
+        raise
+    _flush(target.parent)
+    _delete(new, aside)
+
+
+def _delete(temporary: Path, aside: Path | None = None) -> None:
+    """Delete both; what was put aside loses its name first, so that no half of it is ever found."""
+    shutil.rmtree(temporary, ignore_errors=True)
+    if aside is not None and aside.exists():
+        aside.rename(temporary)
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _unwritten(target: Path, error: OSError) -> StorageError:
+    return StorageError(
+        f"{target}: cannot be written: {error.strerror or error}. What was there before and all "
+        "finished parts are whole; fix that and run the same command again."
+    )
 
 
 @contextmanager

@@ -10,11 +10,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headbench.cache.disk import replacing_folder
+from headbench.cache.disk import replaced_name, replacing_folder, whole_folder
 from headbench.cache.reader import FeatureFile
 from headbench.cache.untrusted import read_json
 from headbench.cache.writer import installed_version
-from headbench.classify.arrays import load_arrays, save_arrays
+from headbench.classify.arrays import save_arrays
+from headbench.classify.checked import (
+    LARGEST,
+    check_fields,
+    check_proba,
+    json_text,
+    load_numbers,
+)
 from headbench.classify.errors import RunError, loading
 from headbench.classify.metrics import balanced_accuracy, log_losses
 
@@ -65,7 +72,7 @@ class Record:
     """
 
     name: str
-    chosen: Mapping[str, Any]
+    chosen: Mapping[str, float]
     settings: Mapping[str, Any]
     history: Mapping[str, list[float]]
     fit_seconds: float
@@ -135,7 +142,7 @@ class Run:
     @property
     def names(self) -> list[str]:
         """Of all that was trained, whether or not it can be loaded."""
-        return [folder.name for folder in self._folders()]
+        return list(self._folders())
 
     def trained(self, features: FeatureFile) -> list[Trained]:
         """All that was trained on these features, by name.
@@ -148,27 +155,26 @@ class Run:
         folders = self._folders()
         if not folders:
             raise RunError(f"{self.folder}: no trained heads. Run 'make heads' first.")
-        return [self._load(folder, features) for folder in folders]
+        return [self._load(name, folder, features) for name, folder in folders.items()]
 
     def find(self, name: str, features: FeatureFile) -> Trained:
         """One trained head, or a fine-tuned network, by its name."""
-        folder = self.trained_folder(name)
-        folders = self._folders()
-        if folder not in folders:
-            known = ", ".join(each.name for each in folders) or "nothing"
+        folder, folders = self.trained_folder(name), self._folders()
+        if name not in folders:
+            known = ", ".join(folders) or "nothing"
             raise RunError(
                 f"{folder}: {name!r} is not trained here (trained: {known}). Run "
                 f"'make {'finetune' if is_finetuned(name) else 'heads HEADS=' + name}'."
             )
-        return self._load(folder, features)
+        return self._load(name, folders[name], features)
 
     def reusable(self, name: str, features: FeatureFile, wanted: Record) -> Trained | None:
         """What was trained under a name, if training it again would give the same."""
-        folder = self.trained_folder(name)
-        if folder not in self._folders():
+        folders = self._folders()
+        if name not in folders:
             return None
         try:
-            trained = self._load(folder, features)
+            trained = self._load(name, folders[name], features)
         except RunError:
             # Of another version, of other features or damaged: trained again and replaced.
             return None
@@ -178,17 +184,24 @@ class Run:
         ]
         return trained if kept[0] == kept[1] else None
 
-    def _folders(self) -> list[Path]:
-        """Of all that was trained; hidden ones are what an interrupted save left behind."""
-        records = sorted(self.folder.glob(f"heads/*/{RECORD_FILE}"))
-        records += sorted(self.folder.glob(f"{FINETUNED}*/{RECORD_FILE}"))
-        return [path.parent for path in records if not path.parent.name.startswith(".")]
+    def _folders(self) -> dict[str, Path]:
+        """Of all that was trained, by its name; heads first."""
+        records = [
+            *self.folder.glob(f"heads/*/{RECORD_FILE}"),
+            *self.folder.glob(f"{FINETUNED}*/{RECORD_FILE}"),
+            *self.folder.glob(f".{FINETUNED}*/{RECORD_FILE}"),
+        ]
+        names = {replaced_name(path.parent) for path in records}
+        # Other hidden folders are what an interrupted save left behind.
+        shown = (name for name in names if not name.startswith("."))
+        ordered = sorted(shown, key=lambda name: (is_finetuned(name), name))
+        return {name: whole_folder(self.trained_folder(name)) for name in ordered}
 
-    def _load(self, folder: Path, features: FeatureFile) -> Trained:
+    def _load(self, name: str, folder: Path, features: FeatureFile) -> Trained:
         record = _read_record(folder / RECORD_FILE)
         with loading(folder / RECORD_FILE):
             found = (record.name, record.dim, record.classes)
-            expected = (folder.name, features.dim, features.classes)
+            expected = (name, features.dim, features.classes)
             if record.features_digest == features.digest() and found != expected:
                 raise ValueError(f"expected name, dim and classes {expected}, found {found}")
         if record.features_digest != features.digest():
@@ -199,11 +212,12 @@ class Run:
             )
         path = folder / PROBA_FILE
         with loading(path):
-            trained = Trained(folder, record, **load_arrays(path))
+            trained = Trained(folder, record, **load_numbers(path))
             for split, proba in (("val", trained.val), ("test", trained.test)):
                 shape = (len(features.rows(split)), len(features.classes))
                 if proba.shape != shape or proba.dtype != np.float32:
                     raise ValueError(f"{split}: expected float32 {shape}, found {proba.shape}")
+                check_proba(proba)
         return trained
 
 
@@ -217,7 +231,15 @@ def saving(
     folder: Path, record: Record, val: NDArray[np.float32], test: NDArray[np.float32]
 ) -> Iterator[Path]:
     """Save what was trained: give a new folder to put the model into, then swap it into place."""
-    text = json.dumps({"version": RECORD_VERSION, **asdict(record)}, indent=2, ensure_ascii=False)
+    try:
+        check_fields(Record, {**asdict(record), "classes": list(record.classes)})
+        for proba in (val, test):
+            check_proba(proba)
+    except ValueError as error:
+        raise RunError(
+            f"{folder}: not saved: {error}. Training diverged: choose a lower learning rate."
+        ) from error
+    text = json_text({"version": RECORD_VERSION, **asdict(record)})
     with replacing_folder(folder) as temporary:
         (temporary / RECORD_FILE).write_text(text, "utf-8")
         save_arrays(temporary / PROBA_FILE, {"val": val, "test": test})
@@ -249,19 +271,20 @@ def _read_record(path: Path) -> Record:
             raise RunError(
                 f"{path}: has version {version}, expected {RECORD_VERSION}. Train again."
             )
-        for name, value in raw.items():
-            if not isinstance(value, _KINDS.get(name, Mapping)):
-                raise ValueError(f"{name} cannot be {value!r}")
-        if not all(isinstance(curve, list) for curve in raw["history"].values()):
-            raise ValueError("history: expected lists")
-        return Record(**{**raw, "classes": tuple(raw["classes"])})
+        check_fields(Record, raw)
+        record = Record(**{**raw, "classes": tuple(raw["classes"])})
+        _check_numbers(record)
+        return record
 
 
-# What is not named is a mapping.
-_KINDS: Mapping[str, Any] = {
-    **dict.fromkeys(("name", "features_digest", "command", "made_by"), str),
-    **dict.fromkeys(("fit_seconds", "predict_seconds"), int | float),
-    **dict.fromkeys(("seed", "dim"), int),
-    "classes": list,
-    "is_refit": bool,
-}
+def _check_numbers(record: Record) -> None:
+    for name in ("fit_seconds", "predict_seconds"):
+        if getattr(record, name) < 0:
+            raise ValueError(f"{name}: expected 0 or more, found {getattr(record, name)}")
+    temperature = record.calibration.get("temperature", 1.0)
+    if not isinstance(temperature, float | int) or not 0 < temperature < LARGEST:
+        raise ValueError(f"temperature: expected a number above 0, found {temperature!r}")
+    history = record.history
+    for name in (each for each in history if not each.startswith(("train_", "val_"))):
+        if name not in record.chosen or len(history[name]) != len(history["val_log_loss"]):
+            raise ValueError(f"history: {name} does not fit what was chosen")

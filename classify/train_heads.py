@@ -16,6 +16,7 @@ from headbench.cache.format import SPLITS, count_splits, describe_counts
 from headbench.cache.reader import FeatureFile
 from headbench.classify.arrays import free_memory
 from headbench.classify.errors import RunError
+from headbench.classify.heads.grid import AT_LIMIT
 from headbench.classify.heads.head import Head
 from headbench.classify.heads.registry import NO_VOTE, VOTE, load_trained_head
 from headbench.classify.heads.streaming import BLOCK_ROWS, StoredRows, embedding_blocks
@@ -165,6 +166,11 @@ class _Training:
             f"{describe_choice(kept.record.chosen)}"
         )
         LOG.info(line.rstrip())
+        if kept.record.chosen.get(AT_LIMIT):
+            LOG.info(
+                f"{name:10} note: its choice ended at the limit, a better one may lie beyond it "
+                "(make: MAX_EPOCHS, MAX_ROUNDS, C_GRID)"
+            )
 
     def _wanted(self, name: str) -> Record:
         """The record of a head that is not fitted yet."""

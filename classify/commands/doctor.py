@@ -1,10 +1,10 @@
 """``python -m headbench.classify doctor``."""
 
 import argparse
-import json
 from pathlib import Path
 
 from headbench.cache import cli
+from headbench.classify.checked import json_text
 from headbench.classify.commands.options import Commands
 from headbench.classify.doctor.diagnosis_report import (
     JSON_FILE,
@@ -49,7 +49,7 @@ def doctor(arguments: argparse.Namespace) -> int:
     folder = arguments.out or Path("runs") / targets.name / "doctor"
     write_diagnosis(diagnosis, targets.name, folder)
     if arguments.format == "json":
-        cli.say(json.dumps(diagnosis.as_dict(), indent=2, ensure_ascii=False))
+        cli.say(json_text(diagnosis.as_dict()))
     else:
         cli.say(as_text(diagnosis))
         cli.say(f"\n{folder}: {PAGE_FILE}, {JSON_FILE}")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from headbench.cache.format import Identity
 from headbench.cache.reader import FeatureFile
+from headbench.classify.checked import check_proba
 from headbench.classify.errors import loading
 from headbench.classify.heads.head import Head
 from headbench.classify.heads.registry import load_trained_head
@@ -63,10 +64,16 @@ class Classifier:
         return self.identity.size_px
 
     def proba(self, outputs: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Probabilities, float32 (n, n_classes), from what the network gave."""
-        if self.head is None:
-            return outputs
-        return class_proba(self.head, outputs, len(self.classes))
+        """Probabilities, float32 (n, n_classes), from what the network gave.
+
+        `RunError` if they are none: weights may be finite and overflow all the same.
+        """
+        proba = outputs
+        if self.head is not None:
+            proba = class_proba(self.head, outputs, len(self.classes))
+        with loading(Path(self.name)):
+            check_proba(proba)
+        return proba
 
     def classify(
         self, images: Iterator[DecodedImage], runtime: Runtime, stopwatch: Stopwatch

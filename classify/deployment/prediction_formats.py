@@ -10,12 +10,12 @@ null where CSV is empty.
 
 import csv
 import io
-import json
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from headbench.classify.checked import json_text
 from headbench.classify.deployment.prediction import Prediction
 from headbench.extract.sources.folder import printable
 
@@ -64,7 +64,7 @@ def as_json(predictions: Iterable[Prediction], shape: Shape) -> Iterator[str]:
     """A list of objects."""
     before = "[\n"
     for each in predictions:
-        text = json.dumps(_json_object(each, shape), indent=2, ensure_ascii=False)
+        text = json_text(_json_object(each, shape))
         yield before + textwrap.indent(text, "  ")
         before = ",\n"
     yield "\n]\n"
@@ -73,7 +73,7 @@ def as_json(predictions: Iterable[Prediction], shape: Shape) -> Iterator[str]:
 def as_json_lines(predictions: Iterable[Prediction], shape: Shape) -> Iterator[str]:
     """An object a line."""
     for each in predictions:
-        yield json.dumps(_json_object(each, shape), ensure_ascii=False) + "\n"
+        yield json_text(_json_object(each, shape), indent=None) + "\n"
 
 
 FORMATS: dict[str, Callable[[Iterable[Prediction], Shape], Iterator[str]]] = {

@@ -1,11 +1,12 @@
 """The diagnosis as text, as JSON and as a page with photographs."""
 
-import json
 import textwrap
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from headbench.cache.disk import replace_texts
+from headbench.classify.checked import json_text
 from headbench.classify.doctor.finding import Diagnosis, Finding, Grid, Photo, Severity
 from headbench.classify.report.page.render import render
 from headbench.classify.report.photographs import thumbnail
@@ -36,9 +37,6 @@ def summary(diagnosis: Diagnosis) -> str:
 
 def write_diagnosis(diagnosis: Diagnosis, name: str, folder: Path) -> None:
     """Write the page, titled by `name`, and the JSON file; the folder is made if need be."""
-    folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(diagnosis.as_dict(), indent=2, ensure_ascii=False)
-    (folder / JSON_FILE).write_text(text + "\n", "utf-8")
     shown = {
         photo.path: thumbnail(photo.path, THUMBNAIL_PX)
         for finding in diagnosis.findings
@@ -54,7 +52,7 @@ def write_diagnosis(diagnosis: Diagnosis, name: str, folder: Path) -> None:
         most_photos=MOST_PHOTOS,
         thumbnails=shown,
     )
-    (folder / PAGE_FILE).write_text(page, "utf-8")
+    replace_texts(folder, {JSON_FILE: json_text(diagnosis.as_dict()) + "\n", PAGE_FILE: page})
 
 
 def _finding_lines(finding: Finding) -> Iterator[str]:

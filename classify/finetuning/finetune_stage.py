@@ -30,6 +30,7 @@ from headbench.classify.finetuning.training_inputs import (
     Inputs,
 )
 from headbench.classify.finetuning.training_loop import Checkpoint, Loop, State
+from headbench.classify.heads.grid import AT_LIMIT
 from headbench.classify.heads.head import Head
 from headbench.classify.heads.keras_head import require_composable
 from headbench.classify.heads.registry import load_trained_head
@@ -167,6 +168,8 @@ class Finetuning:
         state = loop.run()
         LOG.info(_verdict(state, settings))
         chosen, fit_seconds = {"epoch": state.best_epoch}, time.perf_counter() - started
+        if state.best_epoch == settings.epochs:
+            chosen[AT_LIMIT] = True
         record = replace(wanted, chosen=chosen, history=state.history, fit_seconds=fit_seconds)
         self._save(model, record)
         checkpoint.remove()
@@ -275,7 +278,9 @@ def _say_result(features: FeatureFile, tuned: Trained, start: Trained) -> None:
 
 def _verdict(state: State, settings: FinetuneSettings) -> str:
     if state.best_epoch:
-        return f"Epoch {state.best_epoch} is kept, the best on val by log loss."
+        kept = f"Epoch {state.best_epoch} is kept, the best on val by log loss."
+        is_last = state.best_epoch == settings.epochs
+        return f"{kept} It is the last: more may be better (make: EPOCHS=...)." if is_last else kept
     if settings.is_fresh:
         return "Training did not help on val: epoch 0 is kept, with its new, untrained head."
     return f"Fine-tuning did not help on val: epoch 0 is kept, which is {settings.start}."

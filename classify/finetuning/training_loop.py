@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from headbench.cache.disk import replacing
 from headbench.cache.untrusted import parse_json
-from headbench.classify.arrays import load_arrays, save_arrays
+from headbench.classify.arrays import save_arrays
+from headbench.classify.checked import check_fields, check_proba, load_numbers
 from headbench.classify.errors import RunError, loading
 from headbench.classify.finetuning.finetune_settings import FinetuneSettings
 from headbench.classify.finetuning.steps import Steps, learning_rate
@@ -84,11 +85,13 @@ class Checkpoint:
         if not self.path.exists():
             return None
         with loading(self.path, "Delete it and run the same command again."):
-            arrays = load_arrays(self.path)
+            arrays = load_numbers(self.path)
             facts = parse_json(str(arrays.pop(FACTS)))
             if facts.pop("identity") != self._identity:
                 return None
-            return State(**facts | {name: _numbered(arrays, name) for name in LISTS})
+            state = State(**facts | {name: _numbered(arrays, name) for name in LISTS})
+            check_fields(State, vars(state))
+            return state
 
     def save(self, state: State) -> None:
         """Replace the checkpoint, or raise `StorageError`."""
@@ -134,15 +137,26 @@ class Loop:
         state = self._checkpoint.load()
         if state is None:
             state = State(history=Curves(self._n_classes).history)
-            self.measure(state)
+            proba = self._proba()
+            with loading(Path(self._settings.start)):
+                check_proba(proba)
+            self.measure(state, proba)
         else:
             LOG.info(f"going on after epoch {state.epoch}, from {self._checkpoint.path}")
-            self._restore(state)
+            with loading(self._checkpoint.path, "Delete it and run the same command again."):
+                self._restore(state)
         patience = self._settings.patience
         while state.epoch < min(self._settings.epochs, state.best_epoch + patience):
+            sums, proba = self.epoch(state), self._proba()
+            if not (np.isfinite(sums).all() and np.isfinite(proba).all()):
+                LOG.info(
+                    f"epoch {state.epoch + 1}: the loss is not finite any more. Choose a lower "
+                    "learning rate (make: LEARNING_RATE=...)."
+                )
+                break
             state.epoch += 1
-            self._add_train(state, self.epoch(state))
-            self.measure(state)
+            self._add_train(state, sums)
+            self.measure(state, proba)
         for variable, value in zip(self._kept, state.best_weights, strict=True):
             variable.assign(value)
         return state
@@ -152,7 +166,7 @@ class Loop:
         out_of_memory = load_tensorflow().errors.ResourceExhaustedError
         batch_size = self._steps.padded_size(self._settings.batch_size)
         try:
-            return self._pass(state.epoch, batch_size)
+            return self._pass(state.epoch + 1, batch_size)
         except out_of_memory as error:
             if self._steps.n_shares >= batch_size:
                 raise RunError(
@@ -193,14 +207,14 @@ class Loop:
         if self._n_classes > TOP_K:
             state.history["train_top5"].append(float(top5))
 
-    def measure(self, state: State) -> None:
+    def measure(self, state: State, proba: NDArray[np.float32]) -> None:
         """Measure the network on val and save a checkpoint.
 
         The best epoch is that with the smallest log loss, as for heads: accuracy is too coarse. It
         is measured at the temperature that the network will get if it is kept.
         """
         y, curves = self._val.labels, Curves(self._n_classes)
-        proba, ones = self._proba(), np.ones(len(y))
+        ones = np.ones(len(y))
         loss = curves.add_val(y, proba, ones)
         calibrated = mean_log_loss(y, sharpen(proba, fit_temperature(proba, y, ones)), ones)
         for name, values in curves.history.items():

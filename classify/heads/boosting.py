@@ -10,9 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headbench.cache.untrusted import read_regular
-from headbench.classify.arrays import load_arrays, save_arrays
+from headbench.classify.arrays import save_arrays
+from headbench.classify.checked import load_numbers
+from headbench.classify.heads.grid import AT_LIMIT
 from headbench.classify.heads.head import Head, Labelled
-from headbench.classify.heads.parameters import POSITIVE, SHARE, Range, is_number, one_of, whole
+from headbench.classify.heads.parameters import (
+    POSITIVE,
+    SHARE,
+    Range,
+    is_number,
+    one_of,
+    or_none,
+    whole,
+)
 from headbench.classify.heads.tree_columns import (
     ColumnsOf,
     Scores,
@@ -26,6 +36,8 @@ SCORES_FILE = "scores.npz"
 MOST_MODEL_BYTES = 1 << 29
 # From so many images a column on, trees see scores and principal axes instead of columns.
 PROJECT_FROM = 5
+# With val to stop on: a limit on the time, two minutes for 60 600 images of 101 classes.
+MOST_ROUNDS = 300
 END = "end of trees\n"
 HEADER = {
     *("version", "num_class", "num_tree_per_iteration", "label_index", "max_feature_idx"),
@@ -65,8 +77,8 @@ class LightGBM(Head):
     max_bin : int
         Most values that a column is rounded to.
     projection : {"auto", "none", "scores"}
-    max_rounds : int
-        Most rounds with val to stop on.
+    max_rounds : int or None
+        Most rounds with val to stop on; None: 300.
     patience : int
         Rounds without gain on val before stopping.
     n_rounds : int
@@ -82,7 +94,7 @@ class LightGBM(Head):
         "feature_fraction": SHARE,
         "max_bin": whole(2),
         "projection": one_of("auto", "none", "scores"),
-        "max_rounds": whole(1),
+        "max_rounds": or_none(whole(1)),
         "patience": whole(1),
         "n_rounds": whole(1),
     }
@@ -97,7 +109,7 @@ class LightGBM(Head):
         feature_fraction: float = 0.1,
         max_bin: int = 63,
         projection: str = "auto",
-        max_rounds: int = 200,
+        max_rounds: int | None = None,
         patience: int = 20,
         n_rounds: int = 60,
         class_weight: Any = None,
@@ -118,10 +130,13 @@ class LightGBM(Head):
 
     def _fit(self, train: Labelled, val: Labelled | None) -> None:
         columns_of = self._columns_of(train)
-        n_rounds = self.n_rounds if val is None else self.max_rounds
+        n_rounds = self.n_rounds if val is None else self.max_rounds or MOST_ROUNDS
         booster = self._train(train, val, columns_of, n_rounds)
+        is_at_limit = val is not None and n_rounds - booster.best_iteration < self.patience
         n_rounds = n_rounds if val is None else booster.best_iteration
         self.chosen_ = {"rounds": n_rounds}
+        if is_at_limit:
+            self.chosen_[AT_LIMIT] = True
         # Cut to the best round, so that the saved text is just the model that was chosen.
         self._set_model(booster.model_to_string(num_iteration=n_rounds))
 
@@ -201,7 +216,7 @@ class LightGBM(Head):
     def _load(self, folder: Path) -> None:
         self._set_model(read_regular(folder / MODEL_FILE, MOST_MODEL_BYTES).decode())
         is_projected = (folder / SCORES_FILE).exists()
-        self.scores_ = Scores(**load_arrays(folder / SCORES_FILE)) if is_projected else None
+        self.scores_ = Scores(**load_numbers(folder / SCORES_FILE)) if is_projected else None
 
 
 def checked_trees(text: str, n_classes: int) -> str:

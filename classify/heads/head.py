@@ -14,7 +14,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from headbench.cache.reader import FeatureFile, are_finite, are_positive
 from headbench.cache.untrusted import read_json
-from headbench.classify.arrays import free_memory, load_arrays, save_arrays
+from headbench.classify.arrays import free_memory, save_arrays
+from headbench.classify.checked import load_numbers
+from headbench.classify.errors import RunError
 from headbench.classify.heads.parameters import Range, check_parameters
 from headbench.classify.heads.streaming import Embeddings, StoredRows, embedding_blocks
 from headbench.classify.heads.temperature import fit_temperature, sharpen
@@ -241,7 +243,7 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Read a fitted head of this kind; runs no code from the folder."""
         facts = read_json(folder / HEAD_FILE)
         head = cls(**facts["parameters"])
-        head._start(load_arrays(folder / CLASSES_FILE)["classes"])
+        head._start(load_numbers(folder / CLASSES_FILE)["classes"])
         head.n_features_in_ = int(facts["n_features"])
         if not 0 < head.n_features_in_ <= MOST_FEATURES:
             raise ValueError(
@@ -271,7 +273,13 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _fit_labelled(self, train: Labelled, val: Labelled | None) -> Self:
         self._fit(train, val)
         if val is not None:
-            self._calibrate(self._proba(val.X), val.y, val.weight)
+            proba = self._proba(val.X)
+            if not np.isfinite(proba).all():
+                raise RunError(
+                    f"{type(self).__name__}: training diverged: its probabilities are not finite. "
+                    "Choose a lower learning_rate."
+                )
+            self._calibrate(proba, val.y, val.weight)
         return self
 
     def _as_chosen(self, fit: Callable[[Self], Self]) -> Self:
@@ -362,7 +370,7 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         save_arrays(folder / self.arrays_file, arrays)
 
     def _load(self, folder: Path) -> None:
-        arrays = load_arrays(folder / self.arrays_file)
+        arrays = load_numbers(folder / self.arrays_file)
         for name in self.array_names:
             setattr(self, f"{name}_", arrays[name])
 

@@ -9,14 +9,16 @@ from scipy.special import softmax
 from threadpoolctl import threadpool_limits
 
 from headbench.classify.heads.column_statistics import PrincipalAxes, principal_axes
+from headbench.classify.heads.grid import AT_LIMIT, Choice, choose_from
 from headbench.classify.heads.head import Head, Labelled
 from headbench.classify.heads.keras_layers import linear
-from headbench.classify.heads.parameters import ASCENDING, POSITIVE, Range, whole
+from headbench.classify.heads.parameters import ASCENDING, POSITIVE, Range, or_none, whole
 from headbench.classify.heads.regularization_path import Fit, PathSolver
 from headbench.classify.heads.streaming import sum_over
 from headbench.classify.metrics import mean_log_loss
 
 C_PATH = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0)
+C_LIMITS = (1e-8, 1e4)
 # Of the fits that are only compared on val: their log loss there is right to 0.3 %, where the next
 # value of C differs by several.
 PATH_TOLERANCE = 1e-3
@@ -36,8 +38,9 @@ class LogReg(Head):
 
     Parameters
     ----------
-    cs : sequence of float
-        Inverse regularisation strengths to try, ascending, as scikit-learn's `C`.
+    cs : sequence of float or None
+        Inverse regularisation strengths to try, ascending, as scikit-learn's `C`. None: 1e-4 to 10,
+        and further where an end is the best.
     C : float
         Taken where there is no val to choose on.
     tol : float
@@ -57,7 +60,7 @@ class LogReg(Head):
 
     is_exportable: ClassVar[bool] = True
     ranges: ClassVar[Mapping[str, Range]] = {
-        "cs": ASCENDING,
+        "cs": or_none(ASCENDING),
         "C": POSITIVE,
         "tol": POSITIVE,
         "max_iter": whole(1),
@@ -68,7 +71,7 @@ class LogReg(Head):
 
     def __init__(
         self,
-        cs: Sequence[float] = C_PATH,
+        cs: Sequence[float] | None = None,
         C: float = 0.01,
         tol: float = 3e-5,
         max_iter: int = 500,
@@ -88,35 +91,43 @@ class LogReg(Head):
             axes = principal_axes(train.X, train.weight, np.float32)
             loss = SoftmaxLoss(train, axes, n_classes)
             solver = PathSolver(loss, axes, shares)
-            C, start = (self.C, None) if val is None else self._choose(solver, loss, train, val)
-            penalty = self._penalty(C, train)
-            if start is None:
-                fit = solver.solve(penalty, self.tol, self.max_iter)
+            self.n_iter_, choice = 0, None
+            if val is None:
+                fit = solver.solve(self._penalty(self.C, train), self.tol, self.max_iter)
             else:
+                choice, start = self._choose(solver, loss, train, val)
+                penalty = self._penalty(choice.best, train)
                 fit = solver.polish(start, penalty, self.tol, self.max_iter)
         self.kernel_, self.bias_ = loss.unshifted(fit.theta)
-        others = [each for each in solver.fits if each is not fit]
-        self.n_iter_ = fit.iterations + sum(each.iterations for each in others)
+        self.n_iter_ += fit.iterations
         self.chosen_ = {
-            "C": float(C),
+            "C": float(choice.best if choice else self.C),
             "iterations": self.n_iter_,
             "is_converged": fit.is_converged,
         }
+        if choice and choice.is_at_limit:
+            self.chosen_[AT_LIMIT] = True
 
     def _choose(
         self, solver: PathSolver, loss: "SoftmaxLoss", train: Labelled, val: Labelled
-    ) -> tuple[float, Fit]:
-        losses: list[float] = []
-        for C in self.cs:
-            tolerance = max(self.tol, PATH_TOLERANCE)
-            fit = solver.solve(self._penalty(C, train), tolerance, self.max_iter)
-            self.kernel_, self.bias_ = loss.unshifted(fit.theta)
-            losses.append(mean_log_loss(val.y, self._proba(val.X), val.weight))
-            if losses[-1] > min(losses):
-                break
-        best = int(np.argmin(losses))
-        self.history_ = {"C": list(map(float, self.cs[: len(losses)])), "val_log_loss": losses}
-        return self.cs[best], solver.fits[best]
+    ) -> tuple[Choice, Fit]:
+        fits: dict[float, Fit] = {}
+        tolerance = max(self.tol, PATH_TOLERANCE)
+
+        def loss_of(C: float) -> float:
+            penalty = self._penalty(C, train)
+            if fits and min(fits) > C:  # the path leads the other way
+                fits[C] = solver.polish(fits[min(fits)], penalty, tolerance, self.max_iter)
+            else:
+                fits[C] = solver.solve(penalty, tolerance, self.max_iter)
+            self.kernel_, self.bias_ = loss.unshifted(fits[C].theta)
+            return mean_log_loss(val.y, self._proba(val.X), val.weight)
+
+        limits = None if self.cs else C_LIMITS
+        choice = choose_from(loss_of, self.cs or C_PATH, 10**0.5, limits, is_path=True)
+        self.history_ = {"C": choice.tried, "val_log_loss": choice.losses}
+        self.n_iter_ = sum(fit.iterations for fit in fits.values())
+        return choice, fits[choice.best]
 
     def _penalty(self, C: float, train: Labelled) -> float:
         # Two classes: scikit-learn has one row of weights, which is the difference of our two and

@@ -1,5 +1,6 @@
 """Small Keras networks on embeddings."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -7,9 +8,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from headbench.classify.arrays import load_arrays, save_arrays
+from headbench.classify.arrays import save_arrays
+from headbench.classify.checked import load_numbers
 from headbench.classify.heads.column_statistics import mean_and_scale
 from headbench.classify.heads.curves import Curves, train_epoch, train_metrics
+from headbench.classify.heads.grid import AT_LIMIT
 from headbench.classify.heads.head import Head, Labelled
 from headbench.classify.heads.keras_layers import standardised
 from headbench.classify.heads.parameters import (
@@ -34,6 +37,9 @@ LARGEST_BATCH = 512
 # A plan is so many steps long, in no fewer and no more epochs than these.
 PLANNED_STEPS = 1200
 FEWEST_EPOCHS, MOST_EPOCHS = 10, 100
+# A plan whose second half lowered the loss on val by this share of log(n_classes), the loss of
+# chance, was too short; in all it becomes at most so many times as long.
+LEAST_GAIN, MOST_PLANS = 0.005, 8
 AUTO, FLOAT32, MIXED_FLOAT16 = PRECISIONS = ("auto", "float32", "mixed_float16")
 # Rows read from the file in one go, and rows shuffled together: 64 MB at 2 048 columns. A folder's
 # images stand side by side in the file, so many short runs make a fair mixture of classes.
@@ -53,7 +59,9 @@ class MLP(Head):
     train, 10 classes, weights trained for this project, 96 px) was 1.33 for `mlp-128` so, 1.35 at a
     deviation of 0.33, and 1.61 with each column scaled to a deviation of 1.
 
-    The learning rate falls to 0 along a cosine. Batches grow with the number of images: at 60 600
+    The learning rate falls to 0 along a cosine. A plan that was too short is gone on with: the rate
+    starts anew, for as many epochs as there were so far (Loshchilov and Hutter 2017, SGDR), and so
+    on while that lowers the log loss on val. Batches grow with the number of images: at 60 600
     of 101 classes an epoch of `mlp-128` took 2.0 s with 512 and 4.4 s with 64.
 
     Parameters
@@ -69,7 +77,7 @@ class MLP(Head):
     batch_size : int or None
         None: a 256th of the images, from 64 to 512.
     max_epochs : int or None
-        None: 1 200 steps, in 10 to 100 epochs.
+        None: 1 200 steps, in 10 to 100 epochs; and as many again for as long as that gains on val.
     patience : int
         Epochs without gain on val, by log loss, before stopping; the best epoch is kept.
     n_epochs : int or None
@@ -133,31 +141,51 @@ class MLP(Head):
         n_images = len(train.y)
         batch_size = min(self.batch_size or _batch_size(n_images), n_images)
         plan = self.max_epochs or _n_epochs(n_images, batch_size)
-        rate = self.learning_rate * (batch_size / BASE_BATCH) ** 0.5
-        n_epochs = plan if val is not None else min(plan, self.n_epochs or plan)
-        rng = np.random.default_rng(self.seed)
         curves = Curves(len(self.classes_))
         self.history_ = curves.history
+        is_at_limit = self._train(train, val, batch_size, plan, curves)
         losses = self.history_["val_log_loss"]
-        best: list[Any] = []
-        for epoch in range(n_epochs):
-            self.model_.optimizer.learning_rate = rate * (1 + np.cos(np.pi * epoch / plan)) / 2
-            batches = epoch_batches(train, batch_size, rng)
-            curves.add_train(
-                train_epoch(self.model_, ((self._normalise(X), *rest) for X, *rest in batches))
-            )
-            if val is None:
-                continue
-            loss = curves.add_val(val.y, self._proba(val.X), val.weight)
-            if loss <= min(losses):
-                best = self.model_.get_weights()
-            elif len(losses) - 1 - int(np.argmin(losses)) >= self.patience:
-                break
-        if best:
-            self.model_.set_weights(best)
         n_run = len(self.history_["train_loss"])
         kept = int(np.argmin(losses)) + 1 if losses else n_run
         self.chosen_ = {"epochs": kept, "epochs_run": n_run}
+        if is_at_limit:
+            self.chosen_[AT_LIMIT] = True
+
+    def _train(
+        self, train: Labelled, val: Labelled | None, batch_size: int, plan: int, curves: Curves
+    ) -> bool:
+        """Train to the end and keep the best epoch; gives whether val gained up to the limit."""
+        most = self.max_epochs or MOST_PLANS * plan
+        n_epochs = most
+        if val is None:  # one cosine, as long as what val chose if that is longer than the plan
+            n_epochs = min(most, self.n_epochs or plan)
+            plan = max(plan, n_epochs)
+        rate = self.learning_rate * (batch_size / BASE_BATCH) ** 0.5
+        rng = np.random.default_rng(self.seed)
+        losses, best = curves.history["val_log_loss"], []
+        least_gain = LEAST_GAIN * math.log(len(self.classes_))
+        for epoch in range(n_epochs):
+            start, length = cosine_cycle(epoch, plan)
+            if val is not None and epoch == start > 0 and not has_gained(losses, least_gain):
+                break
+            angle = np.pi * (epoch - start) / length
+            self.model_.optimizer.learning_rate = rate * (1 + np.cos(angle)) / 2
+            batches = epoch_batches(train, batch_size, rng)
+            means = train_epoch(self.model_, ((self._normalise(X), *rest) for X, *rest in batches))
+            proba = None if val is None else self._proba(val.X)
+            if not np.isfinite(means["loss"] if proba is None else proba).all():
+                break  # diverged: what was best before is kept
+            curves.add_train(means)
+            if val is None or proba is None:
+                continue
+            loss = curves.add_val(val.y, proba, val.weight)
+            if loss <= min(losses):
+                best = self.model_.get_weights()
+            elif epoch - start - int(np.argmin(losses[start:])) >= self.patience:
+                break
+        if best:
+            self.model_.set_weights(best)
+        return len(losses) == most and has_gained(losses, least_gain)
 
     def _build(self, keras: Any, dim: int) -> Any:
         layers = keras.layers
@@ -196,7 +224,7 @@ class MLP(Head):
         self.model_.save(folder / MODEL_FILE)
 
     def _load(self, folder: Path) -> None:
-        arrays = load_arrays(folder / SCALER_FILE)
+        arrays = load_numbers(folder / SCALER_FILE)
         self.mean_, self.scale_ = arrays["mean"], float(arrays["scale"])
         self.model_ = load_saved(folder / MODEL_FILE)
 
@@ -252,6 +280,21 @@ def _from_file(
             here = shuffled[batch]
             rows = positions[here]
             yield embeddings[here], data.y[rows], data.weight[rows]
+
+
+def cosine_cycle(epoch: int, plan: int) -> tuple[int, int]:
+    """First epoch and length of the cosine that an epoch is in: `plan`, `plan`, twice that ..."""
+    start, length = 0, plan
+    while epoch >= start + length:
+        start += length
+        length = start
+    return start, length
+
+
+def has_gained(losses: Sequence[float], least_gain: float) -> bool:
+    """Whether the second half of the epochs lowered the loss on val by so much."""
+    half = len(losses) // 2
+    return min(losses[:half], default=np.inf) - min(losses[half:]) >= least_gain
 
 
 def _batch_size(n_images: int) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from headbench.classify.checked import check_proba
 from headbench.classify.errors import RunError, loading
 from headbench.classify.heads.boosting import LightGBM
 from headbench.classify.heads.head import Head, saved_kind
@@ -19,7 +20,6 @@ from headbench.classify.heads.vote import Vote
 from headbench.classify.run import Trained
 
 VOTE = "vote"
-SUM_TOLERANCE = 1e-3
 # In the order in which they are trained: the cheap ones first, the vote over all of them last.
 HEADS: dict[str, Callable[[], Head]] = {
     "prior": Prior,
@@ -81,8 +81,7 @@ def load_head(folder: Path) -> Head:
         is_vote = saved_kind(folder) == Vote.__name__
         head: Head = Vote.load(folder, _load_alone) if is_vote else _load_alone(folder)
         proba = head.predict_proba(np.zeros((1, head.n_features_in_), dtype=np.float32))
-        if not abs(proba.sum() - 1) < SUM_TOLERANCE:
-            raise ValueError(f"expected probabilities that add up to 1, found {proba.sum()}")
+        check_proba(proba)
     return head
 
 

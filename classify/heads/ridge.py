@@ -8,14 +8,17 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from headbench.classify.heads.column_statistics import PrincipalAxes, principal_axes
+from headbench.classify.heads.grid import AT_LIMIT, choose_from
 from headbench.classify.heads.head import Head, Labelled
 from headbench.classify.heads.keras_layers import linear
-from headbench.classify.heads.parameters import ASCENDING, POSITIVE, Range
+from headbench.classify.heads.parameters import ASCENDING, POSITIVE, Range, or_none
 from headbench.classify.heads.streaming import sum_over
 from headbench.classify.heads.temperature import fit_temperature, sharpen
 from headbench.classify.metrics import mean_log_loss
 
 ALPHA_PATH = tuple(10.0**power for power in range(-5, 3))
+# Beyond them a penalty is nothing beside rounding, or all classes get the same score.
+ALPHA_LIMITS = (1e-10, 1e6)
 # Factor on the scores before the softmax where there is no val to fit a temperature on.
 SHARPNESS = 10.0
 
@@ -28,23 +31,24 @@ class Ridge(Head):
 
     Parameters
     ----------
-    alphas : sequence of float
+    alphas : sequence of float or None
         Penalties to try, ascending, per image; the variances of the columns that they are added to
-        are 1. Chosen on val by log loss, each at its own best temperature.
+        are 1. Chosen on val by log loss, each at its own best temperature. None: 1e-5 to 100, and
+        further where an end is the best.
     alpha : float
         Taken where there is no val to choose on.
     class_weight : {None, "balanced"} or mapping
     """
 
     is_exportable: ClassVar[bool] = True
-    ranges: ClassVar[Mapping[str, Range]] = {"alphas": ASCENDING, "alpha": POSITIVE}
+    ranges: ClassVar[Mapping[str, Range]] = {"alphas": or_none(ASCENDING), "alpha": POSITIVE}
     refit_with: ClassVar[Mapping[str, str]] = {"alpha": "alpha"}
     arrays_file: ClassVar[str] = "scores.npz"
     array_names: ClassVar[Sequence[str]] = ("kernel", "bias")
 
     def __init__(
         self,
-        alphas: Sequence[float] = ALPHA_PATH,
+        alphas: Sequence[float] | None = None,
         alpha: float = 1.0,
         class_weight: Any = None,
     ) -> None:
@@ -56,14 +60,19 @@ class Ridge(Head):
         axes = principal_axes(train.X, train.weight)
         shares = np.bincount(train.y, train.weight, len(self.classes_)) / train.weight.sum()
         along = _targets_along(axes, train, shares)
-        if val is None:
-            alpha = self.alpha
-        else:
-            losses = [self._val_loss(axes, along, shares, each, val) for each in self.alphas]
-            alpha = self.alphas[int(np.argmin(losses))]
-            self.history_ = {"alpha": list(map(float, self.alphas)), "val_log_loss": losses}
+        alpha = self.alpha
+        if val is not None:
+            choice = choose_from(
+                lambda alpha: self._val_loss(axes, along, shares, alpha, val),
+                self.alphas or ALPHA_PATH,
+                limits=None if self.alphas else ALPHA_LIMITS,
+            )
+            alpha = choice.best
+            self.history_ = {"alpha": choice.tried, "val_log_loss": choice.losses}
         self._solve(axes, along, shares, alpha)
         self.chosen_ = {"alpha": float(alpha)}
+        if val is not None and choice.is_at_limit:
+            self.chosen_[AT_LIMIT] = True
 
     def _val_loss(
         self, axes: PrincipalAxes, along: Any, shares: Any, alpha: float, val: Labelled

@@ -11,9 +11,10 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import normalize
 
 from headbench.classify.heads.column_statistics import mean_and_scale, principal_axes
+from headbench.classify.heads.grid import AT_LIMIT, choose_from
 from headbench.classify.heads.head import Head, Labelled
 from headbench.classify.heads.keras_layers import linear, standardised
-from headbench.classify.heads.parameters import ASCENDING_COUNTS, Range, whole
+from headbench.classify.heads.parameters import ASCENDING_COUNTS, Range, or_none, whole
 from headbench.classify.heads.streaming import embedding_blocks, sum_over
 from headbench.classify.metrics import mean_log_loss
 from headbench.extract.networks.keras_runtime import load_keras
@@ -21,6 +22,7 @@ from headbench.extract.networks.keras_runtime import load_keras
 # Factor on the cosine before the softmax where there is no val to fit a temperature on.
 SHARPNESS = 10.0
 N_AXES = 128
+NEIGHBORS, MOST_NEIGHBORS = (1, 3, 5, 10, 20, 50, 100), 400
 # The nearest counts e times as much as one whose cosine is so much smaller (Wu et al. 2018,
 # Unsupervised Feature Learning via Non-Parametric Instance Discrimination).
 COSINE_SCALE = 0.07
@@ -99,8 +101,9 @@ class KNN(Head):
 
     Parameters
     ----------
-    neighbors : sequence of int
-        Numbers of neighbours to try, ascending; chosen on val by log loss.
+    neighbors : sequence of int or None
+        Numbers of neighbours to try, ascending; chosen on val by log loss. None: 1 to 100, and
+        further where 100 is the best.
     n_neighbors : int
         Taken where there is no val to choose on.
     class_weight : {None, "balanced"} or mapping
@@ -109,7 +112,7 @@ class KNN(Head):
 
     needs_memory: ClassVar[bool] = True
     ranges: ClassVar[Mapping[str, Range]] = {
-        "neighbors": ASCENDING_COUNTS,
+        "neighbors": or_none(ASCENDING_COUNTS),
         "n_neighbors": whole(1),
     }
     refit_with: ClassVar[Mapping[str, str]] = {"n_neighbors": "neighbors"}
@@ -120,7 +123,7 @@ class KNN(Head):
 
     def __init__(
         self,
-        neighbors: Sequence[int] = (1, 3, 5, 10, 20, 50, 100),
+        neighbors: Sequence[int] | None = None,
         n_neighbors: int = 20,
         class_weight: Any = None,
     ) -> None:
@@ -138,19 +141,28 @@ class KNN(Head):
         self.labels_ = train.y.astype(np.int32)
         self.votes_ = train.weight.astype(np.float32)
         self._index()
-        chosen = self.n_neighbors if val is None else self._choose(val)
-        self.used_ = min(chosen, len(self.points_))
+        self.used_ = min(self.n_neighbors, len(self.points_))
         self.chosen_ = {"neighbors": self.used_}
+        if val is not None:
+            self._choose(val)
 
-    def _choose(self, val: Labelled) -> int:
-        tried = sorted({min(n, len(self.points_)) for n in self.neighbors})
-        cosine, nearest = self._search(val.X[:], tried[-1])
-        losses = [
-            mean_log_loss(val.y, self._vote(cosine[:, :n], nearest[:, :n]), val.weight)
-            for n in tried
-        ]
-        self.history_ = {"neighbors": list(map(float, tried)), "val_log_loss": losses}
-        return tried[int(np.argmin(losses))]
+    def _choose(self, val: Labelled) -> None:
+        n_points = len(self.points_)
+        grid = sorted({min(n, n_points) for n in self.neighbors or NEIGHBORS})
+        most = min(grid[-1] if self.neighbors else MOST_NEIGHBORS, n_points)
+        cosine, nearest = self._search(val.X[:], most)
+
+        def loss_of(n: float) -> float:
+            n = int(n)
+            return mean_log_loss(val.y, self._vote(cosine[:, :n], nearest[:, :n]), val.weight)
+
+        choice = choose_from(loss_of, grid, 2.0, (grid[0], most))
+        self.used_ = int(choice.best)
+        self.chosen_ = {"neighbors": self.used_}
+        self.history_ = {"neighbors": choice.tried, "val_log_loss": choice.losses}
+        # One neighbour, or all images, is no limit that could be moved.
+        if choice.is_at_limit and 1 < self.used_ < n_points:
+            self.chosen_[AT_LIMIT] = True
 
     def _project(self, X: NDArray[np.float32]) -> NDArray[np.float32]:
         projected: NDArray[np.float32] = normalize(X @ self.projection_ - self.offset_, copy=False)

@@ -137,8 +137,9 @@ class Vote(Head):
 
     def _load(self, folder: Path) -> None:
         self.weights_ = read_json(folder / WEIGHTS_FILE)
-        if not np.isclose(total := sum(self.weights_.values()), 1):
-            raise ValueError(f"expected weights that add up to 1, found {total}")
+        weights = self.weights_.values()
+        if not (all(each > 0 for each in weights) and np.isclose(sum(weights), 1)):
+            raise ValueError(f"expected weights above 0 that add up to 1, found {self.weights_}")
 
 
 def mixture_weights(

@@ -145,7 +145,8 @@ def before_temperature(proba: NDArray[np.floating], temperature: float) -> NDArr
 
     The logarithms were divided by it, so raising to its power undoes it.
     """
-    powers = proba.astype(np.float64) ** temperature
+    # Of the most probable class the power is 1: not all can become 0.
+    powers = (proba / proba.max(axis=1, keepdims=True).astype(np.float64)) ** temperature
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 

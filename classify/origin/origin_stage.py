@@ -1,6 +1,5 @@
 """Show the failure and its cause on a folder of images."""
 
-import json
 import logging
 import platform
 import textwrap
@@ -12,8 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headbench.cache.disk import replace_texts
 from headbench.cache.format import count_splits
 from headbench.cache.writer import installed_version
+from headbench.classify.checked import json_text
 from headbench.classify.doctor.model.anatomy import batch_norms
 from headbench.classify.doctor.model.measured import Condition
 from headbench.classify.doctor.scalings import taken_by
@@ -84,10 +85,8 @@ def show_origin(data: Path, out: Path, settings: OriginSettings, command: str = 
         LOG.info(f"\n{said}")
     _train_models(base, extraction, results, settings)
     LOG.info(f"\n{wrapped(explain_models(results))}")
-    out.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(results, indent=2, ensure_ascii=False)
-    (out / JSON_FILE).write_text(text + "\n", "utf-8")
-    (out / PAGE_FILE).write_text(_page(results, data.resolve().name), "utf-8")
+    page = _page(results, data.resolve().name)
+    replace_texts(out, {JSON_FILE: json_text(results) + "\n", PAGE_FILE: page})
     LOG.info(f"\n{out}: {PAGE_FILE}, {JSON_FILE}")
     return results
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from headbench.cache.format import describe_counts
+from headbench.classify.heads.grid import AT_LIMIT
 from headbench.classify.intervals import Estimate
 from headbench.classify.report.results import Difference, HeadResult, Results
 from headbench.classify.report.words import (
@@ -154,7 +155,17 @@ def footnote(results: Results) -> str:
         "test is measured once. Differences are those of top-1 on test: "
         "paired bootstrap, each interval on its own, and p of McNemar's exact test with Holm's "
         "correction for all pairs. Prediction is timed from cached embeddings, many at a time; of "
-        "finetuned from image files." + _refit_note(results)
+        "finetuned from image files." + _refit_note(results) + _limit_note(results)
+    )
+
+
+def _limit_note(results: Results) -> str:
+    names = [head.name for head in results.heads if head.chosen.get(AT_LIMIT)]
+    if not names:
+        return ""
+    return (
+        f" At limit: {', '.join(names)} did best at the last value that was allowed, so a better "
+        "one may lie beyond it (MAX_EPOCHS, MAX_ROUNDS, C_GRID; of finetuned EPOCHS)."
     )
 
 

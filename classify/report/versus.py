@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from headbench.cache.disk import replace_texts
 from headbench.cache.format import SPLITS, Config, Identity, describe_counts
 from headbench.cache.reader import FeatureFile
 from headbench.classify.errors import RunError
@@ -159,7 +160,6 @@ def write_page(versus: Versus, folder: Path) -> Path:
     """Write the comparison as a page of its own; gives its path."""
     a, b = versus.a, versus.b
     path = folder / f"versus-{b.name}.html"
-    folder.mkdir(parents=True, exist_ok=True)
     tests = [(name, (a.test(name), b.test(name))) for name in versus.names]
     page = render(
         "versus.html",
@@ -172,7 +172,7 @@ def write_page(versus: Versus, folder: Path) -> Path:
         picture=two_runs(a.name, b.name, tests),
         footnote=footnote(versus),
     )
-    path.write_text(page, "utf-8")
+    replace_texts(folder, {path.name: page})
     return path
 
 

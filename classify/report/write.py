@@ -1,6 +1,5 @@
 """Write a report: ``results.json``, ``results.md`` and ``index.html``."""
 
-import json
 import webbrowser
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headbench.cache.disk import replace_texts
 from headbench.cache.reader import FeatureFile
+from headbench.classify.checked import json_text
 from headbench.classify.errors import RunError
 from headbench.classify.inspection.embedding_map import EmbeddingMap, embedding_map, sample_rows
 from headbench.classify.inspection.mistakes import busiest_classes, similarity_order
@@ -197,12 +198,12 @@ def write_report(
             results = with_duplicates(results, opened, duplicates.result())
         looks = collect_looks(results, material)
         map_note = describe_map(material.places, len(opened.y_test))
-    folder = run.report_folder
-    folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(results.to_json(), indent=2, ensure_ascii=False)
-    (folder / "results.json").write_text(text + "\n", "utf-8")
-    (folder / "results.md").write_text(as_markdown(results), "utf-8")
-    (folder / PAGE).write_text(as_page(results, pictures, looks, map_note), "utf-8")
+    texts = {
+        "results.json": json_text(results.to_json()) + "\n",
+        "results.md": as_markdown(results),
+        PAGE: as_page(results, pictures, looks, map_note),
+    }
+    replace_texts(run.report_folder, texts)
     return results
 
 

@@ -14,7 +14,8 @@ from sklearn.base import clone
 from sklearn.model_selection import StratifiedGroupKFold
 
 from headbench.cache.reader import FeatureFile
-from headbench.classify.errors import RunError
+from headbench.classify.checked import check_fields
+from headbench.classify.errors import RunError, loading
 from headbench.classify.heads.head import Head
 from headbench.classify.intervals import Estimate, wilson
 from headbench.classify.studies.held_out import (
@@ -153,14 +154,25 @@ def cross_validate(
     fits = [fit(name, head, fold) for name, head in heads.items() for fold in range(n_folds)]
     points = run_study(folder / FOLDS_FILE, features, fits, n_jobs)
     study = read_study(folder / FOLDS_FILE, features)
-    named = {each.result["proba_file"] for each in chain(*study)}
+    named = {str(each.result.get("proba_file")) for each in chain(*study)}
     remove_unnamed(folder / FOLDS_FOLDER, named)
-    return [KeptFold(**point) for point in points]
+    return _kept_folds(folder, points)
 
 
 def read_folds(folder: Path, features: FeatureFile) -> list[KeptFold]:
     """The last cross-validation on these features; empty without one."""
-    return [KeptFold(**point) for point in read_points(folder / FOLDS_FILE, features)]
+    return _kept_folds(folder, read_points(folder / FOLDS_FILE, features))
+
+
+def _kept_folds(folder: Path, points: list[dict[str, Any]]) -> list[KeptFold]:
+    with loading(folder / FOLDS_FILE, "Delete it and run 'make heads FOLDS=5' again."):
+        for point in points:
+            check_fields(KeptFold, point)
+            if not 0 <= point["n_right"] <= point["n_images"] or point["n_images"] == 0:
+                raise ValueError(f"{point['n_right']} of {point['n_images']} images right")
+            if Path(point["proba_file"]).name != point["proba_file"]:
+                raise ValueError(f"proba_file: expected a name, found {point['proba_file']!r}")
+        return [KeptFold(**point) for point in points]
 
 
 def held_out_proba(folder: Path, features: FeatureFile, head: str) -> HeldOut | None:

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headbench.cache.disk import replacing
-from headbench.classify.arrays import load_arrays, save_arrays
+from headbench.classify.arrays import save_arrays
+from headbench.classify.checked import check_proba, load_numbers
 from headbench.classify.errors import RunError, loading
 
 
@@ -44,12 +45,13 @@ def load_held_out(path: Path, n_classes: int, way_out: str) -> HeldOut:
         If the file is not there, is damaged, or holds something else; `way_out` says what to do.
     """
     with loading(path, way_out):
-        arrays = load_arrays(path)
+        arrays = load_numbers(path)
         rows, proba = arrays["rows"], arrays["proba"]
         expected = f"int64 {rows.shape}, float16 {(rows.size, n_classes)}"
         found = f"{rows.dtype} {rows.shape}, {proba.dtype} {proba.shape}"
         if rows.ndim != 1 or found != expected:
             raise ValueError(f"expected rows and proba {expected}, found {found}")
+        check_proba(proba)
         return HeldOut(rows.astype(np.intp), proba.astype(np.float32))
 
 

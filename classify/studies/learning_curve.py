@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 
 from headbench.cache.reader import FeatureFile
+from headbench.classify.checked import check_fields
+from headbench.classify.errors import loading
 from headbench.classify.heads.head import Head
 from headbench.classify.intervals import Estimate, interval, left_out_means, resampled_means, wilson
 from headbench.classify.studies.study import Fit, read_points, run_study
@@ -84,16 +86,33 @@ def learning_curve(
         for name, head in heads.items()
         for share in SHARES
     ]
-    return list(map(_point, run_study(folder / CURVE_FILE, features, fits, n_jobs)))
+    return _points(folder, features, run_study(folder / CURVE_FILE, features, fits, n_jobs))
 
 
 def read_curve(folder: Path, features: FeatureFile) -> list[CurvePoint]:
     """The last learning curve on these features; empty without one."""
-    return list(map(_point, read_points(folder / CURVE_FILE, features)))
+    return _points(folder, features, read_points(folder / CURVE_FILE, features))
 
 
-def _point(raw: dict[str, Any]) -> CurvePoint:
-    return CurvePoint(**{**raw, "top1": Estimate(**raw["top1"])})
+def _points(folder: Path, features: FeatureFile, kept: list[dict[str, Any]]) -> list[CurvePoint]:
+    n_val = len(features.rows("val"))
+    with loading(folder / CURVE_FILE, "Delete it and run 'make heads CURVE=1' again."):
+        points = [_point(raw, n_val) for raw in kept]
+        for name in {point.head for point in points}:
+            shares = sorted(point.share for point in points if point.head == name)
+            if shares != list(SHARES):
+                raise ValueError(f"{name}: expected shares {SHARES}, found {shares}")
+    return points
+
+
+def _point(raw: dict[str, Any], n_val: int) -> CurvePoint:
+    check_fields(CurvePoint, raw)
+    top1 = Estimate(**raw["top1"])
+    right = np.unpackbits(np.frombuffer(bytes.fromhex(raw["right"]), np.uint8))
+    is_share = top1.n == n_val and np.isclose(top1.value, right.sum() / n_val)
+    if len(right) // 8 != -(-n_val // 8) or not is_share:
+        raise ValueError(f"{raw['head']}: top1 is not the share of val that is right")
+    return CurvePoint(**{**raw, "top1": top1})
 
 
 def nested_ranks(y: NDArray[np.integer], seed: int) -> NDArray[np.float64]:

@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 import joblib
 from threadpoolctl import threadpool_limits
 
+from headbench.cache.disk import replace_texts
 from headbench.cache.reader import FeatureFile
 from headbench.cache.untrusted import read_json
 from headbench.cache.writer import installed_version
+from headbench.classify.checked import check_fields, json_text
 from headbench.classify.heads.head import Head
 
 LOG = logging.getLogger(__name__)
@@ -114,6 +116,7 @@ def read_study(path: Path, features: FeatureFile) -> Study:
     try:
         raw = read_json(path)
         if raw["stamp"] == study_stamp(features):
+            check_fields(Study, {name: raw[name] for name in Study._fields})
             return Study(*([Point(**each) for each in raw[group]] for group in Study._fields))
     except (OSError, ValueError, KeyError, TypeError):
         pass  # none yet, or damaged: fitted again
@@ -146,10 +149,8 @@ def fit_digest(stamp: dict[str, Any], key: dict[str, Any]) -> str:
 
 def _write(path: Path, features: FeatureFile, study: Study) -> None:
     groups = {name: [each._asdict() for each in points] for name, points in study._asdict().items()}
-    text = json.dumps({"stamp": study_stamp(features), **groups}, indent=1)
-    temporary = path.with_suffix(".new")
-    temporary.write_text(text, "utf-8")
-    temporary.replace(path)
+    text = json_text({"stamp": study_stamp(features), **groups}, indent=1)
+    replace_texts(path.parent, {path.name: text})
 
 
 def _text(key: dict[str, Any]) -> str:

@@ -64,7 +64,7 @@ def test_a_heads_own_table_wins_over_what_all_are_given(tmp_path: Path) -> None:
         ("heads = ", "heads.toml: expected TOML"),
         ("speed = 3", "unknown setting 'speed'"),
         ("[logreg]\nspeed = 3", "logreg: unknown setting 'speed'; it has C, "),
-        ("[logreg]\ncs = [1, 0.1]", "logreg: cs: expected numbers above 0, ascending, found"),
+        ("[logreg]\ncs = [1, 0.1]", "logreg: cs: expected numbers above 0, ascending, or nothing"),
         ("heads = ['mlp']\n[logreg]\nC = 1.0", "settings for 'logreg', which is not among"),
         ("[mine]\nkind = 'svm'", "unknown head 'svm'"),
         ("heads = 'logreg'", "heads cannot be 'logreg'"),

@@ -17,9 +17,11 @@ import pytest
 
 from headbench.cache.errors import FeatureFileError, HeadbenchError
 from headbench.cache.reader import FeatureFile
+from headbench.classify.arrays import load_arrays
 from headbench.classify.deployment.classifier import open_classifier
 from headbench.classify.deployment.prediction import predict_files
 from headbench.classify.errors import RunError
+from headbench.classify.report.write import write_report
 from headbench.classify.run import NETWORK_FILE, Run
 from headbench.classify.train_heads import train_heads
 from headbench.classify.train_settings import TrainSettings
@@ -237,6 +239,14 @@ def test_text_that_is_no_description_is_one_clear_error(mine: Run, file: str, te
         {"command": 3},
         {"extra": 1},
         {"version": "3"},
+        *({key: float("nan")} for key in ("fit_seconds", "predict_seconds")),
+        {"fit_seconds": -1.0},
+        {"history": {"val_log_loss": [float("nan")]}},
+        {"history": {"C": [1.0, 2.0], "val_log_loss": [1.0]}},
+        {"history": {"alpha": [1.0], "val_log_loss": [1.0]}},
+        {"chosen": {"C": "much"}},
+        {"settings": {"C": [float("inf")]}},
+        *({"calibration": {"temperature": value}} for value in ("hot", 0, -1, float("nan"), [1])),
     ],
     ids=str,
 )
@@ -263,6 +273,8 @@ def test_hostile_weights_of_a_vote_are_one_clear_error(mine: Run, weights: Any) 
         ("softmax.npz", {"kernel": np.zeros((3, 2)), "bias": np.zeros(2)}),
         ("softmax.npz", {"kernel": np.full((3, 3), "x"), "bias": np.zeros(3)}),
         ("softmax.npz", {"kernel": np.full((3, 3), np.nan), "bias": np.zeros(3)}),
+        ("softmax.npz", {"kernel": np.full((3, 3), 3e38), "bias": np.zeros(3)}),
+        ("softmax.npz", {"kernel": np.full((3, 3), 1j), "bias": np.zeros(3)}),
         ("classes.npz", {"classes": np.array([0, 1, 10**9])}),
         ("classes.npz", {"classes": np.array(["a", "b", "c"])}),
         ("classes.npz", {"other": np.zeros(3)}),
@@ -275,6 +287,30 @@ def test_arrays_that_do_not_fit_are_one_clear_error(
     np.savez(mine.trained_folder("logreg") / file, **arrays)
     with pytest.raises(RunError, match="cannot be loaded"):
         predict(mine, "logreg")
+
+
+@pytest.mark.parametrize("value", [-0.5, np.nan, np.inf, 3e38, 0.0], ids=str)
+def test_probabilities_that_are_none_are_one_clear_error(mine: Run, value: float) -> None:
+    path = mine.trained_folder("logreg") / "proba.npz"
+    arrays = load_arrays(path)
+    arrays["test"][4, arrays["test"][4].argmax()] = value
+    np.savez(path, **arrays)
+    with pytest.raises(RunError, match=r"proba\.npz: cannot be loaded \(.*expected"):
+        write_report(mine)
+
+
+@pytest.mark.parametrize("value", [np.nan, 3e38])
+def test_a_network_that_gives_no_probabilities_is_one_clear_error(mine: Run, value: float) -> None:
+    """3e38 overflows on an image alone: on embeddings of zeros the head gives probabilities."""
+    path = mine.trained_folder("mlp-128") / "model.keras"
+    model = load_keras().saving.load_model(path)
+    kernels = [
+        np.full_like(each, value) if each.ndim == 2 else each for each in model.get_weights()
+    ]
+    model.set_weights(kernels)
+    model.save(path)
+    with pytest.raises(RunError, match=r"cannot be loaded \(expected probabilities"):
+        predict(mine, "mlp-128")
 
 
 @pytest.mark.parametrize("n_features", [0, 10**9])

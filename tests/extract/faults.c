@@ -1,10 +1,12 @@
 /* Makes one call in a process fail as a broken or full disk would: the FAIL_CALL-th call, counted
    from 0, that writes below the folder FAIL_BELOW, and with FAIL_LASTING=1 every one after it, with the
-   error FAIL_ERRNO. How many calls there were goes to the file FAIL_COUNT. For LD_PRELOAD. */
+   error FAIL_ERRNO. With FAIL_ERRNO=0 the process is killed instead, and calls that delete count too.
+   How many calls there were goes to the file FAIL_COUNT. For LD_PRELOAD. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,7 +35,12 @@ static int fails(void) {
     long number = calls++, target = atol(getenv("FAIL_CALL"));
     if (number != target && !(atoi(getenv("FAIL_LASTING")) && number > target)) return 0;
     errno = atoi(getenv("FAIL_ERRNO"));
+    if (!errno) kill(getpid(), SIGKILL);
     return 1;
+}
+
+static void may_kill(int is_below) {
+    if (is_below && getenv("FAIL_ERRNO") && !atoi(getenv("FAIL_ERRNO"))) fails();
 }
 
 __attribute__((destructor)) static void count(void) {
@@ -73,6 +80,21 @@ int fsync(int fd) {
 int rename(const char *from, const char *to) {
     REAL(rename);
     return below(to) && fails() ? -1 : real(from, to);
+}
+int unlink(const char *path) {
+    REAL(unlink);
+    may_kill(below(path));
+    return real(path);
+}
+int rmdir(const char *path) {
+    REAL(rmdir);
+    may_kill(below(path));
+    return real(path);
+}
+int unlinkat(int folder, const char *path, int flags) {
+    REAL(unlinkat);
+    may_kill(is_below(folder));
+    return real(folder, path, flags);
 }
 int mkdir(const char *path, mode_t mode) {
     REAL(mkdir);

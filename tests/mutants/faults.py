@@ -490,9 +490,9 @@ FAULTS = (
     Fault(
         "c-with-the-largest-loss",
         "C is the one with the smallest log loss on val.",
-        "classify/heads/logreg.py",
-        "best = int(np.argmin(losses))",
-        "best = int(np.argmax(losses))",
+        "classify/heads/grid.py",
+        "min(losses, key=lambda value: losses[value])",
+        "max(losses, key=lambda value: losses[value])",
         ("tests/classify/test_logreg.py::test_c_is_the_one_with_the_smallest_log_loss_on_val",),
     ),
     Fault(
@@ -749,6 +749,56 @@ FAULTS = (
             "tests/extract/test_stage.py::"
             "test_float16_keeps_half_and_never_silently_replaces_float32",
         ),
+    ),
+    # What is loaded, and what is replaced.
+    Fault(
+        "probabilities-believed",
+        "Probabilities that are loaded are checked.",
+        "classify/run.py",
+        "                check_proba(proba)\n        return trained",
+        "        return trained",
+        (
+            "tests/classify/test_untrusted.py::"
+            "test_probabilities_that_are_none_are_one_clear_error[-0.5]",
+        ),
+    ),
+    Fault(
+        "fields-believed",
+        "A record without its fields is refused.",
+        "classify/checked.py",
+        "if missing := hints.keys() - raw.keys():",
+        "if missing := hints.keys() - hints.keys():",
+        ("tests/classify/test_checked.py::test_a_record_without_a_field_is_refused",),
+    ),
+    Fault(
+        "old-folder-deleted-first",
+        "After a kill the old or the new head is there.",
+        "cache/disk.py",
+        "        target.rename(aside)\n    try:",
+        "        shutil.rmtree(target)\n    try:",
+        (
+            "tests/classify/test_replaced.py::"
+            "test_at_every_call_the_old_or_the_new_is_there_and_whole[0-1]",
+        ),
+    ),
+    Fault(
+        "end-of-the-grid-is-the-end",
+        "A choice at the end of its grid is gone on with.",
+        "classify/heads/grid.py",
+        "        is_end = best in ends and len(tried) > 1",
+        "        is_end = False",
+        (
+            "tests/classify/test_grid.py::"
+            "test_beyond_the_end_of_a_grid_it_is_gone_on_until_val_no_longer_gains[True-0.0001]",
+        ),
+    ),
+    Fault(
+        "plan-is-the-end",
+        "Networks train on while val gains.",
+        "classify/heads/mlp.py",
+        "most = self.max_epochs or MOST_PLANS * plan",
+        "most = self.max_epochs or plan",
+        ("tests/classify/test_grid.py::test_an_mlp_goes_on_while_val_gains",),
     ),
     # Strangers.
     Fault(

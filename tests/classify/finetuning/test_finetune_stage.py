@@ -66,8 +66,8 @@ def block5(own_run: Run) -> Run:
     keep_last_epoch = pytest.MonkeyPatch()
     measure = Loop.measure
 
-    def last_is_best(self, state) -> None:
-        measure(self, state)
+    def last_is_best(self, state, proba) -> None:
+        measure(self, state, proba)
         state.best_epoch = state.epoch
         state.best_weights = [variable.numpy() for variable in self._kept]
 

@@ -1,0 +1,101 @@
+"""Numbers that are loaded, checked once where they are loaded; and JSON that every reader takes."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headbench.classify.arrays import load_arrays
+
+# Sums and products of larger ones overflow float32; no head is fitted to such.
+LARGEST = 1e30
+# As far as rounding to float16 takes a sum of probabilities from 1.
+SUM_TOLERANCE = 2e-3
+
+
+def load_numbers(path: Path) -> dict[str, NDArray[Any]]:
+    """`load_arrays`, and `ValueError` for an array that is not of finite numbers or of text."""
+    arrays = load_arrays(path)
+    for name, array in arrays.items():
+        if array.dtype.kind not in "biufU":
+            raise ValueError(f"{name}: expected numbers or text, found {array.dtype}")
+        # NaN fails every comparison.
+        if array.dtype.kind == "f" and not (
+            float(array.min(initial=0)) > -LARGEST and float(array.max(initial=0)) < LARGEST
+        ):
+            raise ValueError(f"{name}: expected finite numbers below {LARGEST:g}")
+    return arrays
+
+
+def check_proba(proba: NDArray[np.floating]) -> None:
+    """Raise `ValueError` unless each row, of (n_images, n_classes), holds probabilities."""
+    lowest, highest = proba.min(initial=0), proba.max(initial=0)
+    if not (lowest >= 0 and highest <= 1 + SUM_TOLERANCE):
+        raise ValueError(f"expected probabilities from 0 to 1, found {lowest:g} to {highest:g}")
+    sums = proba.sum(axis=1, dtype=np.float64)
+    wrong = np.flatnonzero(np.abs(sums - 1) > SUM_TOLERANCE)
+    if wrong.size:
+        row = wrong[0]
+        raise ValueError(f"expected probabilities that sum to 1, row {row} sums to {sums[row]:g}")
+
+
+def check_fields(kind: type, raw: Any) -> None:
+    """Raise `ValueError` unless JSON holds what a dataclass or a named tuple is made of.
+
+    Numbers must be finite.
+    """
+    if not isinstance(raw, dict):
+        raise ValueError(f"expected fields of {kind.__name__}, found {_short(raw)}")
+    hints = get_type_hints(kind)
+    if missing := hints.keys() - raw.keys():
+        raise ValueError(f"no field {min(missing)!r}")
+    if unknown := raw.keys() - hints.keys():
+        raise ValueError(f"an unknown field {min(unknown)!r}")
+    for name, value in raw.items():
+        if not _is(value, hints[name]):
+            raise ValueError(f"{name} cannot be {_short(value)}")
+
+
+def _is(value: Any, hint: Any) -> bool:
+    origin, args = get_origin(hint), get_args(hint)
+    if origin is not None and issubclass(origin, Mapping):
+        return isinstance(value, dict) and all(_is(each, args[1]) for each in value.values())
+    if origin is not None and issubclass(origin, Sequence):
+        return isinstance(value, list) and all(_is(each, args[0]) for each in value)
+    if hint is Any:
+        return _is_finite(value)
+    if hint is float:
+        return isinstance(value, int | float) and _is_finite(value)
+    if hasattr(hint, "_fields"):
+        check_fields(hint, value)
+        return True
+    return isinstance(value, origin or hint) and not (hint is int and isinstance(value, bool))
+
+
+def _is_finite(value: Any) -> bool:
+    """Whether no number within some JSON is NaN or infinite."""
+    if isinstance(value, dict | list):
+        return all(map(_is_finite, value.values() if isinstance(value, dict) else value))
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) < 60 else f"{text[:60]}..."
+
+
+def json_text(value: Any, indent: int | None = 2) -> str:
+    """JSON for people and programs: null stands for a number that is not finite."""
+    return json.dumps(_without_nan(value), indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _without_nan(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(each) for each in value]
+    return value if _is_finite(value) else None
