@@ -124,9 +124,12 @@ def png_metadata(data: Any) -> Metadata:
 
 def orientation(metadata: Metadata) -> Any:
     """The EXIF orientation, int32 tensor () from 1 to 8; 1 where none is known."""
+    # Of a PNG, some write the start that belongs into a JPEG alone; of a JPEG, some write it twice.
+    is_marked = _begins(metadata.exif, EXIF_START)
+    exif = tf.where(is_marked, _after(metadata.exif, EXIF_START), metadata.exif)
     by_exif = tf.cond(
-        tf.strings.length(metadata.exif) > 0,
-        lambda: _exif_orientation(metadata.exif),
+        tf.strings.length(exif) > 0,
+        lambda: _exif_orientation(exif),
         lambda: tf.constant(UNKNOWN),
     )
     by_xmp = tf.strings.regex_replace(metadata.xmp, XMP_ORIENTATION, r"\1")
@@ -158,7 +161,9 @@ def _exif_orientation(exif: Any) -> Any:
         kind, is_one = number(position + 2, 2), number(position + 4, 4) == 1
         is_plain = is_one & ((kind == SHORT) | (kind == LONG))
         with require(is_plain, "an orientation in EXIF that is no number is not read"):
-            return tf.where(kind == SHORT, number(position + 8, 2), number(position + 8, 4))
+            named = tf.where(kind == SHORT, number(position + 8, 2), number(position + 8, 4))
+            # As Pillow: 0 is no orientation, but it is there, so XMP is not asked.
+            return tf.where(named == UNKNOWN, AS_STORED, named)
 
     def found() -> Any:
         (entry,) = tf.while_loop(at_other, lambda each: (each + 1,), [0])

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headbench.classify.export.exportable import PROBABILITIES, Exportable
+from headbench.classify.export.pixel_range import EXPECTED, grey_levels, with_grey_levels
 from headbench.classify.heads.boosting import MODEL_FILE, LightGBM
 from headbench.classify.heads.temperature import SMALLEST
 from headbench.extract.networks.keras_runtime import freeze, load_keras, load_tensorflow
@@ -25,22 +26,59 @@ Outputs = NDArray[np.float32]
 # Rows of the sample, and what came out for each.
 Result = tuple[list[int], Outputs]
 
-HEAD_FILE = "head.json"
-README = f"""\
-Classes and probabilities of image files, with nothing but tensorflow, lightgbm and numpy.
-saved_model gives what the trees look at, {MODEL_FILE} holds the trees, {HEAD_FILE} the rest.
-Run this in here:
+# For the README of an export. SIZE and SHORTER, the length of the shorter side, are put in there.
+FILES_EXAMPLE = """\
+import tensorflow as tf
 
-    import json, lightgbm, numpy as np, tensorflow as tf
-    head = json.load(open("{HEAD_FILE}", encoding="utf-8"))
-    network = tf.saved_model.load("saved_model").signatures["serving_default"]
-    files = [open(path, "rb").read() for path in ["a.jpg"]]
-    embeddings = network(image_bytes=tf.constant(files))["embeddings"].numpy()
-    proba = lightgbm.Booster(model_file="{MODEL_FILE}").predict(embeddings)
-    powers = np.maximum(proba, head["smallest"]) ** (1 / head["temperature"])
-    probabilities = np.zeros((len(files), len(head["classes"])))
-    probabilities[:, head["columns"]] = powers / powers.sum(axis=1, keepdims=True)
-    print([head["classes"][best] for best in probabilities.argmax(axis=1)], probabilities)
+model = tf.saved_model.load("saved_model").signatures["serving_default"]
+files = [open(path, "rb").read() for path in ["a.jpg"]]
+found = model(image_bytes=tf.constant(files))
+print(found["label"].numpy(), found["probabilities"].numpy())
+"""
+PIXELS_EXAMPLE = """\
+import json
+import numpy as np
+from PIL import Image, ImageOps
+
+def pixels_of(path):
+    image = ImageOps.exif_transpose(Image.open(path)).convert("RGBA")
+    image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    sides = [round(side * SHORTER / min(image.size)) for side in image.size]
+    starts = [(side - SIZE) // 2 for side in sides]
+    ends = [start + SIZE for start in starts]
+    axes = 2 * list(zip(sides, image.size))
+    box = [place * length / side for place, (side, length) in zip(starts + ends, axes)]
+    return np.asarray(image.resize((SIZE, SIZE), Image.Resampling.BILINEAR, box))
+
+pixels = np.stack([pixels_of(path) for path in ["a.jpg"]])
+classes = json.load(open("export.json", encoding="utf-8"))["classes"]
+"""
+KERAS_EXAMPLE = f"""\
+{PIXELS_EXAMPLE}
+import keras
+
+probabilities = keras.saving.load_model("model.keras").predict(pixels)
+print([classes[best] for best in probabilities.argmax(axis=1)], probabilities)
+"""
+ONNX_EXAMPLE = f"""\
+{PIXELS_EXAMPLE}
+import onnxruntime
+
+(probabilities,) = onnxruntime.InferenceSession("model.onnx").run(None, {{"pixels": pixels}})
+print([classes[best] for best in probabilities.argmax(axis=1)], probabilities)
+"""
+HEAD_FILE = "head.json"
+TREES_EXAMPLE = f"""\
+import json, lightgbm, numpy as np, tensorflow as tf
+head = json.load(open("{HEAD_FILE}", encoding="utf-8"))
+network = tf.saved_model.load("saved_model").signatures["serving_default"]
+files = [open(path, "rb").read() for path in ["a.jpg"]]
+embeddings = network(image_bytes=tf.constant(files))["embeddings"].numpy()
+proba = lightgbm.Booster(model_file="{MODEL_FILE}").predict(embeddings)
+powers = np.maximum(proba, head["smallest"]) ** (1 / head["temperature"])
+probabilities = np.zeros((len(files), len(head["classes"])))
+probabilities[:, head["columns"]] = powers / powers.sum(axis=1, keepdims=True)
+print([head["classes"][best] for best in probabilities.argmax(axis=1)], probabilities)
 """
 
 
@@ -57,6 +95,12 @@ class Sample(NamedTuple):
     pixels: NDArray[np.uint8]
 
 
+def as_given(sample: Sample) -> Iterator[NDArray[np.float32]]:
+    """The pixels as users give them: 0-255, and / 255."""
+    for divisor in (1, 255):
+        yield sample.pixels.astype(np.float32) / np.float32(divisor)
+
+
 def write_saved_model(exported: Exportable, path: Path) -> None:
     """Write it with three signatures; it needs nothing but TensorFlow.
 
@@ -64,11 +108,13 @@ def write_saved_model(exported: Exportable, path: Path) -> None:
         Takes ``image_bytes`` string (n,), whole files. Gives ``probabilities`` float32
         (n, n_classes) and ``label`` string (n,); of a network under trees ``embeddings``.
     ``pixels``
-        Takes ``pixels`` uint8 (n, size_px, size_px, 3): RGB, upright, resized and cropped.
+        Takes ``pixels`` float32 (n, size_px, size_px, 3): RGB, upright, resized and cropped, 0-255
+        or those / 255. ``InvalidArgumentError`` names what was expected of any others.
     ``describe``
         Takes nothing. Gives ``classes`` string (n_classes,) and ``provenance``, JSON.
     """
     # Imported here: it builds on TensorFlow, which --help does without.
+    from headbench.classify.export.exif import require
     from headbench.classify.export.graph import decode_batch
 
     tf = load_tensorflow()
@@ -84,6 +130,11 @@ def write_saved_model(exported: Exportable, path: Path) -> None:
         label = tf.gather(tf.constant(exported.classes), tf.argmax(outputs, axis=1))
         return {exported.output: outputs, "label": label}
 
+    def of_pixels(pixels: Any) -> dict[str, Any]:
+        levels, fits = grey_levels(pixels)
+        with require(tf.reduce_all(fits), EXPECTED):
+            return results(tf.identity(levels))
+
     def of_files(image_bytes: Any) -> dict[str, Any]:
         return results(tf.ensure_shape(decode_batch(image_bytes, exported.size_px), shape))
 
@@ -93,7 +144,7 @@ def write_saved_model(exported: Exportable, path: Path) -> None:
 
     inputs = {
         "serving_default": (of_files, [tf.TensorSpec([None], tf.string, "image_bytes")]),
-        "pixels": (results, [tf.TensorSpec(shape, tf.uint8, "pixels")]),
+        "pixels": (of_pixels, [tf.TensorSpec(shape, tf.float32, "pixels")]),
         "describe": (describe, []),
     }
     signatures = {
@@ -108,8 +159,10 @@ def run_saved_model(exported: Exportable, path: Path, sample: Sample) -> Iterato
     tf = load_tensorflow()
     loaded = tf.saved_model.load(path)
     by_pixels, by_file = (loaded.signatures[name] for name in ("pixels", "serving_default"))
-    everything = by_pixels(pixels=tf.constant(sample.pixels))[exported.output].numpy()
-    yield list(range(len(everything))), everything
+    everything = np.zeros((0,), np.float32)
+    for pixels in as_given(sample):
+        everything = by_pixels(pixels=tf.constant(pixels))[exported.output].numpy()
+        yield list(range(len(everything))), everything
     rows, found = [], []
     for row, data in enumerate(sample.data):
         # Of a kind that TensorFlow does not read.
@@ -120,12 +173,12 @@ def run_saved_model(exported: Exportable, path: Path, sample: Sample) -> Iterato
 
 
 def write_keras_file(exported: Exportable, path: Path) -> None:
-    """Write the network of built-in layers, without an optimizer.
+    """Write the network of built-in layers, without an optimizer, by `with_grey_levels`.
 
     The file is a zip archive. Class names and provenance are one more file in it,
     `FACTS_IN_KERAS_FILE`, which Keras leaves alone.
     """
-    exported.network.save(path)
+    with_grey_levels(exported.network).save(path)
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr(FACTS_IN_KERAS_FILE, as_text(exported.facts))
 
@@ -133,7 +186,8 @@ def write_keras_file(exported: Exportable, path: Path) -> None:
 def run_keras_file(exported: Exportable, path: Path, sample: Sample) -> Iterator[Result]:  # noqa: ARG001, all runners'
     """Call it with the pixels."""
     network = load_keras().saving.load_model(path, safe_mode=True)
-    yield list(range(len(sample.pixels))), np.asarray(network(sample.pixels, training=False))
+    for pixels in as_given(sample):
+        yield list(range(len(pixels))), np.asarray(network(pixels, training=False))
 
 
 def write_onnx_file(exported: Exportable, path: Path) -> None:
@@ -196,6 +250,8 @@ class Format(NamedTuple):
         Name of the file or folder.
     use : str
         How to load and call it, in Python, for a path.
+    example : str
+        The same for the README, from image files to the names of classes.
     packages : tuple of str
         Optional ones that writing it needs.
     """
@@ -204,6 +260,7 @@ class Format(NamedTuple):
     write: Callable[[Exportable, Path], None]
     run: Callable[[Exportable, Path, Sample], Iterator[Result]]
     use: str
+    example: str
     packages: tuple[str, ...] = ()
 
     @property
@@ -222,25 +279,28 @@ FORMATS = {
         write_saved_model,
         run_saved_model,
         "tf.saved_model.load({!r}).signatures['serving_default'](image_bytes=files)",
+        FILES_EXAMPLE,
     ),
     "keras": Format(
         "model.keras",
         write_keras_file,
         run_keras_file,
         "keras.saving.load_model({!r})(pixels)",
+        KERAS_EXAMPLE,
     ),
     "onnx": Format(
         "model.onnx",
         write_onnx_file,
         run_onnx_file,
         "onnxruntime.InferenceSession({!r}).run(None, {{'pixels': pixels}})",
+        ONNX_EXAMPLE,
         ("onnx", "onnxruntime", "tf2onnx"),
     ),
 }
 
 
 def write_trees(exported: Exportable, trees: LightGBM, folder: Path) -> None:
-    """Write what belongs beside the network: trees as LightGBM's text, head as JSON, how to use."""
+    """Write what belongs beside the network: trees as LightGBM's text, head as JSON."""
     (folder / MODEL_FILE).write_text(trees.model_text_, "utf-8")
     facts = {
         **exported.facts,
@@ -250,7 +310,6 @@ def write_trees(exported: Exportable, trees: LightGBM, folder: Path) -> None:
         "smallest": float(SMALLEST),
     }
     (folder / HEAD_FILE).write_text(as_text(facts), "utf-8")
-    (folder / "README.txt").write_text(README, "utf-8")
 
 
 def as_text(facts: Mapping[str, Any]) -> str:

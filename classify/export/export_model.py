@@ -18,6 +18,7 @@ from headbench.classify.export.export_formats import (
     silenced,
     write_trees,
 )
+from headbench.classify.export.export_readme import README_FILE, export_readme
 from headbench.classify.export.exportable import (
     Exportable,
     build_exportable,
@@ -96,7 +97,10 @@ def export_model(
             if exported.trees is not None:
                 write_trees(exported, exported.trees, temporary)
             (temporary / FACTS_FILE).write_text(as_text(exported.facts), "utf-8")
-            _check(exported, written, images, run, features, weights)
+            agreement = _check(exported, written, images, run, features, weights)
+            LOG.info(agreement)
+            readme = export_readme(exported, described, names, agreement)
+            (temporary / README_FILE).write_text(readme, "utf-8")
     _say_written(folder, exported, names)
     return folder
 
@@ -108,13 +112,12 @@ def _check(
     run: Run,
     features: FeatureFile,
     weights: str,
-) -> None:
+) -> str:
     sample = draw_sample(features, images)
     if sample is None:
-        LOG.info(f"not checked against predict: {images.name} holds no image of test (--data).")
-        return
+        return f"not checked against predict: {images.name} holds no image of test (--data)."
     found = check_export(exported, written, sample, run, features, weights)
-    LOG.info(f"largest difference from predict on {len(sample.paths)} images of test: {found}")
+    return f"largest difference from predict on {len(sample.paths)} images of test: {found}"
 
 
 def draw_sample(features: FeatureFile, images: Source) -> Sample | None:
@@ -237,7 +240,7 @@ def _say_written(folder: Path, exported: Exportable, names: Sequence[str]) -> No
         size = n_bytes(_size(path))
         LOG.info(f"  {path.name} ({size}): {FORMATS[name].use.format(str(path))}")
     if exported.trees is not None:
-        LOG.info(f"  These give {exported.output}; the trees and how to use them: README.txt")
+        LOG.info(f"  These give {exported.output}; the trees and how to use them: {README_FILE}")
 
 
 def _size(path: Path) -> int:

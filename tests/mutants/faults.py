@@ -102,6 +102,17 @@ FAULTS = (
             "test_the_layers_give_the_probabilities_of_the_head[None-ridge]",
         ),
     ),
+    Fault(
+        "export-casts-divided-pixels-to-zeros",
+        "Exported models tell pixels / 255 apart.",
+        "classify/export/pixel_range.py",
+        "levels = ops.where(is_divided, 255 * pixels, pixels)",
+        "levels = pixels",
+        (
+            "tests/classify/export/test_pixel_range.py::"
+            "test_each_of_both_ranges_gives_the_same_grey_levels[float32-255]",
+        ),
+    ),
     # Frozen means frozen.
     Fault(
         "extraction-in-training-mode",

@@ -11,13 +11,15 @@ class Guard:
         parts = name.split(".")
         if not BARRED.isdisjoint(".".join(parts[:n]) for n in range(1, len(parts) + 1)):
             raise ModuleNotFoundError(f"{name} is not there", name=name)
-BARRED = {"headbench", "PIL", *sys.argv.pop(1).split(",")}
+BARRED = {"headbench", "PIL", *sys.argv.pop(1).split(",")} - {*sys.argv.pop(1).split(",")}
 sys.meta_path.insert(0, Guard())
 exec(compile(sys.stdin.read(), "<code>", "exec"))
 """
 
 
-def run_alone(code: str, folder: Path, *arguments: object, barred: str = "") -> str:
+def run_alone(
+    code: str, folder: Path, *arguments: object, barred: str = "", allowed: str = ""
+) -> str:
     """What the code prints; `barred` packages cannot be imported either.
 
     Parameters
@@ -28,9 +30,11 @@ def run_alone(code: str, folder: Path, *arguments: object, barred: str = "") -> 
         Where it is run.
     barred : str
         Names of packages and modules, by commas; what is in them is barred too.
+    allowed : str
+        Names of such that are not.
     """
     done = subprocess.run(
-        [sys.executable, "-I", "-c", GUARD, barred, *map(str, arguments)],
+        [sys.executable, "-I", "-c", GUARD, barred, allowed, *map(str, arguments)],
         input=code,
         cwd=folder,
         capture_output=True,

@@ -1,16 +1,15 @@
 """Exports where there is no headbench: the same probabilities as predict, within 1e-4."""
 
 import json
+import re
 import shutil
 from pathlib import Path
-from textwrap import dedent
 
 import numpy as np
 import pytest
 
 from headbench.cache.format import SPLITS
 from headbench.cache.reader import FeatureFile
-from headbench.classify.export.export_formats import README
 from headbench.classify.export.exportable import seen_by
 from headbench.classify.heads.registry import load_head
 from headbench.classify.heads.temperature import sharpen
@@ -29,7 +28,7 @@ files = [open(path, "rb").read() for path in sys.argv[2:]]
 pixels = np.load("pixels.npy")
 served = tf.saved_model.load(sys.argv[1] + "/saved_model").signatures
 by_file = served["serving_default"](image_bytes=tf.constant(files))
-by_pixels = served["pixels"](pixels=tf.constant(pixels))
+by_pixels = served["pixels"](pixels=pixels)
 described = {key: value.numpy() for key, value in served["describe"]().items()}
 network = tf.keras.models.load_model(sys.argv[1] + "/model.keras", safe_mode=True)
 print(json.dumps({
@@ -109,9 +108,8 @@ def test_the_code_in_the_readme_of_trees_gives_what_predict_gives(
     many_heads: Run, exported_trees: Path, photographs: list[Path], tmp_path: Path
 ) -> None:
     moved = Path(shutil.copytree(exported_trees, tmp_path / "moved"))
-    lines = [line for line in (moved / "README.txt").read_text().splitlines() if line[:4] == "    "]
-    assert 10 <= len(lines) <= 12
-    code = dedent("\n".join(lines)).replace('["a.jpg"]', repr(list(map(str, photographs))))
+    [code] = examples(moved, photographs)
+    assert 10 <= code.count("\n") <= 12
     code += "\nprint(json.dumps([embeddings.tolist(), probabilities.tolist()]))"
     seen, found = json.loads(run_alone(code, moved, barred="sklearn").splitlines()[-1])
     head = load_head(many_heads.trained_folder("lightgbm"))
@@ -128,7 +126,98 @@ def test_the_code_in_the_readme_of_trees_gives_what_predict_gives(
     expected = sharpen(raw, head.temperature_)
     assert np.ptp(expected) > 0.1
     np.testing.assert_allclose(found, expected, atol=1e-5)
-    assert README.count("\n") < 20
+
+
+def examples(folder: Path, photographs: list[Path]) -> list[str]:
+    """The code in the README of an export, for these photographs."""
+    found = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
+    return [code.replace('["a.jpg"]', repr(list(map(str, photographs)))) for code in found]
+
+
+def test_each_example_in_the_readme_gives_what_predict_gives(
+    many_heads: Run, exported_head: Path, photographs: list[Path], tmp_path: Path
+) -> None:
+    moved = Path(shutil.copytree(exported_head, tmp_path / "moved"))
+    expected = predicted(many_heads, "logreg", photographs)
+    codes = examples(moved, photographs)
+    assert len(codes) == 3
+    for code in codes:
+        shown = "print(json.dumps(np.asarray(PROBABILITIES).tolist()))"
+        name = 'found["probabilities"]' if "found" in code else "probabilities"
+        code = "import json, numpy as np\n" + code + "\n" + shown.replace("PROBABILITIES", name)
+        found = json.loads(run_alone(code, moved, allowed="PIL").splitlines()[-1])
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+PIXELS = """
+import json, sys
+import numpy as np
+import tensorflow as tf
+
+network = tf.keras.models.load_model(sys.argv[1] + "/model.keras", safe_mode=True)
+of_pixels = tf.saved_model.load(sys.argv[1] + "/saved_model").signatures["pixels"]
+pixels = np.load("pixels.npy")
+ways = {
+    "uint8": pixels,
+    "int64": pixels.astype(np.int64),
+    "float64": pixels.astype(np.float64),
+    "divided": pixels / 255,
+    "float16": (pixels / 255).astype(np.float16),
+    "multiplied": pixels * np.float32(1 / 255),
+    # Each image by itself: its answer does not depend on its neighbours.
+    "mixed": np.stack([image / (255 if row % 2 else 1) for row, image in enumerate(pixels)]),
+}
+print(json.dumps({
+    name: [np.asarray(network(each)).tolist(), network.predict(each, verbose=0).tolist(),
+           of_pixels(pixels=each)["probabilities"].numpy().tolist()]
+    for name, each in ways.items()
+}))
+"""
+WRONG_PIXELS = """
+import json, sys
+import numpy as np
+import onnxruntime
+import tensorflow as tf
+
+network = tf.keras.models.load_model(sys.argv[1] + "/model.keras", safe_mode=True)
+of_pixels = tf.saved_model.load(sys.argv[1] + "/saved_model").signatures["pixels"]
+session = onnxruntime.InferenceSession(sys.argv[1] + "/model.onnx")
+pixels = np.load("pixels.npy").astype(np.float32)
+nothing = np.full_like(pixels, np.nan)
+def refusal(call):
+    try:
+        call()
+    except Exception as error:
+        return str(error)
+for wrong in (pixels / 127.5 - 1, pixels - 120, pixels * 2, nothing):
+    some = np.concatenate([pixels[:1], wrong])
+    print(json.dumps([
+        np.isnan(np.asarray(network(some))).all(axis=1).tolist(),
+        np.isnan(np.asarray(network(some))).any(axis=1).tolist(),
+        refusal(lambda: of_pixels(pixels=some)),
+        refusal(lambda: session.run(None, {"pixels": pixels / 255})),
+    ]))
+"""
+
+
+def test_pixels_that_were_divided_by_255_get_the_same_answer(
+    many_heads: Run, exported_head: Path, folder: Path, photographs: list[Path]
+) -> None:
+    expected = predicted(many_heads, "logreg", photographs)
+    found = json.loads(run_alone(PIXELS, folder, exported_head))
+    for way, answers in found.items():
+        for answer in answers:
+            np.testing.assert_allclose(answer, expected, atol=1e-4, err_msg=way)
+
+
+def test_pixels_in_another_range_are_refused_or_give_nan(exported_head: Path, folder: Path) -> None:
+    lines = run_alone(WRONG_PIXELS, folder, exported_head).splitlines()
+    assert len(lines) == 4
+    for line in lines:
+        is_all, is_any, by_saved_model, by_onnx = json.loads(line)
+        assert is_all == is_any == [False] + [True] * (len(is_all) - 1)
+        assert "expected pixels from 0 to 255" in by_saved_model
+        assert "expected: (tensor(uint8))" in by_onnx
 
 
 def test_what_is_barred_cannot_be_imported(tmp_path: Path) -> None:

@@ -156,6 +156,28 @@ def test_xmp_is_asked_where_exif_says_nothing() -> None:
     assert_same(encode(Image.fromarray(RGB), "PNG", pnginfo=text))
 
 
+@pytest.mark.parametrize("kind", [3, 4])
+@pytest.mark.parametrize("named", [0, 1, 6, 9])
+@pytest.mark.parametrize("by_xmp", [0, 8])
+def test_an_orientation_of_exif_counts_though_xmp_names_another(
+    kind: int, named: int, by_xmp: int
+) -> None:
+    value = struct.pack(">HH", named, 0) if kind == 3 else struct.pack(">I", named)
+    tiff = b"MM\0*\0\0\0\10\0\1" + struct.pack(">HHI", 0x0112, kind, 1) + value + bytes(4)
+    assert_same(jpeg(gradient(90, 60), exif=b"Exif\0\0" + tiff, xmp=xmp(by_xmp)))
+    text = PngImagePlugin.PngInfo()
+    text.add_itxt("XML:com.adobe.xmp", xmp(by_xmp).decode())
+    assert_same(encode(gradient(90, 60), "PNG", exif=tiff, pnginfo=text))
+
+
+def test_the_start_of_exif_may_be_where_it_does_not_belong() -> None:
+    tiff = oriented(6)[1].tobytes().removeprefix(b"Exif\0\0")
+    rest = png(RGB, RGB_TYPE, before=chunk(b"eXIf", b"Exif\0\0" + tiff))
+    for data in (jpeg(exif=2 * b"Exif\0\0" + tiff), rest):
+        assert not np.array_equal(decode(data, SMALL_PX), decode(jpeg(), SMALL_PX))
+        assert_same(data)
+
+
 def test_metadata_that_is_not_understood_is_an_error() -> None:
     packed = PngImagePlugin.PngInfo()
     packed.add_itxt("XML:com.adobe.xmp", xmp(6).decode(), zip=True)

@@ -1,4 +1,5 @@
 import json
+import re
 import zipfile
 from pathlib import Path
 
@@ -95,6 +96,21 @@ def test_how_good_it_is_and_what_made_it_stand_in_every_file(
         assert json.loads(archive.read(FACTS_IN_KERAS_FILE)) == facts
 
 
+def test_the_readme_says_what_the_model_takes_and_how_well_it_agrees(
+    exported_network: Exported,
+) -> None:
+    text = (exported_network.folder / "README.md").read_text()
+    assert exported_network.lines[1] in text
+    assert "| size | 32 x 32 px |" in text
+    assert "| crop | shorter side resized to 37 px" in text
+    assert "| value range | 0 to 255 |" in text
+    # Random weights are never silent: the first line says so too.
+    assert f"Weights: {exported_network.lines[0].split('weights ')[1]}." in text
+    assert re.search(r"Test accuracy: [\d.]+ % \[.*n = \d+\)", text)
+    for each in FORMATS.values():
+        assert each.file in text
+
+
 def test_no_batch_normalization_is_left_to_compute(exported_network: Exported) -> None:
     with zipfile.ZipFile(exported_network.folder / "model.keras") as archive:
         text = archive.read("config.json").decode()
@@ -137,7 +153,9 @@ def test_an_export_replaces_an_earlier_one_but_nothing_else(
     export(many_heads, "logreg", tmp_path / "empty")
     (tmp_path / "empty/old").touch()
     export(many_heads, "logreg", tmp_path / "empty")
-    assert {path.name for path in (tmp_path / "empty").iterdir()} == {"export.json", "model.keras"}
+    assert {path.name for path in (tmp_path / "empty").iterdir()} == {
+        *("export.json", "model.keras", "README.md")
+    }
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/thesis.txt").touch()
     for own in ("mine", "mine/thesis.txt"):
@@ -154,7 +172,9 @@ def test_without_the_images_it_says_that_it_is_not_checked(
     said = listen()
     gone = tmp_path / "gone"
     export_model(many_heads, "logreg", None, gone, tmp_path / "out", ["keras"])
-    assert f"not checked against predict: {gone} holds no image of test (--data)." in said
+    unchecked = f"not checked against predict: {gone} holds no image of test (--data)."
+    assert unchecked in said
+    assert unchecked in (tmp_path / "out/README.md").read_text()
 
 
 @pytest.mark.usefixtures("is_built", "is_unchecked")
