@@ -15,7 +15,7 @@ from headbench.classify.doctor.finding import Photo
 from headbench.extract.errors import UnusableImageError
 from headbench.extract.images.decode import UPRIGHT, decode, orientation
 from headbench.extract.images.kinds import open_image
-from headbench.extract.images.stream import N_AHEAD, N_THREADS, map_ahead, read_file
+from headbench.extract.images.stream import N_AHEAD, N_THREADS, ImageFile, map_ahead
 from headbench.extract.progress import Progress
 from headbench.extract.sources.source import LabelledImage
 
@@ -141,10 +141,10 @@ def look_at(path: Path) -> Facts:
     """Read the facts about one file."""
     content = b""
     try:
-        data = read_file(path)
-        content = hashlib.sha256(data).digest()
-        # Decoded by the rules of extraction, but no larger than the hash needs.
-        pixels = decode(data, HASHED_PX)
+        with ImageFile(path).opened() as data:
+            content = hashlib.sha256(data).digest()
+            # Decoded by the rules of extraction, but no larger than the hash needs.
+            pixels = decode(data, HASHED_PX)
     except UnusableImageError as error:
         return Facts(content, str(error))
     image = open_image(data)

@@ -88,11 +88,15 @@ def test_unusable_files_are_reported_in_their_place(
 ) -> None:
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(b"text")
-    predictions = predict(trained_run, tmp_path / "gone.jpg", photos / "red/000.png", bad)
+    huge = tmp_path / "huge.jpg"
+    with huge.open("wb") as file:
+        file.truncate(40_000_000_000)
+    predictions = predict(trained_run, tmp_path / "gone.jpg", photos / "red/000.png", bad, huge)
     assert [p.reason for p in predictions] == [
         "cannot be read: No such file or directory",
         None,
         "text, not an image",
+        "larger than 512 MB (the limit is --max-file-size of extraction)",
     ]
     assert predictions[0].top == ()
 
