@@ -50,7 +50,7 @@ def test_an_answer_says_who_gives_it_and_what_is_similar(client: Client, red: by
 
 def test_random_weights_are_never_silent(client: Client, random_run: Run, red: bytes) -> None:
     assert b"RANDOM WEIGHTS" not in client.ask("GET", "/").body
-    with serving(random_run, "ridge") as other:
+    with serving(random_run) as other:
         assert b"RANDOM WEIGHTS" in other.ask("GET", "/").body
         assert other.predict(red).json["model"]["has_random_weights"]
 
