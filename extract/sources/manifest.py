@@ -21,6 +21,7 @@ from headbench.extract.sources.source import (
     order_of_numbers,
 )
 from headbench.extract.sources.tables import at, open_rows
+from headbench.extract.sources.tar import LONGEST_PATH
 from headbench.extract.sources.urls import (
     ARCHIVES,
     FILE,
@@ -193,6 +194,8 @@ class ManifestRows:
     def _path(self, number: int, path: str) -> str:
         if not path:
             raise self._error(number, "path is empty")
+        if len(path) > LONGEST_PATH:
+            raise self._error(number, f"path is longer than {LONGEST_PATH} characters")
         try:
             found = address(self._name, path)
         except ValueError as error:
