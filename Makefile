@@ -101,6 +101,7 @@ help: ## this help
 #:            list of them (.csv, .tsv, .parquet), or tar shards, "shards/{000..099}.tar"; here or
 #:            behind a URL (make doctor and make origin: only a folder on this machine); the folder
 #:            that make food101 unpacks to (runs/downloads/food-101)
+#: HEADBENCH_PROTOCOLS  protocols that a list may name beside files below it: file,https (none)
 #: NAME       name of the run; everything goes to runs/NAME/ (that of the folder, list or archive)
 #: WEIGHTS    imagenet, a path, or random (imagenet)
 #: SIZE       height and width of the network's input (224; make origin: 256)
@@ -122,7 +123,6 @@ help: ## this help
 #: FOLDS      folds of cross-validation on train and val, such as FOLDS=5 (none)
 #: JOBS       processes for make features, and for heads on streamed embeddings (1); fits at a time
 #:            for CURVE and FOLDS (one for each core)
-#: HEADBENCH_PROTOCOLS  protocols that a list may name beside files below it: file,https (none)
 #: BACKEND    dask: the workers of a running Dask cluster instead (local)
 #: SCHEDULER  of that cluster, such as SCHEDULER=tcp://10.0.0.1:8786
 #: STREAM     always or never: stream embeddings from their file (only if they do not fit in memory)

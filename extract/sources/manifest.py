@@ -23,6 +23,7 @@ from headbench.extract.sources.source import (
 )
 from headbench.extract.sources.split_folders import SPLIT_FOLDERS
 from headbench.extract.sources.tables import at, open_rows
+from headbench.extract.sources.tar import LONGEST_PATH
 from headbench.extract.sources.urls import (
     ARCHIVES,
     FILE,
@@ -195,6 +196,8 @@ class ManifestRows:
     def _path(self, number: int, path: str) -> str:
         if not path:
             raise self._error(number, "path is empty")
+        if len(path) > LONGEST_PATH:
+            raise self._error(number, f"path is longer than {LONGEST_PATH} characters")
         try:
             found = address(self._name, path)
         except ValueError as error:

@@ -41,6 +41,8 @@ PROTOCOL = re.compile(r"[^/:]*(?=:)|[^./:]+\Z")
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(://|::)")
 # What follows a URL in a sentence.
 END = r"(?=['\")>\],.;:]*(?:\s|$))"
+# What stands behind a path, encoded or not, however often.
+BEHIND = r"[?#;&]|%(?:25)*(?:3F|23|3B|26)"
 SECRETS = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
@@ -49,10 +51,13 @@ SECRETS = tuple(
         r"(://)(?!arn:)[^/\s:]*:(?!:|\d+(?:[/?#]|$))\S*(?=@)",  # user:password@, not host:port
         rf"(https?://[^\s?#;]*[?#;])(?!\.{{3}}{END})\S+?{END}",  # all that is behind the path
         # In object stores these are letters like others, except before a name such as token=.
-        r"([?#;&]|%(?:25)*(?:3F|23|3B|26))[^\s?#;&]*?(?:key|token|secret|sig|pass|credential)"
-        rf"[^\s?#;&=]{{0,64}}?(?:=|%(?:25)*3D)(?!\.{{3}}{END})\S*?{END}",
+        rf"({BEHIND})(?:(?!{BEHIND})\S)*?(?:key|token|secret|sig|pass|credential)"
+        rf"(?:(?!{BEHIND})[^\s=]){{0,64}}?(?:=|%(?:25)*3D)(?!\.{{3}}{END})\S*?{END}",
     )
 )
+
+# Of a text that is searched for secrets: the search slows down with the square of them.
+MOST_CHARACTERS = 4096
 
 N_TRIES = 4
 # Before the second try, and twice as long before each further one; half as much to half as much
@@ -117,7 +122,8 @@ def protocols_of(url: str) -> tuple[str, ...]:
 
 
 def without_secrets(text: str) -> str:
-    """The same without user names, passwords, tokens and queries in its URLs."""
+    """The same without user names, passwords, tokens and queries in its URLs; cut off if long."""
+    text = text[:MOST_CHARACTERS]
     for pattern in SECRETS:
         text = pattern.sub(r"\1...", text)
     return text

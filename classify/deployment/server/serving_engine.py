@@ -201,8 +201,8 @@ def sample_images(features: FeatureFile, images: Source) -> NDArray[np.uint8]:
     Those of train where the folder of images is there, and noise where it is not.
     """
     size_px, table = features.identity.size_px, features.table
-    n_read = N_SAMPLE if images.is_there else 0
-    files = [images.file(table.paths[row]) for row in features.rows("train")[:n_read]]
+    rows = features.rows("train")[: N_SAMPLE if images.is_there else 0]
+    files = [images.file(table.paths[row]) for row in rows]
     decoded = [decode_file(file, size_px, Stopwatch()) for file in files]
     usable = [each for each in decoded if not isinstance(each, UnusableImageError)]
     if usable:

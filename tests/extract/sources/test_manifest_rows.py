@@ -100,6 +100,7 @@ def test_a_list_of_nothing_is_refused(tmp_path: Path) -> None:
     ("row", "message"),
     [
         (" ,cat,,,1", "path is empty"),
+        (f"s3://b/{'%3F' * 9999},cat,,,1", "path is longer than 4096 characters"),
         ("x.png,,,,1", "label is empty"),
         ("x.png,cat|dog,,,1", r"label 'cat\|dog': expected one label, found several"),
         ('x.png,"a\nb",,,1', r"label 'a\\nb': no class: .* not a line of text"),

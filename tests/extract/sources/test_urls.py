@@ -1,3 +1,4 @@
+import time
 import zipfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -293,3 +294,10 @@ def test_no_other_protocol_is_opened_alone_or_in_a_chain(
 def test_a_chain_of_anything_but_archives_is_not_opened(url: str) -> None:
     with pytest.raises(DataError, match=r"nothing but zip and tar is chained\.$"):
         open_url(url)
+
+
+@pytest.mark.parametrize("part", ["?key", "%3F", ";sig", ")", "@", "://", "&token", "?key=)"])
+def test_a_path_made_to_be_slow_to_read_is_looked_at_quickly(part: str) -> None:
+    started = time.monotonic()
+    without_secrets("https://host/" + part * 100_000)
+    assert time.monotonic() - started < 1

@@ -119,8 +119,8 @@ def mean_colors(folder: Path, shared: Path) -> Case:
 
 def listed(folder: Path, shared: Path) -> Case:
     """Images that a list names, where they lie."""
-    images = sorted((shared / "data/food10/images").glob("*/*"))[::20]
-    rows = [f"{path},{path.parent.name}" for path in images]
+    images = sorted(link_photographs(shared, folder / "food", 1000).glob("*/*"))[::20]
+    rows = [f"{path.relative_to(folder)},{path.parent.name}" for path in images]
     (folder / "list.csv").write_text("\n".join(["path,label", *rows]))
     settings = ExtractSettings(backbone="mean-color", size_px=32, val_share=0.3)
     run = extract(folder / "list.csv", Run(folder / "runs/list"), settings)
