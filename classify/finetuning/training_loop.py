@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from headbench.cache.disk import replacing
 from headbench.cache.untrusted import parse_json
 from headbench.classify.arrays import save_arrays
-from headbench.classify.checked import check_fields, check_proba, load_numbers
+from headbench.classify.checked import LARGEST, check_fields, check_proba, load_numbers
 from headbench.classify.errors import RunError, loading
 from headbench.classify.finetuning.finetune_settings import FinetuneSettings
 from headbench.classify.finetuning.steps import Steps, learning_rate
@@ -90,7 +90,7 @@ class Checkpoint:
             if facts.pop("identity") != self._identity:
                 return None
             state = State(**facts | {name: _numbered(arrays, name) for name in LISTS})
-            check_fields(State, vars(state))
+            check_fields(State, {**vars(state), "best_loss": min(state.best_loss, LARGEST)})
             return state
 
     def save(self, state: State) -> None:
@@ -149,11 +149,8 @@ class Loop:
         while state.epoch < min(self._settings.epochs, state.best_epoch + patience):
             sums, proba = self.epoch(state), self._proba()
             if not (np.isfinite(sums).all() and np.isfinite(proba).all()):
-                LOG.info(
-                    f"epoch {state.epoch + 1}: the loss is not finite any more. Choose a lower "
-                    "learning rate (make: LEARNING_RATE=...)."
-                )
-                break
+                self._say_if_exploded([*state.history["val_log_loss"], np.nan])
+                break  # the best epoch so far is kept
             state.epoch += 1
             self._add_train(state, sums)
             self.measure(state, proba)

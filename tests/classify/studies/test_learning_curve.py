@@ -1,7 +1,10 @@
+import json
+
 import numpy as np
 import pytest
 
 from headbench.cache.reader import FeatureFile
+from headbench.classify.errors import RunError
 from headbench.classify.heads.registry import create_head
 from headbench.classify.intervals import Estimate
 from headbench.classify.report.words import describe_curve
@@ -12,6 +15,7 @@ from headbench.classify.studies.learning_curve import (
     gain_of_doubling,
     learning_curve,
     nested_ranks,
+    read_curve,
 )
 from tests.conftest import listen
 
@@ -54,6 +58,32 @@ def test_nothing_is_fitted_twice_and_what_is_new_is(run: Run) -> None:
     (run.folder / "learning_curve.json").write_text("{")
     assert curve_of(run) == first
     assert said[-1] == "learning curve: 14 fits, 0 reused"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"n_images": "many"},
+        {"right": "zz"},
+        {"right": ""},
+        {"top1": {"value": 0.5}},
+        {"top1": {"value": float("nan"), "low": 0.0, "high": 1.0, "n": 9}},
+        {"surprise": 1},
+    ],
+    ids=str,
+)
+def test_a_curve_that_is_none_is_one_clear_error(run: Run, change: dict[str, object]) -> None:
+    curve_of(run)
+    path = run.folder / "learning_curve.json"
+    raw = json.loads(path.read_text())
+    raw["points"][3]["result"] |= change
+    path.write_text(json.dumps(raw))
+    with FeatureFile(run.features_path) as features:
+        if "NaN" in path.read_text():  # no JSON, so it is fitted again
+            assert read_curve(run.folder, features) == []
+            return
+        with pytest.raises(RunError, match=r"learning_curve\.json: cannot be loaded"):
+            read_curve(run.folder, features)
 
 
 def right(bits: list[int]) -> str:
