@@ -12,6 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from headbench.classify.export.examples import (
+    FILES_EXAMPLE,
+    HEAD_FILE,
+    KERAS_EXAMPLE,
+    ONNX_EXAMPLE,
+)
 from headbench.classify.export.exportable import PROBABILITIES, Exportable
 from headbench.classify.export.pixel_range import EXPECTED, grey_levels, with_grey_levels
 from headbench.classify.heads.boosting import MODEL_FILE, LightGBM
@@ -25,61 +31,6 @@ INPUT = "pixels"
 Outputs = NDArray[np.float32]
 # Rows of the sample, and what came out for each.
 Result = tuple[list[int], Outputs]
-
-# For the README of an export. SIZE and SHORTER, the length of the shorter side, are put in there.
-FILES_EXAMPLE = """\
-import tensorflow as tf
-
-model = tf.saved_model.load("saved_model").signatures["serving_default"]
-files = [open(path, "rb").read() for path in ["a.jpg"]]
-found = model(image_bytes=tf.constant(files))
-print(found["label"].numpy(), found["probabilities"].numpy())
-"""
-PIXELS_EXAMPLE = """\
-import json
-import numpy as np
-from PIL import Image, ImageOps
-
-def pixels_of(path):
-    image = ImageOps.exif_transpose(Image.open(path)).convert("RGBA")
-    image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    sides = [round(side * SHORTER / min(image.size)) for side in image.size]
-    starts = [(side - SIZE) // 2 for side in sides]
-    ends = [start + SIZE for start in starts]
-    axes = 2 * list(zip(sides, image.size))
-    box = [place * length / side for place, (side, length) in zip(starts + ends, axes)]
-    return np.asarray(image.resize((SIZE, SIZE), Image.Resampling.BILINEAR, box))
-
-pixels = np.stack([pixels_of(path) for path in ["a.jpg"]])
-classes = json.load(open("export.json", encoding="utf-8"))["classes"]
-"""
-KERAS_EXAMPLE = f"""\
-{PIXELS_EXAMPLE}
-import keras
-
-probabilities = keras.saving.load_model("model.keras").predict(pixels)
-print([classes[best] for best in probabilities.argmax(axis=1)], probabilities)
-"""
-ONNX_EXAMPLE = f"""\
-{PIXELS_EXAMPLE}
-import onnxruntime
-
-(probabilities,) = onnxruntime.InferenceSession("model.onnx").run(None, {{"pixels": pixels}})
-print([classes[best] for best in probabilities.argmax(axis=1)], probabilities)
-"""
-HEAD_FILE = "head.json"
-TREES_EXAMPLE = f"""\
-import json, lightgbm, numpy as np, tensorflow as tf
-head = json.load(open("{HEAD_FILE}", encoding="utf-8"))
-network = tf.saved_model.load("saved_model").signatures["serving_default"]
-files = [open(path, "rb").read() for path in ["a.jpg"]]
-embeddings = network(image_bytes=tf.constant(files))["embeddings"].numpy()
-proba = lightgbm.Booster(model_file="{MODEL_FILE}").predict(embeddings)
-powers = np.maximum(proba, head["smallest"]) ** (1 / head["temperature"])
-probabilities = np.zeros((len(files), len(head["classes"])))
-probabilities[:, head["columns"]] = powers / powers.sum(axis=1, keepdims=True)
-print([head["classes"][best] for best in probabilities.argmax(axis=1)], probabilities)
-"""
 
 
 class Sample(NamedTuple):

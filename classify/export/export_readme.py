@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from headbench.classify.export.export_formats import FORMATS, TREES_EXAMPLE
+from headbench.classify.export.examples import TREES_EXAMPLE
+from headbench.classify.export.export_formats import FORMATS
 from headbench.classify.export.exportable import Exportable
 from headbench.classify.intervals import Estimate
 from headbench.classify.wording import percent
