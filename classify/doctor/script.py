@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from headbench.classify.doctor.scalings import SCALINGS
+from headbench.classify.doctor.scalings import BGR_SCALINGS, SCALINGS
 from headbench.classify.errors import RunError
 from headbench.classify.train_settings import read_toml
 
@@ -95,7 +95,10 @@ def _is_count(value: Any) -> bool:
 
 
 _CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "scaling": (f"one of {', '.join(SCALINGS)}", lambda value: value in SCALINGS),
+    "scaling": (
+        f"one of {', '.join(SCALINGS | BGR_SCALINGS)}",
+        lambda value: value in SCALINGS | BGR_SCALINGS,
+    ),
     "size": ("pixels", _is_count),
     "batch_size": ("a number of images", _is_count),
     "loss": ("the name of a loss", lambda value: isinstance(value, str)),

@@ -3,7 +3,8 @@ import importlib
 import numpy as np
 import pytest
 
-from headbench.classify.doctor.scalings import SCALINGS, taken_by, which_scaling
+from headbench.classify.doctor.scalings import BGR_SCALINGS, SCALINGS, taken_by, twin, which_scaling
+from headbench.classify.doctor.script import parse_script
 from headbench.extract.networks.applications import NETWORKS
 from headbench.extract.networks.keras_runtime import load_keras
 
@@ -24,6 +25,16 @@ def test_each_network_takes_what_its_own_preprocessing_makes() -> None:
         module = getattr(keras.applications, facts.module)
         own = module.preprocess_input(COLORS[None, None].astype(np.float32))[0, 0]
         np.testing.assert_allclose(taken_by(facts.preprocessing)(COLORS), own, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", SCALINGS)
+def test_pixels_that_opencv_read_are_told_from_rgb(name: str) -> None:
+    bgr = BGR_SCALINGS[twin(name)]
+    np.testing.assert_allclose(bgr(COLORS), SCALINGS[name](COLORS[:, ::-1]), rtol=1e-6)
+    assert which_scaling(COLORS, bgr(COLORS)) == bgr
+    # The command line takes it as one word.
+    assert parse_script([f"scaling={bgr.name}"]).scaling == bgr.name
+    assert " " not in bgr.name
 
 
 def test_two_scalings_one_after_the_other_are_both() -> None:
