@@ -15,6 +15,9 @@ from headbench.classify.intervals import Estimate, compare_right, wilson
 # chance: with few images every accuracy may be chance.
 USEFUL = 0.25
 N_NEIGHBORS, IMAGES_PER_NEIGHBOR, N_SHUFFLES = 10, 20, 200
+# By how much of chance, or of the rest, a model has to be better to have learnt something: of 1 000
+# heads of random weights some are a little better than chance for each image, too.
+LEARNT = 0.2
 # Of few images even correct labels may agree as rarely as shuffled ones: the upper 95 % bound of
 # shuffled labels has to lie this close to their mean.
 FINEST = 0.05
@@ -28,6 +31,11 @@ def may_be_chance(accuracy: Estimate, level: float) -> bool:
 def is_chance(accuracy: Estimate, level: float) -> bool:
     """Whether it may be no better than chance, and is clearly not much better."""
     return may_be_chance(accuracy, level) and accuracy.high < level + USEFUL * (1 - level)
+
+
+def has_learnt(accuracy: Estimate, level: float) -> bool:
+    """Whether it is clearly better than chance, `level`, and than random weights."""
+    return accuracy.low > level + LEARNT * min(level, 1 - level)
 
 
 def gives_one_class(
@@ -75,10 +83,7 @@ def rename(y: NDArray[np.integer], predicted: NDArray[np.integer], n_classes: in
         Labels, and the classes that the answers name.
     """
     is_right = np.empty(len(y), dtype=bool)
-    # Every other image of each class: halves in file order would hold other classes.
-    half = np.empty(len(y), dtype=bool)
-    half[np.argsort(y, kind="stable")] = np.arange(len(y)) % 2 == 0
-    for fitted, measured in ((half, ~half), (~half, half)):
+    for fitted, measured in halves(y):
         names = _names(y[fitted], predicted[fitted], n_classes)
         is_right[measured] = names[y[measured]] == predicted[measured]
     [both] = compare_right({"renamed": is_right, "as it is": np.asarray(predicted == y)})
@@ -88,6 +93,14 @@ def rename(y: NDArray[np.integer], predicted: NDArray[np.integer], n_classes: in
         both.difference,
         both.p,
     )
+
+
+def halves(y: NDArray[np.integer]) -> tuple[tuple[NDArray[np.bool_], NDArray[np.bool_]], ...]:
+    """Two halves of images with labels (n,), both ways round: to choose on, and to measure on."""
+    half = np.empty(len(y), dtype=bool)
+    # Every other image of each class: halves in file order would hold other classes.
+    half[np.argsort(y, kind="stable")] = np.arange(len(y)) % 2 == 0
+    return (half, ~half), (~half, half)
 
 
 def _names(

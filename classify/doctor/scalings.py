@@ -1,7 +1,7 @@
 """What people do to pixels before a network sees them, right or wrong; and which of it was done."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -50,6 +50,12 @@ class Scaling:
             _three(np.array(self.offset)[order] * second + other.offset),
         )
 
+    def of_bgr(self) -> "Scaling":
+        """The same, done to pixels that are BGR: as OpenCV reads images."""
+        name = {"raw": "bgr", "/255": "bgr/255"}.get(self.name, f"bgr-{self.name}")
+        words = f"read as BGR, as OpenCV does; then {self.words}"
+        return replace(self, name=name, words=words, order=_three(2 - np.array(self.order)))
+
 
 def _three(values: NDArray[np.generic]) -> tuple[int, int, int]:
     first, second, third = values.tolist()
@@ -83,6 +89,24 @@ SCALINGS = {
         ),
     )
 }
+# Each of them, done to pixels that were read as BGR.
+BGR_SCALINGS = {each.name: each for each in map(Scaling.of_bgr, SCALINGS.values())}
+_TWINS = dict(zip(SCALINGS, BGR_SCALINGS, strict=True))
+# What some networks do themselves, and nobody does before a network.
+INSIDE = {
+    each.name: each
+    for each in (
+        Scaling("/128 - 1", "RGB, / 128 - 1", factor=(1 / 128,) * 3, offset=(-1.0,) * 3),
+        # EfficientNet took the deviation for a variance until Keras 2.9, and does without weights.
+        Scaling(
+            "root",
+            "RGB, / 255, minus mean, over the root of the standard deviation",
+            factor=tuple(1 / (255 * root) for root in np.sqrt(_STD)),
+            offset=tuple(-mean / root for mean, root in zip(_MEAN, np.sqrt(_STD), strict=True)),
+        ),
+    )
+}
+KNOWN = SCALINGS | BGR_SCALINGS | INSIDE
 # What the networks of keras.applications take, by what the table of networks says of them.
 _TAKEN = {CAFFE: "caffe", TF: "tf", TF_INSIDE: "raw", TORCH_INSIDE: "raw"}
 
@@ -102,10 +126,15 @@ def taken_by(preprocessing: str) -> Scaling:
     return SCALINGS[_TAKEN[preprocessing]]
 
 
+def twin(name: str) -> str:
+    """The name of the scaling that does the same to pixels in BGR."""
+    return _TWINS[name]
+
+
 def which_scaling(
     colors: NDArray[np.uint8], seen: NDArray[np.floating], first: Iterable[Scaling] = ()
 ) -> Scaling | None:
-    """What was done to some colours, one of `SCALINGS` or two of them one after the other.
+    """What was done to some colours, one of `KNOWN` or two of `SCALINGS` one after the other.
 
     None if it is another one.
 
@@ -118,8 +147,8 @@ def which_scaling(
     first
         Tried before the others.
     """
-    alone = SCALINGS.values()
-    pairs = (a.then(b) for a, b in product(alone, alone) if "raw" not in (a.name, b.name))
+    before, alone = (*first, *SCALINGS.values()), KNOWN.values()
+    pairs = (a.then(b) for a, b in product(before, alone) if "raw" not in (a.name, b.name))
     for scaling in (*first, *alone, *pairs):
         levels = np.abs(scaling(colors) - seen) / np.abs(scaling.factor)
         if levels.max() <= TOLERANCE:

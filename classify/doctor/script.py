@@ -11,7 +11,7 @@ from math import isclose
 from pathlib import Path
 from typing import Any
 
-from headbench.classify.doctor.scalings import PREPROCESS_INPUT, SCALINGS
+from headbench.classify.doctor.scalings import BGR_SCALINGS, PREPROCESS_INPUT, SCALINGS
 from headbench.classify.errors import RunError
 from headbench.classify.train_settings import read_toml
 
@@ -157,9 +157,9 @@ def _is_count(value: Any) -> bool:
 
 _CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "scaling": (
-        f"one of {', '.join(SCALINGS)}; or 1./255; or preprocess_input with the module that it is "
-        "imported from, such as resnet50.preprocess_input, since each module has another",
-        lambda value: value in SCALINGS,
+        f"one of {', '.join(SCALINGS | BGR_SCALINGS)}; or 1./255; or preprocess_input with the module "
+        "that it is imported from, such as resnet50.preprocess_input, since each module has another",
+        lambda value: value in SCALINGS | BGR_SCALINGS,
     ),
     "size": ("pixels", _is_count),
     "batch_size": ("a number of images", _is_count),

@@ -47,6 +47,8 @@ SEEN_BY_NETWORK = (
     "test_a_network_is_given_bgr_minus_the_mean_not_scaled_and_is_frozen"
 )
 
+DOCTOR = "tests/classify/doctor/model/"
+
 FAULTS = (
     # One preprocessing.
     Fault(
@@ -869,5 +871,33 @@ FAULTS = (
         "decoded = map_ahead(decode_next, _read_ahead(files), N_THREADS, N_AHEAD)",
         "decoded = map_ahead(decode_next, _read_ahead(files), N_THREADS, 100 * N_AHEAD)",
         ("tests/extract/images/test_stream.py::test_no_more_files_are_opened_than_may_wait",),
+    ),
+    # The doctor.
+    Fault(
+        "best-scaling-on-its-own-images",
+        "A scaling is called better on images that did not choose it alone.",
+        "classify/doctor/model/measured.py",
+        "best = self._best_of(self.conditions(by_batch), chosen_on)",
+        "best = self._best_of(self.conditions(by_batch), measured)",
+        (f"{DOCTOR}test_measured.py::test_the_best_of_many_guesses_is_a_guess_on_other_images",),
+    ),
+    Fault(
+        "guesses-beat-guesses",
+        "A scaling is called better if it is better than chance too.",
+        "classify/doctor/model/measured.py",
+        "return is_sure and self.is_useful(reached)",
+        "return is_sure",
+        (f"{DOCTOR}test_measured.py::test_what_is_no_better_than_chance_beats_nothing",),
+    ),
+    Fault(
+        "statistics-of-the-wrong-pixels",
+        "Moving statistics tell the scaling of pixels in training.",
+        "classify/doctor/model/moving_statistics.py",
+        "seen = inputs_of_layer(model, norm, scaling(images[start : start + BATCH]))",
+        "seen = inputs_of_layer(model, norm, images[start : start + BATCH].astype(np.float32))",
+        (
+            f"{DOCTOR}test_moving_statistics.py::"
+            "test_the_scaling_of_training_fits_and_others_of_another_range_do_not",
+        ),
     ),
 )

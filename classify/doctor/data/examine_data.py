@@ -154,6 +154,8 @@ def _given(names: Sequence[str], given: Mapping[str, int]) -> Iterator[Finding]:
         evidence.append(f"Not in the file: {some(missing)}.")
     if unknown:
         evidence.append(f"Only in the file: {some(unknown)}.")
+    if names and all(given.get(name) == number + 1 for name, number in index.items()):
+        evidence.append("The file counts from 1. Keras counts from 0: subtract 1.")
     if len(set(given.values())) < len(given):
         evidence.append("Several classes have the same index in the file.")
     rows = [(name, _cell(given, name), _cell(index, name)) for name in [*wrong, *missing, *unknown]]
@@ -223,6 +225,8 @@ def examine_data(root: Path, script: ScriptSettings) -> Examination:
         f"{root}: {len(dataset.images)} image files of {len(dataset.classes)} classes "
         f"({dataset.layout}), {len(scanned.usable)} of them usable."
     )
+    if given is not None and all(each.code != "class-indices-differ" for each in findings):
+        line += f" {script.class_indices} numbers the classes as Keras numbers their folders."
     return Examination(line, findings)
 
 

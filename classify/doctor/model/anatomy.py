@@ -32,16 +32,20 @@ class Family:
     has_not
         Names of layers of a family that shares those.
     scaling
-        What its first convolution takes: a name of `headbench.classify.doctor.scalings.SCALINGS`.
+        What its first convolution takes: a name of `headbench.classify.doctor.scalings.KNOWN`.
+    or_else
+        What it takes too: as another version of Keras, or without ImageNet's weights.
     """
 
     name: str
     has: tuple[str, ...]
     has_not: tuple[str, ...]
     scaling: str
+    or_else: tuple[str, ...] = ()
 
 
-# The last three scale pixels themselves, before their first convolution.
+CONVNEXT = ("tiny", "small", "base", "large", "xlarge")
+# From MobileNetV3 on they scale pixels themselves, before their first convolution.
 FAMILIES = (
     Family("ResNet", ("conv1_conv", "conv1_bn", "conv2_block1_1_conv"), ("pool2_bn",), "caffe"),
     # As Keras 2.2 called the same layers.
@@ -56,6 +60,7 @@ FAMILIES = (
     Family("InceptionResNetV2", ("mixed_5b", "mixed_7a"), (), "tf"),
     Family("NASNet", ("stem_conv1", "stem_bn1"), (), "tf"),
     Family("MobileNetV3", ("conv", "expanded_conv_depthwise", "conv_1"), (), "tf"),
+    Family("EfficientNet", ("stem_conv", "block1a_dwconv"), (), "torch", ("root", "/255")),
     # Without these two it is an EfficientNet of version 1, or one of the larger ones: other pixels.
     Family(
         "EfficientNetV2B",
@@ -63,7 +68,15 @@ FAMILIES = (
         ("block1a_dwconv", "block6m_add"),
         "torch",
     ),
-    Family("ConvNeXtTiny", ("convnext_tiny_stem_conv",), (), "torch"),
+    # Without its own preprocessing Keras documents -1 to 1.
+    Family(
+        "EfficientNetV2S, M or L",
+        ("stem_conv", "block1a_project_conv", "block6m_add"),
+        ("block1a_dwconv",),
+        "/128 - 1",
+        ("tf",),
+    ),
+    *(Family("ConvNeXt", (f"convnext_{size}_stem_conv",), (), "torch") for size in CONVNEXT),
 )
 
 

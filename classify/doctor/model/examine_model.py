@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,18 @@ from headbench.classify.doctor.model.input_pixels import (
 from headbench.classify.doctor.model.load import UserModel, calling, load_user_model, read_loss
 from headbench.classify.doctor.model.loss import check_loss, look_at_ending, noise
 from headbench.classify.doctor.model.measured import Measured, Sample, draw_sample, measure
+from headbench.classify.doctor.model.moving_statistics import fit_of
+from headbench.classify.doctor.model.network_use import (
+    N_IMAGES,
+    check_dead,
+    check_nothing_frozen,
+    check_top,
+    look_at_layers,
+)
 from headbench.classify.doctor.model.outputs import (
+    can_be_measured,
     check_answers,
+    check_channels,
     check_noise,
     check_outputs,
     check_weights,
@@ -38,9 +49,9 @@ from headbench.classify.doctor.model.outputs import (
     other_order,
 )
 from headbench.classify.doctor.model.scaling import check_scaling
-from headbench.classify.doctor.scalings import SCALINGS
+from headbench.classify.doctor.scalings import KNOWN, SCALINGS, Scaling
 from headbench.classify.doctor.script import ScriptSettings
-from headbench.classify.wording import count
+from headbench.classify.wording import count, percent
 from headbench.extract.errors import DataError
 
 LOG = logging.getLogger(__name__)
@@ -63,43 +74,68 @@ def examine_model(path: Path, data: Path | None, script: ScriptSettings) -> Exam
     described = _describe(user, found)
     if reason := _unsuited(user.model):
         return Examination(described, [not_checked("the model", reason)])
-    sample = _sample(data, input_size(user.model, script.size or USUAL_PX))
-    return Examination(described, list(_findings(user, found, sample, script)))
-
-
-def _findings(
-    user: UserModel, found: list[Leaf], sample: Sample | Finding, script: ScriptSettings
-) -> Iterator[Finding]:
-    model = user.model
+    with calling(path):
+        pixels = look_at_pixels(user.model, found, script.size or USUAL_PX, script.scaling)
     if broken := list(check_weights(found)):
-        yield from broken
-        return
-    open_px = script.size or USUAL_PX
-    with calling(user.path):
-        pixels = look_at_pixels(model, found, open_px, script.scaling)
-        ending = look_at_ending(model, found, noise((*input_size(model, open_px), 3)))
-    loss = read_loss(user.loss, script.loss, script.from_logits)
-    yield from check_loss(ending, loss) if ending.is_finite else check_noise(ending)
+        return Examination(described, [*broken, *_judge(user, found, pixels, None)])
+    sample = _sample(data, input_size(user.model, script.size or USUAL_PX))
+    findings = list(_check_ending(user, found, script))
     measured = None
     if isinstance(sample, Finding):
-        yield sample
+        findings.append(sample)
     else:
-        wrong = list(check_outputs(model.output_shape[-1], sample.classes))
-        yield from wrong
-        if not wrong:
-            LOG.info(f"{user.path}: {len(sample.labels)} images under {len(SCALINGS)} scalings")
-            by_batch = by_batch_in_training(user, found)
-            with calling(user.path):
-                measured = measure(model, sample, by_batch, script.batch_size)
+        findings += check_outputs(user.model.output_shape[-1], sample.classes)
+        pixels, measured = _measure(user, found, pixels, sample, script)
     if measured and (order := other_order(measured, pixels.declared)):
-        yield describe_order(order, measured)
+        findings.append(describe_order(order, measured))
         measured = in_order(measured, order)
-    yield from _judge(user, found, pixels, measured)
+    findings += _judge(user, found, pixels, measured)
     if isinstance(sample, Sample):
-        scaling = SCALINGS[trained_on(pixels, measured)[0]]
-        with calling(user.path):
-            stepped = list(check_step(model, found, scaling(sample.images), sample.labels))
-        yield from stepped
+        findings += _run(user, found, sample, KNOWN[trained_on(pixels, measured)[0]])
+    return Examination(described + _accuracy(pixels, measured), findings)
+
+
+def _check_ending(user: UserModel, found: list[Leaf], script: ScriptSettings) -> Iterator[Finding]:
+    size = input_size(user.model, script.size or USUAL_PX)
+    with calling(user.path):
+        ending = look_at_ending(user.model, found, noise((*size, 3)))
+    loss = read_loss(user.loss, script.loss, script.from_logits)
+    yield from check_loss(ending, loss) if ending.is_finite else check_noise(ending)
+
+
+def _measure(
+    user: UserModel,
+    found: list[Leaf],
+    pixels: InputPixels,
+    sample: Sample,
+    script: ScriptSettings,
+) -> tuple[InputPixels, Measured | None]:
+    """What arrives at BatchNormalization, and accuracies; None if outputs are those of others."""
+    model, by_batch = user.model, by_batch_in_training(user, found)
+    with calling(user.path):
+        pixels = replace(pixels, fit=fit_of(model, found, by_batch, sample.images))
+        if not can_be_measured(model.output_shape[-1], len(sample.classes)):
+            return pixels, None
+        LOG.info(f"{user.path}: {len(sample.labels)} images under {len(SCALINGS)} scalings")
+        return pixels, measure(model, sample, by_batch, script.batch_size, script.scaling)
+
+
+def _run(user: UserModel, found: list[Leaf], sample: Sample, scaling: Scaling) -> Iterator[Finding]:
+    """Run the model on images scaled as in training, and train it for a step."""
+    with calling(user.path):
+        given = look_at_layers(user.model, found, scaling(sample.images[:N_IMAGES]))
+        yield from check_dead(given)
+        yield from check_step(user.model, found, scaling(sample.images), sample.labels)
+
+
+def _accuracy(pixels: InputPixels, measured: Measured | None) -> str:
+    if measured is None:
+        return ""
+    condition = judged_condition(pixels, measured)
+    return (
+        f"; accuracy {percent(measured.accuracy(condition))} on {len(measured.sample.labels)} "
+        f"images, pixels {condition.scaling}, in inference mode"
+    )
 
 
 def _sample(data: Path | None, size: tuple[int, int]) -> Sample | Finding:
@@ -124,8 +160,14 @@ def _judge(
     yield from check_scaling(pixels, measured, is_frozen)
     yield from check_batch_norms(user, found, measured, trained_on(pixels, measured))
     yield from check_repeated(found)
+    yield from check_top(found)
+    has_learnt = False
     if measured:
-        yield from check_answers(measured, judged_condition(pixels, measured))
+        condition = judged_condition(pixels, measured)
+        has_learnt = measured.is_useful(measured.accuracy(condition))
+        yield from check_channels(measured)
+        yield from check_answers(measured, condition)
+    yield from check_nothing_frozen(found, has_learnt)
 
 
 def _unsuited(model: Any) -> str:

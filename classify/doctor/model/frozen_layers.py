@@ -50,6 +50,7 @@ def check_batch_norms(
         if measured
         and by_batch
         and measured.is_better(Condition(name, by_batch=True), Condition(name, by_batch=False))
+        and measured.is_useful(measured.accuracy(Condition(name, by_batch=True)))
     ]
     is_sure = differing == list(scalings)
     if offending:

@@ -18,7 +18,14 @@ from headbench.classify.doctor.model.anatomy import (
     inputs_of_layer,
 )
 from headbench.classify.doctor.model.measured import Condition, Measured
-from headbench.classify.doctor.scalings import SCALINGS, Scaling, which_scaling
+from headbench.classify.doctor.model.moving_statistics import Fit
+from headbench.classify.doctor.scalings import (
+    BGR_SCALINGS,
+    KNOWN,
+    SCALINGS,
+    Scaling,
+    which_scaling,
+)
 
 SEED, N_COLORS = 0, 16
 NO_KNOWN_SCALING = "What the model itself does to pixels is not a known scaling."
@@ -37,26 +44,37 @@ class InputPixels:
         convolution.
     declared
         The scaling done before the model: as the user says, or none if the model does it all.
+    is_assumed
+        Whether the user does not say that.
     shown
         Three colours as that convolution sees them, in a sentence.
+    fit
+        Of labelled images to the first BatchNormalization; None without either.
     """
 
     family: Family | None
     arrives: Mapping[str, Scaling | None]
     declared: str | None
     shown: str = ""
+    fit: Fit | None = None
+    is_assumed: bool = False
 
     @property
     def taken(self) -> Scaling | None:
         """What the network expects."""
-        return SCALINGS[self.family.scaling] if self.family else None
+        return KNOWN[self.family.scaling] if self.family else None
+
+    def is_taken(self, scaling: Scaling | None) -> bool:
+        """Whether the network takes pixels of a scaling; None is an unknown one."""
+        names = (self.family.scaling, *self.family.or_else) if self.family else ()
+        return scaling in [KNOWN[name] for name in names]
 
     @property
     def right(self) -> str | None:
         """The scaling before the model that gives the network what it expects; None without one."""
-        return next(
-            (name for name, each in self.arrives.items() if each and each == self.taken), None
-        )
+        if self.family is None:
+            return next(iter(self.fit.found), None) if self.fit else None
+        return next((name for name, each in self.arrives.items() if self.is_taken(each)), None)
 
     @property
     def unknown(self) -> str:
@@ -64,7 +82,7 @@ class InputPixels:
         if self.family is None:
             return (
                 "The network is not among those with known pixels: "
-                f"{', '.join(family.name for family in FAMILIES)}."
+                f"{', '.join(dict.fromkeys(family.name for family in FAMILIES))}."
             )
         if self.declared and self.arrives[self.declared] is None:
             return "What reaches the network is not a known scaling."
@@ -93,11 +111,13 @@ def look_at_pixels(
     family, first = find_family(found), first_convolution(found)
     arrives = {
         name: None if first is None else arriving(model, first, size_px, scaling)
-        for name, scaling in SCALINGS.items()
+        for name, scaling in (SCALINGS | BGR_SCALINGS).items()
     }
     shown = _shown(model, first, size_px, declared or "raw")
     pixels = InputPixels(family, arrives, declared, shown)
-    return replace(pixels, declared="raw") if not declared and pixels.right == "raw" else pixels
+    if declared or pixels.right != "raw":
+        return pixels
+    return replace(pixels, declared="raw", is_assumed=True)
 
 
 def arriving(model: Any, first: Any, size_px: int, given: Scaling) -> Scaling | None:
@@ -135,7 +155,7 @@ def colors_at(
 
 def _shown(model: Any, first: Any, size_px: int, given: str) -> str:
     colors = 255 * np.eye(3, dtype=np.uint8)
-    became = None if first is None else colors_at(model, first, size_px, SCALINGS[given], colors)
+    became = None if first is None else colors_at(model, first, size_px, KNOWN[given], colors)
     if became is None:
         return "No convolution of the model sees three channels."
     before = "as they are" if given == "raw" else f"{given} before the model"
@@ -147,7 +167,7 @@ def _shown(model: Any, first: Any, size_px: int, given: str) -> str:
 def not_known(pixels: InputPixels) -> Finding:
     """A note that pixels cannot be compared with what the network expects."""
     family = pixels.family
-    expects = f"{family.name} expects {SCALINGS[family.scaling].words}. " if family else ""
+    expects = f"{family.name} expects {KNOWN[family.scaling].words}. " if family else ""
     return not_checked(
         "whether pixels reach the network with the scaling that it expects",
         f"{pixels.unknown} {expects}{pixels.shown}",
@@ -163,15 +183,20 @@ def trained_on(pixels: InputPixels, measured: Measured | None) -> tuple[str, ...
     """
     if pixels.declared:
         return (pixels.declared,)
+    if pixels.fit and pixels.fit.is_trained and pixels.fit.found:
+        return pixels.fit.found
     if measured is None:
         return ("raw",)
     best = measured.best()
-    others = [Condition(name, best.by_batch) for name in SCALINGS if name != best.scaling]
+    if measured.has_learnt_nothing:
+        return (pixels.right or best.scaling,)
+    others = [each for each in measured.conditions(best.by_batch) if each != best]
     alike = [each.scaling for each in others if not measured.is_better(best, each)]
     return (best.scaling, *alike)
 
 
 def judged_condition(pixels: InputPixels, measured: Measured) -> Condition:
     """Inference under the declared scaling; if unknown, under the one with the best accuracy."""
-    possible = [Condition(name, by_batch=False) for name in trained_on(pixels, measured)]
+    wanted = trained_on(pixels, measured)
+    possible = [each for each in measured.conditions(by_batch=False) if each.scaling in wanted]
     return max(possible, key=lambda each: int(measured.is_right(each).sum()))

@@ -17,6 +17,14 @@ from headbench.extract.networks.keras_runtime import (
 
 CONFIG, WEIGHTS = "model_config", "model_weights"
 SHAPE = "batch_input_shape"
+# What Keras 2 writes for layers that do not take it in Keras 3: nothing but defaults.
+IDLE = {"groups": 1, "rng_type": "stateful", "time_major": False}
+# By how the names of layers begin: nothing that inference needs. A separable convolution has two
+# kernels under other names.
+DROPPED = {
+    "Separable": ("kernel_initializer", "kernel_regularizer", "kernel_constraint"),
+    "SpatialDropout": ("noise_shape", "trainable"),
+}
 NETWORKS = ("Model", "Functional")
 
 
@@ -65,9 +73,9 @@ def translated(described: dict[str, Any]) -> dict[str, Any]:
 def _layer(kind: str, config: dict[str, Any]) -> dict[str, Any]:
     if kind == "BatchNormalization" and isinstance(config.get("axis"), list):
         return {**config, "axis": config["axis"][0]}
-    # Keras 3's depthwise convolution takes no groups; Keras 2 writes that there is one.
-    is_depthwise = kind in ("DepthwiseConv2D", "SeparableConv2D")
-    return {key: value for key, value in config.items() if not (is_depthwise and key == "groups")}
+    kept = {key: value for key, value in config.items() if IDLE.get(key, ...) != value}
+    dropped = [key for start, keys in DROPPED.items() if kind.startswith(start) for key in keys]
+    return {key: value for key, value in kept.items() if key not in dropped}
 
 
 def _after_input(layers: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -193,7 +193,7 @@ def look_at_ending(model: Any, found: list[Leaf], images: NDArray[np.float32]) -
             # Keras keeps there what an activation was given, and has no public way to ask for it.
             is_undone = hasattr(answered, "_keras_logits") and not drops
             name, has_weights = layer.name, bool(layer.weights)
-            return Ending(outputs, _activation(layer), name, given, has_weights, is_undone)
+            return Ending(outputs, activation_of(layer), name, given, has_weights, is_undone)
         # As Dropout in inference, or an activation that only turns float16 into float32.
         drops |= "Dropout" in type(layer).__name__
     return Ending(outputs)
@@ -205,7 +205,8 @@ def _gives(layer: Any, given: NDArray[np.float32], outputs: NDArray[np.float32])
     return found.shape == outputs.shape and np.allclose(found, outputs, 1e-4, 1e-5, equal_nan=True)
 
 
-def _activation(layer: Any) -> str:
+def activation_of(layer: Any) -> str:
+    """The name of a layer's activation, such as ``softmax``; empty without one."""
     if type(layer).__name__ == "Softmax":
         return "softmax"
     return getattr(getattr(layer, "activation", None), "__name__", "")

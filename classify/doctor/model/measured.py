@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from headbench.classify.doctor.chance import is_chance, may_be_chance
+from headbench.classify.doctor.chance import halves, has_learnt, is_chance, may_be_chance
 from headbench.classify.doctor.finding import Grid
 from headbench.classify.doctor.model.anatomy import batch_statistics
-from headbench.classify.doctor.scalings import SCALINGS, Scaling
-from headbench.classify.intervals import Comparison, Estimate, compare_right, wilson
+from headbench.classify.doctor.scalings import BGR_SCALINGS, SCALINGS, Scaling, twin
+from headbench.classify.intervals import Comparison, Estimate, compare_right, mcnemar, wilson
 from headbench.classify.wording import percent
 from headbench.extract.errors import DataError, UnusableImageError
 from headbench.extract.images.stream import ImageFile, decoded_images
@@ -26,6 +26,8 @@ N_IMAGES = 200
 SEED = 0
 # Of pairs out of twelve numbers some differ by chance.
 SIGNIFICANT = 0.01
+# Of all conditions together.
+OF_ALL = 0.05
 
 
 class Sample(NamedTuple):
@@ -80,10 +82,49 @@ class Measured:
         right = self.is_right(condition)
         return wilson(int(right.sum()), len(right))
 
+    def conditions(self, by_batch: bool | None = None) -> list[Condition]:
+        """All of one mode, or of any."""
+        return [each for each in self.outputs if by_batch in (None, each.by_batch)]
+
     def best(self, by_batch: bool | None = None) -> Condition:
         """The condition with the best accuracy, in one mode or in any."""
-        wanted = [each for each in self.outputs if by_batch in (None, each.by_batch)]
-        return max(wanted, key=lambda each: int(self.is_right(each).sum()))
+        return self._best_of(self.conditions(by_batch), slice(None))
+
+    def _best_of(self, among: list[Condition], images: NDArray[np.bool_] | slice) -> Condition:
+        return max(among, key=lambda each: int(self.is_right(each)[images].sum()))
+
+    def best_elsewhere(self, by_batch: bool | None = None) -> NDArray[np.bool_]:
+        """Whether each image is right under the best condition of the other half, bool (n,).
+
+        The best of many is better than it is, on the images that it was chosen on.
+        """
+        is_right = np.empty(len(self.sample.labels), dtype=bool)
+        for chosen_on, measured in halves(self.sample.labels):
+            best = self._best_of(self.conditions(by_batch), chosen_on)
+            is_right[measured] = self.is_right(best)[measured]
+        return is_right
+
+    def is_beaten(self, own: Condition) -> bool:
+        """Whether another condition of its mode shows that the model learnt under that one.
+
+        It has to be clearly better, corrected for their number, on images that did not choose it,
+        and better than chance.
+        """
+        chosen = self.best_elsewhere(own.by_batch)
+        reached = wilson(int(chosen.sum()), len(chosen))
+        is_sure = _is_better(chosen, self.is_right(own), OF_ALL / len(self.outputs))
+        return is_sure and self.is_useful(reached)
+
+    def is_useful(self, accuracy: Estimate) -> bool:
+        """Whether it shows that the model has learnt something."""
+        return has_learnt(accuracy, self.sample.largest_share)
+
+    @property
+    def has_learnt_nothing(self) -> bool:
+        """Whether the model is at chance under every condition."""
+        chosen = self.best_elsewhere()
+        reached = wilson(int(chosen.sum()), len(chosen))
+        return is_chance(reached, self.sample.largest_share)
 
     def compare(self, first: Condition, second: Condition) -> Comparison:
         """Accuracy under the first minus that under the second, paired."""
@@ -92,8 +133,7 @@ class Measured:
 
     def is_better(self, first: Condition, second: Condition) -> bool:
         """Whether the first is significantly better."""
-        found = self.compare(first, second)
-        return found.difference.low > 0 and found.p < SIGNIFICANT
+        return _is_better(self.is_right(first), self.is_right(second), SIGNIFICANT)
 
     def is_at_chance(self, condition: Condition) -> bool:
         """Whether always answering the most frequent class does about as well."""
@@ -112,9 +152,14 @@ class Measured:
             ("pixels", *(titles[mode] for mode in modes)),
             tuple(
                 (name, *(percent(self.accuracy(Condition(name, mode))) for mode in modes))
-                for name in SCALINGS
+                for name in dict.fromkeys(each.scaling for each in self.outputs)
             ),
         )
+
+
+def _is_better(first: NDArray[np.bool_], second: NDArray[np.bool_], level: float) -> bool:
+    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
+    return only_first > only_second and mcnemar(only_first, only_second) < level
 
 
 Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
@@ -161,25 +206,46 @@ def _traced(model: Any, size: tuple[int, int]) -> Callable[[NDArray[np.float32]]
     return lambda scaled: np.asarray(graph(weights, tf.constant(scaled)), dtype=np.float32)
 
 
-def measure(model: Any, sample: Sample, by_batch: Iterable[Any], batch_size: int) -> Measured:
-    """Run a model on a sample under each of `SCALINGS`; see `runs_under`."""
-    runs = runs_under(model, SCALINGS.values(), by_batch, sample.images.shape[1:3])
+def measure(
+    model: Any,
+    sample: Sample,
+    by_batch: Iterable[Any],
+    batch_size: int,
+    declared: str | None = None,
+) -> Measured:
+    """Run a model on a sample under each of `SCALINGS`, and under the declared one.
+
+    The best of them is tried on BGR too. See `runs_under`.
+    """
+    scalings = (SCALINGS | BGR_SCALINGS).values()
+    runs = runs_under(model, scalings, by_batch, sample.images.shape[1:3])
     # Of about the same size each: the statistics of a small rest would be others.
     n_batches = max(1, round(len(sample.images) / batch_size))
     batches = np.array_split(sample.images, n_batches)
-    outputs = {
-        condition: _by_class(np.concatenate([run(some) for some in batches]))
-        for condition, run in runs.items()
-    }
-    return Measured(sample, outputs)
+    n_columns = max(2, len(sample.classes), model.output_shape[-1])
+    classes = [*sample.classes, *map("output {}".format, range(len(sample.classes), n_columns))]
+
+    def answered(names: Collection[str | None]) -> dict[Condition, NDArray[np.float32]]:
+        return {
+            condition: _by_class(np.concatenate([run(some) for some in batches]), n_columns)
+            for condition, run in runs.items()
+            if condition.scaling in names
+        }
+
+    of_sample = sample._replace(classes=tuple(classes))
+    first = Measured(of_sample, answered({*SCALINGS, declared}))
+    if first.best().scaling in BGR_SCALINGS:
+        return first
+    return Measured(of_sample, {**first.outputs, **answered({twin(first.best().scaling)})})
 
 
-def _by_class(outputs: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A column for each class, if one output tells two classes apart."""
-    if outputs.shape[1] > 1:
-        return outputs
-    is_proba = outputs.min() >= 0 and outputs.max() <= 1
-    return np.hstack([1 - outputs, outputs] if is_proba else [-outputs, outputs])
+def _by_class(outputs: NDArray[np.float32], n_columns: int) -> NDArray[np.float32]:
+    """A column for each class: two of one output, and of a class without an output the least."""
+    if outputs.shape[1] == 1:
+        is_proba = outputs.min() >= 0 and outputs.max() <= 1
+        outputs = np.hstack([1 - outputs, outputs] if is_proba else [-outputs, outputs])
+    n_missing = n_columns - outputs.shape[1]
+    return np.pad(outputs, ((0, 0), (0, n_missing)), constant_values=-np.inf)
 
 
 def draw_sample(root: Path, size: tuple[int, int], n_images: int = N_IMAGES) -> Sample:

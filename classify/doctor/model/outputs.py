@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from headbench.classify.doctor.chance import Renamed, gives_one_class, rename
+from headbench.classify.doctor.chance import USEFUL, Renamed, gives_one_class, rename
 from headbench.classify.doctor.finding import Finding, Grid, Severity, not_checked
 from headbench.classify.doctor.model.anatomy import Leaf
 from headbench.classify.doctor.model.loss import Ending
 from headbench.classify.doctor.model.measured import SIGNIFICANT, Condition, Measured
+from headbench.classify.doctor.scalings import BGR_SCALINGS, SCALINGS
 from headbench.classify.wording import count, percent, share, some
 
 # The share of answers from which on one class is called a collapse.
@@ -17,6 +18,8 @@ MOST_OF_ONE_CLASS = 0.9
 MOST_NAMED = 12
 # By how much another class order has to be better, clearly; any order gains a little somewhere.
 LEAST_GAIN = 0.15
+# How many times as many outputs as classes may be those of these classes.
+MOST_OUTPUTS = 2
 
 
 def check_weights(found: list[Leaf]) -> Iterator[Finding]:
@@ -35,10 +38,11 @@ def check_weights(found: list[Leaf]) -> Iterator[Finding]:
         f"{count(len(broken), 'layer')} of {len(layers)} with weights hold NaN or infinity: the "
         "model's outputs mean nothing.",
         (f"{some([layer.name for layer in broken])}.",),
-        "Go back to earlier weights, without NaN. Then use a lower learning rate, clipnorm=1 in "
-        "the optimizer, and keras.callbacks.TerminateOnNaN() to see when it happens.",
+        "Go back to earlier weights, without NaN. Check that labels go from 0 to n - 1: a label "
+        "beyond the outputs makes the loss NaN. Then use a lower learning rate, clipnorm=1 in the "
+        "optimizer, and keras.callbacks.TerminateOnNaN() to see when it happens.",
     )
-    yield not_checked("everything else about the model", "Its outputs mean nothing until then.")
+    yield not_checked("loss, accuracy and a step of training", "The outputs mean nothing so far.")
 
 
 def check_noise(ending: Ending) -> Iterator[Finding]:
@@ -57,10 +61,20 @@ def check_noise(ending: Ending) -> Iterator[Finding]:
     yield not_checked("the loss", "The last layer gives NaN or infinity for images of noise.")
 
 
+def fits_outputs(n_outputs: int, n_classes: int) -> bool:
+    """Whether there is an output for each class; one of a sigmoid tells two classes apart."""
+    return n_outputs == n_classes or (n_outputs, n_classes) == (1, 2)
+
+
+def can_be_measured(n_outputs: int, n_classes: int) -> bool:
+    """Whether the outputs may be those of the classes, some missing or some too many."""
+    is_near = 1 < n_outputs < MOST_OUTPUTS * n_classes
+    return is_near or fits_outputs(n_outputs, n_classes)
+
+
 def check_outputs(n_outputs: int, classes: tuple[str, ...]) -> Iterator[Finding]:
     """Compare the number of outputs with the number of classes."""
-    # One output of a sigmoid tells two classes apart.
-    if n_outputs == len(classes) or (n_outputs, len(classes)) == (1, 2):
+    if fits_outputs(n_outputs, len(classes)):
         return
     yield Finding(
         "wrong-number-of-outputs",
@@ -91,7 +105,9 @@ def check_answers(measured: Measured, condition: Condition) -> Iterator[Finding]
             "than in training, or moving statistics of BatchNormalization that do not fit the "
             "images.",
         )
-    if measured.is_at_chance(condition):
+    if measured.has_learnt_nothing:
+        yield _learnt_nothing(measured)
+    elif measured.is_at_chance(condition):
         yield Finding(
             "at-chance",
             Severity.SEVERE,
@@ -110,6 +126,46 @@ def check_answers(measured: Measured, condition: Condition) -> Iterator[Finding]
         )
 
 
+def _learnt_nothing(measured: Measured) -> Finding:
+    sample = measured.sample
+    return Finding(
+        "learnt-nothing",
+        Severity.SEVERE,
+        "The model has learnt nothing: with every scaling of pixels its accuracy is at chance.",
+        (
+            f"n = {len(sample.labels)}; the most frequent class is {share(sample.largest_share)} "
+            "of the images. So accuracies cannot tell which scaling it was trained on.",
+        ),
+        "Were its weights loaded, and was it trained at all? Then look at the other findings, at "
+        "the learning rate, and whether labels and images were shuffled apart.",
+        measured.grid(),
+    )
+
+
+def check_channels(measured: Measured, by_batch: bool | None = None) -> Iterator[Finding]:
+    """Name a model that takes BGR: clearly more accurate on it than on any RGB."""
+    best = measured.best(by_batch)
+    if best.scaling not in BGR_SCALINGS:
+        return
+    others = [each for each in measured.conditions(best.by_batch) if each.scaling in SCALINGS]
+    rgb = max(others, key=lambda each: measured.accuracy(each).value)
+    if not (measured.is_useful(measured.accuracy(best)) and measured.is_better(best, rgb)):
+        return
+    yield Finding(
+        "channels-reversed",
+        Severity.SEVERE,
+        "The model was trained on BGR, as OpenCV reads images, and not on RGB.",
+        (
+            f"Accuracy on {len(measured.sample.labels)} images: {percent(measured.accuracy(best))} "
+            f"with {best.scaling}, at most {percent(measured.accuracy(rgb))} from RGB "
+            f"({rgb.scaling}).",
+        ),
+        "Use one order everywhere: cv2.cvtColor(image, cv2.COLOR_BGR2RGB) after cv2.imread, in "
+        "training and in prediction. Train again, or keep giving this model BGR.",
+        measured.grid(),
+    )
+
+
 def other_order(measured: Measured, declared: str | None) -> Renamed | None:
     """The order of the outputs, if it differs from that of the classes.
 
@@ -122,7 +178,9 @@ def other_order(measured: Measured, declared: str | None) -> Renamed | None:
     ]
     best = max(found, key=lambda each: each.gain.value)
     is_sure = best.gain.low > LEAST_GAIN and best.p < SIGNIFICANT / len(conditions)
-    return best if is_sure else None
+    # Of two classes, one answer or its opposite is better than chance without any training.
+    level = sample.largest_share
+    return best if is_sure and best.top1.low > level + USEFUL * (1 - level) else None
 
 
 def in_order(measured: Measured, order: Renamed) -> Measured:
@@ -133,11 +191,34 @@ def in_order(measured: Measured, order: Renamed) -> Measured:
     return Measured(moved, measured.outputs)
 
 
+def is_from_one(order: Renamed, measured: Measured) -> bool:
+    """Whether each class is answered by the output after its own."""
+    present = np.unique(measured.sample.labels)
+    return bool((order.names[present] == present + 1).all())
+
+
+def _labels_from_one(order: Renamed) -> Finding:
+    return Finding(
+        "labels-start-at-one",
+        Severity.SEVERE,
+        "The model was trained with labels that start at 1: output 0 stands for no class.",
+        (
+            f"Accuracy with output 1 as the first class: {percent(order.top1)}, n = "
+            f"{order.top1.n}; with output 0 {share(order.top1.value - order.gain.value)}.",
+            "The other findings use the outputs in that order.",
+        ),
+        "Subtract 1 from the labels, give the last layer one output for each class, and train "
+        "again; or subtract 1 from every answer.",
+    )
+
+
 def describe_order(order: Renamed, measured: Measured) -> Finding:
     """Name the outputs that stand for another class than their number says."""
     classes = measured.sample.classes
     stands_for = np.argsort(order.names)
     moved = [row for row, label in enumerate(stands_for.tolist()) if label != row]
+    if is_from_one(order, measured):
+        return _labels_from_one(order)
     return Finding(
         "classes-in-another-order",
         Severity.SEVERE,

@@ -1,6 +1,7 @@
 """Pixels that do not reach the network with the scaling that it expects."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from headbench.classify.doctor.finding import Finding, Severity, not_checked
 from headbench.classify.doctor.model.anatomy import Family
@@ -11,12 +12,16 @@ from headbench.classify.doctor.model.input_pixels import (
     trained_on,
 )
 from headbench.classify.doctor.model.measured import Condition, Measured
-from headbench.classify.doctor.scalings import SCALINGS
+from headbench.classify.doctor.model.moving_statistics import Fit
+from headbench.classify.doctor.scalings import KNOWN, SCALINGS
 from headbench.classify.wording import percent
 
 REMEDY = (
     "Give the network its own preprocess_input, once, on pixels of 0 to 255, and train again; "
     "'make features' does."
+)
+SAME_EVERYWHERE = (
+    "Use one preprocessing for training, validation and prediction: best inside the model."
 )
 SHOWN = "Shown by pictures of one colour each, at the network's first convolution."
 NO_WAY_OUT = "No preprocessing before the model can correct what it does itself."
@@ -31,12 +36,14 @@ def check_scaling(
     """
     if pixels.unknown:
         yield not_known(pixels)
-    if pixels.declared:
+    if pixels.is_assumed and measured:
+        yield from _check_undeclared(replace(pixels, declared=None), measured, is_frozen)
+    elif pixels.declared:
         yield from _check_declared(pixels, measured, pixels.declared, is_frozen)
     elif pixels.family and pixels.is_spoilt_inside:
         what = (
             f"{_own_work(pixels)[:-1]} before they reach {pixels.family.name}, which expects "
-            f"{SCALINGS[pixels.family.scaling].words}."
+            f"{KNOWN[pixels.family.scaling].words}."
         )
         yield _wrong(what, is_frozen, (SHOWN, NO_WAY_OUT), measured)
     elif measured:
@@ -63,36 +70,84 @@ def _check_declared(
     pixels: InputPixels, measured: Measured | None, declared: str, is_frozen: bool
 ) -> Iterator[Finding]:
     arrives, taken = pixels.arrives[declared], pixels.taken
-    if arrives and taken and pixels.family and arrives != taken:
+    if arrives and taken and pixels.family and not pixels.is_taken(arrives):
         evidence = _accuracies(pixels, measured, declared)
         what = _arrive_as(arrives.words, pixels.family)
         yield _wrong(what, is_frozen, evidence, measured)
-        return
-    if measured:
+    elif measured and (fit := _misfitting(pixels, declared)):
+        yield _not_as_trained(fit, declared, measured, is_frozen)
+    elif measured:
         mode = measured.best().by_batch
         best, own = measured.best(mode), Condition(declared, mode)
-        if measured.is_better(best, own):
+        if measured.is_beaten(own):
             yield _trained_on_another(measured, best, own)
+
+
+def _misfitting(pixels: InputPixels, declared: str) -> Fit | None:
+    """The statistics that another scaling fits, and the declared one does not."""
+    fit = pixels.fit
+    # What a known network that stays frozen expects is known without them.
+    if fit is None or (pixels.family and not fit.is_trained):
+        return None
+    return fit if fit.is_far(declared) else None
+
+
+def _not_as_trained(fit: Fit, declared: str, measured: Measured, is_frozen: bool) -> Finding:
+    return Finding(
+        "trained-on-another-scaling" if fit.is_trained else "wrong-scaling",
+        Severity.SEVERE if fit.is_trained or is_frozen else Severity.WARNING,
+        f"The network was trained with pixels of another scaling ({' or '.join(fit.found)}) than "
+        f"it gets now ({declared}).",
+        (_misfit(fit, *fit.found, declared),),
+        SAME_EVERYWHERE if fit.is_trained else REMEDY,
+        measured.grid(),
+    )
+
+
+def _misfit(fit: Fit, *names: str) -> str:
+    distances = ", ".join(f"{fit.distance[name]:.2g} with {name}" for name in names)
+    return (
+        f"Distance of what arrives at {fit.layer}, the first BatchNormalization, from its moving "
+        f"mean and variance (Kullback-Leibler, nats, median over channels): {distances}. Labels "
+        "play no part in that."
+    )
 
 
 def _check_undeclared(
     pixels: InputPixels, measured: Measured, is_frozen: bool
 ) -> Iterator[Finding]:
     possible = trained_on(pixels, measured)
-    if pixels.family and pixels.right and pixels.right not in possible:
+    if pixels.fit and pixels.family and _has_moved(pixels, pixels.fit):
+        said = _wrong_way(pixels, pixels.family, possible)
+        yield _wrong(said, is_frozen, (_misfit(pixels.fit, *possible),), measured)
+        return
+    if pixels.family and pixels.right and _is_proved_wrong(measured, pixels.right, possible):
         said = _wrong_way(pixels, pixels.family, possible)
         proof = _accuracies_of(measured, possible, pixels.right)
         yield _wrong(said, is_frozen, (proof,), measured)
+        return
+    if pixels.is_assumed:
         return
     yield Finding(
         "scaling-not-said",
         Severity.NOTE,
         "How your script scales pixels is unknown. The model is most accurate with "
         f"{_any_of(possible)}.",
-        (),
+        (_misfit(pixels.fit, *pixels.fit.found),) if pixels.fit and pixels.fit.found else (),
         "To have it checked: --script-settings scaling=caffe, for example.",
         measured.grid(),
     )
+
+
+def _has_moved(pixels: InputPixels, fit: Fit) -> bool:
+    """Whether training moved the statistics to pixels that the network does not expect."""
+    return fit.is_trained and pixels.right is not None and fit.is_far(pixels.right)
+
+
+def _is_proved_wrong(measured: Measured, right: str, possible: tuple[str, ...]) -> bool:
+    """Whether accuracies show that the model was trained on other pixels than the network takes."""
+    own = Condition(right, measured.best().by_batch)
+    return right not in possible and own in measured.outputs and measured.is_beaten(own)
 
 
 def _wrong_way(pixels: InputPixels, family: Family, possible: tuple[str, ...]) -> str:
@@ -101,7 +156,7 @@ def _wrong_way(pixels: InputPixels, family: Family, possible: tuple[str, ...]) -
     if arrives and len(possible) == 1:
         return _arrive_as(arrives.words, family)
     return (
-        f"Pixels are not {SCALINGS[family.scaling].words} when they reach {family.name}, which "
+        f"Pixels are not {KNOWN[family.scaling].words} when they reach {family.name}, which "
         f"expects that: the model is most accurate with {_any_of(possible)}."
     )
 
@@ -151,7 +206,7 @@ def _wrong(
 
 
 def _arrive_as(words: str, family: Family) -> str:
-    taken = SCALINGS[family.scaling].words
+    taken = KNOWN[family.scaling].words
     return f"Pixels are {words} when they reach {family.name}, which expects {taken}."
 
 
@@ -182,6 +237,6 @@ def _trained_on_another(measured: Measured, best: Condition, own: Condition) -> 
             f"{percent(measured.accuracy(best))} with {best.scaling}, "
             f"{percent(measured.accuracy(own))} with {own.scaling}.",
         ),
-        "Use one preprocessing for training, validation and prediction: best inside the model.",
+        SAME_EVERYWHERE,
         measured.grid(),
     )

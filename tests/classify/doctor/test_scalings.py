@@ -4,11 +4,14 @@ import numpy as np
 import pytest
 
 from headbench.classify.doctor.scalings import (
+    BGR_SCALINGS,
     PREPROCESS_INPUT,
     SCALINGS,
     taken_by,
+    twin,
     which_scaling,
 )
+from headbench.classify.doctor.script import parse_script
 from headbench.extract.networks.applications import NETWORKS
 from headbench.extract.networks.keras_runtime import load_keras
 
@@ -42,6 +45,16 @@ def test_preprocess_input_of_each_module_is_known_for_what_it_does() -> None:
     for name in modules:
         made = getattr(applications, name).preprocess_input(COLORS[None, None].astype(np.float32))
         np.testing.assert_allclose(SCALINGS[PREPROCESS_INPUT[name]](COLORS), made[0, 0], atol=1e-4)
+
+
+@pytest.mark.parametrize("name", SCALINGS)
+def test_pixels_that_opencv_read_are_told_from_rgb(name: str) -> None:
+    bgr = BGR_SCALINGS[twin(name)]
+    np.testing.assert_allclose(bgr(COLORS), SCALINGS[name](COLORS[:, ::-1]), rtol=1e-6)
+    assert which_scaling(COLORS, bgr(COLORS)) == bgr
+    # The command line takes it as one word.
+    assert parse_script([f"scaling={bgr.name}"]).scaling == bgr.name
+    assert " " not in bgr.name
 
 
 def test_two_scalings_one_after_the_other_are_both() -> None:

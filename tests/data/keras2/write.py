@@ -49,6 +49,21 @@ def nested() -> Any:
     return tf_keras.Sequential([frozen(base), layers.Dropout(0.5), end()])
 
 
+def teachable() -> Any:
+    """Models in a row, as Teachable Machine writes them: all convolutions say groups=1.
+
+    And layers that augment, as Keras' tutorials begin.
+    """
+    inputs = tf_keras.Input(SHAPE)
+    x = layers.SpatialDropout2D(0.1)(layers.RandomRotation(0.1)(layers.RandomFlip()(inputs)))
+    x = layers.DepthwiseConv2D(3)(layers.Conv2D(4, 3, 2)(x))
+    x = layers.BatchNormalization()(layers.Conv2DTranspose(2, 3)(layers.SeparableConv2D(4, 3)(x)))
+    seen = tf_keras.Sequential([tf_keras.Model(inputs, x), layers.GlobalAveragePooling2D()])
+    hidden = layers.Dense(4, activation="relu", input_shape=(2,))
+    head = tf_keras.Sequential([hidden, layers.Dense(3, activation="softmax", use_bias=False)])
+    return tf_keras.Sequential([seen, head])
+
+
 def frozen(model: Any) -> Any:
     model.trainable = False
     return model
@@ -76,7 +91,7 @@ def deflate(path: Path) -> None:
 def main() -> None:
     images = np.random.default_rng(1).uniform(0, 255, (4, *SHAPE)).round().astype(np.float32)
     predicted = {}
-    for make in (sequential, functional, nested):
+    for make in (sequential, functional, nested, teachable):
         tf_keras.backend.clear_session()
         model, name = make(), make.__name__
         model.set_weights(list(weights_like([each.shape for each in model.get_weights()])))

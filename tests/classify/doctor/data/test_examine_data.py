@@ -1,5 +1,6 @@
 """A folder is examined in whole; class folders and class indices that are not what they seem."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -208,6 +209,20 @@ def test_a_saved_hugging_face_data_set_is_no_folder_of_files(tmp_path: Path) -> 
         (tmp_path / name).touch()
     (found,) = examine_data(tmp_path, ScriptSettings()).findings
     assert found.code == "no-data-set"
+
+
+@pytest.mark.parametrize(("first", "agrees"), [(0, True), (1, False)])
+def test_class_indices_are_said_to_be_right_or_to_count_from_1(
+    tmp_path: Path, first: int, agrees: bool
+) -> None:
+    for name in ("a", "b"):
+        write_pictures(tmp_path / "photos" / name, range(1))
+    path = tmp_path / "classes.json"
+    path.write_text(json.dumps({"a": first, "b": first + 1}))
+    found = examine_data(tmp_path / "photos", ScriptSettings(class_indices=path))
+    assert (f"{path} numbers the classes as Keras" in found.examined) is agrees
+    lines = [line for each in found.findings for line in each.evidence]
+    assert ("The file counts from 1. Keras counts from 0: subtract 1." in lines) is not agrees
 
 
 def test_a_bad_file_of_class_indices_is_an_error_before_anything_is_read(tmp_path: Path) -> None:

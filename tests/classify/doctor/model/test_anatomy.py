@@ -1,6 +1,5 @@
 """Layers, families and what reaches a layer; BatchNormalization by the batch."""
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -15,73 +14,101 @@ from headbench.classify.doctor.model.anatomy import (
     in_frozen_block,
     leaves,
 )
-from headbench.classify.doctor.model.input_pixels import arriving
-from headbench.classify.doctor.scalings import SCALINGS
+from headbench.classify.doctor.model.input_pixels import arriving, look_at_pixels
+from headbench.classify.doctor.scalings import INSIDE, SCALINGS
 from headbench.extract.networks.keras_runtime import load_keras
 
 SIZE_PX = 96
-# A network of each family, and the module that holds its preprocessing.
+# Of ImageNet, of pixels / 255.
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+# Of each family the module that holds its preprocessing, and all its networks, the smallest first.
 NETWORKS = {
-    "ResNet": ("ResNet50", "resnet"),
-    "ResNetV2": ("ResNet50V2", "resnet_v2"),
-    "DenseNet": ("DenseNet121", "densenet"),
-    "VGG": ("VGG16", "vgg16"),
-    "Xception": ("Xception", "xception"),
-    "MobileNet": ("MobileNet", "mobilenet"),
-    "MobileNetV2": ("MobileNetV2", "mobilenet_v2"),
-    "InceptionV3": ("InceptionV3", "inception_v3"),
-    "InceptionResNetV2": ("InceptionResNetV2", "inception_resnet_v2"),
-    "NASNet": ("NASNetMobile", "nasnet"),
-    "MobileNetV3": ("MobileNetV3Large", "mobilenet_v3"),
-    "EfficientNetV2B": ("EfficientNetV2B0", "efficientnet_v2"),
-    "ConvNeXtTiny": ("ConvNeXtTiny", "convnext"),
+    "ResNet": ("resnet", ("ResNet50", "ResNet101", "ResNet152")),
+    "ResNetV2": ("resnet_v2", ("ResNet50V2", "ResNet101V2", "ResNet152V2")),
+    "DenseNet": ("densenet", ("DenseNet121", "DenseNet169", "DenseNet201")),
+    "VGG": ("vgg16", ("VGG16", "VGG19")),
+    "Xception": ("xception", ("Xception",)),
+    "MobileNet": ("mobilenet", ("MobileNet",)),
+    "MobileNetV2": ("mobilenet_v2", ("MobileNetV2",)),
+    "InceptionV3": ("inception_v3", ("InceptionV3",)),
+    "InceptionResNetV2": ("inception_resnet_v2", ("InceptionResNetV2",)),
+    "NASNet": ("nasnet", ("NASNetMobile", "NASNetLarge")),
+    "MobileNetV3": ("mobilenet_v3", ("MobileNetV3Small", "MobileNetV3Large")),
+    "EfficientNet": ("efficientnet", tuple(f"EfficientNetB{number}" for number in range(8))),
+    "EfficientNetV2B": (
+        "efficientnet_v2",
+        tuple(f"EfficientNetV2B{number}" for number in range(4)),
+    ),
+    "EfficientNetV2S, M or L": (
+        "efficientnet_v2",
+        tuple(f"EfficientNetV2{size}" for size in "SML"),
+    ),
+    "ConvNeXt": (
+        "convnext",
+        tuple(f"ConvNeXt{size}" for size in ("Tiny", "Small", "Base", "Large", "XLarge")),
+    ),
 }
-
-# Networks of hundreds of layers: seconds each to build.
-LARGE = ("DenseNet", "InceptionResNetV2", "NASNet", "EfficientNetB4", "EfficientNetV2S")
-
-
-def cases(names: Iterable[str]) -> list[Any]:
-    """Names of networks; those that take long to build are marked."""
-    return [pytest.param(each, marks=[pytest.mark.long] * (each in LARGE)) for each in names]
+# Of hundreds of layers: seconds each to build.
+LARGE = ("DenseNet", "InceptionResNetV2", "NASNet", "EfficientNetV2S, M or L")
 
 
-def test_every_family_is_tried() -> None:
+def cases() -> list[Any]:
+    """Each network with its family and module; all but the smallest of each are marked long."""
+    return [
+        pytest.param(
+            family,
+            module,
+            name,
+            id=name,
+            marks=[pytest.mark.long] * (family in LARGE or name != names[0]),
+        )
+        for family, (module, names) in NETWORKS.items()
+        for name in names
+    ]
+
+
+def test_every_network_of_keras_applications_is_tried() -> None:
     assert NETWORKS.keys() == {family.name for family in FAMILIES}
+    applications = load_keras().applications
+    functions = {each for each in dir(applications) if each[0].isupper()}
+    assert functions == {name for _, names in NETWORKS.values() for name in names}
 
 
-@pytest.mark.parametrize("name", cases(NETWORKS))
-def test_a_network_is_known_and_its_own_preprocessing_is_found_right(name: str) -> None:
+@pytest.mark.parametrize(("family", "module", "name"), cases())
+def test_a_network_is_known_and_its_own_preprocessing_is_found_right(
+    family: str, module: str, name: str
+) -> None:
     keras = load_keras()
-    function, module = NETWORKS[name]
     shape = (SIZE_PX, SIZE_PX, 3)
-    base = getattr(keras.applications, function)(weights=None, include_top=False, input_shape=shape)
+    base = getattr(keras.applications, name)(weights=None, include_top=False, input_shape=shape)
     found = leaves(base)
-    family = find_family(found)
-    assert family
-    assert family.name == name
+    known = find_family(found)
+    assert known
+    assert known.name == family
     inputs = keras.Input(shape)
     own = getattr(keras.applications, module).preprocess_input(inputs)
     whole = keras.Model(inputs, base(own))
-    arrived = arriving(whole, first_convolution(found), SIZE_PX, SCALINGS["raw"])
-    assert arrived == SCALINGS[family.scaling]
+    pixels = look_at_pixels(whole, found, SIZE_PX, None)
+    assert pixels.right == "raw"
+    assert pixels.is_taken(pixels.own_work)
+    # The commonest mistake.
+    assert not pixels.is_taken(pixels.arrives["/255"])
 
 
-@pytest.mark.parametrize(
-    "name", cases(["EfficientNetB0", "EfficientNetB4", "EfficientNetV2S", "ConvNeXtSmall"])
-)
-def test_a_network_whose_pixels_are_not_known_is_not_called_another(name: str) -> None:
-    function = getattr(load_keras().applications, name)
-    base = function(weights=None, include_top=False, input_shape=(SIZE_PX, SIZE_PX, 3))
-    assert find_family(leaves(base)) is None
-
-
-def test_a_larger_network_of_a_family_is_known_too() -> None:
-    function = load_keras().applications.EfficientNetV2B1
-    base = function(weights=None, include_top=False, input_shape=(SIZE_PX, SIZE_PX, 3))
-    family = find_family(leaves(base))
-    assert family
-    assert family.name == "EfficientNetV2B"
+def test_efficientnet_of_imagenet_weights_corrects_the_deviation_and_takes_torch() -> None:
+    keras = load_keras()
+    base = keras.applications.EfficientNetB0(
+        weights=None, include_top=False, input_shape=(SIZE_PX, SIZE_PX, 3)
+    )
+    normalization = next(each for each in base.layers if "normalization" in each.name)
+    # As its files hold them: deviations where variances are due.
+    normalization.set_weights([np.array(MEAN), np.array(STD), np.array(0)])
+    found = leaves(base)
+    first = first_convolution(found)
+    assert arriving(base, first, SIZE_PX, SCALINGS["raw"]) == INSIDE["root"]
+    pixels = look_at_pixels(base, found, SIZE_PX, None)
+    assert pixels.right == "raw"
+    assert not pixels.is_taken(pixels.arrives["/255"])
 
 
 def conv(keras: Any, x: Any, name: str, trainable: bool) -> Any:

@@ -53,12 +53,17 @@ def mean_brightness(
         ]
     )
     model.layers[0].set_weights([np.eye(3, dtype=np.float32)[None, None]])
-    # Of one output: dark is the second class, so that it falls with brightness.
+    # Of one output: dark is the second class, so that it falls with brightness. Of three: the first
+    # is never given, as if labels began at 1.
     kernel = np.array([[0.1, 0.0], [0.0, 0.0], [0.0, 0.0]])
     bias = np.array([-13.0, 0.0])
-    weights = [kernel, bias] if n_outputs == 2 else [-kernel[:, :1], -bias[:1]]
-    model.layers[-1].set_weights(weights)
-    model.compile("adam", "categorical_crossentropy" if n_outputs == 2 else "binary_crossentropy")
+    weights = {
+        1: [-kernel[:, :1], -bias[:1]],
+        2: [kernel, bias],
+        3: [np.pad(kernel, ((0, 0), (1, 0))), np.array([-99.0, *bias])],
+    }
+    model.layers[-1].set_weights(weights[n_outputs])
+    model.compile("adam", "binary_crossentropy" if n_outputs == 1 else "categorical_crossentropy")
     return model
 
 
@@ -175,13 +180,14 @@ def classifier(base: Any, before: Sequence[Any] = ()) -> Any:
     return keras.Sequential([keras.Input((32, 32, 3)), *before, base, head])
 
 
+@pytest.mark.parametrize("second", ["block1a_project_conv", "block1a_dwconv"])
 @pytest.mark.parametrize(("scaling", "codes"), [("raw", set()), ("/255", {"wrong-scaling"})])
 def test_a_network_that_scales_pixels_itself_is_not_to_be_given_scaled_ones(
-    tmp_path: Path, scaling: str, codes: set[str]
+    tmp_path: Path, scaling: str, codes: set[str], second: str
 ) -> None:
     layers = load_keras().layers
     inside = [layers.Rescaling(1 / 255), layers.Normalization(mean=MEAN, variance=VARIANCE)]
-    names = ("stem_conv", "block1a_project_conv", "block6h_add")
+    names = ("stem_conv", second, "block6h_add")
     found = examine(classifier(network(names, inside)), tmp_path, scaling=scaling)
     others = {"not-checked", "moving-statistics-never-set", "frozen-in-every-epoch"}
     assert found.keys() - others == codes
@@ -222,6 +228,43 @@ def test_weights_that_are_no_numbers_are_named_and_nothing_is_said_of_answers(
     assert list(found) == ["not-finite", "not-checked"]
     assert model.layers[-1].name in found["not-finite"].evidence[0]
     assert found["not-finite"].severity is Severity.SEVERE
+
+
+def test_pixels_are_judged_although_weights_are_no_numbers(tmp_path: Path) -> None:
+    model = resnet_after([])
+    model.layers[-1].set_weights([each * np.nan for each in model.layers[-1].get_weights()])
+    found = examine(model, tmp_path, scaling="/255")
+    assert {"not-finite", "wrong-scaling"} <= found.keys()
+
+
+@pytest.mark.parametrize(("scaling", "accuracy"), [("raw", "100.0 %"), ("/255", "50.0 %")])
+def test_the_accuracy_is_always_printed(
+    two_classes: Path, tmp_path: Path, scaling: str, accuracy: str
+) -> None:
+    path = tmp_path / "model.keras"
+    mean_brightness().save(path)
+    line = examine_model(path, two_classes, ScriptSettings(scaling=scaling)).examined
+    assert f"accuracy {accuracy}" in line
+    assert f"on 60 images, pixels {scaling}, in inference mode" in line
+
+
+def test_labels_that_start_at_1_are_named_and_the_accuracy_is_measured_all_the_same(
+    two_classes: Path, tmp_path: Path
+) -> None:
+    model = mean_brightness(n_outputs=3)
+    found = examine(model, tmp_path, two_classes, scaling="raw")
+    assert found.keys() == {"not-checked", "wrong-number-of-outputs", "labels-start-at-one"}
+    assert "100.0 %" in found["labels-start-at-one"].evidence[0]
+
+
+def test_a_model_at_chance_under_every_scaling_has_learnt_nothing(
+    two_classes: Path, tmp_path: Path
+) -> None:
+    model = mean_brightness()
+    model.layers[0].set_weights([np.zeros((1, 1, 3, 3))])
+    found = examine(model, tmp_path, two_classes, scaling="raw")
+    assert "learnt-nothing" in found
+    assert not {"at-chance", "wrong-scaling", "trained-on-another-scaling"} & found.keys()
 
 
 def test_outputs_that_are_no_numbers_are_named_though_weights_are(tmp_path: Path) -> None:

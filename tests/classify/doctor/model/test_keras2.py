@@ -16,7 +16,7 @@ from tests.conftest import ROOT
 
 FOLDER = ROOT / "tests/data/keras2"
 FILES = sorted(path for path in FOLDER.iterdir() if path.suffix in (".h5", ".keras"))
-FROZEN = {"sequential": 1, "functional": 4, "nested": 20}
+FROZEN = {"sequential": 1, "functional": 4, "nested": 20, "teachable": 0}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)

@@ -4,14 +4,16 @@ import pytest
 from headbench.classify.doctor.finding import Severity
 from headbench.classify.doctor.model.measured import Condition, Measured, Sample
 from headbench.classify.doctor.model.outputs import (
+    can_be_measured,
     check_answers,
+    check_channels,
     check_outputs,
     describe_order,
     in_order,
     other_order,
 )
 
-RAW = Condition("raw", by_batch=False)
+RAW, OTHER, BGR = (Condition(name, by_batch=False) for name in ("raw", "/255", "bgr"))
 LABELS = np.tile(np.arange(5), 20)
 
 
@@ -33,7 +35,7 @@ def measured(labels: np.ndarray, answers: np.ndarray, n_classes: int) -> Measure
 
 def test_one_class_for_everything_is_named() -> None:
     found = list(check_answers(measured(LABELS, np.full(100, 3), 5), RAW))
-    assert codes(found) == ["one-class-predicted", "at-chance"]
+    assert codes(found) == ["one-class-predicted", "learnt-nothing"]
     assert "100 of 100 images" in found[0].evidence[0]
     assert found[0].what.endswith("nearly every image: d.")
 
@@ -46,7 +48,7 @@ def test_a_weak_model_in_the_right_order_gets_no_finding() -> None:
 
 def test_one_class_for_two_balanced_classes_is_named() -> None:
     found = check_answers(measured(np.arange(120) % 2, np.ones(120, dtype=int), 2), RAW)
-    assert codes(found) == ["one-class-predicted", "at-chance"]
+    assert codes(found) == ["one-class-predicted", "learnt-nothing"]
 
 
 @pytest.mark.parametrize(
@@ -76,8 +78,8 @@ def right_for(n_right: int, n: int, n_classes: int) -> Measured:
         (14, 20, 2, ["too-few-to-judge"]),
         (6, 8, 2, ["too-few-to-judge"]),
         (20, 20, 2, []),
-        (100, 200, 2, ["at-chance"]),
-        (40, 200, 5, ["at-chance"]),
+        (100, 200, 2, ["learnt-nothing"]),
+        (40, 200, 5, ["learnt-nothing"]),
     ],
 )
 def test_chance_is_said_where_images_show_it_and_left_open_where_they_are_few(
@@ -88,6 +90,48 @@ def test_chance_is_said_where_images_show_it_and_left_open_where_they_are_few(
     assert [each.code for each in found] == codes
     is_note = codes == ["too-few-to-judge"]
     assert all((each.severity is Severity.NOTE) is is_note for each in found)
+
+
+def test_at_chance_is_said_if_another_scaling_shows_that_the_model_has_learnt() -> None:
+    good, bad = right_for(160, 200, 5), right_for(40, 200, 5)
+    both = Measured(bad.sample, {RAW: bad.outputs[RAW], OTHER: good.outputs[RAW]})
+    assert codes(check_answers(both, RAW)) == ["at-chance"]
+    assert codes(check_answers(both, OTHER)) == []
+
+
+@pytest.mark.parametrize(("n_right", "due"), [(190, ["channels-reversed"]), (100, [])])
+def test_a_model_that_takes_bgr_is_named_where_it_is_clearly_better(
+    n_right: int, due: list[str]
+) -> None:
+    rgb, bgr = right_for(95, 200, 5), right_for(n_right, 200, 5)
+    both = Measured(rgb.sample, {OTHER: rgb.outputs[RAW], BGR: bgr.outputs[RAW]})
+    assert codes(check_channels(both)) == due
+
+
+def test_labels_from_1_are_told_from_another_order() -> None:
+    # Five classes, six outputs: the first answers for none.
+    found = measured(LABELS, LABELS + 1, 6)
+    order = other_order(found, "raw")
+    assert order
+    finding = describe_order(order, found)
+    assert finding.code == "labels-start-at-one"
+    assert "100.0 %" in finding.evidence[0]
+    assert in_order(found, order).accuracy(RAW).value == 1
+
+
+@pytest.mark.parametrize("n_right", [70, 130])
+def test_a_guess_on_two_classes_is_not_called_another_order(n_right: int) -> None:
+    assert other_order(right_for(n_right, 200, 2), "raw") is None
+
+
+@pytest.mark.parametrize(
+    ("n_outputs", "n_classes", "can"),
+    [(5, 5, True), (1, 2, True), (6, 5, True), (4, 5, True), (1, 5, False), (1000, 5, False)],
+)
+def test_a_few_outputs_more_or_less_are_measured_all_the_same(
+    n_outputs: int, n_classes: int, can: bool
+) -> None:
+    assert can_be_measured(n_outputs, n_classes) is can
 
 
 def test_another_order_of_columns_is_found_and_put_right() -> None:

@@ -182,6 +182,24 @@ def amid(proba: Any) -> Any:
     return dense(12 * AS_IT_IS, is_on_logits=False)(proba)
 
 
+def untrained(proba: Any) -> Any:
+    """A layer as Keras begins it, on the probabilities of the head."""
+    keras = load_keras()
+    start = keras.initializers.RandomNormal(seed=0)
+    return keras.layers.Dense(N_CLASSES, "softmax", kernel_initializer=start)(proba)
+
+
+def dead(embeddings: Any) -> Any:
+    """A ReLU that a far too high learning rate left below 0, whatever it is given."""
+    below = load_keras().initializers.Constant(-1e4)
+    width = embeddings.shape[-1]
+    return load_keras().layers.Dense(width, "relu", bias_initializer=below)(embeddings)
+
+
+def thaw(base: Any) -> None:
+    base.trainable = True
+
+
 def sigmoid(proba: Any) -> Any:
     return load_keras().layers.Activation("sigmoid")(logits(proba))
 
@@ -266,7 +284,7 @@ def in_a_row(folder: Path, shared: Path, scaling: str) -> Case:
     return Case([path, shared / "data/food10"])
 
 
-WRONG = frozenset({"at-chance", "one-class-predicted"})
+WRONG = frozenset({"at-chance", "learnt-nothing", "one-class-predicted"})
 IN_FROZEN = "batch-norm-trains-in-frozen-block"
 MODES = WRONG | {"batch-statistics", IN_FROZEN, "frozen-layers-change"}
 # What the origin's model has wrong, all of it.
@@ -349,7 +367,7 @@ PROJECTS: tuple[Project, ...] = (
         "one class for everything",
         partial(right, end=dense(AS_IT_IS, bias=20)),
         "one-class-predicted",
-        frozenset({"at-chance"}),
+        WRONG,
     ),
     Project(
         "another class-to-index map",
@@ -361,6 +379,19 @@ PROJECTS: tuple[Project, ...] = (
         frozen_outside,
         "frozen-layers-change",
         frozenset({IN_FROZEN}),
+    ),
+    Project(
+        "a head that was never trained", partial(right, end=untrained), "learnt-nothing", WRONG
+    ),
+    Project(
+        "labels from 1",
+        partial(right, end=dense(np.pad(AS_IT_IS, ((0, 0), (1, 0))))),
+        "labels-start-at-one",
+        too=frozenset({"wrong-number-of-outputs"}),
+    ),
+    Project("a layer that is always 0", partial(right, before_head=dead), "dead-layer", WRONG),
+    Project(
+        "nothing frozen", partial(right, edit_base=thaw, end=untrained), "nothing-frozen", WRONG
     ),
     Project("weights that are NaN", not_a_number, "not-finite"),
     Project("statistics never loaded", fresh_statistics, "moving-statistics-never-set", WRONG),
