@@ -157,8 +157,8 @@ def _is_count(value: Any) -> bool:
 
 _CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "scaling": (
-        f"one of {', '.join(SCALINGS | BGR_SCALINGS)}; or 1./255; or preprocess_input with "
-        "the module that it is imported from, as in resnet50.preprocess_input, since each has another",
+        f"one of {', '.join(SCALINGS | BGR_SCALINGS)}; or 1./255; or preprocess_input with the "
+        "module it is imported from, as in resnet50.preprocess_input, since each has another",
         lambda value: value in SCALINGS | BGR_SCALINGS,
     ),
     "size": ("pixels", _is_count),
