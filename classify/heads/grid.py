@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+# The loss of probabilities of 98 %: beyond it the weaker penalty always gains, and nothing with it.
+NOTHING_TO_GAIN = 0.02
 # In `chosen_`, where a limit ended the choice and not the loss on val.
 AT_LIMIT = "is_at_limit"
 
@@ -56,7 +58,7 @@ def choose_from(
         # Of equals the one that was tried first.
         best, tried = min(losses, key=lambda value: losses[value]), sorted(losses)
         ends = {tried[0]: best / factor, tried[-1]: best * factor}
-        is_end = best in ends and len(tried) > 1
+        is_end = best in ends and len(tried) > 1 and losses[best] > NOTHING_TO_GAIN
         # Rounded, so that 1e-5 / 10 is 1e-6.
         beyond = float(f"{ends[best]:.6g}") if is_end else best
         if not is_end or not lowest <= beyond <= highest:

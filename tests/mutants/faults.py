@@ -798,8 +798,8 @@ FAULTS = (
         "end-of-the-grid-is-the-end",
         "A choice at the end of its grid is gone on with.",
         "classify/heads/grid.py",
-        "        is_end = best in ends and len(tried) > 1",
-        "        is_end = False",
+        "is_end = best in ends and len(tried) > 1 and losses[best] > NOTHING_TO_GAIN",
+        "is_end = False",
         (
             "tests/classify/test_grid.py::"
             "test_beyond_the_end_of_a_grid_it_is_gone_on_until_val_no_longer_gains[True-0.0001]",
