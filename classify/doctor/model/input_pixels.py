@@ -77,6 +77,17 @@ class InputPixels:
         return next((name for name, each in self.arrives.items() if self.is_taken(each)), None)
 
     @property
+    def moved_to(self) -> tuple[str, ...]:
+        """The scalings to which training moved the statistics of the first BatchNormalization.
+
+        None if they are still those that a known network came with: a few steps move them little.
+        """
+        if self.fit is None or not self.fit.is_trained:
+            return ()
+        is_moved = self.family is None or (self.right and self.fit.is_far(self.right))
+        return self.fit.found if is_moved else ()
+
+    @property
     def unknown(self) -> str:
         """Why arriving pixels cannot be compared with expected ones; empty if they can."""
         if self.family is None:
@@ -183,8 +194,8 @@ def trained_on(pixels: InputPixels, measured: Measured | None) -> tuple[str, ...
     """
     if pixels.declared:
         return (pixels.declared,)
-    if pixels.fit and pixels.fit.is_trained and pixels.fit.found:
-        return pixels.fit.found
+    if pixels.moved_to:
+        return pixels.moved_to
     if measured is None:
         return ("raw",)
     best = measured.best()

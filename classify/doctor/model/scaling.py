@@ -117,7 +117,7 @@ def _check_undeclared(
     pixels: InputPixels, measured: Measured, is_frozen: bool
 ) -> Iterator[Finding]:
     possible = trained_on(pixels, measured)
-    if pixels.fit and pixels.family and _has_moved(pixels, pixels.fit):
+    if pixels.fit and pixels.family and pixels.moved_to:
         said = _wrong_way(pixels, pixels.family, possible)
         yield _wrong(said, is_frozen, (_misfit(pixels.fit, *possible),), measured)
         return
@@ -137,11 +137,6 @@ def _check_undeclared(
         "To have it checked: --script-settings scaling=caffe, for example.",
         measured.grid(),
     )
-
-
-def _has_moved(pixels: InputPixels, fit: Fit) -> bool:
-    """Whether training moved the statistics to pixels that the network does not expect."""
-    return fit.is_trained and pixels.right is not None and fit.is_far(pixels.right)
 
 
 def _is_proved_wrong(measured: Measured, right: str, possible: tuple[str, ...]) -> bool:

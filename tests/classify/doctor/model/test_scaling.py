@@ -111,6 +111,17 @@ def test_moving_statistics_tell_the_scaling_without_labels(
     assert check_fit(family, declared, is_trained) == codes
 
 
+def test_statistics_that_training_has_not_moved_yet_do_not_outweigh_accuracies() -> None:
+    """A ResNet whose BatchNormalization trains: a head learnt on pixels / 255 by the batch."""
+    sample = Sample(np.zeros((100, 1, 1, 3), np.uint8), LABELS, tuple("abcde"), [])
+    outputs = {Condition(each, False): RIGHT if each == "/255" else WRONG for each in SCALINGS}
+    of_imagenet = Fit("bn", True, FIT | {"/255": 4.0, "caffe": 0.02})
+    pixels = InputPixels(RESNET, SCALINGS, None, fit=of_imagenet)
+    [finding] = check_scaling(pixels, Measured(sample, outputs), True)
+    assert finding.code == "wrong-scaling"
+    assert "with /255, 0.0 %" in finding.evidence[0]
+
+
 def test_pictures_that_fit_no_scaling_prove_nothing() -> None:
     far = Fit("bn", True, dict.fromkeys(FIT, 0.9))
     assert far.found == ()
