@@ -159,7 +159,7 @@ def test_a_folder_without_classes_says_what_was_found(
 def test_a_pipe_in_place_of_a_list_of_food101_is_not_waited_for(tmp_path: Path) -> None:
     touch(tmp_path, "images/a/1.jpg", "meta/train.txt")
     os.mkfifo(tmp_path / "meta/test.txt")
-    with pytest.raises(OSError, match="a pipe, not a file"):
+    with pytest.raises(DataError, match="a pipe, not a file"):
         find_images(tmp_path)
 
 
