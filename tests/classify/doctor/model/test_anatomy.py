@@ -103,6 +103,7 @@ def test_efficientnet_of_imagenet_weights_corrects_the_deviation_and_takes_torch
     normalization = next(each for each in base.layers if "normalization" in each.name)
     # As its files hold them: deviations where variances are due.
     normalization.set_weights([np.array(MEAN), np.array(STD), np.array(0)])
+    normalization.finalize_state()
     found = leaves(base)
     first = first_convolution(found)
     assert arriving(base, first, SIZE_PX, SCALINGS["raw"]) == INSIDE["root"]

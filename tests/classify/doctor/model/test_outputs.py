@@ -119,6 +119,19 @@ def test_labels_from_1_are_told_from_another_order() -> None:
     assert in_order(found, order).accuracy(RAW).value == 1
 
 
+@pytest.mark.parametrize(
+    ("n_outputs", "code"), [(6, "labels-start-at-one"), (5, "classes-in-another-order")]
+)
+def test_labels_from_1_need_an_output_too_many_and_not_every_class_right(
+    n_outputs: int, code: str
+) -> None:
+    # The last class is taken for the first output.
+    found = measured(LABELS, (LABELS + 1) % 5, n_outputs)
+    order = other_order(found, "raw")
+    assert order
+    assert describe_order(order, found).code == code
+
+
 @pytest.mark.parametrize("n_right", [70, 130])
 def test_a_guess_on_two_classes_is_not_called_another_order(n_right: int) -> None:
     assert other_order(right_for(n_right, 200, 2), "raw") is None
