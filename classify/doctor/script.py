@@ -133,6 +133,8 @@ def _with_one_scaling(merged: dict[str, Any]) -> dict[str, Any]:
 
 def _scaling(written: Any) -> Any:
     """The name of a scaling, however a script writes it; the value itself if it is not known."""
+    if written in SCALINGS | BGR_SCALINGS:
+        return written
     text = re.sub(r"\s|^lambda \w+:", "", str(written).lower())
     module, _, function = text.rpartition(".")
     if function == "preprocess_input":

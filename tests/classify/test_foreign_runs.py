@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import h5py
+import numpy as np
 import pytest
 
 from headbench.cache import cli
@@ -59,7 +60,7 @@ def forge(features: Path, folder: str, layout: str) -> None:
     with h5py.File(features, "a") as file:
         config = json.loads(file.attrs["config"])
         config["data"] |= {"folder": folder, "layout": layout}
-        text = json.dumps(config).encode()
+        text = np.bytes_(json.dumps(config))
         file.attrs["config"] = text
         seal_attributes(file)
 

@@ -27,8 +27,8 @@ def test_a_toml_file_is_read_and_later_words_win(tmp_path: Path) -> None:
     ("given", "said"),
     [
         ("scalling=tf", "Did you mean scaling"),
-        ("scaling=bgr", "expected one of caffe"),
-        ("scaling=preprocess_input", "such as resnet50.preprocess_input"),
+        ("scaling=gbr", "expected one of caffe"),
+        ("scaling=preprocess_input", "as in resnet50.preprocess_input"),
         ("scaling=of_my_own.preprocess_input", "found 'of_my_own.preprocess_input'"),
         ("ImageDataGenerator(rescale=1./255", "expected one of"),
         ("ImageDataGenerator(rescale=1./)", "expected Python"),

@@ -55,10 +55,9 @@ def test_a_photograph_that_is_dropped_or_pasted_is_classified(
         expect(page.locator("#top li")).to_have_count(5)
         assert names(page)[0] in (HOSTILE[0], HOSTILE[-1])  # which look alike
         assert page.locator("#similar li").count() == 5
-        page.wait_for_function(
-            "[...document.querySelectorAll('#similar img')].filter((e) => e.naturalWidth).length"
-            " === 5"
-        )
+        for picture in page.locator("#similar img").all():
+            expect(picture).to_have_js_property("complete", value=True)
+            assert picture.evaluate("(e) => e.naturalWidth") > 0
         assert page.locator("#photo").evaluate("(e) => e.naturalWidth") == 32
         expect(page.locator("#status")).to_contain_text(names(page)[0])
         assert page.locator("#name").inner_text() == "<b>mine</b>.png"
