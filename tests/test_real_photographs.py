@@ -67,7 +67,7 @@ def food(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return run
 
 
-@pytest.mark.parametrize("engine", ["tensorflow", "openvino"])
+@pytest.mark.parametrize("engine", [pytest.param("tensorflow", marks=pytest.mark.long), "openvino"])
 def test_embeddings_are_those_of_the_untouched_network_at_224_px(shared: Path, engine: str) -> None:
     paths = sorted((shared / "data/food10/images").glob("*/*.jpg"))[::150]
     pixels = np.stack([decode(path.read_bytes(), 224) for path in paths])

@@ -141,7 +141,7 @@ def test_fewer_rows_than_columns_are_no_exception(tmp_path: Path) -> None:
             assert_same(made(name).fit_file(features), in_memory(features, name), features, 1e-3)
 
 
-@pytest.mark.parametrize("kind", ["processes", "cluster"])
+@pytest.mark.parametrize("kind", [pytest.param("processes", marks=pytest.mark.long), "cluster"])
 def test_other_machines_give_the_same_heads_to_the_bit_each_time(
     features: FeatureFile, kind: str, request: pytest.FixtureRequest
 ) -> None:
