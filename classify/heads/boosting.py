@@ -37,7 +37,7 @@ MOST_MODEL_BYTES = 1 << 29
 # From so many images a column on, trees see scores and principal axes instead of columns.
 PROJECT_FROM = 5
 # With val to stop on: a limit on the time, two minutes for 60 600 images of 101 classes.
-MOST_ROUNDS = 300
+MOST_ROUNDS = 200
 END = "end of trees\n"
 HEADER = {
     *("version", "num_class", "num_tree_per_iteration", "label_index", "max_feature_idx"),
@@ -78,7 +78,7 @@ class LightGBM(Head):
         Most values that a column is rounded to.
     projection : {"auto", "none", "scores"}
     max_rounds : int or None
-        Most rounds with val to stop on; None: 300.
+        Most rounds with val to stop on; None: 200.
     patience : int
         Rounds without gain on val before stopping.
     n_rounds : int
