@@ -33,7 +33,7 @@ NOT_FILES = {
 
 
 class IrregularFileError(OSError):
-    """What has the name of a file is none; `strerror` says what it is."""
+    """A path leads to a pipe, a device, a socket or a folder; `strerror` says which."""
 
 
 def open_regular(path: str | Path) -> BinaryIO:
@@ -79,7 +79,7 @@ def read_json(path: str | Path) -> Any:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """What JSON text says; `ValueError` if it is none, or nested deeper than `MOST_NESTED`."""
+    """The value of JSON text; `ValueError` if it is damaged or nested deeper than `MOST_NESTED`."""
     try:
         found = json.loads(text)
     except RecursionError as error:
