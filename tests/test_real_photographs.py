@@ -135,7 +135,8 @@ def test_predictions_for_copied_photographs_are_those_of_the_report(
         np.testing.assert_allclose([given[name] for name in features.classes], kept, atol=1e-4)
 
 
-@pytest.mark.parametrize("head", ["logreg", pytest.param("finetuned", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("head", ["logreg", "finetuned"])
 def test_tensorflow_alone_gives_what_predict_gives_of_real_photographs(
     food: Run, shared: Path, head: str, tmp_path: Path
 ) -> None:

@@ -55,6 +55,7 @@ def test_the_recipe_trains_on_what_the_whole_model_sees(names: dict[str, Any]) -
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.long
 def test_fine_tuning_moves_weights_and_no_batch_normalization(names: dict[str, Any]) -> None:
     exec(FINE_TUNING, names)  # noqa: S102, our own text
     base = names["base"]

@@ -197,6 +197,7 @@ def test_mean_colours_have_no_network_to_export(run: Run, tmp_path: Path) -> Non
         export(run, "logreg", tmp_path / "out")
 
 
+@pytest.mark.long
 def test_a_network_with_its_preprocessing_inside_is_exported_in_every_format(
     tmp_path: Path,
 ) -> None:

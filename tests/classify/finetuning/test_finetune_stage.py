@@ -247,6 +247,7 @@ def test_every_way_ends_in_a_network_that_gives_what_was_kept(
     assert tuned.record.settings["unfreeze"] == settings.unfreeze
 
 
+@pytest.mark.long
 def test_an_interrupted_fine_tuning_goes_on_to_the_same_network(
     own_run: Run, two_epochs: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -172,6 +172,7 @@ require_copies(steps)
 """
 
 
+@pytest.mark.long
 def test_on_several_devices_a_step_is_the_same(tmp_path: Path) -> None:
     """In float16 also the one that is not taken, because one device's gradient is infinite."""
     arguments = [sys.executable, "-c", ON_TWO_DEVICES, tmp_path]
