@@ -1,95 +1,47 @@
 # Every target is what people and CI run, nothing else. Paths with spaces go in quotes:
 #   make features DATA="my photos"
-# Variables left empty take the defaults of the commands themselves.
+# Variables left empty take the defaults of the command.
 
-PYTHON    ?= python3
-DATA      ?=
-WEIGHTS   ?=
-SIZE      ?=
-BACKBONE  ?=
-POOLING   ?=
-DEVICE    ?=
-ENGINE    ?=
-PRECISION ?=
-BATCH     ?=
-HEADS     ?=
-IMAGES    ?=
-SEED      ?=
-CLASS_WEIGHT ?=
-CONFIG    ?=
-C_GRID    ?=
-MAX_ROUNDS ?=
-MAX_EPOCHS ?=
-REFIT     ?=
-AGAIN     ?=
-CURVE     ?=
-FOLDS     ?=
-JOBS      ?=
-BACKEND   ?=
-SCHEDULER ?=
-STREAM    ?=
-HEAD      ?=
-A         ?=
-B         ?=
-TOP       ?=
-FORMAT    ?=
-MIN_CONFIDENCE ?=
-PORT      ?=
-EPOCHS    ?=
-UNFREEZE  ?=
-START     ?=
-LEARNING_RATE ?=
-LABEL_SMOOTHING ?=
-WEIGHT_DECAY ?=
-AUGMENT   ?=
-TRUNK_CACHE ?=
-PRESET    ?=
-VAL_SHARE ?=
-OVERWRITE ?=
-STORE     ?=
-MAX_FILE_SIZE ?=
-DRY_RUN   ?=
-REPAIR    ?=
-SAMPLE    ?=
-RERUN     ?=
-TESTS     ?=
-EXTRAS    ?=
-FORMATS   ?=
-OUT       ?=
-MODEL     ?=
-SCRIPT    ?=
+PYTHON   ?= python3
+DATA     ?=
+NAME     ?=
+WEIGHTS  ?=
+SIZE     ?=
+BACKBONE ?=
+HEADS    ?=
+HEAD     ?=
+IMAGES   ?=
+EXTRAS   ?=
+SEED     ?=
+ARGS     ?=
+TESTS    ?=
 # Of Food-101's archive. The address is not encrypted: the SHA-256 makes sure of the content.
-URL       ?= http://data.vision.ee.ethz.ch/cvl/food-101.tar.gz
-SHA256    ?= d97d15e438b7f4498f96086a4f7e2fa42a32f2712e87d3295441b2b6314053a4
-# The name of DATA; without it, the model's, or the run of the last `make features`.
-NAME      ?= $(if $(DATA),$(FOLDER),$(if $(MODEL),$(basename $(notdir $(MODEL))),$(LAST)))
-LAST       = $(shell cat runs/.last 2>/dev/null)
-FOLDER     = $(shell { cd "$(DATA)" || cd "$(SHARED)"; } 2>/dev/null && basename "$$PWD" || \
-  basename "$(SHARED)")
-# What DATA is called after if it is no folder: an archive (zip://photos::all.zip) by its stem, many
-# tar shards by the folder of the first list, with "::" between lists only after ".tar", as
-# extract/sources/ has it; a list or one shard without its ending.
-SHARED     = $(shell printf '%s\n' "$(DATA)" | sed -E \
-  -e '/^(tar|zip)(:\/\/|::)/ { s/.*:://; s/(\.tar)?\.[^./]+$$//; q; }' \
-  -e '/\.tar::|\{.*\.tar$$/ { s/\.tar::.*//; s/\{.*//; s/[^/]*$$//; s/^$$/./; q; }' \
-  -e 's/.*:://; s/\.(tar|[cC][sS][vV]|[tT][sS][vV]|[pP][aA][rR][qQ][uU][eE][tT])$$//')
+URL      ?= http://data.vision.ee.ethz.ch/cvl/food-101.tar.gz
+SHA256   ?= d97d15e438b7f4498f96086a4f7e2fa42a32f2712e87d3295441b2b6314053a4
 
-RUN    = runs/$(NAME)
+# A mistyped variable would be ignored without a word.
+KNOWN   = PYTHON DATA NAME WEIGHTS SIZE BACKBONE HEADS HEAD IMAGES EXTRAS SEED ARGS TESTS URL SHA256
+GIVEN  := $(foreach v,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $v))),$v))
+WRONG  := $(firstword $(filter-out $(KNOWN) $(filter -% .% MAKE% MFLAGS,$(GIVEN)),$(GIVEN)))
+ifneq ($(WRONG),)
+NEAREST := $(shell $(PYTHON) -c 'import difflib, sys; print(*difflib.get_close_matches(sys.argv[1], sys.argv[2:], 1, 0.4))' "$(WRONG)" $(KNOWN))
+$(error unknown variable $(WRONG)$(if $(NEAREST),: did you mean $(NEAREST)?) Other options go into ARGS, such as ARGS="--folds 5")
+endif
+
 # Outside the runs: deleting a run keeps the 5 GB.
 FOOD101 = $(or $(DATA),runs/downloads/food-101)
 PIP    = .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 READY  = .venv/.ready $(addprefix .venv/.ready-,$(EXTRAS))
+HEADBENCH = .venv/bin/python -m headbench
+# The run: by its name, or the images that it was made of; else the last one.
+RUN    = $(if $(or $(NAME),$(DATA)),"$(or $(NAME),$(DATA))")
 # option(name, value): the option of a command, if the variable was set.
 option = $(if $(2),--$(1) "$(2)")
-# flag(name, value): an option without a value, if the variable was set to anything but 0.
-flag   = $(if $(filter-out 0,$(2)),--$(1))
-runtime = $(call option,device,$(DEVICE)) $(call option,engine,$(ENGINE)) \
-	  $(call option,batch-size,$(BATCH))
-machines = $(call option,jobs,$(JOBS)) $(call option,backend,$(BACKEND)) \
-	   $(call option,scheduler,$(SCHEDULER))
+# given(value): an argument of the command, which asks for it where it is needed.
+given  = $(if $(1),"$(1)")
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo food101 features verify heads report open compare finetune preset origin predict export serve doctor test test-long test-mutants check format bench-cache bench-extract bench-heads bench-report bench-finetune bench-remote bench-scale bench-serve clean named
+.PHONY: help install demo food101 features verify heads report open compare finetune preset origin predict export serve doctor test test-long test-mutants check types format bench-cache bench-extract bench-heads bench-report bench-finetune bench-remote bench-scale bench-serve clean
 
 help: ## this help
 	@echo "Cache a frozen network's embeddings once, then train and compare heads in seconds."
@@ -97,83 +49,30 @@ help: ## this help
 	@echo "Variables:"
 	@awk -F ' ## ' '/^#: / { print "  " substr($$0, 4) }' $(MAKEFILE_LIST)
 
-#: DATA       folder of images: a folder per class, train/ val/ test/, or Food-101's layout; or a
-#:            list of them (.csv, .tsv, .parquet), or tar shards, "shards/{000..099}.tar"; here or
-#:            behind a URL (make doctor and make origin: only a folder on this machine); the folder
-#:            that make food101 unpacks to (runs/downloads/food-101)
-#: HEADBENCH_PROTOCOLS  protocols that a list may name beside files below it: file,https (none)
-#: NAME       name of the run; everything goes to runs/NAME/ (that of the folder, list or archive)
+#: DATA       folder of images, list (.csv, .tsv, .parquet) or tar shards; here or behind a URL
+#: NAME       name of the run, a folder in runs/ (that of the images; later, the last run)
 #: WEIGHTS    imagenet, a path, or random (imagenet)
-#: SIZE       height and width of the network's input (224; make origin: 256)
-#: BACKBONE   network, such as resnet101 (resnet50)
-#: POOLING    max: the largest activation, not the mean (avg)
-#: DEVICE     cpu or gpu (every GPU, else the CPU)
-#: ENGINE     tensorflow or openvino (OpenVINO on a CPU, if installed)
-#: PRECISION  float32 or mixed_float16 (mixed_float16 on GPUs that gain from it)
-#: BATCH      images pushed through the network at once (what suits the device)
+#: SIZE       height and width of the network's input (224)
+#: BACKBONE   network (resnet50)
 #: HEADS      heads to train, such as HEADS="logreg mlp-256" (all)
-#: CONFIG     TOML file of settings for heads
-#: CLASS_WEIGHT  balanced: rare classes count as much as common ones
-#: C_GRID     logreg: values of C to try, such as C_GRID="0.001 0.01 0.1"
-#: MAX_ROUNDS lightgbm: most rounds (300)
-#: MAX_EPOCHS mlp: most epochs (by the number of images, and while val gains)
-#: REFIT      1: fit heads again on train and val, with what val chose
-#: AGAIN      1: train or fine-tune again what would be reused
-#: CURVE      1: learning curve, heads on 1 to 100 % of train
-#: FOLDS      folds of cross-validation on train and val, such as FOLDS=5 (none)
-#: JOBS       processes for make features, and for heads on streamed embeddings (1); fits at a time
-#:            for CURVE and FOLDS (one for each core)
-#: BACKEND    dask: the workers of a running Dask cluster instead (local)
-#: SCHEDULER  of that cluster, such as SCHEDULER=tcp://10.0.0.1:8786
-#: STREAM     always or never: stream embeddings from their file (only if they do not fit in memory)
-#: IMAGES     files, folders and patterns to predict, such as IMAGES="a.jpg folder/ 'b/**/*.jpg'";
-#:            - for a list of files on standard input
-#: HEAD       head to predict with, to export, to serve, or to look at in the report: a trained
-#:            one or finetuned (the best balanced accuracy on val)
-#: A, B       runs to compare, such as A=runs/x B=runs/y
-#: TOP        classes to show for each file (3)
-#: FORMAT     of predictions: table, csv, json or jsonl (table)
-#: MIN_CONFIDENCE  give no answer if the top probability is below this, 0 to 1 (0)
-#: PORT       of the server (8000)
-#: FORMATS    to export: saved_model, keras, onnx (all that can be written)
-#: OUT        folder to export to (runs/NAME/export/HEAD)
-#: MODEL      a Keras model of your own, for the doctor: .keras or .h5
-#: SCRIPT     what your own script does, such as SCRIPT="scaling=/255 validation_split=0.2"
-#: URL, SHA256  of Food-101's archive (those of the official one)
-#: SEED       of the split; of heads; of fine-tuning (0)
-#: VAL_SHARE  share of val where the folder does not name it (0.15, or 0.2 of train)
-#: UNFREEZE   what fine-tuning trains: block5, block4 (the last two blocks), half, all, or a layer
-#:            and all after it (block5)
-#: START      head that fine-tuning starts from (logreg)
-#: EPOCHS     of fine-tuning, at most (10); of make origin (5)
-#: LEARNING_RATE  of fine-tuning, for the head; less for each block before it (0.0001)
-#: LABEL_SMOOTHING, WEIGHT_DECAY  of fine-tuning (0)
-#: AUGMENT    1: flip, crop and colour the images of train when fine-tuning
-#: TRUNK_CACHE  off: run the frozen part in every epoch, and cache nothing
-#: PRESET     recipe: origin, origin-unfrozen, origin-half or origin-128
-#: OVERWRITE  1: replace features that were made with other settings
-#: STORE      float16: keep embeddings in half the space (float32)
-#: MAX_FILE_SIZE  larger image files, in MB, are listed as rejected (512)
-#: DRY_RUN    1: print what `make features` would do, and write nothing
-#: REPAIR     1: make verify drops what is damaged
-#: SAMPLE     random blocks of each dataset that make verify reads, chosen by SEED (all)
-#: RERUN      images that make verify embeds again and compares, such as RERUN=64 (none)
-#: TESTS      files and folders of make test-long, such as TESTS=tests/extract (all)
-#: EXTRAS     cpu: OpenVINO, faster on CPUs; gpu: CUDA for TensorFlow; heic: photos of iPhones;
-#:            map: t-SNE in the report; suspects: wrong labels in the report; serve: make serve;
-#:            onnx: export to ONNX; remote: URLs; tables: Parquet; cluster: Dask
+#: HEAD       head to report on, to predict with, to export or to serve (the best on val)
+#: IMAGES     files, folders and patterns to predict, such as IMAGES="a.jpg folder/ 'b/**/*.jpg'"
+#: SEED       of what is random (0)
+#: ARGS       every other option of the command, such as ARGS="--min-confidence 0.6";
+#:            'make predict ARGS=--help' lists those of predict
+#: EXTRAS     to install: cpu (OpenVINO, faster on CPUs), gpu, heic, map, suspects, serve, onnx,
+#:            remote, tables, cluster
 #: PYTHON     the Python to make .venv with: 3.11, 3.12 or 3.13 (python3)
+#: TESTS      files and folders of make test-long, such as TESTS=tests/extract (all)
+#: URL, SHA256  of Food-101's archive (those of the official one)
 
 install: $(READY) ## make .venv and install; every other target does it too
 
 demo: $(READY) ## all three stages on handwritten digits: start here
-	@mkdir -p runs && echo demo > runs/.last
-	@.venv/bin/python -m headbench.classify demo runs/demo
+	@$(HEADBENCH) demo $(call option,name,$(NAME)) $(ARGS)
 
-# By a loop, because curl's own --retry begins each time where the first try began. Three calls of
-# make, because with -j the targets of one would run side by side.
+# By a loop, because curl's own --retry begins each time where the first try began.
 food101: $(READY) ## download Food-101 (5 GB), then features, heads, report
-	@test -z "$(DRY_RUN)" || { echo "error: DRY_RUN=1 is for make features." >&2; exit 2; }
 	@test -d "$(FOOD101)" || { set -e; \
 	  folder="$(FOOD101)"; folder="$${folder%/}"; archive="$$(dirname "$$folder")/food-101.tar.gz"; \
 	  mkdir -p "$$(dirname "$$folder")"; tries=0; from="$$archive"; \
@@ -190,96 +89,58 @@ food101: $(READY) ## download Food-101 (5 GB), then features, heads, report
 	  rm -rf "$$folder.unpacking"; mkdir "$$folder.unpacking"; \
 	  echo "$$archive: unpacking to $$folder"; tar -xzf "$$archive" -C "$$folder.unpacking"; \
 	  mv "$$folder.unpacking/food-101" "$$folder"; rm -rf "$$folder.unpacking"; }
-	@$(MAKE) --no-print-directory features DATA="$(FOOD101)"
-	@$(MAKE) --no-print-directory heads DATA="$(FOOD101)"
-	@$(MAKE) --no-print-directory report DATA="$(FOOD101)"
+	@$(HEADBENCH) features "$(FOOD101)" $(embedding)
+	@$(HEADBENCH) heads $(or $(RUN),food-101) $(if $(HEADS),--heads $(HEADS))
+	@$(HEADBENCH) report $(or $(RUN),food-101) --data "$(FOOD101)"
 
-features: $(READY) named ## stage one: images in DATA to runs/NAME/features.h5
-	@test -n "$(DATA)" || { echo "error: which images? Say DATA=folder." >&2; exit 2; }
-	@.venv/bin/python -m headbench.extract "$(DATA)" --out "$(RUN)/features.h5" \
-	  $(call option,weights,$(WEIGHTS)) $(call option,size,$(SIZE)) $(call option,seed,$(SEED)) \
-	  $(call option,backbone,$(BACKBONE)) $(call option,pooling,$(POOLING)) \
-	  $(call option,precision,$(PRECISION)) $(call option,val-share,$(VAL_SHARE)) \
-	  $(runtime) $(machines) $(call option,store,$(STORE)) \
-	  $(call option,max-file-size,$(MAX_FILE_SIZE)) \
-	  $(call flag,overwrite,$(OVERWRITE)) $(call flag,dry-run,$(DRY_RUN))
-	@$(if $(filter-out 0,$(DRY_RUN)),,echo "$(NAME)" > runs/.last)
+# What features and origin take of the network.
+network = $(call option,weights,$(WEIGHTS)) $(call option,size,$(SIZE)) \
+	  $(call option,seed,$(SEED)) $(call option,backbone,$(BACKBONE))
+embedding = $(call option,name,$(NAME)) $(network)
 
-verify: $(READY) named ## check runs/NAME/features.h5; RERUN=64 embeds images again, REPAIR=1 repairs
-	@.venv/bin/python -m headbench.cache "$(RUN)/features.h5" $(call flag,repair,$(REPAIR)) \
-	  $(call option,sample,$(SAMPLE)) $(call option,seed,$(SEED))
-	@$(if $(RERUN),.venv/bin/python -m headbench.extract.rerun "$(RUN)/features.h5" --rerun "$(RERUN)" \
-	  $(call option,seed,$(SEED)) $(call option,data,$(DATA)) $(call option,weights,$(WEIGHTS)) \
-	  $(runtime))
+features: $(READY) ## stage one: embed the images in DATA, once
+	@$(HEADBENCH) features $(call given,$(DATA)) $(embedding) $(ARGS)
 
-heads: $(READY) named ## stage two: train heads on the features
-	@.venv/bin/python -m headbench.classify train "$(RUN)/features.h5" \
-	  $(if $(HEADS),--heads $(HEADS)) $(call option,seed,$(SEED)) \
-	  $(call option,class-weight,$(CLASS_WEIGHT)) $(call option,config,$(CONFIG)) \
-	  $(if $(C_GRID),--c-grid $(C_GRID)) $(call option,max-rounds,$(MAX_ROUNDS)) \
-	  $(call option,max-epochs,$(MAX_EPOCHS)) $(call flag,refit,$(REFIT)) $(call flag,again,$(AGAIN)) \
-	  $(call flag,curve,$(CURVE)) $(call option,folds,$(FOLDS)) $(call option,stream,$(STREAM)) \
-	  $(machines)
+verify: $(READY) ## check the embeddings; ARGS="--rerun 64" embeds images again
+	@$(HEADBENCH) verify $(RUN) $(call option,seed,$(SEED)) $(ARGS)
 
-report: $(READY) named ## measure the heads, look at mistakes and data: runs/NAME/report/
-	@.venv/bin/python -m headbench.classify report "$(RUN)" $(call option,head,$(HEAD)) $(call option,data,$(DATA))
+heads: $(READY) ## stage two: train heads on the embeddings
+	@$(HEADBENCH) heads $(RUN) $(if $(HEADS),--heads $(HEADS)) $(call option,seed,$(SEED)) $(ARGS)
 
-open: $(READY) named ## show the report in the browser
-	@.venv/bin/python -m headbench.classify open "$(RUN)"
+report: $(READY) ## measure the heads, look at mistakes and data
+	@$(HEADBENCH) report $(RUN) $(call option,head,$(HEAD)) $(call option,data,$(DATA)) $(ARGS)
 
-compare: $(READY) ## two runs side by side: A=runs/x B=runs/y
-	@test -n "$(A)" -a -n "$(B)" || { \
-	  echo "error: which runs? Say A=runs/x B=runs/y." >&2; exit 2; }
-	@.venv/bin/python -m headbench.classify compare "$(A)" "$(B)"
+open: $(READY) ## show the report in the browser
+	@$(HEADBENCH) open $(RUN) $(ARGS)
 
-finetune: $(READY) named ## stage three: train the network's last block too
-	@.venv/bin/python -m headbench.classify finetune "$(RUN)" $(call option,weights,$(WEIGHTS)) \
-	  $(call option,data,$(DATA)) $(call option,seed,$(SEED)) $(call option,epochs,$(EPOCHS)) \
-	  $(call option,unfreeze,$(UNFREEZE)) $(call option,start,$(START)) \
-	  $(call option,learning-rate,$(LEARNING_RATE)) $(call option,batch-size,$(BATCH)) \
-	  $(call option,label-smoothing,$(LABEL_SMOOTHING)) \
-	  $(call option,weight-decay,$(WEIGHT_DECAY)) $(call option,precision,$(PRECISION)) \
-	  $(call option,device,$(DEVICE)) $(call flag,augment,$(AUGMENT)) \
-	  $(if $(filter off,$(TRUNK_CACHE)),--no-trunk-cache) $(call flag,again,$(AGAIN))
+compare: $(READY) ## two runs side by side: ARGS="photos-96 photos-224"
+	@$(HEADBENCH) compare $(ARGS)
 
-preset: $(READY) ## a recipe that headbench came from, end to end: PRESET=origin DATA=folder
-	@test -n "$(PRESET)" -a -n "$(DATA)" || { \
-	  echo "error: which recipe, which images? Say PRESET=origin DATA=folder." >&2; exit 2; }
-	@.venv/bin/python -m headbench.classify preset "$(PRESET)" "$(DATA)" "runs/$(NAME)-$(PRESET)" \
-	  $(call option,weights,$(WEIGHTS)) $(call option,seed,$(SEED)) $(call option,epochs,$(EPOCHS))
-	@echo "$(NAME)-$(PRESET)" > runs/.last
+finetune: $(READY) ## stage three: train the network's last block too
+	@$(HEADBENCH) finetune $(RUN) $(call option,data,$(DATA)) $(call option,weights,$(WEIGHTS)) \
+	  $(call option,seed,$(SEED)) $(ARGS)
 
-origin: $(READY) named ## why validation accuracy is at chance, shown on DATA: runs/NAME/origin/
-	@test -n "$(DATA)" || { echo "error: which images? Say DATA=folder." >&2; exit 2; }
-	@.venv/bin/python -m headbench.classify origin "$(DATA)" --out "$(RUN)/origin" \
-	  $(call option,weights,$(WEIGHTS)) $(call option,size,$(SIZE)) $(call option,seed,$(SEED)) \
-	  $(call option,epochs,$(EPOCHS)) $(call option,backbone,$(BACKBONE)) \
-	  $(call option,head,$(HEAD)) $(call option,batch-size,$(BATCH))
+preset: $(READY) ## a recipe that headbench came from: DATA=folder ARGS=origin
+	@$(HEADBENCH) preset $(ARGS) $(call given,$(DATA)) $(call option,name,$(NAME)) \
+	  $(call option,weights,$(WEIGHTS)) $(call option,seed,$(SEED))
 
-predict: $(READY) named ## classes of new IMAGES
-	@.venv/bin/python -m headbench.classify predict "$(RUN)" --images $(IMAGES) \
-	  $(call option,weights,$(WEIGHTS)) $(call option,head,$(HEAD)) $(call option,top,$(TOP)) \
-	  $(call option,format,$(FORMAT)) $(call option,min-confidence,$(MIN_CONFIDENCE)) $(runtime)
+origin: $(READY) ## why validation accuracy is at chance, shown on DATA
+	@$(HEADBENCH) origin $(call given,$(DATA)) $(network) $(call option,head,$(HEAD)) $(ARGS)
 
-serve: $(READY) named .venv/.ready-serve ## a page to try photographs on, at http://127.0.0.1:PORT
-	@.venv/bin/python -m headbench.classify serve "$(RUN)" $(call option,head,$(HEAD)) \
-	  $(call option,weights,$(WEIGHTS)) $(call option,data,$(DATA)) $(call option,port,$(PORT)) \
-	  $(call option,device,$(DEVICE)) $(call option,engine,$(ENGINE))
+predict: $(READY) ## classes of new IMAGES
+	@$(HEADBENCH) predict $(RUN) $(if $(IMAGES),--images $(IMAGES)) \
+	  $(call option,weights,$(WEIGHTS)) $(call option,head,$(HEAD)) $(ARGS)
 
-export: $(READY) named ## a model that runs without headbench: runs/NAME/export/HEAD/
-	@.venv/bin/python -m headbench.classify export "$(RUN)" $(call option,head,$(HEAD)) \
-	  $(call option,weights,$(WEIGHTS)) $(call option,data,$(DATA)) $(call option,out,$(OUT)) \
-	  $(if $(FORMATS),--formats $(FORMATS))
+serve: $(READY) .venv/.ready-serve ## a page to try photographs on, at http://127.0.0.1:8000
+	@$(HEADBENCH) serve $(RUN) $(call option,head,$(HEAD)) $(call option,weights,$(WEIGHTS)) \
+	  $(call option,data,$(DATA)) $(ARGS)
 
-doctor: $(READY) named ## why is my validation accuracy at chance? DATA, NAME, MODEL=model.keras
-	@.venv/bin/python -m headbench.classify doctor $(if $(DATA),"$(DATA)") \
-	  $(if $(wildcard $(RUN)/features.h5),"$(RUN)") $(if $(MODEL),"$(MODEL)") \
-	  --out "$(RUN)/doctor" \
-	  $(if $(SCRIPT),--script-settings $(SCRIPT))
+export: $(READY) ## a model that runs without headbench
+	@$(HEADBENCH) export $(RUN) $(call option,head,$(HEAD)) $(call option,weights,$(WEIGHTS)) \
+	  $(call option,data,$(DATA)) $(ARGS)
 
-named:
-	@test -n "$(NAME)" || { \
-	  echo "error: which run? Say DATA=folder (make features) or NAME=run." >&2; exit 2; }
+doctor: $(READY) ## why is my validation accuracy at chance? DATA, NAME, ARGS=model.keras
+	@$(HEADBENCH) doctor $(call given,$(DATA)) $(call given,$(NAME)) $(ARGS)
 
 # Two processes, as TensorFlow is in each; a file, with what its tests share, stays in one of them.
 PYTEST = .venv/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder

@@ -1,16 +1,18 @@
 """Which heads with which settings: defaults, a TOML file, the command line; the last one wins."""
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headbench.cache.untrusted import read_regular
 from headbench.classify.errors import RunError
-from headbench.classify.heads.head import Head
-from headbench.classify.heads.registry import HEADS, PARAMETERS, VOTE, create_head
+from headbench.classify.heads.registry import HEADS, VOTE, create_head, parameters
 from headbench.extract.workers.machines import Machines
+
+if TYPE_CHECKING:
+    from headbench.classify.heads.head import Head
 
 DEFAULT_SEED = 0
 # Options that are called otherwise than the parameter.
@@ -51,7 +53,7 @@ class TrainSettings:
     are_named: bool = True
 
 
-def configured_heads(names: Sequence[str], seed: int, settings: TrainSettings) -> dict[str, Head]:
+def configured_heads(names: Sequence[str], seed: int, settings: TrainSettings) -> "dict[str, Head]":
     """Heads by name, not fitted yet, with their settings.
 
     Raises
@@ -64,6 +66,14 @@ def configured_heads(names: Sequence[str], seed: int, settings: TrainSettings) -
         if not any(parameter in head.get_params(deep=False) for head in heads.values()):
             raise RunError(f"{parameter}: none of {', '.join(heads)} has that setting.")
     return heads
+
+
+def check_settings(names: Iterable[str]) -> None:
+    """Raise `RunError` for the first name that is no setting of any head."""
+    known = sorted(parameters() - {"seed"} | set(OPTION_NAMES))
+    for name in names:
+        if name not in known:
+            raise RunError(f"unknown setting {name!r}: expected one of {', '.join(known)}.")
 
 
 def combine(
@@ -89,7 +99,7 @@ def combine(
     by_head = {name: value for name, value in file.items() if isinstance(value, dict)}
     flat = {name: value for name, value in file.items() if name not in by_head}
     merged = {**flat, **{OPTION_NAMES.get(key, key): value for key, value in given.items()}}
-    for name in set(flat) - PARAMETERS - {"heads", *SETTINGS}:
+    for name in set(flat) - parameters() - {"heads", *SETTINGS}:
         raise RunError(f"{path}: unknown setting {name!r}.")
     names = merged.get("heads", [*HEADS, *(name for name in by_head if name not in HEADS)])
     for name in by_head.keys() - set(names):
@@ -104,7 +114,7 @@ def combine(
     for name, is_right in checks.items():
         if not is_right:
             raise RunError(f"{path}: {name} cannot be {merged[name]!r}.")
-    common = {key: value for key, value in merged.items() if key in PARAMETERS and key != "seed"}
+    common = {key: value for key, value in merged.items() if key in parameters() and key != "seed"}
     more = {key: merged[key] for key in ("refit", "again", "stream") if key in merged}
     settings = TrainSettings(
         common=common, by_head=by_head, machines=machines, are_named="heads" in merged, **more
@@ -128,7 +138,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise RunError(f"{path}: expected TOML, found an error: {error}.") from error
 
 
-def _configured(name: str, seed: int, settings: TrainSettings) -> Head:
+def _configured(name: str, seed: int, settings: TrainSettings) -> "Head":
     own = dict(settings.by_head.get(name, {}))
     kind = str(own.pop("kind", name))
     if kind == VOTE and (name != VOTE or own):

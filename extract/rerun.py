@@ -1,16 +1,11 @@
-"""``python -m headbench.extract.rerun FILE``: embed some images again, compare with the file."""
+"""Embed some images of a feature file again, and compare with what is stored."""
 
-import argparse
-import logging
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from headbench.cache import cli
 from headbench.cache.errors import WAY_OUT
 from headbench.cache.format import Config, count_splits, describe_counts
 from headbench.cache.reader import FeatureFile
@@ -20,13 +15,9 @@ from headbench.extract.networks.backbone import embed_images, reopen_backbone
 from headbench.extract.networks.engines import Embedded, relative_differences
 from headbench.extract.networks.keras_network import ENGINE_TOLERANCE, FLOAT16_TOLERANCE
 from headbench.extract.progress import Stopwatch
-from headbench.extract.settings import FLOAT32, Runtime, add_runtime_options, runtime_of
+from headbench.extract.settings import FLOAT32, Runtime
 from headbench.extract.sources.open import images_of
 
-LOG = logging.getLogger(__name__)
-
-MISMATCH = 1
-N_IMAGES = 64
 # Relative distance of two numbers that are neighbours in float16: at most 2^-10.
 STORED_IN_FLOAT16 = 1e-3
 
@@ -97,6 +88,17 @@ class Rerun:
             )
         return "'make features' embeds changed images again, and lists those that cannot be used."
 
+    def describe(self) -> str:
+        """What was found: a line, then one for each mismatch and what to do."""
+        lines = self.mismatches()
+        said = (
+            f"{self.features.path}: {len(self.paths)} images embedded again "
+            f"({describe_counts(self.counts)}): "
+            f"{f'{len(lines)} not as stored' if lines else 'all as stored'}"
+        )
+        advice = [self.advice()] if lines else []
+        return "\n".join([said, *(f"  {line}" for line in lines), *advice])
+
     def _reject(self, row: int, reason: UnusableImageError) -> None:
         if reason.content and reason.content != self.contents[row]:
             self.changed.append(self.paths[row])
@@ -156,48 +158,3 @@ def _no_images(name: str, found: str) -> DataError:
         "place with --data (make: DATA=...); URLs, lists and shards are opened only if you name "
         "them. Images that Python handed over are kept nowhere."
     )
-
-
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m headbench.extract.rerun",
-        description="Embed some images of a feature file again, and compare with the stored "
-        "embeddings. Exit code 1 if an embedding differs, or an image has changed.",
-    )
-    parser.add_argument("file", type=Path, help="such as runs/NAME/features.h5")
-    parser.add_argument(
-        "--rerun",
-        type=cli.at_least(1),
-        default=N_IMAGES,
-        metavar="N",
-        help="images, spread over train, val and test (default %(default)s)",
-    )
-    parser.add_argument("--data", help="where the images are now (default: where they were)")
-    parser.add_argument("--weights", help="where the weights are now (default: where they were)")
-    parser.add_argument(
-        "--seed", type=cli.at_least(0), default=0, help="of the choice (default %(default)s)"
-    )
-    add_runtime_options(parser)
-    return parser
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Embed and compare; returns the exit code."""
-    asked = parser().parse_args(argv)
-    choice = (asked.rerun, asked.seed, asked.data, asked.weights, runtime_of(asked))
-    with FeatureFile(asked.file) as features:
-        rerun = rerun_features(features, *choice)
-    lines = rerun.mismatches()
-    LOG.info(
-        f"{asked.file}: {len(rerun.paths)} images embedded again "
-        f"({describe_counts(rerun.counts)}): "
-        f"{f'{len(lines)} not as stored' if lines else 'all as stored'}"
-    )
-    for line in [*(f"  {line}" for line in lines), *([rerun.advice()] if lines else [])]:
-        LOG.info(line)
-    return MISMATCH if lines else 0
-
-
-if __name__ == "__main__":
-    sys.exit(cli.run(main))

@@ -8,7 +8,8 @@ from headbench.cache.format import Table, count_splits, describe_counts
 from headbench.cache.writer import Parts, write_features
 from headbench.extract.contents import Contents, Embedding, FileContents, PythonContents
 from headbench.extract.images.stream import MB
-from headbench.extract.networks.backbone import MEAN_COLOR, Backbone, create_backbone
+from headbench.extract.networks.applications import MEAN_COLOR
+from headbench.extract.networks.backbone import Backbone, create_backbone
 from headbench.extract.networks.devices import GPU, find_devices, has_nvidia_gpu
 from headbench.extract.plan import Known, Plan, check_listing, make_plan, previous_precision
 from headbench.extract.settings import AUTO, FLOAT32, MIXED_FLOAT16, ExtractSettings

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from headbench.cache.reader import FeatureFile
+from headbench.cache.verify import inspect_file
 from headbench.extract.settings import ExtractSettings
 from headbench.extract.stage import extract_features
 from tests.small_network import SIZE_PX, SMALL, write_weights
@@ -75,6 +77,15 @@ def nobody_listens_any_more() -> Iterator[None]:
     for handler in list(logger.handlers):
         if isinstance(handler, _Listener):
             logger.removeHandler(handler)
+
+
+def content_of(path: Path) -> tuple[object, ...]:
+    """All that a feature file holds, once it is known to be whole."""
+    assert inspect_file(path).damage == ()
+    with FeatureFile(path) as features:
+        table = features.table
+        X = features.dataset("embeddings").read()
+    return table.paths, table.digest(), table.rejected, table.config, X.tobytes()
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,7 @@ from headbench.classify.metrics import accuracy
 from headbench.classify.run import Run, Trained, is_finetuned
 from headbench.classify.train_heads import check_classes, class_proba
 from headbench.classify.wording import count, p_value, percent, points, share, some
-from headbench.extract.networks.backbone import MEAN_COLOR
+from headbench.extract.networks.applications import MEAN_COLOR
 
 LOG = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from headbench.classify.deployment.classifier import FinetunedNetwork
 from headbench.classify.errors import RunError
 from headbench.classify.heads.boosting import LightGBM
 from headbench.classify.heads.head import Head
-from headbench.classify.heads.keras_head import COMPOSABLE, keras_head, require_composable
+from headbench.classify.heads.keras_head import composable, keras_head, require_composable
 from headbench.classify.heads.registry import load_trained_head
 from headbench.classify.metrics import accuracy
 from headbench.classify.run import NETWORK_FILE, Trained, is_finetuned
@@ -78,7 +78,7 @@ def check_exportable(trained: Trained) -> Head | None:
             require_composable(head)
         except RunError as error:
             raise RunError(
-                f"{trained.record.name} cannot be exported: expected {COMPOSABLE}, a fine-tuned "
+                f"{trained.record.name} cannot be exported: expected {composable()}, a fine-tuned "
                 "network, or lightgbm (as a folder). Name another with --head (make: HEAD=...)."
             ) from error
     return head

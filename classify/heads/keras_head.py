@@ -7,12 +7,10 @@ from numpy.typing import NDArray
 
 from headbench.classify.errors import RunError
 from headbench.classify.heads.head import Head
-from headbench.classify.heads.registry import EXPORTABLE
+from headbench.classify.heads.registry import exportable
 from headbench.classify.heads.temperature import SMALLEST
 from headbench.classify.heads.vote import Vote
 from headbench.extract.networks.keras_runtime import load_keras
-
-COMPOSABLE = f"{', '.join(EXPORTABLE)}, and a vote of these"
 
 
 def keras_head(head: Head, n_classes: int) -> Any:
@@ -45,6 +43,11 @@ def keras_head(head: Head, n_classes: int) -> Any:
     return keras.Model(embeddings, proba, name="head")
 
 
+def composable() -> str:
+    """The heads that can be made of Keras layers, in words."""
+    return f"{', '.join(exportable())}, and a vote of these"
+
+
 def require_composable(head: Head) -> None:
     """Raise `RunError` for a head that no Keras layers can stand for; imports no TensorFlow."""
     members = head.fitted_.values() if isinstance(head, Vote) else [head]
@@ -53,7 +56,7 @@ def require_composable(head: Head) -> None:
             part = "" if each is head else f" (of {type(head).__name__})"
             raise RunError(
                 f"{type(each).__name__}{part} cannot be made of Keras layers: expected one of "
-                f"{COMPOSABLE}."
+                f"{composable()}."
             )
 
 

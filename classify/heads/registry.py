@@ -1,48 +1,79 @@
-"""All heads by name."""
+"""All heads by name; each is imported when one is made, as some take seconds to import."""
 
 import re
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import cache
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from headbench.classify.checked import check_proba
 from headbench.classify.errors import RunError, loading
-from headbench.classify.heads.boosting import LightGBM
-from headbench.classify.heads.head import Head, saved_kind
-from headbench.classify.heads.logreg import LogReg
-from headbench.classify.heads.mlp import MLP
-from headbench.classify.heads.parameters import SHARED
-from headbench.classify.heads.ridge import Ridge
-from headbench.classify.heads.simple import KNN, Centroid, Prior
-from headbench.classify.heads.vote import Vote
-from headbench.classify.run import Trained
+
+if TYPE_CHECKING:
+    from headbench.classify.heads.head import Head
+    from headbench.classify.run import Trained
 
 VOTE = "vote"
+Maker = Callable[[], "Head"]
+
+
+def _maker(kind: str, **arguments: Any) -> Maker:
+    """What makes a head of a class, named ``file.Class``."""
+    file, name = kind.split(".")
+
+    def make() -> "Head":
+        module = import_module(f"headbench.classify.heads.{file}")
+        head: Head = getattr(module, name)(**arguments)
+        return head
+
+    return make
+
+
+def _small_vote() -> "Head":
+    """Alone it is a vote of two quick ones; a run lets all heads vote that it trained."""
+    members = tuple((name, HEADS[name]()) for name in ("centroid", "ridge"))
+    return _maker("vote.Vote", members=members)()
+
+
 # In the order in which they are trained: the cheap ones first, the vote over all of them last.
-HEADS: dict[str, Callable[[], Head]] = {
-    "prior": Prior,
-    "centroid": Centroid,
-    "knn": KNN,
-    "ridge": Ridge,
-    "logreg": LogReg,
-    "lightgbm": LightGBM,
-    "mlp": partial(MLP, hidden=(512,), batch_norm=True, dropout=0.5),
-    "mlp-128": MLP,
-    # Alone it is a vote of two quick ones; a run lets all heads vote that it trained.
-    VOTE: partial(Vote, members=(("centroid", Centroid()), ("ridge", Ridge()))),
+HEADS: dict[str, Maker] = {
+    "prior": _maker("simple.Prior"),
+    "centroid": _maker("simple.Centroid"),
+    "knn": _maker("simple.KNN"),
+    "ridge": _maker("ridge.Ridge"),
+    "logreg": _maker("logreg.LogReg"),
+    "lightgbm": _maker("boosting.LightGBM"),
+    "mlp": _maker("mlp.MLP", hidden=(512,), batch_norm=True, dropout=0.5),
+    "mlp-128": _maker("mlp.MLP"),
+    VOTE: _small_vote,
 }
 # Chance has nothing to say, and the nearest neighbours are stored with every head that asks them.
 NO_VOTE = ("prior", "knn", VOTE)
-# The kinds of head that stand alone, by the name that a saved one carries.
-KINDS: dict[str, type[Head]] = {
-    type(head).__name__: type(head) for name in HEADS if name != VOTE for head in [HEADS[name]()]
-}
-# Whatever a setting for all heads may name.
-PARAMETERS = frozenset(SHARED).union(*(kind.ranges for kind in KINDS.values()))
-EXPORTABLE = [name for name in HEADS if name != VOTE and type(HEADS[name]()).is_exportable]
 MLP_WIDTHS = re.compile(r"mlp((?:-[1-9]\d*)+)")
+
+
+@cache
+def kinds() -> "dict[str, type[Head]]":
+    """The kinds of head that stand alone, by the name that a saved one carries."""
+    heads = [HEADS[name]() for name in HEADS if name != VOTE]
+    return {type(head).__name__: type(head) for head in heads}
+
+
+@cache
+def parameters() -> frozenset[str]:
+    """Whatever a setting for all heads may name."""
+    from headbench.classify.heads.parameters import SHARED
+
+    return frozenset(SHARED).union(*(kind.ranges for kind in kinds().values()))
+
+
+@cache
+def exportable() -> list[str]:
+    """Names of the heads that can be exported, and that fine-tuning can start from."""
+    return [name for name in HEADS if name != VOTE and HEADS[name]().is_exportable]
 
 
 def check_names(names: Iterable[str]) -> None:
@@ -55,21 +86,22 @@ def check_names(names: Iterable[str]) -> None:
             )
 
 
-def create_head(name: str, seed: int) -> Head:
+def create_head(name: str, seed: int) -> "Head":
     """A head that is not fitted yet; `seed` goes to those that draw numbers.
 
-    ``mlp-1024-256`` is an `MLP` with dense layers of those widths.
+    ``mlp-1024-256`` is an ``MLP`` with dense layers of those widths.
     """
     check_names([name])
     widths = MLP_WIDTHS.fullmatch(name)
     if widths:
-        head: Head = MLP(hidden=tuple(map(int, widths[1].split("-")[1:])))
+        hidden = tuple(map(int, widths[1].split("-")[1:]))
+        head = _maker("mlp.MLP", hidden=hidden)()
     else:
         head = HEADS[name]()
     return head.set_params(seed=seed) if "seed" in head.get_params() else head
 
 
-def load_head(folder: Path) -> Head:
+def load_head(folder: Path) -> "Head":
     """A fitted head from the folder that it was saved into; no code in there is run.
 
     Raises
@@ -77,6 +109,9 @@ def load_head(folder: Path) -> Head:
     RunError
         If what is in there does not fit together: it is tried on an embedding of zeros.
     """
+    from headbench.classify.heads.head import saved_kind
+    from headbench.classify.heads.vote import Vote
+
     with loading(folder):
         is_vote = saved_kind(folder) == Vote.__name__
         head: Head = Vote.load(folder, _load_alone) if is_vote else _load_alone(folder)
@@ -85,7 +120,7 @@ def load_head(folder: Path) -> Head:
     return head
 
 
-def load_trained_head(trained: Trained) -> Head:
+def load_trained_head(trained: "Trained") -> "Head":
     """The head of a run, which is for the embeddings and classes that its record names."""
     head, record = load_head(trained.folder), trained.record
     with loading(trained.folder):
@@ -96,6 +131,8 @@ def load_trained_head(trained: Trained) -> Head:
     return head
 
 
-def _load_alone(folder: Path) -> Head:
+def _load_alone(folder: Path) -> "Head":
+    from headbench.classify.heads.head import saved_kind
+
     with loading(folder):
-        return KINDS[saved_kind(folder)].load(folder)
+        return kinds()[saved_kind(folder)].load(folder)

@@ -13,12 +13,11 @@ from headbench.cache.format import SPLITS, Identity, Table
 from headbench.classify.doctor.model.anatomy import batch_norms
 from headbench.classify.doctor.model.measured import Condition, runs_under
 from headbench.classify.doctor.scalings import SCALINGS, Scaling
+from headbench.classify.origin.origin_settings import OriginSettings
 from headbench.extract.errors import DataError, UnusableImageError
 from headbench.extract.images.stream import ImageFile, decoded_images, hash_files, in_batches
-from headbench.extract.networks.weights import IMAGENET
 from headbench.extract.plan import check_table, plan_table, require_usable
 from headbench.extract.progress import Progress, Stopwatch
-from headbench.extract.settings import FLOAT32, ExtractSettings
 from headbench.extract.sources.source import Dataset
 
 # The share of each class that the origin validated on, and the rate of its Adam.
@@ -26,35 +25,6 @@ VALIDATION_SPLIT = 0.2
 LEARNING_RATE = 0.001
 LOG = logging.getLogger(__name__)
 WRONG = SCALINGS["/255"]
-
-
-@dataclass(frozen=True)
-class OriginSettings:
-    """Settings of ``make origin``; the command line takes its defaults from here."""
-
-    # A network with BatchNormalization.
-    backbone: str = "resnet50"
-    # ``imagenet``, ``random`` or a path.
-    weights: str = IMAGENET
-    size_px: int = 256
-    # Of the split into train, val and test, of the batches, and of the weights of new layers.
-    seed: int = 0
-    # Fitted to each of the four extractions.
-    head: str = "logreg"
-    # Of the origin's own model.
-    epochs: int = 5
-    # The images that batch statistics are computed on.
-    batch_size: int = 32
-
-    def extraction(self) -> ExtractSettings:
-        """The same for stage one, which splits the images."""
-        return ExtractSettings(
-            backbone=self.backbone,
-            weights=self.weights,
-            size_px=self.size_px,
-            seed=self.seed,
-            precision=FLOAT32,
-        )
 
 
 @dataclass(frozen=True)

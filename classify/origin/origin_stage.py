@@ -24,7 +24,6 @@ from headbench.classify.origin import accuracy_table as table
 from headbench.classify.origin.origin_images import (
     WRONG,
     Extraction,
-    OriginSettings,
     extract_four,
     split_images,
 )
@@ -40,6 +39,7 @@ from headbench.classify.origin.origin_model import (
     origin_model,
     run_epochs,
 )
+from headbench.classify.origin.origin_settings import OriginSettings
 from headbench.classify.report.measure import LIBRARIES
 from headbench.classify.report.page.render import render
 from headbench.classify.report.pictures.origin_pictures import cells_picture, epochs_picture

@@ -136,3 +136,6 @@ NETWORKS = {
         arguments={"alpha": 0.25},
     ),
 }
+
+MEAN_COLOR = "mean-color"
+BACKBONES = (*NETWORKS, MEAN_COLOR)

@@ -12,14 +12,12 @@ from headbench.cache.format import Identity
 from headbench.extract.errors import DataError, WeightsError
 from headbench.extract.images.decode import resize_rule
 from headbench.extract.images.stream import Batch, DecodedImage, in_batches
-from headbench.extract.networks.applications import NETWORKS
+from headbench.extract.networks.applications import BACKBONES, MEAN_COLOR
 from headbench.extract.networks.engines import Embedded, Embedder
 from headbench.extract.networks.keras_network import KerasBackbone
 from headbench.extract.progress import Stopwatch
 from headbench.extract.settings import FLOAT32, POOLINGS, Runtime
 
-MEAN_COLOR = "mean-color"
-BACKBONES = (*NETWORKS, MEAN_COLOR)
 SMALLEST_PX, LARGEST_PX = 32, 2048
 # Images that a network is checked on, the first of those to be embedded.
 N_SAMPLE = 4

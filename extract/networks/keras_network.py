@@ -35,7 +35,6 @@ from headbench.extract.networks.keras_runtime import (
     seeded,
 )
 from headbench.extract.networks.weights import (
-    IMAGENET,
     RANDOM_SEED,
     WAY_OUT,
     Weights,
@@ -43,7 +42,7 @@ from headbench.extract.networks.weights import (
     resolve_weights,
 )
 from headbench.extract.progress import Stopwatch
-from headbench.extract.settings import AUTO, FLOAT32, OPENVINO, POOLINGS, Runtime
+from headbench.extract.settings import AUTO, FLOAT32, IMAGENET, OPENVINO, POOLINGS, Runtime
 
 LOG = logging.getLogger(__name__)
 

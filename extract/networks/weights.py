@@ -16,8 +16,8 @@ from headbench.cache.errors import FeatureFileError
 from headbench.cache.format import RANDOM_WEIGHTS
 from headbench.cache.writer import installed_version
 from headbench.extract.errors import WeightsError
+from headbench.extract.settings import IMAGENET
 
-IMAGENET = "imagenet"
 RANDOM_SEED = 0
 WAY_OUT = "Give weights that are on disk: --weights PATH (make: WEIGHTS=path)."
 FETCH_TIMEOUT_SECONDS = 30

@@ -53,7 +53,7 @@ def whole_folder(folder: Path) -> list[Result]:
 def extract(photos: Path, out: Path) -> dict[str, float]:
     """Run stage one as a user does; whole-process seconds and peak megabytes."""
     options = ["--out", out, "--backbone", "mean-color", "--size", "16"]
-    found = probe("headbench.extract", photos, *options)
+    found = probe("headbench", "features", photos, *options)
     assert found["is_light"], "TensorFlow was imported"
     return found
 

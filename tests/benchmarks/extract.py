@@ -144,7 +144,7 @@ def peak_memory(shared: Path, folder: Path, n_files: int) -> Result:
         target.write_bytes(source.read_bytes() + str(number).encode())
     weights = os.environ["HEADBENCH_BENCH_WEIGHTS"]
     out = folder / f"{n_files}.h5"
-    peak = probe("headbench.extract", photos, "--out", out, "--weights", weights)["peak"]
+    peak = probe("headbench", "features", photos, "--name", out, "--weights", weights)["peak"]
     return Result(f"peak memory, {n_files} files at 224 px", "MB", peak, 2500, "budget")
 
 

@@ -53,7 +53,7 @@ def whole_report(run: Run) -> list[Result]:
 
 def report_process(run: Run) -> None:
     """Write the report as a user does."""
-    command = [sys.executable, "-m", "headbench.classify", "report", str(run.folder)]
+    command = [sys.executable, "-m", "headbench", "report", str(run.folder)]
     subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
 
 

@@ -110,7 +110,7 @@ def _send(connection: http.client.HTTPConnection, body: Any) -> int:
 @contextmanager
 def serving(arguments: argparse.Namespace, max_batch: int) -> Iterator[Server]:
     """A server of the run, started as a user does."""
-    command = [sys.executable, "-m", "headbench.classify", "serve", arguments.run, "--port", "0"]
+    command = [sys.executable, "-m", "headbench", "serve", arguments.run, "--port", "0"]
     options = {"weights": arguments.weights, "head": arguments.head, "data": arguments.data}
     for name, value in (options | {"max-batch": max_batch}).items():
         command += [f"--{name}", str(value)] if value else []

@@ -4,9 +4,12 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 
+from headbench.cache.errors import HeadbenchError
 from headbench.cache.format import Config, Identity, Rejected, Table, group_number, hash_rows
+from headbench.cache.verify import inspect_file, repair_file
 from headbench.cache.writer import Parts, write_features
 
 IDENTITY = Identity("mean-color", "none", "none", 16, "crop", "avg", "float32")
@@ -65,3 +68,27 @@ def write_file(path: Path, table: Table, dim: int = 3) -> Path:
     write_features(path, table, source, dim)
     parts.remove()
     return path
+
+
+def flip(path: Path, name: str, row: int) -> None:
+    """Flip one bit of one row of a dataset, behind the back of HDF5."""
+    with h5py.File(path) as file:
+        dataset = file[name]
+        step = dataset.chunks[0]
+        chunk = dataset.id.get_chunk_info_by_coord((row - row % step,) + (0,) * (dataset.ndim - 1))
+        row_bytes = chunk.size // step
+    position = chunk.byte_offset + (row % step) * row_bytes
+    with path.open("r+b") as file:
+        file.seek(position)
+        [byte] = file.read(1)
+        file.seek(position)
+        file.write(bytes([byte ^ 4]))
+
+
+def check(path: Path, *, repair: bool = False) -> int:
+    """How a check ends: 0 if all is whole or repaired, 1 if it is damaged, 2 if nothing is read."""
+    try:
+        found = repair_file(path) if repair else inspect_file(path)
+    except (HeadbenchError, OSError):
+        return 2
+    return int(bool(found.damage) and not repair)

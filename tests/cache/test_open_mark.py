@@ -14,8 +14,7 @@ from headbench.cache.errors import FeatureFileError
 from headbench.cache.open_mark import UnmarkedFile, is_marked
 from headbench.cache.reader import FeatureFile
 from headbench.cache.verify import inspect_file
-from tests.cache.tables import embeddings_of, make_full_table, write_file
-from tests.cache.test_verify import check
+from tests.cache.tables import check, embeddings_of, make_full_table, write_file
 from tests.conftest import listen
 
 # What a notebook does; it never comes to an end by itself.
@@ -77,34 +76,6 @@ def test_a_file_that_a_notebook_has_open_is_read(path: Path) -> None:
         require_all_there(path)
 
 
-def test_verify_names_the_mark_and_repair_removes_it(
-    path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    whole = path.read_bytes()
-    kill_notebook(path)
-    assert check(path) == 0
-    out = capsys.readouterr().out
-    assert "\nwhole" in out
-    assert "REPAIR=1) removes the mark" in out
-    assert check(path, "--repair") == 0
-    assert "is removed" in capsys.readouterr().out
-    assert path.read_bytes() == whole
-    require_all_there(path)
-    assert check(path) == 0
-    assert "open for writing" not in capsys.readouterr().out
-
-
-def test_repair_leaves_a_file_alone_that_is_open(
-    path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with notebook(path):
-        before = path.read_bytes()
-        assert check(path, "--repair") == 2
-        assert "has it open for writing. Close it there" in capsys.readouterr().err
-        assert path.read_bytes() == before
-        assert check(path) == 0
-
-
 def test_what_the_killed_notebook_changed_is_found_by_its_checksum_and_dropped(path: Path) -> None:
     kill_notebook(path, "file['labels'][3] = 0; file['labels'][4] = 2")
     assert [str(each) for each in inspect_file(path).damage] == [
@@ -116,7 +87,7 @@ def test_what_the_killed_notebook_changed_is_found_by_its_checksum_and_dropped(p
 
 def test_what_the_killed_notebook_added_stays(path: Path) -> None:
     kill_notebook(path, "file['clusters'] = [1, 2, 3]")
-    assert check(path, "--repair") == 0
+    assert check(path, repair=True) == 0
     with h5py.File(path) as file:
         assert file["clusters"][:].tolist() == [1, 2, 3]
     require_all_there(path)

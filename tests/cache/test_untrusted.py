@@ -14,9 +14,8 @@ from headbench.cache.errors import FeatureFileError
 from headbench.cache.format import OPTIONAL, Rejected
 from headbench.cache.reader import FeatureFile
 from headbench.cache.untrusted import MOST_NESTED, open_archive, open_regular, parse_json, read_json
-from tests.cache.tables import make_table, write_file
+from tests.cache.tables import check, make_table, write_file
 from tests.cache.test_reader import seal_attributes
-from tests.cache.test_verify import check
 
 Change = Callable[[h5py.File], object]
 
@@ -34,7 +33,7 @@ def refuse(path: Path, change: Change, *phrases: str) -> None:
         FeatureFile(path)
     for phrase in (str(path), *phrases):
         assert phrase in str(caught.value)
-    assert check(path) == check(path, "--repair") == 2
+    assert check(path) == check(path, repair=True) == 2
 
 
 def made(name: str, **options: object) -> Change:
@@ -176,7 +175,7 @@ def test_only_regular_files_are_opened(tmp_path: Path, name: str) -> None:
     for read in (open_regular, read_json, lambda path: open_archive(path).__enter__()):
         with pytest.raises(OSError, match=r"a (pipe|device|folder), not a file"):
             read(tmp_path / name)
-    assert check(tmp_path / name) == check(tmp_path / name, "--repair") == 2
+    assert check(tmp_path / name) == check(tmp_path / name, repair=True) == 2
 
 
 def test_json_without_end_is_not_read_to_its_end(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def head_of(run: Path) -> int:
 @pytest.fixture(scope="module")
 def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
     built = tmp_path_factory.mktemp("shim") / "faults.so"
-    source = ROOT / "tests/extract/faults.c"
+    source = ROOT / "tests/faults.c"
     subprocess.run(["cc", "-shared", "-fPIC", "-o", built, source, "-ldl"], check=True)
     return built
 

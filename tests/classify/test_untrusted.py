@@ -413,8 +413,8 @@ DAMAGES = (
 # The command line for one run after the other; LightGBM would end the whole process.
 PREDICT_ALL = """
 import sys
-from headbench.cache import cli
-from headbench.classify.__main__ import main
+from headbench import terminal
+from headbench.command_line import main
 photo, *runs = sys.argv[1:]
 for run in runs:
     arguments = ["predict", run, "--head", "lightgbm", "--images", photo]

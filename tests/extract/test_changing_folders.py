@@ -19,8 +19,7 @@ from headbench.extract import hashes, stage
 from headbench.extract.networks import backbone as backbones
 from headbench.extract.settings import ExtractSettings
 from headbench.extract.stage import extract_features
-from tests.conftest import COLORS
-from tests.extract.test_faults import content_of
+from tests.conftest import COLORS, content_of
 
 CLASSES = st.sampled_from(sorted(COLORS))
 PICK = st.integers(0, 10_000)

@@ -26,7 +26,7 @@ from headbench.extract.networks import backbone as backbones
 from headbench.extract.networks.backbone import create_backbone
 from headbench.extract.settings import ExtractSettings
 from headbench.extract.stage import extract_features
-from tests.cache.test_verify import flip
+from tests.cache.tables import flip
 from tests.conftest import listen, write_class_folders, write_image
 
 

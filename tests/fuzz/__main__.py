@@ -15,15 +15,14 @@ import socket
 import sys
 import time
 import warnings
-from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from headbench.cache import cli
 from tests.fuzz.crafted import KINDS, Command, make_base
+from tests.headbench.command import call
 
 HANG_SECONDS = 60
 EXAMPLES = 10
@@ -65,24 +64,16 @@ def _ring(*_: object) -> None:
 
 
 def _check_command(command: Command) -> None:
-    main, argv = command
     out = io.StringIO()
     # 5: the peak begins anew.
     Path("/proc/self/clear_refs").write_text("5")
     with redirect_stdout(out), redirect_stderr(out), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        code = _exit_code(main, argv)
+        code = call(*command)
     said = out.getvalue()
     assert code in EXIT_CODES, (code, said)
     assert not UNWANTED.search(said), said
     assert _peak_bytes() < MOST_BYTES, (_peak_bytes(), said)
-
-
-def _exit_code(main: Any, argv: Sequence[str]) -> Any:
-    try:
-        return cli.run(main, argv)
-    except SystemExit as error:
-        return error.code
 
 
 def _peak_bytes() -> int:

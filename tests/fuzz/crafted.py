@@ -10,7 +10,7 @@ import json
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,13 +19,10 @@ import h5py
 import numpy as np
 from hypothesis import strategies as st
 
-from headbench.cache import __main__ as cache
 from headbench.cache.blocks import fixed_text, write_array
 from headbench.cache.format import ATTRIBUTES, DATASETS, attributes_checksum
-from headbench.classify import __main__ as classify
 from headbench.classify.run import Run
 from headbench.classify.train_heads import train_heads
-from headbench.extract import __main__ as extract
 from headbench.extract.settings import ExtractSettings
 from headbench.extract.stage import extract_features
 from tests.conftest import write_class_folders
@@ -44,9 +41,10 @@ from tests.fuzz.values import (
     with_damage,
 )
 
-Command = tuple[Callable[[Sequence[str] | None], int], list[str]]
+Command = list[str]
 HEADS = ("prior", "centroid", "logreg", "lightgbm")
 UNREADABLE = (zipfile.BadZipFile, NotImplementedError, zlib.error)
+AS_JSON = ["--format", "json"]
 SMALL = ["--backbone", "mean-color", "--size", "16"]
 
 
@@ -69,15 +67,21 @@ def _reading(folder: Path, head: str = "logreg") -> dict[str, Command]:
     run, features = folder / "run", folder / "run/features.h5"
     photo = next((folder / "photos").rglob("*.png"))
     return {
-        "verify": (cache.main, [str(features)]),
-        "repair": (cache.main, [str(features), "--repair"]),
-        "report": (classify.main, ["report", str(run)]),
-        "train": (classify.main, ["train", str(run), "--heads", "prior", "centroid"]),
-        "doctor": (classify.main, ["doctor", str(run)]),
-        "predict": (
-            classify.main,
-            ["predict", str(run), "--head", head, "--images", str(photo), "--format", "json"],
-        ),
+        "verify": ["verify", str(features)],
+        "repair": ["verify", str(features), "--repair"],
+        "report": ["report", str(run)],
+        "train": ["heads", str(run), "--heads", "prior", "centroid"],
+        "doctor": ["doctor", str(run)],
+        "predict": [
+            "predict",
+            str(run),
+            "--head",
+            head,
+            "--images",
+            str(photo),
+            "--format",
+            "json",
+        ],
     }
 
 
@@ -254,7 +258,7 @@ def write_list(folder: Path, drawn: Any) -> list[Command]:
 
 def _extracting(folder: Path, data: str, is_dry: bool) -> Command:
     options = [*SMALL, *(["--dry-run"] if is_dry else [])]
-    return (extract.main, [data, "--out", str(folder / "new/features.h5"), *options])
+    return ["features", data, "--name", str(folder / "new/features.h5"), *options]
 
 
 TYPES = st.sampled_from((b"0", b"1", b"2", b"3", b"4", b"5", b"6", b"7", b"L", b"K", b"x", b"g"))

@@ -647,7 +647,7 @@ FAULTS = (
         "classify/metrics.py",
         '"""Share of images whose class is the most probable, with Wilson\'s interval."""\n',
         "import tensorflow\n\n",
-        ("tests/classify/test_light.py::test_training_without_a_network_is_light",),
+        ("tests/headbench/test_light.py::test_training_without_a_network_is_light",),
     ),
     Fault(
         "random-weights-unnamed",
@@ -671,10 +671,12 @@ FAULTS = (
     Fault(
         "traceback-for-bad-input",
         "What a user can mend ends with exit code 2.",
-        "cache/cli.py",
+        "headbench/terminal.py",
         'say(f"error: {error}", is_stderr=True)\n        return BAD_INPUT',
         'say(f"error: {error}", is_stderr=True)\n        return 1',
-        ("tests/cache/test_cli.py::test_what_the_user_can_mend_is_one_line_and_exit_code_2",),
+        (
+            "tests/headbench/test_terminal.py::test_what_the_user_can_mend_is_one_line_and_exit_code_2",
+        ),
     ),
     Fault(
         "links-followed",
@@ -821,7 +823,7 @@ FAULTS = (
         "return python.PythonImages(name=name) if is_from_python else Folder(Path(name), name)",
         "return open_source(name, features.path)",
         (
-            "tests/classify/test_foreign_runs.py::"
+            "tests/headbench/test_foreign_runs.py::"
             "test_what_a_feature_file_names_is_a_folder_of_this_machine",
         ),
     ),
@@ -850,10 +852,10 @@ FAULTS = (
     Fault(
         "terminal-obeys-names",
         "Control characters in names are printed escaped.",
-        "cache/cli.py",
+        "headbench/terminal.py",
         "tqdm.write(shown, file=stream, end=end)",
         "tqdm.write(text, file=stream, end=end)",
-        ("tests/cache/test_cli.py::test_nothing_that_a_terminal_obeys_reaches_it",),
+        ("tests/headbench/test_terminal.py::test_nothing_that_a_terminal_obeys_reaches_it",),
     ),
     # Bounded memory.
     Fault(

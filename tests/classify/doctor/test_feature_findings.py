@@ -16,7 +16,6 @@ from headbench.classify.doctor.feature_findings import (
 from headbench.classify.doctor.finding import Examination, Severity
 from headbench.classify.run import Run
 from tests.classify.doctor.zoo.good_run import rewrite
-from tests.classify.test_light import heavy_modules
 from tests.conftest import write_image
 
 
@@ -90,12 +89,3 @@ def test_another_folder_is_a_note(run: Run, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     _, [finding] = examined(run, tmp_path / "other")
     assert (finding.code, finding.severity) == ("not-checked", Severity.NOTE)
-
-
-def test_images_and_mean_colours_are_examined_without_tensorflow(
-    run: Run, photos: Path, tmp_path: Path
-) -> None:
-    probe = heavy_modules(
-        "headbench.classify", "doctor", run.folder, photos, "--out", tmp_path / "page"
-    )
-    assert probe == set()

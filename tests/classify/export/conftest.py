@@ -60,7 +60,7 @@ def exported_network(many_heads: Run) -> Exported:
     """The fine-tuned network in all formats, by the command that a user types."""
     options = ["export", str(many_heads.folder), "--head", "finetuned"]
     done = subprocess.run(
-        [sys.executable, "-m", "headbench.classify", *options],
+        [sys.executable, "-m", "headbench", *options],
         cwd=ROOT,
         # As we set it: exports to ONNX in this process may have set another.
         env={**os.environ, LOG_LEVEL: QUIET_LEVEL},

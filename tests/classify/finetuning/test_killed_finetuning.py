@@ -19,7 +19,7 @@ def arguments(run: Run) -> list[str]:
     command = [
         sys.executable,
         "-m",
-        "headbench.classify",
+        "headbench",
         "finetune",
         str(run.folder),
         "--epochs",

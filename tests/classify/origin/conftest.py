@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from headbench.classify.origin.origin_images import OriginSettings
+from headbench.classify.origin.origin_settings import OriginSettings
 from headbench.classify.origin.origin_stage import show_origin
 from headbench.extract.networks.keras_network import KerasBackbone
 from headbench.extract.networks.keras_runtime import load_keras

@@ -5,12 +5,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, expect
 
-from headbench.cache import cli
-from headbench.classify.__main__ import main
-from headbench.classify.commands import origin as command
-from headbench.classify.origin import origin_stage
-from headbench.classify.origin.origin_images import OriginSettings
 from headbench.classify.origin.origin_model import Epoch, keras_line
+from headbench.classify.origin.origin_settings import OriginSettings
 from headbench.classify.origin.origin_stage import (
     describe_origin,
     explain_models,
@@ -18,8 +14,6 @@ from headbench.classify.origin.origin_stage import (
     show_origin,
     wrapped,
 )
-from headbench.extract.networks.keras_network import KerasBackbone
-from headbench.extract.networks.keras_runtime import load_keras
 from tests.classify.origin.conftest import SETTINGS, Shown
 from tests.classify.origin.test_origin_model import LINE
 from tests.classify.report.browser import opened
@@ -28,10 +22,6 @@ from tests.classify.report.test_page import OUTSIDE, OVERLAPS, SCHEMES, WIDTHS
 from tests.conftest import listen
 
 Results = dict[str, Any]
-
-
-def call(*arguments: object) -> int:
-    return cli.run(main, ["origin", *map(str, arguments)])
 
 
 def test_what_is_said_holds_table_epochs_and_explanation(shown: Shown) -> None:
@@ -53,75 +43,6 @@ def test_the_network_is_unchanged_and_every_image_is_counted(shown: Shown) -> No
     assert results["mended"]["n_train"] == origin["n_train"]
     assert results["command"] == "the command"
     assert origin["n_steps"] == SETTINGS.epochs * -(-origin["n_train"] // SETTINGS.batch_size)
-
-
-def test_a_missing_folder_and_missing_weights_are_one_clear_line(
-    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = tmp_path / "out"
-    assert call(tmp_path / "nowhere", "--out", out) == 2
-    assert "nowhere: expected a folder of images, found nothing." in capsys.readouterr().err
-    assert call(photos, "--weights", tmp_path / "w.h5", "--size", 32, "--out", out) == 2
-    assert "expected 'imagenet', 'random' or a weights file" in capsys.readouterr().err
-    assert not out.exists()
-
-
-@pytest.mark.parametrize(
-    ("data", "kind"),
-    [
-        ("s3://bucket/photos", "a URL"),
-        ("zip://photos::all.zip", "a URL"),
-        ("list.csv", "a list of images"),
-        ("shards/{0..9}.tar", "tar shards"),
-    ],
-)
-def test_what_is_no_folder_is_one_clear_line(
-    capsys: pytest.CaptureFixture[str], data: str, kind: str
-) -> None:
-    assert call(data) == 2
-    error = capsys.readouterr().err
-    assert f"error: {data}: expected a folder of images on this machine, not {kind}. Copy" in error
-
-
-@pytest.mark.parametrize("backbone", ["mean-color", "convnexttiny"])
-def test_a_network_without_batch_normalization_is_refused(
-    photos: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    backbone: str,
-) -> None:
-    # ConvNeXt has none either, and takes long to build.
-    keras = load_keras()
-    plain = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.GlobalAveragePooling2D()])
-    monkeypatch.setattr(KerasBackbone, "base", lambda _: plain)
-    given = ("--backbone", backbone, "--weights", "random", "--size", 32, "--out", tmp_path / "out")
-    assert call(photos, *given) == 2
-    error = capsys.readouterr().err
-    assert f"--backbone {backbone}: expected a network with BatchNormalization" in error
-    assert "Take resnet50" in error
-
-
-def test_an_unknown_head_is_refused_before_anything_is_loaded(
-    photos: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(origin_stage, "create_backbone", lambda *_: pytest.fail("loaded"))
-    assert call(photos, "--head", "forest") == 2
-    assert "unknown head 'forest'" in capsys.readouterr().err
-
-
-def test_every_option_reaches_the_settings_and_the_folder_names_the_run(
-    photos: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    given: list[object] = []
-    monkeypatch.setattr(command, "show_origin", lambda *arguments: given.extend(arguments))
-    line = "--weights w.h5 --size 96 --seed 4 --head ridge --epochs 2 --batch-size 8"
-    assert call(photos, *line.split(), "--backbone", "resnet101") == 0
-    assert given[1] == Path("runs/photos/origin")
-    assert given[2] == OriginSettings("resnet101", "w.h5", 96, 4, "ridge", 2, 8)
-    given.clear()
-    assert call(photos) == 0
-    assert given[2] == OriginSettings()
 
 
 @pytest.mark.real

@@ -173,7 +173,7 @@ def test_a_gpu_that_is_asked_for_and_not_there_is_an_error(
 ) -> None:
     photos = write_class_folders(tmp_path / "photos", n_per_class=9)
     arguments = ("--weights", "random", "--size", 32, "--device", "gpu")
-    done = command("headbench.extract", photos, "--out", tmp_path / "features.h5", *arguments)
+    done = command("headbench", "features", photos, "--name", tmp_path / "features.h5", *arguments)
     assert done.returncode == 2
     # Before it, TensorFlow's own remarks: an earlier test has set their level for all processes.
     assert done.stderr.splitlines()[-1].startswith("error: --device gpu: TensorFlow sees no GPU.")

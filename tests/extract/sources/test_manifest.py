@@ -4,6 +4,7 @@ import hashlib
 import os
 import pickle
 import random
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,8 @@ import fsspec
 import numpy as np
 import pytest
 
-from headbench.cache import cli
 from headbench.cache.format import SPLITS, Identity, Table, group_number
 from headbench.cache.reader import FeatureFile
-from headbench.extract.__main__ import main
 from headbench.extract.errors import DataError, UnusableImageError
 from headbench.extract.plan import plan_table
 from headbench.extract.settings import ExtractSettings
@@ -289,21 +288,17 @@ def test_groups_never_straddle_splits(tmp_path: Path) -> None:
                 assert splits_of.get(group, {SPLITS.index(split)}) == {SPLITS.index(split)}
 
 
-def test_the_command_runs_on_a_list_and_names_the_line_of_a_mistake(
-    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+def test_columns_that_are_not_used_are_named_and_the_line_of_a_mistake(
+    photos: Path, tmp_path: Path, settings: ExtractSettings
 ) -> None:
     lines = [f"{path},{label},x" for path, label in rows_of(photos)]
     path = write_csv(photos / "list.csv", "path,label,note", *lines)
-    out = str(tmp_path / "features.h5")
-    arguments = [str(path), "--out", out, "--backbone", "mean-color", "--size", "16"]
-    assert cli.run(main, arguments) == 0
-    said = capsys.readouterr().out
+    out, said = tmp_path / "features.h5", listen()
+    assert len(extract_features(path, out, settings).paths) == 90
     assert f"note: {path}: columns not used: note" in said
-    assert "90 images" in said
     write_csv(path, "path,label,note", *lines, "x.png,,x")
-    assert cli.run(main, arguments) == cli.BAD_INPUT
-    said = capsys.readouterr().err
-    assert said.splitlines()[-1] == f"error: {path}, line 92: label is empty."
+    with pytest.raises(DataError, match=f"^{re.escape(str(path))}, line 92: label is empty"):
+        extract_features(path, out, settings)
 
 
 def test_content_and_not_the_name_says_what_is_an_image(tmp_path: Path) -> None:

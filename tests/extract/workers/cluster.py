@@ -1,11 +1,12 @@
 """A Dask scheduler and workers as processes of their own on loopback, and files that are held back.
 
-``python -m tests.extract.workers.cluster PHOTOS OPTIONS`` is ``python -m headbench.extract`` over
+``python -m tests.extract.workers.cluster features PHOTOS OPTIONS`` is ``headbench features`` over
 `HeldFolder`.
 """
 
 import os
 import re
+import runpy
 import subprocess
 import sys
 import time
@@ -14,8 +15,6 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from headbench.cache import cli
-from headbench.extract import __main__ as command
 from headbench.extract import stage
 from headbench.extract.images.stream import ImageFile, read_file
 from headbench.extract.sources.folder import Folder, image_path
@@ -138,7 +137,7 @@ def cluster_of(n_workers: int, folder: Path, **config: str) -> Iterator[Cluster]
         cluster.end()
 
 
-def main() -> int:
+def main() -> None:
     workers.FEWEST_ROWS = BLOCK_ROWS
     find_images = stage.find_images
 
@@ -146,11 +145,11 @@ def main() -> int:
         return find_images(HeldFolder(Path(source.name)))
 
     stage.find_images = find_held
-    return cli.run(command.main)
+    runpy.run_module("headbench", run_name="__main__")
 
 
 if __name__ == "__main__":
     # Under its own name, so that workers find the folder's class by it.
     from tests.extract.workers import cluster
 
-    sys.exit(cluster.main())
+    cluster.main()

@@ -17,8 +17,7 @@ from headbench.extract.stage import extract_features
 from headbench.extract.workers import dask_cluster
 from headbench.extract.workers import parallel as workers
 from headbench.extract.workers.machines import Machines, at_work
-from tests.conftest import ROOT, listen, write_class_folders
-from tests.extract.test_faults import content_of
+from tests.conftest import ROOT, content_of, listen, write_class_folders
 from tests.extract.workers.cluster import BLOCK_ROWS, Cluster, HeldFolder, cluster_of, wait_until
 from tests.small_network import SIZE_PX, SMALL
 
@@ -76,8 +75,9 @@ class Held:
         call = [
             "-m",
             "tests.extract.workers.cluster",
+            "features",
             self.photos,
-            "--out",
+            "--name",
             self.out,
             *OPTIONS,
             *options,
@@ -142,13 +142,13 @@ def test_a_cluster_makes_the_very_file_of_one_process(
     cluster: Cluster, photos: Path, tmp_path: Path, command: Command, wanted: tuple[object, ...]
 ) -> None:
     out = tmp_path / "features.h5"
-    done = command("headbench.extract", photos, "--out", out, *OPTIONS, *on(cluster))
+    done = command("headbench", "features", photos, "--name", out, *OPTIONS, *on(cluster))
     assert done.returncode == 0, done.stderr
     assert content_of(out) == wanted
     assert everything_in(out) == everything_in(photos.parent / "alone.h5")
     assert f"on the Dask cluster at {cluster.address}" in done.stdout
     assert {path.name for path in tmp_path.iterdir()} <= {"features.h5", "features.h5.hashes"}
-    again = command("headbench.extract", photos, "--out", out, *OPTIONS, *on(cluster))
+    again = command("headbench", "features", photos, "--name", out, *OPTIONS, *on(cluster))
     assert "up to date, nothing to do" in again.stdout
 
 
@@ -251,7 +251,7 @@ def test_an_error_of_a_worker_arrives_as_what_it_is(
     out = tmp_path / "features.h5"
     # A file in the way of the folder for parts.
     out.with_name("features.h5.parts").touch()
-    done = command("headbench.extract", photos, "--out", out, *OPTIONS, *on(cluster))
+    done = command("headbench", "features", photos, "--name", out, *OPTIONS, *on(cluster))
     assert done.returncode == 2
     [line] = [line for line in done.stderr.splitlines() if line]
     assert line.startswith(f"error: {out}.parts/")

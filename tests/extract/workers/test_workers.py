@@ -29,8 +29,7 @@ from headbench.extract.workers.parallel import (
     block_rows,
     embed_block,
 )
-from tests.conftest import ROOT, listen
-from tests.extract.test_faults import content_of
+from tests.conftest import ROOT, content_of, listen
 from tests.extract.workers.test_work import files, job_in
 
 LOG = logging.getLogger("headbench.tests")

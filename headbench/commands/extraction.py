@@ -1,0 +1,235 @@
+"""``headbench features`` and ``headbench verify``: make a file of embeddings, and check it."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from headbench.cache.format import STORES
+from headbench.commands.options import (
+    add_machine_options,
+    add_run,
+    add_runtime_options,
+    add_shared,
+    at_least,
+    machines_of,
+    runtime_of,
+)
+from headbench.extract.networks.applications import BACKBONES
+from headbench.extract.settings import POOLINGS, PRECISIONS, ExtractSettings
+from headbench.terminal import say
+
+if TYPE_CHECKING:
+    from headbench.cache.verify import Inspection
+
+DAMAGED = MISMATCH = 1
+MOST_SAID = 20
+MARKED = (
+    "The file is marked as open for writing. Close it in the program that has it open; if none "
+    "has, 'headbench verify --repair' removes the mark."
+)
+MARK_REMOVED = "The mark that the file is open for writing was removed."
+
+
+def add_features(command: argparse.ArgumentParser) -> None:
+    """Add the options; their defaults are those of `ExtractSettings`."""
+    default = ExtractSettings()
+    command.add_argument(
+        "data",
+        help="a folder with a folder for each class, or with train/, val/ and test/, or in "
+        "Food-101's layout; a list (.csv, .tsv, .parquet) with the columns path and label; tar "
+        "shards, 'shards/{000..099}.tar'; each on this machine or behind a URL",
+    )
+    command.add_argument(
+        "--name",
+        help="name of the run, a folder in runs/; or a path (default: the name of the images)",
+    )
+    _add_network_options(command, default)
+    _add_split_options(command, default)
+    add_runtime_options(command)
+    add_machine_options(command, "processes on this machine (default: 1)")
+    _add_file_options(command, default)
+
+
+def features(arguments: argparse.Namespace) -> int:
+    """Embed images."""
+    from headbench.notebook import features as embed
+
+    names = ("size", "backbone", "weights", "pooling", "precision", "seed", "val_share", "store")
+    names += ("max_file_size", "overwrite", "dry_run")
+    given = {name: getattr(arguments, name) for name in names}
+    machines = machines_of(arguments)
+    machines["jobs"] = machines["jobs"] or 1
+    embed(arguments.data, arguments.name, **given, **runtime_of(arguments), **machines)
+    return 0
+
+
+def _add_network_options(command: argparse.ArgumentParser, default: ExtractSettings) -> None:
+    group = command.add_argument_group("network")
+    group.add_argument(
+        "--backbone",
+        default=default.backbone,
+        metavar="NAME",
+        help=f"{', '.join(BACKBONES)} (default: {default.backbone})",
+    )
+    group.add_argument(
+        "--weights",
+        default=default.weights,
+        help=f"imagenet, random, or a path (default: {default.weights})",
+    )
+    group.add_argument(
+        "--size",
+        type=at_least(1),
+        default=default.size_px,
+        metavar="PX",
+        help=f"height and width of the network's input (default: {default.size_px})",
+    )
+    group.add_argument(
+        "--pooling",
+        choices=POOLINGS,
+        default=default.pooling,
+        help=f"from the last feature map to the embedding (default: {default.pooling})",
+    )
+    group.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default=default.precision,
+        help="arithmetic of the network (default: auto, that of an existing file; for a new one "
+        "mixed_float16 on GPUs that gain from it, else float32)",
+    )
+
+
+def _add_split_options(command: argparse.ArgumentParser, default: ExtractSettings) -> None:
+    group = command.add_argument_group("split")
+    group.add_argument(
+        "--seed",
+        type=at_least(0),
+        default=default.seed,
+        metavar="N",
+        help=f"of the random split (default: {default.seed})",
+    )
+    group.add_argument(
+        "--val-share",
+        type=float,
+        default=default.val_share,
+        metavar="SHARE",
+        help="share of val, where the folder does not name it (default: 0.15, or 0.2 of train)",
+    )
+
+
+def _add_file_options(command: argparse.ArgumentParser, default: ExtractSettings) -> None:
+    group = command.add_argument_group("files")
+    group.add_argument(
+        "--store",
+        choices=STORES,
+        default=default.store,
+        help=f"how to keep embeddings; float16 halves the file (default: {default.store})",
+    )
+    group.add_argument(
+        "--max-file-size",
+        type=at_least(1),
+        default=default.max_file_mb,
+        metavar="MB",
+        help=f"list larger image files as rejected (default: {default.max_file_mb})",
+    )
+    group.add_argument(
+        "--dry-run", action="store_true", help="say what would be done, and write nothing"
+    )
+    group.add_argument(
+        "--overwrite", action="store_true", help="replace features made with other settings"
+    )
+
+
+def add_verify(command: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    add_run(command)
+    extent = command.add_mutually_exclusive_group()
+    extent.add_argument(
+        "--repair",
+        action="store_true",
+        help="drop damaged images; the next 'headbench features' embeds just those",
+    )
+    extent.add_argument(
+        "--sample",
+        type=at_least(1),
+        metavar="N",
+        help="check N random blocks of each dataset (default: all)",
+    )
+    command.add_argument(
+        "--seed", type=at_least(0), default=0, metavar="N", help="of the samples (default: 0)"
+    )
+    again = command.add_argument_group("embed images again")
+    again.add_argument(
+        "--rerun",
+        type=at_least(1),
+        metavar="N",
+        help="also embed N images again and compare (default: none)",
+    )
+    add_shared(again, "data", "weights")
+    add_runtime_options(command)
+
+
+def verify(arguments: argparse.Namespace) -> int:
+    """Check, and repair or embed again if asked to; 1 if something is not as it should be."""
+    from headbench.notebook import Run
+
+    run = Run(arguments.run)
+    found = run.verify(repair=arguments.repair, sample=arguments.sample, seed=arguments.seed)
+    _say_found(found, arguments.repair)
+    if found.damage and not arguments.repair:
+        return DAMAGED
+    if not arguments.rerun:
+        return 0
+    rerun = run.rerun(
+        arguments.rerun,
+        seed=arguments.seed,
+        data=arguments.data,
+        weights=arguments.weights,
+        **runtime_of(arguments),
+    )
+    say(rerun.describe())
+    return MISMATCH if rerun.mismatches() else 0
+
+
+def _say_found(found: "Inspection", is_repaired: bool) -> None:
+    say(_describe(found))
+    for damage in found.damage[:MOST_SAID]:
+        say(f"  {damage}")
+    if len(found.damage) > MOST_SAID:
+        say(f"  ... and {len(found.damage) - MOST_SAID} more")
+    if found.is_marked:
+        say(MARK_REMOVED if is_repaired else MARKED)
+    if found.damage:
+        say(_advice(found, is_repaired))
+
+
+def _describe(found: "Inspection") -> str:
+    return (
+        f"{found.path}: {len(found.is_whole)} images, {found.n_classes} classes, {found.dim} "
+        f"columns in {found.store}, {len(found.is_rejected_whole)} rejected; "
+        f"{found.n_blocks_there} blocks of data\n{_verdict(found)}"
+    )
+
+
+def _verdict(found: "Inspection") -> str:
+    if found.is_sample:
+        share = f"a sample of {found.n_blocks} blocks ({found.n_blocks / found.n_blocks_there:.2%})"
+        verdict = "damage found" if found.damage else "no damage found"
+        return (
+            f"{verdict} in {share}. Other blocks were not read. Duplicate paths were not checked."
+        )
+    return "damaged" if found.damage else "whole: checksums, layout, values, labels, paths"
+
+
+def _advice(found: "Inspection", is_repaired: bool) -> str:
+    n_lost = int((~found.is_whole).sum())
+    n_rejected_lost = int((~found.is_rejected_whole).sum())
+    lost = f"{n_lost} of {len(found.is_whole)} images"
+    if n_rejected_lost:
+        lost += f" and {n_rejected_lost} entries of /rejected"
+    if is_repaired:
+        return f"repaired: {lost} dropped. The next 'headbench features' embeds them again."
+    if found.is_sample:
+        lost += ", and those that a full check finds,"
+    return (
+        f"{lost} are lost. 'headbench verify --repair' drops them and keeps the others; the next "
+        "'headbench features' embeds just those."
+    )

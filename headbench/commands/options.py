@@ -1,0 +1,118 @@
+"""Options that several commands have, and types of options."""
+
+import argparse
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from headbench.extract.settings import DEVICES, ENGINES, Runtime
+from headbench.extract.workers.machines import BACKENDS, Machines
+
+# Name, type, default, meaning.
+Option = tuple[str, Callable[[str], object], object, str]
+# A parser, or a group of options in it.
+Container = argparse._ActionsContainer
+
+_SHARED = {
+    "data": "folder or URL of the images, if they were moved",
+    "weights": "the network's weights, if they were moved",
+    "head": "a trained head or 'finetuned' (default: the best balanced accuracy on val)",
+}
+
+
+def add_run(command: argparse.ArgumentParser) -> None:
+    """Add the run that a command works on."""
+    command.add_argument(
+        "run",
+        nargs="?",
+        help="name of a run, such as photos for runs/photos, or its folder (default: that of the "
+        "last 'headbench features')",
+    )
+
+
+def add_shared(command: Container, *names: str) -> None:
+    """Add some of the options ``data``, ``weights`` and ``head``."""
+    for name in names:
+        command.add_argument(f"--{name}", metavar=name.upper(), help=_SHARED[name])
+
+
+def add_defaults(command: Container, options: Iterable[Option]) -> None:
+    """Add options; the default of each is shown."""
+    for name, kind, value, meaning in options:
+        shown = f"{value:g}" if isinstance(value, float) else value
+        command.add_argument(
+            name,
+            type=kind,
+            default=value,
+            metavar=metavar(kind),
+            help=f"{meaning} (default: {shown})",
+        )
+
+
+def metavar(kind: Callable[[str], object]) -> str:
+    """What stands for a value in the help."""
+    return "TEXT" if kind is str else "N"
+
+
+def at_least(smallest: int) -> Callable[[str], int]:
+    """Type of an option: a whole number from `smallest` on."""
+
+    def parse(text: str) -> int:
+        if not text.isdecimal() or int(text) < smallest:
+            raise argparse.ArgumentTypeError(
+                f"expected a whole number from {smallest} on, found {text!r}"
+            )
+        return int(text)
+
+    return parse
+
+
+def add_runtime_options(command: argparse.ArgumentParser, *, has_batch_size: bool = True) -> None:
+    """Add what decides how fast a network runs; the defaults are those of `Runtime`."""
+    default = Runtime()
+    group = command.add_argument_group("speed")
+    group.add_argument(
+        "--device",
+        choices=DEVICES,
+        default=default.device,
+        help="auto: every GPU that TensorFlow sees, else the CPU (default: auto)",
+    )
+    group.add_argument(
+        "--engine",
+        choices=ENGINES,
+        default=default.engine,
+        help="auto: OpenVINO on a CPU, if it is installed, else TensorFlow (default: auto)",
+    )
+    if has_batch_size:
+        group.add_argument(
+            "--batch-size",
+            type=at_least(1),
+            default=default.batch_size,
+            metavar="N",
+            help="images at once (default: what suits the device)",
+        )
+
+
+def runtime_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What was chosen by those options, as keyword arguments."""
+    return {name: getattr(arguments, name) for name in ("device", "engine", "batch_size")}
+
+
+def add_machine_options(command: argparse.ArgumentParser, jobs: str) -> None:
+    """Add where work is done; `jobs` says what ``--jobs`` means."""
+    default = Machines()
+    group = command.add_argument_group("processes and machines")
+    group.add_argument("--jobs", type=at_least(1), metavar="N", help=jobs)
+    group.add_argument(
+        "--backend",
+        choices=BACKENDS,
+        default=default.backend,
+        help=f"dask: the workers of a running cluster (default: {default.backend})",
+    )
+    group.add_argument(
+        "--scheduler", metavar="ADDRESS", help="of that cluster, such as tcp://10.0.0.1:8786"
+    )
+
+
+def machines_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What was chosen by those options, as keyword arguments."""
+    return {name: getattr(arguments, name) for name in ("jobs", "backend", "scheduler")}

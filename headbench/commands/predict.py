@@ -1,0 +1,120 @@
+"""``headbench predict``."""
+
+import argparse
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headbench.commands.options import (
+    add_run,
+    add_runtime_options,
+    add_shared,
+    at_least,
+    runtime_of,
+)
+from headbench.terminal import lines_on_stderr, say
+
+if TYPE_CHECKING:
+    from headbench.classify.deployment.labelled import Scores
+    from headbench.classify.deployment.prediction import Prediction
+    from headbench.extract.progress import Progress
+
+LOG = logging.getLogger(__name__)
+
+FORMATS = ("table", "csv", "json", "jsonl")
+N_TOP = 3
+UNUSABLE_FILES = 1
+
+
+def add_predict(command: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    add_run(command)
+    command.add_argument(
+        "--images",
+        nargs="+",
+        required=True,
+        metavar="FILE",
+        help="files, folders, patterns such as 'photos/**/*.jpg', - for a list on standard input",
+    )
+    command.add_argument(
+        "--null", action="store_true", help="paths in that list end with NUL, as from find -print0"
+    )
+    add_shared(command, "head", "weights")
+    command.add_argument(
+        "--top",
+        type=at_least(1),
+        default=N_TOP,
+        metavar="N",
+        help=f"classes for each file (default: {N_TOP})",
+    )
+    command.add_argument(
+        "--min-confidence",
+        type=_share,
+        default=0.0,
+        metavar="P",
+        help="give no answer if the top probability is below this, 0 to 1 (default: 0)",
+    )
+    command.add_argument(
+        "--format", choices=FORMATS, default=FORMATS[0], help=f"(default: {FORMATS[0]})"
+    )
+    add_runtime_options(command)
+
+
+@lines_on_stderr()
+def predict(arguments: argparse.Namespace) -> int:
+    """Print predictions as they come; 1 if a file could not be used."""
+    from headbench.cache.reader import FeatureFile
+    from headbench.classify.deployment import prediction_formats
+    from headbench.classify.deployment.classifier import open_classifier
+    from headbench.classify.deployment.labelled import Scores, seen_files, true_classes
+    from headbench.classify.deployment.prediction import expand, predict_files
+    from headbench.classify.metrics import TOP_K
+    from headbench.classify.run import Run
+    from headbench.extract.progress import Progress
+    from headbench.extract.settings import Runtime
+    from headbench.run_names import run_path
+
+    run = Run(run_path(arguments.run))
+    classifier = open_classifier(run, arguments.head, arguments.weights)
+    paths = list(expand(arguments.images, arguments.null))
+    truth = true_classes(arguments.images, classifier.classes)
+    seen: dict[Path, str] = {}
+    if truth:
+        with FeatureFile(run.features_path) as features:
+            seen = seen_files(features, list(truth))
+    scores = Scores(classifier.classes, seen, arguments.min_confidence)
+    with Progress("predict", len(paths)) as progress:
+        # Scores look at more classes than may be shown.
+        n_top, runtime = max(arguments.top, TOP_K), Runtime(**runtime_of(arguments))
+        least = arguments.min_confidence
+        predictions = predict_files(classifier, paths, n_top, runtime, truth, least)
+        n_shown = min(arguments.top, len(classifier.classes))
+        shape = prediction_formats.Shape.of(paths, n_shown, bool(truth))
+        written = prediction_formats.FORMATS[arguments.format]
+        for text in written(_shown(scores, predictions, progress), shape):
+            say(text, end="")
+    for line in scores.lines():
+        LOG.info(line)
+    return UNUSABLE_FILES if scores.n_unusable else 0
+
+
+def _shown(
+    scores: "Scores", predictions: "Iterator[Prediction]", progress: "Progress"
+) -> "Iterator[Prediction]":
+    for each in scores.count(predictions):
+        if each.reason is None:
+            progress.update()
+        else:
+            progress.reject()
+        yield each
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, found {text!r}")
+    return value

@@ -1,0 +1,52 @@
+"""``headbench report``, ``headbench open`` and ``headbench compare``."""
+
+import argparse
+
+from headbench.commands.options import add_run, add_shared
+from headbench.terminal import say
+
+
+def add_report(command: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    add_run(command)
+    command.add_argument(
+        "--head",
+        help="head whose mistakes are shown (default: the best balanced accuracy on val)",
+    )
+    add_shared(command, "data")
+
+
+def report(arguments: argparse.Namespace) -> int:
+    """Write the report and print its table."""
+    from headbench.notebook import Run
+
+    written = Run(arguments.run, arguments.line).report(arguments.head, arguments.data)
+    say(str(written))
+    say(f"\n{written.folder}: index.html, results.md, results.json")
+    return 0
+
+
+add_open = add_run
+
+
+def show(arguments: argparse.Namespace) -> int:
+    """Show the report in the browser."""
+    from headbench.notebook import Run
+
+    Run(arguments.run).open()
+    return 0
+
+
+def add_compare(command: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    command.add_argument("runs", nargs=2, metavar="RUN", help="name or folder of a run")
+
+
+def compare(arguments: argparse.Namespace) -> int:
+    """Compare two runs."""
+    from headbench.notebook import compare as compare_runs
+
+    compared = compare_runs(*arguments.runs)
+    say(str(compared))
+    say(f"\n{compared.page}")
+    return 0

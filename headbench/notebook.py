@@ -1,0 +1,471 @@
+"""Every stage as a call, for notebooks, scripts and the command line."""
+
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headbench.extract.settings import ExtractSettings
+from headbench.extract.workers.machines import Machines
+from headbench.run_names import name_of, new_run_path, remember, run_path
+from headbench.shown import Comparison, Findings, Heads, Predictions, Report
+
+# Imported where they are used: a notebook that only predicts waits for no other stage.
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from headbench.cache.reader import FeatureFile
+    from headbench.cache.verify import Inspection
+    from headbench.classify.run import Trained
+    from headbench.extract.rerun import Rerun
+
+LOG = logging.getLogger(__name__)
+
+_DEFAULT = ExtractSettings()
+_MACHINES = Machines()
+
+
+def features(
+    data: Any,
+    name: str | None = None,
+    *,
+    size: int = _DEFAULT.size_px,
+    backbone: str = _DEFAULT.backbone,
+    weights: str = _DEFAULT.weights,
+    pooling: str = _DEFAULT.pooling,
+    precision: str = _DEFAULT.precision,
+    seed: int = _DEFAULT.seed,
+    val_share: float | None = _DEFAULT.val_share,
+    device: str = _DEFAULT.device,
+    engine: str = _DEFAULT.engine,
+    batch_size: int | None = _DEFAULT.batch_size,
+    store: str = _DEFAULT.store,
+    max_file_size: int = _DEFAULT.max_file_mb,
+    overwrite: bool = _DEFAULT.overwrite,
+    jobs: int = _MACHINES.n_jobs,
+    backend: str = _MACHINES.backend,
+    scheduler: str | None = _MACHINES.scheduler,
+    dry_run: bool = False,
+) -> "Run":
+    """Stage one: embed the images in `data` that are not embedded yet.
+
+    Parameters
+    ----------
+    data : path-like, URL or Source
+        A folder of labelled images, a list, tar shards, or what
+        :func:`headbench.extract.sources.python.images` makes of any iterable.
+    name : str, optional
+        Name of the run: a folder in ``runs/``, or with a ``/`` in it the folder itself. By default
+        the name of the folder of images.
+    size : int
+        Height and width of the network's input, in pixels.
+    backbone : str
+        The network, such as ``resnet50``.
+    weights : str
+        ``imagenet``, ``random`` or a path.
+    pooling : {"avg", "max"}
+        From the last feature map to the embedding.
+    precision : {"auto", "float32", "mixed_float16"}
+        Arithmetic of the network.
+    seed : int
+        Of the split.
+    val_share : float, optional
+        Share of val, 0 to 1, where `data` does not name it.
+    device, engine, batch_size
+        Where the network runs, by what, and images at once.
+    store : {"float32", "float16"}
+        How embeddings are kept.
+    max_file_size : int
+        Larger image files, in MB, are listed as rejected.
+    overwrite : bool
+        Replace features that were made with other settings.
+    jobs, backend, scheduler
+        Processes on this machine, or the workers of a Dask cluster.
+    dry_run : bool
+        Log what would be done, and write nothing.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    HeadbenchError
+        For what the user can fix.
+    """
+    from headbench.extract.stage import describe_plan, extract_features
+
+    settings = ExtractSettings(
+        backbone=backbone,
+        weights=weights,
+        size_px=size,
+        pooling=pooling,
+        precision=precision,
+        seed=seed,
+        val_share=val_share,
+        device=device,
+        engine=engine,
+        batch_size=batch_size,
+        store=store,
+        overwrite=overwrite,
+        max_file_mb=max_file_size,
+    )
+    path = new_run_path(name or name_of(str(data)))
+    run = Run(path)
+    work = describe_plan if dry_run else extract_features
+    work(data, run.features_path, settings, Machines(jobs, backend, scheduler))
+    if not dry_run:
+        remember(path)
+    return run
+
+
+class Run:
+    """A run: the embeddings of some images, and what was made of them.
+
+    Parameters
+    ----------
+    name : str or Path, optional
+        A name in ``runs/``, the folder of a run, or its feature file; a `Path` is taken as it is.
+        By default the run of the last `features`.
+    command : str
+        The command line, kept in the record of what is trained; empty in a notebook.
+    """
+
+    def __init__(self, name: str | Path | None = None, command: str = "") -> None:
+        from headbench.classify.run import Run as Folder
+
+        self._run = Folder(name if isinstance(name, Path) else run_path(name))
+        self._command = command
+
+    def __str__(self) -> str:
+        return self._run.name
+
+    def __repr__(self) -> str:
+        return f"Run({str(self._run.folder)!r})"
+
+    def _repr_html_(self) -> str:
+        return self.trained()._repr_html_()
+
+    @property
+    def folder(self) -> Path:
+        """Where everything lies."""
+        return self._run.folder
+
+    @property
+    def features_path(self) -> Path:
+        """The HDF5 file of embeddings."""
+        return self._run.features_path
+
+    def open_features(self) -> "FeatureFile":
+        """The feature file, opened for reading; to be used in a ``with`` statement."""
+        from headbench.cache.reader import FeatureFile
+
+        return FeatureFile(self.features_path)
+
+    def embeddings(self, split: str) -> "tuple[NDArray[np.float32], NDArray[np.int32]]":
+        """Embeddings and labels of a split, in memory.
+
+        Parameters
+        ----------
+        split : {"train", "val", "test"}
+
+        Returns
+        -------
+        X : float32 (n_split, dim)
+        y : int32 (n_split,)
+            Index into the classes of the feature file.
+        """
+        with self.open_features() as features:
+            return features.load(split)
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """A row an image: path, class, split and more; everything except the embeddings."""
+        with self.open_features() as features:
+            return features.to_pandas()
+
+    def heads(
+        self,
+        *names: str,
+        seed: int | None = None,
+        class_weight: str | None = None,
+        config: str | Path | None = None,
+        refit: bool = False,
+        again: bool = False,
+        curve: bool = False,
+        folds: int | None = None,
+        stream: str | None = None,
+        jobs: int | None = None,
+        backend: str = _MACHINES.backend,
+        scheduler: str | None = _MACHINES.scheduler,
+        **parameters: Any,
+    ) -> Heads:
+        """Stage two: fit heads on train, choose on val, save; unchanged ones are reused.
+
+        Parameters
+        ----------
+        names : str
+            Heads, such as ``"logreg", "mlp-256"``; by default all.
+        seed : int, optional
+            Of heads that use random numbers.
+        class_weight : {None, "balanced"}
+            ``balanced``: rare classes weigh as much as common ones.
+        config : path-like, optional
+            TOML file: heads, seed, settings, a table for each head.
+        refit : bool
+            Fit again on train and val together, with what val chose.
+        again : bool
+            Train what would be reused too.
+        curve : bool
+            Also a learning curve: every head on 1 to 100 % of train.
+        folds : int, optional
+            Also cross-validation on train and val.
+        stream : {None, "auto", "always", "never"}
+            Read embeddings from the file as they are needed.
+        jobs : int, optional
+            Fits at a time; by default the number of cores.
+        backend, scheduler
+            ``dask`` and its address: the workers of a running cluster.
+        **parameters
+            Of the heads: ``c_grid``, ``max_iter``, ``max_rounds``, ``max_epochs``, ...
+
+        Returns
+        -------
+        Heads
+            Those of `names`, or all that are trained.
+        """
+        from headbench.classify.train_heads import train_heads
+        from headbench.classify.train_settings import check_settings, combine
+
+        check_settings(parameters)
+        given = {"heads": list(names), "seed": seed, "class_weight": class_weight}
+        given |= {"refit": refit, "again": again, "stream": stream, **parameters}
+        given = {key: value for key, value in given.items() if value not in (None, False, [])}
+        machines = Machines(jobs or _MACHINES.n_jobs, backend, scheduler)
+        chosen, seed, settings = combine(given, Path(config) if config else None, machines)
+        train_heads(self._run, chosen, seed, settings, self._command)
+        if curve or folds:
+            self._study(chosen, seed, settings, curve, folds, jobs or os.cpu_count() or 1)
+        return self.trained(chosen)
+
+    def _study(
+        self,
+        names: Sequence[str],
+        seed: int,
+        settings: Any,
+        curve: bool,
+        folds: int | None,
+        n_jobs: int,
+    ) -> None:
+        from headbench.classify.heads.registry import VOTE
+        from headbench.classify.report.words import describe_curve, describe_folds
+        from headbench.classify.studies.folds import cross_validate
+        from headbench.classify.studies.learning_curve import learning_curve
+        from headbench.classify.train_settings import configured_heads
+
+        heads = configured_heads(names, seed, settings)
+        alone = {name: head for name, head in heads.items() if name != VOTE}
+        with self.open_features() as features:
+            if curve:
+                points = learning_curve(self.folder, features, alone, seed, n_jobs)
+                LOG.info(describe_curve(points))
+            if folds:
+                found = cross_validate(self.folder, features, alone, folds, seed, n_jobs)
+                LOG.info(describe_folds(found))
+
+    def trained(self, names: Iterable[str] = ()) -> Heads:
+        """What was trained in this run, the best balanced accuracy on val first."""
+        from headbench.classify.run import rank
+
+        with self.open_features() as features:
+            y_val = features.labels("val")
+            found: list[Trained] = self._run.trained(features)
+        wanted = set(names) or {each.record.name for each in found}
+        chosen = [each for each in found if each.record.name in wanted]
+        return Heads(tuple(rank(chosen, y_val)), y_val)
+
+    def report(self, head: str | None = None, data: str | Path | None = None) -> Report:
+        """Measure every trained head on test, and write the report.
+
+        Parameters
+        ----------
+        head : str, optional
+            Whose mistakes are shown; by default the best balanced accuracy on val.
+        data : path-like or URL, optional
+            The images, if they were moved.
+        """
+        from headbench.classify.report.write import write_report
+
+        results = write_report(self._run, head, data, self._command)
+        return Report(results, self._run.report_folder)
+
+    def open(self) -> None:
+        """Show the report in the browser."""
+        from headbench.classify.report.write import open_report
+
+        open_report(self._run)
+
+    def finetune(
+        self,
+        *,
+        data: str | Path | None = None,
+        weights: str | None = None,
+        device: str = _DEFAULT.device,
+        again: bool = False,
+        **settings: Any,
+    ) -> Heads:
+        """Stage three: train the top blocks of the network, starting from a trained head.
+
+        Parameters
+        ----------
+        data, weights
+            Where the images and the network's weights are, if they were moved.
+        device : {"auto", "cpu", "gpu"}
+        again : bool
+            Train even what is already trained.
+        **settings
+            Of `headbench.classify.finetuning.finetune_settings.FinetuneSettings`: ``unfreeze``,
+            ``start``, ``epochs``, ``learning_rate``, ``augment``, ...
+        """
+        from headbench.classify.finetuning.finetune_settings import FinetuneSettings
+        from headbench.classify.finetuning.finetune_stage import finetune
+
+        chosen = FinetuneSettings(**settings)
+        finetune(self._run, chosen, data, weights, self._command, device, again)
+        return self.trained([chosen.name, chosen.start])
+
+    def verify(
+        self, *, repair: bool = False, sample: int | None = None, seed: int = 0
+    ) -> "Inspection":
+        """Check the feature file: layout, checksums, values, labels and paths.
+
+        Parameters
+        ----------
+        repair : bool
+            Drop damaged images; `features` embeds just those again.
+        sample : int, optional
+            Random blocks of each dataset to read, chosen by `seed`; by default all.
+        """
+        from headbench.cache.verify import inspect_file, repair_file
+
+        if repair:
+            return repair_file(self.features_path)
+        return inspect_file(self.features_path, sample, seed)
+
+    def rerun(
+        self,
+        n_images: int,
+        *,
+        seed: int = 0,
+        data: str | Path | None = None,
+        weights: str | None = None,
+        device: str = _DEFAULT.device,
+        engine: str = _DEFAULT.engine,
+        batch_size: int | None = _DEFAULT.batch_size,
+    ) -> "Rerun":
+        """Embed some images again, spread over the splits, and compare with what is stored."""
+        from headbench.extract.rerun import rerun_features
+        from headbench.extract.settings import Runtime
+
+        runtime = Runtime(device, engine, batch_size)
+        where = None if data is None else str(data)
+        with self.open_features() as features:
+            return rerun_features(features, n_images, seed, where, weights, runtime)
+
+    def predict(
+        self,
+        images: str | Path | Sequence[str | Path],
+        head: str | None = None,
+        *,
+        weights: str | None = None,
+        top: int = 3,
+        min_confidence: float = 0.0,
+        device: str = _DEFAULT.device,
+        engine: str = _DEFAULT.engine,
+        batch_size: int | None = _DEFAULT.batch_size,
+    ) -> Predictions:
+        """Classes and probabilities of new images.
+
+        Parameters
+        ----------
+        images : path-like, or a sequence of them
+            Files, folders, and patterns such as ``photos/**/*.jpg``.
+        head : str, optional
+            A trained head or ``finetuned``; by default the best balanced accuracy on val.
+        weights : str, optional
+            The network's weights, if they were moved.
+        top : int
+            Classes for each image.
+        min_confidence : float
+            Give no answer if the top probability is below this, 0 to 1.
+        device, engine, batch_size
+            Where the network runs, by what, and images at once.
+        """
+        from headbench.classify.deployment.classifier import open_classifier
+        from headbench.classify.deployment.prediction import expand, predict_files
+        from headbench.extract.settings import Runtime
+
+        named = [images] if isinstance(images, str | Path) else images
+        classifier = open_classifier(self._run, head, weights)
+        runtime = Runtime(device, engine, batch_size)
+        paths = list(expand([str(each) for each in named]))
+        found = predict_files(classifier, paths, top, runtime, min_confidence=min_confidence)
+        return Predictions(list(found))
+
+    def export(
+        self,
+        head: str | None = None,
+        *formats: str,
+        out: str | Path | None = None,
+        weights: str | None = None,
+        data: str | Path | None = None,
+    ) -> Path:
+        """Write a model that runs without headbench.
+
+        Parameters
+        ----------
+        head : str, optional
+            By default the exportable head with the best balanced accuracy on val.
+        formats : str
+            ``saved_model``, ``keras``, ``onnx``; by default all that can be written.
+        out : path-like, optional
+            The folder; by default ``export/HEAD`` in the run's.
+        weights, data
+            Where the network's weights and the images are, if they were moved.
+
+        Returns
+        -------
+        Path
+            The folder.
+        """
+        from headbench.classify.export.export_model import export_model
+
+        folder = Path(out) if out else None
+        return export_model(self._run, head, weights, data, folder, formats or None)
+
+
+def compare(first: str | Path | Run, second: str | Path | Run) -> Comparison:
+    """Compare the heads of two runs on the test images that both have, and write a page."""
+    from headbench.classify.report.versus import compare_runs, write_page
+
+    a, b = (each._run if isinstance(each, Run) else Run(each)._run for each in (first, second))
+    versus = compare_runs(a, b)
+    return Comparison(versus, write_page(versus, a.report_folder))
+
+
+def doctor(*targets: str | Path, script: Sequence[str] = ()) -> Findings:
+    """Find why validation accuracy is at chance.
+
+    Parameters
+    ----------
+    targets : path-like
+        A folder of images, a run, a Keras model (``.keras``, ``.h5``), or one of each.
+    script : sequence of str
+        What your own script does, such as ``"scaling=/255"``.
+    """
+    from headbench.classify.doctor.examine import examine, sort_targets
+    from headbench.classify.doctor.script import parse_script
+
+    return Findings(examine(sort_targets(targets), parse_script(script)))
