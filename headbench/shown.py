@@ -47,7 +47,8 @@ class Table:
         ]
         return _shown("\n".join(lines))
 
-    __repr__ = __str__
+    def __repr__(self) -> str:
+        return str(self)
 
     def _repr_html_(self) -> str:
         titles, rows = self.cells()
@@ -150,7 +151,7 @@ class Report(Table):
 
         return TITLES, rows(self.results)
 
-    def __repr__(self) -> str:
+    def __str__(self) -> str:
         from headbench.classify.report.table import as_text
 
         return _shown(as_text(self.results))

@@ -31,7 +31,7 @@ def test_without_arguments_the_command_is_that_of_the_process(
     given = ["heads", str(run.folder), "--heads", "centroid"]
     monkeypatch.setattr(sys, "argv", ["headbench", *given])
     main()
-    assert command_of(run) == shlex.join(["python", "-m", "headbench", *given])
+    assert command_of(run) == shlex.join(["headbench", *given])
 
 
 def test_fine_tuning_is_given_its_command(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

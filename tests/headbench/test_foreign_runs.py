@@ -178,7 +178,7 @@ def test_names_that_a_terminal_obeys_are_shown_by_every_command(
     sizes = ["--size", "16"]
     assert call("features", photos, "--name", out, "--backbone", "mean-color", *sizes) == 0
     for line in (
-        ["train", folder, "--heads", "ridge", "logreg"],
+        ["heads", folder, "--heads", "ridge", "logreg"],
         ["report", folder],
         *(["predict", folder, "--images", str(photos), "--format", each] for each in FORMATS),
         ["doctor", folder, str(photos), "--out", str(tmp_path / "doctor")],

@@ -46,7 +46,8 @@ def test_what_was_embedded_as_stored_is_said_so(
 ) -> None:
     before = path.read_bytes()
     assert check(path) == check(path, "--rerun", 7, "--seed", 3) == 0
-    first, second = capsys.readouterr().out.splitlines()
+    said = capsys.readouterr().out.splitlines()
+    first, second = (line for line in said if "embedded again" in line)
     assert first.startswith(f"{path}: 64 images embedded again (")
     assert first.endswith("): all as stored")
     assert second == f"{path}: 7 images embedded again (3 train, 2 val, 2 test): all as stored"
