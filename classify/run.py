@@ -23,7 +23,6 @@ from headbench.classify.checked import (
     load_numbers,
 )
 from headbench.classify.errors import RunError, loading
-from headbench.classify.metrics import balanced_accuracy, log_losses
 
 RECORD_VERSION = 3
 RECORD_FILE = "record.json"
@@ -252,6 +251,8 @@ def rank(trained: list[Trained], y_val: NDArray[np.int32]) -> list[Trained]:
     Accuracy would prefer heads that never predict a rare class. Where fine-tuning gained nothing,
     it kept the head that it began with: then the head is first.
     """
+    # SciPy takes half a second, which every --help of a command on runs would wait for.
+    from headbench.classify.metrics import balanced_accuracy, log_losses
 
     def quality(candidate: Trained) -> tuple[float, float, bool]:
         # Equal shares that were summed in another order are equal.
