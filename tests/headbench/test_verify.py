@@ -85,7 +85,10 @@ def test_a_sample_says_how_much_it_looked_at(
     for seed in range(12):
         codes.add(check(path, "--sample", "1", "--seed", str(seed)))
         outs.append(capsys.readouterr().out)
-        assert "in a sample of 11 blocks (26.19%). Other blocks and duplicate paths were not" in outs[-1]
+        assert (
+            "in a sample of 11 blocks (26.19%). Other blocks and duplicate paths were not"
+            in outs[-1]
+        )
         assert "whole" not in outs[-1]
     assert codes == {0, 1}
     assert any("8 of 40 images, and those that a full check finds, are lost" in out for out in outs)
