@@ -161,7 +161,7 @@ check: .venv/.ready-dev types ## format, lint and types
 # mypy and mkdocs do not read how pyproject.toml maps the folders to names: they get them as links.
 links:
 	@mkdir -p build/names/headbench
-	@ln -sfn $(addprefix "$(CURDIR)"/,cache classify extract $(wildcard headbench/*.py)) build/names/headbench/
+	@ln -sfn $(addprefix "$(CURDIR)"/,cache classify extract headbench/commands $(wildcard headbench/*.py)) build/names/headbench/
 
 types: .venv/.ready-dev links
 	@cd build/names && "$(CURDIR)"/.venv/bin/mypy --config-file "$(CURDIR)"/pyproject.toml

@@ -1,18 +1,23 @@
 """What README.md and docs/ say is what there is: commands, code, files and links."""
 
 import argparse
+import functools
 import json
 import re
 import runpy
 import shlex
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 from scipy.special import softmax
+from sklearn.datasets import make_blobs
 
+from headbench import notebook
 from headbench.cache.format import DATASETS, FORMAT, FORMAT_VERSION
 from headbench.classify.arrays import load_arrays, save_arrays
 from headbench.classify.export.examples import FILES_EXAMPLE
@@ -24,7 +29,6 @@ from headbench.extract.networks.applications import CAFFE, NETWORKS, RESNET, Net
 from headbench.extract.networks.keras_network import KerasBackbone
 from headbench.extract.settings import ExtractSettings
 from headbench.extract.stage import extract_features
-from tests.classify.test_heads import separable
 from tests.conftest import ROOT
 from tests.pages import (
     PAGES,
@@ -135,11 +139,12 @@ def test_every_page_with_python_has_a_test_that_runs_it() -> None:
 
 
 @pytest.fixture
-def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photos: Path) -> None:
-    """The working folder holds ``photos`` and ``runs/photos/features.h5``."""
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photos: Path) -> Path:
+    """The working folder: it holds ``photos`` and ``runs/photos/features.h5``."""
     monkeypatch.chdir(tmp_path)
     settings = ExtractSettings(backbone="mean-color", size_px=16)
     extract_features(photos.relative_to(tmp_path), Path("runs/photos/features.h5"), settings)
+    return tmp_path
 
 
 NOTEBOOK = {
@@ -187,6 +192,19 @@ def test_a_notebook_is_shown_with_its_outputs() -> None:
     assert hook["as_markdown"](json.dumps(NOTEBOOK)) == SHOWN
 
 
+def test_the_notebook_of_the_readme_runs(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without TensorFlow: a smaller network, and another head for the one of Keras."""
+    [block] = blocks("README.md", "python")
+    small = functools.partial(notebook.features, backbone="mean-color")
+    monkeypatch.setattr(notebook, "features", small)
+    shutil.copy(runs / "photos/red/000.png", "a.jpg")
+    code = block.text.replace("size=96", "size=16").replace('"mlp"', '"ridge"')
+    names: dict[str, Any] = {}
+    exec(code, names)  # noqa: S102, our own text
+    assert sorted(each.record.name for each in names["run"].trained()) == ["logreg", "ridge"]
+    assert Path("runs/photos/report/index.html").exists()
+
+
 @pytest.mark.usefixtures("runs")
 def test_a_feature_file_is_read_as_the_page_says() -> None:
     [block] = blocks("docs/file-format.md", "python")
@@ -211,7 +229,9 @@ def test_the_head_in_the_guide_works(tmp_path: Path) -> None:
     names = {"Head": Head, "np": np, "softmax": softmax, "cdist": cdist, "POSITIVE": POSITIVE}
     names |= {"save_arrays": save_arrays, "load_arrays": load_arrays}
     exec(block("CONTRIBUTING.md", "class NearestMean"), names)  # noqa: S102, our own text
-    X, y, X_val, y_val = separable(5)
+    X, y = make_blobs(200, centers=5, random_state=0)
+    X, X_val = np.split(X.astype(np.float32), 2)
+    y, y_val = np.split(y, 2)
     head = names["NearestMean"]().fit(X, y, X_val, y_val)
     assert head.score(X_val, y_val) > 0.9
     head.save(tmp_path)
