@@ -41,7 +41,7 @@ option = $(if $(2),--$(1) "$(2)")
 given  = $(if $(1),"$(1)")
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo food101 features verify heads report open compare finetune preset origin predict export serve doctor test test-long test-mutants check types format bench-cache bench-extract bench-heads bench-report bench-finetune bench-remote bench-scale bench-serve clean
+.PHONY: help install demo food101 features verify heads report open compare finetune preset origin predict export serve doctor test test-long test-mutants check types docs links format bench-cache bench-extract bench-heads bench-report bench-finetune bench-remote bench-scale bench-serve clean
 
 help: ## this help
 	@echo "Cache a frozen network's embeddings once, then train and compare heads in seconds."
@@ -158,11 +158,19 @@ check: .venv/.ready-dev types ## format, lint and types
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
 
-# mypy does not read how pyproject.toml maps the folders to names: it gets them as links.
-types: .venv/.ready-dev
+# mypy and mkdocs do not read how pyproject.toml maps the folders to names: they get them as links.
+links:
 	@mkdir -p build/names/headbench
-	@ln -sfn $(addprefix "$(CURDIR)"/,cache classify extract $(wildcard headbench/*.py)) build/names/headbench/
+	@ln -sfn $(addprefix "$(CURDIR)"/,cache classify extract headbench/commands $(wildcard headbench/*.py)) build/names/headbench/
+
+types: .venv/.ready-dev links
 	@cd build/names && "$(CURDIR)"/.venv/bin/mypy --config-file "$(CURDIR)"/pyproject.toml
+
+docs: .venv/.ready-docs links ## the pages of docs/ as a site: build/site/index.html
+	@NO_MKDOCS_2_WARNING=1 .venv/bin/python -m mkdocs build --strict --quiet
+	@! grep -rlE '<(script|link|img|iframe)[^>]*(src|href)="?(https?:)?//' --include='*.html' build/site || { \
+	  echo "error: these pages load from elsewhere" >&2; exit 2; }
+	@echo "build/site/index.html"
 
 format: .venv/.ready-dev ## fix format and lint
 	@.venv/bin/ruff format .

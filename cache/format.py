@@ -23,7 +23,7 @@ together with its copies alone, as `alone` numbers it; without /weights each cou
 To bump the version:
 
 1. Set `FORMAT_VERSION` to 3 or higher (2 was once a file that left embeddings in parts beside it),
-   and describe the new layout above and in README.md.
+   and describe the new layout above and in docs/file-format.md.
 2. Teach `cache.reader` to read the old layout too. Only if it cannot be read in any sensible
    way, name the way out in `_check_version` instead.
 3. Write a tiny file of the new version N next to those of the old ones, which are never written

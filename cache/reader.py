@@ -46,8 +46,11 @@ class FeatureFile:
     Attributes
     ----------
     classes : tuple of str, length n_classes
+        Names of the classes: label i is the class ``classes[i]``.
+    config : Config
+        What the embeddings were computed with, and from which data.
     optional : tuple of str
-        Those of `headbench.cache.format.OPTIONAL` that it holds.
+        Which of the optional datasets the file holds: ``groups``, ``weights``.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -92,12 +95,12 @@ class FeatureFile:
 
     @property
     def identity(self) -> Identity:
-        """What was computed."""
+        """What the embeddings were computed with: network, weights, preprocessing, size."""
         return self.config.identity
 
     @cached_property
     def splits(self) -> NDArray[np.uint8]:
-        """The split of each image, uint8 (n_images,), index into `format.SPLITS`."""
+        """The split of each image, uint8 (n_images,): 0 train, 1 val, 2 test."""
         splits: NDArray[np.uint8] = self._datasets["splits"].read()
         if splits.size and splits.max() >= len(SPLITS):
             raise _damaged(self.path, f"/splits is not one of {', '.join(SPLITS)}")

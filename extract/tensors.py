@@ -32,15 +32,17 @@ def extract_dataset(
 
     Parameters
     ----------
-    dataset : iterable, or sequence with ``__len__`` and ``__getitem__``
+    dataset : iterable or sequence
         Of (image, label) or (image, label, split). An image is the bytes of an image file, a path,
         a PIL image, or uint8 pixels of any size, 0-255, (height, width, 3) RGB or (height, width).
         A label is an index into `classes` or the name of a class. A split is train, val, test, or
         None for one by content; without val or test, a part of train is taken for it.
     classes : sequence or array of str, or None
         Names of the classes, in their order; None where labels are names, which are sorted then.
-    out, settings
-        See `headbench.extract.stage.extract_features`.
+    out : str or Path
+        The feature file to write, such as ``runs/pets/features.h5``.
+    settings : ExtractSettings
+        Network, weights, size, and how to split.
     """
     names = _checked_classes(classes)
     # tf.data.INFINITE_CARDINALITY

@@ -54,9 +54,9 @@ def features(
 
     Parameters
     ----------
-    data : path-like, URL or Source
+    data : str, Path or Source
         A folder of labelled images, a list, tar shards, or what
-        :func:`headbench.extract.sources.python.images` makes of any iterable.
+        `headbench.extract.sources.python.images` makes of any iterable.
     name : str, optional
         Name of the run: a folder in ``runs/``, or with a ``/`` in it the folder itself. By default
         the name of the folder of images.
@@ -74,16 +74,24 @@ def features(
         Of the split.
     val_share : float, optional
         Share of val, 0 to 1, where `data` does not name it.
-    device, engine, batch_size
-        Where the network runs, by what, and images at once.
+    device : {"auto", "cpu", "gpu"}
+        ``auto``: every GPU that TensorFlow sees, else the CPU.
+    engine : {"auto", "tensorflow", "openvino"}
+        ``auto``: OpenVINO on a CPU, if it is installed, else TensorFlow.
+    batch_size : int, optional
+        Images at once; by default what suits the device.
     store : {"float32", "float16"}
         How embeddings are kept.
     max_file_size : int
         Larger image files, in MB, are listed as rejected.
     overwrite : bool
         Replace features that were made with other settings.
-    jobs, backend, scheduler
-        Processes on this machine, or the workers of a Dask cluster.
+    jobs : int
+        Processes on this machine.
+    backend : {"local", "dask"}
+        ``dask``: the workers of a running cluster.
+    scheduler : str, optional
+        Address of that cluster, such as ``tcp://10.0.0.1:8786``.
     dry_run : bool
         Log what would be done, and write nothing.
 
@@ -170,7 +178,8 @@ class Run:
 
         Parameters
         ----------
-        split : {"train", "val", "test"}
+        split : str
+            train, val or test.
 
         Returns
         -------
@@ -212,7 +221,7 @@ class Run:
             Of heads that use random numbers.
         class_weight : {None, "balanced"}
             ``balanced``: rare classes weigh as much as common ones.
-        config : path-like, optional
+        config : str or Path, optional
             TOML file: heads, seed, settings, a table for each head.
         refit : bool
             Fit again on train and val together, with what val chose.
@@ -226,8 +235,10 @@ class Run:
             Read embeddings from the file as they are needed.
         jobs : int, optional
             Fits at a time; by default the number of cores.
-        backend, scheduler
-            ``dask`` and its address: the workers of a running cluster.
+        backend : {"local", "dask"}
+            ``dask``: the workers of a running cluster.
+        scheduler : str, optional
+            Address of that cluster, such as ``tcp://10.0.0.1:8786``.
         **parameters
             Of the heads: ``c_grid``, ``max_iter``, ``max_rounds``, ``max_epochs``, ...
 
@@ -293,8 +304,8 @@ class Run:
         ----------
         head : str, optional
             Whose mistakes are shown; by default the best balanced accuracy on val.
-        data : path-like or URL, optional
-            The images, if they were moved.
+        data : str or Path, optional
+            The images, if they were moved: a folder or a URL.
         """
         from headbench.classify.report.write import write_report
 
@@ -320,8 +331,10 @@ class Run:
 
         Parameters
         ----------
-        data, weights
-            Where the images and the network's weights are, if they were moved.
+        data : str or Path, optional
+            The images, if they were moved: a folder or a URL.
+        weights : str, optional
+            The network's weights, if they were moved.
         device : {"auto", "cpu", "gpu"}
         again : bool
             Train even what is already trained.
@@ -390,7 +403,7 @@ class Run:
 
         Parameters
         ----------
-        images : path-like, or a sequence of them
+        images : str or Path, or a sequence of them
             Files, folders, and patterns such as ``photos/**/*.jpg``.
         head : str, optional
             A trained head or ``finetuned``; by default the best balanced accuracy on val.
@@ -400,8 +413,12 @@ class Run:
             Classes for each image.
         min_confidence : float
             Give no answer if the top probability is below this, 0 to 1.
-        device, engine, batch_size
-            Where the network runs, by what, and images at once.
+        device : {"auto", "cpu", "gpu"}
+            ``auto``: every GPU that TensorFlow sees, else the CPU.
+        engine : {"auto", "tensorflow", "openvino"}
+            ``auto``: OpenVINO on a CPU, if it is installed, else TensorFlow.
+        batch_size : int, optional
+            Images at once; by default what suits the device.
         """
         from headbench.classify.deployment.classifier import open_classifier
         from headbench.classify.deployment.prediction import expand, predict_files
@@ -430,10 +447,12 @@ class Run:
             By default the exportable head with the best balanced accuracy on val.
         formats : str
             ``saved_model``, ``keras``, ``onnx``; by default all that can be written.
-        out : path-like, optional
+        out : str or Path, optional
             The folder; by default ``export/HEAD`` in the run's.
-        weights, data
-            Where the network's weights and the images are, if they were moved.
+        weights : str, optional
+            The network's weights, if they were moved.
+        data : str or Path, optional
+            The images, if they were moved: a folder or a URL.
 
         Returns
         -------
@@ -460,7 +479,7 @@ def doctor(*targets: str | Path, script: Sequence[str] = ()) -> Findings:
 
     Parameters
     ----------
-    targets : path-like
+    targets : str or Path
         A folder of images, a run, a Keras model (``.keras``, ``.h5``), or one of each.
     script : sequence of str
         What your own script does, such as ``"scaling=/255"``.

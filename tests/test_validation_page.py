@@ -8,15 +8,16 @@ import pytest
 
 from headbench.classify.doctor.model.anatomy import batch_norms
 from headbench.extract.networks.keras_runtime import load_keras
-from tests.conftest import ROOT, write_class_folders
+from tests.conftest import write_class_folders
+from tests.pages import blocks, text_of
 
-PAGE = (ROOT / "docs/validation-at-chance.md").read_text("utf-8")
-RECIPE, FINE_TUNING = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+PAGE = text_of("docs/validation-at-chance.md")
+RECIPE, FINE_TUNING = (each.text for each in blocks("docs/validation-at-chance.md", "python"))
 CHOICE = 'folder, size, weights = "photos", 224, "imagenet"\n'
 
 
 def test_each_mistake_is_told_with_its_log_its_finding_and_its_cure() -> None:
-    listed = (ROOT / "README.md").read_text("utf-8")
+    listed = text_of("docs/doctor.md")
     mistakes = PAGE.split("## The four mistakes")[1].split("\n## ")[0].split("\n\n**")[1:]
     assert len(mistakes) == 4
     for mistake in mistakes:

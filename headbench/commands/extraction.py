@@ -53,8 +53,8 @@ def features(arguments: argparse.Namespace) -> int:
     """Embed images."""
     from headbench.notebook import features as embed
 
-    names = ("size", "backbone", "weights", "pooling", "precision", "seed", "val_share", "store")
-    names += ("max_file_size", "overwrite", "dry_run")
+    names = ["size", "backbone", "weights", "pooling", "precision", "seed", "val_share", "store"]
+    names += ["max_file_size", "overwrite", "dry_run"]
     given = {name: getattr(arguments, name) for name in names}
     machines = machines_of(arguments)
     machines["jobs"] = machines["jobs"] or 1

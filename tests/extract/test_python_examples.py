@@ -1,7 +1,6 @@
 """The Python of docs/sources.md runs as it stands, each block on the same small images."""
 
 import importlib.util
-import re
 import sys
 from functools import partial
 from pathlib import Path
@@ -17,10 +16,11 @@ from headbench.cache.reader import FeatureFile
 from headbench.extract import settings as settings_module
 from headbench.extract.networks.keras_runtime import load_tensorflow
 from headbench.extract.settings import ExtractSettings
-from tests.conftest import ROOT, write_image
+from tests.conftest import write_image
+from tests.pages import blocks
 
 CLASSES = ["cat", "dog"]
-BLOCKS = re.findall(r"^```python\n(.+?)^```", (ROOT / "docs/sources.md").read_text(), re.M | re.S)
+BLOCKS = [each.text for each in blocks("docs/sources.md", "python")]
 N_PER_CLASS = 20
 
 
