@@ -4,6 +4,12 @@ from tests.classify.conftest import browser, hostile_run, network_run, random_ru
 from tests.classify.deployment.server.conftest import served_photos, served_run
 
 __all__ = [
-    *("browser", "hostile_run", "network_run", "random_run", "run", "torn_run"),
-    *("served_photos", "served_run"),
+    "browser",
+    "hostile_run",
+    "network_run",
+    "random_run",
+    "run",
+    "served_photos",
+    "served_run",
+    "torn_run",
 ]
