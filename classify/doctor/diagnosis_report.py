@@ -18,7 +18,8 @@ THUMBNAIL_PX = 160
 
 def as_text(diagnosis: Diagnosis) -> str:
     """Number of findings, what was examined, and each finding with its evidence and remedy."""
-    lines = [summary(diagnosis), *(f"Examined: {each}" for each in diagnosis.examined)]
+    lines = [summary(diagnosis)]
+    lines += [wrapped(each, "Examined: ", "  ") for each in diagnosis.examined]
     for finding in diagnosis.findings:
         lines += ["", *_finding_lines(finding)]
     return "\n".join(lines)

@@ -295,8 +295,8 @@ def check_one_class(scored: list[Scored], classes: tuple[str, ...]) -> Iterator[
         Severity.SEVERE,
         f"{_names(found)}: one class is predicted for nearly every image of val.",
         (f"Counted on {found[0].val.n} images of val.",),
-        "Usual causes: a learning rate that is far too high, extreme class weights, or embeddings "
-        f"on another scale than in training. {AGAIN}",
+        f"{AGAIN} Usual causes: a learning rate that is far too high, extreme class weights, or "
+        "embeddings on another scale than in training.",
         grid=Grid(("head", "class", "predicted", "true", "val accuracy"), tuple(rows)),
     )
 
@@ -329,7 +329,7 @@ def _at_chance(found: list[Scored], better: list[str], level: float, is_blind: b
         "'headbench verify --rerun 64' checks the embeddings."
     )
     if better:
-        remedy = f"These heads were trained on other labels, or training failed. {AGAIN}"
+        remedy = f"{AGAIN} Usual causes: other labels in training, or training that failed."
     return Finding(
         "val-at-chance",
         Severity.WARNING if better or is_blind else Severity.SEVERE,
@@ -421,7 +421,7 @@ def check_centroid(scored: list[Scored], centroid: NDArray[np.bool_]) -> Iterato
             f"The nearest class mean has a validation accuracy of {with_n(baseline)}. Paired by "
             "image; p by McNemar's test with Holm's correction.",
         ),
-        f"The settings do not suit these embeddings, or training stopped too early. {AGAIN}",
+        f"{AGAIN} Usual causes: unsuitable settings, or training that stopped too early.",
         grid=Grid(
             ("head", "val", "difference from centroid", "p"),
             tuple(

@@ -9,7 +9,7 @@ from typing import TypeVar
 from headbench.classify.report.results import Difference, Results
 from headbench.classify.run import is_finetuned
 from headbench.classify.studies.folds import FoldPoint, overall
-from headbench.classify.studies.learning_curve import SHARES, CurvePoint, gain_of_doubling
+from headbench.classify.studies.learning_curve import CurvePoint, gain_of_doubling
 from headbench.classify.wording import (
     aligned,
     count,
@@ -87,10 +87,11 @@ def describe_curve(curve: Sequence[CurvePoint]) -> str:
 
 def curve_table(curve: Sequence[CurvePoint]) -> list[tuple[str, ...]]:
     """Validation accuracy by share of train, and the gain from twice the images; a row a head."""
-    shares = (f"{100 * share:g} %" for share in SHARES)
+    groups = _by_head(curve)
+    shares = [f"{100 * point.share:g} %" for point in groups[0][1]] if groups else []
     rows = [
         (name, *(f"{100 * point.top1.value:.1f}" for point in group), _gain(group))
-        for name, group in _by_head(curve)
+        for name, group in groups
     ]
     return [("head", *shares, "from half of train to all"), *rows]
 

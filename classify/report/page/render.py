@@ -44,8 +44,8 @@ def render(template: str, **values: Any) -> str:
 
 
 def with_code(sentence: str) -> Markup:
-    """A sentence, escaped, with the commands in it set as code."""
-    parts = COMMAND.split(sentence)
+    """A sentence, escaped, with commands set as code; a number and its % stay on one line."""
+    parts = COMMAND.split(sentence.replace(" %", "\xa0%"))
     parts[1::2] = map(as_code, parts[1::2])
     return Markup("").join(parts)
 

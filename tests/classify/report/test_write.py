@@ -110,7 +110,7 @@ def test_every_form_shows_the_same_numbers(found: Results, page_path: Path) -> N
     value, low, high = (f"{100 * number:.1f}" for number in top1[:3])
     assert f"{value} % [{low}, {high}]" in as_text(found)
     assert f"{value} % \\[{low}, {high}\\]" in as_markdown(found)
-    page = page_path.read_text("utf-8")
+    page = page_path.read_text("utf-8").replace("\xa0", " ")
     for text in (as_text(found), as_markdown(found), page):
         assert f"test accuracy {value} % (95 % CI {low} to {high}, n = {top1.n})" in text
         assert f"images of val, {top1.n} of test." in text
