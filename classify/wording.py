@@ -1,13 +1,21 @@
-"""Numbers as people read them: no more digits than the interval can bear."""
+"""Numbers and sentences for people: no more digits than the interval supports."""
 
+import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from headbench.cache.format import Identity
+from headbench.classify.heads.grid import AT_LIMIT
 from headbench.classify.intervals import Estimate
 
 SMALLEST_P = 0.001
 MOST_NAMED = 5
+# Columns of a terminal that sentences take.
+TEXT_WIDTH = 100
+END_OF_RANGE = "(end of range)"
+# A command in a sentence.
+COMMAND = re.compile("'((?:headbench|make) .*?)'")
 
 
 def percent(estimate: Estimate | None) -> str:
@@ -18,8 +26,14 @@ def percent(estimate: Estimate | None) -> str:
     return f"{value:.1f} % [{low:.1f}, {high:.1f}]"
 
 
+def with_n(estimate: Estimate) -> str:
+    """The same for a sentence, such as ``54.2 % (95 % CI 49.4 to 59.1, n = 400)``."""
+    value, low, high = (100 * number for number in estimate[:3])
+    return f"{value:.1f} % (95 % CI {low:.1f} to {high:.1f}, n = {estimate.n})"
+
+
 def share(value: float) -> str:
-    """A share of all that there are, such as ``12.5 %``: counted, and so without an interval."""
+    """A share without an interval, such as ``12.5 %``: an exact count, not an estimate."""
     return f"{100 * value:.1f} %"
 
 
@@ -30,15 +44,15 @@ def number(estimate: Estimate | None) -> str:
     return f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"
 
 
-def points(difference: Estimate) -> str:
+def points(difference: Estimate, unit: str = " points") -> str:
     """A difference of shares and its interval, such as ``+3.1 points [+1.2, +5.0]``."""
     # Minus nothing is nothing: adding 0 takes the sign off.
     value, low, high = (100 * number + 0.0 for number in difference[:3])
-    return f"{value:+.1f} points [{low:+.1f}, {high:+.1f}]"
+    return f"{value:+.1f}{unit} [{low:+.1f}, {high:+.1f}]"
 
 
 def p_value(p: float) -> str:
-    """A p value, such as ``p 0.03`` or ``p < 0.001``: beyond that, digits say nothing."""
+    """A p value, such as ``p 0.03``; ``p < 0.001`` if it is smaller."""
     return f"p {p:.2g}" if p >= SMALLEST_P else f"p < {SMALLEST_P}"
 
 
@@ -70,17 +84,29 @@ def some(names: Sequence[str]) -> str:
     return ", ".join(names[:MOST_NAMED]) + (f" and {n_more} more" if n_more > 0 else "")
 
 
+def listed(names: Sequence[str]) -> str:
+    """All names, such as ``a, b and c``."""
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
+
+
 def describe_choice(chosen: Mapping[str, Any]) -> str:
-    """Settings in one phrase, such as ``C 0.003, iterations 81``; flags only by their name."""
+    """Settings in one phrase, such as ``C 0.003, iterations 81``; flags only by their name.
+
+    The first setting is the one that val chose. It is marked if a limit ended the search there.
+    """
     phrases = [
         name if value is True else f"not {name}" if value is False else f"{name} {_short(value)}"
         for name, value in chosen.items()
+        if name != AT_LIMIT
     ]
+    if chosen.get(AT_LIMIT):
+        phrases[0] += f" {END_OF_RANGE}"
     return ", ".join(phrases).replace("is_", "").replace("_", " ")
 
 
 def describe_weights(identity: Identity, source: str) -> str:
-    """The weights by name and hash; says plainly when they are random."""
+    """The weights by name and hash, with a warning if they are random."""
     if identity.has_random_weights:
         return f"RANDOM ({identity.weights_hash}): results mean nothing, for demos and tests only"
     if identity.weights_hash == "none":
@@ -91,3 +117,29 @@ def describe_weights(identity: Identity, source: str) -> str:
 
 def _short(value: float) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def wrapped(text: str, first: str = "", later: str = "") -> str:
+    """A paragraph as wide as a terminal; a command, or a number and its %, stays on one line.
+
+    Parameters
+    ----------
+    first, later : str
+        What the first line and all later lines begin with.
+    """
+    whole = COMMAND.sub(lambda found: found[0].replace(" ", "\xa0"), text.replace(" %", "\xa0%"))
+    filled = textwrap.fill(
+        whole,
+        TEXT_WIDTH,
+        initial_indent=first,
+        subsequent_indent=later,
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
+    return filled.replace("\xa0", " ")
+
+
+def aligned(table: Sequence[Sequence[str]]) -> list[str]:
+    """A table as text: a line for each row, its cells below those of the row before."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in table]

@@ -1,1 +1,1 @@
-"""Why is my validation accuracy at chance? Data, features, heads and models of others, examined."""
+"""Why is my validation accuracy at chance? Checks of images, features, heads and Keras models."""

@@ -1,4 +1,4 @@
-"""What a guess explains: chance, one class for nearly all images, class orders, shuffled labels."""
+"""Baselines: chance, one class for nearly all images, other class orders, shuffled labels."""
 
 import math
 from typing import NamedTuple
@@ -11,30 +11,30 @@ from sklearn.neighbors import NearestNeighbors
 from headbench.classify.heads.column_statistics import mean_and_scale
 from headbench.classify.intervals import Estimate, compare_right, wilson
 
-# Share of the way from chance to all correct. An accuracy that may have come further is not called
-# chance: with few images every accuracy may be chance.
+# Share of the way from chance to 100 %. An accuracy whose interval goes further is not called
+# chance: with few images, every accuracy may be at chance.
 USEFUL = 0.25
 N_NEIGHBORS, IMAGES_PER_NEIGHBOR, N_SHUFFLES = 10, 20, 200
-# By how much of chance, or of the rest, a model has to be better to have learnt something: of 1 000
-# heads of random weights some are a little better than chance for each image, too.
+# A model has learnt something if it beats chance by this share of chance, or of the rest: of 1 000
+# heads with random weights, some are a little better than chance.
 LEARNT = 0.2
-# Of few images even correct labels may agree as rarely as shuffled ones: the upper 95 % bound of
-# shuffled labels has to lie this close to their mean.
+# With few images, even correct labels may agree as rarely as shuffled ones: the upper 95 % bound of
+# shuffled labels has to be this close to their mean.
 FINEST = 0.05
 
 
 def may_be_chance(accuracy: Estimate, level: float) -> bool:
-    """Whether it may be no better than chance, `level`."""
+    """Whether an accuracy may be no better than chance, `level`."""
     return accuracy.low <= level
 
 
 def is_chance(accuracy: Estimate, level: float) -> bool:
-    """Whether it may be no better than chance, and is clearly not much better."""
+    """Whether an accuracy may be no better than chance, and is certainly not much better."""
     return may_be_chance(accuracy, level) and accuracy.high < level + USEFUL * (1 - level)
 
 
 def has_learnt(accuracy: Estimate, level: float) -> bool:
-    """Whether it is clearly better than chance, `level`, and than random weights."""
+    """Whether an accuracy is clearly better than chance, `level`, and than random weights."""
     return accuracy.low > level + LEARNT * min(level, 1 - level)
 
 
@@ -56,16 +56,16 @@ def gives_one_class(
 
 
 class Renamed(NamedTuple):
-    """The effect of another order of the classes on accuracy.
+    """The effect of another class order on accuracy.
 
     Attributes
     ----------
     names : intp (n_classes,)
-        For each label, the class that stands for it in the answers.
+        For each label, the class that the predictions use for it.
     top1
-        Accuracy under that order, found on the other half of the images each time.
+        Accuracy in that order, which was found on the other half of the images each time.
     gain, p
-        Of that over the accuracy in today's order, paired; by McNemar's test.
+        Gain over the accuracy in the present order, paired; p by McNemar's test.
     """
 
     names: NDArray[np.intp]
@@ -75,12 +75,12 @@ class Renamed(NamedTuple):
 
 
 def rename(y: NDArray[np.integer], predicted: NDArray[np.integer], n_classes: int) -> Renamed:
-    """Find the names on one half of the images and measure them on the other, both ways round.
+    """Find the class order on one half of the images and measure it on the other, both ways.
 
     Parameters
     ----------
     y, predicted : int (n_images,)
-        Labels, and the classes that the answers name.
+        Labels and predicted classes.
     """
     is_right = np.empty(len(y), dtype=bool)
     for fitted, measured in halves(y):
@@ -96,7 +96,7 @@ def rename(y: NDArray[np.integer], predicted: NDArray[np.integer], n_classes: in
 
 
 def halves(y: NDArray[np.integer]) -> tuple[tuple[NDArray[np.bool_], NDArray[np.bool_]], ...]:
-    """Two halves of images with labels (n,), both ways round: to choose on, and to measure on."""
+    """Two halves of images with labels (n,), both ways: one to choose on, one to measure on."""
     half = np.empty(len(y), dtype=bool)
     # Every other image of each class: halves in file order would hold other classes.
     half[np.argsort(y, kind="stable")] = np.arange(len(y)) % 2 == 0
@@ -121,7 +121,7 @@ def chance(y_train: NDArray[np.int32], y_val: NDArray[np.int32], n_classes: int)
 
 
 class Agreement(NamedTuple):
-    """How often `n` images of train have the label of each of their nearest neighbours.
+    """How often images of train have the same label as their nearest neighbours, for `n` images.
 
     Attributes
     ----------
@@ -138,7 +138,7 @@ class Agreement(NamedTuple):
 
     @property
     def is_chance(self) -> bool:
-        """Whether shuffled labels agree as often, and there are enough images to tell."""
+        """Whether shuffled labels agree as often; False if there are too few images to tell."""
         usual, most = float(self.shuffled.mean()), float(np.quantile(self.shuffled, 0.95))
         return self.share <= most and most - usual <= FINEST
 

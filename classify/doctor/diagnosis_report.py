@@ -1,6 +1,5 @@
 """The diagnosis as text, as JSON and as a page with photographs."""
 
-import textwrap
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,24 +9,26 @@ from headbench.classify.checked import json_text
 from headbench.classify.doctor.finding import Diagnosis, Finding, Grid, Photo, Severity
 from headbench.classify.report.page.render import render
 from headbench.classify.report.photographs import thumbnail
-from headbench.classify.wording import count
+from headbench.classify.wording import aligned, count, wrapped
 
 PAGE_FILE, JSON_FILE = "index.html", "findings.json"
 MOST_PHOTOS = 12
 THUMBNAIL_PX = 160
-WIDTH = 96
 
 
 def as_text(diagnosis: Diagnosis) -> str:
-    """What was examined, and each finding with its evidence and remedy."""
-    lines = [f"examined: {each}" for each in diagnosis.examined]
+    """Number of findings, what was examined, and each finding with its evidence and remedy."""
+    lines = [summary(diagnosis)]
+    lines += [wrapped(each, "Examined: ", "  ") for each in diagnosis.examined]
     for finding in diagnosis.findings:
         lines += ["", *_finding_lines(finding)]
-    return "\n".join([*lines, "", summary(diagnosis)])
+    return "\n".join(lines)
 
 
 def summary(diagnosis: Diagnosis) -> str:
     """Number of findings of each severity."""
+    if not diagnosis.findings:
+        return "No problem found."
     n = Counter(finding.severity for finding in diagnosis.findings)
     return (
         f"{n[Severity.SEVERE]} severe, {count(n[Severity.WARNING], 'warning')}, "
@@ -57,29 +58,20 @@ def write_diagnosis(diagnosis: Diagnosis, name: str, folder: Path) -> None:
 
 def _finding_lines(finding: Finding) -> Iterator[str]:
     head = f"{finding.severity.name} {finding.code}: {finding.what}"
-    yield textwrap.fill(head, WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+    yield wrapped(head, later="  ")
     for line in finding.evidence:
-        yield _indented(line, "  - ")
+        yield wrapped(line, "  - ", "    ")
     if finding.grid:
         yield from _grid_lines(finding.grid)
     if finding.photos:
-        yield _indented(_photo_names(finding.photos), "  - ")
+        yield wrapped(_photo_names(finding.photos), "  - ", "    ")
     if finding.remedy:
-        yield _indented(finding.remedy, "  > ")
-
-
-def _indented(line: str, mark: str) -> str:
-    return textwrap.fill(
-        line, WIDTH, initial_indent=mark, subsequent_indent="    ", break_on_hyphens=False,
-        break_long_words=False,
-    )  # fmt: skip
+        yield wrapped(finding.remedy, "  What to do: ", "    ")
 
 
 def _grid_lines(grid: Grid) -> Iterator[str]:
-    table = [grid.columns, *grid.rows]
-    widths = [max(len(row[column]) for row in table) for column in range(len(grid.columns))]
-    for row in table:
-        yield "    " + "  ".join(map(str.ljust, row, widths)).rstrip()
+    for line in aligned([grid.columns, *grid.rows]):
+        yield f"    {line}"
 
 
 def _photo_names(photos: tuple[Photo, ...]) -> str:

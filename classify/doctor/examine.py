@@ -1,4 +1,4 @@
-"""Tell the kinds of what the user named, images, run and model, and examine them."""
+"""Recognise the targets that the user named (images, run, model) and examine them."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -21,19 +21,19 @@ from headbench.extract.sources.folder import CLASS_FOLDERS, LAYOUTS
 from headbench.extract.sources.open import other_kind
 from headbench.extract.sources.urls import is_address, without_secrets
 
-EXPECTED = "expected a folder of images, runs/NAME, or a Keras model (.keras, .h5)"
+EXPECTED = "expected a folder of images, a run, or a Keras model (.keras, .h5)"
 
 
 @dataclass(frozen=True)
 class Targets:
-    """What the user named, at most one of each kind.
+    """The targets that the user named, at most one of each kind.
 
     Attributes
     ----------
     data
         A folder of labelled images; by default that of the run, if it exists.
     elsewhere
-        Source of the run's images if it is not a folder of this machine; else empty.
+        Source of the run's images if it is not a folder on this machine; else empty.
     """
 
     data: Path | None = None
@@ -52,7 +52,7 @@ class Targets:
 
 
 def sort_targets(named: Iterable[str | Path]) -> Targets:
-    """Tell the kind of each path; URLs are refused.
+    """Sort paths by kind; URLs are refused.
 
     Raises
     ------
@@ -75,8 +75,8 @@ def sort_targets(named: Iterable[str | Path]) -> Targets:
 def _refuse_others(name: str) -> None:
     if kind := other_kind(name):
         raise RunError(
-            f"{without_secrets(name)}: {EXPECTED}, not {kind}. Name the run that was made of it, "
-            "and nothing else (make: NAME=...), or copy its images into a folder."
+            f"{without_secrets(name)}: {EXPECTED}, not {kind}. Name only the run that was made "
+            "from it, or copy its images into a folder."
         )
 
 
@@ -93,7 +93,7 @@ def _kind(path: Path) -> tuple[str, Path | Run]:
         return "model", path
     if path.suffix in (".h5", ".hdf5"):
         return ("run", Run(path)) if _is_feature_file(path) else ("model", path)
-    raise RunError(f"{path}: {EXPECTED}, found another file.")
+    raise RunError(f"{path}: {EXPECTED}, found another kind of file.")
 
 
 def _is_feature_file(path: Path) -> bool:
@@ -118,7 +118,7 @@ def _images_of(run: Run) -> dict[str, Any]:
 
 
 def examine(targets: Targets, script: ScriptSettings) -> Diagnosis:
-    """Examine images, features, heads and model, those that were named.
+    """Examine the images, features, heads and model that were named.
 
     Raises
     ------
@@ -144,10 +144,13 @@ def _examinations(targets: Targets, script: ScriptSettings) -> Iterator[Examinat
 def _no_images(run: Run, elsewhere: str) -> Finding:
     if elsewhere:
         why = (
-            f"{run.features_path} was made from {elsewhere}; the doctor looks at folders of this "
-            "machine only."
+            f"{run.features_path} was made from {elsewhere}; the doctor examines only folders on "
+            "this machine."
         )
-        way = "Copy them into one folder per class and name the parent folder: doctor FOLDER."
+        way = (
+            "Copy them into one folder per class and name the parent folder: 'headbench doctor "
+            "FOLDER'."
+        )
         return not_checked("the images", why, way)
     why = f"The folder that {run.features_path} was made from does not exist."
-    return not_checked("the images", why, "Name it too: doctor runs/NAME FOLDER.")
+    return not_checked("the images", why, "Name it too: 'headbench doctor RUN FOLDER'.")

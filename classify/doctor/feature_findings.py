@@ -53,10 +53,10 @@ def check_damage(inspection: Inspection) -> Iterator[Finding]:
             f"{count(inspection.n_blocks, 'block')} of data were compared with their checksums, "
             "and all values were checked.",
             *map(str, damage[:MOST_NAMED]),
-            *([f"And {n_more} more places: 'make verify' lists them."] if n_more > 0 else []),
+            *([f"And {n_more} more: 'headbench verify' lists all."] if n_more > 0 else []),
         ),
-        "Run 'make verify REPAIR=1' to drop the damaged images, 'make features' to extract them "
-        "again, then 'make heads'. If the damage comes back, check the disk.",
+        "Run 'headbench verify --repair' to drop the damaged images, 'headbench features DATA' to "
+        "extract them again, then 'headbench heads'. If the damage comes back, check the disk.",
     )
 
 
@@ -69,8 +69,8 @@ def check_weights(features: FeatureFile) -> Iterator[Finding]:
             f"These embeddings come from a {features.identity.backbone} with random weights, "
             "which was never trained on images.",
             (f"{features.path}: weights {features.identity.weights_hash}.",),
-            "Extract with trained weights: 'make features WEIGHTS=imagenet OVERWRITE=1', or give "
-            "the path of a weights file.",
+            "Extract with trained weights: 'headbench features DATA --weights imagenet "
+            "--overwrite', or give the path of a weights file.",
         )
 
 
@@ -108,9 +108,9 @@ def check_images(found: Comparison) -> Iterator[Finding]:
     if len(gone) == n_compared:
         yield not_checked(
             "the images behind the embeddings",
-            f"{root} holds none of the {n_compared} image files that were looked for, such as "
+            f"{root} holds none of the {n_compared} image files that were compared, such as "
             f"{gone[0]}.",
-            "Name the folder that the embeddings were made from: doctor runs/NAME FOLDER.",
+            "Name the folder that the embeddings were made from: 'headbench doctor RUN FOLDER'.",
         )
     elif changed or gone:
         n = len(changed) + len(gone)
@@ -120,10 +120,11 @@ def check_images(found: Comparison) -> Iterator[Finding]:
             Severity.WARNING,
             f"{count(n, 'image file')} changed or disappeared since the embeddings were made.",
             (
-                f"{share} of {n_compared} files, compared by the SHA-256 of their bytes.",
+                f"{share} of {n_compared} files, compared by SHA-256.",
                 *([f"{len(changed)} changed: {some(changed)}."] if changed else []),
                 *([f"{len(gone)} missing or unreadable: {some(gone)}."] if gone else []),
             ),
-            "Run 'make features', which extracts only what changed, then 'make heads'.",
+            "Run 'headbench features DATA', which extracts only what changed, then 'headbench "
+            "heads'.",
             photos=tuple(Photo(root / path, "changed since extraction") for path in changed),
         )

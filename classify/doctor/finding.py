@@ -12,9 +12,9 @@ MOST_ROWS = 12
 class Severity(IntEnum):
     """How serious a finding is.
 
-    SEVERE: results are wrong, or no classifier can be trained, until it is fixed.
+    SEVERE: until it is fixed, results are wrong or no classifier can be trained.
     WARNING: it costs accuracy, or may do so.
-    NOTE: worth knowing; also what could not be checked, and why.
+    NOTE: good to know; also names what could not be checked, and why.
     """
 
     NOTE = 0
@@ -42,7 +42,7 @@ class Grid(NamedTuple):
 
     @classmethod
     def first(cls, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> "Grid":
-        """The first 12 rows, and how many more there are."""
+        """The first 12 rows, and the number of further rows."""
         n_more = len(rows) - MOST_ROWS
         more = [(f"and {n_more} more", *[""] * (len(columns) - 1))] if n_more > 0 else []
         return cls(columns, (*rows[:MOST_ROWS], *more))
@@ -57,9 +57,9 @@ class Finding:
     code
         A stable name, such as ``wrong-scaling``.
     evidence
-        How that is known: numbers with their n, names of files.
+        Numbers with their n, and names of files.
     photos
-        The worst first; the page shows some.
+        The worst first; the page shows the first ones.
     """
 
     code: str
@@ -84,7 +84,7 @@ class Finding:
 
 
 class Examination(NamedTuple):
-    """What was examined, in a sentence with its numbers, and the findings."""
+    """A sentence about what was examined, with numbers, and the findings."""
 
     examined: str
     findings: list[Finding]

@@ -28,7 +28,7 @@ from headbench.classify.intervals import SIGNIFICANT, Estimate, compare_right, h
 from headbench.classify.metrics import accuracy
 from headbench.classify.run import Run, Trained, is_finetuned
 from headbench.classify.train_heads import check_classes, class_proba
-from headbench.classify.wording import count, p_value, percent, points, share, some
+from headbench.classify.wording import count, p_value, percent, points, share, some, with_n
 from headbench.extract.networks.applications import MEAN_COLOR
 
 LOG = logging.getLogger(__name__)
@@ -36,19 +36,19 @@ LOG = logging.getLogger(__name__)
 PRIOR, KNN, CENTROID = "Prior", "KNN", "Centroid"
 MOST_TRAIN_ROWS = 3000
 NEARLY_ALL = 0.95
-# Accuracy on train surely exceeds that on val by more than this. On 980 photographs of food with
-# 2 048 columns the gap of logreg and ridge, which val regularises, was 36 and 18 points, that of
-# LightGBM 53.
+# Train accuracy certainly exceeds validation accuracy by more than this. On 980 photographs of food
+# with 2 048 columns, the gap of logreg and ridge, which are regularised on val, was 36 and 18
+# points, that of LightGBM 53.
 OVERFIT_GAP = 0.3
 # A gain in accuracy that may be smaller than this is no evidence of another class order.
 SMALLEST_GAIN = 0.05
 BLIND = "The backbone was never trained on images."
-AGAIN = "'make heads AGAIN=1' trains with the defaults. Use another head until then."
+AGAIN = "Train with the defaults: 'headbench heads --again'. Use another head until then."
 
 
 @dataclass(frozen=True)
 class TrainSample:
-    """Images of train, evenly spread over its rows, or all of them if they are few.
+    """A sample of train, evenly spread over its rows; all of train if it is small.
 
     X is (n, dim), y (n,); `n_train` is the number of images in the whole of train.
     """
@@ -68,14 +68,14 @@ class TrainSample:
 
 @dataclass(frozen=True)
 class Scored:
-    """A head with its predictions on val, int (n_val,), and its top-1 accuracy.
+    """A head with its predictions on val, int (n_val,), and its accuracy.
 
     Attributes
     ----------
     kind
         Class of the head, such as ``LogReg``; ``network`` for a fine-tuned network.
     train
-        On a `TrainSample`; None for a fine-tuned network, which needs the images themselves.
+        Accuracy on a `TrainSample`; None for a fine-tuned network, which needs the images.
     """
 
     name: str
@@ -92,7 +92,7 @@ class Scored:
 
     @property
     def looks(self) -> bool:
-        """Whether the head uses the embedding at all: `prior` does not."""
+        """Whether the head uses the embeddings: `prior` does not."""
         return self.kind != PRIOR
 
 
@@ -102,7 +102,7 @@ def score_heads(
     """Score each head of a run; an error for each that cannot be used."""
     y_val = features.labels("val")
     for name in run.names:
-        LOG.info(f"{name}: val and {len(sample.y)} images of train")
+        LOG.info(f"{name}: measuring on val and {len(sample.y)} images of train")
         try:
             yield _score(run.find(name, features), y_val, sample)
         except RunError as error:
@@ -138,7 +138,7 @@ def examine_heads(run: Run, features: FeatureFile) -> Examination:
     """Examine the heads and fine-tuned networks that were trained on a feature file."""
     names = run.names
     if not names:
-        return Examination(f"{run.folder}: no heads; 'make heads' trains some.", [])
+        return Examination(f"{run.folder}: no heads; 'headbench heads' trains some.", [])
     try:
         check_classes(features)
         sample = TrainSample.of(features)
@@ -157,7 +157,7 @@ def examine_heads(run: Run, features: FeatureFile) -> Examination:
 def _findings(
     features: FeatureFile, sample: TrainSample, scored: list[Scored]
 ) -> Iterator[Finding]:
-    """All findings; a head that one finding explains is left out of the next."""
+    """All findings; a head that one finding explains is left out of the next one."""
     classes, identity = features.classes, features.identity
     level = chance(features.labels("train"), features.labels("val"), len(classes))
     is_blind = identity.has_random_weights or identity.backbone == MEAN_COLOR
@@ -194,14 +194,14 @@ def _unusable(errors: list[str]) -> Iterator[Finding]:
             Severity.WARNING,
             f"{count(len(errors), 'head')} cannot be used: damaged, or trained on other features.",
             tuple(errors),
-            "Run 'make heads' to train them again, or delete those you no longer need.",
+            "Run 'headbench heads' to train them again, or delete those you no longer need.",
         )
 
 
 def check_labels(
     agreement: Agreement | None, scored: list[Scored], level: float, is_blind: bool
 ) -> Finding | None:
-    """Labels that look shuffled; a blind backbone, never trained on images, explains it too."""
+    """Labels that look shuffled; a backbone that was never trained on images is another cause."""
     looking = [each for each in scored if each.looks]
     if agreement is None or not agreement.is_chance or not looking:
         return None
@@ -214,22 +214,26 @@ def check_labels(
         Severity.WARNING if is_blind else Severity.SEVERE,
         "Labels look shuffled: train images with the same label are no more alike than others.",
         (
-            f"{share(agreement.share)} of the {agreement.n_neighbors} nearest neighbours of each "
-            f"of {agreement.n} images have its label. With {N_SHUFFLES} random orders of the "
-            f"labels it was {100 * low:.1f} to {100 * high:.1f} %.",
-            f"The best head, {best.name}, has a validation accuracy of {percent(best.val)} "
-            f"(n={best.val.n}). Chance is {share(level)}.",
+            f"{share(agreement.share)} of the {count(agreement.n_neighbors, 'nearest neighbour')} "
+            f"of an image have its label (n = {agreement.n}). With shuffled labels it is "
+            f"{100 * low:.1f} to {100 * high:.1f} % (95 % of {N_SHUFFLES} shuffles).",
+            f"The best head, {best.name}, has a validation accuracy of {with_n(best.val)}. Chance "
+            f"is {share(level)}.",
         ),
         "Compare some images with their labels. Usual causes: a list of labels in another order "
         "than the files, a generator with shuffle=True, a table joined on the wrong column."
-        + (f" Or the backbone is the cause. {BLIND}" if is_blind else ""),
+        + (
+            " The backbone may also be the cause: it was never trained on images."
+            if is_blind
+            else ""
+        ),
     )
 
 
 def check_class_order(
     scored: list[Scored], classes: tuple[str, ...], level: float
 ) -> Finding | None:
-    """Val labels that number the classes in another order than the train labels."""
+    """Labels of val that number the classes in another order than the labels of train."""
     candidates = [
         each
         for each in scored
@@ -246,19 +250,19 @@ def check_class_order(
         return None
     names = max((order for _, order in found), key=lambda order: order.top1.value).names
     moved = np.flatnonzero(names != np.arange(len(classes))).tolist()
-    renamed_to = [f"{classes[label]} of val is {classes[names[label]]} in train" for label in moved]
+    renamed_to = [f"{classes[label]} in val is {classes[names[label]]} in train" for label in moved]
     return Finding(
         "val-labels-in-another-order",
         Severity.SEVERE,
         "Val numbers its classes in another order than train.",
         (
-            f"Renaming {len(moved)} of {len(classes)} classes of val makes the heads accurate "
-            "there too. The names were found on one half of val, their gain was measured on the "
-            "other half, then the halves were swapped.",
+            f"If {len(moved)} of {len(classes)} classes of val are renamed, the heads are accurate "
+            "there too. The names were found on one half of val and their gain was measured on the "
+            "other half; then the halves were swapped.",
             f"Classes: {some(renamed_to)}.",
         ),
-        "Use one list of class names for every split, as 'make features' does. Two Keras "
-        "generators number the classes separately, each by the folders it finds.",
+        "Use one list of class names for all splits, as 'headbench features' does. Two Keras "
+        "generators number the classes separately, each by the folders that it finds.",
         grid=Grid(
             ("head", "train", _n("val", found[0][0].val), "val, classes renamed", "gain"),
             tuple(
@@ -270,7 +274,7 @@ def check_class_order(
 
 
 def gives_one(scored: Scored) -> bool:
-    """Whether a head predicts one class for nearly all images of val, and surely too many."""
+    """Whether a head predicts one class for nearly all images of val, and clearly too often."""
     return gives_one_class(scored.predicted, scored.y_val, NEARLY_ALL)
 
 
@@ -291,14 +295,14 @@ def check_one_class(scored: list[Scored], classes: tuple[str, ...]) -> Iterator[
         Severity.SEVERE,
         f"{_names(found)}: one class is predicted for nearly every image of val.",
         (f"Counted on {found[0].val.n} images of val.",),
-        "Usual causes: a learning rate that is far too high, class weights that outweigh all other "
-        f"classes, or embeddings on another scale than in training. {AGAIN}",
+        f"{AGAIN} Usual causes: a learning rate that is far too high, extreme class weights, or "
+        "embeddings on another scale than in training.",
         grid=Grid(("head", "class", "predicted", "true", "val accuracy"), tuple(rows)),
     )
 
 
 def check_chance(scored: list[Scored], level: float, is_blind: bool) -> Iterator[Finding]:
-    """Heads at chance on val; severe if no head is better and the backbone is not blind."""
+    """Heads at chance on val; severe if no head is better and the backbone was trained."""
     looking = [each for each in scored if each.looks]
     found = [each for each in looking if is_chance(each.val, level)]
     unsure = [each for each in looking if may_be_chance(each.val, level) and each not in found]
@@ -311,10 +315,10 @@ def check_chance(scored: list[Scored], level: float, is_blind: bool) -> Iterator
             Severity.NOTE,
             f"{_names(unsure)}: val is too small to tell the accuracy from chance.",
             (
-                f"Chance is {share(level)}. With {unsure[0].val.n} images of val the confidence "
-                "interval includes it.",
+                f"Chance is {share(level)}, which the 95 % confidence interval includes "
+                f"(n = {unsure[0].val.n}).",
             ),
-            "Cross-validation uses more images: 'make heads FOLDS=5'.",
+            "Use more images by cross-validation: 'headbench heads --folds 5'.",
             grid=_accuracies(unsure),
         )
 
@@ -322,18 +326,18 @@ def check_chance(scored: list[Scored], level: float, is_blind: bool) -> Iterator
 def _at_chance(found: list[Scored], better: list[str], level: float, is_blind: bool) -> Finding:
     remedy = (
         "All heads fail, so check labels and embeddings. Other findings may name the cause; "
-        "'make verify RERUN=64' checks the embeddings."
+        "'headbench verify --rerun 64' checks the embeddings."
     )
     if better:
-        remedy = f"These heads were trained on other labels, or training failed: {AGAIN}"
+        remedy = f"{AGAIN} Usual causes: other labels in training, or training that failed."
     return Finding(
         "val-at-chance",
         Severity.WARNING if better or is_blind else Severity.SEVERE,
         f"{_names(found)}: validation accuracy is at chance.",
         (
-            f"Chance is {share(level)}: always the most frequent class of train, or a random "
-            "guess.",
-            *([f"{some(better)} did better on the same embeddings."] if better else []),
+            f"Chance is {share(level)}: always predicting the most frequent class of train, or a "
+            "random class.",
+            *([f"Better on the same embeddings: {some(better)}."] if better else []),
             *([BLIND] if is_blind else []),
         ),
         remedy,
@@ -362,7 +366,7 @@ def _names(scored: list[Scored]) -> str:
 
 
 def check_overfit(scored: list[Scored]) -> Iterator[Finding]:
-    """Heads whose train accuracy is far above val; not knn, for which train is trivial."""
+    """Heads whose train accuracy is far above validation accuracy; not knn, which knows train."""
     gaps = {
         each.name: difference(each.train, each.val)
         for each in scored
@@ -378,7 +382,7 @@ def check_overfit(scored: list[Scored]) -> Iterator[Finding]:
     if others := [each for each in scored if each.name in gaps and each not in found]:
         best = _best(others)
         evidence.append(
-            f"The best of the other heads, {best.name}: validation accuracy {percent(best.val)}, "
+            f"The best of the other heads, {best.name}: validation accuracy {with_n(best.val)}, "
             f"{100 * gaps[best.name].value:.0f} points below train."
         )
     yield Finding(
@@ -386,8 +390,8 @@ def check_overfit(scored: list[Scored]) -> Iterator[Finding]:
         Severity.WARNING,
         f"{_names(found)}: overfitting, train accuracy is far above validation accuracy.",
         tuple(evidence),
-        "Add photographs ('make heads CURVE=1' shows whether that would help), use a simpler head, "
-        "or one that val regularises (ridge, logreg), or more Dropout.",
+        "Add photographs ('headbench heads --curve' shows whether that would help), use a simpler "
+        "head or one that is regularised on val (ridge, logreg), or more Dropout.",
         grid=Grid(
             ("head", _n("train", found[0].train), _n("val", found[0].val), "gap"),
             tuple((*_accuracy_row(each), points(gaps[each.name])) for each in found),
@@ -414,13 +418,12 @@ def check_centroid(scored: list[Scored], centroid: NDArray[np.bool_]) -> Iterato
         f"{_names([each for each, *_ in found])}: less accurate on val than the nearest class "
         "mean, the simplest head.",
         (
-            f"The nearest class mean has a validation accuracy of {percent(baseline)} "
-            f"(n={len(centroid)}). Compared image by image; p by McNemar's test with Holm's "
-            "correction.",
+            f"The nearest class mean has a validation accuracy of {with_n(baseline)}. Paired by "
+            "image; p by McNemar's test with Holm's correction.",
         ),
-        f"Its settings do not suit these embeddings, or training stopped too early. {AGAIN}",
+        f"{AGAIN} Usual causes: unsuitable settings, or training that stopped too early.",
         grid=Grid(
-            ("head", "val", "difference to centroid", "p"),
+            ("head", "val", "difference from centroid", "p"),
             tuple(
                 (each.name, percent(each.val), points(gap), p_value(p)) for each, gap, p in found
             ),

@@ -1,4 +1,4 @@
-"""What people do to pixels before a network sees them, right or wrong; and which of it was done."""
+"""Pixel scalings before a network, correct or not, and how to recognise them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from headbench.extract.networks.applications import CAFFE, TF, TF_INSIDE, TORCH_INSIDE
 
 RGB, BGR = (0, 1, 2), (2, 1, 0)
-# In grey levels of 255: what rounding leaves, and far less than any two scalings differ by.
+# In grey levels of 255: more than rounding, and far less than the difference of any two scalings.
 TOLERANCE = 0.02
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """A change of pixels: channels put in an order, multiplied, and something added.
+    """A scaling of pixels: channels are reordered, multiplied by factors, and offsets are added.
 
     Attributes
     ----------
@@ -33,13 +33,13 @@ class Scaling:
     offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     def __call__(self, pixels: NDArray[np.generic]) -> NDArray[np.float32]:
-        """Changed pixels, float32, of (..., 3), RGB, 0-255; those are not modified."""
+        """Scale pixels (..., 3), RGB, 0-255, which are not modified; returns float32."""
         chosen = pixels[..., list(self.order)].astype(np.float32)
         factor, offset = (np.array(each, np.float32) for each in (self.factor, self.offset))
         return chosen * factor + offset
 
     def then(self, other: "Scaling") -> "Scaling":
-        """Both: first self, then `other`."""
+        """Both scalings in turn: this one, then `other`."""
         first, second = np.array(self.factor), np.array(other.factor)
         order = list(other.order)
         return Scaling(
@@ -51,7 +51,7 @@ class Scaling:
         )
 
     def of_bgr(self) -> "Scaling":
-        """The same, done to pixels that are BGR: as OpenCV reads images."""
+        """The same scaling applied to BGR pixels, as OpenCV reads images."""
         name = {"raw": "bgr", "/255": "bgr/255"}.get(self.name, f"bgr-{self.name}")
         words = f"read as BGR, as OpenCV does; then {self.words}"
         return replace(self, name=name, words=words, order=_three(2 - np.array(self.order)))
@@ -89,10 +89,10 @@ SCALINGS = {
         ),
     )
 }
-# Each of them, done to pixels that were read as BGR.
+# Each of them, applied to pixels that were read as BGR.
 BGR_SCALINGS = {each.name: each for each in map(Scaling.of_bgr, SCALINGS.values())}
 _TWINS = dict(zip(SCALINGS, BGR_SCALINGS, strict=True))
-# What some networks do themselves, and nobody does before a network.
+# Scalings inside some networks, which nobody applies before a network.
 INSIDE = {
     each.name: each
     for each in (
@@ -107,7 +107,7 @@ INSIDE = {
     )
 }
 KNOWN = SCALINGS | BGR_SCALINGS | INSIDE
-# What the networks of keras.applications take, by what the table of networks says of them.
+# The scaling that networks of keras.applications expect, by their entry in the table of networks.
 _TAKEN = {CAFFE: "caffe", TF: "tf", TF_INSIDE: "raw", TORCH_INSIDE: "raw"}
 
 
@@ -122,30 +122,30 @@ PREPROCESS_INPUT = {
 
 
 def taken_by(preprocessing: str) -> Scaling:
-    """The scaling that a network takes, by its `Network.preprocessing`."""
+    """The scaling that a network expects, by its `Network.preprocessing`."""
     return SCALINGS[_TAKEN[preprocessing]]
 
 
 def twin(name: str) -> str:
-    """The name of the scaling that does the same to pixels in BGR."""
+    """The name of the same scaling for BGR pixels."""
     return _TWINS[name]
 
 
 def which_scaling(
     colors: NDArray[np.uint8], seen: NDArray[np.floating], first: Iterable[Scaling] = ()
 ) -> Scaling | None:
-    """What was done to some colours, one of `KNOWN` or two of `SCALINGS` one after the other.
+    """Recognise the scaling of some colours: one of `KNOWN`, or two of `SCALINGS` in turn.
 
     None if it is another one.
 
     Parameters
     ----------
     colors : uint8 (n, 3)
-        RGB; a dozen different ones tell all scalings apart.
+        RGB; a dozen different colours distinguish all scalings.
     seen : float (n, 3)
-        What became of them.
+        The colours after scaling.
     first
-        Tried before the others.
+        Scalings to try before the others.
     """
     before, alone = (*first, *SCALINGS.values()), KNOWN.values()
     pairs = (a.then(b) for a, b in product(before, alone) if "raw" not in (a.name, b.name))

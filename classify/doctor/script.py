@@ -1,4 +1,4 @@
-"""Settings of the user's own training script, which no file shows."""
+"""Settings of the user's own training script."""
 
 import ast
 import logging
@@ -18,7 +18,7 @@ from headbench.classify.train_settings import read_toml
 # What takes the validation share of the files.
 FIT, GENERATOR, DATASET = "fit", "ImageDataGenerator", "image_dataset_from_directory"
 LOADERS = (FIT, GENERATOR, DATASET)
-# As scripts write it, without blanks; what stands before is the image.
+# As scripts write it, without blanks; before it stands the image.
 WRITTEN = {"/255": r"(1(\.0*)?|[a-z_]\w*)?/255(\.0*)?", "tf": r"([a-z_]\w*)?/127\.50*-1(\.0*)?"}
 CALL = re.compile(r"[\w.]+\(.*\)", re.DOTALL)
 # Arguments of ImageDataGenerator, in the order in which it applies them.
@@ -43,9 +43,9 @@ class ScriptSettings:
     validation_split
         Between 0 and 1.
     loader
-        What takes the validation share: ``fit`` (Keras' `Model.fit`: the last ones, in file order),
-        ``ImageDataGenerator`` (the first ones of each class) or ``image_dataset_from_directory``
-        (the last ones; drawn at random if it shuffles).
+        The function that splits off validation: ``fit`` (Keras' `Model.fit`: the last files),
+        ``ImageDataGenerator`` (the first files of each class) or ``image_dataset_from_directory``
+        (the last files; random files if it shuffles).
     shuffle
         Whether `image_dataset_from_directory` shuffles before it splits, as it does by default.
     class_indices
@@ -111,7 +111,7 @@ def _read_call(text: str) -> dict[str, Any]:
     found = {each.arg or "**": _value(ast.unparse(each.value)) for each in call.keywords}
     usable = {field.name for field in fields(ScriptSettings)} | {*SCALING_KEYS}
     if unused := sorted(found.keys() - usable):
-        LOG.info(f"note: arguments not used: {', '.join(unused)}")
+        LOG.info(f"note: the doctor does not use these arguments: {', '.join(unused)}")
     loader = ast.unparse(call.func).split(".")[-1]
     return {"loader": loader, **{key: found[key] for key in found.keys() & usable}}
 
@@ -159,8 +159,8 @@ def _is_count(value: Any) -> bool:
 
 _CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "scaling": (
-        f"one of {', '.join(SCALINGS | BGR_SCALINGS)}; or 1./255; or preprocess_input with the "
-        "module it is imported from, as in resnet50.preprocess_input, since each has another",
+        f"one of {', '.join(SCALINGS | BGR_SCALINGS)}; or 1./255; or preprocess_input with "
+        "its module, such as resnet50.preprocess_input, as each module has its own",
         lambda value: value in SCALINGS | BGR_SCALINGS,
     ),
     "size": ("pixels", _is_count),

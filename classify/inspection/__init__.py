@@ -1,1 +1,1 @@
-"""What is wrong with the data: duplicates, suspects, a map."""
+"""Duplicates, wrong labels, confused classes, and a map of the embeddings."""

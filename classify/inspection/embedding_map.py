@@ -1,4 +1,4 @@
-"""Embeddings in two dimensions: images that the network finds similar lie close together."""
+"""A map of the embeddings in two dimensions: similar images are close together."""
 
 from importlib.util import find_spec
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 from headbench.cache.reader import FeatureFile
 
 PCA_NAME, TSNE_NAME = "PCA", "t-SNE"
-# Axes that t-SNE is given: more take longer and hold little more than noise.
+# Principal components given to t-SNE: more take longer and hold little but noise.
 N_AXES = 50
 PERPLEXITY = 30
 # Half of openTSNE's own: from there on a thousand points hardly move.
@@ -21,15 +21,15 @@ FEWEST_FOR_TSNE = 10
 
 
 class EmbeddingMap(NamedTuple):
-    """Where each image lies, by every method at hand.
+    """Position of each image, by each available method.
 
     Attributes
     ----------
     points : dict of str to float32 (n_rows, 2)
-        By ``PCA``, and by ``t-SNE`` where openTSNE is installed and there are 10 rows or more, and
+        By ``PCA``; also by ``t-SNE`` if openTSNE is installed and there are at least 10 rows and
         two columns.
     variance_share : float
-        Share of the variance that the two axes of PCA hold, 0 to 1.
+        Share of the variance explained by the two axes of PCA, 0 to 1.
     """
 
     points: dict[str, NDArray[np.float32]]
@@ -42,7 +42,7 @@ def has_opentsne() -> bool:
 
 
 def sample_rows(features: FeatureFile, split: str, n_most: int, seed: int) -> NDArray[np.intp]:
-    """Rows of a split, drawn at random where there are more than `n_most`; intp (n,), ascending."""
+    """Rows of a split, intp (n,), ascending; `n_most` of them at random if there are more."""
     rows = features.rows(split)
     if len(rows) <= n_most:
         return rows
@@ -50,7 +50,7 @@ def sample_rows(features: FeatureFile, split: str, n_most: int, seed: int) -> ND
 
 
 def embedding_map(features: FeatureFile, rows: NDArray[np.intp], seed: int) -> EmbeddingMap:
-    """Principal components, and t-SNE (van der Maaten and Hinton 2008, JMLR 9, 2579-2605).
+    """Map embeddings by PCA, and by t-SNE (van der Maaten and Hinton 2008, JMLR 9, 2579-2605).
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a head gets wrong: confused classes, its calibration, images that look mislabelled."""
+"""Mistakes of a head: confused classes, calibration, images whose label may be wrong."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -42,12 +42,12 @@ class ConfusedPair:
 def most_confused(
     confusion: NDArray[np.integer], classes: Sequence[str], n_most: int
 ) -> list[ConfusedPair]:
-    """The pairs of a true and a given class with the most images, the largest first.
+    """The most frequent pairs of a true class and a wrong predicted class.
 
     Parameters
     ----------
     confusion : int (n_classes, n_classes)
-        Images by true class (rows) and class given (columns).
+        Images by true class (rows) and predicted class (columns).
     """
     mistakes = confusion.copy()
     np.fill_diagonal(mistakes, 0)
@@ -61,11 +61,11 @@ def most_confused(
 
 
 def similarity_order(y: NDArray[np.integer], proba: NDArray[np.floating]) -> NDArray[np.intp]:
-    """Labels in an order that puts classes side by side which are taken for each other.
+    """Order the classes so that classes which are often confused are side by side.
 
-    Average linkage of the mean probabilities that each class gives to the others, which say more
-    than counts where images are few; leaves ordered after Bar-Joseph et al. (2001), Bioinformatics
-    17, S22-S29.
+    Average linkage on the mean probability of each class for images of each other class, which is
+    more precise than counts of few images. The leaves are ordered by Bar-Joseph et al. (2001),
+    Bioinformatics 17, S22-S29.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def similarity_order(y: NDArray[np.integer], proba: NDArray[np.floating]) -> NDA
 
 
 def busiest_classes(confusion: NDArray[np.integer], n_most: int) -> NDArray[np.intp]:
-    """Labels of the classes that take part in the most mistakes, ascending."""
+    """Labels of the classes with the most mistakes, as true or predicted class; ascending."""
     right = np.diagonal(confusion)
     mistakes = confusion.sum(axis=0) + confusion.sum(axis=1) - 2 * right
     return np.sort(np.argsort(-mistakes, kind="stable")[:n_most])
@@ -107,11 +107,11 @@ class Bins:
     ece : float
         Expected calibration error, 0 to 1.
     confidence : list
-        Mean probability of the predicted class, of each bin that holds an image.
+        Mean probability of the predicted class, by bin that holds an image.
     accuracy : list
-        Share of its images that are classified correctly.
+        Share of correctly classified images, by bin.
     n_images : list
-        Its images.
+        Number of images, by bin.
     """
 
     ece: float
@@ -141,9 +141,9 @@ def reliability(y: NDArray[np.integer], proba: NDArray[np.floating]) -> Bins:
 
 
 def before_temperature(proba: NDArray[np.floating], temperature: float) -> NDArray[np.floating]:
-    """Probabilities, float (n_images, n_classes), as they were before a temperature divided them.
+    """Undo temperature scaling of probabilities, float (n_images, n_classes).
 
-    The logarithms were divided by it, so raising to its power undoes it.
+    Scaling divided their logarithms by the temperature, so raising to its power undoes it.
     """
     # Of the most probable class the power is 1: not all can become 0.
     powers = (proba / proba.max(axis=1, keepdims=True).astype(np.float64)) ** temperature
@@ -156,28 +156,28 @@ def has_cleanlab() -> bool:
 
 
 def find_suspects(labels: NDArray[np.integer], proba: NDArray[np.float32]) -> NDArray[np.intp]:
-    """Images that look mislabelled, by confident learning; the most suspicious first.
+    """Find images whose label may be wrong, by confident learning; the most suspicious first.
 
     Confident learning [1]_ counts, for each pair of classes, the images of the first that are at
     least as probably of the second as images of the second are on average. From that count cleanlab
-    estimates how many of each pair are mislabelled, and takes as many (``prune_by_noise_rate``,
-    its default), but none whose given label is the most probable one. So an image is only
-    suspected of a class that has images, and the only image of a class is never suspected.
+    estimates how many of each pair are mislabelled, and returns as many (``prune_by_noise_rate``,
+    its default), but none whose label is the most probable class. So the only image of a class is
+    never returned.
 
     They are ranked by self confidence, the probability of the given label, the lowest first.
     Measured on 1 200 photographs of 10 classes of Food-101 (ResNet50 at 96 px, logreg over 5 folds,
-    right on 49 %), 60 of them relabelled at random, mean of 5 draws: 51 of the 60 were among 451
-    suspects (recall 0.85, precision 0.11). Of the first 20 suspects 67 % were relabelled, of the
-    first 60 45 %; ranked by normalized margin, 40 % and 29 %. Precision is a lower bound: the
-    photographs have wrong labels of their own. A head that is often wrong suspects many images
-    that are only hard: look at the first ones.
+    accuracy 49 %), 60 of them relabelled at random, mean of 5 draws: 51 of the 60 were among 451
+    images found (recall 0.85, precision 0.11). Of the first 20 found, 67 % were relabelled, of the
+    first 60, 45 %; ranked by normalized margin, 40 % and 29 %. Precision is a lower bound, as the
+    photographs have wrong labels of their own. With an inaccurate head, many of the images found
+    are only hard to classify: look at the first ones.
 
     Parameters
     ----------
     labels : int (n,)
         Index into the columns of `proba`; not every class needs an image. Not modified.
     proba : float32 (n, n_classes)
-        By a head that was fitted without the image. Not modified.
+        From a head that was fitted without the image. Not modified.
 
     Returns
     -------
@@ -217,7 +217,7 @@ def _import_cleanlab() -> Callable[..., NDArray[np.integer]]:
         from cleanlab.filter import find_label_issues
     except ImportError as error:
         raise RunError(
-            f"Looking for wrong labels needs cleanlab, which cannot be imported ({error}). "
+            f"The search for wrong labels needs cleanlab, which cannot be imported ({error}). "
             "Run 'make install EXTRAS=suspects'."
         ) from error
     return find_label_issues  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""Exact copies and near-duplicates that stand in two splits or under two labels."""
+"""Exact copies and near-duplicates in different splits or with different labels."""
 
 from collections.abc import Iterator
 from itertools import chain, combinations, islice
@@ -14,12 +14,12 @@ from headbench.classify.inspection.principal_axes import Rows, project
 from headbench.classify.inspection.similarity_search import Found, find_near
 
 MOST_PAIRS = 10_000
-# In few dimensions everything is near something: the mean colour has three.
+# With few dimensions, different images have similar embeddings: mean-color has three.
 FEWEST_COLUMNS = 32
 
 
 class Pair(NamedTuple):
-    """Two images that differ in their split, in their label, or in both.
+    """Two duplicate images that differ in split, label or both.
 
     Attributes
     ----------
@@ -43,14 +43,14 @@ class Duplicates(NamedTuple):
     Attributes
     ----------
     pairs : list of Pair
-        Exact copies first, then near ones, the most similar first; `MOST_PAIRS` at most.
+        Exact copies first, then near-duplicates, the most similar first; at most `MOST_PAIRS`.
     n_pairs : int
-        How many there are.
+        Number of all pairs.
     n_exact : int
-        How many of them are exact copies.
+        Number of pairs that are exact copies.
     threshold : float or None
-        Similarity from which on two images count as near copies; None if none were looked for,
-        because the embeddings have fewer than `FEWEST_COLUMNS` columns or none can be compared.
+        Smallest cosine similarity of near-duplicates; None if they were not searched for, because
+        the embeddings have fewer than `FEWEST_COLUMNS` columns or cannot be compared.
     """
 
     pairs: list[Pair]
@@ -60,14 +60,14 @@ class Duplicates(NamedTuple):
 
 
 def find_duplicates(features: FeatureFile) -> Duplicates:
-    """Pairs of the same image, or nearly the same one, in different splits or with other labels.
+    """Find pairs of duplicates in different splits or with different labels.
 
-    Copies of one file that share split and label count once: the first stands for them all.
+    Copies of one file with the same split and label count once.
 
-    Near copies have a cosine similarity of at least the threshold that `choose_threshold` finds for
-    the file; what share of altered copies that finds stands there. The search is exact: no pair
-    that reaches the threshold is missed. It reads the file once and keeps about 100 numbers an
-    image in memory.
+    Near-duplicates have at least the cosine similarity that `choose_threshold` finds for the file;
+    its documentation lists which altered copies that detects. The search is exact: it finds every
+    pair that reaches the threshold. It reads the file once and keeps about 100 numbers an image in
+    memory.
 
     Raises
     ------

@@ -31,16 +31,16 @@ ROWS_PER_PROBE = 8
 
 
 def choose_threshold(nearest: NDArray[np.float32], mean: NDArray[np.float32]) -> float | None:
-    """The similarity of near copies, told by how near different images of the file come.
+    """The smallest similarity of near-duplicates, relative to that of different images.
 
-    What a network finds similar, its input size, and how many images there are shift all
-    similarities: so the threshold is relative. 1 - similarity must be at most 0.3 times that of an
-    image and its nearest other one (the 10 % quantile over `nearest`), or 0.02 times that of any
-    two images (where more than 10 % have a near copy).
+    Similarities depend on the network, its input size and the number of images, so the threshold is
+    relative. 1 - similarity must be at most 0.3 times that of an image and its nearest neighbour
+    (the 10 % quantile over `nearest`), or 0.02 times that of any two images (for files where more
+    than 10 % of the images have a near-duplicate).
 
     Measured on photographs of 10 classes of Food-101 with ResNet50 (weights trained for this
     project, not ImageNet's) and mobilenetv3large with random weights. 200 photographs (40 at
-    224 px) were altered; the share that is found::
+    224 px) were altered; share found::
 
                                      96 px    224 px   random, 96 px
         threshold                    0.948    0.974    0.993
@@ -53,11 +53,11 @@ def choose_threshold(nearest: NDArray[np.float32], mean: NDArray[np.float32]) ->
         pairs among the originals    1        1        54
         of so many photographs       1 600    434      1 600
 
-    The one pair that ResNet50 finds is one photograph that stands in the data set twice; the next
-    pairs (0.92 at 96 px, 0.96 at 224 px) are different dishes, so that no one threshold suits both
-    sizes. Cosines with the mean taken off separate worse: with 20 false pairs allowed they find
-    0.57 of what is cut by 10 % and 0.74 of what is mirrored, these 0.72 and 0.88 (96 px). With
-    random weights near copies cannot be told. ImageNet's weights were not measured.
+    The one pair that ResNet50 finds is a photograph that is in the data set twice; the next pairs
+    (0.92 at 96 px, 0.96 at 224 px) show different dishes, so no fixed threshold suits both sizes.
+    Centred cosines are worse: with 20 false pairs allowed they find 0.57 of the images cut by 10 %
+    and 0.74 of the mirrored ones, uncentred cosines 0.72 and 0.88 (96 px). Random weights do not
+    distinguish near-duplicates. ImageNet weights were not measured.
 
     Parameters
     ----------

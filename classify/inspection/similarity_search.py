@@ -1,8 +1,8 @@
 """All pairs of embeddings that are near-duplicates, found exactly and in bounded memory.
 
-Not all rows are compared with all. Rows are put into leaves of neighbours, as a k-d tree does. Only
-rows close to the box around a leaf are compared with it, on the first principal axes; what is near
-there, on all axes; what is near there too, by the embeddings themselves. No step loses a pair.
+Rows are put into leaves of neighbours, as in a k-d tree. Rows close to the box around a leaf are
+compared with the leaf on the first principal axes; pairs that are near there, on all axes; pairs
+that are near there too, by their embeddings. No step loses a pair.
 """
 
 from collections.abc import Iterator
@@ -160,7 +160,7 @@ def _half_distances(
 
 
 class Found(NamedTuple):
-    """Near copies, the most similar first.
+    """Near-duplicates, the most similar first.
 
     Attributes
     ----------
@@ -168,7 +168,7 @@ class Found(NamedTuple):
         Rows of the feature file; first < second.
     similarity : float32 (n,)
     n_found : int
-        How many there are; more than n if only the most similar are kept.
+        Number of all pairs; more than n if only the most similar are kept.
     """
 
     first: NDArray[np.intp]
@@ -193,14 +193,14 @@ class Found(NamedTuple):
 
 
 def find_near(features: FeatureFile, projection: Projection, n_most: int) -> Found:
-    """The pairs in different splits or with different labels that reach the threshold.
+    """Find the pairs in different splits or with different labels that reach the threshold.
 
-    What may be near by its projection is compared by the embeddings themselves.
+    Pairs that may be near by their projection are compared by their embeddings.
 
     Parameters
     ----------
     n_most : int
-        How many to keep.
+        Largest number of pairs to keep.
 
     Returns
     -------

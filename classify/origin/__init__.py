@@ -1,1 +1,1 @@
-"""The failure that headbench came from, shown on a user's own images, and its cause."""
+"""Reproduce the failure that headbench came from on a user's own images, and show its cause."""

@@ -1,4 +1,4 @@
-"""One head on each of four extractions, validated in two modes: the table and what it shows."""
+"""The table of one head on four extractions, validated in two modes, and what it shows."""
 
 from typing import Any, NamedTuple
 
@@ -12,30 +12,30 @@ from headbench.classify.metrics import accuracy
 from headbench.classify.origin.origin_images import WRONG, Extraction
 from headbench.classify.train_heads import class_proba
 from headbench.classify.train_settings import TrainSettings, configured_heads
-from headbench.classify.wording import percent, points, share
+from headbench.classify.wording import aligned, percent, points, share
 
 RIGHT, ORIGIN = "right", "origin"
-MARKS = {RIGHT: "right", ORIGIN: "the origin", "": ""}
-TITLES = ("pixels", "trained by", "validated by", "train", "val", "most predicted")
-# The share of predictions from which on one class is named.
+MARKS = {RIGHT: "correct", ORIGIN: "original", "": ""}
+TITLES = ("pixels", "BN in training", "BN in validation", "train", "val", "most predicted")
+# From this share of predictions on, the class is named.
 COLLAPSED = 0.5
 Raw = dict[str, Any]
 
 
 def mode_name(by_batch: bool) -> str:
-    """Which statistics BatchNormalization uses: ``moving`` or ``batch``."""
+    """Statistics that BatchNormalization uses: ``moving`` or ``batch``."""
     return "batch" if by_batch else "moving"
 
 
 class Cell(NamedTuple):
-    """A head that was trained on one extraction and validated on another, in the mode `by_batch`.
+    """A head trained on one extraction and validated on another, in the mode `by_batch`.
 
     Attributes
     ----------
     train, val
-        Accuracy on train in the mode of training, and on val in that of validation.
+        Accuracy on train in the mode of training, and on val in the mode of validation.
     train_validated
-        Accuracy on train in the mode of validation: low accuracy there is not overfitting.
+        Accuracy on train in the mode of validation; if it is low, the cause is not overfitting.
     most_predicted, predicted_share
         The class predicted for most val images, and its share of them.
     is_right : bool (n_val,)
@@ -55,7 +55,7 @@ class Cell(NamedTuple):
 
     @property
     def key(self) -> tuple[str, bool, bool]:
-        """Scaling, whether trained and whether validated by the batch."""
+        """Scaling, whether trained and whether validated with batch statistics."""
         return *self.trained, self.by_batch
 
     @property
@@ -67,7 +67,7 @@ class Cell(NamedTuple):
         return ORIGIN if self.key == (WRONG.name, True, False) else ""
 
     def to_json(self, classes: tuple[str, ...]) -> Raw:
-        """Without what belongs to single images."""
+        """JSON-ready, without what belongs to single images."""
         return {
             "preprocessing": self.trained.scaling,
             "trained": mode_name(self.trained.by_batch),
@@ -83,7 +83,7 @@ class Cell(NamedTuple):
 
 
 def make_head(name: str, seed: int) -> Head:
-    """The head of that name, with the settings that ``make heads`` gives it; `RunError` if none."""
+    """A head by name, with the defaults of ``headbench heads``; `RunError` for an unknown name."""
     return configured_heads([name], seed, TrainSettings())[name]
 
 
@@ -119,10 +119,10 @@ def most_predicted(proba: NDArray[np.floating]) -> tuple[int, Estimate]:
 
 
 def compare_cells(cells: list[Cell], seed: int) -> dict[str, Comparison]:
-    """What each mistake costs, paired on the images of val; p is Holm-corrected for all four.
+    """Measure what each mistake costs, paired on the images of val; p is Holm-corrected for four.
 
-    ``pixels``, ``statistics``: one mistake minus none. ``both``: the origin minus none.
-    ``switch``: the origin minus the same head validated by batch statistics.
+    ``pixels``, ``statistics``: one mistake minus none. ``both``: both mistakes minus none.
+    ``switch``: both mistakes minus the same head validated with batch statistics.
     """
     is_right = {cell.key: cell.is_right for cell in cells}
     right = next(cell.key for cell in cells if cell.role == RIGHT)
@@ -172,65 +172,68 @@ def table_text(results: Raw) -> str:
     marks = [MARKS[each["role"]] for each in results["cells"]]
     rows = zip(table_rows(results), marks, strict=True)
     table = [(*TITLES, ""), *((*row, f"<- {mark}" if mark else "") for row, mark in rows)]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in table)
+    return "\n".join(aligned(table))
 
 
 def footnote(results: Raw) -> str:
     """How to read the table."""
     first, network = results["cells"][0], results["network"]
     return (
-        f"n: train {first['train']['n']}, val {first['val']['n']}. Brackets: 95 % Wilson "
-        f"intervals. This network expects {network['scaling']} pixels "
-        f"({network['scaling_words']}). BatchNormalization uses moving statistics in inference, "
-        f"batch statistics in training (random batches of {results['settings']['batch_size']}). "
-        f"{results['settings']['head']} chose its settings on val in the mode of training. "
-        "Differences: paired bootstrap; p by McNemar's exact test with Holm's correction."
+        f"n = {first['train']['n']} images of train, {first['val']['n']} of val. Brackets: 95 % "
+        f"confidence intervals (Wilson). This network expects {network['scaling']} pixels "
+        f"({network['scaling_words']}). BN is BatchNormalization: it uses batch statistics in "
+        f"training (here random batches of {results['settings']['batch_size']}) and moving "
+        f"statistics in inference. The settings of {results['settings']['head']} were chosen on "
+        "val in the mode of training. Differences: paired bootstrap; p by McNemar's exact test "
+        "with Holm's correction."
     )
 
 
 def verdict(results: Raw) -> str:
-    """The two numbers that matter."""
+    """Validation accuracy without and with the two mistakes."""
     right, origin = (estimate(_with_role(results, role)["val"]) for role in (RIGHT, ORIGIN))
     return (
-        f"Validation accuracy: {percent(right)} done right, {percent(origin)} with the origin's "
-        f"two mistakes (n = {right.n}). Always answering the most frequent class gives "
-        f"{share(results['chance']['value'])}."
+        f"Validation accuracy: {percent(right)} with correct pixels and statistics, "
+        f"{percent(origin)} with the two mistakes of the original script (n = {right.n}). Always "
+        f"predicting the most frequent class gives {share(results['chance']['value'])}."
     )
 
 
 def explain_cells(results: Raw) -> list[str]:
-    """What the table shows, in short paragraphs."""
+    """Describe what the table shows, in short paragraphs."""
     lines = []
     if results["network"]["has_random_weights"]:
         lines = ["RANDOM WEIGHTS: this network was not trained, so the table shows nothing."]
     if _with_role(results, RIGHT)["val"]["low"] <= results["chance"]["value"]:
         return [
             *lines,
-            "Even done right, accuracy is no better than chance, so the other rows mean nothing. "
-            "Check weights, number of images and labels first (make doctor).",
+            "Without mistakes, too, accuracy is no better than chance, so the other rows mean "
+            "nothing. Check weights, number of images and labels first: 'headbench doctor'.",
         ]
     found, origin = results["differences"], _with_role(results, ORIGIN)
     lines.append(
-        f"Change of validation accuracy. Pixels / 255 alone: {_effect(found['pixels'])}; batch "
+        f"Effect on validation accuracy. Pixels / 255 alone: {_effect(found['pixels'])}; batch "
         f"statistics in training alone: {_effect(found['statistics'])}; both mistakes: "
         f"{_effect(found['both'])}."
     )
     if (predicted := origin["predicted_share"]["value"]) >= COLLAPSED:
         lines.append(
-            f"The origin's head predicts {origin['most_predicted']!r} for {share(predicted)} of "
-            "val."
+            f"With both mistakes, the head predicts {origin['most_predicted']!r} for "
+            f"{share(predicted)} of val."
         )
     if _is_worse(found["switch"]):
         lines.append(_not_overfitting(results, origin))
     if _is_worse(found["both"]):
-        return [*lines, "'make features' uses the right pixels and moving statistics throughout."]
-    return [*lines, "On these images with these weights, the two mistakes make no difference."]
+        return [*lines, "'headbench features' uses correct pixels, and moving statistics only."]
+    return [
+        *lines,
+        "With these images and weights, the two mistakes make no significant difference.",
+    ]
 
 
 def _effect(found: Raw) -> str:
     effect = points(estimate(found["difference"]))
-    return effect if found["is_seen"] else f"no difference seen ({effect})"
+    return effect if found["is_seen"] else f"no significant difference ({effect})"
 
 
 def _not_overfitting(results: Raw, origin: Raw) -> str:

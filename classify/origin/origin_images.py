@@ -1,4 +1,4 @@
-"""Settings, the images of train and val, their two splits, and four embeddings of each."""
+"""Settings and images of train and val, their two splits, and four embeddings of each image."""
 
 import logging
 import time
@@ -20,7 +20,7 @@ from headbench.extract.plan import check_table, plan_table, require_usable
 from headbench.extract.progress import Progress, Stopwatch
 from headbench.extract.sources.source import Dataset
 
-# The share of each class that the origin validated on, and the rate of its Adam.
+# Of the original script: the share of each class for validation, and the learning rate of Adam.
 VALIDATION_SPLIT = 0.2
 LEARNING_RATE = 0.001
 LOG = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ WRONG = SCALINGS["/255"]
 
 @dataclass(frozen=True)
 class Images:
-    """Labelled images of train and val. Test is in the table too, and not used."""
+    """Labelled images of train and val. Test is in the table too, but not used."""
 
     dataset: Dataset
     table: Table
@@ -44,13 +44,13 @@ class Images:
         return np.flatnonzero(self.table.splits == SPLITS.index(split))
 
     def files(self, rows: NDArray[np.intp]) -> list[ImageFile]:
-        """The files of some rows, in the given order."""
+        """Image files of some rows, in the given order."""
         contents = self.table.contents()
         source = self.dataset.source
         return [source.file(self.table.paths[row], contents[row]) for row in rows.tolist()]
 
     def without(self, rejected: dict[bytes, str]) -> "Images":
-        """Without images that could not be decoded; `DataError` if too few are left."""
+        """Leave out images that could not be decoded; `DataError` if too few are left."""
         left = Images(self.dataset, self.table.without(rejected))
         left.require_usable()
         return left
@@ -61,7 +61,7 @@ class Images:
         return check_table(self.table)
 
     def file_order_split(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Rows of train and val as ``ImageDataGenerator(validation_split=0.2)`` takes them.
+        """Rows of train and val as ``ImageDataGenerator(validation_split=0.2)`` splits them.
 
         Val is the first fifth of each class by file name (``int(0.2 * n)`` of n, as in
         keras-preprocessing's ``image/utils.py``). Test is left out. `DataError` if val is empty.
@@ -82,7 +82,7 @@ class Images:
 
 
 def split_images(dataset: Dataset, identity: Identity, settings: OriginSettings) -> Images:
-    """Label and split the images as ``make features`` does; see `plan_table`."""
+    """Label and split the images as ``headbench features`` does; see `plan_table`."""
     hashes = list(hash_files(dataset.source.file(each.path) for each in dataset.images))
     images = Images(dataset, plan_table(dataset, hashes, identity, settings.extraction()))
     for warning in images.require_usable():
@@ -96,11 +96,11 @@ class Extraction(NamedTuple):
     Attributes
     ----------
     images
-        Those that could be decoded.
+        Images that could be decoded.
     embeddings : of float32 (n_images, dim)
-        Zeros for test, which is not used. The network's own scaling comes first.
+        Zeros for test, which is not used. The scaling that the network expects comes first.
     seconds
-        In the network.
+        Time in the network.
     """
 
     images: Images
@@ -111,9 +111,10 @@ class Extraction(NamedTuple):
 def extract_four(base: Any, own: Scaling, images: Images, batch_size: int, seed: int) -> Extraction:
     """Decode each file once and embed each batch in four ways; 32 kB an image at 2 048 columns.
 
-    `base` is a network without preprocessing that expects `own`; it is frozen, nothing else of it
-    changes. Each batch is drawn at random from one split, as in training, by `seed`: with batch
-    statistics an embedding depends on the batch. `DataError` if too many files cannot be decoded.
+    `base` is a network without preprocessing that expects pixels scaled by `own`; it is frozen, and
+    nothing else of it changes. Each batch is drawn at random from one split, as in training, by
+    `seed`: with batch statistics an embedding depends on the batch. `DataError` if too many files
+    cannot be decoded.
     """
     base.trainable = False
     size_px, scalings = base.input_shape[1], (own, WRONG)

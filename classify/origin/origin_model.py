@@ -1,4 +1,4 @@
-"""The origin's own model, and its epochs as Keras 2.2 printed them."""
+"""The original model, and its epochs as Keras 2.2 printed them."""
 
 import hashlib
 import logging
@@ -28,11 +28,11 @@ Batch = tuple[NDArray[np.float32], NDArray[np.int32]]
 
 
 def freeze_as_keras_2_2(base: Any) -> None:
-    """Freeze a network as Keras 2.2 did when told ``trainable = False``.
+    """Freeze a network as ``trainable = False`` did in Keras 2.2.
 
-    No weight trained and no moving statistic moved, but in training BatchNormalization used batch
-    statistics all the same. In Keras 3 only a trainable layer does that. So the layer is trainable,
-    its weights are not, and with a momentum of 1 its moving statistics stay.
+    Weights and moving statistics stayed the same, but in training BatchNormalization still used
+    batch statistics. In Keras 3 only a trainable layer does that. So the layer is trainable, its
+    weights are not, and a momentum of 1 keeps its moving statistics.
     """
     base.trainable = False
     for layer in batch_norms(base):
@@ -43,15 +43,15 @@ def freeze_as_keras_2_2(base: Any) -> None:
 
 
 def origin_model(base: Any, n_classes: int, seed: int) -> Any:
-    """The whole model, compiled: pixels as the origin scaled them to probabilities.
+    """The original model, compiled: from pixels / 255 to probabilities.
 
-    `base`, frozen by `freeze_as_keras_2_2`, is shared; `seed` is of new weights and of Dropout.
+    `base`, frozen by `freeze_as_keras_2_2`, is not copied; `seed` is for new weights and Dropout.
     """
     return _compiled(base.input_shape[1:], [base], n_classes, seed)
 
 
 def head_alone(dim: int, n_classes: int, seed: int) -> Any:
-    """The same head, compiled alike, on embeddings (n, dim)."""
+    """The head of the original model alone, compiled the same way, on embeddings (n, dim)."""
     return _compiled((dim,), [], n_classes, seed)
 
 
@@ -85,9 +85,9 @@ def _compiled(shape: tuple[int, ...], first: list[Any], n_classes: int, seed: in
 
 
 class Epoch(NamedTuple):
-    """What Keras prints of an epoch; top-5 is 1 for five classes or fewer.
+    """The numbers that Keras prints for an epoch; top-5 is 1 for five classes or fewer.
 
-    Train values are means over the epoch, with Dropout; val values are of its end.
+    Train values are means over the epoch, with Dropout; val values are measured at its end.
     """
 
     seconds: float
@@ -101,7 +101,7 @@ class Epoch(NamedTuple):
 
 @dataclass(frozen=True)
 class PixelInputs:
-    """Images, decoded and scaled again in every epoch, as the origin did."""
+    """Images, decoded and scaled again in every epoch, as in the original script."""
 
     images: Images
     scaling: Scaling
@@ -118,7 +118,7 @@ class PixelInputs:
 
         def refuse(row: int, reason: UnusableImageError) -> None:
             raise DataError(
-                f"{files[row].path}: {reason}. It could be read before: run this again."
+                f"{files[row].path}: {reason}. It could be read before. Run the command again."
             )
 
         for rows, pixels in image_batches(files, self.size_px, batch_size, refuse):
@@ -127,7 +127,7 @@ class PixelInputs:
 
 @dataclass(frozen=True)
 class EmbeddingInputs:
-    """Embeddings extracted once."""
+    """Embeddings that were extracted once."""
 
     embeddings: NDArray[np.float32]
     labels: NDArray[np.int32]
@@ -152,7 +152,7 @@ def run_epochs(
 ) -> tuple[list[Epoch], NDArray[np.float32]]:
     """Train a compiled model, logging each epoch as Keras 2.2 printed it with ``verbose=2``.
 
-    `rows` are those of train and of val; `seed` is of the order of train in each epoch. Also
+    `rows` are the rows of train and of val; `seed` is for the order of train in each epoch. Also
     returns the probabilities on val at the end, float32 (n_val, n_classes).
     """
     train, val = rows

@@ -2,7 +2,6 @@
 
 import logging
 import platform
-import textwrap
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,7 +42,14 @@ from headbench.classify.origin.origin_settings import OriginSettings
 from headbench.classify.report.measure import LIBRARIES
 from headbench.classify.report.page.render import render
 from headbench.classify.report.pictures.origin_pictures import cells_picture, epochs_picture
-from headbench.classify.wording import count, describe_weights, percent, seconds, share
+from headbench.classify.wording import (
+    count,
+    describe_weights,
+    seconds,
+    share,
+    with_n,
+    wrapped,
+)
 from headbench.extract.errors import DataError
 from headbench.extract.networks.applications import NETWORKS
 from headbench.extract.networks.backbone import create_backbone
@@ -56,16 +62,16 @@ LOG = logging.getLogger(__name__)
 Raw = dict[str, Any]
 Rows = tuple[NDArray[np.intp], NDArray[np.intp]]
 SCHEMA_VERSION = 1
-MOST_SAID, WIDTH = 10, 100
+MOST_SAID = 10
 PAGE_FILE, JSON_FILE = "index.html", "results.json"
 
 
 def show_origin(data: Path, out: Path, settings: OriginSettings, command: str = "") -> Raw:
-    """Fit a head to each of four extractions, train the origin's own model, and write a page.
+    """Fit a head on each of four extractions, train the original model, and write a page.
 
-    Returns what ``results.json`` in `out` holds, with the command line in it.
+    Returns the content of ``results.json`` in `out`, which includes the command line.
     """
-    # What costs nothing comes first, and loading a network last.
+    # Cheap checks first, before a network is loaded.
     table.make_head(settings.head, settings.seed)
     dataset = find_images(data)
     backbone, base = _open(settings)
@@ -81,10 +87,14 @@ def show_origin(data: Path, out: Path, settings: OriginSettings, command: str = 
     for name, value in provenance(results):
         LOG.info(f"{name}: {value}")
     explained = [table.verdict(results), *table.explain_cells(results)]
-    for said in (table.table_text(results), wrapped([table.footnote(results)]), wrapped(explained)):
+    for said in (
+        table.table_text(results),
+        wrapped(table.footnote(results)),
+        paragraphs(explained),
+    ):
         LOG.info(f"\n{said}")
     _train_models(base, extraction, results, settings)
-    LOG.info(f"\n{wrapped(explain_models(results))}")
+    LOG.info(f"\n{paragraphs(explain_models(results))}")
     page = _page(results, data.resolve().name)
     replace_texts(out, {JSON_FILE: json_text(results) + "\n", PAGE_FILE: page})
     LOG.info(f"\n{out}: {PAGE_FILE}, {JSON_FILE}")
@@ -107,14 +117,16 @@ def _extract(
     backbone: KerasBackbone, base: Any, dataset: Dataset, settings: OriginSettings
 ) -> Extraction:
     if backbone.identity.has_random_weights:
-        LOG.info("RANDOM WEIGHTS: this network was not trained. For demos and tests only.")
+        LOG.info("RANDOM WEIGHTS: the network was not trained. For demos and tests only.")
     images = split_images(dataset, backbone.identity, settings)
     images.file_order_split()  # before minutes of work, not after
     own = taken_by(backbone.facts.preprocessing)
     extraction = extract_four(base, own, images, settings.batch_size, settings.seed)
     rejected = extraction.images.table.rejected
     if rejected:
-        LOG.info(f"{count(len(rejected), 'file')} left out; {JSON_FILE} lists all of them:")
+        LOG.info(
+            f"{count(len(rejected), 'file')} could not be used; {JSON_FILE} lists all of them:"
+        )
     for path, reason, _ in rejected[:MOST_SAID]:
         LOG.info(f"  {path}: {reason}")
     return extraction
@@ -158,27 +170,27 @@ def _facts(extraction: Extraction, backbone: KerasBackbone, settings: OriginSett
 
 
 def _chance(y: NDArray[np.int32]) -> dict[str, float]:
-    """The accuracy of always answering the most frequent class."""
+    """Accuracy of always predicting the most frequent class."""
     return wilson(int(np.bincount(y).max()), len(y))._asdict()
 
 
 def _train_models(
     base: Any, extraction: Extraction, results: Raw, settings: OriginSettings
 ) -> None:
-    """Train the origin's model, then its head on right embeddings; add both to the results."""
+    """Train the original model, then its head on correct embeddings; add both to the results."""
     images = extraction.images
     rows, classes = images.file_order_split(), images.table.classes
     right = extraction.embeddings[Condition(results["network"]["scaling"], by_batch=False)]
     pixels = PixelInputs(images, WRONG, settings.size_px)
-    LOG.info(f"\nThe origin's own model: {len(rows[0])} train, {len(rows[1])} val images.")
-    LOG.info(wrapped(describe_origin(results)))
+    LOG.info(f"\nThe original model: {len(rows[0])} images of train, {len(rows[1])} of val.")
+    LOG.info(paragraphs(describe_origin(results)))
     freeze_as_keras_2_2(base)
     before = digest(base)
     model = origin_model(base, len(classes), settings.seed)
     results["origin"] = _trained(model, pixels, rows, classes, settings)
     results["origin"]["base_is_unchanged"] = digest(base) == before
 
-    LOG.info("\nThe same head for as many epochs, on right embeddings extracted once:")
+    LOG.info("\nThe same head for as many epochs, on correct embeddings, extracted once:")
     alone = head_alone(right.shape[1], len(classes), settings.seed)
     embeddings = EmbeddingInputs(right, images.labels)
     results["mended"] = _trained(alone, embeddings, rows, classes, settings)
@@ -187,7 +199,7 @@ def _train_models(
 def _trained(
     model: Any, inputs: Inputs, rows: Rows, classes: tuple[str, ...], settings: OriginSettings
 ) -> Raw:
-    """Train a model for some epochs; what was measured, ready for JSON."""
+    """Train a model for some epochs; returns the measurements, JSON-ready."""
     epochs, proba = run_epochs(
         model, inputs, rows, settings.epochs, settings.batch_size, settings.seed
     )
@@ -207,51 +219,51 @@ def _trained(
 
 
 def describe_origin(results: Raw) -> list[str]:
-    """How the model agrees with the origin's, and how it differs."""
+    """What the model has in common with the original one, and how it differs."""
     settings, default = results["settings"], OriginSettings()
     other = [
-        f"{settings[name]}{unit} (the origin: {getattr(default, name)})"
+        f"{settings[name]}{unit} (original: {getattr(default, name)})"
         for name, unit in (("size_px", " px"), ("batch_size", " images in a batch"))
         if settings[name] != getattr(default, name)
     ]
     return [
-        "As in the origin: pixels / 255; a frozen network with batch statistics in training and "
-        "moving statistics in validation; a head of BatchNormalization, Dropout 0.2, Dense 512, "
-        "Dropout 0.5, softmax; Adam at 0.001; validation_split 0.2 by file order.",
-        f"Different: {', '.join(['your images', *other])}; test images left out; images keep "
-        f"their proportions; Keras {results['versions']['keras']}.",
+        "As in the original script: pixels / 255; a frozen network with batch statistics in "
+        "training and moving statistics in validation; a head of BatchNormalization, Dropout 0.2, "
+        "Dense 512, Dropout 0.5 and softmax; Adam at 0.001; validation_split 0.2 by file order.",
+        f"Different: {', '.join(['your images', *other])}; no test images; images keep their "
+        f"proportions; Keras {results['versions']['keras']}.",
     ]
 
 
 def explain_models(results: Raw) -> list[str]:
-    """How the origin's model ended, and the same head on right embeddings."""
+    """Accuracy and time of the original model, and of the same head on correct embeddings."""
     origin, mended = results["origin"], results["mended"]
     once = results["network_seconds"][f"{results['network']['scaling']}, moving"]
     n_epochs = count(len(origin["epochs"]), "epoch")
     base = "unchanged, bit for bit" if origin["base_is_unchanged"] else "CHANGED although frozen"
     return [
-        f"{_end(origin, 'The origin')} The frozen network is {base}.",
-        _end(mended, "The same head on right embeddings"),
-        f"{n_epochs} with the network inside took {seconds(origin['seconds'])}. One extraction "
-        f"took {seconds(once)} in the network; {n_epochs} of the head alone took "
-        f"{seconds(mended['seconds'])}.",
+        f"{_end(origin, 'Original model')} Its frozen network is {base}.",
+        _end(mended, "The same head on correct embeddings"),
+        f"Time: {seconds(origin['seconds'])} for {n_epochs} of the original model; "
+        f"{seconds(once)} in the network for one extraction, then {seconds(mended['seconds'])} for "
+        f"{n_epochs} of the head.",
     ]
 
 
 def _end(model: Raw, who: str) -> str:
     val, chance = table.estimate(model["val"]), model["chance"]["value"]
     predicted = model["predicted_share"]["value"]
-    collapsed = f", {model['most_predicted']!r} for {share(predicted)} of them"
+    collapsed = f" {model['most_predicted']!r} is predicted for {share(predicted)} of val."
     return (
-        f"{who}: accuracy {share(model['epochs'][-1]['acc'])} on {model['n_train']} train images "
-        f"and {percent(val)} on {val.n} val images, "
-        f"{'no better than' if val.low <= chance else 'above'} chance ({share(chance)})"
-        f"{collapsed if predicted >= table.COLLAPSED else ''}."
+        f"{who}: train accuracy {share(model['epochs'][-1]['acc'])} (n = {model['n_train']}), "
+        f"validation accuracy {with_n(val)}. "
+        f"{'No better than' if val.low <= chance else 'Better than'} chance ({share(chance)})."
+        f"{collapsed if predicted >= table.COLLAPSED else ''}"
     )
 
 
 def provenance(results: Raw) -> list[tuple[str, str]]:
-    """Weights, network, images, split and seed by name."""
+    """Weights, network, images, split and seed: name and value of each."""
     network, data = results["network"], results["data"]
     splits = data["splits"]
     return [
@@ -268,11 +280,9 @@ def provenance(results: Raw) -> list[tuple[str, str]]:
     ]
 
 
-def wrapped(texts: list[str]) -> str:
-    """Paragraphs as wide as a terminal; a number and its % stay on one line."""
-    whole = (text.replace(" %", "\xa0%") for text in texts)
-    lines = (textwrap.fill(each, WIDTH, break_on_hyphens=False) for each in whole)
-    return "\n".join(lines).replace("\xa0", " ")
+def paragraphs(texts: list[str]) -> str:
+    """Texts as wide as a terminal, each from a new line on."""
+    return "\n".join(map(wrapped, texts))
 
 
 def _page(results: Raw, name: str) -> str:
@@ -297,8 +307,8 @@ def _page(results: Raw, name: str) -> str:
         settings=describe_origin(results),
         epoch_titles=EPOCH_TITLES,
         tables=[
-            ("The origin's model", epoch_rows(origin["epochs"])),
-            ("The same head on right embeddings", epoch_rows(mended["epochs"])),
+            ("The original model", epoch_rows(origin["epochs"])),
+            ("The same head on correct embeddings", epoch_rows(mended["epochs"])),
         ],
         models_explained=explain_models(results),
         epochs_picture=epochs_picture(

@@ -1,4 +1,4 @@
-"""Measure a run: every head on val and on test, the mistakes of one head, duplicates, suspects."""
+"""Measure a run: heads on val and test, the mistakes of one head, duplicates, wrong labels."""
 
 import platform
 import shlex
@@ -45,7 +45,7 @@ from headbench.extract.sources import python
 
 LIBRARIES = ("headbench", "numpy", "scikit-learn", "lightgbm", "keras", "tensorflow")
 N_CONFUSIONS = 20
-# Of these the most similar and the most suspicious are listed; their number is always given.
+# Only the most similar and the most suspicious are listed; the number of all is always given.
 N_PAIRS, N_SUSPECTS = 200, 200
 NOT_SEARCHED = DuplicatesFound(0, 0, None, ())
 
@@ -53,7 +53,7 @@ NOT_SEARCHED = DuplicatesFound(0, 0, None, ())
 def measure(opened: OpenedRun) -> Results:
     """Measure everything that was trained in a run: all on val, then once on test.
 
-    Duplicates take the longest to find. They are added later, by `with_duplicates`.
+    Duplicates take the longest to find; `with_duplicates` adds them later.
 
     Raises
     ------
@@ -89,8 +89,8 @@ def measure(opened: OpenedRun) -> Results:
 def command_lines(opened: OpenedRun) -> list[str]:
     """Command lines in the order of the stages, each once.
 
-    The extraction is written from what the feature file says of itself: it makes the same
-    embeddings, whatever was typed when. The others are kept with what they trained.
+    The first is written from the settings in the feature file, so that it makes the same
+    embeddings, whatever was typed. The others are stored with the heads that they trained.
     """
     trained = sorted(opened.ranked, key=lambda each: is_finetuned(each.record.name))
     lines = [_extraction(opened), *(each.record.command for each in trained), opened.command]
@@ -100,9 +100,9 @@ def command_lines(opened: OpenedRun) -> list[str]:
 def _extraction(opened: OpenedRun) -> str:
     config, identity = opened.features.config, opened.features.identity
     if config.data["layout"] in python.LAYOUTS:
-        return ""  # it was Python that handed the images over
+        return ""  # Python code handed over the images
     options = {
-        "out": opened.run.features_path,
+        "name": opened.run.name,
         "weights": config.weights,
         "backbone": identity.backbone,
         "size": identity.size_px,
@@ -114,7 +114,7 @@ def _extraction(opened: OpenedRun) -> str:
     if "val_share" in config.data:
         options["val-share"] = config.data["val_share"]
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-    return shlex.join(["python", "-m", "headbench.extract", str(config.data["folder"]), *words])
+    return shlex.join(["headbench", "features", str(config.data["folder"]), *words])
 
 
 def _features(features: FeatureFile) -> Features:
@@ -169,7 +169,7 @@ def _folds(opened: OpenedRun) -> list[FoldPoint]:
 
 
 def _calibration(opened: OpenedRun) -> Calibration:
-    """Bins on test, and the calibration error, before and after the temperature."""
+    """Reliability on test, before and after temperature scaling."""
     y, after = opened.y_test, opened.shown.test
     temperature = opened.shown.record.calibration.get("temperature")
     before = None if temperature is None else before_temperature(after, temperature)
@@ -178,7 +178,7 @@ def _calibration(opened: OpenedRun) -> Calibration:
 
 
 def with_duplicates(results: Results, opened: OpenedRun, found: Duplicates) -> Results:
-    """The same results with the duplicates that were found in the same features."""
+    """Add the duplicates that were found in the same features."""
     pairs = [
         DuplicatePair(
             opened.image(pair.first),
@@ -212,9 +212,9 @@ def _suspects(opened: OpenedRun) -> SuspectsFound | None:
 
 
 def _held_out(opened: OpenedRun) -> tuple[NDArray[np.intp], NDArray[np.float32], str]:
-    """Rows and probabilities by a head that was not fitted on them, and its name.
+    """Rows, their probabilities by a head that was not fitted on them, and its name.
 
-    Those of test always; those of train and val where cross-validation left them.
+    All of test, and after cross-validation all of train and val.
     """
     folder, features = opened.run.folder, opened.features
     for trained in (opened.shown, *opened.ranked):

@@ -28,9 +28,9 @@ class OpenedRun:
     ranked : list of Trained
         The best on val first.
     shown : Trained
-        The one whose mistakes are looked at.
+        The head whose mistakes are shown.
     images : headbench.extract.sources.source.Source
-        Where the images should lie.
+        Where the images should be.
     command : str
         The command line that asks for the report.
     """
@@ -49,7 +49,7 @@ class OpenedRun:
 
     @cached_property
     def confusion(self) -> NDArray[np.int64]:
-        """Of the head that is shown, on test: true class by class given."""
+        """Confusion matrix of the head that is shown, on test: true class by predicted class."""
         proba = self.shown.test
         return confusion_matrix(self.y_test, proba.argmax(axis=1), proba.shape[1])
 
@@ -70,7 +70,7 @@ def open_run(
     features : FeatureFile
         That of the run.
     head : str or None
-        The one to look at; None for the best on val.
+        The head whose mistakes are shown; None for the best on val.
     data : path-like, URL or None
         The folder of images; None for the one that the features were made from.
 
@@ -84,7 +84,7 @@ def open_run(
     if head is not None and head not in by_name:
         raise RunError(
             f"{run.folder}: {head!r} is not trained here (trained: {', '.join(by_name)}). Run "
-            f"'make heads HEADS={head}'."
+            f"'headbench heads --heads {head}'."
         )
     shown = by_name[head] if head is not None else ranked[0]
     return OpenedRun(run, features, ranked, shown, images_of(features, data), command)

@@ -1,4 +1,4 @@
-"""Which photographs the page shows, and their thumbnails."""
+"""Photographs of the page: which ones are shown, and their thumbnails."""
 
 import base64
 import io
@@ -36,12 +36,12 @@ N_TOP = 5
 
 
 class Thumbnails:
-    """The middle of each image, as the network sees it, or why it cannot be shown.
+    """Thumbnails of images, cropped as for the network, or the reason why one is missing.
 
     Attributes
     ----------
     missing : dict of int to str
-        By row of the file: why there is no picture of it.
+        The reason why an image has no thumbnail, by row of the feature file.
     """
 
     def __init__(self, features: FeatureFile, images: Source) -> None:
@@ -52,7 +52,7 @@ class Thumbnails:
         self._contents = features.table.contents()
 
     def make(self, rows: Iterable[int], size_px: int) -> dict[int, str]:
-        """Thumbnails of some rows of the file, as ``data:`` addresses.
+        """Thumbnails of some rows of the feature file, as ``data:`` URLs.
 
         Parameters
         ----------
@@ -62,7 +62,7 @@ class Thumbnails:
         Returns
         -------
         dict of int to str
-            By row, without those that cannot be shown. An image whose bytes changed since
+            By row, without images that cannot be shown. An image whose bytes changed since
             extraction is not shown: it may be another picture.
         """
         wanted = sorted(set(rows))
@@ -86,14 +86,14 @@ class Thumbnails:
 
     @property
     def note(self) -> str:
-        """What is missing, in a sentence; empty if nothing is."""
+        """A sentence about missing thumbnails; empty if none is missing."""
         if not self.missing:
             return ""
         if not self.images.is_there:
-            return f"No pictures: {why_absent(self.images)}"
+            return f"No photographs: {why_absent(self.images)}"
         row, reason = next(iter(self.missing.items()))
         return (
-            f"{len(self.missing)} of {self.n_asked} pictures cannot be shown, such as "
+            f"{len(self.missing)} of {self.n_asked} photographs cannot be shown, such as "
             f"{self._paths[row]}: {reason}."
         )
 
@@ -106,14 +106,14 @@ class Thumbnails:
 
 
 def encode(image: NDArray[np.uint8]) -> bytes:
-    """A picture as a file of `FORMAT`, of uint8 (height, width, 3), RGB, 0-255."""
+    """An image, uint8 (height, width, 3), RGB, 0-255, as the bytes of a file of `FORMAT`."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, FORMAT, quality=QUALITY)
     return buffer.getvalue()
 
 
 def thumbnail(path: Path, size_px: int) -> str:
-    """The middle of one image file as a ``data:`` address, or why it cannot be shown."""
+    """Thumbnail of one image file as a ``data:`` URL, or why it cannot be shown."""
     found = decode_file(ImageFile(path), size_px, Stopwatch())
     return str(found) if isinstance(found, UnusableImageError) else _as_address(found)
 
@@ -132,9 +132,9 @@ class Card(NamedTuple):
     Attributes
     ----------
     row : int
-        Of the feature file.
+        Row of the feature file.
     caption : tuple of str
-        What stands below it, a line each.
+        Lines below the image.
     """
 
     row: int
@@ -150,7 +150,7 @@ class Gallery(NamedTuple):
 
 
 class Galleries(NamedTuple):
-    """Images that a head classifies wrongly, and those it barely classifies correctly."""
+    """Images that a head classifies wrongly, and correct ones with a low probability."""
 
     confident: Gallery
     pairs: list[Gallery]
@@ -158,7 +158,7 @@ class Galleries(NamedTuple):
 
     @property
     def cards(self) -> list[Card]:
-        """Of all of them."""
+        """All cards of all galleries."""
         return [
             card
             for each in (self.confident, *self.pairs, self.barely_correct)
@@ -177,7 +177,7 @@ def mistake_galleries(opened: OpenedRun, confusions: Sequence[ConfusedPair]) -> 
         Gallery(
             "Most confident mistakes",
             "Wrong predictions with a high probability: look for wrong labels, and for photographs "
-            "that show two things.",
+            "that show two classes.",
             _cards(opened, wrong[np.argsort(-confidence[wrong], kind="stable")][:N_CARDS]),
         ),
         [_pair(opened, each) for each in often[:N_GALLERY_PAIRS]],
@@ -190,7 +190,7 @@ def mistake_galleries(opened: OpenedRun, confusions: Sequence[ConfusedPair]) -> 
 
 
 def suspect_cards(suspects: SuspectsFound) -> list[Card]:
-    """Images that look mislabelled, the most suspicious first."""
+    """Images whose label may be wrong, the most suspicious first."""
     return [
         Card(
             each.row,
@@ -205,7 +205,7 @@ def suspect_cards(suspects: SuspectsFound) -> list[Card]:
 
 
 def duplicate_cards(duplicates: DuplicatesFound) -> list[Card]:
-    """Pairs of duplicates, the two of a pair side by side."""
+    """Pairs of duplicates, side by side."""
     return [
         Card(
             each.row,

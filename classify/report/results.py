@@ -1,4 +1,4 @@
-"""The results of a run as one structure: what every form of the report is made from.
+"""The results of a run as one structure, from which every form of the report is made.
 
 ``results.json`` holds it. ``schema.json`` beside this file describes it and is made from these
 classes. To change it: add 1 to `SCHEMA_VERSION`, run ``python -m tests.classify.report.schema``,
@@ -84,27 +84,29 @@ class HeadResult:
     fit_seconds : float
         Seconds of the whole fit, the choice on val included.
     predict_seconds : float
-        Seconds per image: from embeddings in memory, many at a time; of finetuned from image files.
+        Seconds per image, from embeddings in memory, many at a time; for fine-tuned networks from
+        image files.
     seed : int
         Of the fit.
     chosen : mapping
-        What val chose.
+        Settings that were chosen on val. is_at_limit is true if the best value was the last one
+        that could be tried.
     settings : mapping
-        What the user set, and the defaults.
+        Settings of the user, and the defaults.
     history : mapping
-        Curves of the fit. train_loss, train_top1, train_top5 by epoch, from 1 on; val_log_loss,
-        val_top1, val_top5 by epoch (of finetuned from epoch 0 on, before any training);
-        val_log_loss and train_log_loss by round; val_log_loss by C, alpha or neighbors, which stand
-        beside it.
+        Curves of the fit. train_loss, train_top1, train_top5 by epoch, from epoch 1; val_log_loss,
+        val_top1, val_top5 by epoch (for fine-tuned networks from epoch 0, before any training);
+        val_log_loss and train_log_loss by round; val_log_loss by C, alpha or neighbors, whose
+        values are listed under that name.
     calibration : mapping
-        temperature, and on val before and after it log_loss and ece; empty where none was fitted.
+        temperature, and log_loss and ece on val before and after it; empty if none was fitted.
     is_refit : bool
-        Fitted again on train and val together, with what val chose. The numbers on val are from
-        before that.
+        Fitted again on train and val together, with the chosen settings. The numbers on val were
+        measured before that.
     n_bytes : int
         Size of the saved model on disk.
     classes : list
-        By class, in the order of features.classes, on test.
+        Metrics of each class on test, in the order of features.classes.
     """
 
     name: str
@@ -129,15 +131,15 @@ class Difference:
     Attributes
     ----------
     first : str
-        The one with the better balanced accuracy on val.
+        The head with the better balanced accuracy on val.
     difference : Estimate
-        Top-1 of the first minus that of the second; paired bootstrap interval.
+        Accuracy of the first minus that of the second; paired bootstrap interval.
     only_first, only_second : int
         Images that only this head classified correctly.
     p : float
         McNemar's exact test.
     p_holm : float
-        The same, corrected for the number of pairs by Holm's method.
+        p with Holm's correction for all pairs of heads.
     is_seen : bool
         p_holm is below 0.05.
     """
@@ -152,21 +154,23 @@ class Difference:
     is_seen: bool
 
     def of(self, head: str) -> Estimate:
-        """Top-1 of one of the two minus that of the other."""
+        """Accuracy of `head`, one of the two, minus that of the other."""
         gap = self.difference
         return gap if head == self.first else Estimate(-gap.value, -gap.high, -gap.low, gap.n)
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """How far the probabilities of the head that is shown can be believed, on test.
+    """Calibration of the head that is shown, on test.
 
     Attributes
     ----------
     temperature : float or None
-        Fitted on val.
+        Fitted on val; null if none was fitted.
     before : Bins or None
-        Without the temperature; null where none was fitted.
+        Without temperature scaling; null if no temperature was fitted.
+    after : Bins
+        With it.
     """
 
     temperature: float | None
@@ -181,7 +185,7 @@ class ImageRow:
     Attributes
     ----------
     row : int
-        From 0 on.
+        Counted from 0.
     class_ : str
         Its label.
     """
@@ -217,13 +221,13 @@ class DuplicatesFound:
     Attributes
     ----------
     n_pairs : int
-        All of them.
+        Number of all pairs.
     n_exact : int
-        Those with the same bytes.
+        Number of pairs with the same bytes.
     threshold : float or None
-        Least similarity of near-duplicates; null where only exact copies were searched for.
+        Smallest similarity of near-duplicates; null if only exact copies were searched for.
     pairs : list
-        The most similar, at most 200.
+        The most similar pairs, at most 200.
     """
 
     n_pairs: int
@@ -239,11 +243,11 @@ class Suspect(ImageRow):
     Attributes
     ----------
     probability : float
-        Of its label.
+        Probability of its label.
     looks_like : str
         The most probable class.
     its_probability : float
-        Of that class.
+        Probability of that class.
     """
 
     probability: float
@@ -258,13 +262,13 @@ class SuspectsFound:
     Attributes
     ----------
     head : str
-        Whose probabilities were used.
+        The head whose probabilities were used.
     n_looked_at : int
-        Images that this head had not been fitted on.
+        Number of images searched: those that this head was not fitted on.
     n_suspects : int
-        All of them.
+        Number of all images found.
     images : list
-        The most suspicious first, at most 200.
+        The most suspicious images first, at most 200.
     """
 
     head: str
@@ -275,16 +279,16 @@ class SuspectsFound:
 
 @dataclass(frozen=True)
 class Results:
-    """What ``make report`` measured: all on val, then once on test.
+    """The numbers of a report: all measured on val, then once on test.
 
     Attributes
     ----------
     name : str
-        Of the run.
+        Name of the run.
     created : str
         ISO 8601, UTC.
     versions : mapping
-        Of Python and of libraries.
+        Versions of Python and of libraries.
     commands : list
         Command lines that made the run, in the order of its stages.
     best : str
@@ -294,15 +298,15 @@ class Results:
     comparisons : list
         Every pair of heads.
     learning_curve : list
-        Heads on shares of train, measured on val; empty without CURVE=1.
+        Heads on shares of train, measured on val; empty without --curve.
     folds : list
-        Cross-validation on train and val; empty without FOLDS.
+        Cross-validation on train and val; empty without --folds.
     shown : str
-        The head that everything below looks at.
+        The head that everything below is about.
     confusions : list
         The most confused pairs of classes on test, at most 20, the largest first.
     suspects : SuspectsFound or None
-        Null where cleanlab is not installed.
+        Null if cleanlab is not installed.
     """
 
     schema_version: int
@@ -333,7 +337,7 @@ class Results:
 
 
 def as_json(value: Any) -> Any:
-    """Dataclasses and named tuples as dicts, whatever is in them; the ``_`` of ``class_`` goes."""
+    """Dataclasses and named tuples as dicts, at any depth; ``class_`` becomes ``class``."""
     names = json_fields(type(value))
     if names:
         return {name.rstrip("_"): as_json(getattr(value, name)) for name in names}

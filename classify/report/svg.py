@@ -1,4 +1,4 @@
-"""Pictures by Matplotlib as inline SVG, in the colours of the page: light, dark and on paper."""
+"""Matplotlib figures as inline SVG in the colours of the page: light, dark and print."""
 
 import io
 import re
@@ -70,15 +70,15 @@ class Picture(NamedTuple):
     name : str
         Letters and hyphens; the ids inside begin with it.
     svg : Markup
-        The element, without size: it takes the width that it is given.
+        The element, without a size: it fills the width of its parent.
     alt : str
-        What it shows, for those who cannot see it.
+        What it shows, for screen readers.
     caption : str
-        How to read it, for all.
+        How to read it.
     width_px : int
-        How wide it was drawn.
+        Width at which it was drawn.
     panel : dict of str to float
-        Where its first panel lies: left, top, width and height, in percent of the picture.
+        Position of its first panel: left, top, width and height, in percent of the picture.
     """
 
     name: str
@@ -91,7 +91,7 @@ class Picture(NamedTuple):
 
 @contextmanager
 def drawing() -> Iterator[None]:
-    """The style of every picture; figures are made and saved inside."""
+    """Apply the style of all pictures to figures that are made and saved inside."""
     with mpl.rc_context(RC), warnings.catch_warnings():
         # Names in scripts that Matplotlib's font lacks: the browser has them, and draws the text.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
@@ -100,7 +100,7 @@ def drawing() -> Iterator[None]:
 
 
 def figure(height: float, width: float = WIDTH) -> tuple[Figure, Axes]:
-    """A figure of one panel that makes room for its labels; inches, 5 are what a phone shows."""
+    """A figure of one panel with automatic margins; sizes in inches, 5 fit on a phone."""
     made = Figure(figsize=(width, height), layout="constrained")
     return made, made.subplots()
 
@@ -108,7 +108,7 @@ def figure(height: float, width: float = WIDTH) -> tuple[Figure, Axes]:
 def plot(
     height: float, width: float = WIDTH, margins: Sequence[float] = PLOT_MARGINS
 ) -> tuple[Figure, Axes]:
-    """The same where the room for labels is known, left, right, below, above: in half the time."""
+    """The same with given margins (left, right, below, above): takes half the time."""
     made = Figure(figsize=(width, height))
     left, right, bottom, top = margins
     made.subplots_adjust(left / width, bottom / height, 1 - right / width, 1 - top / height)
@@ -116,7 +116,7 @@ def plot(
 
 
 def legend_above(axes: Axes, columns: int = 2) -> None:
-    """A legend that lies on no curve."""
+    """Put the legend above the panel, where it covers no curve."""
     axes.legend(loc="lower center", ncols=columns, bbox_to_anchor=(0.5, 1.0))
 
 
@@ -133,7 +133,7 @@ def picture(name: str, drawn: Figure, alt: str, caption: str) -> Picture:
 
 
 def short(name: str) -> str:
-    """A name that fits beside an axis."""
+    """A name, shortened to fit beside an axis."""
     name = " ".join(name.split())
     return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
 
@@ -144,7 +144,7 @@ def percent_axis(axis: Axis) -> None:
 
 
 def log_axis(axis: Axis) -> None:
-    """Label a logarithmic axis with plain numbers: powers would need Matplotlib's mathematics."""
+    """Label a logarithmic axis with plain numbers instead of powers."""
     axis.set_major_formatter(lambda value, _: f"{value:g}")
     axis.set_minor_formatter(NullFormatter())
     axis.set_major_locator(LogLocator(numticks=MOST_DECADES))

@@ -1,45 +1,76 @@
-"""The table of heads and the words around it, for a terminal and as Markdown."""
+"""The table of heads and the sentences around it, for a terminal and as Markdown."""
 
 from collections.abc import Callable, Sequence
+from textwrap import shorten
 from typing import NamedTuple
 
 from headbench.cache.format import describe_counts
 from headbench.classify.heads.grid import AT_LIMIT
 from headbench.classify.intervals import Estimate
-from headbench.classify.report.results import Difference, HeadResult, Results
+from headbench.classify.report.results import HeadResult, Results
 from headbench.classify.report.words import (
     advice,
+    curve_table,
     describe_duplicates,
+    describe_folds,
     describe_quality,
-    describe_studies,
     describe_suspects,
+    differences,
+    summarize_differences,
 )
 from headbench.classify.wording import (
+    END_OF_RANGE,
+    aligned,
     count,
     describe_choice,
     describe_weights,
+    listed,
     microseconds,
     n_bytes,
     number,
-    p_value,
     percent,
-    points,
     seconds,
     share,
+    with_n,
+    wrapped,
 )
 
-IN_TERMINAL = ("weights", "data", "images")
+# In a terminal: the first things to do, and as much of a long choice as fits on a line.
+MOST_ADVICE = 4
+CHOICE_WIDTH = 32
+# How to search beyond a limit, by the setting that val chose.
+BEYOND = {
+    "C": "--c-grid",
+    "rounds": "--max-rounds",
+    "epochs": "--max-epochs",
+    "epoch": "--epochs",
+    "alpha": "alphas in the file of --config",
+    "neighbors": "neighbors in the file of --config",
+}
 
 
 class Column(NamedTuple):
-    """A column of the table of heads: what it shows of a head, and what it is sorted by."""
+    """A column of the table of heads: its text and its sort key for a head.
+
+    Attributes
+    ----------
+    is_short : bool
+        It is in the short table too, for terminals and notebooks.
+    """
 
     title: str
     text: Callable[[HeadResult], str]
     key: Callable[[HeadResult], float | str]
+    is_short: bool
 
 
-def _metric(title: str, split: str, name: str, form: Callable[[Estimate | None], str]) -> Column:
+def _metric(
+    title: str,
+    split: str,
+    name: str,
+    form: Callable[[Estimate | None], str] = percent,
+    is_short: bool = False,
+) -> Column:
     def estimate(head: HeadResult) -> Estimate | None:
         found: Estimate | None = getattr(getattr(head, split), name)
         return found
@@ -48,42 +79,43 @@ def _metric(title: str, split: str, name: str, form: Callable[[Estimate | None],
         found = estimate(head)
         return -1.0 if found is None else found.value
 
-    return Column(title, lambda head: form(estimate(head)), key)
+    return Column(title, lambda head: form(estimate(head)), key, is_short)
 
 
 def _text(title: str, text: Callable[[HeadResult], str]) -> Column:
-    return Column(title, text, text)
+    return Column(title, text, text, is_short=True)
 
 
 COLUMNS = (
     _text("head", lambda head: head.name),
-    _metric("val balanced", "val", "balanced_accuracy", percent),
-    _metric("val top-1", "val", "top1", percent),
-    _metric("test top-1", "test", "top1", percent),
-    _metric("test balanced", "test", "balanced_accuracy", percent),
-    _metric("test top-5", "test", "top5", percent),
+    _metric("val balanced", "val", "balanced_accuracy", is_short=True),
+    _metric("test accuracy", "test", "top1", is_short=True),
+    _metric("test balanced", "test", "balanced_accuracy", is_short=True),
+    _metric("val accuracy", "val", "top1"),
+    _metric("test top-5", "test", "top5"),
     _metric("test macro F1", "test", "macro_f1", number),
     _metric("test log loss", "test", "log_loss", number),
     _metric("test ECE", "test", "ece", number),
-    Column("fit", lambda head: seconds(head.fit_seconds), lambda head: head.fit_seconds),
+    Column("fit", lambda head: seconds(head.fit_seconds), lambda head: head.fit_seconds, True),
     Column(
         "predict an image",
         lambda head: microseconds(head.predict_seconds),
         lambda head: head.predict_seconds,
+        is_short=False,
     ),
-    Column("on disk", lambda head: n_bytes(head.n_bytes), lambda head: head.n_bytes),
+    Column("on disk", lambda head: n_bytes(head.n_bytes), lambda head: head.n_bytes, False),
     _text("chosen on val", lambda head: describe_choice(head.chosen)),
 )
-TITLES = tuple(column.title for column in COLUMNS)
+SHORT_COLUMNS = tuple(column for column in COLUMNS if column.is_short)
 
 
-def rows(results: Results) -> list[tuple[str, ...]]:
-    """One row for each head, the best on val first; cells in the order of `COLUMNS`."""
-    return [tuple(column.text(head) for column in COLUMNS) for head in results.heads]
+def rows(results: Results, columns: Sequence[Column] = COLUMNS) -> list[tuple[str, ...]]:
+    """One row for each head, the best on val first; cells in the order of `columns`."""
+    return [tuple(column.text(head) for column in columns) for head in results.heads]
 
 
 def provenance(results: Results) -> list[tuple[str, str]]:
-    """What the numbers stand on: name and value of each fact, the weights and the data first."""
+    """What the numbers are based on: name and value of each fact, the weights first."""
     features, identity = results.features, results.features.identity
     splits = describe_counts(features.splits)
     return [
@@ -96,6 +128,7 @@ def provenance(results: Results) -> list[tuple[str, str]]:
         ("split", features.data["split"]),
         ("rejected", count(len(features.rejected), "file")),
         ("seed of heads", ", ".join(map(str, sorted({head.seed for head in results.heads})))),
+        ("made", results.created.replace("T", " ").replace("+00:00", " UTC")),
     ]
 
 
@@ -104,117 +137,123 @@ def banner(results: Results) -> str:
     features = results.features
     if features.has_random_weights:
         return (
-            "Random weights: the network was not trained. These numbers are a demo, not a result."
+            "RANDOM WEIGHTS: the network was not trained. These numbers are a demo, not a result."
         )
     if features.weights != "imagenet":
         weights = describe_weights(features.identity, features.weights)
-        return f"Not ImageNet weights: {weights}. These numbers say nothing about ImageNet weights."
+        return f"Not ImageNet weights: {weights}. These numbers do not apply to ImageNet weights."
     return ""
 
 
 def verdict(results: Results) -> str:
-    """Which head to use, and how good it is; none, where the best may be no better than `prior`."""
+    """Which head to use and its accuracy; none if no head is clearly better than `prior`."""
     first = results.heads[0]
-    top1, balanced, on_val = first.test.top1, first.test.balanced_accuracy, first.val
+    on_val = first.val.balanced_accuracy
     prior = 1 / sum(each.val > 0 for each in results.features.classes)
-    if on_val.balanced_accuracy.low <= prior:
+    if on_val.low <= prior:
         return (
-            f"Use none of these heads: on val none is clearly better than prior, which always "
-            f"predicts one class and has a balanced accuracy of {share(prior)}. The best, "
-            f"{first.name}, has {percent(on_val.balanced_accuracy)}, n = {on_val.top1.n}. "
-            "'make doctor' searches for the cause."
+            "Use none of these heads: on val, none is clearly better than always predicting one "
+            f"class, which has a balanced accuracy of {share(prior)}. The best, {first.name}, has "
+            f"{with_n(on_val)}. Run 'headbench doctor' to search for the cause."
         )
     return (
-        f"Use {first.name}: it has the best balanced accuracy on val. Its test accuracy is "
-        f"{percent(top1)}, n = {top1.n}. Its balanced accuracy on test is {percent(balanced)}."
+        f"Use {first.name}: test accuracy {with_n(first.test.top1)}. It has the best balanced "
+        f"accuracy on val, {share(on_val.value)}."
     )
 
 
-def differences(results: Results, of_best: bool = True) -> list[str]:
-    """How heads differ on test: the best on val from each other head, or all other pairs."""
+def notes(results: Results) -> list[str]:
+    """What the table needs to be read: marks in it, n, and how heads are ranked."""
+    splits = results.features.splits
     return [
-        _difference(pair) for pair in results.comparisons if (pair.first == results.best) == of_best
+        *_limit_note(results),
+        *_refit_note(results),
+        f"n = {splits['val']} images of val, {splits['test']} of test. Brackets: 95 % confidence "
+        "intervals. Balanced accuracy is the mean recall of the classes; heads are ranked by it "
+        "on val.",
     ]
 
 
-def _difference(pair: Difference) -> str:
-    first, second, p = pair.first, pair.second, p_value(pair.p_holm)
-    if not pair.is_seen:
-        return f"{first} and {second}: no difference seen ({points(pair.difference)}, {p})."
-    better, worse = (first, second) if pair.difference.value > 0 else (second, first)
-    return f"{better} is better than {worse} by {points(pair.of(better))}, {p}."
-
-
-def footnote(results: Results) -> str:
-    """How to read the table."""
-    splits = results.features.splits
+def method() -> str:
+    """How the numbers were measured."""
     return (
-        f"n: val {splits['val']}, test {splits['test']} images. Brackets are 95 % confidence "
-        "intervals: Wilson for top-1 and top-5, bootstrap over images for the others. Balanced "
-        "accuracy is the mean recall of the classes: heads are chosen and ranked by it on val; "
-        "test is measured once. Differences are those of top-1 on test: "
-        "paired bootstrap, each interval on its own, and p of McNemar's exact test with Holm's "
-        "correction for all pairs. Prediction is timed from cached embeddings, many at a time; of "
-        "finetuned from image files." + _refit_note(results) + _limit_note(results)
+        "Heads are chosen on val; test is measured once. Intervals: Wilson for accuracy and top-5, "
+        "bootstrap over images for the other metrics. Differences are those of test accuracy, "
+        "paired by image: bootstrap intervals, not corrected, and p by McNemar's exact test with "
+        "Holm's correction for all pairs. Fit is the time of the whole fit, with the choice on "
+        "val. Prediction is timed from cached embeddings, many at a time; for fine-tuned networks "
+        "from image files."
     )
 
 
-def _limit_note(results: Results) -> str:
-    names = [head.name for head in results.heads if head.chosen.get(AT_LIMIT)]
-    if not names:
-        return ""
-    return (
-        f" At limit: {', '.join(names)} did best at the last value that was allowed, so a better "
-        "one may lie beyond it (MAX_EPOCHS, MAX_ROUNDS, C_GRID; of finetuned EPOCHS)."
-    )
+def _limit_note(results: Results) -> list[str]:
+    ended = [head for head in results.heads if head.chosen.get(AT_LIMIT)]
+    if not ended:
+        return []
+    options = listed([f"{BEYOND[next(iter(head.chosen))]} for {head.name}" for head in ended])
+    return [
+        f"{END_OF_RANGE}: the best value was the last one that could be tried, so a better one may "
+        f"lie beyond it. To search further, set {options}."
+    ]
 
 
-def _refit_note(results: Results) -> str:
+def _refit_note(results: Results) -> list[str]:
     refit = [head.name for head in results.heads if head.is_refit]
     if not refit:
-        return ""
-    return (
-        f" Fitted again on train and val together, with the settings that val chose: "
-        f"{', '.join(refit)}. The numbers on val were measured before that."
-    )
+        return []
+    return [
+        f"Fitted again on train and val together, with the settings that val chose: "
+        f"{listed(refit)}. The numbers on val were measured before that."
+    ]
 
 
 def as_text(results: Results) -> str:
-    """The table for a terminal."""
-    lines = [f"{name}: {value}" for name, value in provenance(results) if name in IN_TERMINAL]
-    lines += ["", *aligned([TITLES, *rows(results)]), ""]
-    sentences = (verdict(results), *differences(results), *describe_studies(results))
-    numbered = [f"{number}. {line}" for number, line in enumerate(advice(results), start=1)]
-    return "\n".join([*lines, footnote(results), "", *sentences, "", "What next:", *numbered])
+    """The answer, a table that fits a terminal, the differences, and what to do next."""
+    answer = [banner(results), verdict(results)]
+    table = [[column.title for column in SHORT_COLUMNS], *rows(results, SHORT_COLUMNS)]
+    short = [(*row[:-1], shorten(row[-1], CHOICE_WIDTH, placeholder=" ...")) for row in table]
+    parts = [
+        "\n".join(wrapped(each) for each in answer if each),
+        "\n".join(aligned(short)),
+        "\n".join(map(wrapped, notes(results))),
+        wrapped(summarize_differences(results)),
+        "\n".join(_next(advice(results))),
+    ]
+    return "\n\n".join(filter(None, parts))
 
 
-def aligned(table: Sequence[tuple[str, ...]]) -> list[str]:
-    """A line for each row, its cells below those of the row before."""
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in table]
+def _next(sentences: Sequence[str]) -> list[str]:
+    n_more = len(sentences) - MOST_ADVICE
+    more = f" ({n_more} more in results.md)" if n_more > 0 else ""
+    first = enumerate(sentences[:MOST_ADVICE], start=1)
+    return [f"What next{more}:", *(wrapped(line, f"{at}. ", "   ") for at, line in first)]
 
 
 def as_markdown(results: Results) -> str:
-    """The report as Markdown."""
+    """The report as Markdown: the answer and the whole table first, what made it last."""
     lines = [f"# {escape(results.name)}: which head?", ""]
     if banner(results):
         lines += [f"**{escape(banner(results))}**", ""]
-    lines += [escape(verdict(results)), ""]
-    lines += [f"- {name}: {escape(value)}" for name, value in provenance(results)]
-    lines += ["", *_table(TITLES, rows(results)), "", escape(footnote(results)), ""]
-    studies = describe_studies(results)
+    titles = tuple(column.title for column in COLUMNS)
+    lines += [escape(verdict(results)), "", *_table(titles, rows(results)), ""]
+    lines += _list([*notes(results), *filter(None, [summarize_differences(results)])])
     for title, sentences in (
-        ("Is the best really better?", differences(results)),
-        ("How good is it really?", describe_quality(results)),
-        ("Learning curve and cross-validation", studies),
         ("What should I do next?", advice(results)),
+        ("How good is it really?", describe_quality(results)),
+        ("Differences on test", differences(results)),
+        ("Cross-validation", describe_folds(results.folds).splitlines()),
         ("Duplicates", describe_duplicates(results)),
         ("Labels that may be wrong", describe_suspects(results)),
     ):
         if sentences:
-            lines += [f"## {title}", "", *(f"- {escape(each)}" for each in sentences), ""]
-    lines += _confusions(results) + _rejected(results)
-    return "\n".join(lines)
+            lines += [f"## {title}", "", *_list(sentences)]
+    lines += _curve(results) + _confusions(results) + _rejected(results)
+    facts = [f"{name}: {value}" for name, value in provenance(results)]
+    return "\n".join([*lines, "## How it was made", "", *_list([*facts, method()])])
+
+
+def _list(sentences: Sequence[str]) -> list[str]:
+    return [*(f"- {escape(each)}" for each in sentences), ""] if sentences else []
 
 
 def escape(text: str) -> str:
@@ -224,12 +263,20 @@ def escape(text: str) -> str:
     return text.replace("\n", " ")
 
 
+def _curve(results: Results) -> list[str]:
+    if not results.learning_curve:
+        return []
+    titles, *cells = curve_table(results.learning_curve)
+    heading = "## Learning curve: validation accuracy in % by share of train"
+    return [heading, "", *_table(titles, cells), ""]
+
+
 def _confusions(results: Results) -> list[str]:
     pairs = [(each.true, each.given, f"{each.n} of {each.of}") for each in results.confusions]
     if not pairs:
         return []
     heading = f"## Most confused pairs of {escape(results.shown)}, test"
-    return [heading, "", *_table(("true class", "predicted", "images"), pairs), ""]
+    return [heading, "", *_table(("true class", "predicted class", "images"), pairs), ""]
 
 
 def _rejected(results: Results) -> list[str]:

@@ -15,27 +15,34 @@ from headbench.classify.intervals import Comparison, Estimate, compare_right, ho
 from headbench.classify.metrics import accuracy
 from headbench.classify.report.page.render import render
 from headbench.classify.report.pictures.heads import two_runs
-from headbench.classify.report.table import aligned
 from headbench.classify.run import Run, Trained, rank
-from headbench.classify.wording import describe_weights, p_value, percent, points
+from headbench.classify.wording import (
+    aligned,
+    describe_weights,
+    listed,
+    p_value,
+    percent,
+    points,
+    wrapped,
+)
 
-TITLES = ("head", "A val top-1", "B val top-1", "A test top-1", "B test top-1", "B minus A, test")
+TITLES = ("head", "A val", "B val", "A test", "B test", "B minus A on test, points")
 
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two runs, in memory except for its embeddings.
+    """One of the two runs, in memory without its embeddings.
 
     Attributes
     ----------
     config : Config
-        Where its embeddings came from.
+        How its embeddings were made.
     n_images : dict of str to int
-        By split.
+        Number of images by split.
     heads : dict of str to Trained
         The best on val first.
     y_val, y_test : int32 (n_split,)
-        Index into `classes`.
+        Indices into `classes`.
     contents : list of bytes
         SHA-256 of each image of test.
     """
@@ -52,15 +59,15 @@ class Side:
 
     @property
     def identity(self) -> Identity:
-        """What decides its embeddings."""
+        """Network, weights and preprocessing of its embeddings."""
         return self.config.identity
 
     def val(self, head: str) -> Estimate | None:
-        """Top-1 of a head on val; None if it is not trained here."""
+        """Accuracy of a head on val; None if it is not trained here."""
         return accuracy(self.y_val, self.heads[head].val) if head in self.heads else None
 
     def test(self, head: str) -> Estimate | None:
-        """Top-1 of a head on test; None if it is not trained here."""
+        """Accuracy of a head on test; None if it is not trained here."""
         return accuracy(self.y_test, self.heads[head].test) if head in self.heads else None
 
     def is_right(self, head: str) -> NDArray[np.bool_]:
@@ -74,9 +81,9 @@ class Versus(NamedTuple):
     Attributes
     ----------
     differences : dict of str to Comparison
-        By head that both have: top-1 of b minus that of a on the test images that both have.
+        By head that both have: accuracy of b minus that of a on the test images that both have.
     n_common : int
-        Number of these images.
+        Number of test images that both have.
     """
 
     a: Side
@@ -96,7 +103,7 @@ def compare_runs(first: Run, second: Run) -> Versus:
     Raises
     ------
     RunError, FeatureFileError
-        If one has no trained heads, or they have no class in common.
+        If one run has no trained heads, or they have no class in common.
     """
     a, b = _side(first), _side(second)
     if not set(a.classes) & set(b.classes):
@@ -150,10 +157,32 @@ def _keys(side: Side) -> list[tuple[bytes, str]]:
 
 
 def as_text(versus: Versus) -> str:
-    """The facts that differ, and a line for each head."""
-    lines = [f"A: {versus.a.name}", f"B: {versus.b.name}"]
-    lines += [f"{name}: {a} | {b}" for name, a, b in facts(versus) if a != b]
-    return "\n".join([*lines, "", *aligned([TITLES, *rows(versus)]), "", footnote(versus)])
+    """The answer, a line for each head, and the facts that differ."""
+    answer = [f"A: {versus.a.name}", f"B: {versus.b.name}", wrapped(verdict(versus))]
+    table = aligned([TITLES, *rows(versus)])
+    different = [f"{name}: {a} | {b}" for name, a, b in facts(versus) if a != b]
+    parts = [answer, table, [wrapped(footnote(versus))], different]
+    return "\n\n".join("\n".join(part) for part in parts if part)
+
+
+def verdict(versus: Versus) -> str:
+    """Which run is better on test, head by head."""
+    found = versus.differences
+    ahead = {
+        "B": [name for name, each in found.items() if each.is_seen and each.difference.value > 0],
+        "A": [name for name, each in found.items() if each.is_seen and each.difference.value < 0],
+    }
+    same = [name for name, each in found.items() if not each.is_seen]
+    sentences = [
+        f"On test, {run} is significantly better for {listed(names)}."
+        for run, names in ahead.items()
+        if names
+    ]
+    if same:
+        sentences.append(f"No significant difference between A and B for {listed(same)}.")
+    if not found:
+        sentences.append("No head can be compared on the same test images.")
+    return " ".join(sentences)
 
 
 def write_page(versus: Versus, folder: Path) -> Path:
@@ -167,6 +196,7 @@ def write_page(versus: Versus, folder: Path) -> Path:
         data={},
         versus=versus,
         facts=facts(versus),
+        verdict=verdict(versus),
         titles=TITLES,
         rows=rows(versus),
         picture=two_runs(a.name, b.name, tests),
@@ -198,15 +228,15 @@ def rows(versus: Versus) -> list[tuple[str, ...]]:
 def footnote(versus: Versus) -> str:
     """How to read the table."""
     common = (
-        f"Differences are measured on the {versus.n_common} test images that both runs have in the "
-        "same class: paired bootstrap, and p of McNemar's exact test with Holm's correction for "
-        "all heads."
+        f"Differences: the {versus.n_common} test images that both runs have in the same class, "
+        "paired; bootstrap interval, and p by McNemar's exact test with Holm's correction for all "
+        "heads."
         if versus.n_common
         else "The runs share no test image, so nothing is paired: compare the intervals with care."
     )
     return (
-        f"Brackets are 95 % confidence intervals (Wilson). {common} Choose between runs by their "
-        "validation accuracy."
+        "Accuracy; brackets are 95 % confidence intervals (Wilson). Choose between the runs by "
+        f"val. {common}"
     )
 
 
@@ -234,7 +264,4 @@ def _difference(name: str, versus: Versus) -> str:
     if name not in versus.differences:
         return "no test image in common"
     found = versus.differences[name]
-    what = f"{points(found.difference)}, {p_value(found.p_holm)}"
-    if not found.is_seen:
-        return f"no difference seen ({what})"
-    return f"{'B' if found.difference.value > 0 else 'A'} is better ({what})"
+    return f"{points(found.difference, unit='')}, {p_value(found.p_holm)}"

@@ -45,24 +45,26 @@ from headbench.classify.report.pictures.heads import (
     learning_curves,
 )
 from headbench.classify.report.results import ClassCounts, Results
+from headbench.classify.report.summary import Report
 from headbench.classify.report.svg import Picture
 from headbench.classify.report.table import (
     COLUMNS,
-    TITLES,
     as_markdown,
     banner,
-    differences,
-    footnote,
+    method,
+    notes,
     provenance,
     verdict,
 )
 from headbench.classify.report.words import (
     advice,
+    curve_table,
     describe_duplicates,
     describe_folds,
-    describe_gains,
     describe_quality,
     describe_suspects,
+    differences,
+    summarize_differences,
 )
 from headbench.classify.run import Run
 
@@ -169,14 +171,21 @@ class Looks:
 def write_report(
     run: Run, head: str | None = None, data: str | Path | None = None, command: str = ""
 ) -> Results:
+    """Measure a run and write its report beside it; see `make_report`."""
+    return make_report(run, head, data, command).results
+
+
+def make_report(
+    run: Run, head: str | None = None, data: str | Path | None = None, command: str = ""
+) -> Report:
     """Measure a run and write its report beside it.
 
     Parameters
     ----------
     head : str or None
-        The one whose mistakes are shown; None for the head with the best balanced accuracy on val.
+        The head whose mistakes are shown; None for the best balanced accuracy on val.
     data : path-like, URL or None
-        The folder of images, if it was moved. Without it there are no thumbnails, and the page
+        The folder of images, if it was moved. If it is not found, the page has no photographs and
         says so.
     command : str
         The command line that asked for the report.
@@ -204,7 +213,7 @@ def write_report(
         PAGE: as_page(results, pictures, looks, map_note),
     }
     replace_texts(run.report_folder, texts)
-    return results
+    return Report(results, pictures)
 
 
 def as_page(
@@ -219,19 +228,17 @@ def as_page(
         pictures=pictures,
         map_note=map_note,
         looks=looks,
-        columns=TITLES,
-        rows=[
-            [(column.text(head), column.key(head)) for column in COLUMNS] for head in results.heads
-        ],
+        columns=COLUMNS,
         banner=banner(results),
         verdict=verdict(results),
+        notes=notes(results),
         provenance=provenance(results),
-        footnote=footnote(results),
+        method=method(),
+        summary=summarize_differences(results),
         differences=differences(results),
-        other_differences=differences(results, of_best=False),
         quality=describe_quality(results),
         advice=advice(results),
-        gains=describe_gains(results.learning_curve),
+        curve=curve_table(results.learning_curve),
         folds=describe_folds(results.folds).splitlines(),
         duplicates=describe_duplicates(results),
         suspects=describe_suspects(results),
@@ -248,7 +255,7 @@ def open_report(run: Run) -> None:
     """
     path = run.report_folder / PAGE
     if not path.is_file():
-        raise RunError(f"{path}: no report yet. Run 'make report' first.")
+        raise RunError(f"{path}: no report yet. Run 'headbench report' first.")
     if not webbrowser.open(path.resolve().as_uri()):
         raise RunError(f"{path}: no browser could be started here. Open the file yourself.")
 

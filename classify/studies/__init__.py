@@ -1,1 +1,1 @@
-"""Heads fitted many times over: learning curves and cross-validation."""
+"""Learning curves and cross-validation of heads."""

@@ -1,4 +1,4 @@
-"""Cross-validation on the cached embeddings, for when the images are few."""
+"""Cross-validation on the cached embeddings, for small data sets."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -48,13 +48,13 @@ class FoldPoint:
     Attributes
     ----------
     fold : int
-        From 0 on.
+        Counted from 0.
     seed : int
-        Of the folds.
+        Seed of the folds.
     n_right : int
-        Images of the fold that it classified correctly.
+        Number of correctly classified images of the fold.
     n_images : int
-        Images of the fold.
+        Number of images of the fold.
     """
 
     head: str
@@ -68,12 +68,12 @@ class FoldPoint:
 
 @dataclass(frozen=True)
 class KeptFold(FoldPoint):
-    """The same, with where its probabilities are kept.
+    """The same with the file of its probabilities.
 
     Attributes
     ----------
     proba_file : str
-        Name of a file in ``folds/``, see `held_out_proba`.
+        Name of a file in ``folds/``; see `held_out_proba`.
     """
 
     proba_file: str
@@ -99,21 +99,21 @@ def cross_validate(
     seed: int,
     n_jobs: int,
 ) -> list[KeptFold]:
-    """Measure heads on every image of train and val, each by a head that has not seen it.
+    """Cross-validate heads: measure each on every image of train and val, by a fit without it.
 
-    Test stays untouched. Copies of one image, and images of one group, are in one fold. In each
-    round one fold is measured, the next one chooses settings, and the others train.
+    Test is not used. Copies of one image, and images of one group, are in one fold. In each round,
+    a head is measured on one fold, chosen on the next one and trained on the others.
 
     Parameters
     ----------
     folder : Path
-        Where ``folds.json`` and ``folds/`` are kept.
+        Folder for ``folds.json`` and ``folds/``.
     heads : mapping of str to Head
         Not fitted yet.
     n_folds : int
         At least 3.
     n_jobs : int
-        Fits at a time.
+        Number of fits at a time.
 
     Raises
     ------
@@ -123,7 +123,7 @@ def cross_validate(
     if n_folds < FEWEST_FOLDS:
         raise RunError(
             f"--folds {n_folds}: expected at least {FEWEST_FOLDS}: one to measure on, one to "
-            "choose on, the others to train on."
+            "choose settings on, the others to train on."
         )
     rows = _train_and_val(features)
     table = features.table
@@ -160,12 +160,12 @@ def cross_validate(
 
 
 def read_folds(folder: Path, features: FeatureFile) -> list[KeptFold]:
-    """The last cross-validation on these features; empty without one."""
+    """Points of the last cross-validation on these features; empty if there is none."""
     return _kept_folds(folder, read_points(folder / FOLDS_FILE, features))
 
 
 def _kept_folds(folder: Path, points: list[dict[str, Any]]) -> list[KeptFold]:
-    with loading(folder / FOLDS_FILE, "Delete it and run 'make heads FOLDS=5' again."):
+    with loading(folder / FOLDS_FILE, "Delete it and run 'headbench heads --folds 5' again."):
         for point in points:
             check_fields(KeptFold, point)
             if not 0 <= point["n_right"] <= point["n_images"] or point["n_images"] == 0:
@@ -176,31 +176,31 @@ def _kept_folds(folder: Path, points: list[dict[str, Any]]) -> list[KeptFold]:
 
 
 def held_out_proba(folder: Path, features: FeatureFile, head: str) -> HeldOut | None:
-    """Probabilities of every image of train and val, each by a fit of the head without it.
+    """Probabilities of every image of train and val, each from a fit of the head without it.
 
     Returns
     -------
     HeldOut or None
-        Rows ascending. None if the last cross-validation was without this head, or of other
+        Rows ascending. None if the last cross-validation was without this head or on other
         features.
 
     Raises
     ------
     RunError
-        If a file that the study names is not there or damaged.
+        If a file that the study names is missing or damaged.
     """
     shown = [point for point in read_folds(folder, features) if point.head == head]
     if not shown:
         return None
     paths = [folder / FOLDS_FOLDER / point.proba_file for point in shown]
-    way_out = f"Run 'make heads HEADS={head} FOLDS={len(paths)}' again: it fits what is missing."
+    way_out = f"Run 'headbench heads --heads {head} --folds {len(paths)}' to fit what is missing."
     return load_folds(paths, _train_and_val(features), len(features.classes), way_out)
 
 
 def unit_folds(
     y: NDArray[np.integer], unit: NDArray[np.intp], n_folds: int, seed: int
 ) -> NDArray[np.intp]:
-    """The fold of each image from 0 on: classes spread evenly, none of `inseparable_units` cut."""
+    """Fold of each image, from 0: classes spread evenly, no unit of `inseparable_units` split."""
     splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
     fold_of = np.empty(len(y), dtype=np.intp)
     for fold, (_, rows) in enumerate(splitter.split(y, y, unit)):
@@ -268,9 +268,9 @@ def _check_folds(
 def inseparable_units(
     content_sha256: NDArray[np.uint8], groups: NDArray[np.int64] | None
 ) -> NDArray[np.intp]:
-    """A number for each image, the same for those that no fold may separate.
+    """Number the images so that those which must be in the same fold have the same number.
 
-    Where a copy lies in another group, both groups are one unit.
+    If two groups have copies of one image, both groups are one unit.
 
     Parameters
     ----------
@@ -281,7 +281,7 @@ def inseparable_units(
     Returns
     -------
     intp (n_images,)
-        From 0 on.
+        Counted from 0.
     """
     contents, content = np.unique(content_sha256, axis=0, return_inverse=True)
     content = content.reshape(-1)

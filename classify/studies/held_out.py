@@ -1,4 +1,4 @@
-"""Held-out probabilities of cross-validation, in a file for each fold."""
+"""Held-out probabilities of cross-validation, one file per fold."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -21,8 +21,8 @@ class HeldOut(NamedTuple):
     rows : intp (n,)
         Rows of the feature file.
     proba : float32 (n, n_classes)
-        Columns in the order of the feature file's classes. float16 on disk: relative to the
-        value, they are off by up to 0.0005; below 6e-8 they are 0.
+        Columns in the order of the feature file's classes. On disk they are float16: the relative
+        error is up to 0.0005, and values below 6e-8 are 0.
     """
 
     rows: NDArray[np.intp]
@@ -30,7 +30,7 @@ class HeldOut(NamedTuple):
 
 
 def save_held_out(path: Path, held_out: HeldOut) -> None:
-    """Write one fold's probabilities as float16, whole or not at all."""
+    """Write one fold's probabilities as float16, in one atomic step."""
     rows, proba = held_out.rows.astype(np.int64), held_out.proba.astype(np.float16)
     with replacing(path) as temporary:
         save_arrays(temporary, {"rows": rows, "proba": proba})
@@ -42,7 +42,7 @@ def load_held_out(path: Path, n_classes: int, way_out: str) -> HeldOut:
     Raises
     ------
     RunError
-        If the file is not there, is damaged, or holds something else; `way_out` says what to do.
+        If the file is missing, damaged, or holds something else; `way_out` says what to do.
     """
     with loading(path, way_out):
         arrays = load_numbers(path)
@@ -63,14 +63,14 @@ def load_folds(
     Parameters
     ----------
     paths : sequence of Path
-        A file for each fold.
+        One file per fold.
     rows : intp (n,)
-        Those that they must hold between them, ascending; the result has their order.
+        Rows that the files must hold together, ascending; the result has the same order.
 
     Raises
     ------
     RunError
-        If a file is not there or damaged, or they do not hold each row once.
+        If a file is missing or damaged, or they do not hold each row once.
     """
     folds = [load_held_out(path, n_classes, way_out) for path in paths]
     found = np.concatenate([fold.rows for fold in folds])
@@ -78,7 +78,7 @@ def load_folds(
     if not np.array_equal(found[order], rows):
         raise RunError(
             f"{paths[0].parent}: expected held-out probabilities of {len(rows)} images, found "
-            f"{len(found)} that are not the same images. {way_out}"
+            f"{len(found)} of other images. {way_out}"
         )
     return HeldOut(rows, np.concatenate([fold.proba for fold in folds])[order])
 
@@ -92,7 +92,7 @@ def is_whole(path: Path, rows: NDArray[np.intp], n_classes: int) -> bool:
 
 
 def remove_unnamed(folder: Path, names: Iterable[str]) -> None:
-    """Remove the files that no study names, and what a killed run left half written."""
+    """Remove files that no study names, and unfinished files of a killed run."""
     kept = set(names)
     for path in folder.glob("*.npz*"):
         if path.name not in kept:

@@ -1,4 +1,4 @@
-"""Would more photographs help? Heads on growing shares of train."""
+"""Learning curve: accuracy of heads that are fitted on growing shares of train."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,15 +27,15 @@ class CurvePoint:
     Attributes
     ----------
     share : float
-        Of train, 0 to 1.
+        Share of train, 0 to 1.
     seed : int
-        Of the choice of images.
+        Seed of the choice of images.
     n_images : int
-        Images it was fitted on.
+        Number of images that it was fitted on.
     top1 : Estimate
-        On val.
+        Accuracy on val.
     right : str
-        Hexadecimal bits: which images of val it classified correctly.
+        Hexadecimal bits, one per image of val: 1 if it was classified correctly.
     """
 
     head: str
@@ -52,18 +52,19 @@ def learning_curve(
 ) -> list[CurvePoint]:
     """Fit heads on 1, 2, 5, 10, 25, 50 and 100 % of train, measured on val.
 
-    The shares are nested, and taken from each class, at least one image of it.
+    Smaller shares are part of larger ones. Each share is taken class by class, with at least one
+    image of each.
 
     Parameters
     ----------
     folder : Path
-        Where ``learning_curve.json`` is kept.
+        Folder for ``learning_curve.json``.
     heads : mapping of str to Head
         Not fitted yet.
     seed : int
-        Of the choice of images.
+        Seed of the choice of images.
     n_jobs : int
-        Fits at a time.
+        Number of fits at a time.
     """
     X, y = features.load("train")
     val = features.load("val")
@@ -90,13 +91,13 @@ def learning_curve(
 
 
 def read_curve(folder: Path, features: FeatureFile) -> list[CurvePoint]:
-    """The last learning curve on these features; empty without one."""
+    """Points of the last learning curve on these features; empty if there is none."""
     return _points(folder, features, read_points(folder / CURVE_FILE, features))
 
 
 def _points(folder: Path, features: FeatureFile, kept: list[dict[str, Any]]) -> list[CurvePoint]:
     n_val = len(features.rows("val"))
-    with loading(folder / CURVE_FILE, "Delete it and run 'make heads CURVE=1' again."):
+    with loading(folder / CURVE_FILE, "Delete it and run 'headbench heads --curve' again."):
         points = [_point(raw, n_val) for raw in kept]
         for name in {point.head for point in points}:
             shares = sorted(point.share for point in points if point.head == name)
@@ -111,14 +112,15 @@ def _point(raw: dict[str, Any], n_val: int) -> CurvePoint:
     right = np.unpackbits(np.frombuffer(bytes.fromhex(raw["right"]), np.uint8))
     is_share = top1.n == n_val and np.isclose(top1.value, right.sum() / n_val)
     if len(right) // 8 != -(-n_val // 8) or not is_share:
-        raise ValueError(f"{raw['head']}: top1 is not the share of val that is right")
+        raise ValueError(f"{raw['head']}: top1 is not the share of val that is correct")
     return CurvePoint(**{**raw, "top1": top1})
 
 
 def nested_ranks(y: NDArray[np.integer], seed: int) -> NDArray[np.float64]:
-    """Where each image comes in a random order of its class, as a share of the class.
+    """Position of each image in a random order of its class, as a share of the class.
 
-    The images below a share are that share of each class; the first of a class is in every share.
+    The images below a share are that share of each class; the first image of a class is in every
+    share.
 
     Parameters
     ----------
@@ -127,7 +129,7 @@ def nested_ranks(y: NDArray[np.integer], seed: int) -> NDArray[np.float64]:
     Returns
     -------
     float64 (n_images,)
-        From 0 to below 1.
+        From 0 up to, not including, 1.
     """
     rng = np.random.default_rng(seed)
     ranks = np.empty(len(y))
@@ -138,14 +140,14 @@ def nested_ranks(y: NDArray[np.integer], seed: int) -> NDArray[np.float64]:
 
 
 def gain_of_doubling(points: Sequence[CurvePoint], seed: int = 0) -> Estimate:
-    """Val accuracy on all of train minus that on half of it, with its paired interval.
+    """Validation accuracy with all of train minus that with half of it, with a paired interval.
 
     Parameters
     ----------
     points : sequence of CurvePoint
-        Of one head.
+        Points of one head.
     seed : int
-        Of the bootstrap.
+        Seed of the bootstrap.
     """
     by_share = {point.share: point for point in points}
     n = by_share[1.0].top1.n

@@ -1,4 +1,4 @@
-"""Heads fitted many times over, and the results kept: nothing is fitted twice."""
+"""Fit heads many times and keep the results, so that nothing is fitted twice."""
 
 import hashlib
 import json
@@ -29,15 +29,15 @@ class Fit(NamedTuple):
     Attributes
     ----------
     head : str
-        Its name.
+        Name of the head.
     estimator : Head
         Not fitted yet.
     key : dict
-        What else decides the result; JSON-ready.
+        Everything else that the result depends on; JSON-ready.
     work : callable
-        Fits the estimator; gives the result, JSON-ready.
+        Fits the estimator and returns the result, JSON-ready.
     is_reusable : callable
-        Whether an earlier result can be used; to be given where a result names a file.
+        Whether an earlier result can be used; needed if a result names a file.
     """
 
     head: str
@@ -48,14 +48,14 @@ class Fit(NamedTuple):
 
 
 class Point(NamedTuple):
-    """A fit that was made: all that decides its result, and the result; both JSON-ready."""
+    """A finished fit: everything its result depends on, and the result; both JSON-ready."""
 
     key: dict[str, Any]
     result: dict[str, Any]
 
 
 class Study(NamedTuple):
-    """Fits of the last run; and of other heads or settings, which are kept and not shown."""
+    """Fits of the last run, and fits of other heads or settings, which are kept but not shown."""
 
     points: list[Point]
     others: list[Point]
@@ -64,19 +64,19 @@ class Study(NamedTuple):
 def run_study(
     path: Path, features: FeatureFile, fits: Sequence[Fit], n_jobs: int
 ) -> list[dict[str, Any]]:
-    """Run fits, side by side where they are no networks, and keep their results.
+    """Run fits and keep their results; networks one by one, other heads in parallel.
 
     Parameters
     ----------
     path : Path
-        JSON file of the results; those of the same head, settings and features are reused.
+        JSON file of the results. Results of the same head, settings and features are reused.
     n_jobs : int
-        Fits at a time.
+        Number of fits at a time.
 
     Returns
     -------
     list of dict
-        For each fit ``head``, ``settings``, its key and its result, in order.
+        For each fit, in order: ``head``, ``settings``, its key and its result.
     """
     earlier = {_text(point.key): point for point in chain(*read_study(path, features))}
     keys = [full_key(each.head, each.estimator, each.key) for each in fits]
@@ -112,7 +112,7 @@ def _results(fits: Sequence[Fit], n_jobs: int) -> list[dict[str, Any]]:
 
 
 def read_study(path: Path, features: FeatureFile) -> Study:
-    """What is kept, if it is of these features and this version."""
+    """Read a study; empty if it was made with other features or another version, or is damaged."""
     try:
         raw = read_json(path)
         if raw["stamp"] == study_stamp(features):
@@ -124,17 +124,17 @@ def read_study(path: Path, features: FeatureFile) -> Study:
 
 
 def read_points(path: Path, features: FeatureFile) -> list[dict[str, Any]]:
-    """Those of the last run as `run_study` returned them."""
+    """Results of the last run, as `run_study` returned them."""
     return [{**point.key, **point.result} for point in read_study(path, features).points]
 
 
 def full_key(head: str, estimator: Head, key: dict[str, Any]) -> dict[str, Any]:
-    """All that decides the result of a fit, besides the stamp; JSON-ready."""
+    """Everything that the result of a fit depends on, except the stamp; JSON-ready."""
     return {"head": head, "settings": estimator.get_params(deep=False), **key}
 
 
 def study_stamp(features: FeatureFile) -> dict[str, Any]:
-    """What a study must have been made with to be reused; JSON-ready."""
+    """Version and features of a study; it is reused only if they are the same. JSON-ready."""
     return {
         "version": STUDY_VERSION,
         "made_by": installed_version("headbench"),

@@ -14,7 +14,7 @@ from headbench.classify.heads.logreg import C_PATH, LogReg
 from headbench.classify.heads.mlp import MLP, cosine_cycle, has_gained
 from headbench.classify.heads.ridge import ALPHA_PATH, Ridge
 from headbench.classify.heads.simple import KNN
-from headbench.classify.wording import describe_choice
+from headbench.classify.wording import END_OF_RANGE, describe_choice
 from tests.benchmarks.food101_like import World
 
 GRID = (0.1, 1.0, 10.0)
@@ -89,7 +89,9 @@ def test_a_choice_that_ended_at_what_the_user_allowed_says_so(head: Head) -> Non
     else:
         head.fit(*noise())
     assert head.chosen_["is_at_limit"] is True
-    assert describe_choice(head.chosen_).endswith(", at limit")
+    first, *others = describe_choice(head.chosen_).split(", ")
+    assert first.endswith(END_OF_RANGE)
+    assert "limit" not in " ".join(others)
 
 
 def test_an_mlp_goes_on_while_val_gains(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,7 @@ def test_what_is_sound_ends_with_0(
     doctor: Callable[..., int], photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert doctor(photos) == 0
-    assert "90 image files of 3 classes" in capsys.readouterr().out
+    assert "90 image files in 3 classes" in " ".join(capsys.readouterr().out.split())
     assert (tmp_path / "out/index.html").exists()
 
 
@@ -48,7 +48,7 @@ def test_a_run_is_examined_with_its_images(
     doctor: Callable[..., int], run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     doctor(run.folder)
-    examined = [line for line in capsys.readouterr().out.splitlines() if "examined:" in line]
+    examined = [line for line in capsys.readouterr().out.splitlines() if "Examined:" in line]
     assert len(examined) == 3
 
 
@@ -70,7 +70,7 @@ def test_a_run_of_no_folder_is_examined_without_its_images(
     assert "centroid" in printed["examined"][1]
     [note] = [each for each in printed["findings"] if each["code"] == "not-checked"]
     assert note["what"] == "Not checked: the images."
-    assert f"was made from {listed} (manifest); the doctor looks at" in note["evidence"][0]
+    assert f"was made from {listed} (manifest); the doctor examines" in note["evidence"][0]
 
 
 def test_a_model_is_examined_though_its_folder_cannot_be_used(
@@ -94,8 +94,8 @@ def test_a_model_is_examined_though_its_folder_cannot_be_used(
     ("arguments", "said"),
     [
         (["nowhere"], "found nothing"),
-        (["s3://bucket/photos"], "s3://bucket/photos: expected a folder of images, runs/NAME, or"),
-        (["zip://photos::all.zip"], "not a URL. Name the run that was made of it"),
+        (["s3://bucket/photos"], "s3://bucket/photos: expected a folder of images, a run, or"),
+        (["zip://photos::all.zip"], "not a URL. Name only the run that was made from it"),
         (["list.csv"], "not a list of images"),
         (["shards/{0..9}.tar"], "not tar shards"),
         (["PHOTOS", "PHOTOS"], "one data at most"),

@@ -120,7 +120,7 @@ def test_a_run_made_elsewhere_opens_no_url_and_no_list_by_itself(
     assert ended["doctor"] in (0, 1)
     assert f"{named}: expected the images that the features" in capsys.readouterr().err
     page = (foreign.report_folder / PAGE).read_text()
-    assert f"No pictures: {named}: expected the folder of images" in page
+    assert f"No photographs: {named}: expected the folder of images" in page
 
 
 def test_what_the_user_names_is_opened(

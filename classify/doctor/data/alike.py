@@ -16,8 +16,8 @@ Food-101::
     pairs among the 1 600 originals           0
     pairs among 6 400 quarters of them        0 (of 20 million), mirrored 0
 
-Drawings that differ little are found too: 499 pairs, mirror images among them, of the demo's 1 797
-handwritten digits, each pair of one class.
+Drawings that differ little are found too: among the demo's 1 797 handwritten digits, 499 pairs,
+including mirror images, each within one class.
 """
 
 from typing import NamedTuple
@@ -82,7 +82,7 @@ def shrink(grey: NDArray[np.floating]) -> NDArray[np.uint8]:
 
 
 def find_alike(hashes: NDArray[np.uint64], thumbnails: NDArray[np.uint8]) -> Alike:
-    """All pairs of near-duplicates.
+    """Find all pairs of near-duplicates.
 
     Parameters
     ----------
@@ -108,9 +108,9 @@ def find_alike(hashes: NDArray[np.uint64], thumbnails: NDArray[np.uint8]) -> Ali
 
 
 def near_pairs(hashes: NDArray[np.uint64], others: NDArray[np.uint64]) -> tuple[Pairs, bool]:
-    """Pairs first < second of which ``hashes[first]`` and ``others[second]`` differ in <= 9 bits.
+    """Find pairs first < second whose ``hashes[first]`` and ``others[second]`` differ by <= 9 bits.
 
-    Compares each with each, some rows at a time, and stops at 2 000 000 pairs.
+    Compares all pairs, some rows at a time, and stops at 2 000 000 pairs found.
 
     Parameters
     ----------

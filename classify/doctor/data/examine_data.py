@@ -41,7 +41,7 @@ def _is_after_train(folder: str) -> bool:
 
 
 def subfolders(folder: Path) -> list[str]:
-    """Names of subfolders, with or without images, sorted as Keras sorts them."""
+    """Names of subfolders, with or without images, in the order of Keras."""
     return sorted(
         path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")
     )
@@ -55,7 +55,7 @@ def examine_folders(dataset: Dataset, names_of: Mapping[str, Sequence[str]]) -> 
             Severity.NOTE,
             "A split holds images without class folders.",
             dataset.notes,
-            "If they have labels, put them into a folder for each class.",
+            "If they have labels, sort them into one folder per class.",
         )
     empty = sorted({name for names in names_of.values() for name in names} - {*dataset.classes})
     if empty:
@@ -69,7 +69,7 @@ def examine_folders(dataset: Dataset, names_of: Mapping[str, Sequence[str]]) -> 
 
 
 def read_class_indices(path: Path) -> dict[str, int]:
-    """Index by class name, from an object either way round, or a list of names.
+    """Read indices by class name from a JSON object of names and indices, or a list of names.
 
     Raises
     ------
@@ -91,14 +91,14 @@ def read_class_indices(path: Path) -> dict[str, int]:
 def examine_indices(
     names_of: Mapping[str, Sequence[str]], given: Mapping[str, int] | None
 ) -> Iterator[Finding]:
-    """Splits or a class index file that number the classes differently than train.
+    """Splits, or a file of class indices, that number the classes differently from train.
 
     Parameters
     ----------
     names_of
-        The class folders in each folder, as Keras sorts them; train first.
+        The class folders in each folder, in the order of Keras; train first.
     given
-        Index by class name in the script's own file.
+        Index by class name in the script's file.
     """
     (train, names), *others = names_of.items()
     yield from (_differ(train, names, *other) for other in others if [*other[1]] != [*names])
@@ -134,7 +134,7 @@ def _differ(train: str, names: Sequence[str], folder: str, other: Sequence[str])
         f"{train}/ and {folder}/ have different class folders.",
         tuple(evidence),
         "Make the same class folders in both, even if some stay empty, or pass the names to Keras "
-        "(class_names=..., ImageDataGenerator: classes=...). headbench compares names and is not "
+        "(class_names=..., ImageDataGenerator: classes=...). headbench goes by names and is not "
         "affected.",
         Grid.first(("class", f"index in {train}", f"index in {folder}"), rows),
     )
@@ -222,11 +222,11 @@ def examine_data(root: Path, script: ScriptSettings) -> Examination:
         *examine_files(scanned, dataset.rejected),
     ]
     line = (
-        f"{root}: {len(dataset.images)} image files of {len(dataset.classes)} classes "
+        f"{root}: {len(dataset.images)} image files in {len(dataset.classes)} classes "
         f"({dataset.layout}), {len(scanned.usable)} of them usable."
     )
     if given is not None and all(each.code != "class-indices-differ" for each in findings):
-        line += f" {script.class_indices} numbers the classes as Keras numbers their folders."
+        line += f" {script.class_indices} has the same class indices as Keras."
     return Examination(line, findings)
 
 

@@ -1,4 +1,4 @@
-"""Findings about duplicates and near-duplicates: across splits, under two labels, in one class."""
+"""Findings about duplicates and near-duplicates: across splits, with two labels, in one class."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -87,7 +87,7 @@ def examine_copies(scan: Scan, parts: Partition) -> Iterator[Finding]:
 
 
 def outweighs_chance(n_copies: int, n: int) -> bool:
-    """Whether the share of copies exceeds half the 95 % interval of an accuracy of 0.5."""
+    """Whether the share of copies is more than half the 95 % interval of an accuracy of 0.5."""
     middle = wilson(n // 2, n)
     return n_copies / n > (middle.high - middle.low) / 2
 
@@ -128,13 +128,13 @@ def _across_splits(scan: Scan, parts: Partition, kinds: Kinds, is_exact: bool) -
                 for leak in worst
             ),
             f"Splits: {parts.rule}.",
-            "Images used for training are tested again, so accuracy is overstated.",
+            "Test images that are also in train make the accuracy look higher than it is.",
             *([] if is_exact else [HOW_NEAR]),
         ),
         "Keep all copies of an image in one split, preferably train; delete them from val and "
         "test. "
         + (
-            "In class folders 'make features' splits by content: duplicates stay together."
+            "'headbench features' splits class folders by content: duplicates stay together."
             if is_exact
             else "Split first, then augment. Split by scene, video or person, not by file."
         ),
@@ -191,8 +191,8 @@ def _in_one_class(scan: Scan, parts: Partition) -> Iterator[Finding]:
             Severity.WARNING if not parts.rule and n / n_all >= MANY else Severity.NOTE,
             f"Files that duplicate another file of the same {where}: {n}.",
             (f"{n} of {n_all} usable files ({share(n / n_all)}), by SHA-256.",),
-            "Delete them: they count several times. 'make features' keeps duplicates in one "
-            "split. A script that splits by file does not, and its accuracy is overstated.",
+            "Delete them: they count several times. 'headbench features' keeps duplicates in one "
+            "split. A script that splits by file does not, so its accuracy looks too high.",
             photos=tuple(
                 scan.photo(row, scan.class_of(row)) for row in extra[:MOST_PHOTOS].tolist()
             ),
@@ -200,7 +200,7 @@ def _in_one_class(scan: Scan, parts: Partition) -> Iterator[Finding]:
 
 
 def _near_in_one_class(scan: Scan, parts: Partition, kinds: Kinds) -> Iterator[Finding]:
-    """Near-duplicates in a folder without splits: a split by file may separate them."""
+    """Near-duplicates in a folder without splits, which a split by file may separate."""
     pairs = kinds.near_pairs(scan.labels, is_same_class=True)
     n, n_all = len(np.unique(pairs)), len(kinds.first)
     if parts.rule or not n:
@@ -212,12 +212,12 @@ def _near_in_one_class(scan: Scan, parts: Partition, kinds: Kinds) -> Iterator[F
         (
             f"{n} of {n_all} different images ({share(n / n_all)}), in "
             f"{count(len(pairs), 'pair')}.",
-            "If a split separates such a pair, accuracy is overstated.",
+            "If a split separates such a pair, the accuracy looks higher than it is.",
             HOW_NEAR,
         ),
-        "If augmentation made them: delete them, split, then augment train only. If they come from "
-        "one scene, video or person: make folders train/, val/ and test/ and keep each scene in "
-        "one of them. Drawings that differ little are not duplicates.",
+        "If they come from augmentation: delete them, split, then augment train only. If they come "
+        "from one scene, video or person: make folders train/, val/ and test/ and keep each scene "
+        "in one of them. Drawings that differ little are not duplicates.",
         photos=tuple(_photos(scan, pairs[:MOST_PAIRS], None)),
     )
 
@@ -226,15 +226,14 @@ def _unsearched(kinds: Kinds) -> Iterator[Finding]:
     if not kinds.alike.is_complete:
         yield not_checked(
             "all near-duplicates",
-            f"Too many of the {len(kinds.first)} images look alike: the search stopped early, and "
-            "there are more pairs than were found.",
+            f"Too many of the {len(kinds.first)} images look alike: the search stopped early and "
+            "missed some pairs.",
         )
     n_flat = int(kinds.alike.is_flat.sum())
     if n_flat:
         yield not_checked(
             "near-duplicates of images with hardly any contrast",
-            f"{n_flat} of {len(kinds.first)} images are a nearly uniform grey and cannot be "
-            "compared.",
+            f"{n_flat} of {len(kinds.first)} images are nearly uniform and cannot be compared.",
         )
 
 

@@ -48,11 +48,11 @@ def _few_images(scan: Scan) -> Iterator[Finding]:
     n_hopeless = int((different < FEWEST_PER_CLASS).sum())
     fewest = FEWEST_PER_CLASS if n_hopeless else FEW_PER_CLASS
     remedy = (
-        f"Train, val and test need one image each, so a class needs {FEWEST_PER_CLASS} different "
-        "images: add images, or move these classes away."
+        f"Add images, or move these classes away: a class needs {FEWEST_PER_CLASS} different "
+        "images, one each for train, val and test."
         if n_hopeless
-        else "Add images, or join such classes. Until then confidence intervals are wide; "
-        "'make heads FOLDS=5' narrows them by cross-validation on train and val."
+        else "Add images, or merge such classes. Until then confidence intervals are wide; "
+        "'headbench heads --folds 5' narrows them by cross-validation on train and val."
     )
     yield Finding(
         "few-images",
@@ -61,7 +61,7 @@ def _few_images(scan: Scan) -> Iterator[Finding]:
         f"{len(scan.classes)}.",
         (
             f"{len(scan.usable)} usable images; the median class has {np.median(different):.0f} "
-            "different ones.",
+            "different images.",
         ),
         remedy,
         Grid.first(
@@ -90,10 +90,11 @@ def _imbalance(scan: Scan) -> Iterator[Finding]:
         f"The largest class has {ratio:.0f} times as many images as the smallest.",
         (
             f"{largest} and {smallest} of {n} {of_what}.",
-            f"Always answering {name!r} gives {share(largest / n)} accuracy: compare with that.",
+            f"Always predicting {name!r} gives {share(largest / n)} accuracy: compare with that.",
         ),
         "Report recall per class and balanced accuracy, not accuracy alone. Train with "
-        "CLASS_WEIGHT=balanced (Keras: class_weight), or add images of the small classes.",
+        "'headbench heads --class-weight balanced' (Keras: class_weight), or add images of the "
+        "small classes.",
         Grid.first(
             ("class", of_what), [(scan.classes[label], str(counts[label])) for label in shown]
         ),
@@ -136,7 +137,7 @@ def examine_files(scan: Scan, left_out: Sequence[Rejected]) -> Iterator[Finding]
             Severity.NOTE,
             f"Files that are not labelled images: {len(left_out)}.",
             tuple(_reasons([(each.path, each.reason) for each in left_out])),
-            "Move any images among them into the folder of their class.",
+            "If there are images among them, move them into the folder of their class.",
         )
 
 
@@ -180,10 +181,10 @@ def examine_looks(scan: Scan, script: ScriptSettings) -> Iterator[Finding]:
 
 
 def stand_out(scan: Scan, has: NDArray[np.bool_]) -> list[int]:
-    """Classes most of whose images have a property that few images of other classes have.
+    """Classes in which most images have a property that few images of other classes have.
 
-    Both shares by the bounds of their 95 % intervals, so that a few images are no evidence. `has`
-    is bool (n_images,).
+    Both shares are judged by the bounds of their 95 % intervals, so that a few images are no
+    evidence. `has` is bool (n_images,).
     """
     n_with, n_all = scan.counts(has & scan.is_usable), scan.counts(scan.usable)
     most = [
@@ -216,8 +217,9 @@ def _tiny(scan: Scan, size_px: int) -> Iterator[Finding]:
             f"median of all images {np.median(shorter[scan.usable]):.0f} px.",
             *_given_away(scan, is_tiny, apart, "tiny"),
         ),
-        "Find larger originals: enlarged images are blurred, unlike those the network was trained "
-        f"on. If there are none, try a smaller input: 'make features SIZE={good_size}'.",
+        "Find larger originals: enlarged images are blurred, unlike those that the network was "
+        "trained on. If there are none, try a smaller input: 'headbench features DATA --size "
+        f"{good_size}'.",
         photos=tuple(
             scan.photo(row, f"{scan.sides[row][0]} x {scan.sides[row][1]} px")
             for row in rows[np.argsort(shorter[rows], kind="stable")][:MOST_PHOTOS].tolist()
@@ -245,7 +247,7 @@ def _grey(scan: Scan) -> Iterator[Finding]:
         "Add grey images of the other classes and colour images of these, or convert all images "
         "to grey."
         if apart
-        else "No action needed if new images will be similar.",
+        else "Nothing, if new images will be like these.",
         photos=tuple(scan.photo(row, scan.class_of(row)) for row in rows[:MOST_PHOTOS].tolist()),
     )
 

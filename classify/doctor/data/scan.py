@@ -1,4 +1,4 @@
-"""Facts about each image file, about 500 bytes, from one pass over a folder."""
+"""Read the facts about each image file (about 500 bytes) in one pass over a folder."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -38,7 +38,7 @@ class Facts(NamedTuple):
     is_grey
         All channels are equal, within 6 grey levels.
     picture_hash, thumbnail
-        As `hash_picture` and `shrink` of `headbench.classify.doctor.data.alike` give them.
+        From `hash_picture` and `shrink` in `headbench.classify.doctor.data.alike`.
     """
 
     content: bytes

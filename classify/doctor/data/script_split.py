@@ -1,4 +1,4 @@
-"""Splits by folder or by the user's script; findings about scripts that split by file order."""
+"""Splits of the folder or of the user's script; findings about scripts that split by file order."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -24,7 +24,7 @@ UNKNOWN = -1
 EXPECTED_IN_VAL = 3
 MOST_ROWS = 12
 REMEDY = (
-    "Split each class at random, as 'make features' does. In Keras: call "
+    "Split each class at random, as 'headbench features' does. In Keras: call "
     "image_dataset_from_directory(validation_split=..., subset=..., seed=...) with the same seed "
     "for both subsets and shuffle left on; or shuffle images and labels together before fit; or "
     "make folders train/ and val/."
@@ -39,7 +39,7 @@ class Partition(NamedTuple):
     splits : int8 (n_images,)
         Index into `headbench.cache.format.SPLITS`; -1 if unknown.
     rule
-        Where the splits come from, in words; empty if they are unknown.
+        Description of where the splits come from; empty if they are unknown.
     """
 
     splits: NDArray[np.int8]
@@ -47,7 +47,7 @@ class Partition(NamedTuple):
 
 
 def partition(images: tuple[LabelledImage, ...], script: ScriptSettings) -> Partition:
-    """The splits of the folder; if it has no val, that of the script."""
+    """The splits of the folder; if it has no val, the split of the script."""
     splits = np.array(
         [SPLITS.index(image.given_split) if image.given_split else UNKNOWN for image in images],
         dtype=np.int8,
@@ -62,7 +62,7 @@ def partition(images: tuple[LabelledImage, ...], script: ScriptSettings) -> Part
 
 
 def describe_rule(script: ScriptSettings) -> str:
-    """How the script takes its validation share, in words."""
+    """Describe how the script chooses its validation images."""
     part = f"{100 * (script.validation_split or 0):g} %"
     if script.loader == GENERATOR:
         return f"ImageDataGenerator takes the first {part} of each class, by file name"
@@ -71,7 +71,7 @@ def describe_rule(script: ScriptSettings) -> str:
 
 
 def carved(images: tuple[LabelledImage, ...], script: ScriptSettings) -> dict[int, bool]:
-    """Which of the script's files are used for validation.
+    """Files that the script uses for validation.
 
     As in Keras 3: `Model.fit` in ``train_validation_split`` (array_slicing.py),
     `ImageDataGenerator` in ``_list_valid_filenames_in_directory`` (legacy/preprocessing/image.py)
@@ -80,7 +80,7 @@ def carved(images: tuple[LabelledImage, ...], script: ScriptSettings) -> dict[in
     Returns
     -------
     dict of int to bool
-        By row, in Keras' order; empty if there is no validation share or it is drawn at random.
+        By row, in the order of Keras; empty if there is no validation share or it is random.
     """
     part = script.validation_split
     if not part or is_random(script):
@@ -120,7 +120,7 @@ def is_random(script: ScriptSettings) -> bool:
 
 
 def examine_order(dataset: Dataset, script: ScriptSettings) -> Iterator[Finding]:
-    """Classes that only training or only validation has, in a script that splits by file order."""
+    """Classes only in training or only in validation, for a script that splits by file order."""
     is_val = carved(dataset.images, script)
     if not is_val:
         return
@@ -155,19 +155,19 @@ def _by_order(
     if n_unlearnt:
         evidence.append(
             f"Only in validation: {some(_named(classes, unlearnt))}, {n_unlearnt} of {n_val} "
-            "images. No network predicts a class that it was not trained on: validation "
-            f"accuracy can be {share(1 - n_unlearnt / n_val)} at most."
+            "images. No network predicts a class that it was not trained on, so validation "
+            f"accuracy is at most {share(1 - n_unlearnt / n_val)}."
         )
     if unseen.any():
         evidence.append(
-            f"Never validated: {some(_named(classes, unseen))}. Validation accuracy does not "
+            f"Never in validation: {some(_named(classes, unseen))}. Validation accuracy does not "
             "include them."
         )
     return Finding(
         "split-by-file-order",
         Severity.SEVERE,
-        "Validation has other classes than training: the script splits the files in the order of "
-        "their names, class after class.",
+        "Validation has other classes than training, because the script splits the files in the "
+        "order of their names, class after class.",
         tuple(evidence),
         REMEDY,
         _table(classes, counts),

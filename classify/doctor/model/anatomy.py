@@ -1,4 +1,4 @@
-"""The layers of a model: which are frozen, which network they are of, and what reaches a layer."""
+"""The layers of a model: frozen layers, the network that they belong to, the inputs of a layer."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -12,10 +12,7 @@ from headbench.extract.networks.keras_runtime import load_keras, load_tensorflow
 
 
 class Leaf(NamedTuple):
-    """A layer that has no layers inside.
-
-    It is frozen if it or a model that it is in is.
-    """
+    """A layer without layers inside; frozen if it, or a model around it, is frozen."""
 
     layer: Any
     is_frozen: bool
@@ -23,18 +20,19 @@ class Leaf(NamedTuple):
 
 @dataclass(frozen=True)
 class Family:
-    """Networks of keras.applications that take pixels alike.
+    """Networks of keras.applications that expect the same pixels.
 
     Attributes
     ----------
     has
-        Names of layers by which it is known, all of them there.
+        Names of layers that identify it; all must be there.
     has_not
-        Names of layers of a family that shares those.
+        Names of layers of other families that have those layers too.
     scaling
-        What its first convolution takes: a name of `headbench.classify.doctor.scalings.KNOWN`.
+        Scaling that its first convolution expects: a name in
+        `headbench.classify.doctor.scalings.KNOWN`.
     or_else
-        What it takes too: as another version of Keras, or without ImageNet's weights.
+        Other scalings that are correct too, in other versions of Keras or without ImageNet weights.
     """
 
     name: str
@@ -81,7 +79,7 @@ FAMILIES = (
 
 
 def leaves(layer: Any, is_inside_frozen: bool = False) -> list[Leaf]:
-    """All layers of a model that have none inside, in Keras' order."""
+    """All layers of a model that have no layers inside, in the order of Keras."""
     is_frozen = is_inside_frozen or not layer.trainable
     # Keras has no public way to list the layers of layers.
     inside = layer._flatten_layers(include_self=False, recursive=False)
@@ -91,7 +89,7 @@ def leaves(layer: Any, is_inside_frozen: bool = False) -> list[Leaf]:
 
 
 def find_family(found: list[Leaf]) -> Family | None:
-    """The family whose layers are there."""
+    """The family of networks whose layers a model has; None if unknown."""
     names = {leaf.layer.name for leaf in found}
     for family in FAMILIES:
         if names.issuperset(family.has) and names.isdisjoint(family.has_not):
@@ -100,14 +98,14 @@ def find_family(found: list[Leaf]) -> Family | None:
 
 
 def first_convolution(found: list[Leaf]) -> Any:
-    """The first layer that convolves; None without one."""
+    """The first convolution; None if there is none."""
     kinds = load_keras().layers
     convolutions = (kinds.Conv2D, kinds.DepthwiseConv2D, kinds.SeparableConv2D)
     return next((leaf.layer for leaf in found if isinstance(leaf.layer, convolutions)), None)
 
 
 def convolutions(found: list[Leaf]) -> list[Leaf]:
-    """Those that convolve, in any number of dimensions: what costs time, and holds most weights."""
+    """Convolutions of any dimension: they take most of the time and hold most weights."""
     return [leaf for leaf in found if "Conv" in type(leaf.layer).__name__]
 
 
@@ -118,9 +116,9 @@ def norms_among(found: list[Leaf]) -> list[Any]:
 
 
 def in_frozen_block(found: list[Leaf]) -> set[int]:
-    """Of which BatchNormalization layers the weights before them are frozen: the ids of those.
+    """The ids of BatchNormalization layers that follow frozen weights.
 
-    Not of those that normalise vectors: they belong to the head that stands on a frozen network.
+    Layers that normalise vectors are left out: they belong to the head on a frozen network.
     """
     norms = set(map(id, norms_among(found)))
     frozen: set[int] = set()
@@ -158,13 +156,13 @@ def inputs_of_layer(
 
 
 def input_size(model: Any, size_px: int) -> tuple[int, int]:
-    """Height and width of the images that a model takes; `size_px` where it takes any."""
+    """Height and width of a model's input; `size_px` for a side that may have any size."""
     height, width = (side or size_px for side in model.input_shape[1:3])
     return height, width
 
 
 def batch_norms(model: Any) -> list[Any]:
-    """The BatchNormalization layers of a Keras model, those of models inside it too, in order."""
+    """The BatchNormalization layers of a Keras model and of models inside it, in order."""
     kind = load_keras().layers.BatchNormalization
     # Keras has no public way to list the layers of layers.
     return [layer for layer in model._flatten_layers() if isinstance(layer, kind)]
@@ -172,12 +170,11 @@ def batch_norms(model: Any) -> list[Any]:
 
 @contextmanager
 def batch_statistics(layers: Iterable[Any]) -> Iterator[None]:
-    """Let some BatchNormalization layers normalise by the batch, and keep all else as it is.
+    """Let some BatchNormalization layers, frozen or not, use batch statistics for a while.
 
-    Dropout and augmentation stay what they are in inference; the moving statistics are put back in
-    the end. TensorFlow functions that are traced inside keep it, those from outside do not have it.
-
-    They may be frozen.
+    Nothing else changes: Dropout and augmentation stay in inference mode, and the moving statistics
+    are restored at the end. TensorFlow functions traced inside keep batch statistics; functions
+    traced outside never use them.
     """
     changed = [
         (
@@ -188,7 +185,7 @@ def batch_statistics(layers: Iterable[Any]) -> Iterator[None]:
         for layer in layers
     ]
     for layer, *_ in changed:
-        # A frozen one would not do it, even when told to.
+        # A frozen layer ignores training=True.
         layer.trainable = True
         layer.call = _in_training(layer)
     try:

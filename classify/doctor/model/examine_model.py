@@ -56,7 +56,7 @@ from headbench.extract.errors import DataError
 
 LOG = logging.getLogger(__name__)
 
-# The size of the sides that a model leaves open.
+# For input sides that may have any size.
 USUAL_PX = 224
 
 
@@ -66,7 +66,7 @@ def examine_model(path: Path, data: Path | None, script: ScriptSettings) -> Exam
     Raises
     ------
     RunError
-        If the model cannot be loaded without running code from it, or fails when it is run.
+        If the model cannot be loaded without running code from its file, or fails when it runs.
     """
     LOG.info(f"{path}: loading the model")
     user = load_user_model(path)
@@ -110,13 +110,13 @@ def _measure(
     sample: Sample,
     script: ScriptSettings,
 ) -> tuple[InputPixels, Measured | None]:
-    """What arrives at BatchNormalization, and accuracies; None if outputs are those of others."""
+    """Pixels with their fit to BatchNormalization; accuracies, None if outputs do not fit."""
     model, by_batch = user.model, by_batch_in_training(user, found)
     with calling(user.path):
         pixels = replace(pixels, fit=fit_of(model, found, by_batch, sample.images))
         if not can_be_measured(model.output_shape[-1], len(sample.classes)):
             return pixels, None
-        LOG.info(f"{user.path}: {len(sample.labels)} images under {len(SCALINGS)} scalings")
+        LOG.info(f"{user.path}: {len(sample.labels)} images with {len(SCALINGS)} scalings")
         return pixels, measure(model, sample, by_batch, script.batch_size, script.scaling)
 
 
@@ -142,12 +142,14 @@ def _sample(data: Path | None, size: tuple[int, int]) -> Sample | Finding:
     """Labelled images, or a note of why there are none."""
     if data is None:
         why = "No folder of labelled images was named."
-        return not_checked("accuracy", why, "Name it beside the model: doctor model.keras photos.")
+        return not_checked(
+            "accuracy", why, "Name one after the model: 'headbench doctor model.keras photos'."
+        )
     try:
         return draw_sample(data, size)
     except DataError as error:
         return not_checked(
-            "accuracy", str(error), "Correct the folder, and examine the model again."
+            "accuracy", str(error), "Correct the folder, then examine the model again."
         )
 
 
@@ -173,7 +175,7 @@ def _judge(
 def _unsuited(model: Any) -> str:
     """Why a model does not classify images; empty if it does."""
     if not hasattr(model, "input_shape"):
-        return "It was saved before it was built: start it with keras.Input, or fit it first."
+        return "It was saved before it was built: begin it with keras.Input, or fit it first."
     shapes = (model.input_shape, model.output_shape)
     takes, gives = shapes
     if not all(isinstance(shape, tuple) for shape in shapes):

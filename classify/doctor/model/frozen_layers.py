@@ -1,4 +1,4 @@
-"""What layers do in training: BatchNormalization, and frozen layers that change or run again."""
+"""Layers in training: BatchNormalization, and frozen layers that change or run in every epoch."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -21,7 +21,7 @@ from headbench.extract.networks.keras_runtime import load_keras
 REMEDY = (
     "Set layer.trainable = False on every BatchNormalization of the network, after unfreezing "
     "others and before compile; base(x, training=False) alone is not enough in Keras 3. Or extract "
-    "features once in inference mode ('make features') and train a head on them."
+    "features once in inference mode ('headbench features DATA') and train a head on them."
 )
 N_IMAGES = 16
 LEARNING_RATE = 1e-3
@@ -29,21 +29,21 @@ LEARNING_RATE = 1e-3
 
 def by_batch_in_training(user: UserModel, found: list[Leaf]) -> list[Any]:
     """The BatchNormalization layers that use batch statistics while the model is trained."""
-    # A layer looks at its own flag only, not at that of the model around it.
+    # A layer uses only its own flag, not that of the model around it.
     return [each for each in norms_among(found) if each.trainable or not user.froze_batch_norms]
 
 
 def check_batch_norms(
     user: UserModel, found: list[Leaf], measured: Measured | None, scalings: tuple[str, ...]
 ) -> Iterator[Finding]:
-    """Name layers that differ between training and validation, and the effect on accuracy.
+    """Name layers that behave differently in training and validation, and the effect on accuracy.
 
-    `scalings` are those of the pixels in training; if unknown, all that are possible.
+    `scalings` are the pixel scalings in training; if unknown, all possible ones.
     """
     by_batch = by_batch_in_training(user, found)
     frozen = in_frozen_block(found)
     offending = [layer for layer in by_batch if id(layer) in frozen]
-    # The scalings under which batch statistics are clearly more accurate than inference.
+    # The scalings with which batch statistics are clearly more accurate than inference.
     differing = [
         name
         for name in scalings
@@ -62,11 +62,11 @@ def check_batch_norms(
 
 def _in_frozen_block(user: UserModel, offending: list[Any], n_norms: int, differs: bool) -> Finding:
     why = (
-        "They are trainable (layer.trainable is True). BatchNormalization looks at that flag only, "
-        "not at the model around it."
+        "They are trainable (layer.trainable is True). BatchNormalization uses only that flag, not "
+        "the flag of the model around it."
         if user.froze_batch_norms
-        else f"Keras {user.keras_version} saved the model: there a frozen BatchNormalization still "
-        "used batch statistics in training."
+        else f"The model was saved by Keras {user.keras_version}, in which a frozen "
+        "BatchNormalization still used batch statistics in training."
     )
     return Finding(
         "batch-norm-trains-in-frozen-block",
@@ -87,12 +87,12 @@ def _modes_differ(
 ) -> Finding:
     is_sure = differing == list(possible)
     what = (
-        "The same images get other answers in training mode than in inference: training accuracy "
-        "does not carry over to validation."
+        "The same images get other predictions in training mode than in inference, so training "
+        "accuracy does not carry over to validation."
     )
     unsure = (
-        f"The scaling of pixels in training is unknown ({', '.join(possible)} are possible). The "
-        f"modes differ with {'each of them' if is_sure else ', '.join(differing)}."
+        f"The scaling of pixels in training is unknown (possible: {', '.join(possible)}). The "
+        f"modes differ with {'all of them' if is_sure else ', '.join(differing)}."
     )
     return Finding(
         "batch-statistics",
@@ -127,9 +127,10 @@ def _shares_of_one_class(measured: Measured, scalings: list[str]) -> str:
     given = [f"{each.max()} of {each.sum()}" for each in counts.values()]
     if len(scalings) == 1:
         label = int(counts[scalings[0]].argmax())
-        return f"In inference {given[0]} answers are one class: {measured.sample.classes[label]}."
+        name = measured.sample.classes[label]
+        return f"In inference, {given[0]} predictions are one class: {name}."
     under = [f"{many} with {name}" for name, many in zip(scalings, given, strict=True)]
-    return f"Answers of one class in inference: {', '.join(under)}."
+    return f"Predictions of one class in inference: {', '.join(under)}."
 
 
 def _untouched(found: list[Leaf]) -> Iterator[Finding]:
@@ -147,8 +148,8 @@ def _untouched(found: list[Leaf]) -> Iterator[Finding]:
         f"{len(fresh)} of {len(norms)} BatchNormalization layers still hold their initial "
         "statistics: mean 0, variance 1.",
         (f"{some([layer.name for layer in fresh])}.",),
-        "Load the network's weights: weights='imagenet', or load_weights. Without them the network "
-        "is not trained.",
+        "Load trained weights: weights='imagenet', or load_weights. Without them the network is "
+        "not trained.",
     )
 
 
@@ -173,7 +174,7 @@ def check_step(
     labels : int64 (n,)
     """
     if not model.trainable_variables:
-        yield not_checked("a step of training", "every layer of the model is frozen.")
+        yield not_checked("a step of training", "Every layer of the model is frozen.")
         return
     frozen = [leaf.layer for leaf in found if leaf.is_frozen and leaf.layer.weights]
     before = [_weights(layer) for layer in frozen]
@@ -208,7 +209,7 @@ def _against_their_flag(changed: list[Changed], n_frozen: int) -> Finding:
         "trainable is False.",
         (_evidence(changed, n_frozen),),
         "Such layers change their weights whenever they run in training mode. Take them out of the "
-        "frozen part, or extract its features once in inference mode: 'make features'.",
+        "frozen part, or extract its features once in inference mode: 'headbench features DATA'.",
     )
 
 
@@ -219,7 +220,7 @@ def _trainable_inside(changed: list[Changed], n_frozen: int) -> Finding:
         f"One step of training changed {count(len(changed), 'layer')} inside a frozen network.",
         (
             _evidence(changed, n_frozen),
-            "Their own layer.trainable is True. Keras 3 uses that flag only, not that of the "
+            "Their own layer.trainable is True. Keras 3 uses only that flag, not the flag of the "
             "network around them.",
         ),
         "To train them: base.trainable = True first, then False on each layer that stays frozen. "
@@ -260,9 +261,10 @@ def check_repeated(found: list[Leaf]) -> Iterator[Finding]:
         Severity.NOTE,
         f"{len(frozen)} of {len(weighted)} layers are frozen and run in every epoch.",
         (
-            "In inference mode they give the same for an image every time, unless your script "
-            "augments it. That costs time, not accuracy.",
+            "In inference mode their output for an image is the same every time, unless your "
+            "script augments it. That costs time, not accuracy.",
         ),
-        "Extract features once and train heads on them in seconds: 'make features', 'make heads'. "
-        "'make finetune' trains the last blocks and runs the frozen ones before them once.",
+        "Extract features once ('headbench features DATA') and train heads on them in seconds "
+        "('headbench heads'). 'headbench finetune' trains the last blocks and runs the frozen ones "
+        "before them once.",
     )

@@ -1,4 +1,4 @@
-"""What has been done to pixels when they reach the network in a model, and what it expects."""
+"""The scaling of pixels that reach the network in a model, and the one that it expects."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -28,28 +28,27 @@ from headbench.classify.doctor.scalings import (
 )
 
 SEED, N_COLORS = 0, 16
-NO_KNOWN_SCALING = "What the model itself does to pixels is not a known scaling."
+NO_KNOWN_SCALING = "The scaling of pixels inside the model is unknown."
 
 
 @dataclass(frozen=True)
 class InputPixels:
-    """How pixels reach the network in a model.
+    """The scaling of pixels that reach the network in a model.
 
     Attributes
     ----------
     family
-        Of the network; None if it is not one of `FAMILIES`.
+        Family of the network; None if it is not one of `FAMILIES`.
     arrives
-        For each scaling done before the model, the whole scaling at the network's first
-        convolution.
+        For each scaling before the model, the whole scaling at the network's first convolution.
     declared
-        The scaling done before the model: as the user says, or none if the model does it all.
+        The scaling before the model, as the user declares it; raw if the model does all scaling.
     is_assumed
-        Whether the user does not say that.
+        Whether `declared` is assumed because the user declares nothing.
     shown
-        Three colours as that convolution sees them, in a sentence.
+        A sentence with three colours as that convolution sees them.
     fit
-        Of labelled images to the first BatchNormalization; None without either.
+        Fit of labelled images to the first BatchNormalization; None without either.
     """
 
     family: Family | None
@@ -61,26 +60,26 @@ class InputPixels:
 
     @property
     def taken(self) -> Scaling | None:
-        """What the network expects."""
+        """The scaling that the network expects."""
         return KNOWN[self.family.scaling] if self.family else None
 
     def is_taken(self, scaling: Scaling | None) -> bool:
-        """Whether the network takes pixels of a scaling; None is an unknown one."""
+        """Whether a scaling is correct for the network; None is an unknown scaling."""
         names = (self.family.scaling, *self.family.or_else) if self.family else ()
         return scaling in [KNOWN[name] for name in names]
 
     @property
     def right(self) -> str | None:
-        """The scaling before the model that gives the network what it expects; None without one."""
+        """The scaling before the model that is correct for the network; None if there is none."""
         if self.family is None:
             return next(iter(self.fit.found), None) if self.fit else None
         return next((name for name, each in self.arrives.items() if self.is_taken(each)), None)
 
     @property
     def moved_to(self) -> tuple[str, ...]:
-        """The scalings to which training moved the statistics of the first BatchNormalization.
+        """The scalings that fit the statistics of the first BatchNormalization after training.
 
-        None if they are still those that a known network came with: a few steps move them little.
+        Empty if they are still those of a known network's weights: a few steps change them little.
         """
         if self.fit is None or not self.fit.is_trained:
             return ()
@@ -92,23 +91,23 @@ class InputPixels:
         """Why arriving pixels cannot be compared with expected ones; empty if they can."""
         if self.family is None:
             return (
-                "The network is not among those with known pixels: "
+                "The network is unknown. Known are "
                 f"{', '.join(dict.fromkeys(family.name for family in FAMILIES))}."
             )
         if self.declared and self.arrives[self.declared] is None:
-            return "What reaches the network is not a known scaling."
+            return "The scaling of pixels that reach the network is unknown."
         if self.own_work is None and self.right is None:
             return NO_KNOWN_SCALING
         return ""
 
     @property
     def own_work(self) -> Scaling | None:
-        """What the model itself does to pixels; None if unknown."""
+        """The scaling inside the model; None if unknown."""
         return self.arrives["raw"]
 
     @property
     def is_spoilt_inside(self) -> bool:
-        """Whether no scaling before the model can correct what the model does itself."""
+        """Whether no scaling before the model can correct the scaling inside it."""
         own = self.own_work
         if own is None or self.taken is None or self.right is not None:
             return False
@@ -118,7 +117,7 @@ class InputPixels:
 def look_at_pixels(
     model: Any, found: list[Leaf], size_px: int, declared: str | None
 ) -> InputPixels:
-    """Find what reaches the network's first convolution."""
+    """Find the scaling of pixels at the network's first convolution."""
     family, first = find_family(found), first_convolution(found)
     arrives = {
         name: None if first is None else arriving(model, first, size_px, scaling)
@@ -134,17 +133,17 @@ def look_at_pixels(
 def arriving(model: Any, first: Any, size_px: int, given: Scaling) -> Scaling | None:
     """The scaling of pixels at the first convolution, found with pictures of one colour each.
 
-    Resizing and cropping change nothing of those. None if it is not a known one, or that layer does
-    not see three channels.
+    Resizing and cropping do not change such pictures. None if the scaling is unknown, or the layer
+    does not see three channels.
 
     Parameters
     ----------
     first
         Its first convolution.
     size_px
-        Of the sides that the model leaves open.
+        For input sides that may have any size.
     given
-        Done before the model.
+        The scaling before the model.
     """
     colors = np.random.default_rng(SEED).integers(0, 256, size=(N_COLORS, 3), dtype=np.uint8)
     became = colors_at(model, first, size_px, given, colors)
@@ -172,7 +171,7 @@ def _shown(model: Any, first: Any, size_px: int, given: str) -> str:
     before = "as they are" if given == "raw" else f"{given} before the model"
     pairs = zip(("red", "green", "blue"), became.tolist(), strict=True)
     numbers = [f"{name} ({', '.join(f'{each:.4g}' for each in color)})" for name, color in pairs]
-    return f"Given {before}, colours reach its first convolution as: {'; '.join(numbers)}."
+    return f"Given {before}, colours reach its first convolution as {'; '.join(numbers)}."
 
 
 def not_known(pixels: InputPixels) -> Finding:
@@ -182,7 +181,7 @@ def not_known(pixels: InputPixels) -> Finding:
     return not_checked(
         "whether pixels reach the network with the scaling that it expects",
         f"{pixels.unknown} {expects}{pixels.shown}",
-        "Compare that with the documentation of the network.",
+        "Compare these numbers with the documentation of the network.",
     )
 
 
@@ -190,7 +189,7 @@ def trained_on(pixels: InputPixels, measured: Measured | None) -> tuple[str, ...
     """The names of the scalings that the model may have been trained on.
 
     The declared one; else the one with the best accuracy, and those that are not clearly worse:
-    normalising by the batch removes a scale, so that several may do equally well.
+    batch statistics remove a scale, so that several may be equally accurate.
     """
     if pixels.declared:
         return (pixels.declared,)
@@ -207,7 +206,7 @@ def trained_on(pixels: InputPixels, measured: Measured | None) -> tuple[str, ...
 
 
 def judged_condition(pixels: InputPixels, measured: Measured) -> Condition:
-    """Inference under the declared scaling; if unknown, under the one with the best accuracy."""
+    """Inference with the declared scaling; if unknown, with the one with the best accuracy."""
     wanted = trained_on(pixels, measured)
     possible = [each for each in measured.conditions(by_batch=False) if each.scaling in wanted]
     return max(possible, key=lambda each: int(measured.is_right(each).sum()))

@@ -1,4 +1,4 @@
-"""Models that Keras 2 saved, described as Keras 3 reads them; nothing in a file is run."""
+"""Translate models that Keras 2 saved into Keras 3's terms; no code in a file is run."""
 
 import json
 from pathlib import Path
@@ -56,7 +56,7 @@ def translated(described: dict[str, Any]) -> dict[str, Any]:
     Parameters
     ----------
     described
-        ``class_name`` and ``config``; in ``.keras`` files ``module`` too.
+        Dict of ``class_name`` and ``config``, in ``.keras`` files also ``module``.
     """
     kind, config = described["class_name"], described["config"]
     if not isinstance(config, dict):

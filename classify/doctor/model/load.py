@@ -17,22 +17,22 @@ from headbench.classify.errors import RunError, loading
 from headbench.extract.networks.keras_runtime import KERAS_GROWTH, load_saved, quiet_keras
 
 WAY_OUT = (
-    "Expected a whole model as Keras 3 or 2 saves it, of built-in layers only: layers of your own "
-    "and Lambda layers would run code."
+    "Expected a whole model, saved by Keras 3 or 2, with built-in layers only: layers of your own "
+    "and Lambda layers would run code from the file."
 )
 WHOLE_MODEL = (
-    "A model in .h5 is HDF5 with layers and weights, as model.save('model.h5') writes it: save or "
+    "A model in .h5 is HDF5 with layers and weights, written by model.save('model.h5'): save or "
     "copy it again."
 )
 KERAS2_WAY_OUT = (
-    "Of the models that Keras 2 saved, headbench loads Sequential and functional ones of layers "
-    "that Keras 3 still has, without Lambda layers, layers of your own and bare TensorFlow "
-    "functions. Build the model again in Keras 3, call load_weights() with this file, save that "
-    "as .keras, and name that file."
+    "headbench loads models of Keras 2 that are Sequential or functional and have only layers that "
+    "Keras 3 still has: no Lambda layers, no layers of your own, no bare TensorFlow functions. "
+    "Build the model again in Keras 3, call load_weights() with this file, save it as .keras, and "
+    "name that file."
 )
 RUN_WAY_OUT = (
     "Expected a model that takes a batch of any number of images: try model.predict and model.fit "
-    "on them, and name their size if it takes any (--script-settings size=224)."
+    "on some. If it takes images of any size, name the size: --script-settings size=224."
 )
 # Colours, and the names of TensorFlow's own functions.
 _NOISE = re.compile(r"\x1b\[\d*m|\{\{.*?\}\} ?")
@@ -51,14 +51,14 @@ IN_FULL = {"bce": "binary_crossentropy"}
 
 @dataclass(frozen=True)
 class UserModel:
-    """A model, not compiled, and how it was saved.
+    """A model, not compiled, with facts from its file.
 
     Attributes
     ----------
     keras_version
-        Of the Keras that saved it, as the file says.
+        Version of Keras that saved it, from the file.
     loss
-        As the file describes it: a name, or ``class_name`` and ``config``.
+        Loss in the file: a name, or ``class_name`` and ``config``.
     """
 
     path: Path
@@ -68,9 +68,9 @@ class UserModel:
 
     @property
     def froze_batch_norms(self) -> bool:
-        """Whether freezing a BatchNormalization put it in inference mode in that Keras.
+        """Whether that Keras ran a frozen BatchNormalization in inference mode.
 
-        Versions that end in ``-tf`` are TensorFlow 2's own, in which it did.
+        Versions that end in ``-tf`` are TensorFlow 2's own, which did.
         """
         if self.keras_version.endswith("-tf"):
             return True
@@ -79,7 +79,7 @@ class UserModel:
 
 
 def load_user_model(path: Path) -> UserModel:
-    """Load a model of layers that Keras 3 still has, and what its file says of it.
+    """Load a model of layers that Keras 3 still has, with facts from its file.
 
     Raises
     ------
@@ -118,7 +118,7 @@ def _described_in_hdf5(path: Path) -> tuple[str, Any]:
     with _opened(path) as file:
         found = [file.attrs.get(name, "") for name in ("keras_version", "training_config")]
         if CONFIG not in file.attrs:
-            raise RunError(f"{path}: holds weights only, no layers. Save the whole model.")
+            raise RunError(f"{path}: expected a model, found weights only. Save the whole model.")
     version, config = (each.decode() if isinstance(each, bytes) else str(each) for each in found)
     return version, parse_json(config) if config else None
 
@@ -134,9 +134,9 @@ def _opened(path: Path) -> h5py.File:
 
 @contextmanager
 def calling(path: Path) -> Iterator[None]:
-    """Name the file when its model fails; Keras and TensorFlow raise errors of many kinds.
+    """Name the file if its model fails; Keras and TensorFlow raise errors of many kinds.
 
-    Keras' warnings are of how the model was written, and not ours to print.
+    Keras' warnings are about how the model was written, so they are not printed.
     """
     try:
         with quiet_keras():
@@ -144,12 +144,12 @@ def calling(path: Path) -> Iterator[None]:
     except HeadbenchError:
         raise
     except Exception as error:
-        said = f"{path}: was loaded, but fails when it is run ({reason_of(error)}). {RUN_WAY_OUT}"
+        said = f"{path}: was loaded, but fails when it runs ({reason_of(error)}). {RUN_WAY_OUT}"
         raise RunError(said) from error
 
 
 def reason_of(error: Exception) -> str:
-    """What an error of Keras says, in a line: where it arose, and the first line of why."""
+    """An error of Keras in one line: where it was raised, and the first line of the reason."""
     lines = [line.strip() for line in _NOISE.sub("", str(error)).splitlines()]
     return " ".join([line for line in lines if line][:2]) or type(error).__name__
 
@@ -162,22 +162,22 @@ class Loss(NamedTuple):
 
     @property
     def is_categorical(self) -> bool:
-        """Whether it takes the probabilities of classes, one of which is right."""
+        """Whether it expects class probabilities, of which one is the true class."""
         return self.name in CATEGORICAL
 
     @property
     def is_binary(self) -> bool:
-        """Whether it takes each output for a question of its own."""
+        """Whether it treats each output as a yes-or-no question of its own."""
         return self.name in BINARY
 
     @property
     def is_focal(self) -> bool:
-        """Whether it weighs down what is right already."""
+        """Whether it gives less weight to images that are already correct."""
         return "focal" in self.name
 
 
 def read_loss(described: Any, name: str | None, from_logits: bool | None) -> Loss | None:
-    """The loss as a model's file describes it (`UserModel.loss`), or as the user says, who wins."""
+    """The loss that the user declares, else the loss in the model's file (`UserModel.loss`)."""
     config: Mapping[str, Any] = {}
     found = described = _of_one_output(described)
     if isinstance(described, Mapping):

@@ -1,4 +1,4 @@
-"""Whether a model's loss fits what its last layer gives: a table of both."""
+"""Whether a model's loss fits the output of its last layer: a table of both."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ _UNDONE = (
 )
 _BOUND = "A softmax of probabilities over {n} classes never exceeds {largest:.3f}{bound}."
 _SIGMOID_BOUND = (
-    f"A sigmoid of values from 0 to 1 is from 0.5 to {LARGEST}, however sure the model is."
+    f"A sigmoid of values from 0 to 1 is between 0.5 and {LARGEST}, however confident the model is."
     "{sigmoid_bound}"
 )
 _TWICE = "A softmax is applied twice: the loss can hardly fall, and training is very slow."
@@ -52,9 +52,9 @@ _NOT_QUITE = _warning(
     "probabilities.",
     "Dense(n, activation='softmax'). If an image can belong to several classes: "
     "binary_crossentropy on the sigmoid.",
-    "Training works: Keras divides each row by its sum, or on TensorFlow replaces the last layer's "
-    "sigmoid by a softmax, and the largest output stays the largest. But no output is the "
-    "probability of its class.",
+    "Training works: Keras divides each row by its sum, or on TensorFlow replaces the sigmoid of "
+    "the last layer by a softmax, and the largest output stays the largest. But the outputs are "
+    "not probabilities.",
 )
 _SIGMOID_TWICE = _severe(
     "sigmoid-twice",
@@ -67,7 +67,7 @@ _ONE_OUTPUT = _severe(
     "wrong-loss",
     "{loss} on a model with one output.",
     "binary_crossentropy with Dense(1, activation='sigmoid'), or an output for each class.",
-    "It compares the outputs of several classes. With one output there is nothing to compare, and "
+    "It compares the outputs of several classes. With one output there is nothing to compare, so "
     "the model learns nothing.",
 )
 # (what the last layer gives, kind of loss, what the loss does with it) -> verdict, with numbers to
@@ -87,10 +87,10 @@ VERDICTS = {
     ("sigmoid", "categorical", AS_GIVEN): _NOT_QUITE,
     ("unbounded", "categorical", AS_GIVEN): _severe(
         "softmax-missing",
-        "The last layer gives no probabilities, but {loss} (from_logits=False) expects them.",
+        "The outputs are not probabilities, but {loss} (from_logits=False) expects probabilities.",
         "Dense(n, activation='softmax'), or from_logits=True in the loss.",
-        "Rows of outputs sum to {sums[0]:.3g} to {sums[1]:.3g} and hold values from {low:.3g} to "
-        "{high:.3g}; probabilities sum to 1. The loss cuts them off at 0 and 1, where its gradient "
+        "Rows of outputs sum to {sums[0]:.3g} to {sums[1]:.3g}, with values from {low:.3g} to "
+        "{high:.3g}; probabilities sum to 1. The loss clips outputs to 0 and 1, where its gradient "
         "is 0.",
     ),
     **{("one output", "categorical", each): _ONE_OUTPUT for each in (AS_GIVEN, AGAIN, UNDONE)},
@@ -108,15 +108,15 @@ VERDICTS = {
         "sigmoid-missing",
         "The outputs are not limited to 0 to 1, but {loss} (from_logits=False) expects that.",
         "Dense(1, activation='sigmoid'), or from_logits=True in the loss.",
-        "Images of noise give {low:.3g} to {high:.3g}. The loss cuts outputs off at 0 and 1, where "
-        "its gradient is 0: the model learns nothing from an image beyond them.",
+        "Images of noise give {low:.3g} to {high:.3g}. The loss clips outputs to 0 and 1, where "
+        "its gradient is 0: the model learns nothing from an image beyond that range.",
     ),
     ("softmax over many", "binary", AS_GIVEN): _warning(
         "wrong-loss",
         "{loss} on a softmax over {n} classes.",
         "categorical_crossentropy, or sparse_categorical_crossentropy for whole-number labels.",
         "It treats each output as a yes-or-no question of its own, and Keras then counts accuracy "
-        "over all {n}: always answering no gives {no:.0%} accuracy.",
+        "over all {n}: always predicting no gives {no:.0%} accuracy.",
     ),
 }
 # A softmax that is wrong under any loss.
@@ -138,24 +138,23 @@ WEIGHTS_BETWEEN = _warning(
     "There is a softmax before the last layer too, with weights between the two.",
     "activation='relu' in hidden layers; a softmax in the last layer only.",
     "The inputs of {layer} are rows of {n_given} values that sum to 1. Its weights can make up for "
-    "their small range, but a softmax inside a head learns slowly where it is sure.",
+    "their small range, but a softmax inside a head learns slowly for confident predictions.",
 )
 
 
 @dataclass(frozen=True)
 class Ending:
-    """The last layer of a model, given images of noise.
+    """Outputs and last layer of a model for images of noise.
 
     Attributes
     ----------
     outputs : float32 (n, n_outputs)
     activation, name
-        Of the last layer that changes anything, such as ``softmax``; empty if more is done after
-        it.
+        Of the last layer that changes its input, such as ``softmax``; empty if it is unknown.
     given : float32 (n, n_values) or None
-        That layer's inputs, if known.
+        Inputs of that layer, if known.
     is_undone
-        Whether Keras' losses look behind that activation, as they do on TensorFlow.
+        Whether Keras' losses use the values before that activation, as they do on TensorFlow.
     """
 
     outputs: NDArray[np.float32]
@@ -172,7 +171,7 @@ class Ending:
 
     @property
     def kind(self) -> str:
-        """The row of `VERDICTS`; a linear layer is unbounded, whatever noise makes of it."""
+        """The row of `VERDICTS`; a linear layer is unbounded, whatever its outputs for noise."""
         if are_probabilities(self.outputs):
             return "softmax"
         if self.activation in ("sigmoid", "linear"):
@@ -181,7 +180,7 @@ class Ending:
 
 
 def look_at_ending(model: Any, found: list[Leaf], images: NDArray[np.float32]) -> Ending:
-    """Run a model in inference on images (n, height, width, 3); note what its last layer does."""
+    """Run a model in inference on images (n, height, width, 3) and find its last activation."""
     answered = model(images, training=False)
     outputs = np.asarray(answered, dtype=np.float32)
     drops = False
@@ -213,7 +212,7 @@ def activation_of(layer: Any) -> str:
 
 
 def are_probabilities(values: NDArray[np.float32] | None) -> bool:
-    """Whether each row, of at least two values, sums to 1 and has nothing below 0."""
+    """Whether each row has at least two values, sums to 1, and has no value below 0."""
     if values is None or values.ndim != 2 or values.shape[1] < 2:
         return False
     return bool((values >= 0).all() and np.abs(values.sum(axis=1) - 1).max() < SUM_TOLERANCE)
@@ -226,7 +225,7 @@ def noise(shape: tuple[int, ...]) -> NDArray[np.float32]:
 
 
 def check_loss(ending: Ending, loss: Loss | None) -> Iterator[Finding]:
-    """Compare what the last layer gives with what the loss takes; None if it is not known."""
+    """Compare the output of the last layer with what the loss expects; None if it is unknown."""
     if loss is None or not (loss.is_categorical or loss.is_binary):
         yield _unknown(loss)
     verdicts = [_softmax_alone(ending), VERDICTS.get(_row(ending, loss)) if loss else None]
@@ -235,12 +234,12 @@ def check_loss(ending: Ending, loss: Loss | None) -> Iterator[Finding]:
 
 
 def _unknown(loss: Loss | None) -> Finding:
-    why = f"{loss.name} is not among the known losses" if loss else "The model's file names no loss"
+    why = f"The loss {loss.name} is unknown" if loss else "The model's file names no loss"
     return not_checked(
         "the loss",
-        f"{why}: {', '.join((*CATEGORICAL, *BINARY))}.",
-        "Name it: --script-settings loss=categorical_crossentropy, for example, and "
-        "from_logits=true if it takes logits.",
+        f"{why}. Known are {', '.join((*CATEGORICAL, *BINARY))}.",
+        "Name it, for example --script-settings loss=categorical_crossentropy, with "
+        "from_logits=true if it expects logits.",
     )
 
 

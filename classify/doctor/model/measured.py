@@ -1,4 +1,4 @@
-"""Accuracy of a model under each scaling of pixels, in inference and by batch statistics."""
+"""Accuracy of a model with each scaling of pixels, in inference and with batch statistics."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -38,9 +38,9 @@ class Sample(NamedTuple):
     images : uint8 (n, height, width, 3)
         RGB, 0-255.
     labels : int64 (n,)
-        Index into `classes`.
+        Indices into `classes`.
     classes
-        All of the folder's, sorted: as Keras numbers class folders.
+        All classes of the folder, sorted, as Keras numbers them.
     """
 
     images: NDArray[np.uint8]
@@ -50,12 +50,12 @@ class Sample(NamedTuple):
 
     @property
     def largest_share(self) -> float:
-        """The accuracy of always answering the most frequent class."""
+        """Accuracy of always predicting the most frequent class."""
         return float(np.bincount(self.labels).max() / len(self.labels))
 
 
 class Condition(NamedTuple):
-    """How the model is run: a name of `SCALINGS`, and whether its layers normalise by the batch."""
+    """How a model is run: a name in `SCALINGS`, and whether it uses batch statistics."""
 
     scaling: str
     by_batch: bool
@@ -63,7 +63,7 @@ class Condition(NamedTuple):
 
 @dataclass(frozen=True)
 class Measured:
-    """Answers to one sample: outputs, float32 (n, n_classes), under each condition."""
+    """Outputs for one sample under each condition, float32 (n, n_classes)."""
 
     sample: Sample
     outputs: Mapping[Condition, NDArray[np.float32]]
@@ -78,25 +78,25 @@ class Measured:
         return np.equal(self.answers(condition), self.sample.labels)
 
     def accuracy(self, condition: Condition) -> Estimate:
-        """Top-1 with Wilson's interval."""
+        """Accuracy with Wilson's interval."""
         right = self.is_right(condition)
         return wilson(int(right.sum()), len(right))
 
     def conditions(self, by_batch: bool | None = None) -> list[Condition]:
-        """All of one mode, or of any."""
+        """All conditions of one mode, or of both."""
         return [each for each in self.outputs if by_batch in (None, each.by_batch)]
 
     def best(self, by_batch: bool | None = None) -> Condition:
-        """The condition with the best accuracy, in one mode or in any."""
+        """The condition with the best accuracy, in one mode or in both."""
         return self._best_of(self.conditions(by_batch), slice(None))
 
     def _best_of(self, among: list[Condition], images: NDArray[np.bool_] | slice) -> Condition:
         return max(among, key=lambda each: int(self.is_right(each)[images].sum()))
 
     def best_elsewhere(self, by_batch: bool | None = None) -> NDArray[np.bool_]:
-        """Whether each image is right under the best condition of the other half, bool (n,).
+        """Whether each image is correct under the best condition of the other half, bool (n,).
 
-        The best of many is better than it is, on the images that it was chosen on.
+        On the images that it was chosen on, the best of many conditions looks better than it is.
         """
         is_right = np.empty(len(self.sample.labels), dtype=bool)
         for chosen_on, measured in halves(self.sample.labels):
@@ -105,10 +105,10 @@ class Measured:
         return is_right
 
     def is_beaten(self, own: Condition) -> bool:
-        """Whether another condition of its mode shows that the model learnt under that one.
+        """Whether another condition of the same mode is clearly better, and better than chance.
 
-        It has to be clearly better, corrected for their number, on images that did not choose it,
-        and better than chance.
+        It is measured on images that it was not chosen on, with a correction for the number of
+        conditions.
         """
         chosen = self.best_elsewhere(own.by_batch)
         reached = wilson(int(chosen.sum()), len(chosen))
@@ -116,7 +116,7 @@ class Measured:
         return is_sure and self.is_useful(reached)
 
     def is_useful(self, accuracy: Estimate) -> bool:
-        """Whether it shows that the model has learnt something."""
+        """Whether an accuracy shows that the model has learnt something."""
         return has_learnt(accuracy, self.sample.largest_share)
 
     @property
@@ -136,18 +136,18 @@ class Measured:
         return _is_better(self.is_right(first), self.is_right(second), SIGNIFICANT)
 
     def is_at_chance(self, condition: Condition) -> bool:
-        """Whether always answering the most frequent class does about as well."""
+        """Whether the accuracy is about that of always predicting the most frequent class."""
         return is_chance(self.accuracy(condition), self.sample.largest_share)
 
     def is_open(self, condition: Condition) -> bool:
-        """Whether there are too few images to tell."""
+        """Whether there are too few images to tell the accuracy from chance."""
         accuracy, level = self.accuracy(condition), self.sample.largest_share
         return may_be_chance(accuracy, level) and not is_chance(accuracy, level)
 
     def grid(self) -> Grid:
         """Accuracy under each condition."""
         modes = sorted({each.by_batch for each in self.outputs})
-        titles = {False: "in inference", True: "by the batch, as in training"}
+        titles = {False: "in inference", True: "with batch statistics, as in training"}
         return Grid(
             ("pixels", *(titles[mode] for mode in modes)),
             tuple(
@@ -170,11 +170,10 @@ def runs_under(
 ) -> dict[Condition, Run]:
     """Functions that run a model on pixels, uint8 (n, height, width, 3), one for each condition.
 
-    The model stays as it is, and so does each function: what BatchNormalization notes of a batch
-    is thrown away.
+    Neither the model nor a function changes: updates of moving statistics are discarded.
 
-    `by_batch` are the layers that normalise by the batch in training; with none of them that mode
-    is left out. `size` is height and width.
+    `by_batch` are the layers that use batch statistics in training; if it is empty, that mode is
+    left out. `size` is height and width.
     """
     layers = list(by_batch)
     modes = {False: _traced(model, size)}
@@ -213,9 +212,9 @@ def measure(
     batch_size: int,
     declared: str | None = None,
 ) -> Measured:
-    """Run a model on a sample under each of `SCALINGS`, and under the declared one.
+    """Run a model on a sample with each of `SCALINGS`, and with the declared one.
 
-    The best of them is tried on BGR too. See `runs_under`.
+    The best of them is also tried on BGR. See `runs_under`.
     """
     scalings = (SCALINGS | BGR_SCALINGS).values()
     runs = runs_under(model, scalings, by_batch, sample.images.shape[1:3])
@@ -249,14 +248,14 @@ def _by_class(outputs: NDArray[np.float32], n_columns: int) -> NDArray[np.float3
 
 
 def draw_sample(root: Path, size: tuple[int, int], n_images: int = N_IMAGES) -> Sample:
-    """Draw images, about as many of each class, from val and test if there are any.
+    """Draw about the same number of images of each class, from val and test if there are any.
 
-    Unusable ones are left out; the checks on data name them.
+    Unusable images are left out; the checks of the data name them.
 
     Parameters
     ----------
     size
-        Height and width, px; if they differ, the middle of a square of the longer one.
+        Height and width, px; if they differ, the middle of a square with the longer side.
 
     Raises
     ------

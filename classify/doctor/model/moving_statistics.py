@@ -1,4 +1,4 @@
-"""Which pixels a network was trained on, without labels: by its first BatchNormalization."""
+"""The pixels that a network was trained on, from its first BatchNormalization, without labels."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,17 +18,17 @@ NEAR, FAR = 0.1, 0.2
 
 @dataclass(frozen=True)
 class Fit:
-    """How far what arrives at the first BatchNormalization is from its moving statistics.
+    """Distance between the inputs of the first BatchNormalization and its moving statistics.
 
     Attributes
     ----------
     layer
-        Its name.
+        Name of the layer.
     is_trained
-        Whether training moves its statistics: then they are those of the pixels in training. Those
-        of a frozen layer are of the pixels that the network expects.
+        Whether training updates its statistics. Then they fit the pixels in training; those of a
+        frozen layer fit the pixels that the network expects.
     distance
-        By scaling of pixels before the model, nats: see `_distance`.
+        By scaling of pixels before the model, in nats; see `_distance`.
     """
 
     layer: str
@@ -49,9 +49,9 @@ class Fit:
 def fit_of(
     model: Any, found: list[Leaf], by_batch: list[Any], images: NDArray[np.uint8]
 ) -> Fit | None:
-    """Compare the first BatchNormalization with what some images make of it; None without one.
+    """Compare the first BatchNormalization with its inputs for some images; None without one.
 
-    `by_batch` are the layers whose statistics training moves; images are (n, height, width, 3).
+    `by_batch` are the layers whose statistics training updates; images are (n, height, width, 3).
     """
     norm = next(filter(_is_set, norms_among(found)), None)
     if norm is None or norm.axis not in (-1, 3):

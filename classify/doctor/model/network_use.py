@@ -1,4 +1,4 @@
-"""How a network is used: layers that always give 0, its own top as features, nothing frozen."""
+"""Findings about the use of a network: dead layers, its own top as features, nothing frozen."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -19,14 +19,14 @@ TOPS = ("predictions", "conv_preds", "logits", "head_dense")
 
 
 class Given(NamedTuple):
-    """What layers give for some images: those that always gave 0, in order, and the outputs."""
+    """Layers whose output is 0 for all of some images, in order, and the outputs of the model."""
 
     dead: list[Any]
     outputs: NDArray[np.float32]
 
 
 def look_at_layers(model: Any, found: list[Leaf], images: NDArray[np.float32]) -> Given:
-    """Run a model in inference on images (n, height, width, 3), scaled as for it."""
+    """Run a model in inference on images (n, height, width, 3), scaled for it."""
     is_dead: dict[int, bool] = {}
     layers = [leaf.layer for leaf in found]
 
@@ -51,7 +51,7 @@ def look_at_layers(model: Any, found: list[Leaf], images: NDArray[np.float32]) -
 
 
 def check_dead(given: Given) -> Iterator[Finding]:
-    """Name layers that give 0 for all images."""
+    """Name layers whose output is 0 for all images."""
     if not given.dead:
         return
     first, n_images = given.dead[0], len(given.outputs)
@@ -59,20 +59,20 @@ def check_dead(given: Given) -> Iterator[Finding]:
     yield Finding(
         "dead-layer",
         Severity.SEVERE if is_blind else Severity.WARNING,
-        f"The layer {first.name} gives 0 for every image"
-        + (": the model gives the same answer for all." if is_blind else "."),
+        f"The output of layer {first.name} is 0 for every image"
+        + (": the model's output is the same for all." if is_blind else "."),
         (
-            f"{n_images} images. Layers that give only 0: "
+            f"{n_images} images. Layers whose output is always 0: "
             f"{some([layer.name for layer in given.dead])}.",
             "No gradient passes a ReLU that is 0 for every image: it cannot recover by training.",
         ),
-        "Build the head again and train it with a lower learning rate, and with pixels scaled as "
-        "the network expects; or use LeakyReLU.",
+        "Build the head again and train it with a lower learning rate and with the pixel scaling "
+        "that the network expects; or use LeakyReLU.",
     )
 
 
 def check_top(found: list[Leaf]) -> Iterator[Finding]:
-    """Name the 1 000 classes of ImageNet as inputs of a head."""
+    """Name a head whose inputs are the 1 000 classes of ImageNet."""
     weighted = [row for row, leaf in enumerate(found) if leaf.layer.weights]
     for row in weighted[:-1]:
         layer = found[row].layer
@@ -123,6 +123,6 @@ def check_nothing_frozen(found: list[Leaf], has_learnt: bool) -> Iterator[Findin
             "head and a usual learning rate, the first steps overwrite what the network learnt "
             "on ImageNet.",
         ),
-        "base.trainable = False, train the head, then unfreeze the last block with a learning rate "
-        "of 1e-5; 'make heads' and 'make finetune' do that.",
+        "Set base.trainable = False, train the head, then unfreeze the last block with a learning "
+        "rate of 1e-5; 'headbench heads' and 'headbench finetune' do that.",
     )

@@ -17,14 +17,14 @@ from headbench.classify.doctor.scalings import KNOWN, SCALINGS
 from headbench.classify.wording import percent
 
 REMEDY = (
-    "Give the network its own preprocess_input, once, on pixels of 0 to 255, and train again; "
-    "'make features' does."
+    "Apply the network's own preprocess_input, once, to pixels from 0 to 255, and train again; "
+    "'headbench features' does that."
 )
 SAME_EVERYWHERE = (
     "Use one preprocessing for training, validation and prediction: best inside the model."
 )
-SHOWN = "Shown by pictures of one colour each, at the network's first convolution."
-NO_WAY_OUT = "No preprocessing before the model can correct what it does itself."
+SHOWN = "Measured at the network's first convolution, with pictures of one colour each."
+NO_WAY_OUT = "No preprocessing before the model can correct the scaling inside it."
 
 
 def check_scaling(
@@ -52,12 +52,13 @@ def check_scaling(
         yield not_checked(
             "the scaling of pixels",
             f"{_own_work(pixels)} How your script scales pixels before it is unknown.",
-            "--script-settings scaling=/255, for example, or name a folder of labelled images.",
+            "Name it, for example --script-settings scaling=/255, or name a folder of labelled "
+            "images.",
         )
 
 
 def _own_work(pixels: InputPixels) -> str:
-    """What the model itself does to pixels, as a sentence."""
+    """Describe the scaling inside the model."""
     own = pixels.own_work
     if own is None:
         return NO_KNOWN_SCALING
@@ -107,9 +108,9 @@ def _not_as_trained(fit: Fit, declared: str, measured: Measured, is_frozen: bool
 def _misfit(fit: Fit, *names: str) -> str:
     distances = ", ".join(f"{fit.distance[name]:.2g} with {name}" for name in names)
     return (
-        f"Distance of what arrives at {fit.layer}, the first BatchNormalization, from its moving "
+        f"Distance between the inputs of {fit.layer}, the first BatchNormalization, and its moving "
         f"mean and variance (Kullback-Leibler, nats, median over channels): {distances}. Labels "
-        "play no part in that."
+        "are not used."
     )
 
 
@@ -134,7 +135,7 @@ def _check_undeclared(
         "How your script scales pixels is unknown. The model is most accurate with "
         f"{_any_of(possible)}.",
         (_misfit(pixels.fit, *pixels.fit.found),) if pixels.fit and pixels.fit.found else (),
-        "To have it checked: --script-settings scaling=caffe, for example.",
+        "Name it to have it checked, for example --script-settings scaling=caffe.",
         measured.grid(),
     )
 
@@ -216,8 +217,8 @@ def _accuracies(pixels: InputPixels, measured: Measured | None, declared: str) -
         for name in (pixels.right, declared)
     )
     return (
-        f"{SHOWN} Accuracy of the model as it is, on {len(measured.sample.labels)} images in "
-        f"inference mode: {given} with {declared}, {right} with {pixels.right}.",
+        f"{SHOWN} Accuracy on {len(measured.sample.labels)} images in inference mode: {given} with "
+        f"{declared}, {right} with {pixels.right} (the scaling that this network expects).",
     )
 
 

@@ -2,13 +2,17 @@
 
 import base64
 import hashlib
+import re
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
+
+from headbench.classify.wording import COMMAND, END_OF_RANGE
 
 FOLDER = Path(__file__).parent
+OPTION = re.compile(r"--[a-z-]+")
 
 
 def render(template: str, **values: Any) -> str:
@@ -28,13 +32,28 @@ def render(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    script = (FOLDER / "script.js").read_text("utf-8")
+    environment.filters |= {"with_code": with_code, "as_code": as_code}
+    environment.globals["end_of_range"] = END_OF_RANGE
+    script, style = ((FOLDER / name).read_text("utf-8") for name in ("script.js", "style.css"))
     return environment.get_template(template).render(
-        style=Markup((FOLDER / "style.css").read_text("utf-8")),  # noqa: S704, ours
+        style=Markup(style),  # noqa: S704, ours
         script=Markup(script),  # noqa: S704, ours
         script_hash=source_hash(script),
         **values,
     )
+
+
+def with_code(sentence: str) -> Markup:
+    """A sentence, escaped, with commands set as code; a number and its % stay on one line."""
+    parts = COMMAND.split(sentence.replace(" %", "\xa0%"))
+    parts[1::2] = map(as_code, parts[1::2])
+    return Markup("").join(parts)
+
+
+def as_code(command: str) -> Markup:
+    """A command, escaped and set as code; its options are not broken at the end of a line."""
+    code = OPTION.sub(r"<span>\g<0></span>", str(escape(command)))
+    return Markup(f"<code>{code}</code>")  # noqa: S704, escaped
 
 
 def source_hash(text: str) -> str:

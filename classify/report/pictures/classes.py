@@ -1,4 +1,4 @@
-"""Images and classes: how many there are, where embeddings lie, which classes are confused."""
+"""Pictures of images and classes: counts, map, confusion matrix, reliability diagram."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -29,10 +29,10 @@ from headbench.classify.report.svg import (
 )
 from headbench.classify.wording import count
 
-# So many classes are drawn with their names.
+# Up to so many classes are drawn with their names.
 MOST_NAMED = 25
 COLORS = dict(zip(SPLITS, (SOFT, VAL, TEST), strict=True))
-# So many classes are drawn with their counts.
+# Up to so many classes are drawn with their counts.
 MOST_COUNTED = 20
 CELL_INCHES = {True: 0.42, False: 0.14}
 # Width of a letter, in sizes of the font; of wide scripts a little more than a letter.
@@ -77,7 +77,7 @@ def map_pictures(
     ----------
     labels : int (n_points,)
     order : intp (n_classes,)
-        Classes in the order of their colours: those that are often confused have similar ones.
+        Classes in the order of their colours: classes that are often confused get similar ones.
     """
     hues = np.empty(len(order))
     hues[order] = np.arange(len(order)) / len(order)
@@ -87,12 +87,12 @@ def map_pictures(
 
 
 def describe_map(found: EmbeddingMap, n_test: int) -> str:
-    """What the maps show."""
+    """How to read the maps."""
     n_points = len(next(iter(found.points.values())))
     drawn = f" ({n_points} of {n_test}, drawn at random)" if n_points < n_test else ""
     note = (
         f"Each point is a test image{drawn}, coloured by its class. Classes that are often "
-        "confused have similar colours. The first two principal components hold "
+        "confused have similar colours. The first two principal components explain "
         f"{100 * found.variance_share:.0f} % of the variance."
     )
     if len(found.points) == 1:
@@ -132,13 +132,13 @@ class ConfusionCells(NamedTuple):
     Attributes
     ----------
     names : sequence of str, length n_drawn
-        Classes, in the order to draw.
+        Classes in the order in which they are drawn.
     counts : int (n_drawn, n_drawn)
         Images: true class by predicted class.
     totals : int (n_drawn,)
-        All images of each true class.
+        Number of images of each true class.
     n_classes : int
-        How many classes there are, drawn or not.
+        Number of all classes, drawn or not.
     """
 
     names: Sequence[str]
@@ -147,13 +147,13 @@ class ConfusionCells(NamedTuple):
     n_classes: int
 
     def to_json(self) -> dict[str, Any]:
-        """For the script of the page."""
+        """Data for the script of the page."""
         counts, totals = self.counts.tolist(), self.totals.tolist()
         return {"names": list(self.names), "counts": counts, "totals": totals}
 
 
 def confusion_picture(cells: ConfusionCells) -> Picture:
-    """Rows are true classes, columns predicted ones; colour is the share of the row."""
+    """Confusion matrix: rows are true classes, columns predicted ones, colour is the row share."""
     is_counted = len(cells.names) <= MOST_COUNTED
     names = [short(name) for name in cells.names]
     font = 9 if is_counted else 7
@@ -178,14 +178,14 @@ def confusion_picture(cells: ConfusionCells) -> Picture:
             drawn,
             f"Confusion matrix of {len(names)} classes on test. The most confused pairs are listed "
             "on this page.",
-            "Rows are true classes, columns predicted classes. The stronger the colour, the larger "
-            "the share of the row. Classes that are often confused stand side by side."
+            "Rows are true classes, columns are predicted classes. A stronger colour is a larger "
+            "share of the row. Classes that are often confused are side by side."
             + _left_out(cells),
         )
 
 
 def reliability_diagram(name: str, calibration: Calibration) -> Picture:
-    """Accuracy against the probability, before and after the temperature."""
+    """Accuracy by confidence, before and after temperature scaling."""
     before, after = calibration.before, calibration.after
     with drawing():
         drawn, axes = figure(4)
@@ -204,8 +204,8 @@ def reliability_diagram(name: str, calibration: Calibration) -> Picture:
             drawn,
             f"Reliability diagram of {name} on test: accuracy by the probability of the predicted "
             "class.",
-            f"{name} on test. On the dotted line, probability equals accuracy. Below it, the head "
-            "is overconfident. Larger markers stand for more images.",
+            f"{name} on test. On the dotted line, confidence equals accuracy; below it, the head "
+            "is overconfident. A larger marker is more images.",
         )
 
 

@@ -1,4 +1,4 @@
-"""All heads: accuracy against the seconds of the fit, how they were trained, those of two runs."""
+"""Pictures of heads: accuracy against seconds of fit, training curves, and two runs compared."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -32,9 +32,9 @@ from headbench.classify.studies.learning_curve import CurvePoint
 # Seconds: a shorter fit is drawn at the left edge.
 SHORTEST = 1e-3
 LABEL_GAP = 0.062
-# What a head was fitted several times for, by the key under which its history holds it.
+# Settings that were tried one by one, by their key in the history of a head.
 PATHS = {"C": "C", "alpha": "penalty alpha", "neighbors": "neighbours"}
-ON_TRAIN = "On train it is measured while the weights change."
+ON_TRAIN = "The train curve is measured during the epoch, while the weights change."
 EPOCHS = (("train_loss", "train", SOFT, "o-"), ("val_log_loss", "val", VAL, "o-"))
 ROUNDS = (("train_log_loss", "train", SOFT, "-"), ("val_log_loss", "val", VAL, "-"))
 SHARES = tuple(
@@ -45,12 +45,12 @@ SHARES = tuple(
 
 
 def accuracy_and_seconds(heads: Sequence[HeadResult]) -> Picture:
-    """Top-1 on val and test with their intervals, against the seconds of the fit."""
+    """Accuracy on val and test with their intervals, against the seconds of the fit."""
     heads = sorted(heads, key=lambda head: head.fit_seconds)
     seconds = np.maximum([head.fit_seconds for head in heads], SHORTEST)
     with drawing():
         drawn, axes = plot(4.6, margins=(0.85, 0.12, 0.95, 1.0))
-        axes.set(xscale="log", xlabel="seconds to fit", ylabel="top-1")
+        axes.set(xscale="log", xlabel="seconds to fit", ylabel="accuracy")
         for split, color, marker, shift in (("val", VAL, "s", 0.96), ("test", TEST, "o", 1.04)):
             value, low, high = (_top1(heads, split, name) for name in ("value", "low", "high"))
             errors = np.stack([value - low, high - value])
@@ -65,15 +65,15 @@ def accuracy_and_seconds(heads: Sequence[HeadResult]) -> Picture:
         return picture(
             "heads",
             drawn,
-            "Top-1 accuracy of each head with its 95 % confidence interval, against seconds to "
-            "fit. The numbers are in the table.",
-            "Top-1 accuracy with its 95 % confidence interval: squares on val, circles on test. "
-            "Higher is better, further left is faster.",
+            "Accuracy of each head with its 95 % confidence interval, against seconds to fit. The "
+            "numbers are in the table.",
+            "Accuracy with its 95 % confidence interval: squares are val, circles are test. Higher "
+            "is better; further left is faster.",
         )
 
 
 def spread(wanted: ArrayLike, gap: float, low: float, high: float) -> NDArray[np.float64]:
-    """Positions as near to those wanted as a smallest distance between neighbours lets them be.
+    """Positions close to the wanted ones, with a smallest distance between neighbours.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def spread(wanted: ArrayLike, gap: float, low: float, high: float) -> NDArray[np
     gap : float
         Smallest distance; smaller where there is no room.
     low, high : float
-        Ends of the room.
+        Smallest and largest position.
 
     Returns
     -------
@@ -122,7 +122,7 @@ def _label(axes: Any, heads: Sequence[HeadResult], seconds: NDArray[np.float64])
 def two_runs(
     first: str, second: str, heads: list[tuple[str, tuple[Estimate | None, Estimate | None]]]
 ) -> Picture:
-    """Top-1 on test of each head in two runs, with its interval.
+    """Test accuracy of each head in two runs, with its interval.
 
     Parameters
     ----------
@@ -147,19 +147,19 @@ def two_runs(
             )  # fmt: skip
         axes.set_yticks(range(len(heads)), [short(name) for name, _ in heads])
         axes.invert_yaxis()
-        axes.set(xlabel="top-1 on test")
+        axes.set(xlabel="test accuracy")
         percent_axis(axes.xaxis)
         legend_above(axes, columns=1)
         return picture(
             "two-runs",
             drawn,
             "Test accuracy of each head in both runs. The numbers are in the table.",
-            "Test accuracy (top-1) with its 95 % confidence interval: squares are A, circles B.",
+            "Test accuracy with its 95 % confidence interval: squares are A, circles are B.",
         )
 
 
 def histories(heads: Sequence[HeadResult]) -> list[Picture]:
-    """A picture for each curve that the heads left behind."""
+    """A picture for each training curve of the heads."""
     return [drawn for head in heads for drawn in _of(head)]
 
 
@@ -170,7 +170,7 @@ def learning_curves(points: Sequence[CurvePoint]) -> Picture:
     groups.sort(key=lambda group: -float(group[1][-1].top1.value))
     with drawing():
         drawn, axes = figure(3.6 + 0.1 * len(groups))
-        axes.set(xscale="log", xlabel="images in train", ylabel="top-1 on val")
+        axes.set(xscale="log", xlabel="images in train", ylabel="validation accuracy")
         for number, (name, group) in enumerate(groups):
             color, n_images = CYCLE[number % len(CYCLE)], [point.n_images for point in group]
             low, value, high = (
@@ -187,9 +187,9 @@ def learning_curves(points: Sequence[CurvePoint]) -> Picture:
             "learning-curve",
             drawn,
             "Validation accuracy of each head by the number of training images. The sentences "
-            "beside it say what it shows.",
-            "Validation accuracy (top-1) by the number of training images. The band is the 95 % "
-            f"confidence interval of {groups[0][0]}.",
+            "beside it describe it.",
+            "Validation accuracy by the number of training images. The band is the 95 % confidence "
+            f"interval of {groups[0][0]}.",
         )
 
 
@@ -222,7 +222,8 @@ def _curves(head: HeadResult, name: str, step: str, lines: Sequence[tuple[str, .
             f"{_slug(head.name)}-{name}",
             drawn,
             f"{what.capitalize()} of {head.name} by {step} on train and val.",
-            f"{head.name}: {what} by {step}.{on_train} The dashed line is the {step} that is kept.",
+            f"{head.name}: {what} by {step}.{on_train} The dashed line marks the {step} that was "
+            "kept.",
         )
 
 
@@ -240,7 +241,7 @@ def _path(head: HeadResult, key: str, label: str) -> Picture:
             f"{_slug(name)}-path",
             drawn,
             f"Log loss of {name} on val by {label}. {head.chosen[key]:g} was chosen.",
-            f"{name}: log loss on val by {label}. The dashed line is the value that was chosen.",
+            f"{name}: log loss on val by {label}. The dashed line marks the chosen value.",
         )
 
 

@@ -1,4 +1,4 @@
-"""The failure that headbench came from, as pictures."""
+"""Pictures of the failure that headbench came from."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ from headbench.classify.report.svg import (
     plot,
 )
 
-MARKS = {"right": " (right)", "origin": " (the origin)", "": ""}
+MARKS = {"right": " (correct)", "origin": " (original)", "": ""}
 
 
 def cells_picture(cells: list[dict[str, Any]], chance: float) -> Picture:
@@ -29,7 +29,7 @@ def cells_picture(cells: list[dict[str, Any]], chance: float) -> Picture:
     cells : list of dict
         As `headbench.classify.origin.accuracy_table.Cell.to_json` gives them.
     chance : float
-        Accuracy of always answering the most frequent class.
+        Accuracy of always predicting the most frequent class.
     """
     at = np.arange(len(cells))
     with drawing():
@@ -53,16 +53,16 @@ def cells_picture(cells: list[dict[str, Any]], chance: float) -> Picture:
             drawn,
             "Accuracy on train and val for each preprocessing, mode of training and mode of "
             "validation; the numbers are in the table.",
-            "Circles: train, squares: val, with 95 % intervals. The labels name pixels and the "
-            "statistics that BatchNormalization uses, in training and in validation. Dashed: "
-            "always answering the most frequent class.",
+            "Accuracy with its 95 % confidence interval: circles are train, squares are val. Each "
+            "label names the pixels, then the statistics of BatchNormalization in training → in "
+            "validation. Dashed: always predicting the most frequent class.",
         )
 
 
 def epochs_picture(
     origin: list[dict[str, float]], mended: list[dict[str, float]], chance: float
 ) -> Picture:
-    """Accuracy by epoch, as Keras printed it, of the origin's model and of its head done right.
+    """Accuracy by epoch, as Keras printed it, of the original model and of the corrected one.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def epochs_picture(
     with drawing():
         drawn, axes = plot(3.8, margins=(0.85, 0.12, 1.25, 0.15))
         axes.set(xlabel="epoch", ylabel="accuracy")
-        for epochs, name, style in ((origin, "the origin", "-"), (mended, "done right", ":")):
+        for epochs, name, style in ((origin, "original", "-"), (mended, "corrected", ":")):
             at = range(1, len(epochs) + 1)
             for key, split, color, marker in (
                 ("acc", "train", SOFT, "o"),
@@ -88,10 +88,11 @@ def epochs_picture(
         return picture(
             "origin-epochs",
             drawn,
-            "Accuracy on train and val by epoch, of the origin's model and of the same head on "
-            "right embeddings; the numbers are in the tables.",
-            "Accuracy by epoch, on train while it trains. Solid: the origin's model; dotted: the "
-            "same head on right embeddings. Dashed: always answering the most frequent class.",
+            "Accuracy on train and val by epoch, of the original model and of the same head on "
+            "correct embeddings; the numbers are in the tables.",
+            "Accuracy by epoch; on train it is measured during the epoch. Solid: the original "
+            "model. Dotted: the same head on correct embeddings. Dashed: always predicting the "
+            "most frequent class.",
         )
 
 

@@ -41,8 +41,9 @@ def test_the_most_severe_comes_first_in_words(tmp_path: Path) -> None:
     text = as_text(found)
     assert [each.severity for each in found.findings] == [2, 1, 0]
     assert text.index("SEVERE <bad>") < text.index("WARNING mild") < text.index("NOTE not-checked")
-    assert text.endswith("1 severe, 1 warning, 1 note.")
-    assert "  > Mend it." in text
+    assert text.splitlines()[:2] == ["1 severe, 1 warning, 1 note.", "Examined: 2 images"]
+    assert "  What to do: Mend it." in text
+    assert as_text(Diagnosis.of([])) == "No problem found."
 
 
 def test_the_page_shows_photographs_and_takes_no_name_for_markup(tmp_path: Path) -> None:

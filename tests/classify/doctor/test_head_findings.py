@@ -113,7 +113,7 @@ def test_classes_in_the_reverse_order_are_found_and_named() -> None:
     finding = check_class_order([scored], FOUR, 0.25)
     assert finding is not None
     assert (finding.code, finding.severity) == ("val-labels-in-another-order", Severity.SEVERE)
-    assert "Classes: a of val is d in train, b of val is c in train" in finding.evidence[1]
+    assert "Classes: a in val is d in train, b in val is c in train" in finding.evidence[1]
 
 
 def test_a_sound_head_keeps_its_names() -> None:
@@ -164,7 +164,7 @@ def test_chance_beside_a_good_head_or_of_a_blind_backbone_is_a_warning() -> None
     heads = [right_for(10), right_for(60, name="ridge")]
     [finding] = check_chance(heads, 0.1, is_blind=False)
     assert finding.severity is Severity.WARNING
-    assert "ridge did better on the same embeddings." in finding.evidence
+    assert "Better on the same embeddings: ridge." in finding.evidence
     [finding] = check_chance(heads[:1], 0.1, is_blind=True)
     assert finding.severity is Severity.WARNING
 
@@ -246,7 +246,7 @@ def train(run: Run, *names: str) -> None:
 
 def test_a_run_without_heads_is_said_and_is_no_finding(run: Run) -> None:
     line, findings = examined(run)
-    assert line.endswith("no heads; 'make heads' trains some.")
+    assert line.endswith("no heads; 'headbench heads' trains some.")
     assert findings == []
 
 

@@ -28,7 +28,7 @@ def test_a_toml_file_is_read_and_later_words_win(tmp_path: Path) -> None:
     [
         ("scalling=tf", "Did you mean scaling"),
         ("scaling=gbr", "expected one of caffe"),
-        ("scaling=preprocess_input", "as in resnet50.preprocess_input"),
+        ("scaling=preprocess_input", "such as resnet50.preprocess_input"),
         ("scaling=of_my_own.preprocess_input", "found 'of_my_own.preprocess_input'"),
         ("ImageDataGenerator(rescale=1./255", "expected one of"),
         ("ImageDataGenerator(rescale=1./)", "expected Python"),
@@ -78,4 +78,4 @@ def test_a_call_of_a_loader_says_its_settings_and_what_is_not_used() -> None:
     said = listen()
     found = parse_script(["ImageDataGenerator(zoom_range=0.2, validation_split=0.2)", "size=96"])
     assert found == ScriptSettings(loader="ImageDataGenerator", validation_split=0.2, size=96)
-    assert said == ["note: arguments not used: zoom_range"]
+    assert said == ["note: the doctor does not use these arguments: zoom_range"]

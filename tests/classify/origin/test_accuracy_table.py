@@ -102,8 +102,9 @@ def text(results: Results) -> str:
 
 def test_the_verdict_is_two_numbers_and_their_n(failed: Results) -> None:
     assert verdict(failed) == (
-        "Validation accuracy: 60.0 % [55.0, 65.0] done right, 11.0 % [6.0, 16.0] with the origin's "
-        "two mistakes (n = 200). Always answering the most frequent class gives 12.0 %."
+        "Validation accuracy: 60.0 % [55.0, 65.0] with correct pixels and statistics, 11.0 % [6.0, "
+        "16.0] with the two mistakes of the original script (n = 200). Always predicting the most "
+        "frequent class gives 12.0 %."
     )
 
 
@@ -116,14 +117,14 @@ def test_a_failure_is_explained_with_its_numbers(failed: Results) -> None:
     assert "This is not overfitting" in found
     assert "reaches 52.0 % [47.0, 57.0] on the same val images" in found
     assert "reaches 10.0 % [8.0, 12.0] on its own training images" in found
-    assert "'make features' uses the right pixels" in found
+    assert "'headbench features' uses correct pixels" in found
 
 
 def test_where_nothing_costs_anything_no_mistake_is_blamed(unharmed: Results) -> None:
     found = text(unharmed)
-    assert found.count("no difference seen") == 3
-    assert "the two mistakes make no difference" in found
-    for word in ("overfitting", "make features", "sushi", "better than chance"):
+    assert found.count("no significant difference (") == 3
+    assert "the two mistakes make no significant difference" in found
+    for word in ("overfitting", "headbench features", "sushi", "better than chance"):
         assert word not in found
 
 
@@ -143,7 +144,7 @@ def test_the_table_has_eight_rows_and_marks_two(shown: Shown) -> None:
     lines = table_text(shown.results).splitlines()
     assert len(lines) == 9
     assert lines[0].split("  ")[0] == TITLES[0]
-    assert [line.split("<- ")[1] for line in lines if "<- " in line] == ["right", "the origin"]
+    assert [line.split("<- ")[1] for line in lines if "<- " in line] == ["correct", "original"]
     assert lines[1].startswith("caffe")
-    assert lines[1].endswith("<- right")
+    assert lines[1].endswith("<- correct")
     assert all(len(row) == len(TITLES) for row in table_rows(shown.results))

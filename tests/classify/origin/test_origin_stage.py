@@ -10,9 +10,9 @@ from headbench.classify.origin.origin_settings import OriginSettings
 from headbench.classify.origin.origin_stage import (
     describe_origin,
     explain_models,
+    paragraphs,
     provenance,
     show_origin,
-    wrapped,
 )
 from tests.classify.origin.conftest import SETTINGS, Shown
 from tests.classify.origin.test_origin_model import LINE
@@ -27,10 +27,10 @@ Results = dict[str, Any]
 def test_what_is_said_holds_table_epochs_and_explanation(shown: Shown) -> None:
     text = "\n".join(shown.said)
     assert text.splitlines()[0].startswith("RANDOM WEIGHTS")
-    assert "<- the origin" in text
+    assert "<- original" in text
     assert len([line for line in shown.said if LINE.fullmatch(line)]) == 2 * SETTINGS.epochs
-    assert "As in the origin" in text
-    assert "1 file left out" in text
+    assert "As in the original script" in text
+    assert "1 file could not be used" in text
     assert shown.said[-1].endswith("index.html, results.json")
 
 
@@ -71,18 +71,18 @@ def test_on_photographs_the_origin_is_at_chance_and_what_is_right_is_not(
 
 def test_a_model_at_chance_is_told_from_one_that_learnt(failed: Results) -> None:
     origin, mended, cost = explain_models(failed)
-    assert "62.0 % on 960 train images and 10.0 % [5.0, 15.0] on 200 val images" in origin
-    assert "no better than chance (10.0 %), 'sushi' for 100.0 % of them." in origin
+    assert "train accuracy 62.0 % (n = 960), validation accuracy 10.0 % (95 % CI 5.0" in origin
+    assert "No better than chance (10.0 %). 'sushi' is predicted for 100.0 % of val." in origin
     assert "bit for bit" in origin
-    assert "above chance" in mended
+    assert "Better than chance" in mended
     assert "sushi" not in mended
-    assert "5 epochs with the network inside took 100 s" in cost
-    assert "One extraction took 21.0 s in the network" in cost
-    assert "5 epochs of the head alone took 6.0 s." in cost
+    assert "100 s for 5 epochs of the original model" in cost
+    assert "21.0 s in the network for one extraction" in cost
+    assert "then 6.0 s for 5 epochs of the head." in cost
 
 
 def test_a_model_that_learnt_is_not_said_to_be_at_chance(unharmed: Results) -> None:
-    assert "no better than chance" not in " ".join(explain_models(unharmed))
+    assert "No better than chance" not in " ".join(explain_models(unharmed))
 
 
 def test_a_network_that_changed_is_said_aloud(failed: Results) -> None:
@@ -93,13 +93,13 @@ def test_a_network_that_changed_is_said_aloud(failed: Results) -> None:
 
 
 def test_only_what_differs_from_the_origin_is_said_to_differ(failed: Results) -> None:
-    assert "your images, 96 px (the origin: 256);" in describe_origin(failed)[1]
+    assert "your images, 96 px (original: 256);" in describe_origin(failed)[1]
     failed["settings"] |= {"size_px": 256, "batch_size": 8}
-    assert "your images, 8 images in a batch (the origin: 32);" in describe_origin(failed)[1]
+    assert "your images, 8 images in a batch (original: 32);" in describe_origin(failed)[1]
 
 
 def test_lines_are_as_wide_as_a_terminal_and_keep_a_number_with_its_sign() -> None:
-    found = wrapped([f"{'x' * (96 - shift)} 10.0 % of it" for shift in range(12)])
+    found = paragraphs([f"{'x' * (96 - shift)} 10.0 % of it" for shift in range(12)])
     lines = found.splitlines()
     assert max(map(len, lines)) <= 100
     assert not any(line.startswith("%") for line in lines)

@@ -60,7 +60,7 @@ def own_run(hostile_run: Run, tmp_path: Path) -> Run:
 @pytest.fixture(scope="session")
 def found(hostile_run: Run) -> Results:
     """The results of `hostile_run`, whose report is written."""
-    return write_report(hostile_run, command="python -m headbench.classify report '<i>run<i>'")
+    return write_report(hostile_run, command="headbench report '<i>run<i>'")
 
 
 @pytest.fixture(scope="session")

@@ -108,10 +108,16 @@ def test_what_the_numbers_stand_on_is_named(results: dict) -> None:
 
 def test_the_commands_that_made_it_are_named_in_order(results: dict) -> None:
     extraction, report = results["commands"]
-    assert extraction.startswith("python -m headbench.extract ")
-    for words in ("--backbone mean-color", "--size 16", "--seed 0", "--weights"):
+    assert extraction.startswith("headbench features ")
+    for words in (
+        "--name '<i>run<i>'",
+        "--backbone mean-color",
+        "--size 16",
+        "--seed 0",
+        "--weights",
+    ):
         assert words in extraction
-    assert report == "python -m headbench.classify report '<i>run<i>'"
+    assert report == "headbench report '<i>run<i>'"
 
 
 def test_a_copy_under_two_labels_is_found(results: dict) -> None:
@@ -136,5 +142,5 @@ def test_a_head_that_is_not_there_and_a_run_without_heads_are_errors(
 ) -> None:
     with pytest.raises(RunError, match=r"'mlp' is not trained here \(trained: "):
         write_report(own_run, head="mlp")
-    with pytest.raises(RunError, match="make heads"):
+    with pytest.raises(RunError, match="heads"):
         write_report(run)

@@ -14,19 +14,20 @@ import pytest
 
 from headbench.classify.intervals import Estimate
 from headbench.classify.report.results import Difference, Results
+from headbench.classify.report.summary import summary_html
 from headbench.classify.report.table import (
-    TITLES,
+    COLUMNS,
+    SHORT_COLUMNS,
     as_markdown,
     as_text,
     banner,
-    differences,
     rows,
     verdict,
 )
-from headbench.classify.report.words import describe_quality, describe_studies
-from headbench.classify.report.write import write_report
+from headbench.classify.report.words import describe_quality, differences, summarize_differences
+from headbench.classify.report.write import make_report
 from headbench.classify.run import Run
-from headbench.classify.wording import percent
+from headbench.classify.wording import END_OF_RANGE, percent, with_n
 from tests.classify.report.conftest import HOSTILE, HOSTILE_FILE, TEXT_FILE
 
 
@@ -109,16 +110,20 @@ def test_every_form_shows_the_same_numbers(found: Results, page_path: Path) -> N
     value, low, high = (f"{100 * number:.1f}" for number in top1[:3])
     assert f"{value} % [{low}, {high}]" in as_text(found)
     assert f"{value} % \\[{low}, {high}\\]" in as_markdown(found)
-    page = page_path.read_text("utf-8")
-    assert f"Its test accuracy is {value} % [{low}, {high}], n = {top1.n}." in page
+    page = page_path.read_text("utf-8").replace("\xa0", " ")
     for text in (as_text(found), as_markdown(found), page):
-        assert f"test {top1.n} images" in text
+        assert f"test accuracy {value} % (95 % CI {low} to {high}, n = {top1.n})" in text
+        assert f"images of val, {top1.n} of test." in text
 
 
 @pytest.mark.parametrize(
     ("gap", "is_seen", "sentence"),
     [
-        (0.02, False, "logreg and other: no difference seen (+2.0 points [-1.0, +5.0], p 0.2)."),
+        (
+            0.02,
+            False,
+            "logreg and other: no significant difference (+2.0 points [-1.0, +5.0], p 0.2).",
+        ),
         (0.02, True, "logreg is better than other by +2.0 points [-1.0, +5.0], p 0.2."),
         (-0.02, True, "other is better than logreg by +2.0 points [-1.0, +5.0], p 0.2."),
     ],
@@ -130,14 +135,15 @@ def test_a_lead_is_called_one_only_where_it_is_seen(
     pair = Difference("logreg", "other", Estimate(gap, low, high, 400), 9, 1, 0.2, 0.2, is_seen)
     changed = replace(found, best="logreg", comparisons=[pair])
     assert differences(changed) == [sentence]
-    assert differences(changed, of_best=False) == []
-    assert sentence in as_text(changed)
+    assert "differ significantly from other" in summarize_differences(changed) or is_seen
+    assert ("significantly better" in as_text(changed)) == (is_seen and gap > 0)
+    assert ("significantly worse" in as_text(changed)) == (is_seen and gap < 0)
 
 
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"has_random_weights": True}, "Random weights"),
+        ({"has_random_weights": True}, "RANDOM WEIGHTS"),
         ({"has_random_weights": False, "weights": "own.h5"}, "Not ImageNet weights"),
         ({"has_random_weights": False, "weights": "imagenet"}, ""),
     ],
@@ -151,18 +157,20 @@ def test_weights_that_are_not_imagenets_have_a_banner(
 
 
 def test_random_weights_are_named_in_every_form(random_run: Run) -> None:
-    results = write_report(random_run)
-    assert "RANDOM" in as_text(results)
-    for text in (as_markdown(results), (random_run.report_folder / "index.html").read_text()):
-        assert "RANDOM" in text
-        assert "Random weights: the network was not trained." in text
+    report = make_report(random_run)
+    said = "RANDOM WEIGHTS: the network was not trained."
+    assert as_text(report.results).startswith(said)
+    assert as_markdown(report.results).splitlines()[2].startswith(f"**{said}")
+    page = (random_run.report_folder / "index.html").read_text()
+    for text in (page, summary_html(report)):
+        assert said in text
+        assert text.index(said) < text.index("<table")
 
 
 def test_the_first_row_is_the_head_to_use(found: Results) -> None:
     assert rows(found)[0][0] == found.best
-    assert verdict(found).startswith(f"Use {found.best}: it has the best balanced accuracy on val.")
-    balanced = percent(found.heads[0].test.balanced_accuracy)
-    assert verdict(found).endswith(f"Its balanced accuracy on test is {balanced}.")
+    assert verdict(found).startswith(f"Use {found.best}: test accuracy ")
+    assert with_n(found.heads[0].test.top1) in verdict(found)
 
 
 def test_a_head_that_is_no_better_than_prior_is_not_recommended(found: Results) -> None:
@@ -176,22 +184,86 @@ def test_a_head_that_is_no_better_than_prior_is_not_recommended(found: Results) 
 
 
 def test_balanced_accuracy_stands_beside_top_1(found: Results) -> None:
-    at = {title: TITLES.index(title) for title in ("val top-1", "test top-1")}
-    assert TITLES[at["val top-1"] - 1] == "val balanced"
-    assert TITLES[at["test top-1"] + 1] == "test balanced"
+    titles = [column.title for column in SHORT_COLUMNS]
+    assert titles[1:4] == ["val balanced", "test accuracy", "test balanced"]
     assert percent(found.heads[0].test.balanced_accuracy) in rows(found)[0]
     assert percent(found.heads[0].test.balanced_accuracy) in " ".join(describe_quality(found))
 
 
 def test_quality_is_told_with_n_and_chance(found: Results) -> None:
     text = " ".join(describe_quality(found))
-    assert re.match(rf"Test accuracy of .*, n = {found.features.splits['test']}\. ", text)
+    assert re.match(rf"Test accuracy of .*, n = {found.features.splits['test']}\)\. ", text)
     largest = max(found.features.classes, key=lambda each: each.test)
     share = 100 * largest.test / found.features.splits["test"]
-    assert f"chance is {share:.1f} %, by always answering {largest.name}." in text
-    assert "chance is 16.7 %" in text  # of the balanced accuracy
+    always = f"Always predicting {largest.name}, the most frequent class, gives {share:.1f} %."
+    assert always in text
+    assert "Always predicting one class gives 16.7 %." in text  # balanced accuracy
     assert "ECE" in text
 
 
-def test_no_study_is_no_sentence(found: Results) -> None:
-    assert describe_studies(found) == []
+def with_many_heads(found: Results, n_heads: int = 10) -> Results:
+    """Ten heads with a long choice each, two of them at the end of their range."""
+    heads = [
+        replace(found.heads[0], name=name, chosen=chosen)
+        for name, chosen in [
+            ("finetuned", {"epoch": 8, "is_at_limit": True}),
+            ("lightgbm", {"rounds": 300, "is_at_limit": True}),
+            *((f"mlp-{n}", dict.fromkeys("abcdefgh", 0.0123)) for n in range(n_heads - 2)),
+        ]
+    ]
+    gap = Estimate(0.1, 0.05, 0.15, 400)
+    pairs = [
+        Difference("finetuned", each.name, gap, 9, 1, 0.2, 0.2, is_seen=False) for each in heads[1:]
+    ]
+    return replace(found, best="finetuned", heads=heads, comparisons=pairs)
+
+
+def test_the_text_fits_a_terminal_and_the_answer_comes_first(found: Results) -> None:
+    lines = as_text(with_many_heads(found)).splitlines()
+    assert lines[0].startswith("Use finetuned: ")
+    assert max(map(len, lines)) <= 120
+    assert len(lines) <= 32
+    at = next(number for number, line in enumerate(lines) if line.startswith("What next"))
+    assert [line[:2] for line in lines[at + 1 :] if line[0].isdigit()] == ["1.", "2.", "3.", "4."]
+
+
+def test_markdown_has_the_whole_table_right_after_the_answer(found: Results) -> None:
+    lines = as_markdown(found).splitlines()
+    titles = next(line for line in lines if line.startswith("| head"))
+    assert titles.count("|") == len(COLUMNS) + 1
+    assert lines.index(titles) < 7
+    assert lines.index(titles) < lines.index("## How it was made")
+
+
+def test_a_choice_at_the_end_of_its_range_is_marked_in_every_table_and_explained_once(
+    found: Results, page_path: Path
+) -> None:
+    changed = with_many_heads(found)
+    explained = "To search further, set --epochs for finetuned and --max-rounds for lightgbm."
+    for text in (as_text(changed), as_markdown(changed)):
+        assert text.count(END_OF_RANGE) == 3
+        assert f"rounds 300 {END_OF_RANGE}" in text
+        assert " ".join(text.split()).count(explained) == 1
+    assert END_OF_RANGE not in as_text(found)
+    assert "<mark>" not in page_path.read_text("utf-8")
+
+
+def test_the_page_shows_the_answer_and_the_table_before_what_made_them(page_path: Path) -> None:
+    page = page_path.read_text("utf-8")
+    places = [
+        page.index(each)
+        for each in ("Use ", '<table class="heads', "<summary>How this was made", "preprocessing")
+    ]
+    assert places == sorted(places)
+
+
+def test_the_summary_stands_alone_and_its_style_touches_nothing_else(own_run: Run) -> None:
+    html = summary_html(make_report(own_run))
+    assert Tags(html).tags.count("script") == 0
+    assert [each for each in Tags(html).addresses if not each.startswith("#")] == []
+    assert not {"b", "i", "iframe", "object", "link"} & set(Tags(html).tags)
+    assert html.count("<svg") == 3
+    style = html.split("<style>")[1].split("</style>")[0]
+    selectors = re.sub(r"\{[^}]*\}", "\n", style).split("\n")
+    for selector in filter(str.strip, ",".join(selectors).split(",")):
+        assert ".headbench-summary" in selector or not selector.strip()

@@ -75,7 +75,7 @@ def test_every_image_of_train_and_val_is_measured_once(run: Run) -> None:
     total = overall(points[4:])
     assert total.n == n_images
     assert total.value > 0.9
-    assert f"(n={n_images})" in describe_folds(points)
+    assert f"n = {n_images})" in describe_folds(points)
     assert folds_of(run, 4) == points
     assert said[-1] == "folds: 0 fits, 8 reused"
 
@@ -170,7 +170,7 @@ def test_a_fold_whose_file_is_not_whole_is_an_error_until_it_is_fitted_again(
     before = held_out_of(run, "logreg")
     path = run.folder / "folds" / points[-1].proba_file
     damage(path)
-    with pytest.raises(RunError, match=rf"{path}: .*'make heads HEADS=logreg FOLDS=4' again"):
+    with pytest.raises(RunError, match=rf"{path}: .*'headbench heads --heads logreg --folds 4'"):
         held_out_of(run, "logreg")
     assert folds_of(run, 4) == points
     assert said[-1] == "folds: 1 fits, 7 reused"
@@ -184,7 +184,7 @@ def test_a_file_of_another_fold_is_not_taken_for_this_one(run: Run) -> None:
     said = listen()
     paths = [run.folder / "folds" / point.proba_file for point in folds_of(run, 4)]
     paths[-1].write_bytes(paths[-2].read_bytes())
-    with pytest.raises(RunError, match="not the same images"):
+    with pytest.raises(RunError, match="of other images"):
         held_out_of(run, "logreg")
     folds_of(run, 4)
     assert said[-1] == "folds: 1 fits, 7 reused"

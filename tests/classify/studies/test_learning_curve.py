@@ -47,7 +47,7 @@ def test_each_head_is_measured_on_val_at_each_share(run: Run) -> None:
     with FeatureFile(run.features_path) as features:
         assert n_images[-1] == len(features.rows("train"))
         assert points[-1].top1.n == len(features.rows("val"))
-    assert "val top-1 on a share of train: 1 % " in describe_curve(points)
+    assert "in % by share of train (n = " in describe_curve(points)
 
 
 def test_nothing_is_fitted_twice_and_what_is_new_is(run: Run) -> None:

@@ -188,7 +188,7 @@ def test_what_was_examined_is_said_with_its_numbers(tmp_path: Path) -> None:
     said = listen()
     examined, _ = examine_data(tmp_path, ScriptSettings())
     assert examined == (
-        f"{tmp_path}: 41 image files of 2 classes (class folders), 40 of them usable."
+        f"{tmp_path}: 41 image files in 2 classes (class folders), 40 of them usable."
     )
     assert said == [f"{tmp_path}: reading 41 images of 2 classes"]
 
@@ -220,7 +220,7 @@ def test_class_indices_are_said_to_be_right_or_to_count_from_1(
     path = tmp_path / "classes.json"
     path.write_text(json.dumps({"a": first, "b": first + 1}))
     found = examine_data(tmp_path / "photos", ScriptSettings(class_indices=path))
-    assert (f"{path} numbers the classes as Keras" in found.examined) is agrees
+    assert (f"{path} has the same class indices" in found.examined) is agrees
     lines = [line for each in found.findings for line in each.evidence]
     assert ("The file counts from 1. Keras counts from 0: subtract 1." in lines) is not agrees
 

@@ -147,7 +147,7 @@ def test_imbalance_says_what_naming_the_largest_class_gives(tmp_path: Path) -> N
     uneven = findings_of(tmp_path)["imbalance"]
     assert uneven.severity is Severity.NOTE
     assert uneven.evidence[0] == "60 and 20 of 80 images."
-    assert uneven.evidence[1] == "Always answering 'a' gives 75.0 % accuracy: compare with that."
+    assert uneven.evidence[1] == "Always predicting 'a' gives 75.0 % accuracy: compare with that."
 
 
 def test_imbalance_is_that_of_train_where_the_folder_names_it(tmp_path: Path) -> None:

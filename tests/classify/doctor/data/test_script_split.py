@@ -122,9 +122,9 @@ def test_classes_that_only_validation_has_bound_its_accuracy() -> None:
         "validation."
     )
     assert found.evidence[2].startswith("Only in validation: d, 5 of 10 images.")
-    assert "can be 50.0 % at most" in found.evidence[2]
+    assert "is at most 50.0 %" in found.evidence[2]
     # b would have 2.5 images in validation by its share: that it has none might be chance.
-    assert found.evidence[3].startswith("Never validated: a. ")
+    assert found.evidence[3].startswith("Never in validation: a. ")
     assert found.grid is not None
     assert found.grid.rows == (
         ("a", "15", "0"), ("b", "10", "0"), ("c", "5", "5"), ("d", "0", "5"),
@@ -136,7 +136,7 @@ def test_the_origins_split_cannot_reach_more_than_one_in_a_hundred() -> None:
     # 80 classes and 600 of the next; validation has the rest of that one and 20 that nobody learnt.
     (found,) = found_in({f"{n:03}": 750 for n in range(101)}, ScriptSettings(validation_split=0.2))
     assert "15000 of 15150 images" in found.evidence[2]
-    assert "can be 1.0 % at most" in found.evidence[2]
+    assert "is at most 1.0 %" in found.evidence[2]
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def test_a_model_that_fails_when_it_is_run_is_one_line_with_the_reason(tmp_path:
             layers.GlobalAveragePooling2D(),
         ]
     )
-    with pytest.raises(RunError, match=r"fails when it is run .* would be negative") as caught:
+    with pytest.raises(RunError, match=r"fails when it runs .* would be negative") as caught:
         examine(model, tmp_path, size=3)
     assert len(str(caught.value).splitlines()) == 1
     assert str(tmp_path / "model.keras") in str(caught.value)
@@ -281,7 +281,7 @@ def test_what_no_scaling_explains_is_shown_by_three_colours(tmp_path: Path) -> N
     model = resnet_after([load_keras().layers.ReLU(max_value=99)])
     finding = examine(model, tmp_path, scaling="raw")["not-checked"]
     why = finding.evidence[0]
-    assert "not a known scaling. ResNet expects BGR" in why
+    assert "the network is unknown. ResNet expects BGR" in why
     assert why.endswith("red (99, 0, 0); green (0, 99, 0); blue (0, 0, 99).")
 
 
@@ -289,7 +289,7 @@ def test_a_network_whose_pixels_are_not_known_is_not_passed_over(tmp_path: Path)
     model = classifier(network(("a", "b", "c"), [load_keras().layers.Rescaling(1 / 255)]))
     found = examine(model, tmp_path, scaling="/255")
     why = found["not-checked"].evidence[0]
-    assert "not among those with known pixels: ResNet, " in why
+    assert "The network is unknown. Known are ResNet, " in why
     # Divided by 255 once before the model and once inside.
     assert "Given /255 before the model" in why
     assert "red (0.003922, 0, 0)" in why

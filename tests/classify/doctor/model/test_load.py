@@ -119,7 +119,7 @@ def test_a_file_that_is_something_else_is_refused(tmp_path: Path, name: str) -> 
     with pytest.raises(HeadbenchError, match=name) as caught:
         load_user_model(tmp_path / name)
     assert "make features" not in str(caught.value)
-    assert ("as model.save('model.h5') writes it" in str(caught.value)) is (name == "model.h5")
+    assert ("written by model.save('model.h5')" in str(caught.value)) is (name == "model.h5")
 
 
 @pytest.mark.parametrize(

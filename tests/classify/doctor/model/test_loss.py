@@ -114,14 +114,14 @@ def test_a_softmax_with_something_behind_it_is_applied_twice_by_the_loss() -> No
 def test_outputs_beyond_0_and_1_are_severe_without_a_softmax() -> None:
     [finding] = found_in([dense(3)], CROSSENTROPY)
     assert (finding.code, finding.severity) == ("softmax-missing", Severity.SEVERE)
-    assert "cuts them off" in finding.evidence[0]
+    assert "clips outputs" in finding.evidence[0]
 
 
 @pytest.mark.parametrize("name", ["categorical_crossentropy", "sparse_categorical_crossentropy"])
 def test_a_sigmoid_before_a_softmax_s_loss_is_a_warning_for_it_trains(name: str) -> None:
     [finding] = found_in([dense(3, "sigmoid")], Loss(name, False))
     assert (finding.code, finding.severity) == ("softmax-missing", Severity.WARNING)
-    assert "cuts" not in "".join(finding.evidence)
+    assert "clips" not in "".join(finding.evidence)
     # As is said: no gradient is 0.
     tf = load_tensorflow()
     logits = tf.Variable(np.random.default_rng(0).normal(0, 2, (5, 3)).astype("float32"))

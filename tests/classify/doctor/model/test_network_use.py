@@ -38,7 +38,7 @@ def test_a_layer_that_is_always_0_is_named(has_way_round: bool, severity: Severi
     model = with_bias(-50.0, has_way_round=has_way_round)
     [finding] = check_dead(look_at_layers(model, leaves(model), IMAGES))
     assert (finding.code, finding.severity) == ("dead-layer", severity)
-    assert "hidden gives 0 for every image" in finding.what
+    assert "output of layer hidden is 0 for every image" in finding.what
     # The model runs as before.
     assert model(IMAGES).shape == (8, 2)
 
