@@ -1,4 +1,4 @@
-"""What a user may choose, and its command-line options."""
+"""What a user may choose for stage one, and its command-line options."""
 
 import argparse
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ PRECISIONS = (AUTO, FLOAT32, MIXED_FLOAT16)
 
 @dataclass(frozen=True)
 class Runtime:
-    """How a network is run: what decides speed and memory, and no embedding.
+    """How a network is run: this affects speed and memory, not the embeddings.
 
     Attributes
     ----------
@@ -28,7 +28,7 @@ class Runtime:
     engine : {"auto", "tensorflow", "openvino"}
         ``auto``: OpenVINO if it is installed and the network runs on a CPU, else TensorFlow.
     batch_size : int or None
-        Images pushed through the network at once; None for what suits the device.
+        Images in one pass through the network; None for what suits the device.
     """
 
     device: str = AUTO
@@ -47,18 +47,19 @@ class ExtractSettings:
     pooling : {"avg", "max"}
         From the last feature map to the embedding.
     precision : {"auto", "float32", "mixed_float16"}
-        Arithmetic of the network. ``auto``: that of the file that is there; for a new file
-        mixed_float16 (float16 inside, float32 embeddings) on GPUs that gain from it, else float32.
+        Arithmetic of the network. ``auto``: that of an existing file; for a new file mixed_float16
+        (float16 inside, float32 embeddings) on GPUs that gain from it, else float32.
     val_share : float or None
-        Share of val where the folder does not name it; None for the usual one.
+        Share of the images for val if the data has no val split; None for 0.15, or for 0.2 of
+        train if the data has a test split.
     device, engine, batch_size
         See `Runtime`.
     store : str
-        ``float32`` or ``float16``: how the embeddings are kept.
+        ``float32`` or ``float16``: dtype of the stored embeddings.
     overwrite : bool
         Replace a feature file that was made with other settings.
     max_file_mb : int
-        Images of more millions of bytes are listed as rejected.
+        Larger image files, in millions of bytes, are listed as rejected.
     """
 
     backbone: str = "resnet50"
@@ -82,56 +83,61 @@ class ExtractSettings:
 
 
 def add_runtime_options(parser: argparse.ArgumentParser) -> None:
-    """Add what decides how fast a network runs; the defaults are those of `Runtime`."""
+    """Add the options that decide how fast a network runs; defaults are those of `Runtime`."""
     add_device_options(parser)
     parser.add_argument(
         "--batch-size",
         type=cli.at_least(1),
         default=Runtime().batch_size,
-        help="images at once (default: what suits the device)",
+        help="images in one pass through the network (default: what suits the device)",
     )
 
 
 def add_device_options(parser: argparse.ArgumentParser) -> None:
-    """Add where a network runs and by what, for a command that makes its batches otherwise."""
+    """Add the options for device and engine, for commands that choose their own batches."""
     default = Runtime()
     parser.add_argument(
         "--device",
         choices=DEVICES,
         default=default.device,
-        help="auto: every GPU that TensorFlow sees, else the CPU (default auto)",
+        help="where the network runs; auto: all GPUs if TensorFlow sees any, else the CPU "
+        "(default auto)",
     )
     parser.add_argument(
         "--engine",
         choices=ENGINES,
         default=default.engine,
-        help="auto: OpenVINO on a CPU, if it is installed, else TensorFlow (default auto)",
+        help="what runs the network; auto: OpenVINO on a CPU if it is installed, else TensorFlow "
+        "(default auto)",
     )
 
 
 def runtime_of(arguments: argparse.Namespace) -> Runtime:
-    """What was chosen by those options."""
+    """The `Runtime` that these options chose."""
     return Runtime(arguments.device, arguments.engine, arguments.batch_size)
 
 
 def add_machine_options(parser: argparse.ArgumentParser) -> None:
-    """Add where work is done; the defaults are those of `Machines`."""
+    """Add the options that decide where work is done; defaults are those of `Machines`."""
     default = Machines()
     parser.add_argument(
         "--jobs",
         type=cli.at_least(1),
-        help=f"processes on this machine (default {default.n_jobs})",
+        help=f"number of processes on this machine (default {default.n_jobs})",
     )
     parser.add_argument(
         "--backend",
         choices=BACKENDS,
         default=default.backend,
-        help=f"dask: the workers of a running cluster (default {default.backend})",
+        help="local: processes on this machine; dask: workers of a running Dask cluster "
+        f"(default {default.backend})",
     )
-    parser.add_argument("--scheduler", help="address of that cluster, such as tcp://10.0.0.1:8786")
+    parser.add_argument(
+        "--scheduler", help="address of the Dask scheduler, such as tcp://10.0.0.1:8786"
+    )
 
 
 def machines_of(arguments: argparse.Namespace) -> Machines:
-    """What was chosen by those options."""
+    """The `Machines` that these options chose."""
     n_jobs = arguments.jobs or Machines().n_jobs
     return Machines(n_jobs, arguments.backend, arguments.scheduler)

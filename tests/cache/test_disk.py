@@ -82,7 +82,7 @@ def test_a_second_writer_is_told_who_holds_it_until_that_one_is_done(target: Pat
     with hold(target) as other:
         with pytest.raises(FeatureFileError) as caught, one_writer(target):
             pass
-        for phrase in (str(target), f"process {other.pid} on ", "since 20", "--out PATH"):
+        for phrase in (str(target), f"process {other.pid} on ", "since 20", "--name NAME"):
             assert phrase in str(caught.value)
         other.communicate()
     with one_writer(target):

@@ -104,8 +104,8 @@ LARGE = {"shape": (1, 1 << 30), "chunks": (1, 1 << 30), "dtype": np.uint8}
     ("name", "options", "phrase"),
     [
         ("checksums/labels", {"shape": (10**9,), "dtype": np.uint32}, "claims 4000000000 bytes"),
-        ("checksums/labels", {"shape": (2,), "dtype": np.uint32}, "not as many checksums"),
-        ("checksums/labels", {"shape": (1,), "dtype": np.float64}, "not as many checksums"),
+        ("checksums/labels", {"shape": (2,), "dtype": np.uint32}, "another number of checksums"),
+        ("checksums/labels", {"shape": (1,), "dtype": np.float64}, "another number of checksums"),
         (
             "checksums/labels",
             {"shape": (1,), "chunks": (10**9,), "maxshape": (None,), "dtype": np.uint32},
@@ -182,5 +182,5 @@ def test_only_regular_files_are_opened(tmp_path: Path, name: str) -> None:
 def test_json_without_end_is_not_read_to_its_end(tmp_path: Path) -> None:
     with (tmp_path / "head.json").open("wb") as file:
         file.truncate(40 << 30)
-    with pytest.raises(OSError, match="longer than the 64 MB"):
+    with pytest.raises(OSError, match="larger than the limit of 64 MB"):
         read_json(tmp_path / "head.json")

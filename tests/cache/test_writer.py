@@ -232,7 +232,7 @@ def test_what_does_not_fit_into_float16_is_refused_with_its_image(
     X[5] = numbers
     X[6] = 0  # what is zero stays zero
     source = parts.add([content(number) for number in range(7)], X)
-    message = f"float16 cannot hold its embedding, .* {largest}: .*--store float32"
+    message = f"its embedding does not fit into float16. .* {largest}, .*--store float32"
     with pytest.raises(HeadbenchError, match=f"{content(5).hex()}: {message}"):
         Parts(tmp_path / "features.h5", FINGERPRINT, "float16").add(list(source), X)
     with pytest.raises(HeadbenchError, match=rf"5\.jpg: {message}"):
