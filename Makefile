@@ -89,7 +89,7 @@ machines = $(call option,jobs,$(JOBS)) $(call option,backend,$(BACKEND)) \
 	   $(call option,scheduler,$(SCHEDULER))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo food101 features verify heads report open compare finetune preset origin predict export serve doctor test test-long test-mutants check format bench-cache bench-extract bench-heads bench-report bench-finetune bench-remote bench-scale bench-serve clean named
+.PHONY: help install demo food101 features verify heads report open compare finetune preset origin predict export serve doctor test test-long test-mutants check format dist bench-cache bench-extract bench-heads bench-report bench-finetune bench-remote bench-scale bench-serve clean named
 
 help: ## this help
 	@echo "Cache a frozen network's embeddings once, then train and compare heads in seconds."
@@ -332,8 +332,14 @@ bench-serve: .venv/.ready-dev named ## requests together against one by one: run
 	@.venv/bin/python -m tests.benchmarks.serve "$(RUN)" $(call option,head,$(HEAD)) \
 	  $(call option,weights,$(WEIGHTS)) $(call option,data,$(DATA))
 
+# Without setuptools' list of an earlier build, which would bring back what was in that one.
+dist: .venv/.ready-publish ## build the wheel and the source distribution into dist/, and check both
+	@rm -rf dist *.egg-info
+	@.venv/bin/python -m build --no-isolation
+	@.venv/bin/python -m twine check --strict dist/*
+
 clean: ## delete .venv and caches; runs/ stays
-	rm -rf .venv build .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache *.egg-info
 
 .venv/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, needs_posix
+
+pytestmark = needs_posix
 
 PYTHON_M = ".venv/bin/python -m headbench"
 

@@ -81,7 +81,10 @@ def test_a_file_of_another_program(path: Path) -> None:
     ("version", "way_out"),
     [
         (3, "Upgrade"),
-        (2, "its embeddings lie in parts beside it. Run 'headbench features' again with --overwrite"),
+        (
+            2,
+            "lie in parts beside it. Run 'headbench features' again with --overwrite",
+        ),
     ],
 )
 def test_another_version_names_the_way_out(path: Path, version: int, way_out: str) -> None:

@@ -17,6 +17,7 @@ from headbench.cache.untrusted import MOST_NESTED, open_archive, open_regular, p
 from tests.cache.tables import make_table, write_file
 from tests.cache.test_reader import seal_attributes
 from tests.cache.test_verify import check
+from tests.conftest import needs_posix
 
 Change = Callable[[h5py.File], object]
 
@@ -68,6 +69,7 @@ def virtual(name: str, other: str) -> Change:
     return change
 
 
+@needs_posix
 @pytest.mark.parametrize("name", ["labels", "checksums/labels", "notes", "a/b/notes"])
 @pytest.mark.parametrize("target", ["other.h5", "pipe"])
 def test_what_lies_in_another_file_is_refused(path: Path, name: str, target: str) -> None:
@@ -168,6 +170,7 @@ def test_json_of_any_shape_is_read_up_to_the_bound() -> None:
         assert parse_json(text) == parse_json(text.encode()) == json.loads(text)
 
 
+@needs_posix
 @pytest.mark.parametrize("name", ["pipe", "zero", "folder"])
 def test_only_regular_files_are_opened(tmp_path: Path, name: str) -> None:
     os.mkfifo(tmp_path / "pipe")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from headbench.classify.arrays import load_arrays, save_arrays
+from tests.conftest import needs_posix
 
 
 def test_arrays_come_back_as_they_were(tmp_path: Path) -> None:
@@ -53,6 +54,7 @@ def test_an_archive_that_grows_when_it_is_read_is_not_read(tmp_path: Path) -> No
         load_arrays(tmp_path / "arrays.npz")
 
 
+@needs_posix
 def test_a_pipe_in_place_of_arrays_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "arrays.npz")
     with pytest.raises(OSError, match="a pipe, not a file"):

@@ -13,7 +13,9 @@ from headbench.cache.reader import FeatureFile
 from headbench.cache.verify import inspect_file
 from headbench.extract.settings import ExtractSettings
 from headbench.extract.stage import extract_features
-from tests.conftest import ROOT, write_class_folders, write_image
+from tests.conftest import ROOT, needs_posix, write_class_folders, write_image
+
+pytestmark = needs_posix
 
 # Runs many extractions, each in a process forked from one that has imported everything.
 FORKING = """

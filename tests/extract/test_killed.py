@@ -9,8 +9,10 @@ import pytest
 
 from headbench.extract.settings import ExtractSettings
 from headbench.extract.stage import extract_features
-from tests.conftest import ROOT, write_class_folders
+from tests.conftest import ROOT, needs_posix, write_class_folders
 from tests.extract.test_faults import content_of
+
+pytestmark = needs_posix
 
 PART, BATCH = 16, 8
 N_IMAGES = 120

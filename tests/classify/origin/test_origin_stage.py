@@ -25,7 +25,7 @@ from tests.classify.origin.test_origin_model import LINE
 from tests.classify.report.browser import opened
 from tests.classify.report.conftest import HOSTILE
 from tests.classify.report.test_page import OUTSIDE, OVERLAPS, SCHEMES, WIDTHS
-from tests.conftest import listen
+from tests.conftest import listen, needs_posix
 
 Results = dict[str, Any]
 
@@ -124,6 +124,7 @@ def test_every_option_reaches_the_settings_and_the_folder_names_the_run(
     assert given[2] == OriginSettings()
 
 
+@needs_posix
 @pytest.mark.real
 @pytest.mark.long
 def test_on_photographs_the_origin_is_at_chance_and_what_is_right_is_not(

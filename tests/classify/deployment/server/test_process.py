@@ -20,7 +20,7 @@ from headbench.classify.deployment.server import EVERYWHERE, ServerSettings, pro
 from headbench.classify.deployment.server.process import welcome
 from headbench.classify.run import Run
 from tests.classify.deployment.server.client import HOST, Client
-from tests.conftest import ROOT
+from tests.conftest import ROOT, needs_posix
 
 
 @contextmanager
@@ -43,6 +43,7 @@ def started(run: Run, *more: str) -> Iterator[tuple[subprocess.Popen[str], str]]
         process.communicate()
 
 
+@needs_posix
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_it_serves_what_predict_predicts_until_it_is_told_to_end(
     request: pytest.FixtureRequest, how: signal.Signals

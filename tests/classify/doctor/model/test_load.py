@@ -74,7 +74,7 @@ def test_weights_of_an_h5_model_are_not_read_from_another_file(tmp_path: Path) -
     with h5py.File(tmp_path / "model.h5", "r+") as file:
         file.move("model_weights", "weights")
         file["model_weights"] = h5py.ExternalLink("other.h5", "/")
-    with pytest.raises(RunError, match="/model_weights is a link, which is not followed"):
+    with pytest.raises(RunError, match="/model_weights is a link, which headbench does not follow"):
         load_user_model(tmp_path / "model.h5")
 
 
@@ -118,7 +118,7 @@ def test_a_file_that_is_something_else_is_refused(tmp_path: Path, name: str) -> 
     (tmp_path / name).write_bytes(b"text")
     with pytest.raises(HeadbenchError, match=name) as caught:
         load_user_model(tmp_path / name)
-    assert "make features" not in str(caught.value)
+    assert "headbench features" not in str(caught.value)
     assert ("as model.save('model.h5') writes it" in str(caught.value)) is (name == "model.h5")
 
 
