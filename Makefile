@@ -335,7 +335,7 @@ bench-serve: .venv/.ready-dev named ## requests together against one by one: run
 # Without setuptools' list of an earlier build, which would bring back what was in that one.
 dist: .venv/.ready-publish ## build the wheel and the source distribution into dist/, and check both
 	@rm -rf dist *.egg-info
-	@.venv/bin/python -m build --no-isolation
+	@.venv/bin/python -m build --quiet --no-isolation
 	@.venv/bin/python -m twine check --strict dist/*
 
 clean: ## delete .venv and caches; runs/ stays

@@ -83,7 +83,7 @@ LARGER = "larger than"
 
 def larger_than(max_bytes: int) -> str:
     """The reason why a file with more bytes is refused."""
-    return f"{LARGER} {max_bytes / MB:g} MB, the limit that --max-file-size sets"
+    return f"{LARGER} {max_bytes / MB:g} MB (limit of feature extraction: --max-file-size)"
 
 
 def was_too_large(reason: str) -> bool:

@@ -164,4 +164,4 @@ def test_copies_across_splits_are_said() -> None:
     where = [0, 0, 0, 1, 1, 1, 1, 1], [0, 1, 2, 0, 1, 2, 0, 2]
     for has_groups, why in ((False, "the named splits"), (True, "their groups or")):
         [warning] = check(*where, hashes, has_groups)
-        assert warning.startswith(f"1 images have exact copies in another split, {why}")
+        assert warning.startswith(f"1 images have exact copies in another split, because of {why}")

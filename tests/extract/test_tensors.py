@@ -244,8 +244,8 @@ def test_tensors_of_tensorflow_are_taken_and_batches_and_endless_ones_refused(
     assert held(tmp_path / "f.h5") == held(folder)
     pixels = tf.data.Dataset.from_tensor_slices((tf.zeros((6, 4, 4, 3), tf.uint8), [0] * 6))
     for other, message in (
-        (pixels.batch(2), r"one at a time \(tf\.data: dataset\.unbatch"),
-        (pixels.repeat(), "ends"),
+        (pixels.batch(2), r"one image at a time \(tf\.data: dataset\.unbatch"),
+        (pixels.repeat(), "repeats forever"),
     ):
         with pytest.raises(DataError, match=message):
             extract_dataset(other, CLASSES, tmp_path / "f.h5", settings)

@@ -122,7 +122,7 @@ def test_a_list_of_nothing_is_refused(tmp_path: Path) -> None:
         ("x.png,cat,test,g,1", "group 'g' is in test here and in val on line 3"),
         ("nothing://x.png,cat,,,1", "nothing://x.png: cannot be opened"),
         ("http://me:hidden@host/x.png,cat,,,1", r"http://\.\.\.@host/x\.png: expected a URL"),
-        ("http://host/x.png?sig=hidden,cat,,,1", r"http://host/x\.png\?\.\.\.: expected an addr"),
+        ("http://host/x.png?sig=hidden,cat,,,1", r"http://host/x\.png\?\.\.\.: expected a URL"),
         ("s3://me:hidden@b/../x,cat,,,1", r"path 's3://\.\.\.@b/\.\./x': expected the path or URL"),
         ("s3://b/../x.png,cat,,,1", r"path 's3://b/\.\./x\.png': expected the path or URL"),
         ("reference::http://h/x,cat,,,1", "reference::http://h/x: cannot be opened"),
@@ -274,6 +274,6 @@ def test_a_path_below_a_list_on_the_web_holds_no_secret_either(
     monkeypatch.setattr(
         "headbench.extract.sources.tables.fetch", lambda _, to, *__: shutil.copy(csv, to)
     )
-    with pytest.raises(DataError, match=r"line 3: https://host/x.*: expected an add") as found:
+    with pytest.raises(DataError, match=r"line 3: https://host/x.*: expected a URL") as found:
         listed("https://host/list.csv")
     assert "hid" not in str(found.value)

@@ -313,7 +313,7 @@ def test_folders_of_more_than_a_page_are_listed_whole(store: ObjectStore, n_file
         ("zip://::memory://all.zip", "cannot be opened (no such file: /all.zip)."),
         ("zip://::http://127.0.0.1:1/all.zip", "cannot be opened (Cannot connect to host"),
         ("http://127.0.0.1:1/photos", "Write a list of their URLs"),
-        ("https://me:hidden@example.org/photos", "https://...@example.org/photos: expected an"),
+        ("https://me:hidden@example.org/photos", "https://...@example.org/photos: expected a URL"),
         ("https://example.org/photos?X-Amz-Signature=hidden", "photos?...: expected a URL"),
     ],
 )

@@ -76,7 +76,7 @@ def test_nothing_in_a_shard_disappears(tmp_path: Path) -> None:
         (".DS_Store", b"of a Mac"),
     )
     beside = "no class: expected KEY.cls or KEY.json with a label beside it in the shard"
-    alone = "a class, and no image beside it in the shard"
+    alone = "a class without an image beside it in the shard"
     two = "2 images have the same key (two.jpg, two.png), expected one"
     neither, out = "neither an image nor a class", "its name leads out of the shard"
     link = "a link, not a file"
