@@ -41,7 +41,7 @@ option = $(if $(2),--$(1) "$(2)")
 given  = $(if $(1),"$(1)")
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo food101 features verify heads report open compare finetune preset origin predict export serve doctor test test-long test-mutants check types docs links format bench-cache bench-extract bench-heads bench-report bench-finetune bench-remote bench-scale bench-serve clean
+.PHONY: help install demo food101 features verify heads report open compare finetune preset origin predict export serve doctor test test-long test-mutants check types docs links format dist bench-cache bench-extract bench-heads bench-report bench-finetune bench-remote bench-scale bench-serve clean
 
 help: ## this help
 	@echo "Cache a frozen network's embeddings once, then train and compare heads in seconds."
@@ -201,8 +201,14 @@ bench-serve: .venv/.ready-dev named ## requests together against one by one: run
 	@.venv/bin/python -m tests.benchmarks.serve "$(RUN)" $(call option,head,$(HEAD)) \
 	  $(call option,weights,$(WEIGHTS)) $(call option,data,$(DATA))
 
+# Without setuptools' list of an earlier build, which would bring back what was in that one.
+dist: .venv/.ready-publish ## build the wheel and the source distribution into dist/, and check both
+	@rm -rf dist *.egg-info
+	@.venv/bin/python -m build --quiet --no-isolation
+	@.venv/bin/python -m twine check --strict dist/*
+
 clean: ## delete .venv and caches; runs/ stays
-	rm -rf .venv build .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache *.egg-info
 
 .venv/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \

@@ -1,8 +1,8 @@
-"""HDF5 files whose datasets lie in blocks of rows, each with a checksum; all reading checks it.
+"""HDF5 files whose datasets are stored in blocks of rows; every read checks each block's checksum.
 
-A block is a chunk of the HDF5 dataset. The CRC-32 of its bytes stands in ``/checksums/NAME``, which
-beats HDF5's own filter (fletcher32) on speed: it is checked in another thread while the next blocks
-are read. ``make bench-cache`` measures both.
+A block is a chunk of the HDF5 dataset, and ``/checksums/NAME`` holds the CRC-32 of its bytes. That
+is faster than HDF5's own filter (fletcher32): one thread checks a block while the next ones are
+read. ``make bench-cache`` measures both.
 """
 
 import errno
@@ -34,34 +34,31 @@ from headbench.cache.untrusted import (
 
 # From this version on HDF5's own structures carry checksums; HDF5 1.10 and later read it.
 HDF5_VERSION = ("v110", "v110")
-# What the system says of a file that is not there, or of an address in it that cannot be, as where
-# HDF5 followed damaged content. Whatever else it says is no word about the content.
+# Errors of a missing file, or of an impossible position in it, to which damaged content led HDF5.
+# Any other error says nothing about the content.
 OF_CONTENT = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EINVAL, errno.EOVERFLOW, errno.EFBIG}
 TOO_MANY_FILES = {errno.EMFILE, errno.ENFILE}
 BLOCK_BYTES = 1 << 20
-# Small columns: a damaged block costs so many images at most.
+# Most rows in a block: a damaged one costs so many images at most.
 MOST_ROWS = 4096
-# Read or written at once.
+# Bytes read or written at once.
 SPAN_BYTES = 8 << 20
-# Spans that may wait to be checked: bounds memory.
+# Spans that may wait to be checked; this bounds memory.
 N_WAITING = 4
-EXPECTED = "Expected a file made by 'make features'; move this one away and run it again."
-REMEDY = (
-    "'make verify' names all that is damaged, and REPAIR=1 drops it "
-    "(python -m headbench.cache FILE)."
-)
+EXPECTED = "Expected a file made by 'headbench features'. Move this one away and run that again."
+REMEDY = "'headbench verify' lists all damage; with --repair it drops the damaged images."
 
 
 class PatientFile(io.FileIO):
-    """A file that keeps its first error to itself: HDF5 crashes when it cannot write.
+    """A file that keeps its first error instead of raising it: HDF5 crashes when it cannot write.
 
-    After it nothing more is written.
+    After an error nothing more is written.
     """
 
     error: OSError | None = None
 
     def write(self, data: Any) -> int:
-        """Write all of `data`, or note why not."""
+        """Write all of `data`, or keep the error."""
         rest = memoryview(data).cast("B")
         n_bytes = len(rest)
         try:
@@ -72,7 +69,7 @@ class PatientFile(io.FileIO):
         return n_bytes
 
     def truncate(self, size: int | None = None) -> int:
-        """Change the length, or note why not."""
+        """Change the length, or keep the error."""
         try:
             if self.error is None:
                 super().truncate(size)
@@ -83,7 +80,10 @@ class PatientFile(io.FileIO):
 
 @contextmanager
 def create_hdf5(path: Path, writer: str = "") -> Iterator[h5py.File]:
-    """Create a file that takes its name once it is whole and on the disk; `StorageError` if not."""
+    """Create a file that gets its name only when it is complete and on the disk.
+
+    Raises `StorageError` if it cannot be written.
+    """
     with replacing(path, writer) as temporary, PatientFile(temporary, "w+") as disk:
         try:
             with h5py.File(disk, "w", libver=HDF5_VERSION) as file:
@@ -94,12 +94,12 @@ def create_hdf5(path: Path, writer: str = "") -> Iterator[h5py.File]:
 
 
 def open_hdf5(path: Path, expected: str = EXPECTED) -> h5py.File:
-    """Open a file for reading, of which nothing lies in other files.
+    """Open a file for reading; one that refers to other files is refused.
 
-    No lock is taken: a file is only ever replaced whole, so nobody reads a half-written one. What
-    another program has open for writing is read as it is on the disk, and that is logged. Raises
-    `FeatureFileError`, with what was `expected`, if it is not a whole HDF5 file; `UnreadableError`
-    if that cannot be told, as it cannot be read for now.
+    No lock is taken: a file is only ever replaced whole, so nobody reads a half-written one. A file
+    that another program has open for writing is read as it is on the disk, and a line is logged.
+    Raises `FeatureFileError`, which ends in `expected`, if it is not a complete HDF5 file;
+    `UnreadableError` if that is unknown because it cannot be read at the moment.
     """
     try:
         file = open_marked(path) if is_marked(path) else h5py.File(path, "r", locking=False)
@@ -116,21 +116,21 @@ def open_hdf5(path: Path, expected: str = EXPECTED) -> h5py.File:
 
 
 def require_about_content(path: str | Path, error: Exception) -> None:
-    """`UnreadableError` if an error says nothing about the content of a file: it may be whole."""
+    """Raise `UnreadableError` if an error says nothing about the content of a file."""
     code = error.errno if isinstance(error, OSError) else None
     if code is None or code in OF_CONTENT:
         return
-    remedy = "Fix that, or move it away"
+    remedy = "Fix that, or move the file away"
     if code in TOO_MANY_FILES:
-        remedy = "Close other files, or allow more (ulimit -n)"
+        remedy = "Close other files, or allow more open files (ulimit -n)"
     raise UnreadableError(
-        f"{path}: cannot be read for now ({os.strerror(code)}); it may be whole and is left as it "
-        f"is. {remedy}, and run the same command again."
+        f"{path}: cannot be read at the moment ({os.strerror(code)}). It may be undamaged, so "
+        f"headbench does not touch it. {remedy}, and run the same command again."
     ) from error
 
 
 def rows_per_block(n_rows: int, row_bytes: int) -> int:
-    """Rows in each block of a dataset; every block takes its whole size on the disk."""
+    """Rows in each block of a dataset; every block takes its full size on the disk."""
     return max(1, min(n_rows, MOST_ROWS, BLOCK_BYTES // row_bytes))
 
 
@@ -142,10 +142,10 @@ def write_dataset(
     rows_of: Callable[[slice], NDArray[Any]],
     block_rows: int | None = None,
 ) -> None:
-    """Write a dataset, first axis n_rows, and its checksums, some blocks at a time.
+    """Write a dataset, first axis n_rows, and its checksums, a few blocks at a time.
 
-    `rows_of` gives the rows of a slice, and is called for consecutive ones. Without `block_rows`, a
-    block has as many rows as suits reading many in a row.
+    `rows_of` returns the rows of a slice; it is called for consecutive slices. Without
+    `block_rows`, blocks have a size that suits reading many rows in order.
     """
     n_rows, row_bytes = shape[0], bytes_of_row(shape, dtype)
     step = block_rows or rows_per_block(n_rows, row_bytes)
@@ -162,7 +162,7 @@ def write_dataset(
 def write_array(
     file: h5py.File, name: str, array: NDArray[Any], block_rows: int | None = None
 ) -> None:
-    """Write an array that is in memory, and its checksums."""
+    """Write an array in memory, and its checksums."""
     write_dataset(file, name, array.shape, array.dtype, array.__getitem__, block_rows)
 
 
@@ -172,10 +172,10 @@ def write_strings(file: h5py.File, name: str, strings: Sequence[str]) -> None:
 
 
 def fixed_text(text: str | Sequence[str]) -> NDArray[np.bytes_]:
-    """Text as HDF5 keeps it safely: UTF-8 of fixed length.
+    """Text as HDF5 stores it safely: UTF-8 of fixed length.
 
     Text of variable length lies on HDF5's global heap, which has no checksum: one flipped byte
-    there makes HDF5 1.14 search the heap without end.
+    there makes HDF5 1.14 search the heap forever.
     """
     encoded = text.encode() if isinstance(text, str) else [each.encode() for each in text]
     longest = len(encoded) if isinstance(encoded, bytes) else max(map(len, encoded), default=1)
@@ -183,9 +183,9 @@ def fixed_text(text: str | Sequence[str]) -> NDArray[np.bytes_]:
 
 
 class CheckedDataset:
-    """A dataset whose every block is checked against its checksum when it is read.
+    """A dataset that checks every block against its checksum when it reads it.
 
-    Raises `FeatureFileError` if the dataset or its checksums are missing, or do not fit each other.
+    Raises `FeatureFileError` if the dataset or its checksums are missing, or differ in number.
     """
 
     def __init__(self, file: h5py.File, name: str) -> None:
@@ -203,14 +203,16 @@ class CheckedDataset:
         self._step = block_rows_of(self._dataset)
         self.n_blocks = -(-len(self) // self._step)
         if sums.shape != (self.n_blocks,) or sums.dtype != np.uint32:
-            raise self._damaged(f"has {self.n_blocks} blocks and not as many checksums", WAY_OUT)
+            raise self._damaged(
+                f"has {self.n_blocks} blocks and another number of checksums", WAY_OUT
+            )
         self._sums = self._read_sums(sums)
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def read(self, rows: NDArray[np.intp] | None = None) -> NDArray[Any]:
-        """Read all rows, or some in the order asked for; float16 comes as float32.
+        """Read all rows, or the given ones in the given order; float16 is returned as float32.
 
         Raises `FeatureFileError` if a block that is read is damaged.
         """
@@ -227,15 +229,15 @@ class CheckedDataset:
         return out
 
     def read_block(self, number: int) -> NDArray[Any]:
-        """Read the rows of one block, in the dtype that they are kept in."""
+        """Read the rows of one block, in the dtype of the file."""
         return self._checked(self._block(number))
 
     def spans(self) -> Iterator[NDArray[Any]]:
-        """Read all rows, some blocks at a time, in the dtype that they are kept in."""
+        """Read all rows, a few blocks at a time, in the dtype of the file."""
         return map(self._checked, _slices(len(self), self._span_rows()))
 
     def strings(self) -> list[str]:
-        """Read all rows of a dataset of text."""
+        """Read all rows of a text dataset."""
         try:
             return [row.decode() for row in self.read().tolist()]
         except UnicodeDecodeError as error:
@@ -244,7 +246,7 @@ class CheckedDataset:
     def whole_blocks(
         self, numbers: Iterable[int] | None = None
     ) -> Iterator[tuple[slice, NDArray[Any] | None]]:
-        """Rows and content of all blocks, or of some; None in place of what is damaged."""
+        """Rows and content of all blocks, or of the given ones; None for a damaged content."""
         for number in range(self.n_blocks) if numbers is None else numbers:
             block = self._block(number)
             try:
@@ -273,7 +275,7 @@ class CheckedDataset:
     def _scatter(
         self, out: NDArray[Any], rows: NDArray[np.intp], positions: NDArray[np.intp]
     ) -> Iterator[Callable[[], None]]:
-        """Read the blocks in which some ascending rows lie; each row goes to its position."""
+        """Read the blocks that hold some ascending rows; copy each row to its position."""
 
         def finish(buffer: NDArray[Any], first: int, found: slice) -> None:
             self._check(buffer, first)
@@ -318,7 +320,7 @@ class CheckedDataset:
                 raise self._damaged(f"rows {damaged} do not match their checksum")
 
     def _check_all(self, checks: Iterator[Callable[[], None]]) -> None:
-        """Check what has been read in another thread, while more is being read."""
+        """Check in another thread what has been read, while more is being read."""
         waiting: deque[Future[None]] = deque()
         with ThreadPoolExecutor(1) as pool:
             for check in checks:
@@ -336,9 +338,9 @@ class CheckedDataset:
 
 
 def read_columns(file: h5py.File, **rows: tuple[str, tuple[int, ...]]) -> list[CheckedDataset]:
-    """Datasets of one length, each with the kind of its dtype and the shape of a row.
+    """Datasets of equal length, each with the kind of dtype and the row shape that are given.
 
-    Raises `FeatureFileError` if one is otherwise.
+    Raises `FeatureFileError` for any other dataset.
     """
     found = [CheckedDataset(file, name) for name in rows]
     for dataset, (kind, shape) in zip(found, rows.values(), strict=True):
@@ -359,7 +361,7 @@ def _slices(n_rows: int, step: int) -> Iterator[slice]:
 
 
 def _is_run(numbers: NDArray[np.intp]) -> bool:
-    """Whether each number follows the one before; there is at least one."""
+    """Whether each number is one more than the number before; there is at least one."""
     return bool((np.diff(numbers) == 1).all())
 
 

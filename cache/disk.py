@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, one writer at a time, few open, room on the disk."""
+"""Atomic replacement of files and folders, one writer at a time, free space, few open files."""
 
 import errno
 import os
@@ -21,25 +21,28 @@ try:
 except ImportError:  # of Unix alone
     resource = None  # type: ignore[assignment]
 
-# A folder cannot be written for these reasons; other errors while it is filled are not the disk's.
+# Errors of the disk; any other error while a folder is filled has another cause.
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
-# The end of a folder's name while another one is put into its place.
+# Windows has no call for folders, and for files only one that needs them open for writing.
+FLUSHES_FOLDERS = os.name == "posix"
+# Ending of a folder's name while another one takes its place.
 ASIDE = ".old"
-# A writer that meets the lock file while its last holder deletes it tries again for so long.
+# A writer that finds the lock file while its last holder deletes it tries again for so long.
 LOCK_SECONDS = 0.1
 
 
 def temporary_path(target: Path, writer: str = "") -> Path:
-    """Where `replacing` writes: always the same name, so the next run clears up."""
+    """Where `replacing` writes; always the same name, so that the next run cleans up."""
     return target.with_name(f".{target.name}{writer}.tmp")
 
 
 @contextmanager
 def replacing(target: Path, writer: str = "") -> Iterator[Path]:
-    """Give a temporary name beside `target`; on success flush it to disk and rename it.
+    """Give a temporary path beside `target`; on success flush that file to disk and rename it.
 
-    Only one writer at a time may replace a target (`one_writer`), unless each has a name. Raises
-    `StorageError` if the disk is full, the folder cannot be written to, or the device fails.
+    Only one writer at a time may replace a target (`one_writer`), unless each has its own `writer`
+    name. Raises `StorageError` if the disk is full, the folder cannot be written to, or the device
+    fails.
     """
     temporary = temporary_path(target, writer)
     try:
@@ -51,28 +54,29 @@ def replacing(target: Path, writer: str = "") -> Iterator[Path]:
     except OSError as error:
         raise _unwritten(target, error) from error
     finally:
-        # If even that fails, the error that led here is the one to tell, and the next writer starts
-        # over on the same name.
+        # If even that fails, the first error is the one to report, and the next writer overwrites
+        # the file.
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
 def replace_texts(folder: Path, texts: Mapping[str, str]) -> None:
-    """Replace files of a folder by their names: all are written before the first is renamed.
+    """Replace text files of a folder, given by name; all are written before the first is renamed.
 
-    Raises `StorageError` as `replacing` does; each file is then the old one or the new one.
+    Raises `StorageError` as `replacing` does; each file is then either the old or the new one.
     """
     with ExitStack() as stack:
         for name, text in texts.items():
-            stack.enter_context(replacing(folder / name)).write_text(text, "utf-8")
+            path = stack.enter_context(replacing(folder / name))
+            path.write_text(text, "utf-8", newline="\n")
 
 
 @contextmanager
 def replacing_folder(target: Path) -> Iterator[Path]:
     """Give a new, empty folder beside `target`; on success flush it to disk and rename it.
 
-    At every instant the old or the new content is where `whole_folder` finds it. Raises
-    `StorageError` if the disk is full or fails.
+    At every moment `whole_folder` finds the complete old or new content. Raises `StorageError` if
+    the disk is full or fails.
     """
     temporary, aside = target.with_name(f".{target.name}.new"), _aside(target)
     try:
@@ -93,16 +97,17 @@ def replacing_folder(target: Path) -> Iterator[Path]:
 
 
 def whole_folder(target: Path) -> Path:
-    """Where the content of a folder is that `replacing_folder` writes.
+    """The folder that has the content which `replacing_folder` wrote for `target`.
 
-    Elsewhere than `target` only if a process was killed between the two renames of a replacement.
+    It is another one than `target` only if a process was killed between the two renames of a
+    replacement.
     """
     aside = _aside(target)
     return aside if aside.exists() and not target.exists() else target
 
 
 def replaced_name(folder: Path) -> str:
-    """The name of the folder whose content this is, if `whole_folder` may give this one."""
+    """The name of the `target` for which `whole_folder` gives this folder."""
     return folder.name.removeprefix(".").removesuffix(ASIDE) if _is_aside(folder) else folder.name
 
 
@@ -115,7 +120,7 @@ def _aside(target: Path) -> Path:
 
 
 def _swap(new: Path, target: Path) -> None:
-    """Put a whole folder in place of another: no call does that on every system."""
+    """Put a complete folder in place of another: no system call does that everywhere."""
     aside = _aside(target)
     if target.exists():
         target.rename(aside)
@@ -130,7 +135,7 @@ def _swap(new: Path, target: Path) -> None:
 
 
 def _delete(temporary: Path, aside: Path | None = None) -> None:
-    """Delete both; what was put aside loses its name first, so that no half of it is ever found."""
+    """Delete both. The folder put aside is renamed first, so that no half of it is ever found."""
     shutil.rmtree(temporary, ignore_errors=True)
     if aside is not None and aside.exists():
         aside.rename(temporary)
@@ -139,19 +144,19 @@ def _delete(temporary: Path, aside: Path | None = None) -> None:
 
 def _unwritten(target: Path, error: OSError) -> StorageError:
     return StorageError(
-        f"{target}: cannot be written: {error.strerror or error}. What was there before and all "
-        "finished parts are whole; fix that and run the same command again."
+        f"{target}: cannot be written: {error.strerror or error}. The previous content and all "
+        "finished parts are undamaged. Fix that and run the same command again."
     )
 
 
 @contextmanager
 def one_writer(target: Path) -> Iterator[None]:
-    """Hold the right to write `target`; it goes with the process, however that ends.
+    """Hold the right to write `target`; it ends with the process, however that ends.
 
-    The lock is the operating system's, on a file beside the target. The name of the holder is in
-    another file: Windows lets nobody else read a locked one. Readers need no lock, because a file
-    is only ever replaced whole. Raises `FeatureFileError` if another process, or another thread of
-    this one, is writing; `StorageError` if the folder cannot be written to.
+    The lock is the operating system's, on a file beside the target. Another file names the holder:
+    Windows lets nobody else read a locked file. Readers need no lock, because a file is only ever
+    replaced whole. Raises `FeatureFileError` if another process, or another thread of this one, is
+    writing; `StorageError` if the folder cannot be written to.
     """
     path, holder = (target.with_name(f"{target.name}.{end}") for end in ("lock", "writer"))
     lock = FileLock(path)
@@ -162,12 +167,12 @@ def one_writer(target: Path) -> Iterator[None]:
         raise _is_held(target, holder) from error
     except OSError as error:
         raise StorageError(
-            f"{path.parent}: cannot be written to ({error.strerror}). Fix that, or write another "
-            "file (--out PATH; make: NAME=...)."
+            f"{path.parent}: cannot be written to ({error.strerror}). Fix that, or choose another "
+            "run (--name NAME)."
         ) from error
     try:
         with suppress(OSError):  # on a full disk the holder has no name
-            holder.write_text(_whoami(), "utf-8")
+            holder.write_text(_whoami(), "utf-8", newline="\n")
         yield
     finally:
         for each in (holder, path):  # deleted first: the lock of a deleted file is never taken
@@ -183,7 +188,7 @@ def _is_held(target: Path, holder: Path) -> FeatureFileError:
         who = ""
     return FeatureFileError(
         f"{target}: is being written by {who or 'another process'}. Wait until it is done, or "
-        "write another file (--out PATH; make: NAME=...)."
+        "choose another run (--name NAME)."
     )
 
 
@@ -193,7 +198,7 @@ def _whoami() -> str:
 
 
 def require_free(folder: Path, n_bytes: int, what: str = "the new embeddings") -> None:
-    """`StorageError` if a folder, there or not yet, has no room for `n_bytes` of `what`."""
+    """Raise `StorageError` if a folder, existing or not, has no room for `n_bytes` of `what`."""
     there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
     n_free = shutil.disk_usage(there).free
     if n_bytes > n_free:
@@ -204,32 +209,35 @@ def require_free(folder: Path, n_bytes: int, what: str = "the new embeddings") -
 
 
 def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+    """Write a file, or the names in a folder, through to the disk."""
+    if path.is_dir() and not FLUSHES_FOLDERS:
+        return
+    descriptor = os.open(path, os.O_RDONLY if FLUSHES_FOLDERS else os.O_RDWR)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
-# Held open at a time, by each reader: this share of what the process may open, within limits.
-# Opening one again takes a millisecond, which a GPU would wait for where rows come in random order;
-# each that is open takes a megabyte.
+# Files that each reader holds open: this share of what the process may open, within limits.
+# Opening one again takes a millisecond, for which a GPU waits where rows come in random order; each
+# open file takes a megabyte.
 OPEN_SHARE, FEWEST, MOST = 1 / 8, 16, 128
 
 Content = TypeVar("Content")
 
 
 class OpenFiles(Generic[Content]):
-    """What is read of each file; the file that was asked for longest ago is closed first.
+    """Open files, and what was read from each; the least recently used file is closed first.
 
-    Not safe in several threads: a reader has to hold a lock.
+    Not thread-safe: a reader has to hold a lock.
     """
 
     def __init__(self) -> None:
         self._open: OrderedDict[Path, tuple[Any, Content]] = OrderedDict()
 
     def get(self, path: Path, open_file: Callable[[Path], tuple[Any, Content]]) -> Content:
-        """What is read of a file, which `open_file` opens, and gives with that, if it is not."""
+        """What is read from a file; if it is not open, `open_file` opens it and returns both."""
         if path in self._open:
             self._open.move_to_end(path)
         else:
@@ -245,6 +253,6 @@ class OpenFiles(Generic[Content]):
 
 
 def most_open() -> int:
-    """Files that one reader holds open."""
+    """Number of files that one reader may hold open."""
     allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0] if resource else 0
     return min(max(FEWEST, int(OPEN_SHARE * allowed)), MOST)

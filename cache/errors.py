@@ -4,7 +4,7 @@
 
     HeadbenchError
     ├── FeatureFileError      the file of embeddings           (here)
-    │   └── UnreadableError   for now: it may be whole         (here)
+    │   └── UnreadableError   it may be undamaged              (here)
     ├── StorageError          the disk that it is written to   (here)
     ├── DataError             the folder of images             (headbench.extract.errors)
     │   └── LayoutError       splits that look like classes    (headbench.extract.errors)
@@ -12,12 +12,12 @@
     ├── UnusableImageError    one image                        (headbench.extract.errors)
     ├── DeviceError           the GPU, or what runs networks   (headbench.extract.errors)
     ├── ClusterError          other processes and machines     (headbench.extract.errors)
-    └── RunError              heads and what is made of them   (headbench.classify.errors)
+    └── RunError              heads, reports and exports       (headbench.classify.errors)
 
 Each message says what was expected, what was found, in which file, and what to do next.
 """
 
-WAY_OUT = "Move it away and run 'make features' again."
+WAY_OUT = "Move it away and run 'headbench features' again."
 
 
 class HeadbenchError(Exception):
@@ -25,12 +25,12 @@ class HeadbenchError(Exception):
 
 
 class FeatureFileError(HeadbenchError):
-    """A file of embeddings that cannot be read or written."""
+    """A feature file that cannot be read or written."""
 
 
 class UnreadableError(FeatureFileError):
-    """A file that cannot be read for now, which says nothing about its content."""
+    """A file that cannot be read at the moment; its content may be undamaged."""
 
 
 class StorageError(HeadbenchError):
-    """No room on the disk, no right to write there, or a device that fails."""
+    """A full disk, no permission to write there, or a device that fails."""

@@ -11,21 +11,21 @@ First axis n_images everywhere; row i is image i in every dataset::
     /rejected/path     utf-8   (n_rejected,)
     /rejected/reason   utf-8   (n_rejected,)
     /rejected/content_sha256   uint8 (n_rejected, 32)   zeros for what was never read
-    /groups            int64   (n_images,)      MAY be there: images of one number belong together
-    /weights           float32 (n_images,)      MAY be there: positive, what each image counts for
+    /groups            int64   (n_images,)      optional: images of one number belong together
+    /weights           float32 (n_images,)      optional: positive, the weight of each image
     /checksums/NAME    uint32  (n_blocks,)      CRC-32 of each chunk of each dataset above
     attributes         format, format_version, fingerprint, config (JSON), created_by;
                        the attribute `attributes` of /checksums is the CRC-32 of them all
 
-/groups and /weights are there only where the source has them. Without /groups an image belongs
-together with its copies alone, as `alone` numbers it; without /weights each counts for 1.
+/groups and /weights exist only if the source has them. Without /groups, only exact copies belong
+together, see `alone`; without /weights, every image has the weight 1.
 
 To bump the version:
 
 1. Set `FORMAT_VERSION` to 3 or higher (2 was once a file that left embeddings in parts beside it),
    and describe the new layout above and in docs/file-format.md.
 2. Teach `cache.reader` to read the old layout too. Only if it cannot be read in any sensible
-   way, name the way out in `_check_version` instead.
+   way, say in `_check_version` what the user should do.
 3. Write a tiny file of the new version N next to those of the old ones, which are never written
    again: ``python -m tests.data.formats.write tests/data/formats/vN/features.h5``.
 4. Say so in CHANGELOG.md.
@@ -33,6 +33,7 @@ To bump the version:
 
 import hashlib
 import json
+import os
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -45,11 +46,11 @@ from numpy.typing import NDArray
 RANDOM_WEIGHTS = "random"
 FORMAT = "headbench features"
 FORMAT_VERSION = 1
-# Of files whose embeddings stayed in parts beside them: not read any more.
+# Files whose embeddings stayed in parts beside them; no longer read.
 PARTS_VERSION = 2
 SPLITS = ("train", "val", "test")
 STORES = ("float32", "float16")
-# Of each dataset: what it may be, and the shape of a row.
+# Of each dataset: its possible dtypes, and the shape of a row.
 DATASETS: dict[str, tuple[tuple[str, ...], tuple[str | int, ...]]] = {
     "embeddings": (STORES, ("dim",)),
     "labels": (("int32",), ()),
@@ -61,45 +62,46 @@ DATASETS: dict[str, tuple[tuple[str, ...], tuple[str | int, ...]]] = {
     "rejected/reason": (("utf-8",), ()),
     "rejected/content_sha256": (("uint8",), (32,)),
 }
-# The same of those that need not be there; row i is image i.
+# The same of optional datasets; row i is image i.
 OPTIONAL: dict[str, tuple[tuple[str, ...], tuple[str | int, ...]]] = {
     "groups": (("int64",), ()),
     "weights": (("float32",), ()),
 }
-# Those that are always there and whose row i is image i.
+# Datasets that always exist and whose row i is image i.
 COLUMNS = ("embeddings", "labels", "splits", "paths", "content_sha256")
-# Those whose row i is rejected file i.
+# Datasets whose row i is rejected file i.
 REJECTED = ("rejected/path", "rejected/reason", "rejected/content_sha256")
 ATTRIBUTES = ("format", "format_version", "fingerprint", "config", "created_by")
 
 
 def leads_inside(path: str) -> bool:
-    """Whether a path of a file stays inside the data folder: the only ones that are opened."""
-    # Text and not `Path`, which takes ten times as long.
-    parts = path.split("/")
-    return parts[0] != "" and ".." not in parts and not {*parts} <= {"", "."}
+    """Whether a stored path stays inside the data folder; headbench opens no other."""
+    # Text and not `Path`, which takes ten times as long. Windows has backslashes and drives too.
+    parts = path.replace(os.sep, "/").split("/")
+    is_relative = parts[0] != "" and not os.path.splitdrive(path)[0]
+    return is_relative and ".." not in parts and not {*parts} <= {"", "."}
 
 
 def hash_rows(contents: Iterable[bytes]) -> NDArray[np.uint8]:
-    """SHA-256 digests as the rows of an array, uint8 (n, 32); zeros for an empty one."""
+    """SHA-256 digests as rows of an array, uint8 (n, 32); an empty digest becomes zeros."""
     return np.frombuffer(
         b"".join(content.ljust(32, b"\0") for content in contents), dtype=np.uint8
     ).reshape(-1, 32)
 
 
 def row_hashes(rows: NDArray[np.uint8]) -> list[bytes]:
-    """The rows of an array of digests, uint8 (n, 32), one by one."""
+    """The rows of an array of digests, uint8 (n, 32), as bytes."""
     whole = rows.tobytes()
     return [whole[start : start + 32] for start in range(0, len(whole), 32)]
 
 
 def group_number(name: str) -> int:
-    """What stands for a group in /groups: the first 8 bytes of its SHA-256, signed, big-endian."""
+    """Number of a group in /groups: the first 8 bytes of its SHA-256, signed, big-endian."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
 
 
 def alone(content_sha256: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """The number in /groups of images without a group, int64 (n,): copies have the same."""
+    """Numbers in /groups of images without a group, int64 (n,); exact copies have the same one."""
     return np.ascontiguousarray(content_sha256[:, :8]).view(">i8").astype(np.int64).reshape(-1)
 
 
@@ -109,7 +111,7 @@ def attributes_checksum(values: Iterable[Any]) -> int:
 
 
 def count_splits(splits: NDArray[np.uint8]) -> dict[str, int]:
-    """How many of some images, uint8 (n,), are in each split."""
+    """Number of images in each split, of splits uint8 (n,)."""
     counts = np.bincount(splits, minlength=len(SPLITS))
     return {split: int(n) for split, n in zip(SPLITS, counts, strict=True)}
 
@@ -122,7 +124,7 @@ def describe_counts(counts: Mapping[str, int]) -> str:
 class Rejected(NamedTuple):
     """A file that cannot be used; its path is POSIX, relative to the data folder.
 
-    The content is the SHA-256 of its bytes; empty if they were never read.
+    `content` is the SHA-256 of its bytes; empty if they were never read.
     """
 
     path: str
@@ -132,20 +134,20 @@ class Rejected(NamedTuple):
 
 @dataclass(frozen=True)
 class Identity:
-    """Everything that decides an embedding, besides the bytes of its image.
+    """Everything that determines an embedding, besides the bytes of its image.
 
-    Batch size, device, engine and file names are absent on purpose: they change an embedding by
-    no more than rounding does.
+    Batch size, device, engine and file names are left out on purpose: they change an embedding by
+    no more than rounding.
 
     Attributes
     ----------
     backbone : str
         Name of the network, such as ``resnet50``.
     weights_hash : str
-        ``sha256:`` and the digest of the weights file; or ``random:`` and what reproduces the
-        weights; or ``none`` for a backbone that has no weights.
+        ``sha256:`` and the digest of the weights file; or ``random:`` and the seed and versions
+        that reproduce them; or ``none`` for a backbone without weights.
     preprocessing : str
-        From RGB 0-255 to what the network takes, in words.
+        From RGB 0-255 to the input of the network, in words.
     size_px : int
         Height and width of the network's input.
     resize : str
@@ -172,11 +174,11 @@ class Identity:
 
     @property
     def has_random_weights(self) -> bool:
-        """Whether the network knows nothing: such embeddings are for demos and tests."""
+        """Whether the weights are random: such embeddings are for demos and tests."""
         return self.weights_hash.startswith(RANDOM_WEIGHTS)
 
     def differences(self, other: "Identity") -> list[str]:
-        """One phrase for each item that differs: its name, the value here, the value there."""
+        """One phrase for each item that differs: its name, the value here, the value in `other`."""
         mine, theirs = asdict(self), asdict(other)
         return [
             f"{key} {mine[key]!r} -> {theirs[key]!r}" for key in mine if mine[key] != theirs[key]
@@ -185,7 +187,7 @@ class Identity:
 
 @dataclass(frozen=True)
 class Config:
-    """Where the embeddings came from; kept as JSON in the attribute `config`.
+    """Where the embeddings came from; stored as JSON in the attribute `config`.
 
     Attributes
     ----------
@@ -203,7 +205,7 @@ class Config:
 
 @dataclass(frozen=True)
 class Table:
-    """All of a feature file but the embeddings themselves.
+    """All of a feature file except the embeddings.
 
     Attributes
     ----------
@@ -217,9 +219,9 @@ class Table:
     classes : tuple of str, length n_classes
         The one definition of class order.
     groups : int64 (n_images,) or None
-        Images of one number belong together; None where the source names no groups.
+        Images with the same number belong together; None if the source names no groups.
     weights : float32 (n_images,) or None
-        Positive: what each image counts for; None where all count alike.
+        Positive sample weights; None if all are 1.
     """
 
     paths: tuple[str, ...]
@@ -238,12 +240,12 @@ class Table:
 
     @property
     def optional(self) -> dict[str, Any]:
-        """Arrays of those of `OPTIONAL` that are there, by name."""
+        """Arrays of the datasets in `OPTIONAL` that exist, by name."""
         found = {name: getattr(self, name) for name in OPTIONAL}
         return {name: array for name, array in found.items() if array is not None}
 
     def select(self, is_kept: NDArray[np.bool_]) -> "Table":
-        """The same table with some of its rows, bool (n_images,)."""
+        """The table with the rows where `is_kept`, bool (n_images,), is true."""
         return replace(
             self,
             paths=tuple(compress(self.paths, is_kept)),
@@ -254,7 +256,7 @@ class Table:
         )
 
     def without(self, rejected: Mapping[bytes, str]) -> "Table":
-        """The same table with every image of a rejected content moved to the rejected list."""
+        """The table with every image of a rejected content moved to the rejected list."""
         if not rejected:
             return self
         is_kept = np.array([content not in rejected for content in self.contents()], dtype=bool)
@@ -272,10 +274,10 @@ class Table:
         )
 
     def digest(self) -> str:
-        """SHA-256 over all that a head depends on, as 64 hexadecimal digits.
+        """SHA-256 of all that a trained head depends on, as 64 hexadecimal digits.
 
-        Images, labels, splits, groups, weights, classes, fingerprint and store; not paths, so that
-        a renamed folder does not outdate a trained head.
+        That is images, labels, splits, groups, weights, classes, fingerprint and store; not paths,
+        so that heads stay valid when a folder is renamed.
         """
         columns = (self.content_sha256, self.labels, self.splits)
         return digest_of(self.config, self.classes, columns, self.optional)
@@ -287,7 +289,7 @@ def digest_of(
     columns: Iterable[NDArray[np.generic]],
     optional: Mapping[str, NDArray[np.generic]],
 ) -> str:
-    """`Table.digest`, of all rows of content_sha256, labels and splits, perhaps piece by piece."""
+    """`Table.digest` of all rows of content_sha256, labels and splits, whole or in pieces."""
     digest = hashlib.sha256(config.identity.fingerprint.encode())
     digest.update(config.store.encode())
     digest.update("\0".join(classes).encode())

@@ -1,8 +1,8 @@
 """The mark that HDF5 sets in a file while a program has it open for writing.
 
-It stays where that program is killed, and HDF5 refuses to open the file from then on, whole as it
-may be. It is a byte of the superblock, the first bytes of the file, with a checksum behind them:
-https://support.hdfgroup.org/documentation/hdf5/latest/_f_m_t3.html (version 3).
+If that program is killed, the mark stays, and HDF5 refuses to open the file, even if it is
+undamaged. The mark is a byte of the superblock, the first bytes of the file, followed by a
+checksum: https://support.hdfgroup.org/documentation/hdf5/latest/_f_m_t3.html (version 3).
 """
 
 import io
@@ -22,7 +22,7 @@ from headbench.cache.untrusted import open_regular
 LOG = logging.getLogger(__name__)
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
-# Where they lie in the superblock.
+# Positions in the superblock.
 VERSION, MARK, CHECKSUM, END = 8, 11, 44, 48
 MARKING_VERSION = 3
 WORDS = struct.Struct("<11I")
@@ -44,22 +44,24 @@ def open_marked(path: Path) -> h5py.File:
 @cache
 def _say_marked(path: Path) -> None:
     LOG.info(
-        f"{path}: is marked as open for writing: a program, such as a notebook, has it open, or "
-        "was killed while it had. headbench reads it all the same, and compares each block with "
-        "its checksum. Close it there; 'make verify REPAIR=1' (python -m headbench.cache FILE "
-        "--repair) removes the mark."
+        f"{path}: this file is marked as open for writing. A program, such as a notebook, has it "
+        "open, or was killed while it had. headbench reads it and checks each block against its "
+        "checksum. Close the file there; 'headbench verify --repair' removes the mark."
     )
 
 
 def remove_mark(path: Path) -> None:
-    """Remove the mark from a file that no program has open; one write, all of it or nothing."""
+    """Remove the mark from a file that no program has open, in one write."""
     with path.open("r+b", buffering=0) as file:
         file.write(_unmarked(_superblock(path)))
         os.fsync(file.fileno())
 
 
 def require_closed(path: Path) -> None:
-    """`FeatureFileError` if a program has a marked file open for writing: it holds HDF5's lock."""
+    """Raise `FeatureFileError` if a program has a marked file open for writing.
+
+    Such a program holds HDF5's lock.
+    """
     try:
         # Opened at all, it is open in this very process.
         h5py.File(path, "r", locking="best-effort").close()
@@ -68,13 +70,13 @@ def require_closed(path: Path) -> None:
     except OSError:  # the mark, and nobody's lock
         return
     raise FeatureFileError(
-        f"{path}: a program, such as a notebook, has it open for writing. Close it there "
-        "(file.close()) and run the same command again."
+        f"{path}: another program, such as a notebook, has this file open for writing. Close it "
+        "there (file.close()) and run the same command again."
     )
 
 
 class UnmarkedFile(io.FileIO):
-    """A marked file as it would be without the mark, for `h5py.File`; the file stays as it is."""
+    """A marked file without its mark, for `h5py.File`; the file on disk is not changed."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._head = path, _unmarked(_superblock(path))

@@ -1,4 +1,4 @@
-"""Open a feature file, check its layout, and read it: what every later step starts from."""
+"""Open a feature file, check its layout, and read it; every later step starts here."""
 
 import os
 from collections.abc import Iterator
@@ -38,10 +38,10 @@ from headbench.cache.untrusted import HDF5_ERRORS, parse_json, require_small
 class FeatureFile:
     """A feature file, opened for reading: ``with FeatureFile("features.h5") as features``.
 
-    Opening reads what is small: attributes, shapes, class names. All else stays on disk until it is
-    asked for, and is checked against its checksums when it is read. Raises `FeatureFileError` if
-    there is no such file, or it is not a whole feature file of this version. Reading raises it too,
-    for data that do not match their checksums.
+    Opening reads only what is small: attributes, shapes, class names. Everything else is read on
+    request and checked against its checksums. Raises `FeatureFileError` if there is no such file,
+    or it is not a complete feature file of this version. Reading raises it too, for data that do
+    not match their checksums.
 
     Attributes
     ----------
@@ -75,7 +75,7 @@ class FeatureFile:
         self.close()
 
     def close(self) -> None:
-        """Close the file; what was read before stays in memory."""
+        """Close the file; data that were read stay in memory."""
         self._file.close()
 
     @property
@@ -103,16 +103,16 @@ class FeatureFile:
         """The split of each image, uint8 (n_images,): 0 train, 1 val, 2 test."""
         splits: NDArray[np.uint8] = self._datasets["splits"].read()
         if splits.size and splits.max() >= len(SPLITS):
-            raise _damaged(self.path, f"/splits is not one of {', '.join(SPLITS)}")
+            raise _damaged(self.path, f"a value of /splits is not one of {', '.join(SPLITS)}")
         return splits
 
     def digest(self) -> str:
-        """That of `table`, without holding paths and hashes in memory."""
+        """The digest of `table`, without holding paths and hashes in memory."""
         return self._digest
 
     @cached_property
     def rejected(self) -> tuple[Rejected, ...]:
-        """The files that could not be used, and why."""
+        """The files that could not be used, with reasons."""
         contents = row_hashes(self._datasets["rejected/content_sha256"].read())
         return tuple(
             Rejected(path, reason, content if any(content) else b"")
@@ -126,7 +126,7 @@ class FeatureFile:
 
     @cached_property
     def table(self) -> Table:
-        """All of the file but the embeddings, in memory."""
+        """All of the file except the embeddings, in memory."""
         return Table(
             paths=tuple(self._datasets["paths"].strings()),
             labels=self._labels,
@@ -139,7 +139,7 @@ class FeatureFile:
         )
 
     def dataset(self, name: str) -> CheckedDataset:
-        """One of `headbench.cache.format.DATASETS`, or of `optional`, to be read block by block."""
+        """A dataset of `headbench.cache.format.DATASETS` or `optional`, for reading in blocks."""
         return self._datasets[name]
 
     def rows(self, split: str) -> NDArray[np.intp]:
@@ -151,9 +151,9 @@ class FeatureFile:
         return self._labels[self.rows(split)]
 
     def groups(self, split: str) -> NDArray[np.int64]:
-        """Numbers of a split, int64 (n_split,): images with the same one belong together.
+        """Group numbers of a split, int64 (n_split,): images with the same number belong together.
 
-        Where no group is named, an image belongs together with its copies alone.
+        Without named groups, only exact copies of an image have the same number.
         """
         rows, groups = self.rows(split), self._optional_columns.get("groups")
         if groups is None:
@@ -161,7 +161,7 @@ class FeatureFile:
         return groups[rows]  # type: ignore[no-any-return]
 
     def weights(self, split: str) -> NDArray[np.float32]:
-        """What each image of a split counts for, float32 (n_split,), positive; ones without any."""
+        """Sample weights of a split, float32 (n_split,), positive; all 1 if the file has none."""
         rows, weights = self.rows(split), self._optional_columns.get("weights")
         if weights is None:
             return np.ones(len(rows), np.float32)
@@ -170,13 +170,13 @@ class FeatureFile:
     def load(self, split: str) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
         """Embeddings of a split, float32 (n_split, dim), and labels, int32 (n_split,), in memory.
 
-        Labels are indices into `classes`. Raises `FeatureFileError` if an embedding is damaged or
-        not finite: its rows are named.
+        Labels are indices into `classes`. Raises `FeatureFileError`, which names the rows, if an
+        embedding is damaged or not finite.
         """
         return self._load(self.rows(split))
 
     def read(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
-        """Embeddings of some rows of the file, float32 (n_rows, dim), checked like all others."""
+        """Embeddings of the given rows of the file, float32 (n_rows, dim), with the same checks."""
         return self._load(rows)[0]
 
     def blocks(
@@ -188,10 +188,10 @@ class FeatureFile:
             yield self._load(rows[start : start + n_rows])
 
     def to_pandas(self) -> Any:
-        """The table without the embeddings.
+        """The table without the embeddings, as a pandas.DataFrame.
 
-        Raises `HeadbenchError` if pandas is not installed. A pandas.DataFrame with the columns
-        path, class, label, split, content_sha256 (64 hexadecimal digits); row i is image i.
+        Its columns are path, class, label, split and content_sha256 (64 hexadecimal digits); row i
+        is image i. Raises `HeadbenchError` if pandas is not installed.
         """
         try:
             import pandas as pd
@@ -217,7 +217,7 @@ class FeatureFile:
     def _labels(self) -> NDArray[np.int32]:
         labels: NDArray[np.int32] = self._datasets["labels"].read()
         if labels.size and not 0 <= labels.min() <= labels.max() < len(self.classes):
-            raise _damaged(self.path, "/labels points outside /classes")
+            raise _damaged(self.path, "a label of /labels is outside /classes")
         return labels
 
     @cached_property
@@ -225,7 +225,7 @@ class FeatureFile:
         """Those of `OPTIONAL` that are there, by name."""
         columns = {name: self._datasets[name].read() for name in self.optional}
         if "weights" in columns and not are_positive(columns["weights"]).all():
-            raise _damaged(self.path, "/weights holds what is not a positive number")
+            raise _damaged(self.path, "a weight of /weights is not a positive number")
         return columns
 
     def _load(self, rows: NDArray[np.intp]) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
@@ -243,8 +243,8 @@ class FeatureFile:
 def are_finite(embeddings: NDArray[Any]) -> NDArray[np.bool_]:
     """Whether each embedding, float (n, dim), is finite throughout; bool (n,)."""
     with np.errstate(all="ignore"):
-        # One matrix product, which every infinity or NaN comes out of as such: 5 times as fast as
-        # to look at each number.
+        # A matrix product keeps every infinity and NaN, and is 5 times as fast as testing each
+        # number.
         sums = embeddings.astype(np.float32, copy=False) @ np.ones(embeddings.shape[1], np.float32)
     suspects = np.flatnonzero(~np.isfinite(sums))
     is_finite = np.ones(len(embeddings), dtype=bool)
@@ -259,14 +259,14 @@ def are_positive(weights: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
 
 
 def _damaged(path: Path, what: str) -> FeatureFileError:
-    """The error for a file that is not as it was written."""
+    """The error for a damaged file."""
     return FeatureFileError(f"{path}: damaged: {what}. {WAY_OUT}")
 
 
 def _open_feature_file(path: Path) -> h5py.File:
     """Open what should be a feature file; `FeatureFileError` says why it cannot be opened."""
     if not path.exists():
-        raise FeatureFileError(f"{path}: no such file. 'make features DATA=folder' makes it.")
+        raise FeatureFileError(f"{path}: no such file. 'headbench features FOLDER' makes one.")
     if path.is_dir():
         raise FeatureFileError(f"{path}: expected a feature file, found a folder.")
     if not os.access(path, os.R_OK):
@@ -285,7 +285,7 @@ def _optional_datasets(path: Path, file: h5py.File) -> tuple[str, ...]:
 
 
 def _read_config(path: Path, file: h5py.File) -> Config:
-    """The attributes of a file, checked; `FeatureFileError` if they are of no feature file."""
+    """The checked attributes of a file; `FeatureFileError` if it is no feature file."""
     values = {name: _read_attribute(path, file, name) for name in ATTRIBUTES}
     _check_version(path, values)
     noted = _read_attribute(path, file, "attributes", group="checksums")
@@ -295,9 +295,9 @@ def _read_config(path: Path, file: h5py.File) -> Config:
         raw: dict[str, Any] = parse_json(values["config"])
         config = Config(**{**raw, "identity": Identity(**raw["identity"])})
     except (KeyError, TypeError, ValueError) as error:
-        raise _damaged(path, f"attribute config: {error!r}") from error
+        raise _damaged(path, f"the attribute config cannot be read ({error!r})") from error
     if config.identity.fingerprint != values["fingerprint"]:
-        raise _damaged(path, "attribute fingerprint is not that of config")
+        raise _damaged(path, "the attribute fingerprint does not match the attribute config")
     return config
 
 
@@ -313,7 +313,7 @@ def _read_attribute(path: Path, file: h5py.File, name: str, group: str = "/") ->
             return tuple(map(_decoded, value.tolist()))
         return _decoded(value)
     except HDF5_ERRORS as error:
-        raise _damaged(path, f"attribute {name} cannot be read ({error})") from error
+        raise _damaged(path, f"the attribute {name} cannot be read ({error})") from error
 
 
 def _decoded(value: Any) -> Any:
@@ -326,25 +326,25 @@ def _check_version(path: Path, values: dict[str, Any]) -> None:
     if str(values["format"]) != FORMAT:
         raise FeatureFileError(
             f"{path}: expected a feature file (attribute format = {FORMAT!r}), found "
-            f"{values['format']!r}: an HDF5 file of another program. Name the file made by "
-            "'make features'."
+            f"{values['format']!r}: an HDF5 file of another program. Name a file made by "
+            "'headbench features'."
         )
     version = str(values["format_version"])
     if version == str(PARTS_VERSION):
         raise FeatureFileError(
             f"{path}: expected format version {FORMAT_VERSION}, found version {version}: its "
-            "embeddings lie in parts beside it. Run 'make features' again with OVERWRITE=1 "
-            "(--overwrite): it merges the parts, and extracts only what they lack."
+            "embeddings lie in parts beside it. Run 'headbench features' again with --overwrite: "
+            "it merges the parts and extracts only what is missing."
         )
     if version != str(FORMAT_VERSION):
         raise FeatureFileError(
             f"{path}: expected format version {FORMAT_VERSION}, found version {version}. Upgrade "
-            "headbench, or write another file with it."
+            "headbench, or make another file with 'headbench features'."
         )
 
 
 def _check_layout(path: Path, file: h5py.File, datasets: dict[str, CheckedDataset]) -> None:
-    """Refuse datasets that are not what `headbench.cache.format` says of them."""
+    """Refuse datasets that differ from the layout in `headbench.cache.format`."""
     for name, dataset in datasets.items():
         expected, row_shape = (DATASETS | OPTIONAL)[name]
         found = "utf-8" if dataset.dtype.kind == "S" else dataset.dtype.name
@@ -363,4 +363,4 @@ def _check_layout(path: Path, file: h5py.File, datasets: dict[str, CheckedDatase
         if len(set(lengths.values())) > 1:
             raise _damaged(path, f"datasets differ in length: {lengths}")
     if _read_attribute(path, file, "names", group="splits") != SPLITS:
-        raise _damaged(path, f"attribute names of /splits is not {', '.join(SPLITS)}")
+        raise _damaged(path, f"the attribute names of /splits is not {', '.join(SPLITS)}")

@@ -1,4 +1,4 @@
-"""What is read of files that a stranger may have made: regular files, bounded, of one piece."""
+"""Safe reading of files from strangers: regular files, of limited size, nothing outside them."""
 
 import errno
 import json
@@ -15,13 +15,13 @@ import h5py
 import numpy as np
 from numpy.typing import DTypeLike
 
-# Of a file that is read whole, such as head.json.
+# Size of a file that is read whole, such as head.json.
 MOST_BYTES = 64 << 20
-# Levels of JSON, and of groups in an HDF5 file. Python and HDF5 take a call for each.
+# Levels of JSON, and of groups in an HDF5 file: Python and HDF5 make a nested call for each.
 MOST_NESTED = 64
-# In an HDF5 file: of a block, of text in a row, of an attribute.
+# Sizes in an HDF5 file: of a block, of text in a row, of an attribute.
 MOST_BLOCK_BYTES, MOST_TEXT_BYTES, MOST_ATTRIBUTE_BYTES = 64 << 20, 1 << 16, 1 << 24
-# What h5py raises where HDF5 finds what it did not expect, or what Python has no word for.
+# What h5py raises for damaged content, and for content that Python cannot represent.
 HDF5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError)
 NOT_FILES = {
     stat.S_IFDIR: "a folder, not a file",
@@ -39,7 +39,7 @@ class IrregularFileError(OSError):
 def open_regular(path: str | Path) -> BinaryIO:
     """Open a file for reading; `IrregularFileError` for a pipe, a device, a socket or a folder.
 
-    Opening a pipe would never return, and a device may have no end: neither is opened.
+    None of these is opened: opening a pipe could block forever, and a device may have no end.
     """
     kind = stat.S_IFMT(os.stat(path).st_mode)
     if kind != stat.S_IFREG:
@@ -49,11 +49,11 @@ def open_regular(path: str | Path) -> BinaryIO:
 
 
 def read_regular(path: str | Path, most_bytes: int = MOST_BYTES) -> bytes:
-    """All of a regular file; `OSError` if it is longer than `most_bytes`."""
+    """All bytes of a regular file; `OSError` if there are more than `most_bytes`."""
     with open_regular(path) as file:
         data = file.read(most_bytes + 1)
     if len(data) > most_bytes:
-        reason = f"longer than the {most_bytes >> 20} MB that it may have"
+        reason = f"larger than the limit of {most_bytes >> 20} MB"
         raise OSError(errno.EFBIG, reason, str(path))
     return data
 
@@ -62,19 +62,19 @@ def read_regular(path: str | Path, most_bytes: int = MOST_BYTES) -> bytes:
 def open_archive(path: str | Path, most_growth: int = 1) -> Iterator[zipfile.ZipFile]:
     """Open a zip archive of which nothing has been read yet.
 
-    Raises `ValueError` if its members claim more than `most_growth` times its length, which is 1
-    where nothing is compressed.
+    Raises `ValueError` if its members claim more than `most_growth` times the length of the
+    archive, which is 1 where nothing is compressed.
     """
     with open_regular(path) as file, zipfile.ZipFile(file) as archive:
         n_claimed = sum(member.file_size for member in archive.infolist())
         n_bytes = os.fstat(file.fileno()).st_size
         if n_claimed > most_growth * n_bytes:
-            raise ValueError(f"claims {n_claimed} bytes in an archive of {n_bytes}")
+            raise ValueError(f"its members claim {n_claimed} bytes, the archive has {n_bytes}")
         yield archive
 
 
 def read_json(path: str | Path) -> Any:
-    """What a JSON file holds; `OSError` or `ValueError`, see `read_regular` and `parse_json`."""
+    """The value in a JSON file; `OSError` or `ValueError`, see `read_regular` and `parse_json`."""
     return parse_json(read_regular(path))
 
 
@@ -99,9 +99,9 @@ def _items(found: Any) -> Iterable[Any]:
 
 
 def leads_elsewhere(file: h5py.File) -> str:
-    """What in an HDF5 file stands for the content of another one, in words; empty if nothing.
+    """The part of an HDF5 file that refers to another file, in words; empty if there is none.
 
-    HDF5 would open that other file unasked: any that the user may read, or a pipe.
+    HDF5 would open that other file without asking: any that the user may read, or a pipe.
     """
     names: list[bytes] = []
 
@@ -109,7 +109,7 @@ def leads_elsewhere(file: h5py.File) -> str:
         if name.count(b"/") >= MOST_NESTED:
             return f"its groups are nested more than {MOST_NESTED} deep"
         if link.type != h5py.h5l.TYPE_HARD:
-            return f"/{name.decode('utf-8', 'replace')} is a link, which is not followed"
+            return f"/{name.decode('utf-8', 'replace')} is a link, which headbench does not follow"
         names.append(name)
         return None
 
@@ -125,17 +125,17 @@ def _stored_elsewhere(file: h5py.File, name: bytes) -> str | None:
         return None
     created = found.get_create_plist()
     if created.get_layout() == h5py.h5d.VIRTUAL:
-        return f"{shown} is a virtual dataset, made of others, which is not followed"
+        return f"{shown} is a virtual dataset, which headbench does not follow"
     if created.get_external_count():
-        return f"{shown} lies in another file, which is not opened"
+        return f"{shown} lies in another file, which headbench does not open"
     return None
 
 
 def misfit_of(dataset: h5py.Dataset) -> str:
-    """What is odd about a dataset, by what its file says of it; empty if nothing is.
+    """What is wrong with a dataset according to its header; empty if nothing is.
 
-    Nothing of it is read. No dataset claims more bytes than the file has, so none takes more
-    memory than the file does on the disk; what is compressed could.
+    None of its rows are read. A dataset may claim no more bytes than the file has, so that it takes
+    no more memory than the file takes on the disk. Compressed data could claim more.
     """
     shape, dtype, step = dataset.shape, dataset.dtype, block_rows_of(dataset)
     if not shape or dtype.kind not in "fiuS" or (dataset.chunks or shape)[1:] != shape[1:]:
@@ -160,7 +160,7 @@ def bytes_of_row(shape: tuple[int, ...], dtype: DTypeLike) -> int:
 
 
 def require_small(attribute: Any) -> None:
-    """`ValueError` for text of variable length: HDF5 may search for it without end."""
+    """Raise `ValueError` for text of variable length, for which HDF5 may search forever."""
     n_bytes = math.prod(attribute.shape or ()) * attribute.dtype.itemsize
     if attribute.dtype.kind not in "iufS" or n_bytes > MOST_ATTRIBUTE_BYTES:
         raise ValueError(

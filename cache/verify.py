@@ -1,4 +1,4 @@
-"""Is this file whole? And if not: drop what is damaged, keep the rest."""
+"""Check whether a feature file is undamaged; drop what is damaged and keep the rest."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -26,7 +26,7 @@ from headbench.cache.writer import Location, write_features
 
 
 class Damage(NamedTuple):
-    """Rows of a dataset, from `start` to before `stop`, that are not as they must be."""
+    """Damaged rows of a dataset, from `start` up to, but not including, `stop`."""
 
     dataset: str
     start: int
@@ -53,7 +53,7 @@ class Inspection:
     Attributes
     ----------
     is_whole : bool (n_images,)
-        Whether nothing of an image is damaged, in no dataset.
+        Whether an image is undamaged in every dataset.
     is_rejected_whole : bool (n_rejected,)
     n_blocks : int
         Blocks that were compared with their checksums.
@@ -81,11 +81,11 @@ class Inspection:
 
 
 def inspect_file(path: Path, sample: int | None = None, seed: int = 0) -> Inspection:
-    """Read a feature file and check it: layout, attributes, checksums, values.
+    """Read a feature file and check its layout, attributes, checksums and values.
 
-    With `sample`, so many random blocks of each dataset are read. Only with all of them it is
-    looked whether a path is there twice. Raises `FeatureFileError` if it cannot be opened as a
-    feature file: nothing of it can be kept then.
+    With `sample`, that many random blocks of each dataset are read. Only with all of them is it
+    checked that no path appears twice. Raises `FeatureFileError` if the file cannot be opened as a
+    feature file: then nothing of it can be kept.
     """
     with FeatureFile(path) as features:
         checks = _row_checks(len(features.classes))
@@ -103,7 +103,7 @@ def inspect_file(path: Path, sample: int | None = None, seed: int = 0) -> Inspec
         if n_blocks == n_blocks_there:
             damage += _repeated(_salvage(features, "paths"))
         n_rejected = len(features.dataset("rejected/path"))
-        n_read = features.dataset("classes").n_blocks  # when it was opened
+        n_read = features.dataset("classes").n_blocks  # when the file was opened
         return Inspection(
             path=path,
             n_classes=len(features.classes),
@@ -121,10 +121,9 @@ def inspect_file(path: Path, sample: int | None = None, seed: int = 0) -> Inspec
 def repair_file(path: Path) -> Inspection:
     """Drop the damaged rows of a file, and remove the mark that it is open for writing.
 
-    The next extraction computes just those rows. Raises `FeatureFileError` if there is nothing to
-    keep, another process is writing the file, or a program has it open for writing;
-    `StorageError` if the repaired file cannot be written. Returns what was found in the file as it
-    was.
+    The next extraction computes only those rows. Raises `FeatureFileError` if nothing can be kept,
+    another process is writing the file, or a program has it open for writing; `StorageError` if the
+    repaired file cannot be written. Returns what was found before the repair.
     """
     FeatureFile(path).close()  # a missing file must not leave a lock or a folder behind
     with one_writer(path):
@@ -136,7 +135,7 @@ def repair_file(path: Path) -> Inspection:
                 remove_mark(path)
             return found
         if not found.is_whole.any():
-            raise FeatureFileError(f"{path}: no image in it is whole. {WAY_OUT}")
+            raise FeatureFileError(f"{path}: every image in it is damaged. {WAY_OUT}")
         with FeatureFile(path) as features:
             whole = _salvaged_table(features)
         rejected = tuple(compress(whole.rejected, found.is_rejected_whole))
@@ -163,12 +162,12 @@ def _row_checks(n_classes: int) -> dict[str, RowCheck]:
         "labels": RowCheck(lambda rows: (rows >= 0) & (rows < n_classes), "outside /classes"),
         "splits": RowCheck(lambda rows: rows < len(SPLITS), f"not one of {', '.join(SPLITS)}"),
         "weights": RowCheck(are_positive, "not a positive number"),
-        "paths": RowCheck(_lead_inside, "does not lead to a place inside the data folder"),
+        "paths": RowCheck(_lead_inside, "not a path inside the data folder"),
     }
 
 
 def _lead_inside(paths: NDArray[np.bytes_]) -> NDArray[np.bool_]:
-    # Bytes that are no UTF-8 come back as others.
+    # Bytes that are not UTF-8 come back as different bytes.
     texts = ((path, path.decode(errors="replace")) for path in paths.tolist())
     found = [text.encode() == path and leads_inside(text) for path, text in texts]
     return np.array(found, dtype=bool)
@@ -179,7 +178,7 @@ def _damage(
 ) -> Iterator[Damage]:
     for rows, content in features.dataset(name).whole_blocks(numbers):
         if content is None:
-            yield Damage(name, rows.start, rows.stop, "damaged, not what its checksum says")
+            yield Damage(name, rows.start, rows.stop, "damaged: the checksum does not match")
         elif check is not None:
             for row in np.flatnonzero(~check.is_right(content)).tolist():
                 yield Damage(name, rows.start + row, rows.start + row + 1, check.what)
@@ -189,7 +188,7 @@ def _repeated(paths: NDArray[np.bytes_]) -> Iterator[Damage]:
     is_repeated = paths != b""
     is_repeated[np.unique(paths, return_index=True)[1]] = False
     for row in np.flatnonzero(is_repeated).tolist():
-        yield Damage("paths", row, row + 1, "the path of an earlier row")
+        yield Damage("paths", row, row + 1, "the same path as an earlier row")
 
 
 def _salvage(features: FeatureFile, name: str) -> NDArray[Any]:
@@ -203,7 +202,7 @@ def _salvage(features: FeatureFile, name: str) -> NDArray[Any]:
 
 
 def _salvaged_table(features: FeatureFile) -> Table:
-    """All but the embeddings; rows are meaningful where they are whole."""
+    """The table; only undamaged rows are meaningful."""
     names = (*COLUMNS[1:], *features.optional, *REJECTED)
     columns = {name: _salvage(features, name) for name in names}
     texts = {

@@ -1,4 +1,4 @@
-"""Write a feature file: finished parts beside it, then all merged, then one atomic rename."""
+"""Write a feature file: finished parts beside it, then one merged file, renamed atomically."""
 
 import hashlib
 import json
@@ -45,18 +45,18 @@ NOT_INSTALLED = "not installed"
 
 
 class Location(NamedTuple):
-    """Where an embedding lies: the file, and the row of its /embeddings."""
+    """Where an embedding is stored: the file, and the row of its /embeddings."""
 
     path: Path
     row: int
 
 
 class Parts:
-    """Embeddings finished so far, in files beside the feature file.
+    """Finished embeddings, in files beside the feature file.
 
-    A part is written under another name and renamed, so it is there whole or not at all. Parts lie
-    in a folder named after the fingerprint: those of another network are never taken up, nor are
-    those that keep less than `store`.
+    A part is written under another name and renamed, so it is complete or absent. Parts lie in a
+    folder named after the fingerprint: those of another network are never used, nor those of lower
+    precision than `store`.
     """
 
     def __init__(self, feature_path: Path, fingerprint: str, store: str = STORES[0]) -> None:
@@ -65,11 +65,11 @@ class Parts:
         self.store = store
 
     def add(self, contents: list[bytes], embeddings: NDArray[np.float32]) -> dict[bytes, Location]:
-        """Make a part of embeddings, float32 (n_rows, dim), and the SHA-256 of their images.
+        """Write a part: embeddings, float32 (n_rows, dim), and the SHA-256 of their images.
 
-        It is named after all that is in it: done twice, the first one stays. Returns where each
-        embedding lies now. Raises `StorageError`; and `HeadbenchError` if one does not fit into
-        float16.
+        Its name depends on its content: written twice, the first one stays. Returns the location of
+        each embedding. Raises `StorageError`; and `HeadbenchError` if an embedding does not fit
+        into float16.
         """
         kept = as_stored(embeddings, self.store, lambda row: f"image {contents[row].hex()}")
         name = hashlib.sha256(self.store.encode() + b"".join(contents)).hexdigest()[:32]
@@ -77,17 +77,17 @@ class Parts:
         with suppress(FeatureFileError):  # not there, or damaged
             if self._read(target) == contents:
                 return _locations(target, contents)
-        # Two workers may be at the same one: of a cluster that took the first for dead.
+        # Two workers may write the same part, where a cluster took the first for dead.
         with create_hdf5(target, f".{uuid4().hex}") as file:
             write_array(file, "embeddings", kept)
             write_array(file, "content_sha256", hash_rows(contents))
         return _locations(target, contents)
 
     def find(self) -> dict[bytes, Location]:
-        """Where each finished embedding lies, by the SHA-256 of its image.
+        """Location of each finished embedding, by the SHA-256 of its image.
 
-        A damaged part is left out and logged: its images are extracted again. Raises
-        `UnreadableError` if a part cannot be read for now: it may hold hours of work.
+        A damaged part is skipped, and a line is logged: its images are extracted again. Raises
+        `UnreadableError` if a part cannot be read at the moment, because it may hold hours of work.
         """
         found: dict[bytes, Location] = {}
         for path in sorted(self.directory.glob("*.h5")):
@@ -96,11 +96,11 @@ class Parts:
             except UnreadableError:
                 raise
             except FeatureFileError:
-                LOG.info(f"{path}: damaged part; its images are extracted again")
+                LOG.info(f"{path}: this part is damaged. Its images are extracted again.")
         return found
 
     def others(self) -> list[Path]:
-        """Folders with parts of other fingerprints, which another run may go on from."""
+        """Folders with parts of other fingerprints, from which another run may continue."""
         return sorted(path for path in self._all.glob("*") if path != self.directory)
 
     def remove(self) -> None:
@@ -108,11 +108,11 @@ class Parts:
         for path in self.directory.glob("*"):
             path.unlink(missing_ok=True)
         for folder in (self.directory, self._all):
-            with suppress(OSError):  # there is something in it, or it is not there
+            with suppress(OSError):  # it is not empty, or does not exist
                 folder.rmdir()
 
     def _read(self, path: Path) -> list[bytes]:
-        """The SHA-256 of the images of a part, once all of it is known to be whole."""
+        """The SHA-256 of the images of a part, after all of it was checked."""
         with open_hdf5(path) as file:
             embeddings = CheckedDataset(file, "embeddings")
             if embeddings.dtype.name not in STORES or len(embeddings.shape) != 2:
@@ -127,12 +127,12 @@ class Parts:
 
 
 def write_features(path: Path, table: Table, source: Mapping[bytes, Location], dim: int) -> None:
-    """Write a feature file; until the very end the old one stays in place, whole.
+    """Write a feature file; the old one stays in place until the new one is complete.
 
-    The embedding of each content is copied from its place in `source`, perhaps in the old file.
-    Raises `StorageError` if the disk has no room for it, before anything is written, or if it
-    cannot be written; `FeatureFileError` if an embedding to be copied is damaged; `HeadbenchError`
-    if one does not fit into float16.
+    Each embedding is copied from its location in `source`, which may be in the old file. Raises
+    `StorageError` if the disk has no room, before anything is written, or if the file cannot be
+    written; `FeatureFileError` if an embedding to be copied is damaged; `HeadbenchError` if one
+    does not fit into float16.
     """
     locations = [source[content] for content in table.contents()]
     require_free(path.parent, n_bytes(table, dim), "the merged file")
@@ -148,7 +148,7 @@ def write_features(path: Path, table: Table, source: Mapping[bytes, Location], d
 
 
 def n_bytes(table: Table, dim: int) -> int:
-    """Size of a feature file, roughly and rather too high."""
+    """Approximate size of a feature file in bytes, rather too high."""
     n_images = len(table.paths)
     longest_path = max((len(path.encode()) for path in table.paths), default=1)
     embedding = np.dtype(table.config.store).itemsize * dim
@@ -160,12 +160,12 @@ def n_bytes(table: Table, dim: int) -> int:
 
 
 def created_by() -> str:
-    """Name and version of this program, as it stands in the files that it writes."""
+    """Name and version of this program, as stored in the files that it writes."""
     return f"headbench {installed_version('headbench')}"
 
 
 def write_about(file: h5py.File, table: Table) -> None:
-    """Write what is not of single images: attributes, classes, rejected files."""
+    """Write what does not belong to single images: attributes, classes, rejected files."""
     values = (
         FORMAT,
         FORMAT_VERSION,
@@ -195,7 +195,7 @@ def _write_columns(file: h5py.File, table: Table) -> None:
 
 
 def gather(locations: list[Location], dim: int) -> NDArray[np.float32]:
-    """Embeddings from wherever they lie, checked, float32 (n_locations, dim).
+    """Embeddings from their locations, checked, float32 (n_locations, dim).
 
     Files are opened for one span at a time: a million images make more parts than a process may
     hold open.
@@ -222,10 +222,10 @@ def installed_version(distribution: str) -> str:
 def as_stored(
     embeddings: NDArray[np.float32], store: str, name: Callable[[int], str]
 ) -> NDArray[np.floating[Any]]:
-    """Embeddings, float32 (n_rows, dim), in the dtype `store`.
+    """Embeddings, float32 (n_rows, dim), converted to the dtype `store`.
 
-    Raises `HeadbenchError` if one has a number too large for it, or would be all zeros
-    and was not: what `name` calls its row is named.
+    Raises `HeadbenchError` if a number is too large for that dtype, or if all numbers of an
+    embedding would become 0. `name` gives the name of a row for the message.
     """
     if store == embeddings.dtype:
         return embeddings
@@ -236,9 +236,9 @@ def as_stored(
         row = int(is_lost.argmax())
         limits = np.finfo(store)
         raise HeadbenchError(
-            f"{name(row)}: {store} cannot hold its embedding, whose largest number is "
-            f"{np.abs(embeddings[row]).max():.2g}: expected at most {limits.max:.0f}, and at least "
-            f"{limits.smallest_subnormal:.0g}. Take --store {STORES[0]}."
+            f"{name(row)}: its embedding does not fit into {store}. Its largest number is "
+            f"{np.abs(embeddings[row]).max():.2g}, expected {limits.smallest_subnormal:.0g} to "
+            f"{limits.max:.0f}. Use --store {STORES[0]}."
         )
     return kept
 

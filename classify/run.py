@@ -240,7 +240,7 @@ def saving(
         ) from error
     text = json_text({"version": RECORD_VERSION, **asdict(record)})
     with replacing_folder(folder) as temporary:
-        (temporary / RECORD_FILE).write_text(text, "utf-8")
+        (temporary / RECORD_FILE).write_text(text, "utf-8", newline="\n")
         save_arrays(temporary / PROBA_FILE, {"val": val, "test": test})
         yield temporary
 

@@ -1,4 +1,4 @@
 """Stage one: images on disk become embeddings in a feature file.
 
-Knows images and networks, not heads. Start at :mod:`headbench.extract.stage`.
+This package knows images and networks, not heads. Start at :mod:`headbench.extract.stage`.
 """

@@ -1,4 +1,4 @@
-"""What a source holds, found out by reading what was not read before."""
+"""Images of a source: read once, hashed, and embedded if their content is new."""
 
 import logging
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ LOG = logging.getLogger(__name__)
 class Embedding:
     """How the images of one run are embedded.
 
-    What is known grows as parts are finished, and as images turn out to be unusable.
+    `known` grows as parts are finished, and as images turn out to be unusable.
     """
 
     job: Job
@@ -38,10 +38,10 @@ class Embedding:
 
 
 class Fates:
-    """What becomes of each image, told once, wherever it is embedded: see `Recorder`.
+    """Receives the outcome of each image, wherever that is embedded: see `Recorder`.
 
-    What is known grows by it, and progress is shown: without a total where `n_images` is None. The
-    line at the end says `how` the time was spent.
+    It updates what is known and shows progress, without a total if `n_images` is None. The last
+    line says `how` the time was spent.
     """
 
     how = ""
@@ -58,11 +58,11 @@ class Fates:
             LOG.info(f"{self._progress.summary()}{self.how}")
 
     def advance(self, n_images: int) -> None:
-        """Show that so many images have been through the network."""
+        """Show that this many images have passed through the network."""
         self._progress.update(n_images)
 
     def note(self, outcome: Outcome) -> None:
-        """Take up the outcome of an image."""
+        """Record the outcome of an image."""
         if outcome.location is not None:
             self._known.cached[outcome.content] = outcome.location
         elif outcome.reason:
@@ -74,7 +74,7 @@ class Fates:
 
 
 class FileFates(Fates):
-    """The same of the listed files in some rows of a data set; their hashes are noted."""
+    """`Fates` of the listed files in some rows of a data set; their hashes are stored too."""
 
     def __init__(self, known: Known, dataset: Dataset, hashes: Hashes, rows: Sequence[int]) -> None:
         super().__init__(known, len(rows))
@@ -82,7 +82,7 @@ class FileFates(Fates):
         self._rejected: list[Rejected] = []
 
     def note(self, outcome: Outcome) -> None:
-        """Take up the outcome of a file; `DataError` once more than half cannot be used."""
+        """Record the outcome of a file; `DataError` once more than half cannot be used."""
         super().note(outcome)
         row = self._rows[outcome.row]
         self._hashes.found[row] = outcome.content or UnusableImageError(outcome.reason)
@@ -92,31 +92,31 @@ class FileFates(Fates):
 
 
 class Held(NamedTuple):
-    """All that a source holds, and the SHA-256 of each image, or why it cannot be read."""
+    """Everything that a source holds, and the SHA-256 of each image or why it cannot be read."""
 
     dataset: Dataset
     hashes: Sequence[Hashed]
 
 
 class Contents(Protocol):
-    """How it is found out what a source holds."""
+    """The images of a source, and how they are read."""
 
     name: str
 
     def ahead(self, embedding: Embedding) -> str:
-        """What `read` would have to read before anybody can plan, in a line; empty if nothing."""
+        """What `read` must read before a plan can be made, in one line; empty if nothing."""
 
     def read(self, embedding: Embedding) -> None:
-        """Read what was not read before, each image once, and embed what is new of it."""
+        """Read what is new or changed, each image once, and embed new images."""
 
     def held(self) -> Held:
-        """All of it, once it has been read; `DataError` if no classifier can be trained on it."""
+        """Everything, once it was read; `DataError` if no classifier can be trained on it."""
 
 
 class FileContents:
-    """Those of image files, which are listed before any is read.
+    """Image files, which are listed before any is read.
 
-    What is known of the files lies beside `out`, the feature file.
+    Hashes of files are kept beside `out`, the feature file.
     """
 
     def __init__(self, dataset: Dataset, out: Path) -> None:
@@ -125,30 +125,30 @@ class FileContents:
         self._hashes = Hashes(dataset.source, paths, out.with_name(f"{out.name}.hashes"))
 
     def ahead(self, embedding: Embedding) -> str:
-        """How many files far away have to be read; those near by are hashed for the plan."""
+        """The number of remote files to read; local files are hashed now, for the plan."""
         if self._dataset.source.is_near:
             self._hashes.read(embedding.job.max_file_bytes)
         if n_unread := len(self._hashes.unread):
             return (
-                f"{self._dataset.source.name}: {n_unread} of {len(self._dataset.images)} files not "
-                "read before: to be read, and extracted where their content is new"
+                f"{self._dataset.source.name}: {n_unread} of {len(self._dataset.images)} files are "
+                "new or changed; would read them and extract new images"
             )
         return ""
 
     def read(self, embedding: Embedding) -> None:
-        """Read files that are new or changed, or have no embedding; embed new contents."""
+        """Read files that are new, changed or without an embedding; embed new content."""
         try:
             if rows := self._waiting(embedding.known):
                 self._require_room(embedding, rows)
                 self._embed(embedding, rows, are_hashed=False)
-            # Of contents that other processes took for known ones: see `KnownContents`.
+            # Contents that other processes took for known ones: see `KnownContents`.
             if rows := self._waiting(embedding.known):
                 self._embed(embedding, rows, are_hashed=True)
         finally:
-            self._hashes.keep()  # of an interrupted run too: far away, reading is what takes long
+            self._hashes.keep()  # of an interrupted run too: reading remote files takes long
 
     def held(self) -> Held:
-        """All of it."""
+        """All files."""
         return Held(self._dataset, self._hashes.complete())
 
     def _waiting(self, known: Known) -> list[int]:
@@ -182,7 +182,7 @@ class FileContents:
             )
 
     def _require_room(self, embedding: Embedding, rows: list[int]) -> None:
-        """Room for new parts and for the new file, where there are images that are new by name."""
+        """Require room for new parts and the new file, if the names of images are new."""
         old = embedding.known.old
         paths = set() if old is None else set(old.paths)
         if n_new := sum(self._dataset.images[row].path not in paths for row in rows):
@@ -191,17 +191,17 @@ class FileContents:
 
 
 class PythonContents:
-    """Those that Python hands over: all are read, once, whenever a run is made of them."""
+    """Images that Python hands over; every run reads all of them once."""
 
     def __init__(self, source: PythonImages) -> None:
         self._source, self.name = source, source.name
 
     def ahead(self, embedding: Embedding) -> str:  # noqa: ARG002, it is known once it is read
-        """All of it, every time."""
-        return f"{self._source.name}: to be read, and extracted where content is new"
+        """All images, every time."""
+        return f"{self._source.name}: would read all images and extract new ones"
 
     def read(self, embedding: Embedding) -> None:
-        """Read it all, in this process; images without an embedding are embedded."""
+        """Read all images, in this process, and embed new ones."""
         with Fates(embedding.known, None) as fates:
             one_pass = OnePass(fates, lambda _, entries: self._source.entries.extend(entries))
             work = Work(embedding.job, embedding.known.cached, one_pass)
@@ -209,7 +209,7 @@ class PythonContents:
             fates.how = f": {work.stopwatch}"
 
     def held(self) -> Held:
-        """All that came."""
+        """All images that came."""
         dataset = list_images(self._source)
         require_classes(dataset, "pairs of image and label")
         entries = [entry for entry in self._source.entries if entry.class_name]

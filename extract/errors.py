@@ -1,18 +1,18 @@
-"""Errors of stage one that a user can fix; the tree is drawn in :mod:`headbench.cache.errors`."""
+"""Errors of stage one that a user can fix; the tree is in :mod:`headbench.cache.errors`."""
 
 from headbench.cache.errors import HeadbenchError
 
-WAY_ON = "What was finished is kept: run the same command again."
+WAY_ON = "Finished work is kept: run the same command again."
 
 
 class DataError(HeadbenchError):
-    """A folder of images that cannot be worked with."""
+    """A folder of images that cannot be used."""
 
 
 class LayoutError(DataError):
-    """Folders that look like splits but would be read as classes; in parts for those who show it.
+    """Folders that look like splits but would be read as classes.
 
-    Its message is all of them: what is wrong, the evidence, and the way out.
+    Its message consists of what is wrong, the evidence and the remedy, which are attributes too.
     """
 
     def __init__(self, what: str, evidence: tuple[str, ...], remedy: str) -> None:
@@ -21,11 +21,11 @@ class LayoutError(DataError):
 
 
 class WeightsError(HeadbenchError):
-    """Weights that cannot be had, or that belong to another network."""
+    """Weights that are missing, or belong to another network."""
 
 
 class UnusableImageError(HeadbenchError):
-    """An image that cannot be decoded; its message is the reason, without the path.
+    """An image that cannot be used; its message is the reason, without the path.
 
     `content` is the SHA-256 of its bytes; empty if they were never hashed.
     """
@@ -40,8 +40,8 @@ class TooLargeError(UnusableImageError):
 
 
 class DeviceError(HeadbenchError):
-    """A device or an engine that is not there, or too small."""
+    """A device or an engine that is missing or too small."""
 
 
 class ClusterError(HeadbenchError):
-    """Workers or a scheduler that cannot be reached, or that are lost."""
+    """Workers or a scheduler that cannot be reached, or were lost."""

@@ -1,7 +1,7 @@
-"""SHA-256 of each image, read anew only where the file may have changed.
+"""SHA-256 of each image; a file is read again only if it may have changed.
 
-What is known lies beside the feature file. It only saves reading: deleted or damaged, all files are
-read again.
+The known hashes lie beside the feature file. They only save reading: if they are deleted or
+damaged, all files are read again.
 """
 
 import time
@@ -35,10 +35,10 @@ Hashed = bytes | UnusableImageError
 
 @dataclass(frozen=True)
 class KnownHashes:
-    """Hashes of files, uint8 (n_files, 32), each valid as long as the file's stamps are the same.
+    """Hashes of files, uint8 (n_files, 32), each valid while the stamps of its file stay the same.
 
-    Paths are relative to the data folder. Stamps, int64 (n_files, 4), are those that the source
-    gives: see `headbench.extract.sources.source.N_STAMPS`.
+    Paths are relative to the data folder. Stamps, int64 (n_files, 4), come from the source: see
+    `headbench.extract.sources.source.N_STAMPS`.
     """
 
     paths: Sequence[str]
@@ -46,7 +46,7 @@ class KnownHashes:
     sha256: NDArray[np.uint8]
 
     def look_up(self, paths: Sequence[str], stamps: NDArray[np.int64]) -> list[bytes | None]:
-        """The hash of each file whose stamps are as they were, None for the others."""
+        """The hash of each file whose stamps are unchanged; None for the others."""
         row_of = {path: row for row, path in enumerate(self.paths)}
         rows = np.array([row_of.get(path, -1) for path in paths], dtype=np.intp)
         is_known = rows >= 0
@@ -66,7 +66,7 @@ class KnownHashes:
 
 
 def read_hashes(path: Path) -> KnownHashes:
-    """What is known; nothing at all if the file is missing or damaged."""
+    """The known hashes; none if the file is missing or damaged."""
     try:
         with open_hdf5(path) as file:
             paths, stamps, sha256 = read_columns(
@@ -78,12 +78,12 @@ def read_hashes(path: Path) -> KnownHashes:
 
 
 class Hashes:
-    """What each image of a source holds, as far as it is known, there and in the file `known`.
+    """The content of each image of a source, as far as this run or the file `known` tells.
 
     Attributes
     ----------
     found : list of bytes, UnusableImageError or None, length n_images
-        SHA-256 of each file, why it cannot be read, or None where it has to be read.
+        SHA-256 of each file, why it cannot be read, or None if it has not been read.
     """
 
     def __init__(self, source: Source, paths: Sequence[str], known: Path) -> None:
@@ -95,11 +95,11 @@ class Hashes:
 
     @property
     def unread(self) -> list[int]:
-        """Rows of the images that have to be read."""
+        """Rows of the images that must be read."""
         return [row for row, content in enumerate(self.found) if content is None]
 
     def read(self, max_bytes: int = MAX_FILE_BYTES) -> None:
-        """Read and hash what has to be read, and is no larger."""
+        """Read and hash the unread files, of at most `max_bytes` each."""
         unread = self.unread
         with Progress("read", len(unread)) as progress:
             files = (self.source.file(self.paths[row]) for row in unread)
@@ -109,14 +109,14 @@ class Hashes:
                 progress.update()
 
     def complete(self) -> list[Hashed]:
-        """All of them, once all have been read."""
+        """All hashes, once every file has been read."""
         found = [content for content in self.found if content is not None]
         if len(found) != len(self.paths):
             raise ValueError(f"{len(self.paths) - len(found)} images have not been read yet")
         return found
 
     def keep(self) -> None:
-        """Write down what was found out since, for the next time."""
+        """Store new hashes for the next run."""
         if len(self.paths) - len(self.unread) > self._n_known:
             known = _trusted(self.paths, self._stamps, self.found, self._started_ns - TICK_NS)
             known.write(self._known)

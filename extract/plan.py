@@ -1,4 +1,4 @@
-"""What a run is going to do: the file to be, held against the file that is there."""
+"""The plan of a run: the file to be made, compared with the file that exists."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,9 +45,9 @@ class Changes:
     """How a table differs from the one before, in images."""
 
     new: int = 0  # neither path nor content is in the old table
-    changed: int = 0  # the path is, with another content
+    changed: int = 0  # known path, other content
     removed: int = 0  # neither path nor content of an old image is in the new table
-    moved: int = 0  # the content is in the old table: renamed, relabelled or copied
+    moved: int = 0  # known content: renamed, relabelled or copied
     resplit: int = 0  # same path, same content, another split
 
     def __str__(self) -> str:
@@ -59,7 +59,7 @@ class Changes:
 
 
 def compare(old: Table | None, new: Table) -> Changes:
-    """How many images are new, changed, removed, moved and split anew."""
+    """Number of images that are new, changed, removed, moved, or in another split."""
     if old is None:
         return Changes(new=len(new.paths))
     before = dict(
@@ -90,9 +90,9 @@ def compare(old: Table | None, new: Table) -> Changes:
 class Plan:
     """What a run is going to do.
 
-    The table is that of the file to be, as long as no image fails to decode; `old` is that of the
-    file that is there. `missing` are the SHA-256 of images that have no embedding yet. Warnings say
-    what is thin about the splits.
+    `table` is that of the new file, if no image fails to decode; `old` is that of the existing
+    file. `missing` are the SHA-256 of images without an embedding. `warnings` name weaknesses of
+    the splits.
     """
 
     table: Table
@@ -104,7 +104,7 @@ class Plan:
         return self._describe(len(self.missing), "to extract")
 
     def describe_done(self, n_extracted: int) -> str:
-        """What was done, once so many different images have been through the network."""
+        """What was done, after this many different images passed through the network."""
         return self._describe(n_extracted, "extracted")
 
     def _describe(self, n_images: int, what: str) -> str:
@@ -116,16 +116,16 @@ class Plan:
 
 @dataclass(frozen=True)
 class Known:
-    """What earlier runs have left.
+    """What earlier runs left behind.
 
     Attributes
     ----------
     old : Table or None
-        Of the file that is there, if its embeddings can be used again.
+        Of the existing file, if its embeddings can be used again.
     unusable : dict of bytes to str
-        Contents that this version of headbench has found unusable, and why.
+        Contents that this version of headbench found unusable, and why.
     cached : dict of bytes to Location
-        Embeddings that are there, by content. Grows as parts are finished.
+        Existing embeddings, by content. Grows as parts are finished.
     """
 
     old: Table | None
@@ -136,10 +136,9 @@ class Known:
     def find(
         cls, out: Path, identity: Identity, parts: Parts, settings: ExtractSettings
     ) -> "Known":
-        """Look at the feature file, and at the parts of an interrupted run.
+        """Read the feature file, and the parts of an interrupted run.
 
-        Raises `FeatureFileError` if the file that is there was made with other settings, or is
-        damaged.
+        Raises `FeatureFileError` if the existing file was made with other settings, or is damaged.
         """
         old, unusable = _read_old(out, identity, settings)
         cached = parts.find()
@@ -155,7 +154,7 @@ def make_plan(
     known: Known,
     settings: ExtractSettings,
 ) -> Plan:
-    """Hold what is wanted, see `plan_table`, against what is there.
+    """Compare the wanted table, see `plan_table`, with what is known.
 
     Raises `DataError` if the images cannot be split, or most of them cannot be used.
     """
@@ -166,10 +165,9 @@ def make_plan(
 
 
 def check_listing(dataset: Dataset, settings: ExtractSettings) -> None:
-    """Refuse what nothing can mend that is in the images: before hours of extraction, not after.
+    """Refuse a listing that no extraction can mend, before hours of extraction and not after.
 
-    Raises `DataError` if the share of val is impossible, or a class has too few images whatever
-    they show.
+    Raises `DataError` if the share of val is impossible, or if a class has too few images.
     """
     given = [image.given_split for image in dataset.images]
     shares_of(missing_splits(given), settings.val_share)
@@ -187,7 +185,7 @@ def _labels(images: Sequence[LabelledImage], dataset: Dataset) -> NDArray[np.int
 def plan_table(
     dataset: Dataset, hashes: Sequence[Hashed], identity: Identity, settings: ExtractSettings
 ) -> Table:
-    """Label and split the images of a folder; nothing is decoded yet.
+    """Label and split the images of a source; nothing is decoded yet.
 
     `hashes` are the SHA-256 of each image, or why it cannot be read.
     """
@@ -244,16 +242,16 @@ def _group_numbers(
 
 
 def _weights(images: Sequence[LabelledImage]) -> NDArray[np.float32] | None:
-    """What each image counts for, float32 (n_images,); None where all count alike."""
+    """Sample weights, float32 (n_images,); None if all are 1."""
     weights = np.array([image.weight for image in images], dtype=np.float32)
     return None if (weights == 1).all() else weights
 
 
 def require_usable(table: Table, dataset: Dataset) -> None:
-    """Refuse to go on without most of the images: something else is wrong then.
+    """Refuse to continue if most images are unusable: then the cause lies elsewhere.
 
-    Raises `DataError` if more than half of them cannot be used, or all that the source names for
-    val or test; with the first reasons.
+    Raises `DataError`, with the first reasons, if more than half cannot be used, or all that the
+    source names for val or test.
     """
     not_images = set(dataset.rejected)
     unusable = [each for each in table.rejected if each not in not_images]
@@ -262,7 +260,7 @@ def require_usable(table: Table, dataset: Dataset) -> None:
 
 
 def refuse_if_most(dataset: Dataset, unusable: Sequence[Rejected]) -> None:
-    """The same, of images that are known to be unusable so far."""
+    """`DataError` if more than half of the images are known to be unusable so far."""
     n_images, n_unusable = len(dataset.images), len(unusable)
     if 2 * n_unusable <= n_images:
         return
@@ -280,8 +278,8 @@ def _refuse_lost_splits(table: Table, dataset: Dataset, unusable: Sequence[Rejec
         paths = {image.path for image in dataset.images if image.given_split == split}
         reasons = [each for each in unusable if each.path in paths]
         raise DataError(
-            f"{dataset.source.name}: names {len(paths)} images for {split}, of which none can be "
-            f"used. The first: {_first(reasons)}. Fix them, or name others, and run this again."
+            f"{dataset.source.name}: none of the {len(paths)} images for {split} can be used. The "
+            f"first: {_first(reasons)}. Fix or replace them, and run this again."
         )
 
 
@@ -289,11 +287,11 @@ def _first(unusable: Sequence[Rejected]) -> str:
     said = "; ".join(f"{each.path}: {each.reason}" for each in unusable[:MOST_REASONS])
     if any(has_image_name(each.path) for each in unusable):
         return said
-    return f"{said}. None of these paths has the ending of an image file, such as .jpg: add it"
+    return f"{said}. None of these names ends like an image file, such as .jpg: add the ending"
 
 
 def previous_precision(out: Path) -> str | None:
-    """Precision of the embeddings that are there; None where there are none that can be read."""
+    """Precision of the existing embeddings; None if there are none that can be read."""
     try:
         with FeatureFile(out) as features:
             return features.identity.precision
@@ -302,7 +300,7 @@ def previous_precision(out: Path) -> str | None:
 
 
 def check_table(table: Table) -> list[str]:
-    """Refuse splits that nothing can be learnt or measured on; say where they are thin."""
+    """Refuse splits that allow no training or measurement; return warnings about weak ones."""
     has_groups = table.groups is not None
     return check_splits(table.labels, table.splits, table.contents(), table.classes, has_groups)
 
@@ -336,6 +334,6 @@ def _refuse_other_settings(out: Path, config: Config, identity: Identity, store:
         differences.append(f"store {config.store!r} -> {store!r}")  # what is lost does not return
     if differences:
         raise FeatureFileError(
-            f"{out}: was made with other settings ({'; '.join(differences)}). Write another file "
-            "(--out PATH; make: NAME=...), or replace it (--overwrite; make: OVERWRITE=1)."
+            f"{out}: was made with other settings ({'; '.join(differences)}). Choose another run "
+            "(--name NAME), or replace this one (--overwrite)."
         )

@@ -1,4 +1,4 @@
-"""Progress by tqdm, a bar in a terminal and lines elsewhere; which stage is the bottleneck."""
+"""Progress by tqdm, a bar in a terminal and lines elsewhere; and the slowest stage."""
 
 import sys
 import threading
@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 
 class Stopwatch:
-    """Seconds in which a stage was at work, in one thread or several: never more than passed."""
+    """Seconds during which each stage was at work, in one thread or several."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -27,7 +27,7 @@ class Stopwatch:
         with self._lock:
             if self._n_working[stage] == 0:
                 self._started[stage] = time.perf_counter()
-                self._seconds[stage] += 0  # stages are told in the order in which they began
+                self._seconds[stage] += 0  # stages are listed in the order in which they began
             self._n_working[stage] += 1
         try:
             yield
@@ -38,7 +38,7 @@ class Stopwatch:
                     self._seconds[stage] += time.perf_counter() - self._started[stage]
 
     def __str__(self) -> str:
-        """Every stage and its seconds, and which of them held up the others."""
+        """The seconds of every stage, and which of them was the bottleneck."""
         if not self._seconds:
             return "nothing was measured"
         stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in self._seconds.items())
@@ -51,7 +51,7 @@ BRIEF_SECONDS = 1.0
 
 
 class _Lines(tqdm):  # type: ignore[misc]
-    """tqdm where there is no terminal: now and then a whole line, and no carriage returns."""
+    """tqdm without a terminal: a whole line now and then, and no carriage returns."""
 
     # Apart from tqdm's own, which `tqdm.write` clears and shows again with every line.
     _instances: ClassVar[WeakSet[Any]] = WeakSet()
@@ -74,15 +74,15 @@ class _Lines(tqdm):  # type: ignore[misc]
         return True
 
     def close(self) -> None:
-        """End; nothing is cleared."""
+        """End; clear nothing."""
         self.sp = None
         super().close()
 
 
 class Progress:
-    """Images done and total, how many per second, time left, rejected so far.
+    """Images done and total, images per second, time left, rejected so far.
 
-    Nothing at all is shown of what is over in a second. The total is None where nobody knows it.
+    Nothing is shown for work that takes less than a second. `n_total` is None if it is unknown.
     """
 
     def __init__(self, what: str, n_total: int | None) -> None:
@@ -105,27 +105,27 @@ class Progress:
         self._bar.close()
 
     def update(self, n: int = 1) -> None:
-        """Count what is done; what was done before comes first, and does not count as speed."""
+        """Count images; those done before come first, and do not count towards the speed."""
         if self._bar.n == 0:
-            # A network is loaded before its first images are done: not a matter of speed.
+            # A network is loaded before its first images are done: that is not its speed.
             self._bar.start_t, self._bar.initial = time.time(), n
         self._bar.update(n)
 
     def reread(self) -> None:
-        """Count an image that was only read; if it comes first, all seconds went into reading."""
+        """Count an image that was only read; if it is the first, all time so far was reading."""
         is_first = self._bar.n == 0
         self.update()
         if is_first:
             self._bar.start_t, self._bar.initial = self._started, 0
 
     def reject(self) -> None:
-        """Count an image that is done with because it cannot be used."""
+        """Count an image that cannot be used."""
         self._n_rejected += 1
         self._bar.set_postfix_str(f"{self._n_rejected} rejected", refresh=False)
         self.update()
 
     def summary(self) -> str:
-        """How many images took how long; how many a second, where that took long enough to say."""
+        """Number of images and seconds; images per second if there were seconds enough."""
         now, bar = time.time(), self._bar
         seconds = now - bar.start_t
         rate = (bar.n - bar.initial) / max(seconds, BRIEF_SECONDS)

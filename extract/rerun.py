@@ -24,16 +24,16 @@ STORED_IN_FLOAT16 = 1e-3
 
 @dataclass
 class Rerun:
-    """Images of a feature file that are embedded again, and what is not as it was.
+    """Images of a feature file that are embedded again, and how they differ from the file.
 
     Attributes
     ----------
     unread : dict of str to str
         Path of each image that cannot be read or decoded, and why.
     changed : list of str
-        Paths of images with other bytes than those that were embedded.
+        Paths of images whose bytes have changed since they were embedded.
     different : dict of str to float
-        Path of each image whose embedding is not the stored one, and their relative distance.
+        Path of each image whose embedding differs from the stored one, and by how much, relative.
     """
 
     features: FeatureFile
@@ -51,7 +51,7 @@ class Rerun:
         self.tolerance = tolerance_of(table.config)
 
     def unchanged(self, files: list[ImageFile]) -> Iterator[DecodedImage]:
-        """Decode the files, and give those whose bytes are the ones that were embedded."""
+        """Decode the files; yield those whose bytes are the ones that were embedded."""
         size_px = self.features.identity.size_px
         for image in decoded_images(files, size_px, self._reject, Stopwatch()):
             if image.content_sha256 == self.contents[image.row]:
@@ -60,7 +60,7 @@ class Rerun:
                 self.changed.append(self.paths[image.row])
 
     def compare(self, embedded: Embedded) -> None:
-        """Note the embeddings that are not the stored ones."""
+        """Record the embeddings that differ from the stored ones."""
         with np.errstate(over="ignore"):  # too large for float16: infinite, and so another one
             embeddings = embedded.embeddings.astype(self.features.config.store)
         distances = relative_differences(embeddings.astype(np.float32), self.stored[embedded.rows])
@@ -69,7 +69,7 @@ class Rerun:
                 self.different[self.paths[row]] = distance
 
     def mismatches(self) -> list[str]:
-        """One line for each image that is not as it was embedded, sorted by path."""
+        """One line for each image that differs, sorted by path."""
         lines = {path: f"cannot be embedded again: {why}" for path, why in self.unread.items()}
         lines |= dict.fromkeys(self.changed, "its bytes have changed since it was embedded")
         lines |= {
@@ -83,10 +83,12 @@ class Rerun:
         """What to do about the mismatches."""
         if self.different:
             return (
-                "Embeddings differ under other versions of Keras, TensorFlow or Pillow, or if the "
-                f"file was changed. To embed all images anew: {self.features.path}: {WAY_OUT}"
+                "Other versions of Keras, TensorFlow or Pillow give other embeddings; or the file "
+                f"was changed. To embed all images again: {self.features.path}: {WAY_OUT}"
             )
-        return "'make features' embeds changed images again, and lists those that cannot be used."
+        return (
+            "'headbench features' embeds changed images again, and lists those that cannot be used."
+        )
 
     def describe(self) -> str:
         """What was found: a line, then one for each mismatch and what to do."""
@@ -116,9 +118,9 @@ def rerun_features(
 ) -> Rerun:
     """Embed some images of a feature file again, and compare with the stored embeddings.
 
-    The images are spread over the splits. They, and the weights, are where they were if `data` and
-    `weights` are None. Raises `FeatureFileError` if an embedding is damaged; `DataError` if no
-    image can be read; `WeightsError` if the weights are not there, or are not those of the file.
+    The images are spread over the splits. If `data` and `weights` are None, images and weights are
+    where they were. Raises `FeatureFileError` if an embedding is damaged; `DataError` if no image
+    can be read; `WeightsError` if the weights are missing, or differ from those of the file.
     """
     rerun = Rerun(features, choose_rows(features.splits, n_images, seed))
     config = features.config
@@ -136,7 +138,7 @@ def rerun_features(
 
 
 def choose_rows(splits: NDArray[np.uint8], n_rows: int, seed: int) -> NDArray[np.intp]:
-    """Random rows of a file, intp, ascending: as many of each split, or all that a split has."""
+    """Random rows of a file, intp, ascending: equally many of each split, or all that it has."""
     order = np.random.default_rng(seed).permutation(len(splits))
     turns = np.empty(len(splits), dtype=np.intp)
     for split in np.unique(splits):
@@ -146,7 +148,7 @@ def choose_rows(splits: NDArray[np.uint8], n_rows: int, seed: int) -> NDArray[np
 
 
 def tolerance_of(config: Config) -> float:
-    """Relative distance between two embeddings of one image that is still rounding."""
+    """Largest relative distance between two embeddings of one image that is rounding."""
     is_float32 = config.identity.precision == FLOAT32
     stored = STORED_IN_FLOAT16 if config.store == "float16" else 0.0
     return stored + (ENGINE_TOLERANCE if is_float32 else FLOAT16_TOLERANCE)
@@ -154,7 +156,7 @@ def tolerance_of(config: Config) -> float:
 
 def _no_images(name: str, found: str) -> DataError:
     return DataError(
-        f"{name}: expected the images that the features were made from, found {found}. Name their "
-        "place with --data (make: DATA=...); URLs, lists and shards are opened only if you name "
-        "them. Images that Python handed over are kept nowhere."
+        f"{name}: expected the images that the features were made from, found {found}. Say where "
+        "they are with --data. URLs, lists and shards are opened only if you name them. Images "
+        "from Python are not stored."
     )

@@ -1,4 +1,4 @@
-"""What a user may choose, and its command-line options."""
+"""What a user may choose for stage one."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ PRECISIONS = (AUTO, FLOAT32, MIXED_FLOAT16)
 
 @dataclass(frozen=True)
 class Runtime:
-    """How a network is run: what decides speed and memory, and no embedding.
+    """How a network is run: this affects speed and memory, not the embeddings.
 
     Attributes
     ----------
@@ -25,7 +25,7 @@ class Runtime:
     engine : {"auto", "tensorflow", "openvino"}
         ``auto``: OpenVINO if it is installed and the network runs on a CPU, else TensorFlow.
     batch_size : int or None
-        Images pushed through the network at once; None for what suits the device.
+        Images in one pass through the network; None for what suits the device.
     """
 
     device: str = AUTO
@@ -44,18 +44,19 @@ class ExtractSettings:
     pooling : {"avg", "max"}
         From the last feature map to the embedding.
     precision : {"auto", "float32", "mixed_float16"}
-        Arithmetic of the network. ``auto``: that of the file that is there; for a new file
-        mixed_float16 (float16 inside, float32 embeddings) on GPUs that gain from it, else float32.
+        Arithmetic of the network. ``auto``: that of an existing file; for a new file mixed_float16
+        (float16 inside, float32 embeddings) on GPUs that gain from it, else float32.
     val_share : float or None
-        Share of val where the folder does not name it; None for the usual one.
+        Share of the images for val if the data has no val split; None for 0.15, or for 0.2 of
+        train if the data has a test split.
     device, engine, batch_size
         See `Runtime`.
     store : str
-        ``float32`` or ``float16``: how the embeddings are kept.
+        ``float32`` or ``float16``: dtype of the stored embeddings.
     overwrite : bool
         Replace a feature file that was made with other settings.
     max_file_mb : int
-        Images of more millions of bytes are listed as rejected.
+        Larger image files, in millions of bytes, are listed as rejected.
     """
 
     backbone: str = "resnet50"

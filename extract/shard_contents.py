@@ -1,4 +1,4 @@
-"""What shards hold: each that is new is read once, here or by a worker, and its images embedded."""
+"""Contents of shards: each new shard is read once, here or by a worker, and embedded."""
 
 import logging
 import time
@@ -41,11 +41,11 @@ def embed_shards(
     machines: Machines,
     recorder: Recorder,
 ) -> str:
-    """Read shards once, each from its beginning to its end: embeddings into parts, then its index.
+    """Read each shard once, from start to end: embeddings go into parts, then its index is written.
 
-    Parameters and what is returned are as in `headbench.extract.workers.parallel.embed_files`.
+    Parameters and return value are those of `headbench.extract.workers.parallel.embed_files`.
     Raises `ClusterError` if workers are lost; `DataError` if a shard cannot be read to its end.
-    Shards that were finished are kept.
+    Finished shards are kept.
     """
     if machines.are_this_process:
         one_pass, files = _reading(shards, recorder, job.max_file_bytes)
@@ -61,7 +61,7 @@ def embed_shards(
 
 
 def embed_shard(common: BlockJob, shard: Shard) -> BlockDone:
-    """Embed a shard; done twice, it gives the same parts and the same index."""
+    """Embed a shard; repeated, it gives the same parts and the same index."""
     with heard() as said:
         outcomes = Noted()
         one_pass, files = _reading([shard], outcomes, common.job.max_file_bytes)
@@ -72,7 +72,7 @@ def embed_shard(common: BlockJob, shard: Shard) -> BlockDone:
 def _reading(
     shards: Sequence[Shard], recorder: Recorder, max_bytes: int
 ) -> tuple[OnePass, Iterator[ImageFile]]:
-    """Shards on their way, and their images."""
+    """Shards being read, and their images."""
     stamps: list[tuple[int, ...]] = []
 
     def write_index(number: int, entries: list[Entry]) -> None:
@@ -84,9 +84,9 @@ def _reading(
 
 
 def _samples(shard: Shard, stamps: list[tuple[int, ...]], max_bytes: int) -> Iterator[Streamed]:
-    """The samples of a shard; its stamp is added to those of the shards before it."""
+    """The samples of a shard; its stamp is appended to `stamps`."""
     stamp, now_ns = _stamp(shard), time.time_ns()
-    # Changed so shortly before, it could change once more and keep its times.
+    # A shard that changed just now could change once more and keep its times.
     is_settled = max(stamp[1:3]) < now_ns - TICK_NS
     stamps.append(stamp if is_settled else UNKNOWN_STAMP)
     with closing(Stream(shard.place, stamp[0])) as stream:
@@ -103,8 +103,8 @@ def _stamp(shard: Shard) -> tuple[int, ...]:
         return shard.place.stamp()
     except FileNotFoundError as error:
         raise DataError(
-            f"{shard.place.url}: {whoami()} does not find it. Shards have to lie where all "
-            f"machines find them, under the same path. {WAY_ON}"
+            f"{shard.place.url}: {whoami()} cannot find this shard. All machines must reach the "
+            f"shards under the same path. {WAY_ON}"
         ) from error
 
 
@@ -112,19 +112,19 @@ EXPECTED = "images in tar files with their class beside them, KEY.jpg and KEY.cl
 
 
 class ShardContents:
-    """Those of shards, labelled by what is inside them; `DataError` if shards are missing."""
+    """Images in shards, labelled by what is beside them; `DataError` if shards are missing."""
 
     def __init__(self, source: Shards) -> None:
         self._source, self.name = source, source.name
         self._stamps = source.shard_stamps()
 
     def ahead(self, embedding: Embedding) -> str:
-        """How many shards have to be read."""
+        """The number of shards to read."""
         n_shards, n_unread = len(self._stamps), len(self._unread(embedding))
         return f"{self._source.name}: {n_unread} of {n_shards} shards to read" if n_unread else ""
 
     def read(self, embedding: Embedding) -> None:
-        """Read and embed shards that are new or changed, or hold images without an embedding."""
+        """Read and embed shards that are new, changed, or hold images without an embedding."""
         if shards := self._unread(embedding):
             LOG.info(self.ahead(embedding))
             with Fates(embedding.known, None) as fates:
@@ -135,14 +135,14 @@ class ShardContents:
         self._clear_up()
 
     def held(self) -> Held:
-        """All of it, as the indexes say."""
+        """Everything that the indexes list."""
         dataset = list_images(self._source)
         require_classes(dataset, EXPECTED)
         contents = {
             f"{shard.name}/{entry.path}": entry.content
             for shard in self._source.shards.values()
             for entry in self._source.known(shard).entries
-            if entry.class_name  # what is left out may have the name of an image that is not
+            if entry.class_name  # an unusable entry may have the name of a usable image
         }
         return Held(dataset, [contents[image.path] for image in dataset.images])
 
@@ -154,7 +154,7 @@ class ShardContents:
         ]
 
     def _is_done(self, shard: Shard, index: ShardIndex | None, embedding: Embedding) -> bool:
-        """Whether all is known of a shard; what is known to be unusable becomes known."""
+        """Whether everything in a shard is known; unusable images are recorded on the way."""
         known, max_bytes = embedding.known, embedding.job.max_file_bytes
         if index is None or not index.is_of(self._stamps[shard.name]):
             return False
@@ -170,7 +170,7 @@ class ShardContents:
         )
 
     def _clear_up(self) -> None:
-        """Remove the indexes of shards that are not wanted any more."""
+        """Remove the indexes of shards that are no longer wanted."""
         wanted = {shard.index_path for shard in self._source.shards.values()}
         for path in self._source.indexes.rglob("*"):
             if path.is_file() and path not in wanted:

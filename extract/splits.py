@@ -1,7 +1,7 @@
-"""Who is train, val and test: decided per image, by its content and the seed alone.
+"""Which images are train, val and test: decided by each image's content and the seed alone.
 
-Where images belong to groups, such as one patient or one film, the group's name takes the place of
-the content, so that no group is ever in two splits.
+If images belong to groups, such as one patient or one film, the name of the group takes the place
+of the content, so that no group is in two splits.
 """
 
 import hashlib
@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from headbench.cache.format import SPLITS, describe_counts
 from headbench.extract.errors import DataError
 
-# Share of the images that the folder leaves to us, by the splits that it does not name. Food-101
-# names train and test: its 75 750 training photos become 60 600 and 15 150.
+# Shares of the images that the source leaves open, by the splits that it does not name.
+# Food-101 names train and test: its 75 750 training photos become 60 600 and 15 150.
 SHARES: dict[tuple[str, ...], dict[str, float]] = {
     (): {},
     ("val",): {"val": 0.20},
@@ -25,30 +25,30 @@ FEWEST_PER_CLASS = 3
 
 
 def missing_splits(given: Sequence[str | None]) -> tuple[str, ...]:
-    """Of val and test, those that the folder itself names no image for."""
+    """The splits, of val and test, for which the source names no image."""
     return tuple(split for split in ("val", "test") if split not in given)
 
 
 def shares_of(missing: tuple[str, ...], val_share: float | None = None) -> dict[str, float]:
-    """Shares of val and test, where the folder does not name them.
+    """Shares of val and test, if the source does not name them.
 
-    Raises `DataError` if the folder names val itself, or nothing would be left for train.
+    Raises `DataError` if the source names val itself, or nothing would be left for train.
 
     Parameters
     ----------
     val_share : float or None
-        Share of val that the user wants; None for the usual one.
+        Share of val that the user chose; None for the one in `SHARES`.
     """
     shares = dict(SHARES[missing])
     if val_share is None:
         return shares
     if "val" not in missing:
-        raise DataError("--val-share: the folder names the images of val itself. Leave it out.")
+        raise DataError("--val-share: the images have a val split already. Leave the option out.")
     shares["val"] = val_share
     if not 0 < val_share < 1 - shares.get("test", 0):
         raise DataError(
-            f"--val-share {val_share}: expected more than 0 and, so that train is left, less than "
-            f"{1 - shares.get('test', 0):.2f}."
+            f"--val-share {val_share}: expected more than 0 and less than "
+            f"{1 - shares.get('test', 0):.2f}, so that images remain for train."
         )
     return shares
 
@@ -62,7 +62,8 @@ def describe_rule(
 ) -> str:
     """The rule of the split, in words, for the file and the report; see `shares_of`.
 
-    Images may belong to groups; there may be images that no split is named for.
+    `has_groups` says whether images belong to groups, `has_unnamed` whether some have no named
+    split.
     """
     if not missing:
         return "as the folder names them" + (", train where it names none" if has_unnamed else "")
@@ -74,7 +75,7 @@ def describe_rule(
 
 
 def draw_keys(contents: Sequence[bytes], groups: Sequence[str | None]) -> list[bytes]:
-    """What decides the place of each image: its group, else its content, the SHA-256."""
+    """The key that decides the split of each image: its group, else its SHA-256."""
     return [
         content if group is None else b"group " + group.encode()
         for content, group in zip(contents, groups, strict=True)
@@ -95,17 +96,15 @@ def assign_splits(
     Parameters
     ----------
     given : sequence of str or None, length n_images
-        The split that the folder names. ``train`` and None are carved for what is missing.
+        The split that the source names. Missing splits are drawn from ``train`` and None.
     keys : sequence of bytes, length n_images
-        Of each image, see `draw_keys`. Copies of one image, or images of one group, land in the
-        same split, and adding images moves nobody: each image's place depends on nothing but its
-        own key and the seed. The price is that shares hold on average, in each class, not to the
-        image.
+        See `draw_keys`. An image's split depends only on its own key and the seed: copies of one
+        image, or images of one group, are in the same split, and adding images moves no other. In
+        return, the shares hold on average, in each class, and not exactly.
     val_share : float or None
         See `shares_of`.
     missing : tuple of str or None
-        As `missing_splits` gives it of all images, where these are but those that can be read; None
-        if these are all.
+        `missing_splits` of all images, if these are only the readable ones; None if these are all.
     """
     shares = shares_of(missing_splits(given) if missing is None else missing, val_share)
     return np.array(
@@ -124,18 +123,18 @@ def check_splits(
     classes: Sequence[str],
     has_groups: bool = False,
 ) -> list[str]:
-    """Refuse what cannot be learnt or measured; say what is thin.
+    """Refuse splits that allow no training or measurement; return warnings about weak ones.
 
     Raises `DataError` if a class has fewer than three different images or none in train, or if a
-    whole split is empty. Gives warnings: classes without val or test images, images that stand in
-    two splits. The arguments have n_images items, except `classes`.
+    whole split is empty. Warnings name classes without val or test images, and images in two
+    splits. The arguments have n_images items, except `classes`.
     """
     counts = refuse_small_classes(labels, splits, contents, classes)
     for split, total in zip(SPLITS, counts.sum(axis=0), strict=True):
         if total == 0:
             raise DataError(
-                f"the {split} split is empty: too few images ({len(labels)}) to split. Add images "
-                "or take another seed."
+                f"the {split} split is empty: too few images ({len(labels)}) to split. Add images, "
+                "or choose another seed (--seed)."
             )
     return _thin_classes(counts, classes) + _straddling(contents, splits, has_groups)
 
@@ -146,9 +145,9 @@ def refuse_small_classes(
     contents: Sequence[Hashable],
     classes: Sequence[str],
 ) -> NDArray[np.int_]:
-    """Images of each class in each split, (n_classes, 3).
+    """Number of images of each class in each split, int (n_classes, 3).
 
-    Raises `DataError` that names every class with fewer than three different images, or none in
+    Raises `DataError`, which names every class with fewer than three different images, or none in
     train.
     """
     counts = np.zeros((len(classes), len(SPLITS)), dtype=int)
@@ -161,7 +160,7 @@ def refuse_small_classes(
     if thin:
         raise DataError(
             f"{'; '.join(thin)}. Expected at least {FEWEST_PER_CLASS} different usable images of "
-            "each class, one of them in train. Add images, or move these classes away ('make "
+            "each class, one of them in train. Add images, or move these classes away ('headbench "
             "predict' classifies images without labels)."
         )
     return counts
@@ -200,8 +199,8 @@ def _straddling(
     n_straddling = sum(len(found) > 1 for found in places.values())
     if not n_straddling:
         return []
-    why = "by their groups, or as splits are named" if has_groups else "as the folder names them"
+    why = "their groups or their named splits" if has_groups else "the named splits"
     return [
-        f"{n_straddling} images have exact copies in another split, {why}: "
-        "val or test accuracy is flattered"
+        f"{n_straddling} images have exact copies in another split, because of {why}: accuracy on "
+        "val or test looks higher than it is"
     ]

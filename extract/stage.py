@@ -1,4 +1,4 @@
-"""Stage one: plan what is missing, run it, commit it."""
+"""Stage one: plan what is missing, extract it, write the file."""
 
 import logging
 from pathlib import Path
@@ -38,15 +38,15 @@ def extract_features(
 ) -> Table:
     """Make a feature file of images, or bring it up to date.
 
-    Raises `DataError`, `WeightsError`, `FeatureFileError`, `StorageError`, `ClusterError` for what
-    the user can fix. Parts finished until then are kept. Returns what the file holds now.
+    Returns the table of the file. Raises `DataError`, `WeightsError`, `FeatureFileError`,
+    `StorageError` or `ClusterError` for what the user can fix; parts finished until then are kept.
 
     Parameters
     ----------
     data : path-like, URL or Source
         See :func:`headbench.extract.sources.open.open_source` for what it may be.
     out : Path
-        The feature file, replaced atomically; embeddings that are in it are not computed again.
+        The feature file, replaced atomically; its embeddings are not computed again.
     """
     backbone, contents = _open(data, out, settings)
     if backbone.identity.has_random_weights:
@@ -61,7 +61,7 @@ def describe_plan(
     settings: ExtractSettings,
     machines: Machines = Machines(),  # noqa: B008, it is frozen
 ) -> None:
-    """Say what `extract_features` would do, and write nothing; takes and raises the same."""
+    """Log what `extract_features` would do, and write nothing; takes and raises the same."""
     backbone, contents = _open(data, out, settings)
     _Extraction(backbone, contents, out, settings, machines).describe()
 
@@ -69,7 +69,7 @@ def describe_plan(
 def _open(
     data: str | Path | Source, out: Path, settings: ExtractSettings
 ) -> tuple[Backbone, Contents]:
-    # Before weights are fetched, or GPUs looked for, for a folder that is not there.
+    # First, so that a missing folder is reported before weights are downloaded or GPUs looked for.
     contents = _contents_of(data, out, settings)
     backbone = create_backbone(
         settings.backbone,
@@ -95,7 +95,7 @@ def _contents_of(data: str | Path | Source, out: Path, settings: ExtractSettings
 
 
 def _choose_precision(out: Path, settings: ExtractSettings) -> str:
-    """What `auto` means here; TensorFlow is imported only where there may be a GPU to ask."""
+    """The precision; imports TensorFlow only where there may be a GPU to ask."""
     if settings.precision != AUTO:
         return settings.precision
     previous = previous_precision(out)
@@ -108,7 +108,7 @@ def _choose_precision(out: Path, settings: ExtractSettings) -> str:
 
 
 class _Extraction:
-    """One run: what is there, what is missing, and what becomes of it."""
+    """One run: what exists, what is missing, and what becomes of it."""
 
     def __init__(
         self,
@@ -150,7 +150,7 @@ class _Extraction:
         return plan.table
 
     def describe(self) -> None:
-        """Say what `run` would do."""
+        """Log what `run` would do."""
         words = self.contents.ahead(self.embedding) or f"{self.contents.name}: {self._plan()}"
         LOG.info(words)
 
@@ -172,14 +172,14 @@ def _clear_up(out: Path, parts: Parts) -> None:
     for folder in parts.others():
         LOG.info(
             f"note: {folder}: finished embeddings of an interrupted run with other settings. That "
-            "run can go on from them; if it is not wanted any more, delete the folder."
+            "run can continue from them. If you do not need them, delete the folder."
         )
 
 
 def _say_rejected(table: Table) -> None:
     if table.rejected:
         LOG.info(
-            f"{len(table.rejected)} files are left out; all are listed in /rejected of the file:"
+            f"{len(table.rejected)} files cannot be used; /rejected of the file lists all of them:"
         )
     for path, reason, _ in table.rejected[:MOST_SAID]:
         LOG.info(f"  {path}: {reason}")

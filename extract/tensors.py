@@ -1,4 +1,4 @@
-"""Features of images that Python has in its hands: ``tf.data``, PyTorch, ``datasets``, lists."""
+"""Features of images that Python holds: ``tf.data``, PyTorch, ``datasets``, lists."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,12 +23,12 @@ def extract_dataset(
 ) -> Table:
     """Make a feature file of labelled images, or bring it up to date.
 
-    The images are read once, in their order, in bounded memory: row i is the i-th image that can be
-    used, and the others are listed as rejected, with the reason. An image is known by its bytes, or
-    by its pixels and shape: a run that is repeated reads all images again and embeds new ones only.
-    Nothing keeps the images, so reports show none, and fine-tuning needs another source. Raises
-    `DataError` if the elements are not of that kind, such as float images: it is unknown how those
-    were scaled; or if the iterable itself fails. Returns what the file holds now.
+    The images are read once, in their order, in bounded memory. Row i is the i-th usable image; the
+    others are listed as rejected, with the reason. An image is identified by its bytes, or by its
+    pixels and shape: a repeated run reads all images again and embeds only new ones. The images are
+    not stored, so reports show none, and fine-tuning needs another source. Returns the table of the
+    file. Raises `DataError` for other elements, such as float images, whose scaling is unknown; or
+    if the iterable itself fails.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def extract_dataset(
         Of (image, label) or (image, label, split). An image is the bytes of an image file, a path,
         a PIL image, or uint8 pixels of any size, 0-255, (height, width, 3) RGB or (height, width).
         A label is an index into `classes` or the name of a class. A split is train, val, test, or
-        None for one by content; without val or test, a part of train is taken for it.
+        None for one drawn by content; if val or test is missing, it is drawn from train.
     classes : sequence or array of str, or None
         Names of the classes, in their order; None where labels are names, which are sorted then.
     out : str or Path
@@ -47,12 +47,14 @@ def extract_dataset(
     names = _checked_classes(classes)
     # tf.data.INFINITE_CARDINALITY
     if hasattr(dataset, "cardinality") and int(dataset.cardinality()) == -1:
-        raise DataError("expected a dataset that ends, found one that repeats forever (repeat).")
+        raise DataError(
+            "expected a finite dataset, found one that repeats forever: remove its repeat()."
+        )
     return extract_features(PythonImages(dataset, names), Path(out), settings)
 
 
 def _checked_classes(classes: Sequence[str] | NDArray[np.str_] | None) -> list[str] | None:
-    """Names of classes; `DataError` for what is no name, has no order, or stands twice."""
+    """Names of classes; `DataError` if one is no name or appears twice, or they have no order."""
     if classes is None:
         return None
     if isinstance(classes, str | bytes) or not isinstance(classes, Sequence | np.ndarray):

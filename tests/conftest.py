@@ -24,6 +24,11 @@ SHARED = "HEADBENCH_SHARED"
 COLORS = {"green": (30, 200, 40), "red": (210, 30, 30), "blue": (20, 40, 220)}
 
 
+needs_git = pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a checkout of git")
+needs_posix = pytest.mark.skipif(
+    os.name != "posix", reason="uses pipes, signals, links or limits that Windows does not have"
+)
+
 # Begun first, since a long file that is begun last keeps one of two processes waiting.
 SLOWEST = (
     "test_real_photographs.py",

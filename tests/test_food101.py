@@ -15,7 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import COLORS, ROOT, write_image
+from tests.conftest import COLORS, ROOT, needs_posix, write_image
+
+pytestmark = needs_posix
 
 Make = Callable[..., subprocess.CompletedProcess[str]]
 DOWNLOADS = "runs/downloads"

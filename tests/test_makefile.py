@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from headbench.command_line import VERBS
-from tests.conftest import ROOT
+from tests.conftest import ROOT, needs_posix
+
+pytestmark = needs_posix
 
 PYTHON_M = ".venv/bin/python -m headbench "
 

@@ -252,7 +252,7 @@ FORMATS = {
 
 def write_trees(exported: Exportable, trees: LightGBM, folder: Path) -> None:
     """Write what belongs beside the network: trees as LightGBM's text, head as JSON."""
-    (folder / MODEL_FILE).write_text(trees.model_text_, "utf-8")
+    (folder / MODEL_FILE).write_text(trees.model_text_, "utf-8", newline="\n")
     facts = {
         **exported.facts,
         # Of the trees' probabilities, each the position of its class; all others are 0.
@@ -260,7 +260,7 @@ def write_trees(exported: Exportable, trees: LightGBM, folder: Path) -> None:
         "temperature": trees.temperature_,
         "smallest": float(SMALLEST),
     }
-    (folder / HEAD_FILE).write_text(as_text(facts), "utf-8")
+    (folder / HEAD_FILE).write_text(as_text(facts), "utf-8", newline="\n")
 
 
 def as_text(facts: Mapping[str, Any]) -> str:

@@ -96,11 +96,11 @@ def export_model(
                 FORMATS[each].write(exported, path)
             if exported.trees is not None:
                 write_trees(exported, exported.trees, temporary)
-            (temporary / FACTS_FILE).write_text(as_text(exported.facts), "utf-8")
+            (temporary / FACTS_FILE).write_text(as_text(exported.facts), "utf-8", newline="\n")
             agreement = _check(exported, written, images, run, features, weights)
             LOG.info(agreement)
             readme = export_readme(exported, described, names, agreement)
-            (temporary / README_FILE).write_text(readme, "utf-8")
+            (temporary / README_FILE).write_text(readme, "utf-8", newline="\n")
     _say_written(folder, exported, names)
     return folder
 

@@ -209,7 +209,7 @@ class LightGBM(Head):
         return np.asarray(self.booster_.predict(self._seen(X)))
 
     def _save(self, folder: Path) -> None:
-        (folder / MODEL_FILE).write_text(self.model_text_, "utf-8")
+        (folder / MODEL_FILE).write_text(self.model_text_, "utf-8", newline="\n")
         if self.scores_ is not None:
             save_arrays(folder / SCORES_FILE, self.scores_._asdict())
 

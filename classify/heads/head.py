@@ -234,7 +234,7 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             "temperature": self.temperature_,
             "chosen": self.chosen_,
         }
-        (folder / HEAD_FILE).write_text(json.dumps(facts, indent=2), "utf-8")
+        (folder / HEAD_FILE).write_text(json.dumps(facts, indent=2), "utf-8", newline="\n")
         save_arrays(folder / CLASSES_FILE, {"classes": self.classes_})
         self._save(folder)
 

@@ -118,7 +118,9 @@ class Vote(Head):
         return {}
 
     def _save(self, folder: Path) -> None:
-        (folder / WEIGHTS_FILE).write_text(json.dumps(self.weights_, indent=2), "utf-8")
+        (folder / WEIGHTS_FILE).write_text(
+            json.dumps(self.weights_, indent=2), "utf-8", newline="\n"
+        )
         for number, head in enumerate(self.fitted_.values()):
             member = folder / str(number)
             member.mkdir()

@@ -1,4 +1,4 @@
-"""File bytes to RGB uint8, upright, on white, resized: one function for every stage."""
+"""Bytes of an image file to RGB uint8, upright, on white, resized: one function for all stages."""
 
 import ctypes
 import logging
@@ -15,15 +15,15 @@ from headbench.extract.images.kinds import TRUNCATED, open_image
 
 
 def silence_pillow() -> None:
-    """Keep decoders from writing among the lines and bars of a run; once is enough.
+    """Keep decoders from writing to the terminal during a run; one call is enough.
 
-    All three for the whole process, because files are decoded side by side and none of them is a
-    thread's own: not the filters of `warnings.catch_warnings` either.
+    All three settings hold for the whole process: files are decoded in several threads, and none of
+    the three can be set for one thread, nor can the filters of `warnings.catch_warnings`.
     """
     warnings.filterwarnings("ignore", module=r"PIL\.")
     logging.getLogger("PIL").setLevel(logging.CRITICAL)
     # libtiff writes to standard error by itself. Its switch is found through Pillow's own module,
-    # which is linked to it; where it is not found, libtiff goes on talking and no harm is done.
+    # which is linked to it; where it is not found, libtiff keeps writing, and no harm is done.
     libraries = ctypes.CDLL(_imaging.__file__)
     for switch in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
         if hasattr(libraries, switch):
@@ -31,9 +31,9 @@ def silence_pillow() -> None:
 
 
 def resizable(image: Image.Image) -> Image.Image:
-    """In a mode whose resized pixels are those of the picture resized: L, RGB, premultiplied RGBa.
+    """The image in a mode whose pixels can be resized: L, RGB, or RGBa with premultiplied alpha.
 
-    Alpha is premultiplied because it is put on white when the image is small.
+    Alpha is premultiplied because white is put behind the image after it was resized.
     """
     if image.mode.startswith("I;16"):
         return _from_16_bits(image)
@@ -45,7 +45,7 @@ def resizable(image: Image.Image) -> Image.Image:
 
 
 def on_white(image: Image.Image) -> NDArray[np.uint8]:
-    """RGB (height, width, 3) of an image that `resizable` gave, resized or not."""
+    """RGB pixels, uint8 (height, width, 3), of an image from `resizable`, resized or not."""
     if image.mode != "RGBa":
         return np.asarray(image.convert("RGB"))
     pixels = np.asarray(image).astype(np.uint16)
@@ -59,7 +59,7 @@ def _in_mode(image: Image.Image, mode: str) -> Image.Image:
 
 
 def _from_16_bits(image: Image.Image) -> Image.Image:
-    """Grey of 16 bits to 8: Pillow's own conversion clips at 255 instead of scaling."""
+    """Grey of 16 bits to 8 bits: Pillow's own conversion clips at 255 instead of scaling."""
     pixels = np.array(image, dtype=np.uint16)
     if isinstance(transparent := image.info.get("transparency"), int):
         pixels[pixels == transparent] = 65535
@@ -100,7 +100,7 @@ def shorter_side_px(size_px: int) -> int:
 
 
 def resize_rule(size_px: int) -> str:
-    """What `decode` does, in words; part of the fingerprint, so change it when `decode` changes."""
+    """What `decode` does, in words; part of the fingerprint, so change it with `decode`."""
     return (
         "EXIF orientation applied; alpha on white; RGB; "
         f"shorter side to {shorter_side_px(size_px)} px, antialiased bilinear (Pillow), "
@@ -114,17 +114,18 @@ def decode(
 ) -> NDArray[np.uint8]:
     """Decode one image file.
 
-    Colour profiles are not applied, as networks are not trained with them either. Of animations and
-    files of several pages it is the first picture. Raises `UnusableImageError` if it cannot be
-    decoded whole, has 32 bits a channel, or is more than 100 times longer than wide;
-    `TooLargeError`, before its pixels are decoded, if they are too many.
+    Colour profiles are not applied: networks are trained without them. Of an animation or a file
+    with several pages, the first picture is used. Raises `UnusableImageError` if it cannot be
+    decoded completely, has 32 bits per channel, or is more than 100 times longer than wide;
+    `TooLargeError`, before its pixels are decoded, if there are too many.
 
     Parameters
     ----------
     data : bytes
-        A whole file: JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF; HEIC where pillow-heif is installed.
+        A whole file: JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF; HEIC if pillow-heif is installed.
     max_pixels, max_held : int
-        Of the picture, and of what is in memory at once: of a large JPEG that is less.
+        Most pixels of the picture, and most pixels in memory at once: a large JPEG is decoded
+        smaller.
 
     Returns
     -------
@@ -142,8 +143,8 @@ def decode(
     except Image.DecompressionBombError:
         raise UnusableImageError(f"more than {MAX_PIXELS} pixels") from None
     except Exception as error:
-        # Decoders raise whatever a broken file makes them stumble over (OSError, ValueError,
-        # SyntaxError, struct.error, ...). One bad image must not stop a run, so each is a reason.
+        # A damaged file makes decoders raise anything (OSError, ValueError, SyntaxError,
+        # struct.error, ...). One bad image must not stop a run, so each error is a reason.
         raise UnusableImageError(_describe(error)) from error
 
 
@@ -162,7 +163,7 @@ def _check(image: Image.Image, max_pixels: int) -> None:
         raise UnusableImageError(f"{width}x{height} px is too long and thin to crop")
     if image.mode in ("I", "F"):
         raise UnusableImageError(
-            "32 bits a channel have no agreed white: convert it to 8 or 16 bits"
+            "32 bits per channel: their white is not defined. Convert it to 8 or 16 bits"
         )
 
 
@@ -177,7 +178,7 @@ def _room_for(
 
 
 def _upright_square(image: Image.Image, size_px: int, max_held: int) -> Image.Image:
-    """The middle of an image, L, RGB or RGBa. Turned last of all, when there is little to turn."""
+    """The middle of an image, L, RGB or RGBa; turned last, when few pixels are left to turn."""
     size = image.size
     least = REDUCED_TIMES * shorter_side_px(size_px)
     reduced = image.draft(None, (least, least))  # None except for JPEG
@@ -200,7 +201,7 @@ def _upright_square(image: Image.Image, size_px: int, max_held: int) -> Image.Im
 def _middle(
     length_px: float, extent: float, size_px: int, is_backwards: bool
 ) -> tuple[float, float]:
-    """Where the crop begins and ends on an axis of `extent` that is resized to `length_px`."""
+    """Start and end of the crop on an axis of `extent` that is resized to `length_px`."""
     resized = max(size_px, round(length_px))
     # An odd pixel is cut off at the end of the upright picture, wherever that is stored.
     start = (resized - size_px + is_backwards) // 2
@@ -208,11 +209,11 @@ def _middle(
 
 
 def orientation(image: Image.Image) -> int | None:
-    """The orientation that EXIF names, 1 to 8 if it is a valid one; None where it names none."""
+    """The orientation in EXIF, 1 to 8 if it is valid; None without one."""
     try:
         found: int | None = image.getexif().get(ExifTags.Base.Orientation)
     except Exception:
-        # Damaged EXIF names none; every viewer shows such a photograph as it is stored.
+        # Damaged EXIF counts as none: every viewer shows such a photograph as it is stored.
         return None
     return found
 

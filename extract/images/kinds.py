@@ -1,4 +1,4 @@
-"""Which kind of image file is it, and is it whole? Told by its content."""
+"""The kind of an image file, and whether it is complete; both are told by its content."""
 
 import importlib
 import io
@@ -12,7 +12,7 @@ from PIL import Image, UnidentifiedImageError, features
 
 from headbench.extract.errors import UnusableImageError
 
-# JPEG takes in MPO, what many phones and cameras write: a JPEG followed by a second picture.
+# JPEG includes MPO, which many phones and cameras write: a JPEG followed by a second picture.
 SIGNATURES = {
     "JPEG": re.compile(rb"\xff\xd8\xff"),
     "PNG": re.compile(rb"\x89PNG\r\n\x1a\n"),
@@ -27,7 +27,7 @@ AVIF_BRANDS = {b"avif", b"avis"}
 HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 HTML = re.compile(rb"<(!doctype\s+html|html|head|body)\b", re.IGNORECASE)
 AVIF_NEEDS = "AVIF needs a newer Pillow: pip install --upgrade pillow"
-HEIC_NEEDS = "HEIC needs one more package: make install EXTRAS=heic"
+HEIC_NEEDS = 'HEIC needs another package: pip install "headbench[heic]"'
 TEXT_CONTROLS = "\t\n\r\f"
 
 _REGISTERING = threading.Lock()
@@ -47,8 +47,8 @@ def kind_of(data: bytes) -> str | None:
 def open_image(data: bytes) -> Image.Image:
     """Open an image file; its pixels are not decoded yet.
 
-    Raises `UnusableImageError` if it is no image, or its header cannot be read, or it is not all
-    there; or it could be read with another package.
+    Raises `UnusableImageError` if it is no image, is damaged or incomplete, or needs another
+    package.
     """
     kind = kind_of(data)
     if kind is None:
@@ -74,10 +74,10 @@ def _brands(data: bytes) -> set[bytes]:
 
 
 def may_be_read_now(reason: str) -> bool:
-    """Whether a file that was once refused for want of a decoder has one by now."""
-    if reason == AVIF_NEEDS:
+    """Whether a file that was refused for lack of a decoder can be read now."""
+    if reason.startswith("AVIF"):
         return _reads_avif()
-    return reason == HEIC_NEEDS and find_spec("pillow_heif") is not None
+    return reason.startswith("HEIC") and find_spec("pillow_heif") is not None
 
 
 def _reads_avif() -> bool:
@@ -102,9 +102,9 @@ def _register_heif() -> None:
 
 
 def _describe(data: bytes) -> str:
-    """What a file is that is no image."""
+    """What a file is, if it is no image."""
     if data.count(0) == len(data):
-        return "nothing but zero bytes"
+        return "contains only zero bytes"
     if not _is_text(data[:1024]):
         return f"not an image file of a known kind ({', '.join(SIGNATURES)}, AVIF, HEIC)"
     return "an HTML page, not an image" if HTML.search(data[:1024]) else "text, not an image"
@@ -128,21 +128,21 @@ TRUNCATED = "truncated: the file ends before the image does"
 MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
 TEM, SOF_HUFFMAN, SOI, EOI, SOS = 0x01, (0xC0, 0xC1), 0xD8, 0xD9, 0xDA
 STARTS_OF_FRAME = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
-# libjpeg looks up to 8 bytes ahead, so with fewer it would miss bytes that it does not use. What
-# is missing may be taken from these: the last block or two are all that can be wrong unnoticed.
+# libjpeg reads up to 8 bytes ahead, so with fewer it would ask for bytes that it does not use. It
+# may take missing data from these: only the last block or two can be wrong without notice.
 PAD = bytes(16)
 
 
 def checked_jpeg(data: bytes) -> bytes:
-    """Make libjpeg complain where it would fill in.
+    """The bytes of a JPEG in a form in which libjpeg reports missing data.
 
-    It takes the marker at the end for "the rest is lost: fill it with grey", and says so only in a
-    warning that Pillow does not hand on. Without the marker it asks for more data, and Pillow
-    raises. That works for the ordinary kind, one Huffman-coded scan. Of progressive files, and of
-    those with several scans, all that is checked is that the end is there: cut off and then closed
-    with a marker, they come out blurred. Zeros and other bytes in the middle look like data. Raises
-    `UnusableImageError` if its end is not there. Other bytes may follow the image. Returns what
-    Pillow is to decode in its place: the same image.
+    At an end marker, libjpeg fills the missing rest with grey, and says so only in a warning that
+    Pillow does not pass on. Without the marker it asks for more data, and Pillow raises an error.
+    That works for the ordinary kind, one Huffman-coded scan. For progressive files and those with
+    several scans, only the end marker is checked: if they were cut off and closed with a marker,
+    they come out blurred. Zeros and other bytes in the middle look like data. Raises
+    `UnusableImageError` if the end marker is missing. Other bytes may follow the image. Returns
+    what Pillow should decode instead: the same image.
     """
     frame, scans, end_of_scan, position = None, 0, len(data), 2
     while found := MARKER.search(data, position):

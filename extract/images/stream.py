@@ -1,4 +1,4 @@
-"""Image files to pixels: read and decoded side by side, handed out in order, in bounded memory."""
+"""Read and decode image files in parallel; results come in order, in bounded memory."""
 
 import errno
 import hashlib
@@ -31,9 +31,9 @@ def map_ahead(
 ) -> Iterator[Result]:
     """Like `map`, in threads, working ahead of the consumer.
 
-    The function should let go of the interpreter lock for most of its time. Items are read in the
-    caller's thread. At most `n_ahead` are at work or done and not yet taken: that bounds memory,
-    however many come. Results come in the order of the items; an error comes in its place.
+    The function should release the interpreter lock for most of its time. Items are read in the
+    caller's thread. At most `n_ahead` results are being computed or waiting, which bounds memory.
+    Results come in the order of the items; an error comes in place of its result.
     """
     with ThreadPoolExecutor(n_threads) as pool:
         waiting: deque[Future[Result]] = deque()
@@ -49,7 +49,7 @@ def map_ahead(
 
 
 MB = 1_000_000
-# Of an image; the larger ones are refused, wherever they come from.
+# Of an image file; larger ones are refused, wherever they come from.
 MAX_FILE_BYTES = ExtractSettings.max_file_mb * MB
 # Files that wait to be decoded, at most 128, are no larger: larger ones are read one at a time.
 LARGE_BYTES = 16 * MB
@@ -62,7 +62,7 @@ REASONS = {
 
 
 def read_file(path: Path, max_bytes: int = MAX_FILE_BYTES) -> bytes:
-    """All bytes of a file; `UnusableImageError` if it cannot be read or holds more."""
+    """All bytes of a file; `UnusableImageError` if it cannot be read or has more."""
     try:
         with open_regular(path) as file:
             n_bytes = os.fstat(file.fileno()).st_size
@@ -82,12 +82,12 @@ LARGER = "larger than"
 
 
 def larger_than(max_bytes: int) -> str:
-    """The reason against a file of more bytes."""
-    return f"{LARGER} {max_bytes / MB:g} MB (the limit is --max-file-size of extraction)"
+    """The reason why a file with more bytes is refused."""
+    return f"{LARGER} {max_bytes / MB:g} MB (limit of feature extraction: --max-file-size)"
 
 
 def was_too_large(reason: str) -> bool:
-    """Whether a file was once refused because it held more bytes than were allowed then."""
+    """Whether a file was refused because it had more bytes than were allowed then."""
     return reason.startswith(LARGER)
 
 
@@ -97,14 +97,14 @@ class ImageFile(NamedTuple):
     Attributes
     ----------
     path : Path or str
-        Where it lies, for `read` and for people.
+        Where it is, for `read` and for messages.
     content_sha256 : bytes or None
-        What its bytes must hash to; None where nobody knows yet.
+        The hash that its bytes must have; None if it is unknown.
     read : callable
-        Gives all bytes at a path, or raises `UnusableImageError`; `TooLargeError` if there are more
-        than its second argument.
+        Returns all bytes at a path, or raises `UnusableImageError`; `TooLargeError` if there are
+        more than its second argument.
     max_bytes : int
-        Of a larger file nothing is used.
+        A larger file is refused.
     """
 
     path: Path | str
@@ -114,7 +114,7 @@ class ImageFile(NamedTuple):
 
     @contextmanager
     def opened(self) -> Iterator[bytes]:
-        """All bytes; raises what `read` does. Of large files one at a time is open."""
+        """All bytes; raises what `read` raises. Only one large file is open at a time."""
         is_large = False
         try:
             data = self.read(self.path, min(self.max_bytes, LARGE_BYTES))
@@ -146,7 +146,7 @@ N_READERS = 32
 class Batch(NamedTuple):
     """Decoded images, uint8 (n, size_px, size_px, 3), RGB, 0-255.
 
-    `rows`, int64 (n,), say which of the files each is.
+    `rows`, int64 (n,), are the positions of their files.
     """
 
     rows: NDArray[np.int64]
@@ -154,7 +154,7 @@ class Batch(NamedTuple):
 
 
 class DecodedImage(NamedTuple):
-    """One image, uint8 (size_px, size_px, 3), RGB, 0-255, and which of the files it is.
+    """One image, uint8 (size_px, size_px, 3), RGB, 0-255, and the position of its file.
 
     `content_sha256` is that of the file's bytes; empty for pixels that came from no file.
     """
@@ -179,9 +179,9 @@ def decoded_images(
 ) -> Iterator[DecodedImage]:
     """Decode files, in order; the stages ``read`` and ``decode`` are timed.
 
-    `on_unusable` is told the row of each file that cannot be used, and why. Contents that are
-    `known`, which may grow meanwhile, are not decoded again: `on_known` is told their row and
-    content.
+    `on_unusable` is called with the row of each file that cannot be used, and the reason. Contents
+    in `known`, which may grow meanwhile, are not decoded again: `on_known` is called with their row
+    and content.
     """
     decode_next = partial(_unless_known, size_px=size_px, stopwatch=stopwatch, known=known)
     decoded = map_ahead(decode_next, _read_ahead(files), N_THREADS, N_AHEAD)
@@ -195,7 +195,7 @@ def decoded_images(
 
 
 def in_batches(images: Iterable[DecodedImage], batch_size: int) -> Iterator[Batch]:
-    """Put images together, `batch_size` at a time; the last batch may hold fewer."""
+    """Group images into batches of `batch_size`; the last batch may be smaller."""
     remaining = iter(images)
     while some := list(islice(remaining, batch_size)):
         yield Batch(np.array([each.row for each in some]), np.stack([each.image for each in some]))
@@ -248,9 +248,9 @@ def _hash(file: ImageFile) -> bytes | UnusableImageError:
 
 
 def _read_ahead(files: Iterable[ImageFile]) -> Iterator[ImageFile]:
-    """The same files; the bytes of those that lie on no disk here are read, many at a time.
+    """The same files; those that are not on a disk of this machine are read here, many at a time.
 
-    All but those of large files.
+    Large files are not.
     """
     return map_ahead(_fetched, files, N_READERS, 2 * N_READERS)
 
@@ -268,7 +268,7 @@ def _fetched(file: ImageFile) -> ImageFile:
 
 
 def give(data: bytes, _: object, max_bytes: int) -> bytes:
-    """Bytes that are at hand, as an `ImageFile` reads them."""
+    """Bytes that are in memory, as an `ImageFile` reads them."""
     if len(data) > max_bytes:
         raise TooLargeError(larger_than(max_bytes))
     return data

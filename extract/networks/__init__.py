@@ -1,1 +1,1 @@
-"""Networks, and what runs them."""
+"""Networks, and the engines that run them."""

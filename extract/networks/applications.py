@@ -19,16 +19,16 @@ class Network:
     Attributes
     ----------
     source : str
-        Function of keras.applications, behind the module that holds its `preprocess_input`.
+        Function of keras.applications, after the module that has its `preprocess_input`.
     preprocessing : str
-        What is done to the pixels, in words: part of the fingerprint.
+        What is done to the pixels, in words; part of the fingerprint.
     blocks : tuple of tuple of str
-        How the names of the layers of each block begin, from the last block to the first:
+        Beginnings of the names of the layers of each block, from the last block to the first;
         fine-tuning trains the last ones.
     imagenet_file : str
-        Name that Keras gives the file of its ImageNet weights.
+        File name of its ImageNet weights in Keras.
     arguments : mapping of str to float
-        What its function is called with besides: the width of a MobileNet.
+        Further arguments of its function, such as the width of a MobileNet.
     """
 
     source: str
@@ -53,7 +53,7 @@ RESNET = (("conv5_",), ("conv4_",), ("conv3_",), ("conv2_",), ("conv1_",))
 
 
 def _layers_of_mobilenet(first: int, last: int) -> tuple[str, ...]:
-    """How the names of the layers of a block begin; its first convolution has a stride of 2."""
+    """Beginnings of layer names of a block; its first convolution has a stride of 2."""
     numbers = range(last, first - 1, -1)
     names = (f"conv_{kind}_{number}" for number in numbers for kind in ("dw", "pw"))
     return (*names, f"conv_pad_{first}")

@@ -1,4 +1,4 @@
-"""The backbones by name, and what extraction and prediction need of each."""
+"""Backbones by name, as extraction and prediction use them."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from headbench.extract.progress import Stopwatch
 from headbench.extract.settings import FLOAT32, POOLINGS, Runtime
 
 SMALLEST_PX, LARGEST_PX = 32, 2048
-# Images that a network is checked on, the first of those to be embedded.
+# Number of images on which a network is checked: the first ones to be embedded.
 N_SAMPLE = 4
 
 
@@ -39,19 +39,19 @@ class Backbone(Openable, Protocol):
 
     @property
     def identity(self) -> Identity:
-        """What decides its embeddings. Never imports TensorFlow, unless weights must be fetched."""
+        """What determines its embeddings; imports TensorFlow only to download weights."""
 
 
 @dataclass(frozen=True)
 class MeanColor:
-    """Mean red, green and blue: no network, no weights; for tests and to try things out."""
+    """Mean red, green and blue of an image: no network, no weights; for tests and trials."""
 
     size_px: int
     dim: int = 3
 
     @property
     def identity(self) -> Identity:
-        """What decides its embeddings."""
+        """What determines its embeddings."""
         return Identity(
             backbone=MEAN_COLOR,
             weights_hash="none",
@@ -68,7 +68,7 @@ class MeanColor:
         sample: NDArray[np.uint8],  # noqa: ARG002, there is nothing to check
         stopwatch: Stopwatch,  # noqa: ARG002
     ) -> Embedder:
-        """What computes the means."""
+        """The embedder that computes the means."""
         return MeanColorEmbedder(runtime.batch_size or 32)
 
 
@@ -86,7 +86,7 @@ class MeanColorEmbedder:
     n_streams: int = 1
 
     def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Their mean colours, float32 (n, 3)."""
+        """Mean colours of images, float32 (n, 3)."""
         [embedded] = embed_mean_color([Batch(np.arange(len(images)), images)])
         return embedded.embeddings
 
@@ -102,7 +102,7 @@ def create_backbone(
     pooling: str = POOLINGS[0],
     precision: str = FLOAT32,
 ) -> Backbone:
-    """A backbone by its name, not loaded; `DataError` for an unknown name or an unfit size."""
+    """A backbone by name, not loaded; `DataError` for an unknown name or an impossible size."""
     if name not in BACKBONES:
         raise DataError(f"unknown backbone {name!r}: expected one of {', '.join(BACKBONES)}.")
     smallest_px = 1 if name == MEAN_COLOR else SMALLEST_PX
@@ -114,9 +114,9 @@ def create_backbone(
 
 
 def reopen_backbone(identity: Identity, weights_source: str) -> Backbone:
-    """The backbone that made embeddings of that identity, with its weights from where they are now.
+    """The backbone that made embeddings of this identity, with weights from `weights_source`.
 
-    Raises `WeightsError` if the weights, or this version's preprocessing, are others.
+    Raises `WeightsError` if the weights, or the preprocessing of this version, are different.
     """
     backbone = create_backbone(
         identity.backbone, weights_source, identity.size_px, identity.pooling, identity.precision
@@ -124,8 +124,8 @@ def reopen_backbone(identity: Identity, weights_source: str) -> Backbone:
     differences = identity.differences(backbone.identity)
     if differences:
         raise WeightsError(
-            f"weights {weights_source}: the features were made with something else "
-            f"({'; '.join(differences)}). Name the weights that made them, with --weights PATH."
+            f"weights {weights_source}: the features were made with another network "
+            f"({'; '.join(differences)}). Give the weights that made them: --weights PATH."
         )
     return backbone
 
@@ -133,7 +133,7 @@ def reopen_backbone(identity: Identity, weights_source: str) -> Backbone:
 def embed_images(
     network: Openable, images: Iterator[DecodedImage], runtime: Runtime, stopwatch: Stopwatch
 ) -> Iterator[Embedded]:
-    """Embed decoded images, in order; without any the network is not even loaded."""
+    """Embed decoded images, in order; the network is loaded only if there are any."""
     first = list(islice(images, N_SAMPLE))
     if first:
         sample = np.stack([each.image for each in first])

@@ -1,4 +1,4 @@
-"""The CPU, every GPU, or a GPU of its own for each process."""
+"""The CPU, all GPUs, or one GPU for each process."""
 
 import os
 import shutil
@@ -19,7 +19,7 @@ CPU, GPU = DEVICES[1:]
 FLOAT16_COMPUTE_CAPABILITY = (7, 0)
 # TensorFlow's own setting; OpenVINO is given the same.
 THREADS = "TF_NUM_INTRAOP_THREADS"
-# A folder for each that the driver sees.
+# A folder for each GPU that the driver sees, on Linux.
 NVIDIA_GPUS = Path("/proc/driver/nvidia/gpus")
 
 
@@ -27,7 +27,7 @@ NVIDIA_GPUS = Path("/proc/driver/nvidia/gpus")
 class Devices:
     """Devices that share the work, by TensorFlow's names for them, such as ``GPU:0``.
 
-    They gain from float16 if each of them is faster in it.
+    `gain_from_float16` says whether each of them is faster in float16.
     """
 
     kind: str
@@ -41,12 +41,12 @@ class Devices:
 
 
 def n_cores() -> int:
-    """Cores that networks may use."""
+    """Number of cores that networks may use."""
     return int(os.environ.get(THREADS) or os.cpu_count() or 1)
 
 
 def share_cores(n_processes: int) -> None:
-    """Take a share of the cores, as one of several processes, before TensorFlow is imported."""
+    """Take this process's share of the cores, before TensorFlow is imported."""
     os.environ.setdefault(THREADS, str(max(1, n_cores() // n_processes)))
 
 
@@ -67,14 +67,16 @@ def find_devices(asked: str = AUTO) -> Devices:
 
 
 def describe_devices(devices: Devices, asked: str = AUTO) -> str:
-    """Where networks run, in words; says so when a GPU is there and cannot be used."""
+    """Where networks run, in words; mentions a GPU that TensorFlow cannot use."""
     if devices.kind == CPU and asked == AUTO and has_nvidia_gpu():
-        return f"{devices} (an NVIDIA GPU is here, but TensorFlow does not see it. {_why_no_gpu()})"
+        return (
+            f"{devices} (TensorFlow does not see the NVIDIA GPU of this machine. {_why_no_gpu()})"
+        )
     return str(devices)
 
 
 def has_nvidia_gpu() -> bool:
-    """Whether the machine seems to have an NVIDIA GPU; a guess that needs no TensorFlow."""
+    """Whether the machine seems to have an NVIDIA GPU; a guess without TensorFlow."""
     return shutil.which("nvidia-smi") is not None or NVIDIA_GPUS.is_dir()
 
 
@@ -85,22 +87,22 @@ def _gains_from_float16(gpu: Any) -> bool:
 
 def _why_no_gpu() -> str:
     if not has_nvidia_gpu():
-        return "No NVIDIA GPU was found on this machine either: --device cpu (make: DEVICE=cpu)."
+        return "This machine seems to have no NVIDIA GPU: use --device cpu."
     return (
-        "'make install EXTRAS=gpu' brings CUDA for TensorFlow; TF_CPP_MIN_LOG_LEVEL=0 shows what "
-        "TensorFlow says."
+        'pip install "headbench[gpu]" installs CUDA for TensorFlow; with TF_CPP_MIN_LOG_LEVEL=0 '
+        "in the environment, TensorFlow says more."
     )
 
 
-# A lock is let go with its object: these live as long as the process.
+# A lock is released with its object: these live as long as the process.
 _HELD: list[FileLock] = []
 
 
 @cache
 def pin_gpu() -> int | None:
-    """Take a GPU of this machine for this process, before TensorFlow is imported.
+    """Reserve a GPU of this machine for this process, before TensorFlow is imported.
 
-    Returns which; None where there are none, or somebody has chosen already (CUDA_VISIBLE_DEVICES).
+    Returns its number; None if there is no GPU, or CUDA_VISIBLE_DEVICES is set already.
     """
     n_gpus = len(list(NVIDIA_GPUS.glob("*")))
     if "CUDA_VISIBLE_DEVICES" in os.environ or not n_gpus:

@@ -1,4 +1,4 @@
-"""What pushes pixels through a network: TensorFlow, OpenVINO, several GPUs; checked first."""
+"""Engines that run a network: TensorFlow, OpenVINO, several GPUs; each is checked before use."""
 
 import logging
 import math
@@ -40,15 +40,15 @@ OPENVINO_LEAST_BATCH, OPENVINO_MOST = 4, 16
 
 @dataclass(frozen=True)
 class Engine:
-    """What pushes pixels through a network.
+    """Runs a network.
 
     Attributes
     ----------
     infer : callable
-        Takes uint8 (n, size_px, size_px, 3), RGB, 0-255, and gives float32 (n, dim); no row depends
-        on the others. Threads may call it at the same time.
+        Takes uint8 (n, size_px, size_px, 3), RGB, 0-255, and returns float32 (n, dim); no row
+        depends on the others. Threads may call it at the same time.
     batch_size, n_streams : int
-        Images in one call that suit it, and threads that should call it at the same time.
+        Best number of images in one call, and of threads that call it at the same time.
     """
 
     name: str
@@ -58,10 +58,10 @@ class Engine:
 
 
 def tensorflow_engine(build: Callable[[], Any], device: str | None = None) -> Engine:
-    """A Keras network on one device, by TensorFlow; its weights may change between calls.
+    """A Keras network on one device, run by TensorFlow; its weights may change between calls.
 
-    Weights frozen into constants of the graph were measured to gain nothing over this, and cost 4 s
-    more at the start. Without a device, TensorFlow chooses.
+    Freezing the weights into constants of the graph was measured: no gain, and 4 s more at the
+    start. Without a device, TensorFlow chooses.
     """
     tf = load_tensorflow()
     with tf.device(device):
@@ -69,7 +69,7 @@ def tensorflow_engine(build: Callable[[], Any], device: str | None = None) -> En
 
     @tf.function(input_signature=[tf.TensorSpec(network.input_shape, tf.uint8)])  # type: ignore[untyped-decorator]
     def infer(images: Any) -> Any:
-        # Here, and not around: what counts is where the function is traced, at its first call.
+        # Here, and not outside: what counts is where the function is traced, at its first call.
         with tf.device(device):
             return network(images, training=False)
 
@@ -77,15 +77,15 @@ def tensorflow_engine(build: Callable[[], Any], device: str | None = None) -> En
 
 
 def has_openvino() -> bool:
-    """Whether the optional package is installed; nothing is imported."""
+    """Whether OpenVINO is installed; it is not imported."""
     return find_spec("openvino") is not None
 
 
 def openvino_engine(build: Callable[[], Any]) -> Engine:
-    """A Keras network run by OpenVINO on the CPU; `DeviceError` if that is not installed."""
+    """A Keras network run by OpenVINO on the CPU; `DeviceError` if it is not installed."""
     if not has_openvino():
         raise DeviceError(
-            "--engine openvino: OpenVINO is not installed. 'make install EXTRAS=cpu' installs it."
+            '--engine openvino: OpenVINO is not installed. Run pip install "headbench[cpu]".'
         )
     network = build()
     height, width = network.input_shape[1:3]
@@ -110,20 +110,23 @@ def _compile_for_openvino(network: Any, n_images: int) -> Any:
     import openvino
 
     core = openvino.Core()
-    with tempfile.TemporaryDirectory() as folder:
+    # Windows deletes no file that is still open.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         path = Path(folder) / "network.pb"
         path.write_bytes(freeze(network))
         model = core.read_model(path)
         model.reshape([n_images, *network.input_shape[1:]])
-        # Where the processor has bfloat16, OpenVINO takes it unless told: wrong by 3e-3.
+        # On processors with bfloat16, OpenVINO uses it by default: an error of 3e-3.
         options = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": "f32"}
-        if THREADS in os.environ:  # else OpenVINO knows better: cores count once, not by thread
+        if (
+            THREADS in os.environ
+        ):  # else OpenVINO's own choice is better: it counts cores, not threads
             options["INFERENCE_NUM_THREADS"] = os.environ[THREADS]
         return core.compile_model(model, "CPU", options)
 
 
 def mirrored_engine(build: Callable[[], Any], devices: Devices) -> Engine:
-    """A Keras network on each of several devices, every batch shared out among them."""
+    """A Keras network on each of several devices, which share every batch."""
     tf = load_tensorflow()
     strategy = tf.distribute.MirroredStrategy(list(devices.names))
     with strategy.scope():
@@ -146,25 +149,25 @@ def mirrored_engine(build: Callable[[], Any], devices: Devices) -> Engine:
 
 
 def engine_on(devices: Devices, build: Callable[[], Any]) -> Engine:
-    """A Keras network by TensorFlow, on one device or on all of several."""
+    """A Keras network run by TensorFlow, on one device or on all of several."""
     if devices.kind == GPU:
         return mirrored_engine(build, devices)
     return tensorflow_engine(build, devices.names[0])
 
 
 def _equal_shares(images: Pixels, n_shares: int) -> list[Pixels]:
-    """The images in order, padded until every device has as many."""
+    """The images in order, padded so that every device gets equally many."""
     return np.split(_padded(images, n_shares), n_shares)
 
 
 def _padded(images: Pixels, multiple: int) -> Pixels:
-    """The images, and the last one again until they are a multiple of some number."""
+    """The images, with the last one repeated until their number is a multiple."""
     padding = np.repeat(images[-1:], -len(images) % multiple, axis=0)
     return np.concatenate([images, padding])
 
 
 def halving_engine(engine: Engine) -> Engine:
-    """Go on with half the batch when out of memory; `DeviceError` if not even one image fits."""
+    """Continue with half the batch when out of memory; `DeviceError` if one image is too much."""
     out_of_memory = load_tensorflow().errors.ResourceExhaustedError
     most = [2**31]  # images at once; shared by the threads that call the engine
 
@@ -178,13 +181,13 @@ def halving_engine(engine: Engine) -> Engine:
         except out_of_memory as error:
             if len(images) == 1:
                 raise DeviceError(
-                    "out of memory with a single image: --device cpu, a smaller --size, or a "
+                    "out of memory with a single image. Use --device cpu, a smaller --size, or a "
                     "smaller --backbone."
                 ) from error
             if len(images) // 2 < most[0]:
                 most[0] = len(images) // 2
                 LOG.info(
-                    f"out of memory with {len(images)} images at once: going on with {most[0]}"
+                    f"out of memory with {len(images)} images at once: continuing with {most[0]}"
                 )
         return run(images)
 
@@ -192,22 +195,22 @@ def halving_engine(engine: Engine) -> Engine:
 
 
 class Embedded(NamedTuple):
-    """Some embeddings, float32 (n, dim), and which of the images they are of, int64 (n,)."""
+    """Some embeddings, float32 (n, dim), and the positions of their images, int64 (n,)."""
 
     rows: NDArray[np.int64]
     embeddings: NDArray[np.float32]
 
 
 class Embedder(Protocol):
-    """What turns batches into embeddings."""
+    """Turns batches into embeddings."""
 
     @property
     def batch_size(self) -> int:
-        """Images in a batch that suit it."""
+        """Number of images in a batch that suits it."""
 
     @property
     def n_streams(self) -> int:
-        """Threads that should call `infer` at the same time."""
+        """Number of threads that should call `infer` at the same time."""
 
     def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embeddings, float32 (n, dim), of one batch of uint8 (n, size_px, size_px, 3)."""
@@ -218,7 +221,7 @@ class Embedder(Protocol):
 
 @dataclass(frozen=True)
 class EngineEmbedder:
-    """Pushes batches through an engine, `n_streams` at a time; counts the stage ``network``."""
+    """Sends batches through an engine, `n_streams` at a time; times the stage ``network``."""
 
     engine: Engine
     batch_size: int
@@ -226,7 +229,7 @@ class EngineEmbedder:
 
     @property
     def n_streams(self) -> int:
-        """Threads that should call `infer` at the same time."""
+        """Number of threads that should call `infer` at the same time."""
         return self.engine.n_streams
 
     def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -240,12 +243,12 @@ class EngineEmbedder:
         def embed(batch: Batch) -> Embedded:
             return Embedded(batch.rows, self.infer(batch.images))
 
-        # As many wait as run, so that no stream stands still while results are written.
+        # As many wait as run, so that no stream is idle while results are written.
         return map_ahead(embed, batches, self.n_streams, 2 * self.n_streams)
 
 
 class Candidate(NamedTuple):
-    """An engine that may be used, and how far it may be off the untouched network, relative."""
+    """An engine, and how far its embeddings may be from the unmodified network's, relative."""
 
     name: str
     build: Callable[[], Engine]
@@ -255,10 +258,10 @@ class Candidate(NamedTuple):
 def first_that_agrees(
     candidates: Sequence[Candidate], reference: NDArray[np.float32], sample: NDArray[np.uint8]
 ) -> Engine:
-    """The first engine whose embeddings are those of the untouched network.
+    """The first engine whose embeddings agree with those of the unmodified network.
 
-    Candidates come from the fastest on; the last one is the untouched network itself, and not
-    checked. `reference`, float32 (n, dim), is what it makes of `sample`: real images.
+    Candidates are ordered from the fastest; the last one is the unmodified network itself, and not
+    checked. `reference`, float32 (n, dim), are its embeddings of `sample`, which are real images.
     """
     for name, build, tolerance in candidates[:-1]:
         engine = build()
@@ -266,24 +269,24 @@ def first_that_agrees(
         if difference <= tolerance:
             return engine
         LOG.info(
-            f"note: {name} is not used: on the first images its embeddings differ by "
-            f"{difference:.1e} from the untouched network's, more than {tolerance:.0e}."
+            f"note: {name} is not used. On the first images its embeddings differ from those of "
+            f"the unmodified network by {difference:.1e} (relative), more than {tolerance:.0e}."
         )
     return candidates[-1].build()
 
 
 def relative_difference(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
-    """Largest distance of two embeddings of an image, over the length of the expected one."""
+    """Largest distance between two embeddings of an image, relative to the expected one."""
     return float(relative_differences(found, expected).max())
 
 
 def relative_differences(
     found: NDArray[np.float32], expected: NDArray[np.float32]
 ) -> NDArray[np.float64]:
-    """Distance of two embeddings of each image, over the length of the expected one.
+    """Distance between two embeddings of each image, divided by the length of the expected one.
 
-    Both are float32 (n, dim); gives float64 (n,). It is NaN where an embedding is: that fails every
-    comparison, so it is found to differ.
+    Both are float32 (n, dim); returns float64 (n,). It is NaN where an embedding is NaN: that fails
+    every comparison, so it counts as different.
     """
     distances = np.linalg.norm(found.astype(np.float64) - expected, axis=1)
     lengths = np.linalg.norm(expected.astype(np.float64), axis=1)

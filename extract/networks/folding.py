@@ -1,4 +1,4 @@
-"""BatchNormalization folded into the convolution before it: one multiplication less a pixel.
+"""BatchNormalization folded into the convolution before it: fewer multiplications per pixel.
 
 In inference mode ``norm(conv(x)) = (conv(x) + b - mean) * s + beta`` with
 ``s = gamma / sqrt(variance + epsilon)`` is a convolution again: kernel ``k * s``, bias
@@ -15,10 +15,10 @@ from headbench.extract.networks.keras_runtime import load_keras
 
 
 def fold_batch_norms(network: Any) -> Any:
-    """The same network without the BatchNormalization layers that directly follow a convolution.
+    """The network without the BatchNormalization layers that directly follow a convolution.
 
-    The network is functional, and is not modified. The result is for inference only: equal in
-    inference mode up to rounding.
+    The network must be functional, and is not modified. The result is for inference only, where it
+    equals the network up to rounding.
     """
     norm_of = {conv.name: norm for conv, norm in _foldable(network)}
     if not norm_of:
@@ -44,7 +44,7 @@ def fold_batch_norms(network: Any) -> Any:
 
 
 def base_of(network: Any) -> Any:
-    """The network inside one that brings preprocessing, and perhaps a head, along."""
+    """The network inside a model that adds preprocessing, and perhaps a head."""
     models = [each for each in network.layers if isinstance(each, load_keras().Model)]
     # A head may be a model too, but it takes embeddings.
     [base] = [each for each in models if len(each.input_shape) == 4]
@@ -52,9 +52,9 @@ def base_of(network: Any) -> Any:
 
 
 def fold_base(network: Any) -> Any:
-    """The same network, `base_of` it folded by `fold_batch_norms`; all else is shared by both.
+    """The model with `base_of` it folded by `fold_batch_norms`; everything else is shared by both.
 
-    The network is functional, has one model inside, and is not modified.
+    The model must be functional and contain one model; it is not modified.
     """
     base = base_of(network)
     folded = fold_batch_norms(base)
@@ -64,7 +64,7 @@ def fold_base(network: Any) -> Any:
 
 
 def _foldable(network: Any) -> list[tuple[Any, Any]]:
-    """Each convolution whose output goes into a BatchNormalization and nowhere else."""
+    """Each convolution whose output goes only into a BatchNormalization, and that layer."""
     layers = load_keras().layers
     n_readers = Counter(id(tensor) for each in network.operations for tensor in _inputs(each))
     convs = {
@@ -87,7 +87,7 @@ def _inputs(operation: Any) -> list[Any]:
 
 
 def _fold(conv: Any, norm: Any) -> list[NDArray[np.float32]]:
-    """Kernel and bias of both in one; computed in float64, so that rounding happens once."""
+    """Kernel and bias of both layers in one; computed in float64, so that rounding happens once."""
     kernel, *biases = (np.asarray(weight, np.float64) for weight in conv.get_weights())
     bias = biases[0] if biases else 0.0
     mean, variance = (_values(each) for each in (norm.moving_mean, norm.moving_variance))

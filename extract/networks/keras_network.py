@@ -1,4 +1,4 @@
-"""A network of keras.applications, opened with the fastest engine that agrees with it."""
+"""A network of keras.applications, run by the fastest engine that agrees with it."""
 
 import importlib
 import logging
@@ -46,7 +46,7 @@ from headbench.extract.settings import AUTO, FLOAT32, IMAGENET, OPENVINO, POOLIN
 
 LOG = logging.getLogger(__name__)
 
-# Relative distance from the untouched network. OpenVINO was measured at 1e-7.
+# Relative distance from the unmodified network. OpenVINO was measured at 1e-7.
 ENGINE_TOLERANCE = 1e-4
 
 
@@ -57,15 +57,15 @@ class OpenableNetwork:
     Attributes
     ----------
     build : callable
-        Makes the untouched network: a keras.Model that takes uint8 (n, size_px, size_px, 3), RGB,
-        0-255, and gives float32 (n, dim).
+        Makes the unmodified network: a keras.Model that takes uint8 (n, size_px, size_px, 3), RGB,
+        0-255, and returns float32 (n, dim).
     fold : callable
-        Makes the same with BatchNormalization folded away, from an untouched one in float32 whose
-        weights may be shared, or from None: then all is built anew.
+        Makes the network with BatchNormalization folded: from an unmodified one in float32, whose
+        weights it may share, or from None, for a new one.
     precision : {"float32", "mixed_float16"}
-        What the folded form computes in.
+        Precision in which the folded form computes.
     tolerance : float
-        How far the folded form may lie from the untouched one, relative.
+        Largest relative distance of the folded form from the unmodified one.
     """
 
     name: str
@@ -78,14 +78,14 @@ class OpenableNetwork:
 def open_network(
     network: OpenableNetwork, runtime: Runtime, sample: NDArray[np.uint8], stopwatch: Stopwatch
 ) -> EngineEmbedder:
-    """Load a network onto the devices at hand; `DeviceError` if what was asked for is not there.
+    """Load a network onto the available devices; `DeviceError` if a requested device is missing.
 
     Every engine is checked on `sample`: some of the images, uint8 (n, size_px, size_px, 3).
     """
     devices = find_devices(runtime.device)
     if network.precision == FLOAT32:
         forbid_tensor_float_32()
-    # Where the CPU was asked for, a GPU that is there is left alone.
+    # If the CPU was chosen, an existing GPU is not used.
     with load_tensorflow().device(None if devices.kind == GPU else devices.names[0]):
         untouched = network.build()
         # One by one: layer by layer, four at once were measured to take 0.5 GB more.
@@ -112,12 +112,12 @@ def _candidates(
     elif engine == OPENVINO or (engine == AUTO and is_float32 and has_openvino()):
         openvino = partial(openvino_engine, folded)
         yield Candidate("OpenVINO", openvino, max(tolerance, ENGINE_TOLERANCE))
-    yield Candidate("BatchNormalization folded away", partial(build, folded), tolerance)
-    yield Candidate("the untouched network", partial(build, network.build), 0)
+    yield Candidate("folded BatchNormalization", partial(build, folded), tolerance)
+    yield Candidate("the unmodified network", partial(build, network.build), 0)
 
 
-# Relative distance from the untouched Keras network. Folding was measured at 4e-7 and float16 at
-# 1e-3; what is wrong is off by more than a tenth.
+# Relative distance from the unmodified Keras network. Folding was measured at 4e-7 and float16 at
+# 1e-3; a wrong network is off by more than 0.1.
 FOLDED_TOLERANCE, FLOAT16_TOLERANCE = 1e-5, 5e-2
 
 
@@ -142,7 +142,7 @@ class KerasBackbone:
     precision: str = FLOAT32
 
     def __getstate__(self) -> dict[str, Any]:
-        # Another process finds out for itself what its weights are, in whatever folder it works.
+        # Another process finds its weights itself, in whatever folder it works.
         state: dict[str, Any] = {each.name: getattr(self, each.name) for each in fields(self)}
         if self.weights_source not in (IMAGENET, RANDOM_WEIGHTS):
             state["weights_source"] = os.path.abspath(self.weights_source)
@@ -150,7 +150,7 @@ class KerasBackbone:
 
     @property
     def facts(self) -> Network:
-        """What the table says of the network."""
+        """The row of the table for this network."""
         return NETWORKS[self.name]
 
     @property
@@ -160,12 +160,12 @@ class KerasBackbone:
 
     @cached_property
     def weights(self) -> Weights:
-        """The weights, found or fetched."""
+        """The weights, found or downloaded."""
         return resolve_weights(self.weights_source, self.facts.imagenet_file, self._fetch)
 
     @cached_property
     def identity(self) -> Identity:
-        """What decides its embeddings."""
+        """What determines its embeddings."""
         return Identity(
             backbone=self.name,
             weights_hash=self.weights.hash,
@@ -177,17 +177,17 @@ class KerasBackbone:
         )
 
     def network(self) -> Any:
-        """The keras.Model in float32 with its weights, frozen, the preprocessing inside.
+        """The keras.Model in float32 with its weights, frozen, including the preprocessing.
 
-        It takes uint8 (n, size_px, size_px, 3), RGB, 0-255; gives float32 (n, dim). Raises
-        `WeightsError` if the weights are those of another network.
+        It takes uint8 (n, size_px, size_px, 3), RGB, 0-255, and returns float32 (n, dim). Raises
+        `WeightsError` if the weights belong to another network.
         """
         return self.with_preprocessing(self.base())
 
     def folded_network(self, base: Any = None) -> Any:
-        """The same for inference only: BatchNormalization folded, in the backbone's precision.
+        """The network for inference only: BatchNormalization folded, in the backbone's precision.
 
-        `base` is the float32 network without preprocessing, where it is there already.
+        `base` is the float32 network without preprocessing, if it exists already.
         """
         with _dtype_policy(self.precision):
             folded = fold_batch_norms(base or self.base())
@@ -195,7 +195,7 @@ class KerasBackbone:
         return self.with_preprocessing(folded)
 
     def open(self, runtime: Runtime, sample: NDArray[np.uint8], stopwatch: Stopwatch) -> Embedder:
-        """Load the network; `sample` are some of the images to come, which it is checked on."""
+        """Load the network, and check it on `sample`, some of the images to come."""
         is_float32 = self.precision == FLOAT32
         tolerance = FOLDED_TOLERANCE if is_float32 else FLOAT16_TOLERANCE
         forms = OpenableNetwork(self.name, self.network, self._fold, self.precision, tolerance)
@@ -205,9 +205,10 @@ class KerasBackbone:
         return self.folded_network(None if untouched is None else base_of(untouched))
 
     def with_preprocessing(self, base: Any) -> Any:
-        """Freeze `base`, what was made of it, or its first part; put the preprocessing before it.
+        """Freeze `base`, a model made from it, or its first part; put preprocessing before it.
 
-        The keras.Model takes uint8 (n, size_px, size_px, 3), RGB, 0-255; gives the same in float32.
+        The keras.Model takes uint8 (n, size_px, size_px, 3), RGB, 0-255, and returns what `base`
+        does, in float32.
         """
         keras = load_keras()
         inputs = keras.Input((self.size_px, self.size_px, 3), dtype="uint8", name="rgb")
@@ -221,8 +222,8 @@ class KerasBackbone:
     def base(self) -> Any:
         """The keras.Model without preprocessing, in float32, with its weights.
 
-        It takes pixels as its preprocessing makes them, (n, size_px, size_px, 3); gives (n, dim).
-        Raises `WeightsError` if the weights are those of another network.
+        It takes preprocessed pixels, (n, size_px, size_px, 3), and returns (n, dim). Raises
+        `WeightsError` if the weights belong to another network.
         """
         path = self.weights.path
         with seeded(RANDOM_SEED) if path is None else nullcontext():
@@ -248,7 +249,7 @@ class KerasBackbone:
         return getattr(load_keras().applications, self.facts.application)
 
     def _fetch(self) -> None:
-        # At the size that they were trained with: some networks warn at any other.
+        # At the size of their training: some networks warn at any other.
         shape = (224, 224, 3)
         make = self._application()
         make(include_top=False, weights=IMAGENET, input_shape=shape, **self.facts.arguments)
@@ -256,7 +257,7 @@ class KerasBackbone:
 
 @contextmanager
 def _dtype_policy(name: str) -> Iterator[None]:
-    """What layers that are built inside compute in; their weights stay float32."""
+    """Dtype in which layers built inside compute; their weights stay float32."""
     config = load_keras().config
     before = config.dtype_policy()
     config.set_dtype_policy(name)
@@ -267,7 +268,7 @@ def _dtype_policy(name: str) -> Iterator[None]:
 
 
 def _pool_in_float32(base: Any) -> None:
-    """A mean over thousands of float16 activations should not be rounded to float16 once more."""
+    """Keep a mean over thousands of float16 activations from being rounded to float16 again."""
     layers = load_keras().layers
     pooling = (layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D)
     last = max(row for row, layer in enumerate(base.layers) if isinstance(layer, pooling))

@@ -17,10 +17,10 @@ import h5py
 
 from headbench.cache.untrusted import leads_elsewhere, open_archive
 
-# What is in a .keras file may be so many times as long; Keras itself compresses nothing.
+# The content of a .keras file may be this many times as long; Keras itself compresses nothing.
 KERAS_GROWTH = 50
 LOG_LEVEL, QUIET_LEVEL = "TF_CPP_MIN_LOG_LEVEL", "2"
-# Asked at once: tf2onnx sets that level too, later on.
+# Read at once: tf2onnx sets that level too, later on.
 IS_LEVEL_CHOSEN = os.environ.get(LOG_LEVEL, QUIET_LEVEL) != QUIET_LEVEL
 
 
@@ -42,7 +42,7 @@ def load_keras() -> Any:
     keras.config.set_image_data_format("channels_last")
     keras.config.set_floatx("float32")
     for gpu in gpus:
-        # Else TensorFlow takes the whole memory of each GPU that it sees.
+        # Otherwise TensorFlow takes the whole memory of each GPU that it sees.
         tf.config.experimental.set_memory_growth(gpu, True)
     return keras
 
@@ -58,8 +58,8 @@ def load_tensorflow() -> Any:
 def load_saved(path: Path, **options: Any) -> Any:
     """Load a model from a file; no code in it is run, and nothing outside it is read.
 
-    `options` are those of `keras.saving.load_model`. Raises `ValueError` for what leads elsewhere
-    in a ``.keras`` file, and else whatever Keras does.
+    `options` are those of `keras.saving.load_model`. Raises `ValueError` if a ``.keras`` file
+    refers to other files, and otherwise whatever Keras raises.
     """
     if path.suffix == ".keras":
         with open_archive(path, KERAS_GROWTH) as archive:
@@ -68,11 +68,11 @@ def load_saved(path: Path, **options: Any) -> Any:
 
 
 def require_own_weights(archive: zipfile.ZipFile) -> None:
-    """`ValueError` if weights in a ``.keras`` file would be read from another file."""
+    """Raise `ValueError` if a ``.keras`` file would read weights from another file."""
     for member in archive.infolist():
         if not member.filename.endswith(".h5"):
             continue
-        # To go back in what is compressed, all before it would be read again.
+        # To seek back in compressed data, everything before would be read again.
         is_stored = member.compress_type == zipfile.ZIP_STORED
         with (
             archive.open(member) if is_stored else io.BytesIO(archive.read(member)) as stored,
@@ -85,7 +85,7 @@ def require_own_weights(archive: zipfile.ZipFile) -> None:
 def load_open_model(file: Any) -> Any:
     """Load a model, not compiled, from an open `h5py.File`; no code in it is run.
 
-    `keras.saving.load_model` takes paths alone, and a file may be in memory.
+    `keras.saving.load_model` takes only paths, and a file may be in memory.
     """
     load_keras()
     from keras.src.legacy.saving.legacy_h5_format import load_model_from_hdf5
@@ -95,8 +95,8 @@ def load_open_model(file: Any) -> Any:
 
 @contextmanager
 def quiet_keras() -> Iterator[None]:
-    """Hold back Keras' advice on how a model is written: of one that is a stranger's, say."""
-    # What an import sets up would be undone with the filters in the end.
+    """Hide Keras' advice on how a model is written: it may be a stranger's model."""
+    # First: the import sets filters too, which the end of the context would undo.
     load_keras()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=UserWarning, module=r"keras\.")
@@ -107,8 +107,8 @@ def quiet_keras() -> Iterator[None]:
 def seeded(seed: int) -> Iterator[None]:
     """Let layers that are built inside start from the same numbers every time.
 
-    Keras takes a seed for each from Python's own generator. Other threads draw from that too, such
-    as those of a Dask worker, and every machine would get another network.
+    Keras draws a seed for each from Python's own generator. Other threads draw from that too, such
+    as those of a Dask worker, and then every machine would get another network.
     """
     load_keras().utils.set_random_seed(seed)
     from keras.src.random import seed_generator
@@ -122,15 +122,15 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def forbid_tensor_float_32() -> None:
-    """Keep GPUs from rounding float32 to TensorFloat-32 in products, which they do by default."""
+    """Keep GPUs from rounding float32 to TensorFloat-32 in products, their default."""
     load_tensorflow().config.experimental.enable_tensor_float_32_execution(False)
 
 
 @contextmanager
 def quiet_stderr() -> Iterator[None]:
-    """Hold back what TensorFlow's C++ side writes to stderr, unless what is done inside fails.
+    """Hide what TensorFlow's C++ side writes to stderr, unless the code inside fails.
 
-    Some of its notices come whatever its log level says. Anyone who has set that level sees them.
+    Some of its notices ignore the log level. If the user has set that level, nothing is hidden.
     """
     if IS_LEVEL_CHOSEN:
         yield
@@ -174,7 +174,7 @@ def freeze(network: Any) -> bytes:
     graph = infer.get_concrete_function(pixels).graph
     frozen = graph.as_graph_def()
     nodes = {node.name: node for node in frozen.node}
-    # Arrays that a layer holds beside its weights come in as inputs if they are large.
+    # Large arrays that a layer holds beside its weights become inputs.
     for array, placeholder in graph.captures:
         node = nodes[placeholder.op.name]
         node.op = "Const"

@@ -1,4 +1,4 @@
-"""Weights of a network: which file they are, and its hash."""
+"""Weights of a network: their file and its hash."""
 
 import hashlib
 import os
@@ -19,7 +19,7 @@ from headbench.extract.errors import WeightsError
 from headbench.extract.settings import IMAGENET
 
 RANDOM_SEED = 0
-WAY_OUT = "Give weights that are on disk: --weights PATH (make: WEIGHTS=path)."
+WAY_OUT = "Give a weights file: --weights PATH."
 FETCH_TIMEOUT_SECONDS = 30
 
 
@@ -27,7 +27,8 @@ FETCH_TIMEOUT_SECONDS = 30
 class Weights:
     """A weights file, or None for random weights, and its hash.
 
-    That is ``sha256:`` and the digest of the file, or ``random:`` and what reproduces the weights.
+    The hash is ``sha256:`` and the digest of the file; or ``random:``, the seed and the versions
+    that reproduce random weights.
     """
 
     path: Path | None
@@ -35,16 +36,16 @@ class Weights:
 
 
 def resolve_weights(source: str, imagenet_file: str, fetch: Callable[[], object]) -> Weights:
-    """Find the weights that the user named, fetching ImageNet's if need be.
+    """Find the weights that the user named; download those of ImageNet if necessary.
 
-    Raises `WeightsError` if the file is missing or cannot be fetched.
+    Raises `WeightsError` if the file is missing or cannot be downloaded.
 
     Parameters
     ----------
     source : str
         ``imagenet``, ``random`` or a path.
     imagenet_file : str
-        Name that Keras gives the file of the ImageNet weights.
+        File name of the ImageNet weights in Keras.
     """
     if source == RANDOM_WEIGHTS:
         # The same seed gives other numbers in another release, hence the versions.
@@ -62,10 +63,10 @@ def resolve_weights(source: str, imagenet_file: str, fetch: Callable[[], object]
 
 
 def check_shapes(path: Path, expected: Iterable[tuple[int, ...]], network: str) -> None:
-    """Refuse a file that does not hold arrays of just the shapes that the network has.
+    """Refuse a file whose arrays do not have exactly the shapes of the network.
 
-    Keras finds out by itself most of the time, but says so in terms of layers; and some files of
-    other networks it would load in part. Raises `WeightsError`.
+    Keras would mostly refuse it too, but names layers instead of files, and loads some files of
+    other networks in part. Raises `WeightsError`.
     """
     try:
         found = Counter(_shapes(path))
@@ -74,8 +75,8 @@ def check_shapes(path: Path, expected: Iterable[tuple[int, ...]], network: str) 
     missing, extra = Counter(expected) - found, found - Counter(expected)
     if missing or extra:
         raise WeightsError(
-            f"{path}: not weights of {network} without its top: of {sum(found.values())} arrays "
-            f"{extra.total()} do not belong and {missing.total()} are missing"
+            f"{path}: not weights of {network} without its top: of {sum(found.values())} arrays, "
+            f"{extra.total()} do not fit and {missing.total()} are missing"
             f"{_example(missing, extra)}. {WAY_OUT}"
         )
 
@@ -87,16 +88,17 @@ def _imagenet_path(imagenet_file: str, fetch: Callable[[], object]) -> Path:
             with _impatient_network():
                 fetch()
         except Exception as error:
-            # Keras raises a bare Exception for whatever goes wrong on the network.
+            # Keras raises a bare Exception for any network error.
             raise WeightsError(
-                f"ImageNet weights cannot be fetched ({error}). {WAY_OUT}"
+                f"ImageNet weights cannot be downloaded ({error}). Download {imagenet_file} on "
+                f"another machine and copy it to {path.parent}, or give its path: --weights PATH."
             ) from error
     return path
 
 
 @contextmanager
 def _impatient_network() -> Iterator[None]:
-    """Give up on a silent network: Keras itself sets no time limit."""
+    """Give up on a network that does not answer: Keras itself sets no time limit."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(FETCH_TIMEOUT_SECONDS)
     try:

@@ -1,1 +1,1 @@
-"""Where images may lie: a folder here, a folder in an object store, a list, shards."""
+"""Sources of images: a local folder, a folder behind a URL, a list, tar shards, Python."""

@@ -1,4 +1,4 @@
-"""Bodies of files that fsspec opens: copied a piece at a time, and never further than a limit."""
+"""Files of fsspec, copied piece by piece, and never beyond a limit."""
 
 import io
 import shutil
@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 from headbench.extract.errors import TooLargeError
 from headbench.extract.images.stream import larger_than
 
-# Copied at a time, and asked for at a time from stores that answer range requests.
+# Bytes copied at a time, and requested at a time from stores that answer range requests.
 PIECE_BYTES, RANGE_BYTES = 1 << 20, 1 << 26
 RANGE_NOT_SATISFIABLE = 416
 # Names and attributes of a member of a tar file. File systems allow 4 kB for a path.
@@ -22,9 +22,9 @@ LONG_HEADERS = (
 
 
 class Body(io.RawIOBase):
-    """Hands on what is written to it; `TooLargeError` before it is more than `max_bytes`.
+    """Passes on what is written to it; `TooLargeError` before that is more than `max_bytes`.
 
-    fsspec takes it for an open file and for a callback that is told the size.
+    fsspec uses it as an open file, and as a callback that receives the size.
     """
 
     def __init__(self, file: BinaryIO, max_bytes: int) -> None:
@@ -36,15 +36,15 @@ class Body(io.RawIOBase):
         return self._max_bytes - self._n_bytes
 
     def set_size(self, n_bytes: int | None) -> None:
-        """Take up how many bytes are announced; None where that is unknown."""
+        """Check the announced number of bytes; None if it is unknown."""
         if (n_bytes or 0) > self._max_bytes:
             raise TooLargeError(larger_than(self._max_bytes))
 
     def relative_update(self, n_bytes: int) -> None:
-        """Nothing: `write` counts."""
+        """Do nothing: `write` counts."""
 
     def write(self, data: Any) -> int:
-        """Hand on some bytes."""
+        """Pass on some bytes."""
         self.set_size(self._n_bytes + len(data))
         self._n_bytes += len(data)
         return self._file.write(data)
@@ -57,9 +57,9 @@ def copy(
     span: tuple[int, int] | None = None,
     seconds: float | None = None,
 ) -> None:
-    """Copy a file of fsspec's, or the bytes from the first to the second number of `span`.
+    """Copy a file of fsspec, or the bytes from the first to the second number of `span`.
 
-    Raises what the file system raises; after `seconds`, where it can be interrupted, an error too.
+    Raises what the file system raises; also an error after `seconds`, where it can be interrupted.
     """
     if filesystem.async_impl:
         from fsspec.asyn import sync
@@ -74,7 +74,7 @@ def copy(
 
 
 async def _over_http(filesystem: Any, url: str, body: Body, span: tuple[int, int] | None) -> None:
-    """A web server may be anybody's: it sends what it likes, packed or without an end."""
+    """A web server may be anybody's: it may send anything, compressed or without an end."""
     more = {}
     if span:
         headers = filesystem.kwargs.get("headers", {})
@@ -83,13 +83,13 @@ async def _over_http(filesystem: Any, url: str, body: Body, span: tuple[int, int
 
 
 async def _in_ranges(filesystem: Any, path: str, body: Body, span: tuple[int, int] | None) -> None:
-    """A store is one that the user chose: it sends no more than it is asked for."""
+    """A store was chosen by the user: it sends no more than it is asked for."""
     start, end = span or (0, None)
     while start != end:
         stop = start + min(RANGE_BYTES, body.n_free + 1) if end is None else end
         try:
             data = await filesystem._cat_file(path, start=start, end=stop)
-        except Exception as error:  # each store has errors of its own
+        except Exception as error:  # each store has its own errors
             if http_status(error) != RANGE_NOT_SATISFIABLE:
                 raise
             data = b""  # it ends here
@@ -100,7 +100,7 @@ async def _in_ranges(filesystem: Any, path: str, body: Body, span: tuple[int, in
 
 
 def http_status(error: BaseException) -> int:
-    """The status of the answer that an error is about, of any library; 0 without an answer."""
+    """The HTTP status in an error of any library; 0 without one."""
     for each in (error, error.__cause__):
         response = getattr(each, "response", None)
         if isinstance(response, Mapping):  # botocore's
@@ -112,7 +112,7 @@ def http_status(error: BaseException) -> int:
 
 
 class BoundedTarInfo(tarfile.TarInfo):
-    """A member of a tar file whose name is not read where it claims to be endless."""
+    """A member of a tar file; a name that claims to be endless is not read."""
 
     def _proc_member(self, tar: tarfile.TarFile) -> Any:
         if self.type in LONG_HEADERS and self.size > MOST_HEADER_BYTES:
@@ -122,7 +122,7 @@ class BoundedTarInfo(tarfile.TarInfo):
 
 @contextmanager
 def bounded_tar_headers() -> Iterator[None]:
-    """Let whoever opens tar files inside, as fsspec does, use `BoundedTarInfo`."""
+    """Make every tar file that is opened inside, as by fsspec, use `BoundedTarInfo`."""
     before = tarfile.TarFile.tarinfo
     tarfile.TarFile.tarinfo = BoundedTarInfo
     try:

@@ -1,4 +1,4 @@
-"""A folder of images on this machine, and the layouts of folders: a path gives class and split."""
+"""A folder of images on this machine, and the layouts from which class and split are read."""
 
 import os
 import sys
@@ -25,7 +25,7 @@ IMAGE_EXTENSIONS = (
     ".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif",
     ".tiff", ".webp",
 )  # fmt: skip
-# What file managers leave behind: not images, and nobody expects to read about them.
+# Files that file managers leave behind: no images, and not worth reporting.
 SYSTEM_FILES = ("thumbs.db", "desktop.ini")
 CLASS_FOLDERS, SPLIT_LAYOUT, FOOD101 = "class folders", "split folders", "food101"
 LAYOUTS = (CLASS_FOLDERS, SPLIT_LAYOUT, FOOD101)
@@ -37,29 +37,29 @@ class Folder:
     """A folder per class, perhaps inside ``train/``, ``val/``, ``test/``; or Food-101's layout."""
 
     root: Path
-    # What looks like a URL is another text as a path.
+    # A URL changes when it becomes a path, so its text is kept.
     called: str = ""
     is_near = True
 
     @property
     def name(self) -> str:
-        """The folder as the user named it."""
+        """The folder as the user wrote it."""
         return self.called or str(self.root)
 
     @property
     def is_there(self) -> bool:
-        """Whether there is such a folder."""
+        """Whether the folder exists."""
         return self.root.is_dir()
 
     def find(self) -> Listing:
-        """Find and label the files in it; `DataError` if there is no such folder."""
+        """Find and label its files; `DataError` if the folder does not exist."""
         if not self.is_there:
             found = "a file" if self.root.exists() else "nothing"
             raise DataError(f"{self.root}: expected a folder of images, found {found}.")
         return label_paths(list(files_below(self.root)), self.name, self._read)
 
     def file(self, path: str, content: bytes | None = None) -> ImageFile:
-        """An image of it, to be read; `DataError` for a path that leads out of it."""
+        """An image of the folder, for reading; `DataError` for a path that leads out of it."""
         return ImageFile(image_path(self.root, path), content)
 
     def stamps(self, paths: Sequence[str]) -> NDArray[np.int64]:
@@ -76,39 +76,39 @@ class Folder:
 def file_stamp(path: str | Path) -> tuple[int, int, int, int]:
     """Size, times of modification and change, and inode of a file; all -1 if it is missing.
 
-    The last two are for what the first two miss: files swapped, an edit by a program that sets the
-    old time again.
+    The last two show what the first two miss: swapped files, and an edit by a program that restores
+    the old time.
     """
     try:
         found = os.stat(path)
     except OSError:
-        return (-1,) * N_STAMPS  # type: ignore[return-value]  # whoever reads it finds out why
+        return (-1,) * N_STAMPS  # type: ignore[return-value]  # reading the file tells why
     inode = found.st_ino & 0x7FFF_FFFF_FFFF_FFFF
     return (found.st_size, found.st_mtime_ns, found.st_ctime_ns, inode)
 
 
 def image_path(root: Path, relative: str) -> Path:
-    """Where an image of a feature file lies; `DataError` if that would be outside the folder."""
+    """The path of an image of a feature file; `DataError` if it is outside the folder."""
     if not leads_inside(relative) or "://" in relative:
         raise DataError(f"{relative!r}: a path that leaves the data folder {root} is not opened.")
     return root / relative
 
 
 def image_files(folder: Path) -> Iterator[Path]:
-    """The image files, by name, at any depth below a folder, sorted."""
+    """All files with names of images below a folder, sorted."""
     return (folder / path for path in files_below(folder) if has_image_name(path))
 
 
 def files_below(root: Path) -> Iterator[str]:
-    """Every file below a folder but hidden and system files, relative to it, POSIX.
+    """All files below a folder except hidden and system files, POSIX, relative to it.
 
-    Folders inside a class that are called like images come too, ending in a slash. Links are
-    followed, each loop once. Text and not `Path`, which takes a hundred times as long.
+    Folders inside a class that are named like images are included, with a slash at the end. Links
+    are followed, each loop once. Text and not `Path`, which takes a hundred times as long.
     """
     seen: set[str] = set()
     for folder, subfolders, names in os.walk(root, followlinks=True, onerror=_raise):
         seen.add(os.path.realpath(folder))
-        below_root = os.path.relpath(folder, root)
+        below_root = os.path.relpath(folder, root).replace(os.sep, "/")
         prefix = "" if below_root == "." else f"{below_root}/"
         shown = sorted(name for name in subfolders if not name.startswith("."))
         if prefix:
@@ -120,17 +120,17 @@ def files_below(root: Path) -> Iterator[str]:
 
 
 def _raise(error: OSError) -> None:
-    # os.walk skips what it may not list; a class must not vanish because of its permissions.
+    # os.walk skips folders that it may not list; a class must not vanish because of permissions.
     raise DataError(f"{error.filename}: cannot be listed ({error.strerror}).")
 
 
 def label_paths(paths: Sequence[str], name: str, read: Callable[[str], bytes]) -> Listing:
-    """Label the files below a folder, which errors call `name`.
+    """Label the files below a folder, called `name` in errors.
 
     The paths are POSIX, relative to the folder, without hidden and system files. Folders inside a
-    class that are called like images may come too, ending in a slash. `read` gives the bytes of
-    Food-101's lists. Raises `DataError` if those contradict each other or are not text, and if
-    folders look like splits and would be read as classes.
+    class that are named like images may be included, with a slash at the end. `read` returns the
+    bytes of Food-101's lists. Raises `DataError` if those contradict each other or are not text, or
+    if folders look like splits but would be read as classes.
     """
     if _is_food101(paths):
         return Listing(FOOD101, list(_label_food101(paths, _read_lists(name, read))))
@@ -153,7 +153,7 @@ def is_system_file(name: str) -> bool:
 
 
 def printable(name: str) -> str:
-    """The name itself, or with escapes where the file system's bytes are not UTF-8."""
+    """The name, with escapes for bytes that are not UTF-8."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
@@ -196,12 +196,12 @@ def _listed(path: str, below: str, listed: dict[str, str]) -> Found:
 
 
 def _in_class(path: str, below: str) -> Rejected | None:
-    """The reason against a file that lies in no class folder; `below` is where those are."""
+    """The reason against a file outside all class folders; `below` is relative to their parent."""
     return None if "/" in below else Rejected(printable(path), "not inside a class folder")
 
 
 def _is_class_folder(below: str) -> bool:
-    """Whether this is no file but a class folder that is called like an image."""
+    """Whether this is a class folder that is named like an image, and no file."""
     return below.endswith("/") and below.count("/") == 1
 
 

@@ -1,6 +1,7 @@
-"""A list of images: a CSV or Parquet file that says of each where it lies and what it shows."""
+"""A list of images: a CSV or Parquet file with the path and the label of each image."""
 
 import os
+import posixpath
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -35,19 +36,20 @@ from headbench.extract.sources.urls import (
     refuse_secrets,
     require_reader,
     url_stamp,
+    without_file,
     without_secrets,
 )
 
 LAYOUT = "manifest"
-# What lists may name besides files below them: a list may come from a stranger.
+# Protocols that lists may name besides files below them: a list may come from a stranger.
 ALLOWED = "HEADBENCH_PROTOCOLS"
 COLUMNS = ("path", "label", "split", "group", "weight")
 REQUIRED = COLUMNS[:2]
-# What people call the columns of images that have several labels.
+# Usual names of columns where images have several labels.
 SEVERAL_LABELS = re.compile(r"labels?[ _-]?\d*")
-# Characters of a label, in an error.
+# Characters of a label that an error shows.
 MOST_SHOWN = 40
-# Weights are kept in float32, where smaller and larger ones are 0 and infinite.
+# Weights are stored in float32, where smaller and larger ones become 0 and infinite.
 LEAST_WEIGHT, MOST_WEIGHT = (float(limit) for limit in (np.finfo("f4").tiny, np.finfo("f4").max))
 
 
@@ -55,11 +57,11 @@ LEAST_WEIGHT, MOST_WEIGHT = (float(limit) for limit in (np.finfo("f4").tiny, np.
 class Manifest:
     """A CSV or Parquet file with a row for each image.
 
-    Columns are found by name, in small or capital letters: ``path`` (below the folder of the file;
-    or elsewhere on this machine, or a URL, if `ALLOWED` in the environment names its protocol),
-    ``label``, and, if wanted, ``split``, ``group`` and ``weight``. White space around a value does
-    not count. Classes whose labels are all integers are in the order of numbers, others in that of
-    text.
+    Columns are found by name, in small or capital letters. ``path`` is below the folder of the
+    file; or elsewhere on this machine or a URL, if the environment variable `ALLOWED` names its
+    protocol. ``label`` is required too; ``split``, ``group`` and ``weight`` are optional. White
+    space around a value is ignored. If all labels are integers, classes are in the order of
+    numbers, otherwise in that of text.
     """
 
     name: str
@@ -67,21 +69,21 @@ class Manifest:
     _answers: Answers = field(default_factory=Answers, repr=False, compare=False)
 
     def __reduce__(self) -> tuple[type["Manifest"], tuple[str]]:
-        # Nothing that was found out in this process goes to others.
+        # What this process found out does not go to others.
         return Manifest, (self.name,)
 
     @property
     def is_near(self) -> bool:
-        """Whether it, and all that it lists, lies on a disk of this machine; known once listed."""
+        """Whether the list and all its images are on disks of this machine; known after `find`."""
         return not self._schemes and not is_url(self.name)
 
     @property
     def is_there(self) -> bool:
-        """Whether there is such a file; taken for granted behind a URL."""
+        """Whether the file exists; assumed for a URL."""
         return is_url(self.name) or Path(self.name).is_file()
 
     def find(self) -> Listing:
-        """Read it; `DataError`, with the line, for a mistake in it."""
+        """Read the list; `DataError`, with the line, for a mistake in it."""
         if not self.is_there:
             raise DataError(f"{self.name}: expected a list of images, found nothing.")
         with open_rows(self.name) as rows:
@@ -96,7 +98,7 @@ class Manifest:
         return Listing(LAYOUT, images, order_of_numbers(reading.labels), notes)
 
     def file(self, path: str, content: bytes | None = None) -> ImageFile:
-        """An image of it, to be read; `DataError` for a path that it could not list."""
+        """An image of the list, for reading; `DataError` for a path that it could not contain."""
         if not leads_inside(path):
             raise DataError(
                 f"{path!r}: a path that leaves the folder of {self.name} is not opened."
@@ -108,7 +110,7 @@ class Manifest:
         return ImageFile(found, content, self._read_far)
 
     def stamps(self, paths: Sequence[str]) -> NDArray[np.int64]:
-        """The `file_stamp` of each file here, `url_stamp` of the others; int64 (n_paths, 4)."""
+        """`file_stamp` of local files, `url_stamp` of the others; int64 (n_paths, 4)."""
         if self.is_near:
             stamps: Iterable[Stamp] = map(self._stamp, paths)
         else:
@@ -124,9 +126,10 @@ class Manifest:
 
 
 def choose_columns(name: str, found: Sequence[str], lists: Sequence[str]) -> dict[str, str]:
-    """The name in the file of each of `COLUMNS` that is there.
+    """The name in the file of each of `COLUMNS` that exists.
 
-    Raises `DataError` if a required one is missing, one appears twice, or labels are several.
+    Raises `DataError` if a required column is missing, one appears twice, or there are several
+    labels.
     """
     labels = [column for column in found if SEVERAL_LABELS.fullmatch(column.lower())]
     if labels and (len(labels) > 1 or labels[0].lower() != "label" or labels[0] in lists):
@@ -142,16 +145,16 @@ def choose_columns(name: str, found: Sequence[str], lists: Sequence[str]) -> dic
     if missing:
         raise DataError(
             f"{name}: no column {' and no column '.join(missing)}; found "
-            f"{', '.join(found) or 'no columns'}. Expected {', '.join(COLUMNS)}, of which the "
-            "first two are required."
+            f"{', '.join(found) or 'no columns'}. Expected {', '.join(REQUIRED)}, and optionally "
+            f"{', '.join(COLUMNS[2:])}."
         )
     return columns
 
 
 class ManifestRows:
-    """Rows of a list on their way to labelled images.
+    """Rows of a list that become labelled images.
 
-    `columns` are those of `COLUMNS` that are read, in the order of the values.
+    `columns` are the `COLUMNS` that are read, in the order of the values.
     """
 
     def __init__(self, name: str, unit: str, columns: Sequence[str]) -> None:
@@ -160,14 +163,14 @@ class ManifestRows:
         self._images: list[LabelledImage] = []
         # The row of each path.
         self._numbers: dict[str, int] = {}
-        # Text that many rows share, kept once.
+        # Text that many rows share, stored once.
         self.labels: dict[str, str] = {}
         self._groups: dict[str, str] = {}
         # Of a group: its split, and the first row that names it.
         self._splits: dict[str, tuple[str, int]] = {}
 
     def add(self, number: int, values: Sequence[str]) -> None:
-        """Take up a row; `DataError` for a mistake in it."""
+        """Add a row; `DataError` for a mistake in it."""
         row = {column: value.strip() for column, value in zip(self._columns, values, strict=True)}
         if any("\0" in value for value in row.values()):
             raise self._error(number, "holds a zero byte")
@@ -180,7 +183,7 @@ class ManifestRows:
         self._images.append(LabelledImage(path, label, split, group, weight))
 
     def finish(self) -> list[LabelledImage]:
-        """All images, those of a group in the split that one of them names."""
+        """All images; a group whose split is named once is in that split."""
         if not self._images:
             raise DataError(
                 f"{self._name}: expected a row for each image below the names of the columns, "
@@ -206,7 +209,7 @@ class ManifestRows:
             self._check_url(number, found)
         first = self._numbers.setdefault(found, number)
         if first != number:
-            raise self._error(number, f"path {found!r} is on {self._unit} {first} already")
+            raise self._error(number, f"path {found!r} is already on {self._unit} {first}")
         return found
 
     def _check_url(self, number: int, path: str) -> None:
@@ -250,7 +253,7 @@ class ManifestRows:
             raise self._error(
                 number,
                 f"group {group!r} is in {split} here and in {first_split} on {self._unit} "
-                f"{first_number}: a group has one split",
+                f"{first_number}: all images of a group must be in one split",
             )
 
     def _weight(self, number: int, text: str) -> float:
@@ -268,40 +271,40 @@ class ManifestRows:
 
 
 def address(manifest: str, path: str) -> str:
-    """The one name of a file, whichever path in a list leads there.
+    """The one name of a file, for all paths in a list that lead to it.
 
-    Raises `ValueError` if it leads nowhere; with what was expected. POSIX, relative to the folder
-    of the list where it lies in there; else a URL, which for a file of this machine begins with
-    ``file://``.
+    It is POSIX and relative to the folder of the list, if the file is in there; otherwise a URL,
+    which begins with ``file://`` for a file of this machine. Raises `ValueError` if the path leads
+    nowhere.
     """
     if is_url(path) and not path.startswith(f"{FILE}/"):
         found = path
     elif is_url(manifest):
         found = _beside_url(path)
     else:
-        found = _on_disk(manifest, path.removeprefix(FILE))
+        found = _on_disk(manifest, without_file(path))
     if not leads_inside(found):
         raise ValueError("expected the path or URL of a file")
     return found
 
 
 def require_allowed(path: str) -> None:
-    """`DataError` for what `address` gave, if it lies elsewhere and the user did not allow that."""
+    """`DataError` for a result of `address` that is elsewhere, unless the user allowed that."""
     if not is_url(path):
         return
     allowed = {each.strip() for each in os.environ.get(ALLOWED, "").split(",")}
     missing = set(protocols_of(path)) - allowed - set(ARCHIVES)
     if missing:
         raise DataError(
-            f"{without_secrets(path)}: lies outside the folder of the list, and is not opened "
-            f"unless you allow it: {ALLOWED}={','.join(sorted(missing))}"
+            f"{without_secrets(path)}: is outside the folder of the list. headbench opens it only "
+            f"if you allow it: {ALLOWED}={','.join(sorted(missing))}"
         )
 
 
 def place(manifest: str, path: str) -> Path | str:
-    """Where to read what `address` gave: a path of this machine, or a URL."""
+    """Where to read a result of `address`: a path of this machine, or a URL."""
     if path.startswith(FILE):
-        return Path(path.removeprefix(FILE))
+        return Path(without_file(path))
     if is_url(path):
         return path
     if is_url(manifest):
@@ -316,16 +319,21 @@ def _beside_url(path: str) -> str:
         return path
     if path.startswith("/"):
         raise ValueError("expected a path relative to the list, or a URL, since the list is one")
-    found = os.path.normpath(path)
+    found = posixpath.normpath(path)
     if not leads_inside(found):
-        raise ValueError("leads out of the folder of the list: write its URL")
+        raise ValueError("leads out of the folder of the list: write a URL instead")
     return found
 
 
 def _on_disk(manifest: str, path: str) -> str:
     if leads_inside(path):
-        return "/".join(part for part in path.split("/") if part not in ("", "."))
+        parts = path.replace(os.sep, "/").split("/")
+        return "/".join(part for part in parts if part not in ("", "."))
     folder = os.path.abspath(os.path.dirname(manifest))
-    whole = "/" + os.path.normpath(os.path.join(folder, path)).lstrip("/")
-    inside = os.path.relpath(whole, folder)
-    return inside if leads_inside(inside) else f"{FILE}{whole}"
+    whole, below = _from_root(os.path.join(folder, path)), _from_root(folder).rstrip("/") + "/"
+    return whole.removeprefix(below) if whole.startswith(below) else f"{FILE}{whole}"
+
+
+def _from_root(path: str) -> str:
+    """An absolute path as in ``file://`` URLs; on Windows ``/C:/photos``."""
+    return "/" + os.path.normpath(path).replace(os.sep, "/").lstrip("/")

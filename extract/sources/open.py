@@ -1,4 +1,4 @@
-"""A source by what the user calls it, and the labelled images that it holds."""
+"""A source by the name that the user gives, and its labelled images."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,18 +13,18 @@ from headbench.extract.sources.remote import RemoteFolder
 from headbench.extract.sources.shards import NAME_SHARDS, Shards, are_shards
 from headbench.extract.sources.source import Dataset, LabelledImage, Source
 from headbench.extract.sources.tables import EXTENSIONS, extension
-from headbench.extract.sources.urls import FILE, is_address, refuse_secrets
+from headbench.extract.sources.urls import FILE, is_address, refuse_secrets, without_file
 
 FOLDERS = f"one folder per class with files that end in {', '.join(IMAGE_EXTENSIONS)}"
-LISTED = "a row for each image, with one of two labels or more"
+LISTED = "a row for each image, and at least two different labels"
 SAVED_DATASET = "a data set saved by Hugging Face's datasets"
 
 
 def open_source(data: str | Path, features: Path | None = None) -> Source:
-    """A source by what the user calls it; nothing is read yet.
+    """A source by the name that the user gives; nothing is read yet.
 
-    Raises `DataError` if it is a URL with a password, a token or a query in it, or shards are
-    compressed, or it is a data set that Hugging Face's ``datasets`` saved.
+    Raises `DataError` if it is a URL that contains a password, a token or a query, if shards are
+    compressed, or if it is a data set saved by Hugging Face's ``datasets``.
 
     Parameters
     ----------
@@ -33,16 +33,17 @@ def open_source(data: str | Path, features: Path | None = None) -> Source:
         inside; or the layout of Food-101, ``images/CLASS/ID.jpg`` with ``meta/train.txt`` and
         ``meta/test.txt``. The same behind any URL that fsspec lists, such as ``s3://bucket/photos``
         or ``zip://photos::s3://bucket/all.zip``. A list, here or behind a URL: a file that ends in
-        ``.csv``, ``.tsv`` or ``.parquet``, see `manifest.Manifest`. Or tar shards,
-        here or behind URLs: ``shards/{000..099}.tar``, several lists of them with ``::`` in
-        between.
+        ``.csv``, ``.tsv`` or ``.parquet``, see `manifest.Manifest`. Or tar shards, here or behind
+        URLs: ``shards/{000..099}.tar``; several such patterns are separated by ``::``.
     features : Path or None
-        The feature file that is made of it: the indexes of shards lie beside that.
+        The feature file to be made: the indexes of shards are stored beside it.
     """
-    name = str(data).removeprefix(FILE)
+    name = without_file(str(data))
     refuse_secrets(name)
     if are_shards(str(data)):
-        beside = (features or Path("features.h5")).absolute()  # others may work in other folders
+        beside = (
+            features or Path("features.h5")
+        ).absolute()  # other processes may work in other folders
         return Shards(str(data), beside.with_name(f"{beside.name}.shards"))
     folder = Path(name)
     if extension(name) in EXTENSIONS and not folder.is_dir():
@@ -51,17 +52,17 @@ def open_source(data: str | Path, features: Path | None = None) -> Source:
         return RemoteFolder(name)
     if _is_saved_dataset(folder):
         raise DataError(
-            f"{name}: expected a folder of image files, found {SAVED_DATASET}. Hand its rows to "
+            f"{name}: expected a folder of image files, found {SAVED_DATASET}. Pass its rows to "
             "headbench.extract.tensors.extract_dataset (docs/sources.md, 'From Python')."
         )
     return Folder(folder)
 
 
 def images_of(features: FeatureFile, data: str | Path | None) -> Source:
-    """Where the images of a feature file lie: in `data`, or in the folder that they were in.
+    """The source of the images of a feature file: `data`, or the folder in which they were.
 
-    The file may come from a stranger: what it names is a folder of this machine, whatever it looks
-    like. Only the user has URLs, lists and shards opened, as `data`.
+    The file may come from a stranger: the name in it is taken for a folder of this machine,
+    whatever it looks like. URLs, lists and shards are opened only if the user gives them as `data`.
     """
     if data:
         return open_source(data, features.path)
@@ -72,9 +73,9 @@ def images_of(features: FeatureFile, data: str | Path | None) -> Source:
 
 
 def other_kind(data: str) -> str:
-    """What a user named in place of a folder of image files on this machine; empty for the rest.
+    """The kind of source that was named instead of a local folder of images; empty for one.
 
-    For what looks at files one by one, where they lie.
+    For commands that look at image files one by one, in their folder.
     """
     folder = Path(data)
     if folder.is_dir():
@@ -87,9 +88,9 @@ def other_kind(data: str) -> str:
 
 
 def find_images(data: str | Path | Source) -> Dataset:
-    """Find the labelled images of a source, or of what `open_source` makes one of.
+    """Find the labelled images of a source, or of the source that `open_source` makes.
 
-    Raises `DataError` if there is no such source, it holds no images, or fewer than two classes.
+    Raises `DataError` if the source does not exist, has no images, or fewer than two classes.
     """
     dataset = list_images(data)
     require_classes(dataset, LISTED if dataset.layout == manifest.LAYOUT else FOLDERS)
@@ -97,7 +98,7 @@ def find_images(data: str | Path | Source) -> Dataset:
 
 
 def list_images(data: str | Path | Source) -> Dataset:
-    """What `find_images` finds in a source, however few images and classes that are."""
+    """The images that `find_images` finds, however few images and classes there are."""
     source = open_source(data) if isinstance(data, str | Path) else data
     layout, found, class_order, notes = source.find()
     images = sorted(each for each in found if isinstance(each, LabelledImage))
@@ -106,13 +107,13 @@ def list_images(data: str | Path | Source) -> Dataset:
 
 
 def require_classes(dataset: Dataset, expected: str) -> None:
-    """`DataError` if it holds no images, or fewer than two classes; says what was `expected`."""
+    """`DataError`, with `expected`, if there are no images or fewer than two classes."""
     name = dataset.source.name
     if not dataset.images:
         raise DataError(f"{name}: expected {expected}; found {_describe(dataset.rejected)}.")
     if len(dataset.classes) == 1:
         raise DataError(
-            f"{name}: found one class only, {dataset.classes[0]!r}; a classifier needs at least "
+            f"{name}: found only one class, {dataset.classes[0]!r}; a classifier needs at least "
             f"two. Expected {expected}."
         )
 
@@ -128,7 +129,7 @@ def _describe(rejected: Sequence[Rejected]) -> str:
 
 
 def _is_saved_dataset(folder: Path) -> bool:
-    """Whether ``save_to_disk`` wrote a folder: of several splits, or of one table."""
+    """Whether ``save_to_disk`` wrote a folder: several splits, or one table."""
     tables = ("dataset_info.json", "state.json")
     return (folder / "dataset_dict.json").is_file() or all(
         (folder / table).is_file() for table in tables

@@ -1,4 +1,4 @@
-"""Images that Python hands over: any iterable of (image, label), read once and kept nowhere."""
+"""Images that Python hands over: any iterable of (image, label), read once and not stored."""
 
 import io
 import operator
@@ -29,27 +29,24 @@ from headbench.extract.sources.split_folders import SPLIT_FOLDERS
 from headbench.extract.sources.tar import Entry
 
 LAYOUT = "Python"
-# The others stand in files of version 0.1, which had a source for each.
+# The others are in files of version 0.1, which had a source for each.
 LAYOUTS = (LAYOUT, "tf.data", "TFRecord", "Hugging Face data set")
-PAIRS = (
-    "Hand over pairs, such as zip(images, labels) or "
-    "((row['image'], row['label']) for row in rows)."
-)
-ONE = "Hand over images one at a time (tf.data: dataset.unbatch())."
+PAIRS = "Pass pairs, such as zip(images, labels) or ((row['image'], row['label']) for row in rows)."
+ONE = "Pass one image at a time (tf.data: dataset.unbatch())."
 
 
 @dataclass(frozen=True)
 class PythonImages:
-    """Labelled images, one after the other; the first is called 000000000.
+    """Labelled images, one after the other; the first is named 000000000.
 
     Attributes
     ----------
     dataset : iterable, or sequence with ``__len__`` and ``__getitem__``
         See `headbench.extract.tensors.extract_dataset`.
     class_order : sequence of str or None
-        Names of all classes; None where labels are names, which are sorted then.
+        Names of all classes; None if labels are names, which are then sorted.
     entries, splits : list of Entry, list of str or None
-        What was read, and the split that each element names.
+        The entries that were read, and the split that each element names.
     """
 
     dataset: Any = ()
@@ -61,9 +58,9 @@ class PythonImages:
     is_there = False
 
     def images(self, max_bytes: int = MAX_FILE_BYTES) -> Iterator[tuple[Entry, bytes]]:
-        """Read all of it: an entry, and the bytes of an image file, for each element.
+        """Read everything: an entry, and the bytes of an image file, for each element.
 
-        A path leads to no more than `max_bytes`.
+        A file behind a path may have at most `max_bytes`.
         """
         for number, element in enumerate(self._elements()):
             path, class_name = f"{number:09}", ""
@@ -78,14 +75,14 @@ class PythonImages:
                 raise DataError(f"{self.name}: image {number}: {error}") from error
 
     def find(self) -> Listing:
-        """What was read."""
+        """The images that were read."""
         labels = {entry.class_name for entry in self.entries if entry.class_name}
         order = self.class_order or order_of_numbers(labels)
         found = [_found(*each) for each in zip(self.entries, self.splits, strict=True)]
         return Listing(LAYOUT, found, order)
 
     def file(self, path: str, content: bytes | None = None) -> ImageFile:  # noqa: ARG002
-        """Nothing but a `DataError`."""
+        """Always a `DataError`."""
         raise DataError(f"{path!r}: {self.absence}")
 
     def stamps(self, paths: Sequence[str]) -> NDArray[np.int64]:
@@ -94,9 +91,9 @@ class PythonImages:
 
     @property
     def absence(self) -> str:
-        """Why there are no images to look at."""
+        """Why the images cannot be looked at."""
         return (
-            f"the images came from Python ({self.name}): headbench does not keep them, and cannot "
+            f"the images came from Python ({self.name}): headbench does not store them, and cannot "
             "look at them again."
         )
 
@@ -107,11 +104,11 @@ class PythonImages:
                 yield element
                 n_done += 1
         except Exception as error:  # whatever the user's own code, or TensorFlow's, raises
-            # Without the names of TensorFlow's own nodes that stand around what happened.
+            # Without the names of TensorFlow's own nodes around the message.
             what = re.sub(r"^\{\{.*?\}\} | \[Op:.*", "", str(error))
             raise DataError(
                 f"{self.name}: stopped after {n_done} images: {type(error).__name__}: {what}. "
-                "Finished embeddings are kept: fix this and run the same again."
+                "Finished embeddings are kept. Fix this and run the same again."
             ) from error
 
 
@@ -134,7 +131,7 @@ def _parts_of(element: Any) -> tuple[Any, Any, Any]:
 
 
 def _without_framework(value: Any) -> Any:
-    """A tensor of TensorFlow or PyTorch as NumPy has it; everything else as it is."""
+    """A tensor of TensorFlow or PyTorch as a NumPy array; everything else unchanged."""
     return value.numpy() if hasattr(value, "numpy") else value
 
 
@@ -174,7 +171,7 @@ def _named_class(label: str | bytes, classes: Sequence[str] | None) -> str:
 
 
 def _as_file(image: Any, max_bytes: int) -> bytes:
-    """The bytes of an image file; pixels become a BMP file, which keeps them as they are."""
+    """The bytes of an image file; pixels become a BMP file, which does not change them."""
     if isinstance(image, bytes):
         return image
     if isinstance(image, str | os.PathLike):
@@ -190,12 +187,12 @@ def _as_file(image: Any, max_bytes: int) -> bytes:
 def _upright(image: Image.Image) -> NDArray[np.uint8]:
     """RGB on white of a PIL image, upright, uint8 (height, width, 3)."""
     if image.mode in ("I", "F"):
-        raise UnusableImageError(f"mode {image.mode} has 32 bits a channel: convert it to 8 bits")
+        raise UnusableImageError(f"mode {image.mode} has 32 bits per channel: convert it to 8 bits")
     try:
         image.load()  # an opened file is read now; it may be damaged
         turn = UPRIGHT.get(orientation(image), AS_STORED)[0]
         return on_white(resizable(image if turn is None else image.transpose(turn)))
-    except Exception as error:  # decoders raise whatever a broken file makes them stumble over
+    except Exception as error:  # a damaged file makes decoders raise anything
         raise UnusableImageError(f"cannot be decoded: {error}") from error
 
 
@@ -210,7 +207,7 @@ def _checked_pixels(image: Any) -> NDArray[np.uint8]:
     if pixels.dtype.kind == "f":
         raise DataError(
             f"expected pixels of uint8, found {pixels.dtype}: it is unknown whether they are "
-            "0-255, 0-1 or already preprocessed. Hand over uint8 RGB, 0-255, before any scaling."
+            "0-255, 0-1 or already preprocessed. Pass uint8 RGB, 0-255, before any scaling."
         )
     if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3):
         raise DataError(

@@ -1,4 +1,4 @@
-"""A folder of images behind a URL: an object store, an archive, and all else that fsspec lists."""
+"""A folder of images behind a URL: an object store, an archive, or whatever fsspec can list."""
 
 from array import array
 from collections import Counter
@@ -38,12 +38,12 @@ NO_STAMPS = np.empty((0, N_STAMPS), dtype=np.int64)
 
 @dataclass
 class RemoteFolder:
-    """A folder behind a URL, laid out like one on disk."""
+    """A folder behind a URL, with the layout of a local one."""
 
     name: str
     is_near = False
     is_there = True
-    # As listed: a file takes 194 bytes with its label, and 1054 in s3fs' own listing.
+    # From the listing: a file takes 194 bytes with its label, and 1054 in s3fs' own listing.
     _paths: Sequence[str] = field(default=(), init=False, repr=False, compare=False)
     _stamps: NDArray[np.int64] = field(
         default_factory=NO_STAMPS.copy, init=False, repr=False, compare=False
@@ -55,20 +55,20 @@ class RemoteFolder:
         return RemoteFolder, (self.name,)
 
     def find(self) -> Listing:
-        """Find and label the files in it; `DataError` if it cannot be listed."""
+        """Find and label its files; `DataError` if it cannot be listed."""
         self._paths, self._stamps = self._list()
         if not self._paths:
             raise DataError(f"{self.name}: expected a folder of images, found nothing.")
         return label_paths(self._paths, self.name, self._read)
 
     def file(self, path: str, content: bytes | None = None) -> ImageFile:
-        """An image of it, to be read; `DataError` for a path that leads out of it."""
+        """An image of the folder, for reading; `DataError` for a path that leads out of it."""
         if not leads_inside(path):
             raise DataError(f"{path!r}: a path that leaves {self.name} is not opened.")
         return ImageFile(path, content, self._read_image)
 
     def stamps(self, paths: Sequence[str]) -> NDArray[np.int64]:
-        """Size, time and ETag as they were listed, int64 (n_paths, 4); -1 for other files."""
+        """Size, time and ETag from the listing, int64 (n_paths, 4); -1 for other files."""
         row_of = {path: row for row, path in enumerate(self._paths)}
         rows = np.array([row_of.get(path, -1) for path in paths], dtype=np.intp)
         return np.vstack([self._stamps, UNKNOWN])[rows]
@@ -81,8 +81,8 @@ class RemoteFolder:
         filesystem, root = self._place
         if "http" in filesystem.protocol:
             raise DataError(
-                f"{self.name}: a web server does not list the files of a folder. Write a list of "
-                "their URLs: a CSV file with the columns path and label."
+                f"{self.name}: a web server cannot list the files of a folder. Write a list of "
+                "their URLs instead: a CSV file with the columns path and label."
             )
         if filesystem.async_impl and not root:
             raise DataError(f"{self.name}: expected a bucket and a folder in it, found neither.")
@@ -104,11 +104,11 @@ class RemoteFolder:
 
 
 def list_files(filesystem: Any, root: str) -> Listed:
-    """List a folder of fsspec's, and all below it, except hidden and system files.
+    """List all files below a folder of fsspec, except hidden and system files.
 
-    Folders inside a class that are called like images come too, ending in a slash. What
-    `filesystem` remembers of earlier listings is not used. Raises `DataError` if it is a file, or
-    holds names with an empty part, ``a//b``, or, in an archive, two files of one name; after
+    Folders inside a class that are named like images are included, with a slash at the end. Earlier
+    listings that `filesystem` remembers are not used. Raises `DataError` if it is a file, or
+    contains names with an empty part, ``a//b``, or, in an archive, two files of one name; after
     several tries, what the file system raises.
     """
     filesystem.invalidate_cache()
@@ -123,18 +123,18 @@ def list_files(filesystem: Any, root: str) -> Listed:
 
 
 def join(root: str, path: str) -> str:
-    """A path below a folder, as a file system of fsspec's names it."""
+    """A path below a folder, as a file system of fsspec writes it."""
     return f"{root.rstrip('/')}/{path.lstrip('/')}" if root and path else root or path
 
 
 def _archived(filesystem: Any, root: str) -> Iterator[Entry]:
-    """All files at once: an archive goes through all of its names for each folder."""
+    """All files at once: an archive reads through all of its names for each folder."""
     found = patiently(lambda: filesystem.find(root, detail=True))
     if root in found:
         raise DataError(A_FILE)
     if repeated := sorted(found.keys() & _repeated(filesystem)):
         raise DataError(
-            f"two files are called {repeated[0]}, and only one of them could be read. Pack the "
+            f"two files are named {repeated[0]}, and only one of them can be read. Pack the "
             "archive again, with each name once"
         )
     for name, details in found.items():
@@ -144,7 +144,7 @@ def _archived(filesystem: Any, root: str) -> Iterator[Entry]:
 
 
 def _repeated(filesystem: Any) -> set[str]:
-    """Names that several files of an archive have: fsspec lists the last one only."""
+    """Names that several files of an archive have: fsspec lists only the last one."""
     if hasattr(filesystem, "zip"):
         names = [entry.filename for entry in filesystem.zip.infolist() if not entry.is_dir()]
     else:
@@ -164,7 +164,7 @@ def _walked(filesystem: Any, root: str) -> Iterator[Entry]:
 
 
 def _list_folder(filesystem: Any, root: str, folder: str) -> tuple[list[Entry], list[str]]:
-    """The files of one folder, and the folders in it, all by their paths below `root`."""
+    """The files and the folders in one folder, by their paths below `root`."""
     place = join(root, folder)
     found = patiently(lambda: filesystem.ls(place, detail=True))
     filesystem.invalidate_cache(place)  # or all of it would stay in memory
@@ -189,7 +189,7 @@ def _list_folder(filesystem: Any, root: str, folder: str) -> tuple[list[Entry], 
 
 
 def _require_mark(address: str, is_folder: bool, place: str) -> None:
-    """Refuse what is called like its folder, except the empty object that marks a folder."""
+    """Refuse a name equal to the folder's, except the empty object that marks a folder."""
     if is_folder:
         raise DataError(
             f"{place}//: names with an empty part cannot be read. Rename those objects."

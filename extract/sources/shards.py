@@ -1,7 +1,7 @@
 """Tar files of images with their classes beside them, as WebDataset writes them.
 
-What a shard holds is known once it has been read. Its index lies beside the feature file: it is
-written when all embeddings of its shard are on the disk, so a shard that has one is not read again.
+The content of a shard is known only after it was read. Its index is stored beside the feature file,
+once all embeddings of the shard are on the disk, so a shard with an index is not read again.
 """
 
 import os
@@ -36,7 +36,7 @@ from headbench.extract.sources.source import (
 )
 from headbench.extract.sources.split_folders import SPLIT_FOLDERS
 from headbench.extract.sources.tar import Entry, Place
-from headbench.extract.sources.urls import ARCHIVES, FILE, is_url
+from headbench.extract.sources.urls import ARCHIVES, is_url, without_file
 
 LAYOUT = "shards"
 # Between lists of shards; other "::" belong to fsspec's URLs.
@@ -45,27 +45,27 @@ COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 # With these fsspec opens an archive as a folder.
 FOLDER_IN_ARCHIVE = re.compile(rf"({'|'.join(ARCHIVES)})(://|::)")
 MOST_NAMED = 5
-# Of an index: a row for each member.
+# Columns of an index; a row for each member.
 COLUMNS: dict[str, tuple[str, tuple[int, ...]]] = {
     **dict.fromkeys(("paths", "classes", "reasons"), ("S", ())),
     "content_sha256": ("u", (32,)),
     "places": ("i", (2,)),
 }
-FIX_SHARDS = "Fetch them, or fix the range"
-NAME_SHARDS = 'Shards are named by their range: DATA="shards/{000..099}.tar"'
+FIX_SHARDS = "Get them, or correct the range"
+NAME_SHARDS = 'Name shards by their range: headbench features "shards/{000..099}.tar"'
 # Lists of files as WebDataset and shells write them: shards/{000..099}.tar
 BRACES = re.compile(r"\{([^{}]*(?:,|\.\.)[^{}]*)\}")
 RANGE = re.compile(r"(\d+)\.\.(\d+)")
-# More names of one list are a slip of the finger.
+# A pattern that stands for more is a typing error.
 MOST_SHARDS = 100_000
 
 
 @dataclass(frozen=True)
 class ShardIndex:
-    """What a shard holds, in its order, and the version of headbench that read it.
+    """The content of a shard, in its order, and the version of headbench that read it.
 
-    The stamp is that of the shard when it was read; all -1 where nothing tells its versions apart.
-    Another version may decode what this one could not.
+    `stamp` is that of the shard when it was read; all -1 if nothing tells its versions apart.
+    Another version of headbench may decode what this one could not.
     """
 
     stamp: tuple[int, ...]
@@ -73,7 +73,7 @@ class ShardIndex:
     created_by: str = created_by()
 
     def is_of(self, stamp: tuple[int, ...]) -> bool:
-        """Whether the shard is still as it was when it was read."""
+        """Whether the shard is unchanged since it was read."""
         return self.stamp == stamp and stamp[0] >= 0
 
     @cached_property
@@ -114,10 +114,10 @@ def read_index(path: Path) -> ShardIndex | None:
 
 
 class Shard(NamedTuple):
-    """One tar file: images are called NAME/MEMBER.
+    """One tar file; its images are named NAME/MEMBER.
 
-    The name is relative to the folder that all shards have in common; `given_split` is what the
-    names of all shards say. What it holds is written down in a file at `index_path`.
+    `name` is relative to the folder that all shards have in common; `given_split` is the split that
+    its name says, if the names of all shards say one. Its index is stored at `index_path`.
     """
 
     place: Place
@@ -128,9 +128,9 @@ class Shard(NamedTuple):
 
 @dataclass(frozen=True)
 class Shards:
-    """Tar files; what they hold is known once each has been read, from `indexes`, a folder.
+    """Tar files; their content is known once each has been read, from `indexes`, a folder.
 
-    The name is as the user wrote it: ``shards/{000..099}.tar``.
+    `name` is as the user wrote it: ``shards/{000..099}.tar``.
     """
 
     name: str
@@ -139,12 +139,12 @@ class Shards:
     _read: dict[str, ShardIndex | None] = field(default_factory=dict, repr=False, compare=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        # To other processes goes nothing that they can read themselves.
+        # Other processes can read the indexes themselves.
         return {"name": self.name, "indexes": self.indexes, "_read": {}}
 
     @cached_property
     def shards(self) -> dict[str, Shard]:
-        """All of them by name, in order; `DataError` where their names cannot be made out."""
+        """All shards by name, in order; `DataError` if the pattern cannot be expanded."""
         places = [
             Place(absolute(url)) for part in BETWEEN.split(self.name) for url in expand_braces(part)
         ]
@@ -157,24 +157,24 @@ class Shards:
 
     @property
     def is_there(self) -> bool:
-        """Whether there are indexes, and those shards that should be on this machine."""
+        """Whether there are indexes, and all shards that should be on this machine."""
         places = [shard.place for shard in self.shards.values()]
         return self.indexes.is_dir() and all(
             Path(place.url).exists() for place in places if place.is_here
         )
 
     def index(self, shard: Shard) -> ShardIndex | None:
-        """What is known of a shard; None if nothing is."""
+        """The index of a shard; None without one."""
         if shard.name not in self._read:
             self._read[shard.name] = read_index(shard.index_path)
         return self._read[shard.name]
 
     def forget(self) -> None:
-        """Read indexes anew from now on: shards have been read."""
+        """Read indexes again from now on: shards have been read."""
         self._read.clear()
 
     def find(self) -> Listing:
-        """What the indexes say; `DataError` if one is missing."""
+        """The images in the indexes; `DataError` if an index is missing."""
         found: list[Found] = []
         labels: set[str] = set()
         for shard in self.shards.values():
@@ -184,7 +184,7 @@ class Shards:
         return Listing(LAYOUT, found, order_of_numbers(labels))
 
     def file(self, path: str, content: bytes | None = None) -> ImageFile:
-        """An image of it, whose bytes alone are read; `DataError` if no shard holds it."""
+        """An image, of which only its own bytes are read; `DataError` if no shard holds it."""
         for end in re.finditer(r"\.tar(?=/)", path):
             shard = self.shards.get(path[: end.end()])
             member = path[end.end() + 1 :]
@@ -194,11 +194,11 @@ class Shards:
         raise DataError(f"{path!r}: {self.name} holds no such image.")
 
     def stamps(self, paths: Sequence[str]) -> NDArray[np.int64]:
-        """Nothing tells versions of an image apart here: those of whole shards are looked at."""
+        """Unknown, int64 (n_paths, 4): only whole shards have stamps."""
         return np.full((len(paths), N_STAMPS), -1, dtype=np.int64)
 
     def shard_stamps(self) -> dict[str, tuple[int, ...]]:
-        """What changes when a shard does, by name; `DataError` that names missing shards."""
+        """The stamp of each shard, by name; `DataError`, which names missing shards."""
         shards = self.shards.values()
         stamps = list(map_ahead(_stamp, shards, N_READERS, 2 * N_READERS))
         missing = [
@@ -208,40 +208,40 @@ class Shards:
             way_out = NAME_SHARDS if any("*" in url for url in missing) else FIX_SHARDS
             raise DataError(
                 f"{self.name}: expected {len(stamps)} shards, found {len(stamps) - len(missing)}. "
-                f"Not there: {', '.join(missing[:MOST_NAMED])}"
+                f"Missing: {', '.join(missing[:MOST_NAMED])}"
                 f"{', ...' if len(missing) > MOST_NAMED else ''}. {way_out}."
             )
         return {shard.name: stamp for shard, stamp in zip(shards, stamps, strict=True) if stamp}
 
     def known(self, shard: Shard) -> ShardIndex:
-        """The index of a shard; `DataError` if it is missing: the shard was not read yet."""
+        """The index of a shard; `DataError` if it is missing because the shard was not read."""
         index = self.index(shard)
         if index is None:
             raise DataError(
-                f"{shard.index_path}: expected the index of {shard.place.url}, found none, so "
-                "nothing tells which images it holds. Run 'make features' with these shards."
+                f"{shard.index_path}: expected the index of {shard.place.url}, found none. Without "
+                "it, its images are unknown. Run 'headbench features' with these shards."
             )
         return index
 
 
 def are_shards(data: str) -> bool:
-    """Whether a user means tar files; `DataError` for compressed ones."""
+    """Whether this names tar files; `DataError` for compressed ones."""
     if FOLDER_IN_ARCHIVE.match(data) or Path(data).is_dir():
         return False
     parts = BETWEEN.split(data)
     if any(part.lower().endswith(COMPRESSED) for part in parts):
         raise DataError(
-            f"{data}: a compressed tar file has to be read from its beginning for every image that "
-            "is looked at later. Unpack it (gunzip, unxz ...): images are compressed already."
+            f"{data}: in a compressed tar file, every image could only be read from the start of "
+            "the file. Uncompress it (gunzip, unxz ...): images are compressed already."
         )
     return all(part.endswith(".tar") for part in parts)
 
 
 def splits_of(urls: Sequence[str]) -> list[str | None]:
-    """The split that the name of each shard, or else of its folder, says; if all say one.
+    """The split in the name of each shard, or else of its folder; None for all unless all have one.
 
-    ``imagenet-train-000.tar`` and ``train/000.tar`` do. Without any of train, nobody is told
-    anything: they are all that there is.
+    ``imagenet-train-000.tar`` and ``train/000.tar`` have one. Without any train shard, the names
+    are ignored, because then the shards are the whole data set.
     """
     splits = [_split_in(url.split("/")) for url in urls]
     if None in splits or "train" not in splits:
@@ -259,7 +259,7 @@ def _split_in(parts: list[str]) -> str | None:
 
 
 def names_of(urls: Sequence[str]) -> list[str]:
-    """Each without the folder that they have in common."""
+    """Each URL without the folder that all have in common."""
     parts = [[part for part in url.split("/") if part] for url in urls]
     folders = [each[:-1] for each in parts]
     shallowest, deepest = min(folders), max(folders)
@@ -290,17 +290,17 @@ def read_member(place: Place, offset: int, n_bytes: int, _: object, max_bytes: i
 
 
 def absolute(url: str) -> str:
-    """A path on this machine from its root on; a URL as it is."""
-    path = url.removeprefix(FILE)
-    return path if is_url(path) else os.path.abspath(path)
+    """The absolute path of a local file; a URL unchanged."""
+    path = without_file(url)
+    return path if is_url(path) else os.path.abspath(path).replace(os.sep, "/")
 
 
 def expand_braces(pattern: str) -> list[str]:
     """All names that a pattern stands for, in order, each once.
 
-    ``{000..099}`` are numbers, with as many digits as the longer end has if it begins with a zero;
-    ``{a,b}`` are alternatives; several pairs of braces are combined. Raises `DataError` if they are
-    more than `MOST_SHARDS`.
+    ``{000..099}`` are numbers, zero-padded to the longer end if either begins with a zero;
+    ``{a,b}`` are alternatives; several pairs of braces are combined. Raises `DataError` for more
+    than `MOST_SHARDS`.
 
     Examples
     --------

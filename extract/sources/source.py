@@ -1,4 +1,4 @@
-"""What every place that images come from offers."""
+"""The interface of all sources of images."""
 
 import re
 from collections.abc import Collection, Sequence
@@ -15,11 +15,11 @@ from headbench.cache.format import Rejected
 from headbench.extract.errors import UnusableImageError
 from headbench.extract.images.stream import ImageFile
 
-# Of a stamp: size in bytes, time of modification and of change in ns, and what else tells versions
-# of a file apart (inode, ETag). All -1 where nothing is known of a file.
+# Numbers in a stamp: size in bytes, times of modification and of change in ns, and one more that
+# tells versions of a file apart (inode, ETag). All are -1 if nothing is known about a file.
 N_STAMPS = 4
 INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")
-# Bytes of a class name: as much as file systems allow the name of a folder.
+# Bytes of a class name: as many as file systems allow for the name of a folder.
 LONGEST_CLASS = 255
 # Control characters, line and paragraph separators, halves of characters. Joiners, which scripts of
 # Iran and India need, and fixed spaces are letters like others.
@@ -34,12 +34,12 @@ class LabelledImage(NamedTuple):
     path : str
         POSIX, relative to the source; or a URL from a list of images.
     given_split : str or None
-        ``train``, ``val`` or ``test`` where the source says so; None where it is ours to decide.
-        The same throughout a group.
+        ``train``, ``val`` or ``test`` if the source names it; None if it is to be drawn. The same
+        for all images of a group.
     group : str or None
-        What it belongs to, such as a patient or a film: images of one group are in one split.
+        The group, such as a patient or a film: all its images are in one split.
     weight : float
-        Positive: what it counts for when heads are trained.
+        Positive sample weight, used when heads are trained.
     """
 
     path: str
@@ -53,16 +53,16 @@ Found = LabelledImage | Rejected
 
 
 class Listing(NamedTuple):
-    """What a source holds.
+    """The content of a source.
 
     Attributes
     ----------
     layout : str
-        How it is laid out, in a word or two.
+        Name of its layout, in a word or two.
     class_order : sequence of str
-        Names of all classes, where the source has an order of its own; else they are sorted.
+        Names of all classes, if the source has an order of its own; otherwise they are sorted.
     notes : sequence of str
-        What the user should know of it.
+        What the user should know about it.
     """
 
     layout: str
@@ -74,29 +74,29 @@ class Listing(NamedTuple):
 class Source(Protocol):
     """A place that images come from.
 
-    Instances go to other processes: what they hold is small, or is left behind (``__getstate__``).
+    Instances are sent to other processes: they are small, or leave data behind (``__getstate__``).
     """
 
     @property
     def name(self) -> str:
-        """The source as the user named it; it stands in the feature file."""
+        """The source as the user wrote it; stored in the feature file."""
 
     @property
     def is_near(self) -> bool:
-        """Whether a file may be read twice at little cost, as on a disk of this machine."""
+        """Whether reading a file twice is cheap, as on a disk of this machine."""
 
     @property
     def is_there(self) -> bool:
-        """Whether images may be had of it; asks nobody far away."""
+        """Whether the images can probably be read; asks no remote machine."""
 
     def find(self) -> Listing:
-        """All of it; `DataError` if it cannot be listed."""
+        """All images and rejected files; `DataError` if they cannot be listed."""
 
     def file(self, path: str, content: bytes | None = None) -> ImageFile:
-        """An image of it, to be read; `DataError` for a path that leads out of it."""
+        """An image, for reading; `DataError` for a path that leads out of the source."""
 
     def stamps(self, paths: Sequence[str]) -> NDArray[np.int64]:
-        """What changes when a file does, int64 (n_paths, 4); see `N_STAMPS`."""
+        """Numbers that change when a file does, int64 (n_paths, 4); see `N_STAMPS`."""
 
 
 def text_of(value: object) -> str:
@@ -115,7 +115,7 @@ def text_of(value: object) -> str:
 
 
 def checked_class(name: str) -> str:
-    """The name itself; `UnusableImageError` if it cannot be that of a class."""
+    """The name itself; `UnusableImageError` if it cannot be the name of a class."""
     if not name or any(category(each) in NOT_OF_A_LINE for each in name):
         raise UnusableImageError("no class: its name is empty, or not a line of text")
     if len(name.encode()) > LONGEST_CLASS:
@@ -124,14 +124,14 @@ def checked_class(name: str) -> str:
 
 
 def order_of_numbers(labels: Collection[str]) -> list[str]:
-    """Labels in the order of numbers if all are integers; none of them otherwise."""
+    """Labels in the order of numbers if all are integers; otherwise an empty list."""
     are_integers = all(map(INTEGER.fullmatch, labels))
     return sorted(labels, key=int) if are_integers else []
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """The labelled images of a source, sorted by path; and the files that are not used.
+    """The labelled images of a source, sorted by path, and its unusable files.
 
     See `Listing` for the order of classes and the notes.
     """
@@ -145,14 +145,14 @@ class Dataset:
 
     @property
     def root(self) -> Path:
-        """The folder, where the source is one of this machine."""
+        """The folder, if the source is one on this machine."""
         return Path(self.source.name)
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes that have images: this order is the order of labels.
+        """Names of the classes that have images; their order is the order of labels.
 
-        It is that of the source where it has one; else they are sorted.
+        It is that of the source, if it has one; otherwise the names are sorted.
         """
         names = {image.class_name for image in self.images}
         return tuple(filter(names.__contains__, self.class_order or sorted(names)))

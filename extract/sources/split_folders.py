@@ -1,4 +1,4 @@
-"""Names and contents of folders that say which of them are train, val and test."""
+"""Folders that are splits: which are train, val and test, by name and content."""
 
 import re
 from collections import Counter
@@ -21,14 +21,14 @@ SPLIT_WORD = re.compile(rf"({'|'.join(SPLIT_FOLDERS)})(?:data|set|dataset|images
 MOST_NAMED = 5
 WAY_OUT = (
     "Keep only train/, val/ and test/ here, with a folder for each class in them, or only class "
-    "folders; move everything else away ('make predict' classifies images without labels). If "
-    "the splits are one folder further down, name that folder. Or write a list of images with "
+    "folders. Move everything else away ('headbench predict' classifies images without labels). "
+    "If the splits are one folder further down, name that folder. Or write a list of images with "
     "their labels (docs/sources.md)."
 )
 
 
 def split_of(folder: str) -> str | None:
-    """The split that a folder's name says; None if it says none, or two.
+    """The split in the name of a folder; None if there is none, or two.
 
     Examples
     --------
@@ -41,27 +41,27 @@ def split_of(folder: str) -> str | None:
 
 
 def repeated(folder: str, inside: Collection[str]) -> str:
-    """The one folder in a folder that says the same split, as in ``seg_train/seg_train``.
+    """The only folder inside a folder if it names the same split, as in ``seg_train/seg_train``.
 
-    Empty if there is another one.
+    Empty if there are other folders.
     """
     [inner] = inside if len(inside) == 1 else [""]
     return inner if split_of(inner) and split_of(inner) == split_of(folder) else ""
 
 
 class Top(NamedTuple):
-    """A folder at the top that holds images.
+    """A top-level folder that holds images.
 
     Attributes
     ----------
     root : str
-        Where its class folders would be: itself, or what is `repeated` in it.
+        Where its class folders would be: the folder itself, or the `repeated` one in it.
     split : str or None
-        The split that its name says.
+        The split in its name.
     folders : set of str
         Names of the folders in `root` that hold images.
     n_loose : int
-        Images in `root` that lie in none of those.
+        Number of images in `root` outside those folders.
     """
 
     root: str
@@ -71,7 +71,7 @@ class Top(NamedTuple):
 
 
 def tops_of(paths: Sequence[str]) -> dict[str, Top]:
-    """The folders at the top by name; `paths` are of images."""
+    """The top-level folders, by name; `paths` are those of images."""
     tops = {}
     for top, counts in _folders(paths).items():
         root, inner = top, repeated(top, counts)
@@ -84,7 +84,7 @@ def tops_of(paths: Sequence[str]) -> dict[str, Top]:
 
 
 def _folders(paths: Iterable[str]) -> dict[str, Counter[str]]:
-    """Of each folder at the top: images by the folder in it; by an empty name, those in none."""
+    """For each top-level folder, number of images by the folder in it; '' for those in none."""
     found: dict[str, Counter[str]] = {}
     for path in paths:
         top, slash, below = path.partition("/")
@@ -95,23 +95,24 @@ def _folders(paths: Iterable[str]) -> dict[str, Counter[str]]:
 
 
 def are_splits(tops: Collection[Top]) -> bool:
-    """Whether all say a split, and one of them, train, has class folders."""
+    """Whether all folders name a split, and one of them, train, has class folders."""
     is_train = (top.split == "train" and top.folders for top in tops)
     return all(top.split for top in tops) and any(is_train)
 
 
 def unlabelled(name: str, top: Top) -> str:
-    """What the user should know of a split without class folders; empty for others."""
+    """A note about a split without class folders; empty for others."""
     if top.folders:
         return ""
     return (
         f"{name}/{top.root}: {top.n_loose} images are in no class folder, so they have no label "
-        f"and are not used. Classify them after training: make predict IMAGES={name}/{top.root}"
+        f"and are not used. To classify them after training: headbench predict --images "
+        f"{name}/{top.root}"
     )
 
 
 def refuse_splits(name: str, tops: Mapping[str, Top]) -> None:
-    """`LayoutError` if folders look like splits, of which `are_splits` knows nothing."""
+    """`LayoutError` if folders look like splits that `are_splits` does not recognise."""
     suspects = _named_splits(tops) or _alike(tops)
     if not suspects:
         return
@@ -127,9 +128,9 @@ def refuse_splits(name: str, tops: Mapping[str, Top]) -> None:
 
 
 def _named_splits(tops: Mapping[str, Top]) -> list[str]:
-    """Folders called like several splits: all that there are, or each with folders inside.
+    """Folders named like different splits: if all are, or if each has folders inside.
 
-    One class may be called train.
+    Otherwise one class may be named train.
     """
     named = [top for top, each in tops.items() if each.split]
     is_whole = len(named) == len(tops) or all(tops[top].folders for top in named)
@@ -137,7 +138,7 @@ def _named_splits(tops: Mapping[str, Top]) -> list[str]:
 
 
 def _alike(tops: Mapping[str, Top]) -> list[str]:
-    """Folders that hold splits; those with the class folders of a split; or all, if all agree."""
+    """Folders that hold splits; or share the class folders of a split; or all, if all agree."""
     inside = {top: each.folders for top, each in tops.items() if each.folders}
     found = {top for top in inside if len({*map(split_of, inside[top])} - {None}) > 1}
     for top in filter(split_of, inside):

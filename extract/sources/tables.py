@@ -1,4 +1,4 @@
-"""Rows of CSV and Parquet files, read in blocks, each with the line or row it stands on."""
+"""Rows of CSV and Parquet files, read in blocks, each with its line or row number."""
 
 import csv
 import os
@@ -17,20 +17,20 @@ from headbench.extract.sources.urls import fetch, is_url
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 PARQUET = ".parquet"
 EXTENSIONS = (*DELIMITERS, PARQUET)
-# Of a Parquet file, in memory at a time.
+# Rows of a Parquet file in memory at a time.
 BATCH_ROWS = 1 << 16
-# Of a list, and of a line of it.
+# Largest size of a list, and of a line in it.
 MAX_LIST_BYTES, MAX_LINE_BYTES = 4_000_000_000, 1 << 20
-EXTRA = "make install EXTRAS=tables (pip install pyarrow)"
+EXTRA = 'pip install "headbench[tables]"'
 
 
 def extension(name: str) -> str:
-    """The ending of a path or URL, in small letters."""
+    """The ending of a path or URL, in lower case."""
     return PurePosixPath(name.partition("::")[0]).suffix.lower()
 
 
 def at(name: str, unit: str, number: int) -> str:
-    """Where something stands, as errors say it."""
+    """The position of a row, as errors name it."""
     return f"{name}, {unit} {number}"
 
 
@@ -38,8 +38,8 @@ def at(name: str, unit: str, number: int) -> str:
 def open_rows(name: str) -> Iterator["CsvRows | ParquetRows"]:
     """Open a table by its path or URL.
 
-    Raises `DataError` if it cannot be read, or is damaged; while it is read too, with the line or
-    row.
+    Raises `DataError` if it cannot be read or is damaged; later too, with the line or row, while it
+    is read.
     """
     try:
         with _on_disk(name) as path, open_regular(path) as file:
@@ -52,7 +52,7 @@ def open_rows(name: str) -> Iterator["CsvRows | ParquetRows"]:
     except TooLargeError as error:
         raise DataError(
             f"{name}: expected a list of at most {MAX_LIST_BYTES} bytes, found a larger one. Split "
-            "it."
+            "the list."
         ) from error
     except OSError as error:
         raise DataError(f"{name}: cannot be read ({error.strerror or error}).") from error
@@ -60,7 +60,7 @@ def open_rows(name: str) -> Iterator["CsvRows | ParquetRows"]:
 
 @contextmanager
 def _on_disk(name: str) -> Iterator[Path]:
-    """The file itself, or a copy of one behind a URL: a list may be larger than memory."""
+    """The file itself, or a copy if it is behind a URL: a list may be larger than memory."""
     if not is_url(name):
         yield Path(name)
         return
@@ -71,16 +71,16 @@ def _on_disk(name: str) -> Iterator[Path]:
 
 
 class CsvRows:
-    """Rows of a CSV file: UTF-8, with or without byte order mark; the first one names columns.
+    """Rows of a CSV file: UTF-8, with or without byte order mark; the first names the columns.
 
     Attributes
     ----------
     unit : str
-        What rows are counted in.
+        The unit of row numbers.
     columns : tuple of str
-        Names, as they stand in the file.
+        Names, as written in the file.
     lists : tuple of str
-        The columns that hold several values in a row.
+        Columns that hold several values in a row.
     """
 
     unit = "line"
@@ -93,9 +93,9 @@ class CsvRows:
         self.columns = tuple(column.strip() for column in columns)
 
     def read(self, wanted: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
-        """The line of each row, from 1 on, and its text in some columns.
+        """The line number of each row, from 1, and its text in some columns.
 
-        A row that is broken over several lines stands on the first of them.
+        A row that spans several lines has the number of the first.
         """
         positions = [self.columns.index(column) for column in wanted]
         for line, fields in self._rows():
@@ -107,7 +107,7 @@ class CsvRows:
             yield line, [fields[position] for position in positions]
 
     def _rows(self) -> Iterator[tuple[int, list[str]]]:
-        """Rows that are not blank, and the line that each begins on."""
+        """Rows that are not blank, and the line on which each begins."""
         line = self._reader.line_num + 1
         try:
             for fields in self._reader:
@@ -144,7 +144,7 @@ class ParquetRows:
             import pyarrow
             import pyarrow.parquet
         except ImportError as error:
-            raise DataError(f"{name}: to read Parquet, {EXTRA}.") from error
+            raise DataError(f"{name}: reading Parquet needs pyarrow: {EXTRA}.") from error
         self._arrow = pyarrow
         try:
             self._file = pyarrow.parquet.ParquetFile(file)
@@ -157,7 +157,7 @@ class ParquetRows:
         self.lists = tuple(field.name for field in self._schema if "list" in str(field.type))
 
     def read(self, wanted: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
-        """The number of each row, from 1 on, and its text in some columns; see `text_of`."""
+        """The number of each row, from 1, and its text in some columns; see `text_of`."""
         for column in wanted:
             kind: Any = self._schema.field(column).type
             if self._arrow.types.is_nested(kind) or "binary" in str(kind):

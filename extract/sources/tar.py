@@ -1,4 +1,4 @@
-"""Tar files as WebDataset writes them: an image and its class side by side, under one key.
+"""Tar files as WebDataset writes them: an image and its class side by side, with one key.
 
 The key of a member is its name up to the first dot of the last part, and the members of a sample
 follow each other: ``beach/0001.jpg``, ``beach/0001.cls``.
@@ -22,23 +22,23 @@ from headbench.extract.sources.folder import file_stamp, has_image_name, is_syst
 from headbench.extract.sources.source import checked_class
 from headbench.extract.sources.urls import is_url, open_url, patiently, read_remote, stamp, words
 
-# Extensions of a member that holds a class; of texts the first that is there counts.
+# Extensions of members that hold a class; of several texts, the first in this list counts.
 TEXTS, JSON = ("cls", "cls.txt"), "json"
 LABELS = (*TEXTS, JSON)
 JSON_ITEMS = ("label", "cls", "class")
 MOST_LABEL_BYTES = 1 << 20
-# As much as file systems allow.
+# As many characters as file systems allow.
 LONGEST_PATH = 4096
 END_OF_TAR = bytes(tarfile.BLOCKSIZE)
-# Of a tar file, read at a time.
+# Bytes of a tar file that are read at a time.
 BLOCK_BYTES = 1 << 24
 NO_LABEL = "no class: expected KEY.cls or KEY.json with a label beside it in the shard"
-NO_IMAGE = "a class, and no image beside it in the shard"
+NO_IMAGE = "a class without an image beside it in the shard"
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a large file lies."""
+    """The location of a large file."""
 
     url: str
 
@@ -48,22 +48,22 @@ class Place:
         return not is_url(self.url)
 
     def stamp(self) -> tuple[int, ...]:
-        """What changes when the file does; `FileNotFoundError`, `DataError` without an answer."""
+        """The stamp; `FileNotFoundError`, or `DataError` if a server does not answer."""
         if self.is_here:
-            os.stat(self.url)  # what is not there has a stamp, too: -1
+            os.stat(self.url)  # a missing file would get the stamp -1
             return file_stamp(self.url)
         return stamp(self._details)
 
     @property
     def n_bytes(self) -> int:
-        """Its length; raises what `stamp` does, and `DataError` if the server keeps it back."""
+        """Its length; raises what `stamp` does, and `DataError` if the server does not tell."""
         found = os.stat(self.url).st_size if self.is_here else self._details.get("size")
         if found is None:
             raise DataError(f"{self.url}: expected a server that gives the length of this file.")
         return int(found)
 
     def read(self, start: int, n_bytes: int) -> bytes:
-        """Some bytes of it, fewer at its end; `UnusableImageError` if they cannot be read."""
+        """Some of its bytes, fewer at its end; `UnusableImageError` if they cannot be read."""
         if not self.is_here:
             try:
                 return read_remote(*open_url(self.url), n_bytes, (start, start + n_bytes))
@@ -92,9 +92,9 @@ class Place:
 
 
 class Stream(io.RawIOBase):
-    """The bytes of a file, to be buffered: each read asks for one block of it.
+    """The bytes of a file, for a buffered reader: each read requests one block.
 
-    `n_bytes` is 0 or less where the caller does not know how many there are.
+    `n_bytes` is 0 or less if the caller does not know the length.
     """
 
     def __init__(self, place: Place, n_bytes: int) -> None:
@@ -132,29 +132,29 @@ class Stream(io.RawIOBase):
             data = self._place.read(self._position, n_bytes)
             if len(data) == n_bytes:
                 return data
-            reason = f"it ended before its {self._n_bytes} bytes had come"
+            reason = f"it ended before its {self._n_bytes} bytes were read"
         except UnusableImageError as error:
             reason = str(error)
         raise DataError(
-            f"{self._place.url}: cannot be read on from byte {self._position} ({reason}). {WAY_ON}"
+            f"{self._place.url}: cannot be read from byte {self._position} on ({reason}). {WAY_ON}"
         )
 
 
 class Entry(NamedTuple):
-    """An image of a tar file, or a member that cannot be used.
+    """An image of a tar file, or an unusable member.
 
     Attributes
     ----------
     path : str
-        In the tar file; empty for the tar file itself.
+        Path in the tar file; empty for the tar file itself.
     class_name : str
-        Empty for what is no labelled image.
+        The class; empty if this is no labelled image.
     content : bytes
         SHA-256 of its bytes; empty if they were never hashed.
     offset, n_bytes : int
-        Where its bytes lie in the tar file.
+        Position of its bytes in the tar file.
     reason : str
-        Why it cannot be used; empty where it can.
+        Why it cannot be used; empty if it can.
     """
 
     path: str
@@ -166,9 +166,9 @@ class Entry(NamedTuple):
 
 
 class Member(NamedTuple):
-    """A file in a tar file, and the bytes of a class or of an image that is not large.
+    """A file in a tar file, with the bytes of a class, or of an image that is not large.
 
-    Others are not read.
+    The bytes of others are not read.
     """
 
     entry: Entry
@@ -176,13 +176,13 @@ class Member(NamedTuple):
 
     @property
     def key(self) -> str:
-        """What it has in common with the other members of its sample."""
+        """The name that it shares with the other members of its sample."""
         path = self.entry.path
         return path.removesuffix(f".{self.extension}") if self.extension else path
 
     @property
     def extension(self) -> str:
-        """What stands after the key and a dot; empty for a hidden file."""
+        """The text after the key and a dot; empty for a hidden file."""
         start, _, extension = self.entry.path.rpartition("/")[2].partition(".")
         return extension if start else ""
 
@@ -192,28 +192,28 @@ class Member(NamedTuple):
         return self.extension.lower() in LABELS
 
     def unusable(self, reason: str) -> "Member":
-        """The same without its bytes and class, and with the reason against it."""
+        """The member without its bytes and class, and with a reason."""
         return Member(self.entry._replace(class_name="", reason=reason))
 
 
 def read_samples(stream: Stream, max_bytes: int = MAX_FILE_BYTES) -> Iterator[Member]:
-    """All images of a tar file with their classes, and all that cannot be used, in order.
+    """All images of a tar file with their classes, and everything that cannot be used, in order.
 
-    That is an image of more than `max_bytes`, too.
-    Of a damaged tar file those before the damage; the last one stands for the tar file itself.
+    Images of more than `max_bytes` cannot be used. If the tar file is damaged, everything before
+    the damage is returned, and last an entry for the tar file itself.
     """
     names: set[str] = set()
     for _, members in groupby(_read_members(stream, max_bytes), key=lambda member: member.key):
         for sample in _samples_of(members):
             if sample.entry.class_name and sample.entry.path in names:
-                reason = "there are two members of this name in the shard, this is the second"
+                reason = "the second member of this name in the shard"
                 sample = sample.unusable(reason)
             yield sample
             names.add(sample.entry.path)
 
 
 def class_of(labels: dict[str, bytes]) -> str:
-    """The class that the members of a sample name, by extension; `UnusableImageError` if none."""
+    """The class in the members of a sample, by extension; `UnusableImageError` without one."""
     text = next((labels[each] for each in TEXTS if each in labels), None)
     try:
         if text is not None:
@@ -237,7 +237,7 @@ def _from_json(data: bytes) -> str | None:
 
 
 def _samples_of(members: Iterator[Member]) -> Iterator[Member]:
-    """The images with classes among members with one key, and what cannot be used of them."""
+    """Labelled images among members with one key, and the unusable members."""
     images: list[Member] = []
     labels: list[Member] = []
     others: list[Member] = []
@@ -246,7 +246,7 @@ def _samples_of(members: Iterator[Member]) -> Iterator[Member]:
             yield member
         elif has_image_name(member.entry.path):
             images.append(member)
-            if len(images) > 1:  # none of them is going to be used: keep no bytes
+            if len(images) > 1:  # none of them can be used: keep no bytes
                 images[-2:] = [each._replace(data=b"") for each in images[-2:]]
         else:
             (labels if member.is_label else others).append(member)
@@ -254,7 +254,7 @@ def _samples_of(members: Iterator[Member]) -> Iterator[Member]:
         yield _labelled(images[0], labels)
     elif images:
         names = ", ".join(PurePosixPath(each.entry.path).name for each in images[:3])
-        reason = f"{len(images)} images have its key ({names}): which is meant?"
+        reason = f"{len(images)} images have the same key ({names}), expected one"
         yield from (each.unusable(reason) for each in images)
     else:
         yield from (each.unusable(NO_IMAGE) for each in labels)
@@ -270,7 +270,7 @@ def _labelled(image: Member, labels: list[Member]) -> Member:
 
 
 def _read_members(stream: Stream, max_bytes: int) -> Iterator[Member]:
-    """All members of a tar file in order, except folders and what file managers leave behind."""
+    """All members of a tar file in order, except folders and files of file managers."""
     file: BinaryIO = io.BufferedReader(stream, BLOCK_BYTES)
     try:
         tar = tarfile.TarFile(fileobj=file, tarinfo=BoundedTarInfo)
@@ -283,7 +283,7 @@ def _read_members(stream: Stream, max_bytes: int) -> Iterator[Member]:
             raise tarfile.ReadError("no end of the tar file where one should be")
     except HeadbenchError:
         raise
-    except Exception as error:  # a damaged header makes tarfile stumble over anything
+    except Exception as error:  # a damaged header makes tarfile raise anything
         yield Member(Entry("", reason=_describe(error, file.tell())))
 
 
@@ -319,7 +319,7 @@ def _describe(error: Exception, position: int) -> str:
 
 
 def _against(found: tarfile.TarInfo) -> str:
-    """The reason against a member whatever is in it."""
+    """The reason against a member, whatever its content."""
     path = PurePosixPath(found.name)
     if found.issym() or found.islnk():
         return "a link, not a file"

@@ -1,11 +1,12 @@
-"""Files behind URLs, by fsspec: opened, read with several tries, and told apart by version.
+"""Files behind URLs, by fsspec: opened, read with several tries, and versions told apart.
 
-The libraries behind fsspec find credentials, as for every program. headbench neither asks for them
-nor keeps them.
+The libraries behind fsspec find credentials as in every other program. headbench neither asks for
+them nor stores them.
 """
 
 import hashlib
 import io
+import os
 import random
 import re
 import threading
@@ -28,11 +29,11 @@ from headbench.extract.sources.bodies import Body, bounded_tar_headers, copy, ht
 Result = TypeVar("Result")
 Stamp = tuple[int, int, int, int]
 
-EXTRA = "make install EXTRAS=remote (pip install fsspec s3fs; gcsfs, adlfs ... for other stores)"
-# Before a path of this machine.
+EXTRA = 'pip install "headbench[remote]" (for other stores than S3 also gcsfs, adlfs ...)'
+# Prefix of a path of this machine.
 FILE = "file://"
-# A URL is that of a store, or of archives in one, one inside the other. fsspec knows more of them:
-# some fetch what a file names, and ``reference`` has run code that stands in a file.
+# A URL names a store, or archives in one, nested. fsspec knows more protocols: some download what a
+# file names, and ``reference`` has run code from a file.
 STORES = ("s3", "gs", "az", "abfs", "abfss", "hdfs", "http", "https", "file", "memory")
 ARCHIVES = ("zip", "tar")
 # Of a link in a chain; a path of this machine has none. As wide as fsspec's own rules, or wider.
@@ -56,26 +57,25 @@ SECRETS = tuple(
     )
 )
 
-# Of a text that is searched for secrets: the search slows down with the square of them.
+# Characters that are searched for secrets: the time grows with their square.
 MOST_CHARACTERS = 4096
 
 N_TRIES = 4
 # Before the second try, and twice as long before each further one; half as much to half as much
 # again, so that many that failed together do not come back together.
 PAUSE_SECONDS = 0.5
-# Libraries repeat calls too, and may take long over it: no other try after so many seconds.
+# Libraries repeat calls too, which may take long: no further try after so many seconds.
 PATIENCE_SECONDS = 60.0
-# A read that takes longer is given up, and tried again: some connections hang without an end.
+# A read that takes longer is given up and tried again: some connections hang forever.
 READ_SECONDS = 120.0
-# After so many files in a row without an answer, no other is tried.
+# After so many files in a row without an answer, no more files are tried.
 MOST_UNANSWERED = 32
-# What a second try does not change.
+# Errors that a second try does not change.
 LASTING = (
     FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, NotImplementedError,
     ValueError, TypeError, LookupError, EOFError, zipfile.BadZipFile, zlib.error, TooLargeError,
 )  # fmt: skip
-# Of the statuses that blame the request (4xx), those that ask for patience: timeout, too early, too
-# many requests.
+# Statuses of refused requests (4xx) that may pass: timeout, too early, too many requests.
 PASSING_STATUSES = (408, 425, 429)
 
 TIMES = (
@@ -88,7 +88,7 @@ _OPENING, _ARCHIVES = threading.Lock(), threading.Lock()
 
 
 class UnansweredError(UnusableImageError):
-    """An image that may be read another time: the store gave no answer, or not in time."""
+    """An image that may be readable later: the store gave no answer, or not in time."""
 
 
 def is_url(name: str) -> bool:
@@ -96,13 +96,22 @@ def is_url(name: str) -> bool:
     return "://" in name
 
 
+def without_file(url: str) -> str:
+    """The path in a ``file://`` URL; any other text as it is.
+
+    Windows writes a slash before a drive there, ``file:///C:/photos``.
+    """
+    path = url.removeprefix(FILE)
+    return path[1:] if os.path.splitdrive(path[1:])[0] else path
+
+
 def is_address(data: str) -> bool:
-    """Whether this is a URL or a chain of them, and no folder of this machine."""
+    """Whether this is a URL or a chain of URLs, and no folder of this machine."""
     return ADDRESS.match(data) is not None
 
 
 def protocols_of(url: str) -> tuple[str, ...]:
-    """Those of the links of a URL; ``file`` for a path. `DataError` if headbench does not open it.
+    """The protocol of each link of a URL; ``file`` for a path. `DataError` if it is not supported.
 
     Examples
     --------
@@ -115,14 +124,14 @@ def protocols_of(url: str) -> tuple[str, ...]:
     if wrong:
         raise DataError(
             f"{without_secrets(url)}: cannot be opened (protocol {wrong[0]!r}, expected one of "
-            f"{', '.join(STORES)}). An archive stands after '::', as in zip://photos::all.zip; "
-            "nothing but zip and tar is chained."
+            f"{', '.join(STORES)}). Write an archive after '::', as in zip://photos::all.zip; only "
+            "zip and tar can be chained."
         )
     return (*archives, store)
 
 
 def without_secrets(text: str) -> str:
-    """The same without user names, passwords, tokens and queries in its URLs; cut off if long."""
+    """The text without user names, passwords, tokens and queries in URLs; cut off if long."""
     text = text[:MOST_CHARACTERS]
     for pattern in SECRETS:
         text = pattern.sub(r"\1...", text)
@@ -130,14 +139,14 @@ def without_secrets(text: str) -> str:
 
 
 def refuse_secrets(url: str) -> None:
-    """`DataError` for a URL that would carry a secret into the feature file."""
+    """`DataError` for a URL that would put a secret into the feature file."""
     whole = re.sub(r"\s", "%20", url)  # in a sentence a space ends it, not here
     if any(pattern.search(whole) for pattern in SECRETS):
         raise DataError(
-            f"{without_secrets(whole)}: expected an address without password, user name, token and "
-            "anything behind its path ('?', '#', ';'): it would stand in the feature file. Let the "
-            "library behind it find credentials: in its environment variables, its own files, or "
-            "fsspec's (FSSPEC_..., ~/.config/fsspec)."
+            f"{without_secrets(whole)}: expected a URL without password, user name, token and "
+            "anything after its path ('?', '#', ';'), because the feature file stores the URL. Put "
+            "credentials where the store's library finds them: in its environment variables, its "
+            "own files, or those of fsspec (FSSPEC_..., ~/.config/fsspec)."
         )
 
 
@@ -155,7 +164,7 @@ def open_url(url: str) -> tuple[Any, str]:
 
 
 def require_reader(url: str) -> None:
-    """`DataError` for a URL that no installed library reads; no store is asked."""
+    """`DataError` for a URL that no installed library can read; no store is asked."""
     try:
         import fsspec
 
@@ -166,7 +175,7 @@ def require_reader(url: str) -> None:
 
 
 def is_archive(filesystem: Any) -> bool:
-    """Whether the files lie in one other file: listed at once, and read one at a time."""
+    """Whether the files are in one archive: listed at once, and read one at a time."""
     from fsspec.archive import AbstractArchiveFileSystem
 
     return isinstance(filesystem, AbstractArchiveFileSystem)
@@ -175,10 +184,10 @@ def is_archive(filesystem: Any) -> bool:
 def read_remote(
     filesystem: Any, path: str, max_bytes: int, span: tuple[int, int] | None = None
 ) -> bytes:
-    """All bytes of a file of fsspec's, or those from the first to the second number of `span`.
+    """All bytes of a file of fsspec, or those from the first to the second number of `span`.
 
-    Raises `TooLargeError` if there are more than `max_bytes`; `UnansweredError` if it may be read
-    another time; `UnusableImageError` if not.
+    Raises `TooLargeError` if there are more than `max_bytes`; `UnansweredError` if the file may be
+    readable later; `UnusableImageError` if not.
     """
     try:
         return patiently(partial(_read_once, filesystem, path, max_bytes, span))
@@ -194,7 +203,7 @@ def read_remote(
 
 
 def read_url(url: str, max_bytes: int) -> bytes:
-    """All bytes behind a URL; raises what `open_url` and `read_remote` do."""
+    """All bytes behind a URL; raises what `open_url` and `read_remote` raise."""
     return read_remote(*open_url(url), max_bytes)
 
 
@@ -221,12 +230,12 @@ def fetch(url: str, path: Path, max_bytes: int) -> None:
 
 @dataclass
 class Answers:
-    """Counts the files in a row that a store did not answer for."""
+    """Counts the files in a row for which a store gave no answer."""
 
     n_unanswered: int = 0
 
     def read(self, read: Callable[[str], bytes], path: str, name: str) -> bytes:
-        """Read an image of the source called `name`; `DataError` if its store stopped answering."""
+        """Read an image of the source `name`; `DataError` if its store stopped answering."""
         try:
             data = read(path)
         except UnansweredError as error:
@@ -234,7 +243,7 @@ class Answers:
             if self.n_unanswered >= MOST_UNANSWERED:
                 raise DataError(
                     f"{name}: no answer for {MOST_UNANSWERED} files in a row, the last {path} "
-                    f"({error}). Run again when the store answers."
+                    f"({error}). Run the same command again when the store answers."
                 ) from error
             raise
         self.n_unanswered = 0
@@ -242,7 +251,7 @@ class Answers:
 
 
 def url_stamp(url: str) -> Stamp:
-    """The `stamp` of the file behind a URL, asked for once; `UNKNOWN` if there is no answer."""
+    """The `stamp` of the file behind a URL, requested once; `UNKNOWN` without an answer."""
     filesystem, path = open_url(url)
     try:
         return stamp(filesystem.info(path))
@@ -251,10 +260,10 @@ def url_stamp(url: str) -> Stamp:
 
 
 def stamp(details: Mapping[str, Any]) -> Stamp:
-    """What tells a version of a file from others, by what its store says of it.
+    """The stamp of a file, from what its store tells about it.
 
-    With an ETag or a checksum two versions differ however quickly they follow each other: the times
-    of the stamp are 0. Where nothing tells versions apart, it is `UNKNOWN`.
+    With an ETag or a checksum, two versions differ however quickly they follow each other; then the
+    times of the stamp are 0. If nothing tells versions apart, it is `UNKNOWN`.
     """
     size, modified = int(details.get("size") or 0), _first(details, TIMES)
     if (tag := _first(details, TAGS)) is not None:
@@ -265,7 +274,7 @@ def stamp(details: Mapping[str, Any]) -> Stamp:
 
 
 def patiently(call: Callable[[], Result]) -> Result:
-    """Call something that may fail for a while; its last error if it does not get better."""
+    """Call a function that may fail for a while; raises its last error if it keeps failing."""
     impatient_at = time.monotonic() + PATIENCE_SECONDS
     for number in range(N_TRIES - 1):
         try:
@@ -278,12 +287,12 @@ def patiently(call: Callable[[], Result]) -> Result:
 
 
 def pause(seconds: float) -> None:
-    """Wait about so long."""
+    """Wait for about this long."""
     time.sleep(seconds * random.uniform(0.5, 1.5))  # noqa: S311, no secret
 
 
 def is_lasting(error: BaseException) -> bool:
-    """Whether a call that failed so will fail again: what is not there or not allowed stays so."""
+    """Whether a failed call would fail again: missing or forbidden files stay so."""
     if isinstance(error, TimeoutError):
         return False
     status = http_status(error)
@@ -292,7 +301,7 @@ def is_lasting(error: BaseException) -> bool:
 
 
 def words(error: BaseException) -> str:
-    """What an error says, in one line and without secrets."""
+    """The message of an error, in one line and without secrets."""
     said = without_secrets(str(error).split("\n", maxsplit=1)[0])
     return said or ("no answer" if isinstance(error, TimeoutError) else type(error).__name__)
 
@@ -303,16 +312,16 @@ def _not_opened(url: str, error: Exception) -> DataError:
         cause = error.__cause__
         reason = words(cause) if cause else f"no such file: {error.filename or reason}"
     elif isinstance(error, IsADirectoryError):
-        way_out = " An archive stands after '::', as in zip://photos::all.zip."
+        way_out = " Write an archive after '::', as in zip://photos::all.zip."
     elif isinstance(error, ImportError | ValueError):
-        way_out = f" To read it, {EXTRA}."
+        way_out = f" To read it: {EXTRA}."
     return DataError(f"{url}: cannot be opened ({reason}).{way_out}")
 
 
 def _options(url: str, configured: dict[str, Any]) -> dict[str, Any]:
-    """What s3fs lacks for many small files.
+    """Options that s3fs needs for many small files.
 
-    By itself it asks for the size of each before it reads it, over ten connections.
+    By default it requests the size of each file before reading it, over ten connections.
     """
     if not url.startswith("s3://"):
         return {}

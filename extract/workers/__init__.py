@@ -1,1 +1,1 @@
-"""Work done in this process, in others, and on a Dask cluster."""
+"""Work done in this process, in other processes, and on a Dask cluster."""

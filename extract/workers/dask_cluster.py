@@ -1,4 +1,4 @@
-"""The workers of a Dask cluster that somebody already runs, through joblib's own backend."""
+"""The workers of a running Dask cluster, through joblib's own backend."""
 
 import asyncio
 import logging
@@ -14,20 +14,20 @@ from joblib._dask import DaskDistributedBackend
 from headbench.extract.errors import WAY_ON, ClusterError
 
 CONNECT_SECONDS = 20
-# What a task is answered with once the scheduler is gone.
+# Results of a task when the scheduler is gone.
 SCHEDULER_LOST = (CancelledError, asyncio.CancelledError, CommClosedError)
 
 
 class PromptBackend(DaskDistributedBackend):  # type: ignore[misc]
-    """joblib's backend; without this it never stops waiting for a task that Dask gives up."""
+    """joblib's backend for Dask, which alone waits forever for a task that Dask gives up."""
 
     def submit(self, func: Any, callback: Callable[[Any], object]) -> "Future[Any]":
-        """Send a task off; `callback` is told of whatever becomes of it."""
+        """Send a task; `callback` is called with whatever becomes of it."""
 
         def tell_if_given_up(done: "Future[Any]") -> None:
             # An error of the task itself comes as a result: this one is Dask's.
             if (error := done.exception()) is not None:
-                callback(ClusterError(f"the cluster gave up: {_words(error)}. {WAY_ON}"))
+                callback(ClusterError(f"the Dask cluster gave up: {_words(error)}. {WAY_ON}"))
 
         future: Future[Any] = super().submit(func, callback)
         future.add_done_callback(tell_if_given_up)
@@ -42,7 +42,7 @@ class PromptBackend(DaskDistributedBackend):  # type: ignore[misc]
 
 @contextmanager
 def dask_backend(scheduler: str) -> Iterator[PromptBackend]:
-    """Reach a cluster, and let go of it at the end.
+    """Connect to a cluster, and disconnect at the end.
 
     Raises `ClusterError` if no scheduler answers, or it has no workers.
     """
@@ -67,7 +67,7 @@ def dask_backend(scheduler: str) -> Iterator[PromptBackend]:
 
 
 def _silence_client() -> None:
-    """Silence Dask's loggers: our own errors report what matters, once, without a traceback."""
+    """Silence Dask's loggers: our own errors say what matters, once, without a traceback."""
     for name in [*logging.root.manager.loggerDict]:
         if name.startswith(("distributed", "tornado", "asyncio")):
             logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -1,4 +1,4 @@
-"""Files to finished parts of embeddings: what one process does, here or as a worker elsewhere."""
+"""From files to finished parts of embeddings: the work of one process, here or elsewhere."""
 
 import time
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
@@ -29,11 +29,11 @@ from headbench.extract.sources.tar import Entry
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be done with files, whichever they are.
+    """What to do with files, whichever they are.
 
-    A part holds `part_images` at most, and is finished after `part_seconds`, however few it holds.
-    The identity is that of the embeddings to be: another process may find other weights under the
-    same name.
+    A part holds at most `part_images`, and is finished after `part_seconds`, however few it holds.
+    `identity` is that of the embeddings to be made: another process may find other weights under
+    the same name.
     """
 
     network: Openable
@@ -47,18 +47,18 @@ class Job:
 
 
 class Outcome(NamedTuple):
-    """What became of one file.
+    """The outcome of one file.
 
     Attributes
     ----------
     row : int
-        Which of the files it is.
+        Position of the file.
     content : bytes
-        SHA-256 of its bytes; empty where they could not be read, or are not those expected.
+        SHA-256 of its bytes; empty if they could not be read, or are not the expected ones.
     reason : str
-        Why it cannot be used; empty where it can.
+        Why it cannot be used; empty if it can.
     location : Location or None
-        Where its embedding lies; None for one that was known already, or cannot be used.
+        Where its embedding is stored; None if it was known already, or cannot be used.
     """
 
     row: int
@@ -68,29 +68,29 @@ class Outcome(NamedTuple):
 
 
 class Recorder(Protocol):
-    """Who is told what became of each image: of this process, of another one, or of a cluster."""
+    """Receives the outcome of each image, from this process, another one, or a cluster."""
 
     def note(self, outcome: Outcome) -> None:
-        """Take up the outcome of one image, once: of an embedding when its part is finished."""
+        """Record the outcome of one image, once; for an embedding, when its part is finished."""
 
     def advance(self, n_images: int) -> None:
-        """Take up that so many images have just been through the network."""
+        """Record that this many images have just passed through the network."""
 
 
 class Noted(list[Outcome]):
-    """Outcomes in a list, for whoever started this worker."""
+    """A list of outcomes, for the process that started this worker."""
 
     note = list.append
 
     def advance(self, n_images: int) -> None:
-        """Nothing: the list says it."""
+        """Do nothing: the list holds everything."""
 
 
 @dataclass
 class Work:
-    """Files on their way through a job.
+    """Files that are being embedded for a job.
 
-    Files whose content is known are read and not embedded again; what is known may grow meanwhile.
+    Files whose content is known are read but not embedded again; `known` may grow meanwhile.
     """
 
     job: Job
@@ -102,7 +102,7 @@ class Work:
     _paths: dict[int, Path | str] = field(default_factory=dict)
 
     def do(self, files: Iterable[ImageFile]) -> None:
-        """Embed files, which are asked for as they are needed.
+        """Embed files, taking each when it is needed.
 
         Raises `DataError` if an embedding is not finite; and `WeightsError`, `DeviceError`,
         `StorageError`.
@@ -136,7 +136,7 @@ class Work:
         self.recorder.note(Outcome(row, content))
 
     def _each_content_once(self, images: Iterator[DecodedImage]) -> Iterator[DecodedImage]:
-        """All but copies of images that were decoded shortly before."""
+        """All images except copies of those that were decoded shortly before."""
         for image in images:
             content = image.content_sha256
             if content in self._under_way or content in self.known:
@@ -183,12 +183,12 @@ def _refuse_infinite(embeddings: NDArray[np.float32], paths: Sequence[Path | str
         first = paths[int(np.flatnonzero(~is_finite)[0])]
         raise DataError(
             f"{first}: its embedding is not finite, nor are those of {(~is_finite).sum() - 1} "
-            "more images. The weights are damaged or of another network (give others, --weights), "
-            "or too large for float16 (--precision float32)."
+            "more images. Either the weights are damaged or belong to another network: give others "
+            "with --weights. Or they are too large for float16: use --precision float32."
         )
 
 
-# An image, or what cannot be used, and the bytes of the image, or what reads them.
+# An image or an unusable entry, and the bytes of the image or a function that reads them.
 Streamed = tuple[Entry, bytes | Callable[[Any, int], bytes]]
 
 
@@ -201,11 +201,11 @@ class _Stream:
 
 
 class OnePass:
-    """A recorder of streams of images, which learns when all of a stream are done with.
+    """A recorder for streams of images that notices when a stream is complete.
 
-    Another recorder is told of each image first. `on_complete` is told the number of each stream
-    and its entries once the outcomes of all are known: what it writes is written after the
-    embeddings.
+    Another recorder receives each outcome first. `on_complete` is called with the number of a
+    stream and its entries once the outcomes of all are known, so that what it writes comes after
+    the embeddings.
     """
 
     def __init__(
@@ -232,7 +232,7 @@ class OnePass:
             self._look_at(stream)
 
     def note(self, outcome: Outcome) -> None:
-        """Take up the outcome of an image."""
+        """Record the outcome of an image."""
         self._recorder.note(outcome)
         stream, position = self._rows.pop(outcome.row)
         stream.entries[position] = stream.entries[position]._replace(

@@ -1,7 +1,7 @@
-"""Work in other processes and on other machines, handed out by joblib.
+"""Work in other processes and on other machines, distributed by joblib.
 
-One abstraction for all of it: processes on this machine (joblib's own loky), or the workers of a
-Dask cluster that somebody already runs (joblib's Dask backend). There is no engine of ours.
+Processes on this machine use joblib's own loky; the workers of a running Dask cluster use joblib's
+Dask backend. headbench has no scheduler of its own.
 """
 
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -37,11 +37,13 @@ class Machines:
                 "a running cluster, or leave both out."
             )
         if self.backend == DASK and self.n_jobs != 1:
-            raise ClusterError("--jobs: a cluster has its own number of workers. Leave it out.")
+            raise ClusterError(
+                "--jobs: a cluster has its own number of workers. Leave the option out."
+            )
 
     @property
     def are_this_process(self) -> bool:
-        """Whether all is done in this very process."""
+        """Whether all work is done in this process."""
         return self.backend == LOCAL and self.n_jobs == 1
 
     def __str__(self) -> str:
@@ -51,22 +53,22 @@ class Machines:
 
 
 class Workers(Protocol):
-    """What does tasks somewhere."""
+    """Runs tasks somewhere."""
 
     def __call__(
         self, function: Callable[..., Any], tasks: Iterable[tuple[Any, ...]], in_order: bool = False
     ) -> Generator[Any, None, None]:
-        """Results of ``function(*task)`` for each task, as they are done or `in_order`.
+        """Results of ``function(*task)`` for each task, when they are done, or `in_order`.
 
-        The function is one of a module, so that other processes find it by its name. Tasks are read
-        as workers become free, not all at once. Raises `ClusterError` if workers or the scheduler
-        are lost. An error of `function` comes as it is.
+        The function must be one of a module, so that other processes find it by its name. Tasks are
+        read when workers become free, not all at once. Raises `ClusterError` if workers or the
+        scheduler are lost. An error of `function` is raised as it is.
         """
 
 
 @contextmanager
 def at_work(machines: Machines) -> Iterator[Workers]:
-    """Reach the workers; processes started for it end with it, a cluster goes on.
+    """Connect to the workers; processes started here end with the context, a cluster keeps running.
 
     Raises `ClusterError` if the scheduler cannot be reached, or Dask is not installed.
     """
@@ -80,8 +82,8 @@ def at_work(machines: Machines) -> Iterator[Workers]:
             with parallel_config("loky", n_jobs=machines.n_jobs):
                 yield _by_joblib
         finally:
-            # joblib would keep them, with their memory, and with the environment of when they were
-            # started: keys to a store that are set afterwards would never reach them.
+            # joblib would keep them, with their memory and with their old environment: credentials
+            # that are set later would never reach them.
             get_reusable_executor(reuse=True).shutdown(wait=True)
 
 
@@ -90,7 +92,7 @@ def here(
     tasks: Iterable[tuple[Any, ...]],
     in_order: bool = False,  # noqa: ARG001, it always is
 ) -> Generator[Any, None, None]:
-    """Do the tasks in this very process, one after the other: see `Workers`."""
+    """Do the tasks in this process, one after the other: see `Workers`."""
     return (function(*task) for task in tasks)
 
 
@@ -104,8 +106,8 @@ def _by_joblib(
         yield from parallel(delayed(function)(*task) for task in tasks)
     except BrokenProcessPool as error:  # loky's TerminatedWorkerError is one
         raise ClusterError(
-            "one of the processes was ended from outside, perhaps for want of memory (fewer "
-            f"--jobs). {WAY_ON}"
+            "one of the processes was killed, perhaps for lack of memory: try fewer --jobs. "
+            f"{WAY_ON}"
         ) from error
 
 
@@ -115,6 +117,6 @@ def _cluster(scheduler: str) -> AbstractContextManager[Any]:
         from headbench.extract.workers.dask_cluster import dask_backend
     except ImportError as error:
         raise ClusterError(
-            "--backend dask needs Dask: make install EXTRAS=cluster (pip install distributed)."
+            '--backend dask needs Dask: pip install "headbench[cluster]".'
         ) from error
     return dask_backend(scheduler)

@@ -1,4 +1,4 @@
-"""Blocks of files embedded by other processes: on this machine, or on a Dask cluster."""
+"""Blocks of files embedded by other processes, on this machine or on a Dask cluster."""
 
 import logging
 import os
@@ -30,18 +30,18 @@ LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class KnownContents:
-    """Contents whose embeddings are there, in 8 bytes each: for other processes.
+    """Contents that have embeddings, in 8 bytes each, for other processes.
 
-    The odds that a new content is taken for one of a million are 1 in 10^13; even then it is found
-    missing at the end, and embedded. `prefixes` are the first 8 bytes of each, uint64 (n_known,),
-    ascending.
+    With a million of them, a new content is taken for a known one with a probability of 1 in 10^13;
+    even then it is found missing at the end, and embedded. `prefixes` are the first 8 bytes of
+    each, uint64 (n_known,), ascending.
     """
 
     prefixes: NDArray[np.uint64]
 
     @classmethod
     def of(cls, contents: Iterable[bytes]) -> "KnownContents":
-        """Those of some SHA-256 digests."""
+        """The `KnownContents` of some SHA-256 digests."""
         whole = b"".join(content[:8] for content in contents)
         return cls(np.sort(np.frombuffer(whole, dtype=">u8").astype(np.uint64)))
 
@@ -60,9 +60,9 @@ _OPENING = threading.Lock()
 
 
 class BlockDone(NamedTuple):
-    """What became of a block of files, or of a shard.
+    """The outcomes of a block of files, or of a shard.
 
-    Rows of the outcomes count from `first`, the row of its first file. `said` was logged meanwhile.
+    Their rows count from `first`, the row of the first file. `said` are the lines logged meanwhile.
     """
 
     first: int
@@ -72,11 +72,11 @@ class BlockDone(NamedTuple):
 
     @property
     def n_embedded(self) -> int:
-        """How many of its files went through the network."""
+        """Number of its files that passed through the network."""
         return sum(each.location is not None for each in self.outcomes)
 
     def tell(self, recorder: Recorder) -> None:
-        """Tell what became of each image, by its row among all of them."""
+        """Tell a recorder the outcome of each image, by its row among all files."""
         for outcome in self.outcomes:
             recorder.note(outcome._replace(row=self.first + outcome.row))
         recorder.advance(self.n_embedded)
@@ -84,9 +84,10 @@ class BlockDone(NamedTuple):
 
 @dataclass(frozen=True)
 class BlockJob:
-    """What is the same for all blocks, done by the version of headbench that is called `made_by`.
+    """What all blocks have in common.
 
-    `n_processes` share this machine's cores, as far as that is ours to say.
+    `made_by` is the version of headbench that must do them. `n_processes` share the cores of this
+    machine.
     """
 
     job: Job
@@ -97,16 +98,16 @@ class BlockJob:
 
 @dataclass(frozen=True)
 class OpenOnce:
-    """A network that a process loads once, whatever number of blocks come.
+    """A network that a process loads once, for any number of blocks.
 
-    Equal networks are one and the same if they have the same identity.
+    Networks with the same identity are the same network.
     """
 
     network: Openable
     identity: Identity
 
     def open(self, runtime: Runtime, sample: NDArray[np.uint8], stopwatch: Stopwatch) -> Embedder:
-        """Load the network, or take the one that is there; `WeightsError` if it is another."""
+        """Load the network, or take the loaded one; `WeightsError` if this process has another."""
         # Weights may have changed under the same name since a worker was started.
         key = (self.network, self.identity.fingerprint, runtime)
         with _OPENING:
@@ -132,16 +133,16 @@ def embed_files(
     machines: Machines,
     recorder: Recorder,
 ) -> str:
-    """Embed files into parts, wherever machines are; returns how the time was spent.
+    """Embed files into parts, on the given machines; returns how the time was spent.
 
-    Those that `recorder` is told of may be added to `cached`: where embeddings are. Raises
-    `ClusterError` if workers are lost. Blocks that were finished are kept.
+    `recorder` may add new embeddings to `cached`. Raises `ClusterError` if workers are lost.
+    Finished blocks are kept.
     """
     if machines.are_this_process:
         work = Work(job, cached, recorder)
         work.do(files)
         return f": {work.stopwatch}"
-    # Files whose content is given are those that are missing, whatever their prefixes say.
+    # Files whose content is given have no embedding, whatever their prefixes say.
     is_unread = any(file.content_sha256 is None for file in files)
     common = block_job(job, cached if is_unread else (), machines)
     n_rows = block_rows(len(files))
@@ -167,7 +168,7 @@ def blocks_done(
 ) -> Generator[BlockDone, None, None]:
     """Results of the workers as they come; each of their messages is logged once.
 
-    Raises `ClusterError` if workers are lost, or write where nobody else finds it.
+    Raises `ClusterError` if workers are lost, or write where this process cannot read.
     """
     said: set[str] = set()
     with at_work(machines) as workers, closing(workers(function, tasks)) as all_done:
@@ -181,39 +182,39 @@ def blocks_done(
 
 
 def _from_anywhere(file: ImageFile) -> ImageFile:
-    """The same for a process that works in another folder."""
+    """The same file for a process that works in another folder."""
     return file._replace(path=file.path.absolute()) if isinstance(file.path, Path) else file
 
 
 def _require_parts(done: BlockDone) -> None:
-    """Refuse what was written where only the worker finds it, before hours of it."""
+    """Refuse parts that only the worker can see, before hours of work."""
     for path in dict.fromkeys(each.location.path for each in done.outcomes if each.location):
         if not path.exists():
             raise ClusterError(
-                f"{path}: written by {done.worker}, and not to be found here. --out has to lie in "
-                "a folder that all machines share, under the same path."
+                f"{path}: {done.worker} wrote this file, but it does not exist here. All machines "
+                "must share the folder of the run, under the same path."
             )
 
 
 def _require_unreadable(file: ImageFile, outcome: Outcome, worker: str) -> None:
-    """Refuse to leave out what only the worker cannot read."""
+    """Refuse to leave out a file that only the worker cannot read."""
     if outcome.content or not outcome.reason:
         return
     [found] = hash_files([file])
     if isinstance(found, bytes) and file.content_sha256 in (None, found):
         raise ClusterError(
-            f"{file.path}: {worker} cannot read it ({outcome.reason}), but it is there. The images "
-            f"have to be where all machines find them, under the same path. {WAY_ON}"
+            f"{file.path}: {worker} cannot read it ({outcome.reason}), but this machine can. All "
+            f"machines must reach the images under the same path. {WAY_ON}"
         )
 
 
 def block_rows(n_files: int) -> int:
-    """Files in a block: a lost worker costs one, and each becomes a part."""
+    """Number of files in a block; a lost worker costs one block, and each becomes a part."""
     return int(np.clip(n_files // MOST_BLOCKS, FEWEST_ROWS, MOST_ROWS))
 
 
 def embed_block(common: BlockJob, first: int, files: Sequence[ImageFile]) -> BlockDone:
-    """Embed a block of files into one part; done twice, it gives the same part.
+    """Embed a block of files into one part; repeated, it gives the same part.
 
     Raises `ClusterError` if this process has another version of headbench; and `WeightsError`,
     `DeviceError`, `DataError`, `StorageError`.
@@ -226,7 +227,7 @@ def embed_block(common: BlockJob, first: int, files: Sequence[ImageFile]) -> Blo
 
 @contextmanager
 def heard() -> Iterator[list[str]]:
-    """What this thread logs inside, a line at a time: a worker returns it with its result."""
+    """The lines that this thread logs inside: a worker returns them with its result."""
     hearing = _Hearing()
     logger = logging.getLogger("headbench")
     logger.setLevel(logging.INFO)
@@ -249,14 +250,14 @@ class _Hearing(logging.Handler):
 
 
 def work_at(common: BlockJob, part_images: int, recorder: Recorder) -> Work:
-    """The work of a worker; parts are cut by the number of images alone, so always alike.
+    """The work of a worker; only the number of images ends a part, so that parts are always alike.
 
     Raises `ClusterError` if this process has another version of headbench.
     """
     if common.made_by != created_by():
         raise ClusterError(
             f"{whoami()}: has {created_by()}, expected {common.made_by}. Every machine needs the "
-            "same."
+            "same version."
         )
     pin_gpu()
     share_cores(common.n_processes)
@@ -266,5 +267,5 @@ def work_at(common: BlockJob, part_images: int, recorder: Recorder) -> Work:
 
 
 def whoami() -> str:
-    """What to call this process."""
+    """The name of this process in messages."""
     return f"worker {os.getpid()} on {socket.gethostname()}"

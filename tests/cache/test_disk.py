@@ -1,3 +1,4 @@
+import errno
 import os
 import shutil
 import subprocess
@@ -9,8 +10,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from headbench.cache import disk
 from headbench.cache.disk import (
     one_writer,
+    replace_texts,
     replacing,
     replacing_folder,
     require_free,
@@ -82,7 +85,7 @@ def test_a_second_writer_is_told_who_holds_it_until_that_one_is_done(target: Pat
     with hold(target) as other:
         with pytest.raises(FeatureFileError) as caught, one_writer(target):
             pass
-        for phrase in (str(target), f"process {other.pid} on ", "since 20", "--out PATH"):
+        for phrase in (str(target), f"process {other.pid} on ", "since 20", "--name NAME"):
             assert phrase in str(caught.value)
         other.communicate()
     with one_writer(target):
@@ -186,3 +189,34 @@ def test_all_files_of_a_folder_are_flushed_before_it_is_renamed(
     assert flushed >= {*inside, target.stat().st_ino}
     assert ("flush", tmp_path.stat().st_ino) in happened[renamed + 1 :]
     assert sorted(path.name for path in target.iterdir()) == ["deep", "record.json"]
+
+
+def test_where_windows_flushes_no_folder_and_no_file_that_is_only_read_all_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags_of: dict[int, int] = {}
+    flushed: list[int] = []
+    really_open = os.open
+
+    def open_as_windows(path: Path, flags: int) -> int:
+        if path.is_dir():
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        descriptor = really_open(path, flags)
+        flags_of[descriptor] = flags
+        return descriptor
+
+    def flush_as_windows(descriptor: int) -> None:
+        if not flags_of[descriptor] & os.O_RDWR:
+            raise OSError(errno.EBADF, "Bad file descriptor")
+        flushed.append(descriptor)
+
+    monkeypatch.setattr(disk, "FLUSHES_FOLDERS", False)
+    monkeypatch.setattr(os, "open", open_as_windows)
+    monkeypatch.setattr(os, "fsync", flush_as_windows)
+    replace_texts(tmp_path / "report", {"a.json": "1\n"})
+    with replacing_folder(tmp_path / "head") as temporary:
+        (temporary / "deep").mkdir()
+        (temporary / "deep/model").write_bytes(b"2")
+    assert len(flushed) == 2
+    assert (tmp_path / "report/a.json").read_bytes() == b"1\n"
+    assert (tmp_path / "head/deep/model").read_bytes() == b"2"

@@ -67,7 +67,7 @@ def test_a_file_that_a_killed_notebook_had_open_is_read_and_said_to_be_marked(pa
     require_all_there(path)
     require_all_there(path)
     [line] = lines
-    assert f"{path}: is marked as open for writing: a program, such as a notebook" in line
+    assert f"{path}: this file is marked as open for writing. A program, such as a notebook" in line
     assert path.read_bytes() == before
 
 
@@ -79,7 +79,7 @@ def test_a_file_that_a_notebook_has_open_is_read(path: Path) -> None:
 def test_what_the_killed_notebook_changed_is_found_by_its_checksum_and_dropped(path: Path) -> None:
     kill_notebook(path, "file['labels'][3] = 0; file['labels'][4] = 2")
     assert [str(each) for each in inspect_file(path).damage] == [
-        "/labels rows 0 to 6: damaged, not what its checksum says"
+        "/labels rows 0 to 6: damaged: the checksum does not match"
     ]
     with FeatureFile(path) as features, pytest.raises(FeatureFileError, match="/labels rows 0"):
         features.labels("train")

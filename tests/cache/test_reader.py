@@ -58,7 +58,7 @@ def refuse(path: Path, *phrases: str) -> None:
 
 
 def test_no_file_names_the_command_that_makes_it(tmp_path: Path) -> None:
-    refuse(tmp_path / "features.h5", "make features")
+    refuse(tmp_path / "features.h5", "headbench features")
 
 
 def test_a_folder_in_its_place(tmp_path: Path) -> None:
@@ -81,7 +81,10 @@ def test_a_file_of_another_program(path: Path) -> None:
     ("version", "way_out"),
     [
         (3, "Upgrade"),
-        (2, "its embeddings lie in parts beside it. Run 'make features' again with OVERWRITE=1"),
+        (
+            2,
+            "lie in parts beside it. Run 'headbench features' again with --overwrite",
+        ),
     ],
 )
 def test_another_version_names_the_way_out(path: Path, version: int, way_out: str) -> None:
@@ -130,7 +133,7 @@ def _config_without_its_checksum(file: h5py.File) -> None:
         ),
         (
             rewritten("labels", np.array([0, 1, 2, 3, 0, 1, 2], np.int32)),
-            "/labels points outside /classes",
+            "a label of /labels is outside /classes",
         ),
         (rewritten("splits", np.array([0, 1, 2, 9, 0, 1, 2], np.uint8)), "/splits"),
         (_other_names, "names of /splits"),
@@ -269,7 +272,7 @@ def test_without_groups_and_weights_each_image_is_alone_and_counts_for_one(path:
 @pytest.mark.parametrize(
     ("name", "values", "message"),
     [
-        ("weights", np.zeros(7, np.float32), "/weights holds what is not a positive number"),
+        ("weights", np.zeros(7, np.float32), "a weight of /weights is not a positive number"),
         ("weights", np.ones(7), "/weights is float64"),
         ("groups", np.ones(7, np.int32), "/groups is int32"),
         ("groups", np.ones(6, np.int64), "datasets differ in length"),

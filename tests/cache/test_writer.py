@@ -1,6 +1,5 @@
 import errno
 import os
-import resource
 import shutil
 import tracemalloc
 from dataclasses import replace
@@ -19,7 +18,7 @@ from headbench.cache.verify import inspect_file
 from headbench.cache.writer import Location, Parts, n_bytes, write_features
 from tests.benchmarks.synthetic_features import write_synthetic_features
 from tests.cache.tables import IDENTITY, add_part, content, embeddings_of, make_table, write_file
-from tests.conftest import listen
+from tests.conftest import listen, needs_posix
 
 FINGERPRINT = IDENTITY.fingerprint
 
@@ -88,7 +87,10 @@ def test_many_blocks_and_any_order_of_sources(
         np.testing.assert_array_equal(file["embeddings"], embeddings_of(list(range(50))))
 
 
+@needs_posix
 def test_more_parts_than_a_process_may_hold_open(tmp_path: Path) -> None:
+    import resource
+
     path = tmp_path / "features.h5"
     parts = Parts(path, FINGERPRINT)
     for number in range(40):
@@ -232,7 +234,7 @@ def test_what_does_not_fit_into_float16_is_refused_with_its_image(
     X[5] = numbers
     X[6] = 0  # what is zero stays zero
     source = parts.add([content(number) for number in range(7)], X)
-    message = f"float16 cannot hold its embedding, .* {largest}: .*--store float32"
+    message = f"its embedding does not fit into float16. .* {largest}, .*--store float32"
     with pytest.raises(HeadbenchError, match=f"{content(5).hex()}: {message}"):
         Parts(tmp_path / "features.h5", FINGERPRINT, "float16").add(list(source), X)
     with pytest.raises(HeadbenchError, match=rf"5\.jpg: {message}"):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from headbench.classify.arrays import load_arrays, save_arrays
+from tests.conftest import needs_posix
 
 
 def test_arrays_come_back_as_they_were(tmp_path: Path) -> None:
@@ -49,10 +50,11 @@ def test_an_array_that_claims_more_or_less_than_it_holds_is_not_read(
 
 def test_an_archive_that_grows_when_it_is_read_is_not_read(tmp_path: Path) -> None:
     np.savez_compressed(tmp_path / "arrays.npz", a=np.zeros(1 << 20))
-    with pytest.raises(ValueError, match="claims 8388736 bytes in an archive of"):
+    with pytest.raises(ValueError, match="members claim 8388736 bytes, the archive has"):
         load_arrays(tmp_path / "arrays.npz")
 
 
+@needs_posix
 def test_a_pipe_in_place_of_arrays_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "arrays.npz")
     with pytest.raises(OSError, match="a pipe, not a file"):

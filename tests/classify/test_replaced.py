@@ -12,7 +12,9 @@ import pytest
 
 from headbench.cache.disk import replace_texts, whole_folder
 from headbench.classify.run import Record, saving
-from tests.conftest import ROOT
+from tests.conftest import ROOT, needs_posix
+
+pytestmark = needs_posix
 
 KILLED, FULL = 0, errno.ENOSPC
 OLD, NEW = 1, 2

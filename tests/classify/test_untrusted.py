@@ -28,7 +28,7 @@ from headbench.classify.train_settings import TrainSettings
 from headbench.extract.networks.keras_runtime import load_keras
 from headbench.extract.settings import ExtractSettings
 from headbench.extract.stage import extract_features
-from tests.conftest import ROOT, write_class_folders
+from tests.conftest import ROOT, needs_posix, write_class_folders
 
 
 @pytest.fixture(scope="module")
@@ -337,6 +337,7 @@ def test_json_that_is_nested_is_one_clear_error(mine: Run, file: str, name: str)
         predict(mine, "logreg")
 
 
+@needs_posix
 @pytest.mark.parametrize(
     ("head", "file"),
     [

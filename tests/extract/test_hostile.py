@@ -17,9 +17,11 @@ from headbench.extract.errors import UnusableImageError
 from headbench.extract.images.decode import decode
 from headbench.extract.settings import ExtractSettings
 from headbench.extract.stage import extract_features
-from tests.conftest import ROOT, write_image
+from tests.conftest import ROOT, needs_posix, write_image
 from tests.data.corpus.case import encode
 from tests.data.hostile import UNREADABLE, hostile_cases, write_hostile
+
+pytestmark = needs_posix
 
 CASES = hostile_cases()
 N_NEIGHBOURS = 12

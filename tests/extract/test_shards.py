@@ -23,7 +23,7 @@ from headbench.extract.sources.open import open_source
 from headbench.extract.sources.tar import Place, Stream
 from headbench.extract.stage import describe_plan, extract_features
 from headbench.extract.workers.machines import Machines
-from tests.conftest import listen
+from tests.conftest import listen, needs_posix
 from tests.extract.sources.tars import write_shards, write_tar
 
 N_IMAGES, N_SHARDS = 90, 3
@@ -194,6 +194,7 @@ def test_with_an_index_of_which_one_column_does_not_fit_a_shard_is_read_again(
     assert extract() == (["001.tar"], 0)
 
 
+@needs_posix
 def test_a_pipe_in_place_of_a_shard_is_not_waited_for(extract: Extraction) -> None:
     (extract.folder / "001.tar").unlink()
     os.mkfifo(extract.folder / "001.tar")
@@ -245,7 +246,7 @@ def test_of_two_members_of_one_name_the_first_is_kept_and_the_second_is_listed(
     before = held(extract.out)
     [(path, reason)] = extract.rejected()
     assert path == "001.tar/0.png"
-    assert "this is the second" in reason
+    assert "the second member" in reason
     assert before[hashlib.sha256(first.read_bytes()).digest()][0] == "red"
     assert extract() == ([], 0)
     assert held(extract.out) == before
@@ -350,7 +351,7 @@ def test_shards_behind_a_url_give_the_same_file(extract: Extraction) -> None:
         source = open_source(extract.data, extract.out)
         assert hashlib.sha256(source.file("000.tar/blue-000.png").read("", 10**6)).digest() in here
         memory.rm("/bucket/001.tar")
-        with pytest.raises(DataError, match=r"found 2\. Not there: memory://bucket/001\.tar"):
+        with pytest.raises(DataError, match=r"found 2\. Missing: memory://bucket/001\.tar"):
             extract()
     finally:
         memory.rm("/bucket", recursive=True)

@@ -102,7 +102,7 @@ def test_another_share_of_val_is_carved_and_said() -> None:
 @pytest.mark.parametrize(
     ("given", "share", "message"),
     [
-        (["train", "val"], 0.4, "names the images of val itself"),
+        (["train", "val"], 0.4, "have a val split already"),
         ([None], 0.85, "less than 0.85"),
         ([None], 0.0, "expected more than 0"),
     ],
@@ -146,7 +146,7 @@ def test_every_thin_class_is_named_at_once_and_absent_is_not_too_few() -> None:
         "class 'cat' is absent from train, found 4 different (0 train, 2 val, 2 test); "
         "class 'dog' has too few images to split, found 2 different (2 train, 0 val, 0 test). "
     )
-    assert "'make predict' classifies images without labels" in str(caught.value)
+    assert "'headbench predict' classifies images without labels" in str(caught.value)
 
 
 def test_an_empty_split_is_refused() -> None:
@@ -162,6 +162,6 @@ def test_a_class_without_val_images_is_said() -> None:
 def test_copies_across_splits_are_said() -> None:
     hashes = [*contents(7), contents(1)[0]]
     where = [0, 0, 0, 1, 1, 1, 1, 1], [0, 1, 2, 0, 1, 2, 0, 2]
-    for has_groups, why in ((False, "as the folder names them"), (True, "by their groups, or as")):
+    for has_groups, why in ((False, "the named splits"), (True, "their groups or")):
         [warning] = check(*where, hashes, has_groups)
-        assert warning.startswith(f"1 images have exact copies in another split, {why}")
+        assert warning.startswith(f"1 images have exact copies in another split, because of {why}")

@@ -27,7 +27,7 @@ from headbench.extract.networks.backbone import create_backbone
 from headbench.extract.settings import ExtractSettings
 from headbench.extract.stage import extract_features
 from tests.cache.tables import flip
-from tests.conftest import listen, write_class_folders, write_image
+from tests.conftest import listen, needs_posix, write_class_folders, write_image
 
 
 class Extraction:
@@ -139,7 +139,7 @@ def test_an_unusable_image_is_listed_and_its_neighbours_are_unharmed(extract: Ex
     assert reasons["red/011.png"] == "empty file"
     assert reasons["red/012.png"].startswith("truncated")
     assert reasons["red/notes.txt"].startswith("does not end in")
-    assert any("4 files are left out" in line for line in extract.said)
+    assert any("4 files cannot be used" in line for line in extract.said)
     # Nothing to do is nothing to do, bad images or not.
     assert extract() == 0
     assert extract.said[-1].endswith("nothing to do")
@@ -171,13 +171,14 @@ def test_photos_of_iphones_come_back_once_their_package_is_there(
         assert extract() == 90
         with FeatureFile(extract.out) as features:
             [refused] = features.rejected
-        assert refused.reason == "HEIC needs one more package: make install EXTRAS=heic"
+        assert refused.reason == 'HEIC needs another package: pip install "headbench[heic]"'
         assert extract() == 0
     assert extract() == 1
     with FeatureFile(extract.out) as features:
         assert features.rejected == ()
 
 
+@needs_posix
 @pytest.mark.parametrize("n_bad", [45, 46])
 def test_more_than_half_of_the_images_bad_stops_the_run_with_the_first_reasons(
     extract: Extraction, n_bad: int
@@ -207,7 +208,7 @@ def test_another_fingerprint_never_mixes_in(extract: Extraction) -> None:
     before = extract.out.read_bytes()
     with pytest.raises(FeatureFileError) as caught:
         extract(size_px=20)
-    for phrase in (str(extract.out), "size_px 16 -> 20", "--out", "--overwrite"):
+    for phrase in (str(extract.out), "size_px 16 -> 20", "--name", "--overwrite"):
         assert phrase in str(caught.value)
     assert extract.out.read_bytes() == before
     extract.settings = replace(extract.settings, size_px=20)
@@ -329,7 +330,7 @@ def test_a_file_that_left_its_embeddings_in_parts_is_made_anew_from_them(
         parts.add(contents[60:85], features.read(rows[60:85]))
     with h5py.File(extract.out, "a") as file:
         file.attrs["format_version"] = 2
-    with pytest.raises(FeatureFileError, match=r"found version 2.*OVERWRITE=1"):
+    with pytest.raises(FeatureFileError, match=r"found version 2.*--overwrite"):
         extract()
     assert parts.directory.exists()
     assert extract(overwrite=True) == 5
@@ -351,7 +352,7 @@ def test_damage_in_the_old_file_is_repaired_and_costs_just_its_rows(
     extract()
     flip(extract.out, "embeddings", row=25)
     write_image(extract.photos / "red/new.png", seed=777)
-    with pytest.raises(FeatureFileError, match=r"/embeddings rows 20 to 29 .*make verify"):
+    with pytest.raises(FeatureFileError, match=r"/embeddings rows 20 to 29 .*headbench verify"):
         extract()
     repair_file(extract.out)
     assert extract() == 10  # the new one was finished by the run that failed

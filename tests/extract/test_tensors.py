@@ -113,7 +113,7 @@ def test_a_photograph_opened_by_pillow_is_upright_and_on_white() -> None:
     assert (pixels[2] == 255).all()
     assert len(pixels) == 7
     assert [entry.reason for entry, _ in found[7:]] == [
-        f"mode {mode} has 32 bits a channel: convert it to 8 bits" for mode in "IF"
+        f"mode {mode} has 32 bits per channel: convert it to 8 bits" for mode in "IF"
     ]
 
 
@@ -207,11 +207,11 @@ def test_what_cannot_be_used_is_listed(paths, settings, tmp_path: Path) -> None:
         ([(GREY, 0.5)], CLASSES, "one integer or text, found float"),
         ([(GREY, np.array([0, 1]))], CLASSES, "one integer or text, found ndarray"),
         ([({"a": 1}, 0)], CLASSES, "a PIL image or a uint8 array, found dict"),
-        ([GREY], CLASSES, r"\(image, label\) or .*found ndarray\. Hand over pairs, such as zip"),
+        ([GREY], CLASSES, r"\(image, label\) or .*found ndarray\. Pass pairs, such as zip"),
         ([{"image": GREY}], CLASSES, "found dict"),
         ("photos", CLASSES, "found str"),
         (3, CLASSES, "stopped after 0 images: TypeError"),
-        ([(GREY, 0)] * 6, CLASSES, "one class only"),
+        ([(GREY, 0)] * 6, CLASSES, "only one class"),
         ([(GREY, 0)], ["a", "a"], "different names"),
         ([(GREY, 0)], ["a", "b\n"], "not a line"),
         ([(GREY, 0)], {"a", "b"}, "found set"),
@@ -244,8 +244,8 @@ def test_tensors_of_tensorflow_are_taken_and_batches_and_endless_ones_refused(
     assert held(tmp_path / "f.h5") == held(folder)
     pixels = tf.data.Dataset.from_tensor_slices((tf.zeros((6, 4, 4, 3), tf.uint8), [0] * 6))
     for other, message in (
-        (pixels.batch(2), r"one at a time \(tf\.data: dataset\.unbatch"),
-        (pixels.repeat(), "ends"),
+        (pixels.batch(2), r"one image at a time \(tf\.data: dataset\.unbatch"),
+        (pixels.repeat(), "repeats forever"),
     ):
         with pytest.raises(DataError, match=message):
             extract_dataset(other, CLASSES, tmp_path / "f.h5", settings)

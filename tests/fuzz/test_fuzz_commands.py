@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, needs_posix
 
 SPARE_SECONDS = 120  # for imports, what is tried last, and shrinking
 
 
 # The same files each time; ten minutes by hand draw others.
+@needs_posix
 @pytest.mark.parametrize(
     ("seconds", "seed"), [(12, ("0",)), pytest.param(600, (), marks=pytest.mark.long)]
 )

@@ -168,7 +168,7 @@ def rare_class(folder: Path) -> Path:
     [
         (nowhere, "expected a folder of images, found nothing"),
         (empty, "found no files"),
-        (one_class, "found one class only, 'only'"),
+        (one_class, "found only one class, 'only'"),
         (rare_class, "class 'few' has too few images to split"),
     ],
 )
@@ -211,7 +211,7 @@ def test_weights_that_cannot_be_fetched_end_with_2_and_name_the_way_out(
     )
     assert done.returncode == 2
     last = done.stderr.splitlines()[-1]
-    assert last.startswith("error: ImageNet weights cannot be fetched")
+    assert last.startswith("error: ImageNet weights cannot be downloaded")
     assert "WEIGHTS=path" in last
     assert "Traceback" not in done.stderr
 

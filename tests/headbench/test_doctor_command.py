@@ -122,4 +122,4 @@ def test_bad_input_ends_with_2_and_one_line(
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert said in error
     assert "Traceback" not in error
-    assert "make features" not in error
+    assert "headbench features" not in error

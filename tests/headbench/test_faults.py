@@ -11,7 +11,9 @@ import pytest
 
 from headbench.extract.settings import ExtractSettings
 from headbench.extract.stage import extract_features
-from tests.conftest import ROOT, content_of, write_class_folders, write_image
+from tests.conftest import ROOT, content_of, needs_posix, write_class_folders, write_image
+
+pytestmark = needs_posix
 
 # Runs many extractions, each in a process forked from one that has imported everything.
 FORKING = """

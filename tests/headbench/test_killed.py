@@ -9,7 +9,9 @@ import pytest
 
 from headbench.extract.settings import ExtractSettings
 from headbench.extract.stage import extract_features
-from tests.conftest import ROOT, content_of, write_class_folders
+from tests.conftest import ROOT, content_of, needs_posix, write_class_folders
+
+pytestmark = needs_posix
 
 PART, BATCH = 16, 8
 N_IMAGES = 120

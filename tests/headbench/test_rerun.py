@@ -65,7 +65,7 @@ def test_each_embedding_that_is_another_one_is_named(
     found = [line.strip() for line in out.splitlines() if line.startswith("  ")]
     assert [line.split(":")[0] for line in found] == names
     assert all("its embedding differs from the stored one by " in line for line in found)
-    assert out.endswith(f"{path}: Move it away and run 'make features' again.\n")
+    assert out.endswith(f"{path}: Move it away and run 'headbench features' again.\n")
 
 
 def test_rounding_to_float16_is_no_difference_and_as_much_in_float32_is(path: Path) -> None:
@@ -89,7 +89,7 @@ def test_images_that_changed_or_went_are_named(
         "  blue/001.png: its bytes have changed since it was embedded",
         "  red/002.png: cannot be embedded again: cannot be read: No such file or directory",
     ]
-    assert "'make features' embeds changed images again" in out
+    assert "'headbench features' embeds changed images again" in out
 
 
 def test_images_that_are_gone_are_asked_for_and_looked_for_where_they_are_now(
@@ -99,7 +99,7 @@ def test_images_that_are_gone_are_asked_for_and_looked_for_where_they_are_now(
     assert check(path) == 2
     error = capsys.readouterr().err
     assert error.startswith(f"error: {photos}: expected the images that the features were made")
-    assert "--data (make: DATA=...)" in error
+    assert "Say where they are with --data" in error
     assert check(path, "--data", moved) == 0
     photos.mkdir()
     assert check(path) == 2
@@ -116,7 +116,7 @@ def test_a_network_is_opened_again_and_weights_that_are_gone_are_named(
     assert check(network_features, "--weights", tmp_path / "gone.h5") == 2
     assert f"weights {tmp_path}/gone.h5: expected" in capsys.readouterr().err
     assert check(network_features, "--weights", network_features) == 2
-    assert "the features were made with something else (weights_hash" in capsys.readouterr().err
+    assert "the features were made with another network (weights_hash" in capsys.readouterr().err
 
 
 def test_a_damaged_file_or_none_ends_with_exit_code_2(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from headbench.classify.deployment.server.process import welcome
 from headbench.classify.run import Run
 from headbench.commands import serve
 from tests.classify.deployment.server.client import HOST, Client
-from tests.conftest import ROOT
+from tests.conftest import ROOT, needs_posix
 from tests.headbench.command import call
 
 
@@ -42,6 +42,7 @@ def started(run: Run, *more: str) -> Iterator[tuple[subprocess.Popen[str], str]]
         process.communicate()
 
 
+@needs_posix
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_it_serves_what_predict_predicts_until_it_is_told_to_end(
     request: pytest.FixtureRequest, how: signal.Signals

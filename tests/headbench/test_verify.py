@@ -117,13 +117,13 @@ def test_values_that_match_their_checksums_and_are_wrong(tmp_path: Path) -> None
         "/labels row 2: outside /classes",
         "/labels row 3: outside /classes",
         "/splits row 0: not one of train, val, test",
-        "/paths row 1: does not lead to a place inside the data folder",
-        "/paths row 2: does not lead to a place inside the data folder",
-        "/paths row 4: does not lead to a place inside the data folder",
-        "/paths row 5: does not lead to a place inside the data folder",
+        "/paths row 1: not a path inside the data folder",
+        "/paths row 2: not a path inside the data folder",
+        "/paths row 4: not a path inside the data folder",
+        "/paths row 5: not a path inside the data folder",
         "/weights row 4: not a positive number",
         "/weights row 5: not a positive number",
-        "/paths row 3: the path of an earlier row",
+        "/paths row 3: the same path as an earlier row",
     ]
     repair_file(path)
     with FeatureFile(path) as features:
@@ -134,7 +134,7 @@ def test_if_no_image_is_whole_there_is_no_repair(tmp_path: Path) -> None:
     path = write_file(tmp_path / "features.h5", make_table(7))
     flip(path, "embeddings", row=0)
     before = path.read_bytes()
-    with pytest.raises(FeatureFileError, match="no image in it is whole"):
+    with pytest.raises(FeatureFileError, match="every image in it is damaged"):
         repair_file(path)
     assert path.read_bytes() == before
 

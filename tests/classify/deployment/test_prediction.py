@@ -96,7 +96,7 @@ def test_unusable_files_are_reported_in_their_place(
         "cannot be read: No such file or directory",
         None,
         "text, not an image",
-        "larger than 512 MB (the limit is --max-file-size of extraction)",
+        "larger than 512 MB (limit of feature extraction: --max-file-size)",
     ]
     assert predictions[0].top == ()
 

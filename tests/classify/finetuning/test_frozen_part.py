@@ -1,7 +1,6 @@
 import errno
 import hashlib
 import os
-import resource
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,7 +26,7 @@ from headbench.extract.images.decode import decode
 from headbench.extract.images.stream import ImageFile
 from headbench.extract.networks.devices import Devices
 from headbench.extract.networks.keras_runtime import load_keras
-from tests.conftest import listen
+from tests.conftest import listen, needs_posix
 
 IDENTITY = Identity("net", "sha256:1", "none", 16, "rule", "avg", "float32")
 
@@ -194,7 +193,10 @@ def stored(tmp_path: Path) -> list[Path]:
     return sorted(store.folder.glob("*.h5"))
 
 
+@needs_posix
 def test_more_parts_than_a_process_may_hold_open(tmp_path: Path, stored) -> None:
+    import resource
+
     store, said = ActivationStore(tmp_path, FINGERPRINT), listen()
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     taken = set(map(int, os.listdir("/dev/fd")))
@@ -246,9 +248,12 @@ def test_a_file_whose_content_is_bad_is_deleted_and_said(tmp_path: Path, stored)
     assert [path.exists() for path in stored] == [False] * 2 + [True] * 58
 
 
+@needs_posix
 @pytest.mark.parametrize(("allowed", "most"), [(64, 16), (256, 32), (20_000, 128)])
 def test_files_held_open_are_a_share_of_what_the_process_may_open(
     monkeypatch: pytest.MonkeyPatch, allowed: int, most: int
 ) -> None:
+    import resource
+
     monkeypatch.setattr(resource, "getrlimit", lambda _: (allowed, allowed))
     assert most_open() == most

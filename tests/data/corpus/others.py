@@ -27,7 +27,7 @@ from tests.data.corpus.png import HALF, HALF_WHITE, RGB
 UPSIDE_DOWN = PICTURE.rotate(180)
 HALF_CLEAR = Image.fromarray(np.dstack([RGB, HALF]))
 UNKNOWN = "not an image file of a known kind"
-NO_WHITE = "32 bits a channel"
+NO_WHITE = "32 bits per channel"
 HAS_HEIF = importlib.util.find_spec("pillow_heif") is not None
 NEEDS_HEIC = "cannot be decoded" if HAS_HEIF else "HEIC needs one more package"
 
@@ -197,7 +197,7 @@ def no_image_cases() -> dict[str, Case]:
     html = "an HTML page, not an image"
     return {
         "empty.jpg": refused(b"", "empty file"),
-        "zeros.png": refused(bytes(4000), "nothing but zero bytes"),
+        "zeros.png": refused(bytes(4000), "contains only zero bytes"),
         "one-byte.jpg": refused(b"\xff", UNKNOWN),
         "text.jpg": refused("Not found: déjà vu".encode(), text),
         "text-16.jpg": refused("Not found".encode("utf-16"), UNKNOWN),

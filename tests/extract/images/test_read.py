@@ -6,8 +6,10 @@ import pytest
 
 from headbench.extract.errors import TooLargeError, UnusableImageError
 from headbench.extract.images.stream import read_file
+from tests.conftest import needs_posix
 
 
+@needs_posix
 def test_a_file_and_a_link_to_it_are_read(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"bytes")
     (tmp_path / "b").symlink_to("a")
@@ -38,6 +40,7 @@ def test_a_file_that_grows_is_read_to_its_end_or_the_limit(
         read_file(path, 9)
 
 
+@needs_posix
 def test_what_is_no_file_neither_hangs_nor_is_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

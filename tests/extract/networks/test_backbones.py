@@ -148,7 +148,7 @@ def test_the_file_of_imagenet_weights_is_the_one_that_keras_fetches(
     monkeypatch.setattr(file_utils, "get_file", get_file)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     expected = NETWORKS[name].imagenet_file
-    with pytest.raises(WeightsError, match=re.escape(f"cannot be fetched ({expected})")):
+    with pytest.raises(WeightsError, match=re.escape(f"cannot be downloaded ({expected})")):
         create_backbone(name, "imagenet", SIZE_PX).identity  # noqa: B018
 
 
@@ -193,7 +193,7 @@ def test_a_folded_network_that_disagrees_is_not_used_and_that_is_said(
     assert relative_difference(found, keras_embeddings(small, IMAGES)) < 1e-5
     assert [line.split(" is not used")[0] for line in said[:2]] == [
         "note: OpenVINO",
-        "note: BatchNormalization folded away",
+        "note: folded BatchNormalization",
     ]
     assert said[2] == f"{SMALL} on CPU, {os.cpu_count()} cores, TensorFlow"
 
@@ -272,7 +272,7 @@ def test_other_weights_are_not_mistaken_for_those_that_made_the_features(
 ) -> None:
     same = reopen_backbone(small.identity, small.weights_source)
     assert same.identity == small.identity
-    with pytest.raises(WeightsError, match=r"made with something else .*weights_hash"):
+    with pytest.raises(WeightsError, match=r"made with another network .*weights_hash"):
         reopen_backbone(small.identity, "random")
 
 

@@ -47,9 +47,9 @@ def test_float16_is_for_gpus_that_gain_from_it_all(
 def test_a_gpu_that_tensorflow_cannot_use_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend_gpus(monkeypatch)
     monkeypatch.setattr(devices, "has_nvidia_gpu", lambda: True)
-    assert "EXTRAS=gpu" in describe_devices(find_devices())
+    assert "headbench[gpu]" in describe_devices(find_devices())
     assert "EXTRAS" not in describe_devices(find_devices("cpu"), "cpu")
-    with pytest.raises(DeviceError, match=r"sees no GPU.*EXTRAS=gpu"):
+    with pytest.raises(DeviceError, match=r"sees no GPU.*headbench\[gpu\]"):
         find_devices("gpu")
 
 

@@ -76,8 +76,10 @@ def test_the_first_engine_that_agrees_is_taken(factors: tuple[float, float], cho
     refused = ["first", "second", "last"].index(chosen)
     assert len(said) == refused
     if factors[0] == 1.01:
-        assert said[0].startswith("note: first is not used: on the first images its embeddings")
-        assert "differ by 1.0e-02 from the untouched network's, more than 1e-04" in said[0]
+        assert said[0].startswith("note: first is not used. On the first images its embeddings")
+        assert (
+            "from those of the unmodified network by 1.0e-02 (relative), more than 1e-04" in said[0]
+        )
 
 
 def test_the_relative_difference_is_the_largest_of_the_images() -> None:

@@ -66,7 +66,9 @@ def test_no_network_names_the_way_out(tmp_path: Path, monkeypatch: pytest.Monkey
     def fetch() -> None:
         raise Exception("URL fetch failure")
 
-    with pytest.raises(WeightsError, match=r"URL fetch failure.*--weights PATH.*WEIGHTS=path"):
+    with pytest.raises(
+        WeightsError, match=r"URL fetch failure.*Download imagenet\.h5.*--weights PATH"
+    ):
         resolve_weights("imagenet", "imagenet.h5", fetch)
 
 
@@ -76,7 +78,7 @@ def test_shapes_decide_whose_weights_they_are(tmp_path: Path) -> None:
         file["a/kernel"] = np.zeros((3, 4))
         file["a/bias"] = np.zeros(4)
     check_shapes(path, [(4,), (3, 4)], "Net")
-    with pytest.raises(WeightsError, match=r"of 2 arrays 0 do not belong and 1 are missing"):
+    with pytest.raises(WeightsError, match=r"of 2 arrays, 0 do not fit and 1 are missing"):
         check_shapes(path, [(4,), (4,), (3, 4)], "Net")
     with pytest.raises(WeightsError, match=r"expected one of \(5,\), found one of \(4,\)"):
         check_shapes(path, [(5,), (3, 4)], "Net")
@@ -90,7 +92,9 @@ def test_weights_that_lie_in_another_file_are_refused(tmp_path: Path) -> None:
         with h5py.File(path, "w") as file:
             file["a/kernel"] = np.zeros((3, 4))
             file["a/bias"] = link
-        with pytest.raises(WeightsError, match="/a/bias is a link, which is not followed"):
+        with pytest.raises(
+            WeightsError, match="/a/bias is a link, which headbench does not follow"
+        ):
             check_shapes(path, [(3, 4), (4,)], "Net")
 
 

@@ -14,7 +14,7 @@ from headbench.extract.sources.folder import (
 )
 from headbench.extract.sources.open import find_images
 from headbench.extract.sources.source import LabelledImage
-from tests.conftest import write_class_folders, write_image
+from tests.conftest import needs_posix, write_class_folders, write_image
 
 
 def touch(root: Path, *names: str) -> None:
@@ -126,6 +126,7 @@ def test_a_name_that_is_not_utf8_is_rejected_readably(tmp_path: Path) -> None:
     assert "UTF-8" in rejected.reason
 
 
+@needs_posix
 def test_links_are_followed_and_loops_end(tmp_path: Path) -> None:
     touch(tmp_path, "elsewhere/1.jpg", "data/b/2.jpg")
     data = tmp_path / "data"
@@ -145,7 +146,7 @@ def test_links_are_followed_and_loops_end(tmp_path: Path) -> None:
         ([], "found no files"),
         (["a/notes.txt"], "found 1 other files, the first a/notes.txt"),
         (["1.jpg", "2.jpg"], "not inside a class folder"),
-        (["a/1.jpg", "a/2.jpg"], "one class only, 'a'"),
+        (["a/1.jpg", "a/2.jpg"], "only one class, 'a'"),
     ],
 )
 def test_a_folder_without_classes_says_what_was_found(
@@ -156,6 +157,7 @@ def test_a_folder_without_classes_says_what_was_found(
         find_images(tmp_path)
 
 
+@needs_posix
 def test_a_pipe_in_place_of_a_list_of_food101_is_not_waited_for(tmp_path: Path) -> None:
     touch(tmp_path, "images/a/1.jpg", "meta/train.txt")
     os.mkfifo(tmp_path / "meta/test.txt")
@@ -205,6 +207,7 @@ def test_an_unlistable_folder_is_an_error_and_not_a_missing_class(
         find_images(tmp_path)
 
 
+@needs_posix
 @pytest.mark.parametrize("prefix", ["", "train/"])
 def test_a_folder_called_like_an_image_is_listed_and_looked_into(
     tmp_path: Path, prefix: str

@@ -152,7 +152,9 @@ def test_a_named_split_of_which_nothing_can_be_used_is_not_drawn_anew(
     lines = [f"{path},{label},{'val' if path == val else 'train'}" for path, label in rows]
     path = write_csv(photos / "list.csv", "path,label,split", *lines)
     damage(photos / val)
-    with pytest.raises(DataError, match=rf"names 1 images for val, of .*: {val}: .* run this aga"):
+    with pytest.raises(
+        DataError, match=rf"none of the 1 images for val .*: {val}: .* run this aga"
+    ):
         extract(path, settings, tmp_path / "features.h5")
     assert not (tmp_path / "features.h5").exists()
 
@@ -316,7 +318,7 @@ def test_paths_without_their_ending_are_told_so(
     lacking = [(path, label, split) for path, label in (rows[1::2] if split else rows)]
     lines = [",".join(row) for row in [*named, *lacking]]
     ids = write_csv(photos / "ids.csv", "path,label,split", *lines)
-    with pytest.raises(DataError, match="None of these paths has the ending of an image file"):
+    with pytest.raises(DataError, match="None of these names ends like an image file"):
         extract_features(ids, photos.parent / "features.h5", settings)
 
 

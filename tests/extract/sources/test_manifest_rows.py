@@ -91,7 +91,7 @@ def test_a_list_of_labels_in_parquet_is_refused(tmp_path: Path) -> None:
 def test_a_list_of_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a row for each image .* found none"):
         listed(write_csv(tmp_path / "list.csv", "path,label"))
-    with pytest.raises(DataError, match=r"one class only, 'cat'.* Expected a row for each image,"):
+    with pytest.raises(DataError, match=r"only one class, 'cat'.* Expected a row for each image,"):
         listed(write_csv(tmp_path / "list.csv", "path,label", "a.png,cat"))
     with pytest.raises(DataError, match="expected a list of images, found nothing"):
         listed(tmp_path / "nowhere.csv")
@@ -117,12 +117,12 @@ def test_a_list_of_nothing_is_refused(tmp_path: Path) -> None:
         ("x.png,cat,,,", "weight ''"),
         ("x.png,cat,,,heavy", "weight 'heavy'"),
         ("x\0.png,cat,,,1", "holds a zero byte"),
-        ("./b.png,cat,,,1", r"path 'b\.png' is on line 3 already"),
-        ("{folder}/b.png,cat,,,1", r"path 'b\.png' is on line 3 already"),
+        ("./b.png,cat,,,1", r"path 'b\.png' is already on line 3"),
+        ("{folder}/b.png,cat,,,1", r"path 'b\.png' is already on line 3"),
         ("x.png,cat,test,g,1", "group 'g' is in test here and in val on line 3"),
         ("nothing://x.png,cat,,,1", "nothing://x.png: cannot be opened"),
-        ("http://me:hidden@host/x.png,cat,,,1", r"http://\.\.\.@host/x\.png: expected an address"),
-        ("http://host/x.png?sig=hidden,cat,,,1", r"http://host/x\.png\?\.\.\.: expected an addr"),
+        ("http://me:hidden@host/x.png,cat,,,1", r"http://\.\.\.@host/x\.png: expected a URL"),
+        ("http://host/x.png?sig=hidden,cat,,,1", r"http://host/x\.png\?\.\.\.: expected a URL"),
         ("s3://me:hidden@b/../x,cat,,,1", r"path 's3://\.\.\.@b/\.\./x': expected the path or URL"),
         ("s3://b/../x.png,cat,,,1", r"path 's3://b/\.\./x\.png': expected the path or URL"),
         ("reference::http://h/x,cat,,,1", "reference::http://h/x: cannot be opened"),
@@ -143,7 +143,7 @@ def test_a_row_that_is_wrong_is_named_with_its_line(tmp_path: Path, row: str, me
 
 def test_in_parquet_rows_are_counted_from_the_first_image_on(tmp_path: Path) -> None:
     path = write_parquet(tmp_path / "a.parquet", path=["1", "2", "3", "2"], label=[1, 2, 3, 4])
-    with pytest.raises(DataError, match=r"a\.parquet, row 4: path '2' is on row 2 already"):
+    with pytest.raises(DataError, match=r"a\.parquet, row 4: path '2' is already on row 2"):
         listed(path)
     write_parquet(path, path=["1", "2", "3"], label=["a", "b", None])
     with pytest.raises(DataError, match=r"a\.parquet, row 3: label is empty"):
@@ -222,7 +222,7 @@ def test_paths_beside_a_list_behind_a_url() -> None:
 @pytest.mark.parametrize(
     ("manifest", "path", "reason"),
     [
-        (FAR, "../1.png", "write its URL"),
+        (FAR, "../1.png", "write a URL"),
         (FAR, "/1.png", "expected a path relative to the list"),
         (FAR, "s3://bucket/../1.png", "expected the path or URL of a file"),
         ("/data/list.csv", "http://host/../1.png", "expected the path or URL of a file"),
@@ -250,10 +250,10 @@ def test_a_list_names_only_what_lies_below_it_unless_the_user_allows_more(
     tmp_path: Path, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     csv = write_csv(tmp_path / "list.csv", "path,label", "a.png,cat", f"{path},dog")
-    way_out = f"is not opened unless you allow it: {ALLOWED}={ELSEWHERE[path]}"
+    way_out = f"headbench opens it only if you allow it: {ALLOWED}={ELSEWHERE[path]}"
     for others in ("", "memory,hdfs"):
         monkeypatch.setenv(ALLOWED, others)
-        with pytest.raises(DataError, match=rf"list\.csv, line 3: .*: lies outside .* {way_out}"):
+        with pytest.raises(DataError, match=rf"list\.csv, line 3: .*: is outside .* {way_out}"):
             listed(csv)
     monkeypatch.setenv(ALLOWED, f"memory, {ELSEWHERE[path]}")
     found = [image.path for image in listed(csv).images]
@@ -274,6 +274,6 @@ def test_a_path_below_a_list_on_the_web_holds_no_secret_either(
     monkeypatch.setattr(
         "headbench.extract.sources.tables.fetch", lambda _, to, *__: shutil.copy(csv, to)
     )
-    with pytest.raises(DataError, match=r"line 3: https://host/x.*: expected an add") as found:
+    with pytest.raises(DataError, match=r"line 3: https://host/x.*: expected a URL") as found:
         listed("https://host/list.csv")
     assert "hid" not in str(found.value)

@@ -254,7 +254,7 @@ def test_a_store_that_answers_no_more_ends_the_run_and_nothing_is_read_twice(
 def test_a_dry_run_reads_nothing(in_store: Extraction) -> None:
     describe_plan(in_store.url, in_store.out, in_store.settings)
     assert set(in_store.store.layer.gets) == {""}  # listings
-    assert f"{N_IMAGES} of {N_IMAGES} files not read before" in in_store.said[-1]
+    assert f"{N_IMAGES} of {N_IMAGES} files are new or changed" in in_store.said[-1]
 
 
 def test_other_processes_read_for_themselves(
@@ -306,13 +306,13 @@ def test_folders_of_more_than_a_page_are_listed_whole(store: ObjectStore, n_file
         ("s3://", "expected a bucket and a folder in it, found neither"),
         (f"s3://{BUCKET}/empty-part", "names with an empty part cannot be read"),
         ("nobody://knows/this", "cannot be opened"),
-        ("zip://all.zip", "An archive stands after '::'"),
+        ("zip://all.zip", "Write an archive after '::'"),
         ("zip://::/nowhere/all.zip", "cannot be opened (no such file: /nowhere/all.zip)."),
         ("zip://::memory://all.zip", "cannot be opened (no such file: /all.zip)."),
         ("zip://::http://127.0.0.1:1/all.zip", "cannot be opened (Cannot connect to host"),
         ("http://127.0.0.1:1/photos", "Write a list of their URLs"),
-        ("https://me:hidden@example.org/photos", "https://...@example.org/photos: expected an"),
-        ("https://example.org/photos?X-Amz-Signature=hidden", "photos?...: expected an address"),
+        ("https://me:hidden@example.org/photos", "https://...@example.org/photos: expected a URL"),
+        ("https://example.org/photos?X-Amz-Signature=hidden", "photos?...: expected a URL"),
     ],
 )
 def test_what_cannot_be_listed_is_one_line_without_secrets(
@@ -391,7 +391,7 @@ def test_two_files_of_one_name_in_an_archive_are_refused(photos: Path, archive: 
         packed.add(photos, "photos")
         packed.add(photos / "red/001.png", "photos/red/000.png")
     for url in (f"zip://photos::{archive}", f"tar://photos::{tar_path}"):
-        with pytest.raises(DataError, match=r"two files are called photos/red/000\.png.*Pack"):
+        with pytest.raises(DataError, match=r"two files are named photos/red/000\.png.*Pack"):
             RemoteFolder(url).find()
 
 

@@ -69,7 +69,7 @@ def test_a_test_split_without_labels_is_listed_and_points_to_predict(test: str) 
     ]
     [note] = found.notes
     assert note.startswith(f"photos/{test}: 2 images are in no class folder")
-    assert note.endswith(f"make predict IMAGES=photos/{test}")
+    assert note.endswith(f"headbench predict --images photos/{test}")
 
 
 @pytest.mark.parametrize(

@@ -127,7 +127,7 @@ def test_without_pyarrow_parquet_names_the_way_out(
         return there(name, *arguments, **named)
 
     monkeypatch.setattr(builtins, "__import__", missing)
-    with pytest.raises(DataError, match="make install EXTRAS=tables"):
+    with pytest.raises(DataError, match=r"pip install \"headbench\[tables\]\""):
         read(path, ["path"])
 
 

@@ -76,8 +76,8 @@ def test_nothing_in_a_shard_disappears(tmp_path: Path) -> None:
         (".DS_Store", b"of a Mac"),
     )
     beside = "no class: expected KEY.cls or KEY.json with a label beside it in the shard"
-    alone = "a class, and no image beside it in the shard"
-    two = "2 images have its key (two.jpg, two.png): which is meant?"
+    alone = "a class without an image beside it in the shard"
+    two = "2 images have the same key (two.jpg, two.png), expected one"
     neither, out = "neither an image nor a class", "its name leads out of the shard"
     link = "a link, not a file"
     assert [(name, reason) for name, _, reason in found] == [
@@ -105,7 +105,7 @@ def test_a_second_member_of_one_name_is_said_to_be_one(tmp_path: Path) -> None:
     once = [("a.jpg", b"1"), ("a.cls", b"x")]
     found = of(tmp_path, *once, ("b.jpg", b"2"), ("b.cls", b"y"), *once)
     assert [class_name for _, class_name, _ in found] == ["x", "y", ""]
-    assert found[-1][2] == "there are two members of this name in the shard, this is the second"
+    assert found[-1][2] == "the second member of this name in the shard"
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_a_connection_that_ends_early_is_no_end_of_a_file(tmp_path: Path) -> Non
     (tmp_path / "file").write_bytes(b"0123456789")
     stream = Stream(Place(str(tmp_path / "file")), 20)
     assert stream.read(10) == b"0123456789"
-    with pytest.raises(DataError, match=r"read on from byte 10 \(it ended before its 20"):
+    with pytest.raises(DataError, match=r"read from byte 10 on \(it ended before its 20"):
         stream.read(10)
 
 

@@ -225,7 +225,7 @@ def test_secrets_are_left_out_and_nothing_else(text: str, expected: str) -> None
 def test_an_address_with_a_secret_is_refused_without_saying_it(url: str, shown: str) -> None:
     with pytest.raises(DataError) as found:
         refuse_secrets(url)
-    assert str(found.value).startswith(f"{shown}: expected an address without password")
+    assert str(found.value).startswith(f"{shown}: expected a URL without password")
     assert "hid" not in str(found.value)
 
 
@@ -292,7 +292,7 @@ def test_no_other_protocol_is_opened_alone_or_in_a_chain(
     ],
 )
 def test_a_chain_of_anything_but_archives_is_not_opened(url: str) -> None:
-    with pytest.raises(DataError, match=r"nothing but zip and tar is chained\.$"):
+    with pytest.raises(DataError, match=r"only zip and tar can be chained\.$"):
         open_url(url)
 
 

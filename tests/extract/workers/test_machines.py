@@ -75,7 +75,7 @@ def test_an_error_of_the_work_comes_as_it_is(kind: str, request: pytest.FixtureR
 
 def test_a_lost_process_is_one_clear_error_and_the_next_work_is_done(tmp_path: Path) -> None:
     with at_work(Machines(n_jobs=2)) as workers:
-        with pytest.raises(ClusterError, match=r"ended from outside.*run the same"):
+        with pytest.raises(ClusterError, match=r"was killed.*run the same"):
             list(workers(dies_at_three, ((n, tmp_path) for n in range(5)), in_order=True))
         assert len(list(workers(slow_when_even, [(1,), (3,)]))) == 2
 

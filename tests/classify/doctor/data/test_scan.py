@@ -9,6 +9,7 @@ from PIL import Image
 from headbench.classify.doctor.data.scan import look_at
 from headbench.extract.images.decode import decode
 from tests.classify.doctor.data.pictures import picture, scan_folder, write_pictures
+from tests.conftest import needs_posix
 
 ORIENTATION = 0x0112
 
@@ -56,6 +57,7 @@ def test_an_orientation_that_is_none_is_upright(tmp_path: Path) -> None:
     assert look_at(tmp_path / "a.jpg").orientation == 1
 
 
+@needs_posix
 def test_what_extraction_refuses_is_refused_for_the_same_reason(tmp_path: Path) -> None:
     write_pictures(tmp_path / "a", range(2))
     write_pictures(tmp_path / "b", range(2, 4))

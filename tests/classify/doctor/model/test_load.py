@@ -74,7 +74,7 @@ def test_weights_of_an_h5_model_are_not_read_from_another_file(tmp_path: Path) -
     with h5py.File(tmp_path / "model.h5", "r+") as file:
         file.move("model_weights", "weights")
         file["model_weights"] = h5py.ExternalLink("other.h5", "/")
-    with pytest.raises(RunError, match="/model_weights is a link, which is not followed"):
+    with pytest.raises(RunError, match="/model_weights is a link, which headbench does not follow"):
         load_user_model(tmp_path / "model.h5")
 
 
