@@ -7,7 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from headbench.cache import cli
-from headbench.classify.commands import (
+
+# Before the imports below, which take a second.
+if sys.argv[1:2] == ["serve"]:
+    cli.exit_on_sigterm()
+
+from headbench.classify.commands import (  # noqa: E402
     doctor,
     export,
     finetune,
@@ -17,10 +22,10 @@ from headbench.classify.commands import (
     serve,
     train,
 )
-from headbench.classify.commands.options import Commands
-from headbench.classify.demo import run_demo
-from headbench.classify.presets import PRESETS, preset_commands, run_commands
-from headbench.extract.networks.weights import IMAGENET
+from headbench.classify.commands.options import Commands  # noqa: E402
+from headbench.classify.demo import run_demo  # noqa: E402
+from headbench.classify.presets import PRESETS, preset_commands, run_commands  # noqa: E402
+from headbench.extract.networks.weights import IMAGENET  # noqa: E402
 
 
 def parser() -> argparse.ArgumentParser:

@@ -1,12 +1,9 @@
 """``python -m headbench.classify serve``."""
 
 import argparse
-import logging
 import re
-import signal
 from dataclasses import fields
 from importlib.util import find_spec
-from typing import NoReturn
 
 from headbench.cache import cli
 from headbench.classify.commands.options import Commands, Option, add_defaults, add_run, add_shared
@@ -14,8 +11,6 @@ from headbench.classify.deployment.server import ServerSettings
 from headbench.classify.errors import RunError
 from headbench.classify.run import Run
 from headbench.extract.settings import Runtime, add_device_options
-
-LOG = logging.getLogger(__name__)
 
 LARGEST_PORT = 65535
 PACKAGES = ("fastapi", "uvicorn", "python_multipart")
@@ -61,8 +56,6 @@ def serve(arguments: argparse.Namespace) -> int:
             f"serve needs more packages ({', '.join(missing)}): 'make install EXTRAS=serve' brings "
             "them."
         )
-    # Loading takes a while. Once it is done, the server ends by itself on SIGTERM.
-    signal.signal(signal.SIGTERM, _end)
     from headbench.classify.deployment.server import process
 
     given = vars(arguments) | {"allowed_hosts": tuple(arguments.allowed_hosts)}
@@ -71,11 +64,6 @@ def serve(arguments: argparse.Namespace) -> int:
     run = Run(arguments.run)
     process.serve(run, arguments.head, arguments.weights, arguments.data, settings, runtime)
     return 0
-
-
-def _end(*_: object) -> NoReturn:
-    LOG.info("stopped")
-    raise SystemExit(0)
 
 
 def _port(text: str) -> int:
