@@ -12,7 +12,7 @@ from headbench.cache import cli
 if sys.argv[1:2] == ["serve"]:
     cli.exit_on_sigterm()
 
-from headbench.classify.commands import (  # noqa: E402
+from headbench.classify.commands import (
     doctor,
     export,
     finetune,
@@ -22,10 +22,10 @@ from headbench.classify.commands import (  # noqa: E402
     serve,
     train,
 )
-from headbench.classify.commands.options import Commands  # noqa: E402
-from headbench.classify.demo import run_demo  # noqa: E402
-from headbench.classify.presets import PRESETS, preset_commands, run_commands  # noqa: E402
-from headbench.extract.networks.weights import IMAGENET  # noqa: E402
+from headbench.classify.commands.options import Commands
+from headbench.classify.demo import run_demo
+from headbench.classify.presets import PRESETS, preset_commands, run_commands
+from headbench.extract.networks.weights import IMAGENET
 
 
 def parser() -> argparse.ArgumentParser:

@@ -34,6 +34,7 @@ LOG = logging.getLogger(__name__)
 # Standard deviations that are more than chance, whatever the interval.
 FAR = 4
 
+
 @dataclass(frozen=True)
 class Classifier:
     """What was trained in a run, and the network that it needs; nothing large is loaded yet.

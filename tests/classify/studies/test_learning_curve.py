@@ -75,9 +75,11 @@ def test_a_curve_that_is_none_is_one_clear_error(run: Run, change: dict[str, obj
     raw = json.loads(path.read_text())
     raw["points"][3]["result"] |= change
     path.write_text(json.dumps(raw))
-    with FeatureFile(run.features_path) as features:
-        with pytest.raises(RunError, match=r"learning_curve\.json: cannot be loaded"):
-            read_curve(run.folder, features)
+    with (
+        FeatureFile(run.features_path) as features,
+        pytest.raises(RunError, match=r"learning_curve\.json: cannot be loaded"),
+    ):
+        read_curve(run.folder, features)
 
 
 @pytest.mark.parametrize(
