@@ -67,22 +67,28 @@ def evaluate(y: NDArray[np.integer], proba: NDArray[np.floating], seed: int = 0)
     seed : int
         Of the bootstrap.
     """
-    n_classes = proba.shape[1]
     rank = _rank_of_truth(y, proba)
-    predicted = proba.argmax(axis=1)
-    cells = _cells(y, predicted, n_classes)
-    values = _class_values(y, predicted, n_classes)
-    whole = values.sum(axis=0, dtype=np.float64) / len(y)
-    macro_f1, balanced = estimates(partial(_class_scores, whole), values, cells, seed)
+    macro_f1, balanced = class_scores(y, proba, seed)
     log_loss, ece = estimates(_image_scores, _image_values(y, proba), np.arange(len(y)), seed)
     return Metrics(
         top1=accuracy(y, proba),
-        top5=_top5(rank, n_classes),
+        top5=_top5(rank, proba.shape[1]),
         macro_f1=macro_f1,
         balanced_accuracy=balanced,
         log_loss=log_loss,
         ece=ece,
     )
+
+
+def class_scores(
+    y: NDArray[np.integer], proba: NDArray[np.floating], seed: int = 0
+) -> list[Estimate]:
+    """Macro F1 and balanced accuracy, as `Metrics` has them; see `evaluate`."""
+    predicted, n_classes = proba.argmax(axis=1), proba.shape[1]
+    values = _class_values(y, predicted, n_classes)
+    whole = values.sum(axis=0, dtype=np.float64) / len(y)
+    cells = _cells(y, predicted, n_classes)
+    return estimates(partial(_class_scores, whole), values, cells, seed)
 
 
 def accuracy(y: NDArray[np.integer], proba: NDArray[np.floating]) -> Estimate:

@@ -95,6 +95,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     verb = given[0] if given else "--help"
     if not verb.startswith("-") and verb not in VERBS:
         Parser(prog=PROGRAM).error(f"unknown command {verb!r}{_nearest(verb, VERBS)}")
+    if verb == "serve":
+        terminal.exit_on_sigterm()  # before imports that take a second
     arguments = parser([verb]).parse_args(given or ["--help"])
     arguments.line = shlex.join([PROGRAM, *given])
     return int(arguments.function(arguments))

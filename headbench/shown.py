@@ -147,9 +147,10 @@ class Report(Table):
 
     def cells(self) -> Cells:
         """Titles, and the text of each row."""
-        from headbench.classify.report.table import TITLES, rows
+        from headbench.classify.report.table import SHORT_COLUMNS, rows
 
-        return TITLES, rows(self.results)
+        titles = tuple(column.title for column in SHORT_COLUMNS)
+        return titles, rows(self.results, SHORT_COLUMNS)
 
     def __str__(self) -> str:
         from headbench.classify.report.table import as_text

@@ -16,9 +16,10 @@ from headbench.classify.checked import check_proba
 from headbench.classify.errors import loading
 from headbench.classify.heads.head import Head
 from headbench.classify.heads.registry import load_trained_head
-from headbench.classify.run import NETWORK_FILE, Run, is_finetuned, rank
+from headbench.classify.metrics import balanced_accuracy, class_scores
+from headbench.classify.run import NETWORK_FILE, Run, Trained, is_finetuned, rank
 from headbench.classify.train_heads import class_proba
-from headbench.classify.wording import describe_weights
+from headbench.classify.wording import describe_weights, percent, share
 from headbench.extract.images.stream import DecodedImage
 from headbench.extract.networks.backbone import Openable, embed_images, reopen_backbone
 from headbench.extract.networks.engines import Embedded, Embedder
@@ -29,6 +30,9 @@ from headbench.extract.progress import Stopwatch
 from headbench.extract.settings import FLOAT32, Runtime
 
 LOG = logging.getLogger(__name__)
+
+# Standard deviations that are more than chance, whatever the interval.
+FAR = 4
 
 
 @dataclass(frozen=True)
@@ -125,6 +129,8 @@ def open_classifier(run: Run, name: str | None, weights: str | None) -> Classifi
     with FeatureFile(run.features_path) as features:
         y_val = features.labels("val")
         trained = run.find(name, features) if name else rank(run.trained(features), y_val)[0]
+        if not name:
+            say_if_not_recommended(trained, y_val)
         config = features.config
     chosen, weights = trained.record.name, weights or config.weights
     described = describe_weights(config.identity, weights)
@@ -133,3 +139,20 @@ def open_classifier(run: Run, name: str | None, weights: str | None) -> Classifi
     if is_finetuned(chosen):
         return build(FinetunedNetwork(chosen, trained.folder / NETWORK_FILE), None)
     return build(reopen_backbone(config.identity, weights), load_trained_head(trained))
+
+
+def say_if_not_recommended(chosen: Trained, y_val: NDArray[np.int32]) -> None:
+    """Log that a head, which nobody named, may be no better than `prior` on val."""
+    counts = np.bincount(y_val)
+    n_there, largest_sd = np.count_nonzero(counts), np.sqrt((1 / counts[counts > 0]).sum()) / 2
+    prior = 1 / n_there
+    # The interval takes seconds for many images. Most heads are far better than that.
+    if balanced_accuracy(y_val, chosen.val) > prior + FAR * largest_sd / n_there:
+        return
+    _, balanced = class_scores(y_val, chosen.val)
+    if balanced.low <= prior:
+        LOG.info(
+            f"{chosen.record.name} is not recommended: on val it is not clearly better than prior, "
+            f"which always predicts one class. Its balanced accuracy is {percent(balanced)}, n = "
+            f"{balanced.n}; that of prior is {share(prior)}. 'make doctor' searches for the cause."
+        )

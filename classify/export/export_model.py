@@ -8,7 +8,7 @@ import numpy as np
 
 from headbench.cache.disk import replacing_folder
 from headbench.cache.reader import FeatureFile
-from headbench.classify.deployment.classifier import open_classifier
+from headbench.classify.deployment.classifier import open_classifier, say_if_not_recommended
 from headbench.classify.errors import RunError
 from headbench.classify.export.export_formats import (
     FORMATS,
@@ -211,13 +211,14 @@ def _way_out(name: str) -> str:
 
 def _best(run: Run, features: FeatureFile) -> Trained:
     """The best on val of those that can be exported."""
-    ranked = rank(run.trained(features), features.labels("val"))
-    for trained in ranked:
+    y_val = features.labels("val")
+    for trained in rank(run.trained(features), y_val):
         try:
             check_exportable(trained)
         except RunError as error:
             LOG.info(str(error).split(":", maxsplit=1)[0] + "; on to the next best on val.")
             continue
+        say_if_not_recommended(trained, y_val)
         return trained
     raise RunError(f"{run.folder}: nothing that can be exported. Run 'make heads HEADS=logreg'.")
 

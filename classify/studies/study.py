@@ -16,11 +16,13 @@ from headbench.cache.reader import FeatureFile
 from headbench.cache.untrusted import read_json
 from headbench.cache.writer import installed_version
 from headbench.classify.checked import check_fields, json_text
+from headbench.classify.errors import RunError, loading
 from headbench.classify.heads.head import Head
 
 LOG = logging.getLogger(__name__)
 
 STUDY_VERSION = 2
+WAY_OUT = "Delete it, or run 'make heads' with the same options again: it replaces the file."
 
 
 class Fit(NamedTuple):
@@ -78,7 +80,7 @@ def run_study(
     list of dict
         For each fit, in order: ``head``, ``settings``, its key and its result.
     """
-    earlier = {_text(point.key): point for point in chain(*read_study(path, features))}
+    earlier = {_text(point.key): point for point in chain(*_read_or_say(path, features))}
     keys = [full_key(each.head, each.estimator, each.key) for each in fits]
     known = [earlier.pop(_text(key), None) for key in keys]
     kept = [
@@ -111,20 +113,38 @@ def _results(fits: Sequence[Fit], n_jobs: int) -> list[dict[str, Any]]:
     return [results[index] for index in range(len(fits))]
 
 
-def read_study(path: Path, features: FeatureFile) -> Study:
-    """Read a study; empty if it was made with other features or another version, or is damaged."""
+def read_study(path: Path, features: FeatureFile, way_out: str = WAY_OUT) -> Study:
+    """What is kept, if it is of these features and this version.
+
+    Raises
+    ------
+    RunError
+        If the file is damaged; `way_out` says what to do.
+    """
+    nothing = Study([], [])
+    with loading(path, way_out):
+        try:
+            raw = read_json(path)
+        except FileNotFoundError:
+            return nothing
+        if not isinstance(raw, dict) or "stamp" not in raw:
+            raise ValueError("it does not say what it was made with")
+        if raw.pop("stamp") != study_stamp(features):
+            return nothing
+        check_fields(Study, raw)
+        return Study(*([Point(**each) for each in raw[group]] for group in Study._fields))
+
+
+def _read_or_say(path: Path, features: FeatureFile) -> Study:
     try:
-        raw = read_json(path)
-        if raw["stamp"] == study_stamp(features):
-            check_fields(Study, {name: raw[name] for name in Study._fields})
-            return Study(*([Point(**each) for each in raw[group]] for group in Study._fields))
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # none yet, or damaged: fitted again
-    return Study([], [])
+        return read_study(path, features, "All its fits are computed again.")
+    except RunError as error:
+        LOG.info(str(error))
+        return Study([], [])
 
 
 def read_points(path: Path, features: FeatureFile) -> list[dict[str, Any]]:
-    """Results of the last run, as `run_study` returned them."""
+    """Those of the last run as `run_study` returned them; raises what `read_study` does."""
     return [{**point.key, **point.result} for point in read_study(path, features).points]
 
 

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import math
 import os
 import random
 import tempfile
@@ -58,21 +59,53 @@ def load_tensorflow() -> Any:
 def load_saved(path: Path, **options: Any) -> Any:
     """Load a model from a file; no code in it is run, and nothing outside it is read.
 
-    `options` are those of `keras.saving.load_model`. Raises `ValueError` if a ``.keras`` file
-    refers to other files, and otherwise whatever Keras raises.
+    `options` are those of `keras.saving.load_model`. Raises `ValueError` for what leads elsewhere
+    in a ``.keras`` file and for layers that declare more weights than there are, and else whatever
+    Keras does.
     """
+    n_bytes = path.stat().st_size
     if path.suffix == ".keras":
         with open_archive(path, KERAS_GROWTH) as archive:
-            require_own_weights(archive)
-    return load_keras().saving.load_model(path, safe_mode=True, **options)
+            n_bytes = bytes_of_weights(archive)
+    with building_at_most(n_bytes):
+        return load_keras().saving.load_model(path, safe_mode=True, **options)
 
 
-def require_own_weights(archive: zipfile.ZipFile) -> None:
-    """Raise `ValueError` if a ``.keras`` file would read weights from another file."""
-    for member in archive.infolist():
-        if not member.filename.endswith(".h5"):
-            continue
-        # To seek back in compressed data, everything before would be read again.
+@contextmanager
+def building_at_most(n_weights: int) -> Iterator[None]:
+    """Raise `ValueError` before the layers that are built inside have more weights than that.
+
+    What a file describes is built before its weights are read: a layer of a billion units takes
+    memory, whatever the weights are. Each weight takes a byte of the file, or more.
+    """
+    layer = load_keras().layers.Layer
+    add_weight, n_declared = layer.add_weight, 0
+
+    def counted(self: Any, shape: Any = (), *args: Any, **options: Any) -> Any:
+        nonlocal n_declared
+        n_declared += shape if isinstance(shape, int) else math.prod(shape or ())
+        if n_declared > n_weights:
+            raise ValueError(
+                f"its layers up to {self.name!r} declare {n_declared} weights, more than fit in "
+                f"the {n_weights} bytes of weights in the file"
+            )
+        return add_weight(self, shape, *args, **options)
+
+    layer.add_weight = counted
+    try:
+        yield
+    finally:
+        layer.add_weight = add_weight
+
+
+def bytes_of_weights(archive: zipfile.ZipFile) -> int:
+    """Bytes of the weights in a ``.keras`` file.
+
+    Raises `ValueError` if they would be read from another file.
+    """
+    members = [each for each in archive.infolist() if each.filename.endswith(".h5")]
+    for member in members:
+        # To go back in what is compressed, all before it would be read again.
         is_stored = member.compress_type == zipfile.ZIP_STORED
         with (
             archive.open(member) if is_stored else io.BytesIO(archive.read(member)) as stored,
@@ -80,17 +113,20 @@ def require_own_weights(archive: zipfile.ZipFile) -> None:
         ):
             if found := leads_elsewhere(file):
                 raise ValueError(f"{member.filename}: {found}")
+    return sum(member.file_size for member in members)
 
 
 def load_open_model(file: Any) -> Any:
     """Load a model, not compiled, from an open `h5py.File`; no code in it is run.
 
-    `keras.saving.load_model` takes only paths, and a file may be in memory.
+    `keras.saving.load_model` takes paths alone, and a file may be in memory. Raises `ValueError`
+    for layers that declare more weights than there are.
     """
     load_keras()
     from keras.src.legacy.saving.legacy_h5_format import load_model_from_hdf5
 
-    return load_model_from_hdf5(file, compile=False, safe_mode=True)
+    with building_at_most(file.id.get_filesize()):
+        return load_model_from_hdf5(file, compile=False, safe_mode=True)
 
 
 @contextmanager

@@ -1,12 +1,9 @@
 """``headbench serve``."""
 
 import argparse
-import logging
 import re
-import signal
 from dataclasses import fields
 from importlib.util import find_spec
-from typing import NoReturn
 
 from headbench.classify.deployment.server import ServerSettings
 from headbench.commands.options import (
@@ -17,8 +14,6 @@ from headbench.commands.options import (
     add_shared,
     at_least,
 )
-
-LOG = logging.getLogger(__name__)
 
 LARGEST_PORT = 65535
 PACKAGES = ("fastapi", "uvicorn", "python_multipart")
@@ -63,8 +58,6 @@ def add_serve(command: argparse.ArgumentParser) -> None:
 
 def serve(arguments: argparse.Namespace) -> int:
     """Answer requests until told to end."""
-    # Loading takes a while. Once it is done, the server ends by itself on SIGTERM.
-    signal.signal(signal.SIGTERM, _end)
     _require_packages()
     from headbench.classify.deployment.server import process
     from headbench.classify.run import Run
@@ -87,11 +80,6 @@ def _require_packages() -> None:
         raise RunError(
             f"serve needs more packages ({', '.join(missing)}): pip install 'headbench[serve]'."
         )
-
-
-def _end(*_: object) -> NoReturn:
-    LOG.info("stopped")
-    raise SystemExit(0)
 
 
 def _port(text: str) -> int:

@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from headbench.cache.format import SPLITS
 from headbench.cache.reader import FeatureFile
-from headbench.classify.arrays import save_arrays
+from headbench.classify.arrays import load_arrays, save_arrays
 from headbench.classify.finetuning.finetune_settings import FinetuneSettings
 from headbench.classify.finetuning.finetune_stage import finetune
 from headbench.classify.run import PROBA_FILE, Run
@@ -80,3 +80,13 @@ def torn_run(run: Run, request: pytest.FixtureRequest) -> tuple[Run, str]:
         proba = {chosen: right[chosen], other: np.roll(right[other], 1, axis=1)}
         save_arrays(run.trained_folder(name) / PROBA_FILE, proba)
     return run, best
+
+
+@pytest.fixture
+def run_at_chance(run: Run) -> Run:
+    """A run of one head, ridge, that is wrong for every image."""
+    train_heads(run, ["ridge"], 0)
+    path = run.trained_folder("ridge") / PROBA_FILE
+    arrays = load_arrays(path)
+    save_arrays(path, {split: np.roll(proba, 1, axis=1) for split, proba in arrays.items()})
+    return run

@@ -8,8 +8,11 @@ import faulthandler
 import secrets
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from hypothesis import HealthCheck, Phase, given, seed, settings
@@ -59,7 +62,7 @@ def damaged(data: bytes, kind: str, at: int, length: int, new: bytes, other: byt
     }[kind]
 
 
-def check(data: bytes, last: Path) -> None:
+def check(last: Path, data: bytes) -> None:
     """It is decoded or refused, within seconds, and nothing else."""
     last.write_bytes(data)
     faulthandler.dump_traceback_later(HANG_SECONDS, exit=True)
@@ -69,6 +72,31 @@ def check(data: bytes, last: Path) -> None:
     faulthandler.cancel_dump_traceback_later()
 
 
+def try_examples(
+    drawn: st.SearchStrategy[Any], try_one: Callable[[Any], None], n_examples: int, number: int
+) -> int:
+    """Try what is drawn with a seed, and shrink what fails; gives how many were tried."""
+    n_tried = 0
+
+    @seed(number)
+    @settings(
+        max_examples=n_examples,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate, Phase.shrink],
+        suppress_health_check=list(HealthCheck),
+        print_blob=True,
+    )
+    @given(drawn)
+    def run(example: Any) -> None:
+        nonlocal n_tried
+        n_tried += 1
+        try_one(example)
+
+    run()
+    return n_tried
+
+
 def main() -> None:
     """Go on until the time is over."""
     deadline = time.monotonic() + float(sys.argv[1])
@@ -76,23 +104,7 @@ def main() -> None:
     number = int(sys.argv[3]) if len(sys.argv) > 3 else secrets.randbits(32)
     first, n_files = number, 0
     while time.monotonic() < deadline:
-
-        @seed(number)
-        @settings(
-            max_examples=EXAMPLES,
-            deadline=None,
-            database=None,
-            phases=[Phase.generate, Phase.shrink],
-            suppress_health_check=list(HealthCheck),
-            print_blob=True,
-        )
-        @given(files())
-        def run(data: bytes) -> None:
-            nonlocal n_files
-            n_files += 1
-            check(data, last)
-
-        run()
+        n_files += try_examples(files(), partial(check, last), EXAMPLES, number)
         number += 1
     sys.stdout.write(f"{n_files} files, seeds {first} to {number - 1}\n")
 

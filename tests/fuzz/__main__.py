@@ -16,11 +16,11 @@ import sys
 import time
 import warnings
 from contextlib import redirect_stderr, redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, Phase, given, seed, settings
-
+from tests.extract.fuzz import try_examples
 from tests.fuzz.crafted import KINDS, Command, make_base
 from tests.headbench.command import call
 
@@ -86,29 +86,6 @@ def _connect(self: socket.socket, address: Any) -> None:  # noqa: ARG001, a sock
     raise ConnectionMadeError(f"a command opened a connection to {address}")
 
 
-def fuzz(kind: str, number: int, folder: Path, base: Path) -> int:
-    """Try some examples; gives how many."""
-    n_tried = 0
-
-    @seed(number)
-    @settings(
-        max_examples=EXAMPLES,
-        deadline=None,
-        database=None,
-        phases=[Phase.generate, Phase.shrink],
-        suppress_health_check=list(HealthCheck),
-        print_blob=True,
-    )
-    @given(KINDS[kind].drawn)
-    def run(drawn: Any) -> None:
-        nonlocal n_tried
-        n_tried += 1
-        check(folder, base, kind, drawn)
-
-    run()
-    return n_tried
-
-
 def main() -> None:
     """Go on until the time is over, one kind after the other."""
     seconds, folder, *more = sys.argv[1:]
@@ -122,7 +99,8 @@ def main() -> None:
     deadline, number, n_files = time.monotonic() + float(seconds), first, 0
     while time.monotonic() < deadline:
         for kind in kinds:
-            n_files += fuzz(kind, number, Path(folder) / "example", base)
+            try_one = partial(check, Path(folder) / "example", base, kind)
+            n_files += try_examples(KINDS[kind].drawn, try_one, EXAMPLES, number)
         number += 1
     sys.stdout.write(f"{n_files} crafted files, seeds {first} to {number - 1}\n")
 

@@ -96,6 +96,25 @@ def test_told_to_end_while_it_loads_it_ends_well_and_has_cut_nobody_off(run: Run
     assert (process.returncode, rest) == (0, "stopped\n")
 
 
+# The signal comes when a module is about to be imported.
+TOLD_WHILE_IT_IMPORTS = """
+import os, runpy, signal, sys
+class Finder:
+    def find_spec(name, *_):
+        if name == sys.argv[-1]:
+            os.kill(os.getpid(), signal.SIGTERM)
+sys.meta_path.insert(0, Finder)
+runpy.run_module("headbench", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.parametrize("module", ["numpy", "uvicorn"])
+def test_told_to_end_while_it_imports_it_ends_well(run: Run, module: str) -> None:
+    command = [sys.executable, "-c", TOLD_WHILE_IT_IMPORTS, "serve", run.folder, "--head", module]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "stopped\n", "")
+
+
 def serving(run: Run, *more: object) -> int:
     return call("serve", run.folder, *more)
 

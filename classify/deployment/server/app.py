@@ -224,10 +224,9 @@ def _add_predict(app: FastAPI, engine: ServingEngine, settings: ServerSettings) 
     decoded = decoder(engine.classifier.size_px, settings.max_pixels)
 
     async def classify(name: str | None, data: bytes, top: int, similar: int) -> dict[str, Any]:
-        try:
-            image = await decoded(data)
-        except UnusableImageError as error:
-            return {"name": name, "error": str(error)}
+        image = await decoded(data)
+        if isinstance(image, UnusableImageError):
+            return {"name": name, "error": str(image)}
         answer = await engine.classify(Asked(image, similar))
         best = top_classes(answer.proba, engine.classifier.classes, top)
         near = [
@@ -265,18 +264,29 @@ def _add_predict(app: FastAPI, engine: ServingEngine, settings: ServerSettings) 
         return {**answer, "milliseconds": milliseconds, "model": model}
 
 
-def decoder(size_px: int, max_pixels: int) -> Callable[[bytes], Awaitable[NDArray[np.uint8]]]:
+def decoder(
+    size_px: int, max_pixels: int
+) -> Callable[[bytes], Awaitable[NDArray[np.uint8] | UnusableImageError]]:
     """What decodes uploads, as many at a time as there are cores, and one large one beside them."""
     slots, large_slot = CapacityLimiter(N_THREADS), CapacityLimiter(1)
 
-    async def decoded(data: bytes) -> NDArray[np.uint8]:
-        one = partial(decode, data, size_px, max_pixels)
-        try:
-            return await to_thread.run_sync(partial(one, LARGE_PIXELS), limiter=slots)
-        except TooLargeError:
-            return await to_thread.run_sync(one, limiter=large_slot)
+    async def decoded(data: bytes) -> NDArray[np.uint8] | UnusableImageError:
+        one = partial(_decode, data, size_px, max_pixels)
+        image = await to_thread.run_sync(partial(one, LARGE_PIXELS), limiter=slots)
+        if isinstance(image, TooLargeError):
+            image = await to_thread.run_sync(one, limiter=large_slot)
+        return image
 
     return decoded
+
+
+def _decode(data: bytes, *limits: int) -> NDArray[np.uint8] | UnusableImageError:
+    try:
+        return decode(data, *limits)
+    except UnusableImageError as error:
+        # Without its traceback, which refers to the file: raised out of a thread, both would stay
+        # until Python collects garbage.
+        return type(error)(str(error))
 
 
 async def _sent_files(request: Request) -> list[tuple[str | None, bytes]]:

@@ -10,9 +10,10 @@ from headbench.cache.blocks import open_hdf5
 from headbench.cache.untrusted import open_archive, parse_json
 from headbench.extract.networks.keras_runtime import (
     KERAS_GROWTH,
+    building_at_most,
+    bytes_of_weights,
     load_keras,
     load_open_model,
-    require_own_weights,
 )
 
 CONFIG, WEIGHTS = "model_config", "model_weights"
@@ -42,11 +43,12 @@ def load_keras2_h5(path: Path) -> Any:
 def load_keras2_zip(path: Path) -> Any:
     """Load a model, not compiled, from a ``.keras`` file."""
     with open_archive(path, KERAS_GROWTH) as archive:
-        require_own_weights(archive)
+        n_bytes = bytes_of_weights(archive)
         config = parse_json(archive.read("config.json"))
     described = {**translated(config), "compile_config": None}
-    model = load_keras().saving.deserialize_keras_object(described, safe_mode=True)
-    model.load_weights(path)
+    with building_at_most(n_bytes):
+        model = load_keras().saving.deserialize_keras_object(described, safe_mode=True)
+        model.load_weights(path)
     return model
 
 

@@ -258,3 +258,19 @@ def test_where_val_and_test_prefer_different_heads_predict_takes_vals(
     said = listen()
     assert open_classifier(run, None, None).name == best
     assert said == [f"head {best}, weights none"]
+
+
+def test_a_head_that_nobody_named_and_that_is_no_better_than_prior_is_said_to_be(
+    run_at_chance: Run,
+) -> None:
+    said = listen()
+    open_classifier(run_at_chance, None, None)
+    assert said == [
+        "ridge is not recommended: on val it is not clearly better than prior, which always "
+        "predicts one class. Its balanced accuracy is 0.0 % [0.0, 0.0], n = 16; that of prior is "
+        "33.3 %. 'make doctor' searches for the cause.",
+        "head ridge, weights none",
+    ]
+    del said[:]
+    open_classifier(run_at_chance, "ridge", None)
+    assert said == ["head ridge, weights none"]

@@ -223,3 +223,13 @@ def test_where_val_and_test_prefer_different_heads_export_takes_vals(
     with pytest.raises(RunError, match="mean-color has no network to export"):
         export_model(run, None, None, None, None, None)
     assert said[-1] == f"head {best}, weights none"
+
+
+def test_a_head_that_nobody_named_and_that_is_no_better_than_prior_is_exported_and_said_to_be(
+    run_at_chance: Run,
+) -> None:
+    said = listen()
+    with pytest.raises(RunError, match="mean-color has no network to export"):
+        export_model(run_at_chance, None, None, None, None, None)
+    assert said[-2].startswith("ridge is not recommended: on val it is not clearly better than ")
+    assert said[-1] == "head ridge, weights none"

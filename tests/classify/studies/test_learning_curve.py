@@ -55,9 +55,6 @@ def test_nothing_is_fitted_twice_and_what_is_new_is(run: Run) -> None:
     first = curve_of(run)
     assert curve_of(run, n_jobs=1) == first
     assert said == ["learning curve: 14 fits, 0 reused", "learning curve: 0 fits, 14 reused"]
-    (run.folder / "learning_curve.json").write_text("{")
-    assert curve_of(run) == first
-    assert said[-1] == "learning curve: 14 fits, 0 reused"
 
 
 @pytest.mark.parametrize(
@@ -78,12 +75,32 @@ def test_a_curve_that_is_none_is_one_clear_error(run: Run, change: dict[str, obj
     raw = json.loads(path.read_text())
     raw["points"][3]["result"] |= change
     path.write_text(json.dumps(raw))
-    with FeatureFile(run.features_path) as features:
-        if "NaN" in path.read_text():  # no JSON, so it is fitted again
-            assert read_curve(run.folder, features) == []
-            return
-        with pytest.raises(RunError, match=r"learning_curve\.json: cannot be loaded"):
-            read_curve(run.folder, features)
+    with (
+        FeatureFile(run.features_path) as features,
+        pytest.raises(RunError, match=r"learning_curve\.json: cannot be loaded"),
+    ):
+        read_curve(run.folder, features)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("{", "Expecting property name"), ("[]", "does not say what it was made with")],
+)
+def test_a_damaged_file_is_named_and_computed_again(run: Run, text: str, reason: str) -> None:
+    said = listen()
+    points = curve_of(run)
+    path = run.folder / "learning_curve.json"
+    path.write_text(text)
+    with (
+        FeatureFile(run.features_path) as features,
+        pytest.raises(RunError, match=rf"{path}: .*{reason}.*run 'make heads' .* again"),
+    ):
+        read_curve(run.folder, features)
+    assert curve_of(run) == points
+    [line] = [each for each in said if str(path) in each]
+    assert reason in line
+    assert line.endswith("All its fits are computed again.")
+    assert said[-1] == "learning curve: 14 fits, 0 reused"
 
 
 def right(bits: list[int]) -> str:

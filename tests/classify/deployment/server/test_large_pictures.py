@@ -1,7 +1,9 @@
 """Small files that claim many pixels."""
 
 import asyncio
+import gc
 import struct
+import sys
 import threading
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -70,6 +72,22 @@ def test_large_pictures_are_answered_one_at_a_time_and_small_ones_meanwhile(
     with ThreadPoolExecutor(1) as pool:  # a browser may have a loop in this thread
         pool.submit(asyncio.run, ask()).result()
     assert most == [1]
+
+
+@pytest.mark.parametrize("max_pixels", [40_000_000, 100])
+def test_nothing_of_a_large_picture_or_of_a_refused_one_is_kept(
+    max_pixels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "LARGE_PIXELS", 1000)
+    decoded, data = app.decoder(16, max_pixels), png(40)
+    before = sys.getrefcount(data)
+    gc.disable()
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(lambda: asyncio.run(decoded(data)) is None).result()
+        assert sys.getrefcount(data) == before
+    finally:
+        gc.enable()
 
 
 def test_a_large_picture_gets_the_same_answer(client: Client) -> None:

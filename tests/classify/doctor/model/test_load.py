@@ -1,3 +1,6 @@
+import json
+import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,10 @@ from headbench.classify.doctor.model.load import (
 )
 from headbench.classify.errors import RunError
 from headbench.extract.networks.keras_runtime import load_keras
+from tests.classify.test_untrusted import put_keras
+from tests.conftest import ROOT
 
+KERAS_2 = ROOT / "tests/data/keras2"
 CROSSENTROPY = "categorical_crossentropy"
 
 
@@ -76,6 +82,36 @@ def test_weights_of_an_h5_model_are_not_read_from_another_file(tmp_path: Path) -
         file["model_weights"] = h5py.ExternalLink("other.h5", "/")
     with pytest.raises(RunError, match="/model_weights is a link, which headbench does not follow"):
         load_user_model(tmp_path / "model.h5")
+
+
+def claim_units(path: Path) -> None:
+    """Let the Dense layers of a model have a billion units, and its weights stay as they are."""
+
+    def changed(config: str) -> str:
+        return re.sub(r'"units": \d+', '"units": 1000000000', config)
+
+    if path.suffix == ".h5":
+        with h5py.File(path, "r+") as file:
+            file.attrs["model_config"] = changed(file.attrs["model_config"])
+    else:
+        with zipfile.ZipFile(path) as archive:
+            config = archive.read("config.json").decode()
+        put_keras(path, json.loads(changed(config)))
+
+
+@pytest.mark.parametrize("name", ["model.keras", "model.h5", "sequential.keras", "sequential.h5"])
+def test_layers_of_more_weights_than_the_file_holds_are_not_built(
+    tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / name
+    if path.stem == "model":
+        small().save(path)
+    else:
+        path.write_bytes((KERAS_2 / name).read_bytes())
+    claim_units(path)
+    words = r"layers up to '\w+' declare \d{10,} weights, more than fit in the \d+ bytes"
+    with pytest.raises(RunError, match=words):
+        load_user_model(path)
 
 
 def test_a_layer_of_the_user_s_own_is_refused_with_the_reason(tmp_path: Path) -> None:
