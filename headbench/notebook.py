@@ -307,10 +307,10 @@ class Run:
         data : str or Path, optional
             The images, if they were moved: a folder or a URL.
         """
-        from headbench.classify.report.write import write_report
+        from headbench.classify.report.write import make_report
 
-        results = write_report(self._run, head, data, self._command)
-        return Report(results, self._run.report_folder)
+        written = make_report(self._run, head, data, self._command)
+        return Report(written, self._run.report_folder)
 
     def open(self) -> None:
         """Show the report in the browser."""

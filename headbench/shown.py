@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from headbench.classify.deployment.prediction import Prediction
     from headbench.classify.doctor.finding import Diagnosis
     from headbench.classify.report.results import Results
+    from headbench.classify.report.summary import WrittenReport
     from headbench.classify.report.versus import Versus
     from headbench.classify.run import Trained
 
@@ -136,14 +137,19 @@ class Report(Table):
 
     Attributes
     ----------
-    results : headbench.classify.report.results.Results
-        Every figure of it.
+    written : headbench.classify.report.summary.WrittenReport
+        Every figure of it, and the pictures.
     folder : Path
         Holds ``index.html``, ``results.md`` and ``results.json``.
     """
 
-    results: "Results"
+    written: "WrittenReport"
     folder: Path
+
+    @property
+    def results(self) -> "Results":
+        """Every figure of it."""
+        return self.written.results
 
     def cells(self) -> Cells:
         """Titles, and the text of each row."""
@@ -156,6 +162,11 @@ class Report(Table):
         from headbench.classify.report.table import as_text
 
         return _shown(as_text(self.results))
+
+    def _repr_html_(self) -> str:
+        from headbench.classify.report.summary import summary_html
+
+        return summary_html(self.written)
 
 
 @dataclass(frozen=True, repr=False)

@@ -30,8 +30,11 @@ Point = TypeVar("Point", CurvePoint, FoldPoint)
 
 def summarize_differences(results: Results) -> str:
     """How the best head on val compares with each other head on test; empty for a single head."""
-    best, better, worse, same = results.best, [], [], []
-    for pair in (each for each in results.comparisons if each.first == results.best):
+    best = results.best
+    better: list[str] = []
+    worse: list[str] = []
+    same: list[str] = []
+    for pair in (each for each in results.comparisons if each.first == best):
         is_ahead = pair.difference.value > 0
         (same if not pair.is_seen else better if is_ahead else worse).append(pair.second)
     phrases = [
