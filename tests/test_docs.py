@@ -17,6 +17,7 @@ from scipy.spatial.distance import cdist
 from scipy.special import softmax
 from sklearn.datasets import make_blobs
 
+import headbench
 from headbench import notebook
 from headbench.cache.format import DATASETS, FORMAT, FORMAT_VERSION
 from headbench.classify.arrays import load_arrays, save_arrays
@@ -139,6 +140,10 @@ def test_every_page_with_python_has_a_test_that_runs_it() -> None:
     assert pages == RUN_HERE | set(RUN_ELSEWHERE)
     for page, test in RUN_ELSEWHERE.items():
         assert page in (ROOT / test).read_text("utf-8")
+
+
+def test_the_reference_names_all_that_is_public() -> None:
+    assert {f"hb.{name}" for name in headbench.__all__} <= set(inline_code("docs/reference.md"))
 
 
 @pytest.fixture
