@@ -1,4 +1,4 @@
-"""What a user may choose of the origin's failure."""
+"""Settings of ``headbench origin``."""
 
 from dataclasses import dataclass
 
@@ -14,17 +14,17 @@ class OriginSettings:
     # ``imagenet``, ``random`` or a path.
     weights: str = IMAGENET
     size_px: int = 256
-    # Of the split into train, val and test, of the batches, and of the weights of new layers.
+    # For the split into train, val and test, the batches, and the weights of new layers.
     seed: int = 0
-    # Fitted to each of the four extractions.
+    # Fitted on each of the four extractions.
     head: str = "logreg"
-    # Of the origin's own model.
+    # For the original model.
     epochs: int = 5
-    # The images that batch statistics are computed on.
+    # Number of images that batch statistics are computed on.
     batch_size: int = 32
 
     def extraction(self) -> ExtractSettings:
-        """The same for stage one, which splits the images."""
+        """The same settings for stage one, which splits the images."""
         return ExtractSettings(
             backbone=self.backbone,
             weights=self.weights,

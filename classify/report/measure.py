@@ -4,6 +4,7 @@ import platform
 import shlex
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -98,11 +99,11 @@ def command_lines(opened: OpenedRun) -> list[str]:
 
 
 def _extraction(opened: OpenedRun) -> str:
-    config, identity = opened.features.config, opened.features.identity
+    config, identity, run = opened.features.config, opened.features.identity, opened.run
     if config.data["layout"] in python.LAYOUTS:
         return ""  # Python code handed over the images
     options = {
-        "name": opened.run.name,
+        "name": run.name if run.folder == Path("runs") / run.name else run.folder,
         "weights": config.weights,
         "backbone": identity.backbone,
         "size": identity.size_px,

@@ -17,7 +17,7 @@ PLACES = ("heads", "confusion", "calibration", "learning_curve")
 
 
 @dataclass(frozen=True)
-class Report:
+class WrittenReport:
     """A report that was written.
 
     Attributes
@@ -30,7 +30,7 @@ class Report:
     pictures: Mapping[str, Sequence[Picture]]
 
 
-def summary_html(report: Report) -> str:
+def summary_html(report: WrittenReport) -> str:
     """The answer, the table of heads and the main pictures as HTML that stands alone.
 
     It needs no script and no file. Its style applies to nothing else on the page it becomes part

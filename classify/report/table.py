@@ -107,6 +107,7 @@ COLUMNS = (
     _text("chosen on val", lambda head: describe_choice(head.chosen)),
 )
 SHORT_COLUMNS = tuple(column for column in COLUMNS if column.is_short)
+TITLES = tuple(column.title for column in COLUMNS)
 
 
 def rows(results: Results, columns: Sequence[Column] = COLUMNS) -> list[tuple[str, ...]]:
@@ -234,8 +235,7 @@ def as_markdown(results: Results) -> str:
     lines = [f"# {escape(results.name)}: which head?", ""]
     if banner(results):
         lines += [f"**{escape(banner(results))}**", ""]
-    titles = tuple(column.title for column in COLUMNS)
-    lines += [escape(verdict(results)), "", *_table(titles, rows(results)), ""]
+    lines += [escape(verdict(results)), "", *_table(TITLES, rows(results)), ""]
     lines += _list([*notes(results), *filter(None, [summarize_differences(results)])])
     for title, sentences in (
         ("What should I do next?", advice(results)),

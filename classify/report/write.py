@@ -45,7 +45,7 @@ from headbench.classify.report.pictures.heads import (
     learning_curves,
 )
 from headbench.classify.report.results import ClassCounts, Results
-from headbench.classify.report.summary import Report
+from headbench.classify.report.summary import WrittenReport
 from headbench.classify.report.svg import Picture
 from headbench.classify.report.table import (
     COLUMNS,
@@ -177,7 +177,7 @@ def write_report(
 
 def make_report(
     run: Run, head: str | None = None, data: str | Path | None = None, command: str = ""
-) -> Report:
+) -> WrittenReport:
     """Measure a run and write its report beside it.
 
     Parameters
@@ -213,7 +213,7 @@ def make_report(
         PAGE: as_page(results, pictures, looks, map_note),
     }
     replace_texts(run.report_folder, texts)
-    return Report(results, pictures)
+    return WrittenReport(results, pictures)
 
 
 def as_page(

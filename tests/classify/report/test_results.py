@@ -1,4 +1,5 @@
 import json
+import shlex
 
 import jsonschema
 import pytest
@@ -106,11 +107,11 @@ def test_what_the_numbers_stand_on_is_named(results: dict) -> None:
     }
 
 
-def test_the_commands_that_made_it_are_named_in_order(results: dict) -> None:
+def test_the_commands_that_made_it_are_named_in_order(results: dict, hostile_run: Run) -> None:
     extraction, report = results["commands"]
     assert extraction.startswith("headbench features ")
     for words in (
-        "--name '<i>run<i>'",
+        f"--name {shlex.quote(str(hostile_run.folder))}",
         "--backbone mean-color",
         "--size 16",
         "--seed 0",
