@@ -59,7 +59,7 @@ def remember(path: Path) -> None:
     """Let the commands that name no run mean this one, if it lies in ``runs/``."""
     if path.parent == RUNS:
         RUNS.mkdir(exist_ok=True)
-        LAST.write_text(f"{path.name}\n", "utf-8")
+        LAST.write_text(f"{path.name}\n", "utf-8", newline="\n")
 
 
 def _last() -> str:

@@ -59,8 +59,8 @@ def test_a_notebook_is_silent(made: hb.Run, capsys: pytest.CaptureFixture[str]) 
 def test_studies_of_heads_are_logged(made: hb.Run) -> None:
     said = listen()
     made.heads("ridge", folds=3, curve=True)
-    assert any("top-1 over 3 folds" in line for line in said)
-    assert any("share of train" in line for line in said)
+    assert any("accuracy over 3 folds" in line for line in said)
+    assert any("by share of train" in line for line in said)
 
 
 def test_settings_that_no_head_has_and_runs_that_are_not_there_are_named(made: hb.Run) -> None:
