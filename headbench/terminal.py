@@ -26,10 +26,13 @@ UNSHOWN = re.compile(
 def say(text: str, end: str = "\n", *, is_stderr: bool = False) -> None:
     r"""Write text above the progress bar, unbuffered: a program may wait for it on a pipe.
 
-    What a terminal obeys, in the name of a file or a class, is written as in JSON: ``\u001b``.
+    What a terminal obeys, in the name of a file or a class, is written as in JSON: ``\u001b``; and
+    so are letters that the encoding of the output lacks, as that of a pipe on Windows may.
     """
     stream = sys.stderr if is_stderr else sys.stdout
+    encoding = stream.encoding or "utf-8"
     shown = UNSHOWN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    shown = shown.encode(encoding, "backslashreplace").decode(encoding)
     tqdm.write(shown, file=stream, end=end)
     stream.flush()
 

@@ -118,10 +118,9 @@ def test_no_link_of_the_description_leads_to_a_page_that_an_index_does_not_have(
 
 def test_its_commands_lead_to_functions(about: Path) -> None:
     found = ConfigParser()
-    if (about / "entry_points.txt").exists():
-        found.read_string((about / "entry_points.txt").read_text("utf-8"))
-    scripts = dict(found["console_scripts"]) if found.has_section("console_scripts") else {}
-    assert scripts == PROJECT.get("scripts", {})
+    found.read_string((about / "entry_points.txt").read_text("utf-8"))
+    scripts = dict(found["console_scripts"])
+    assert scripts == PROJECT["scripts"]
     for target in scripts.values():
         module, _, name = target.partition(":")
         assert callable(getattr(import_module(module), name))

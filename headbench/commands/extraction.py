@@ -86,7 +86,8 @@ def _add_network_options(command: argparse.ArgumentParser, default: ExtractSetti
         "--pooling",
         choices=POOLINGS,
         default=default.pooling,
-        help=f"from the last feature map to the embedding (default: {default.pooling})",
+        help="the mean or the maximum of the last feature map, as the embedding "
+        f"(default: {default.pooling})",
     )
     group.add_argument(
         "--precision",
@@ -111,7 +112,8 @@ def _add_split_options(command: argparse.ArgumentParser, default: ExtractSetting
         type=float,
         default=default.val_share,
         metavar="SHARE",
-        help="share of val, where the folder does not name it (default: 0.15, or 0.2 of train)",
+        help="share of the images for val if they have no val split (default: 0.15, or 0.2 of "
+        "train if they have a test split)",
     )
 
 
@@ -121,7 +123,7 @@ def _add_file_options(command: argparse.ArgumentParser, default: ExtractSettings
         "--store",
         choices=STORES,
         default=default.store,
-        help=f"how to keep embeddings; float16 halves the file (default: {default.store})",
+        help=f"dtype of the stored embeddings; float16 halves the file (default: {default.store})",
     )
     group.add_argument(
         "--max-file-size",

@@ -74,13 +74,15 @@ def add_runtime_options(command: argparse.ArgumentParser, *, has_batch_size: boo
         "--device",
         choices=DEVICES,
         default=default.device,
-        help="auto: every GPU that TensorFlow sees, else the CPU (default: auto)",
+        help="where the network runs; auto: all GPUs that TensorFlow sees, else the CPU "
+        "(default: auto)",
     )
     group.add_argument(
         "--engine",
         choices=ENGINES,
         default=default.engine,
-        help="auto: OpenVINO on a CPU, if it is installed, else TensorFlow (default: auto)",
+        help="what runs the network; auto: OpenVINO on a CPU if it is installed, else TensorFlow "
+        "(default: auto)",
     )
     if has_batch_size:
         group.add_argument(
@@ -88,7 +90,7 @@ def add_runtime_options(command: argparse.ArgumentParser, *, has_batch_size: boo
             type=at_least(1),
             default=default.batch_size,
             metavar="N",
-            help="images at once (default: what suits the device)",
+            help="images in one pass through the network (default: what suits the device)",
         )
 
 
@@ -106,10 +108,13 @@ def add_machine_options(command: argparse.ArgumentParser, jobs: str) -> None:
         "--backend",
         choices=BACKENDS,
         default=default.backend,
-        help=f"dask: the workers of a running cluster (default: {default.backend})",
+        help="local: this machine; dask: the workers of a running Dask cluster "
+        f"(default: {default.backend})",
     )
     group.add_argument(
-        "--scheduler", metavar="ADDRESS", help="of that cluster, such as tcp://10.0.0.1:8786"
+        "--scheduler",
+        metavar="ADDRESS",
+        help="the scheduler of that cluster, such as tcp://10.0.0.1:8786",
     )
 
 

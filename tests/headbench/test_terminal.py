@@ -1,6 +1,8 @@
 import errno
+import io
 import json
 import logging
+import sys
 
 import pytest
 
@@ -95,3 +97,11 @@ def test_all_other_text_is_written_as_it_is(capsys: pytest.CaptureFixture[str]) 
     text = "crème brûlée\t寿司 🍣 C:\\u001b\nמצה می‌خواهم"
     terminal.say(text)
     assert capsys.readouterr().out == f"{text}\n"
+
+
+def test_letters_that_the_output_cannot_hold_are_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a pipe on Windows, whose encoding has a few hundred letters."""
+    output = io.TextIOWrapper(io.BytesIO(), encoding="cp1252", newline="")
+    monkeypatch.setattr(sys, "stdout", output)
+    terminal.say("寿司 170 µs")
+    assert output.buffer.getvalue().decode("cp1252") == r"\u5bff\u53f8 170 µs" + "\n"
