@@ -212,7 +212,7 @@ def test_weights_that_cannot_be_fetched_end_with_2_and_name_the_way_out(
     assert done.returncode == 2
     last = done.stderr.splitlines()[-1]
     assert last.startswith("error: ImageNet weights cannot be downloaded")
-    assert "WEIGHTS=path" in last
+    assert "--weights PATH" in last
     assert "Traceback" not in done.stderr
 
 

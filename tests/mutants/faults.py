@@ -709,7 +709,7 @@ FAULTS = (
         "cache/verify.py",
         "if is_marked(path):\n            require_closed(path)",
         "if is_marked(path):\n            pass",
-        ("tests/cache/test_open_mark.py::test_repair_leaves_a_file_alone_that_is_open",),
+        ("tests/headbench/test_verify.py::test_repair_leaves_a_file_alone_that_is_open",),
     ),
     Fault(
         "not-flushed",
