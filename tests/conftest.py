@@ -78,8 +78,8 @@ class Bar:
 
 
 @pytest.fixture
-def bars(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Bar]]:
-    """Everything that is shown of progress in a test."""
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Bar]:
+    """All progress that is shown, by whoever asked for it."""
     shown: list[Bar] = []
 
     def make(**options: Any) -> Bar:
@@ -87,8 +87,14 @@ def bars(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Bar]]:
         return shown[-1]
 
     monkeypatch.setattr(progress, "_bar_class", lambda: make)
+    return shown
+
+
+@pytest.fixture
+def bars(drawn: list[Bar]) -> Iterator[list[Bar]]:
+    """All progress of a test."""
     with progress.showing_progress():
-        yield shown
+        yield drawn
 
 
 class _Listener(logging.Handler):

@@ -11,7 +11,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from headbench.classify.arrays import load_arrays
 from headbench.classify.errors import RunError
 from headbench.classify.heads.head import CLASSES_FILE, Head
-from headbench.classify.heads.registry import HEADS, PARAMETERS, create_head, load_head
+from headbench.classify.heads.registry import HEADS, create_head, load_head, parameters
 from headbench.classify.metrics import log_losses
 
 N_CLASSES = (2, 5)
@@ -344,7 +344,7 @@ def test_more_columns_than_images_are_fitted(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in HEADS if name != "vote"])
 def test_every_parameter_has_a_range(name: str) -> None:
     head = create_head(name, seed=0)
-    assert head.get_params(deep=False).keys() <= PARAMETERS
+    assert head.get_params(deep=False).keys() <= parameters()
     assert head.ranges.keys() <= head.get_params(deep=False).keys()
 
 
