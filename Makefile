@@ -30,7 +30,14 @@ endif
 
 # Outside the runs: deleting a run keeps the 5 GB.
 FOOD101 = $(or $(DATA),runs/downloads/food-101)
-PIP    = .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PIP    = PYTHONUNBUFFERED=1 .venv/bin/python -m pip install --disable-pip-version-check \
+	 --progress-bar off -c constraints.txt
+# pip(what): installs it; every 15 s says what pip is busy with. Of pip's own lines, errors are shown.
+pip    = started=$$(date +%s); { while sleep 15 >/dev/null && kill -0 $$$$; do \
+	   echo "  $$(($$(date +%s) - started)) s: $$(tail -n 1 .venv/pip.log | cut -c 1-90)"; \
+	 done; } 2>/dev/null & ticker=$$!; \
+	 $(PIP) -e $(1) >.venv/pip.log 2>.venv/pip.errors; status=$$?; kill $$ticker; \
+	 test $$status = 0 || { grep -v '^WARNING' .venv/pip.errors >&2; exit 2; }
 READY  = .venv/.ready $(addprefix .venv/.ready-,$(EXTRAS))
 HEADBENCH = .venv/bin/python -m headbench
 # The run: by its name, or the images that it was made of; else the last one.
@@ -216,10 +223,10 @@ clean: ## delete .venv and caches; runs/ stays
 	    "say PYTHON=python3.12, or where yours is" >&2; exit 2; }
 	@test -x .venv/bin/pip || $(PYTHON) -m venv .venv
 	@echo "installing into .venv (a few minutes, once)"
-	@$(PIP) -e .
+	@$(call pip,.)
 	@touch $@
 
 .venv/.ready-%: .venv/.ready
 	@echo "installing extra: $*"
-	@$(PIP) -e ".[$*]"
+	@$(call pip,".[$*]")
 	@touch $@

@@ -1,4 +1,4 @@
-"""Numbers that are loaded, checked once where they are loaded; and JSON that every reader takes."""
+"""Checks of numbers that are loaded from files, and JSON that every reader accepts."""
 
 import json
 import math
@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from headbench.classify.arrays import load_arrays
 
-# Sums and products of larger ones overflow float32; no head is fitted to such.
+# Sums and products of larger numbers overflow float32.
 LARGEST = 1e30
-# As far as rounding to float16 takes a sum of probabilities from 1.
+# Rounding to float16 moves a sum of probabilities no farther from 1.
 SUM_TOLERANCE = 2e-3
 
 
 def load_numbers(path: Path) -> dict[str, NDArray[Any]]:
-    """`load_arrays`, and `ValueError` for an array that is not of finite numbers or of text."""
+    """Load arrays; raises `ValueError` for anything but finite numbers and text."""
     arrays = load_arrays(path)
     for name, array in arrays.items():
         if array.dtype.kind not in "biufU":
@@ -32,7 +32,7 @@ def load_numbers(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def check_proba(proba: NDArray[np.floating]) -> None:
-    """Raise `ValueError` unless each row, of (n_images, n_classes), holds probabilities."""
+    """Raise `ValueError` unless each row of (n_images, n_classes) holds probabilities."""
     lowest, highest = proba.min(initial=0), proba.max(initial=0)
     if not (lowest >= 0 and highest <= 1 + SUM_TOLERANCE):
         raise ValueError(f"expected probabilities from 0 to 1, found {lowest:g} to {highest:g}")
@@ -44,20 +44,20 @@ def check_proba(proba: NDArray[np.floating]) -> None:
 
 
 def check_fields(kind: type, raw: Any) -> None:
-    """Raise `ValueError` unless JSON holds what a dataclass or a named tuple is made of.
+    """Raise `ValueError` unless JSON has the fields of a dataclass or a named tuple, and no others.
 
-    Numbers must be finite.
+    Each value must have the type of its field, and numbers must be finite.
     """
     if not isinstance(raw, dict):
-        raise ValueError(f"expected fields of {kind.__name__}, found {_short(raw)}")
+        raise ValueError(f"expected the fields of {kind.__name__}, found {_short(raw)}")
     hints = get_type_hints(kind)
     if missing := hints.keys() - raw.keys():
-        raise ValueError(f"no field {min(missing)!r}")
+        raise ValueError(f"the field {min(missing)!r} is missing")
     if unknown := raw.keys() - hints.keys():
-        raise ValueError(f"an unknown field {min(unknown)!r}")
+        raise ValueError(f"the field {min(unknown)!r} is unknown")
     for name, value in raw.items():
         if not _is(value, hints[name]):
-            raise ValueError(f"{name} cannot be {_short(value)}")
+            raise ValueError(f"the field {name!r} has an unexpected value: {_short(value)}")
 
 
 def _is(value: Any, hint: Any) -> bool:
@@ -77,7 +77,7 @@ def _is(value: Any, hint: Any) -> bool:
 
 
 def _is_finite(value: Any) -> bool:
-    """Whether no number within some JSON is NaN or infinite."""
+    """Whether some JSON has no number that is NaN or infinite."""
     if isinstance(value, dict | list):
         return all(map(_is_finite, value.values() if isinstance(value, dict) else value))
     return not isinstance(value, float) or math.isfinite(value)
@@ -89,7 +89,7 @@ def _short(value: Any) -> str:
 
 
 def json_text(value: Any, indent: int | None = 2) -> str:
-    """JSON for people and programs: null stands for a number that is not finite."""
+    """JSON text for people and programs; numbers that are not finite become null."""
     return json.dumps(_without_nan(value), indent=indent, ensure_ascii=False, allow_nan=False)
 
 

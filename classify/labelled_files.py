@@ -36,10 +36,12 @@ class LabelledFiles:
 
 
 def refuse_image(files: Sequence[ImageFile]) -> Callable[[int, UnusableImageError], None]:
-    """What is told of an image that was usable when its embedding was made: nothing goes on."""
+    """End with an error at an image that can no longer be used."""
 
     def refuse(row: int, reason: UnusableImageError) -> None:
-        raise RunError(f"{files[row].path}: {reason}. Run 'make features' and 'make heads'.")
+        raise RunError(
+            f"{files[row].path}: {reason}. Run 'headbench features' and 'headbench heads' again."
+        )
 
     return refuse
 
@@ -49,9 +51,8 @@ def why_absent(images: Source) -> str:
     if isinstance(images, python.PythonImages):
         return images.absence
     return (
-        f"{images.name}: expected the folder of images that the features were made from, found "
-        "nothing. Name it with --data (make: DATA=...); URLs, lists and shards are opened only if "
-        "you name them."
+        f"{images.name}: expected the images that the features were made from, found nothing. Name "
+        "their folder with --data. URLs, lists and shards are opened only if you name them."
     )
 
 

@@ -1,6 +1,7 @@
-"""The folder of one run: where things lie, and what was trained in it."""
+"""The folder of one run, and the heads and networks that were trained in it."""
 
 import json
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -33,39 +34,39 @@ NETWORK_FILE = "network.keras"
 
 @dataclass(frozen=True)
 class Record:
-    """What is known of a trained head or a fine-tuned network, kept as JSON beside it.
+    """Facts about a trained head or a fine-tuned network, kept as JSON beside it.
 
     Attributes
     ----------
     name : str
-        A name of the registry, or of a fine-tuned network: see `is_finetuned`.
+        Name of a head, or of a fine-tuned network: see `is_finetuned`.
     chosen : mapping
-        What was chosen on val.
+        Settings that were chosen on val.
     settings : mapping
-        What was given.
+        Settings that were given.
     history : mapping of str to list of float
-        Curves of the fit. Of a network (`heads.curves.Curves`), by epoch: those on train
-        begin with epoch 1; those on val too, but of ``finetuned`` with epoch 0, the network as it
-        was before training.
+        Curves of the fit. Those of a network (`heads.curves.Curves`) have a value for each epoch,
+        from epoch 1 on. The curves on val of ``finetuned`` begin with epoch 0, the network before
+        training.
     fit_seconds : float
-        The whole fit, the choice on val included.
+        Seconds of the whole fit, including the choice on val.
     predict_seconds : float
-        Seconds per image. Of a head: its `predict_proba`, on embeddings in memory. Of
-        ``finetuned``: the whole network over the test split, files read and decoded included.
+        Seconds per image. Of a head: `predict_proba` on embeddings in memory. Of ``finetuned``:
+        the whole network on the test split, including reading and decoding the files.
     classes : tuple of str
-        The columns of its probabilities: those of the feature file.
+        Columns of its probabilities: the classes of the feature file.
     dim : int
         Length of an embedding.
     features_digest : str
         Of the feature file that it was trained on.
     calibration : mapping
-        ``temperature``, and on val before and after it ``log_loss`` and ``ece``; empty where none
-        was fitted.
+        ``temperature``, and ``log_loss`` and ``ece`` on val before and after it; empty if no
+        temperature was fitted.
     is_refit : bool
-        Whether it was fitted again on train and val together, with what val chose: then its
-        probabilities on val are those from before.
+        Whether it was fitted again on train and val together, with the settings that val chose. Its
+        probabilities on val are then those of the first fit.
     command : str
-        The command line that trained it; empty where it was called from Python.
+        The command line that trained it; empty if it was trained from Python.
     made_by : str
         Version of headbench.
     """
@@ -88,13 +89,13 @@ class Record:
 
 @dataclass(frozen=True)
 class Trained:
-    """A record, its folder, and its probabilities on val and test.
+    """A trained head or network: its record, its folder, its probabilities on val and test.
 
     Attributes
     ----------
     val, test : float32 (n_split, n_classes)
-        Columns in the order of the feature file's classes. Kept when it was trained, so that a
-        report needs neither the network nor TensorFlow.
+        Columns in the order of the feature file's classes. They are kept, so that a report needs
+        neither the network nor TensorFlow.
     """
 
     folder: Path
@@ -104,7 +105,7 @@ class Trained:
 
     @property
     def n_bytes(self) -> int:
-        """Bytes on disk of the saved model: all files but the record and the probabilities."""
+        """Bytes on disk of the saved model: all files except the record and the probabilities."""
         not_model = {self.folder / RECORD_FILE, self.folder / PROBA_FILE}
         files = (path for path in self.folder.rglob("*") if path.is_file())
         return sum(path.stat().st_size for path in files if path not in not_model)
@@ -131,51 +132,54 @@ class Run:
 
     @property
     def report_folder(self) -> Path:
-        """Where the report goes."""
+        """Folder of the report."""
         return self.folder / "report"
 
     def trained_folder(self, name: str) -> Path:
-        """Where a head, or a fine-tuned network, is kept."""
+        """Folder of a head or of a fine-tuned network."""
         return self.folder / name if is_finetuned(name) else self.folder / "heads" / name
 
     @property
     def names(self) -> list[str]:
-        """Of all that was trained, whether or not it can be loaded."""
+        """Names of all trained heads and networks, including those that cannot be loaded."""
         return list(self._folders())
 
     def trained(self, features: FeatureFile) -> list[Trained]:
-        """All that was trained on these features, by name.
+        """All heads and networks that were trained on these features, sorted by name.
 
         Raises
         ------
         RunError
-            If nothing was, or something was trained on other features.
+            If there is none, or one was trained on other features.
         """
         folders = self._folders()
         if not folders:
-            raise RunError(f"{self.folder}: no trained heads. Run 'make heads' first.")
+            raise RunError(
+                f"{self.folder}: expected trained heads, found none. Run "
+                f"'{self.command_line('heads')}' first."
+            )
         return [self._load(name, folder, features) for name, folder in folders.items()]
 
     def find(self, name: str, features: FeatureFile) -> Trained:
-        """One trained head, or a fine-tuned network, by its name."""
+        """The trained head or fine-tuned network of that name; `RunError` if there is none."""
         folder, folders = self.trained_folder(name), self._folders()
         if name not in folders:
             known = ", ".join(folders) or "nothing"
             raise RunError(
                 f"{folder}: {name!r} is not trained here (trained: {known}). Run "
-                f"'make {'finetune' if is_finetuned(name) else 'heads HEADS=' + name}'."
+                f"'{self._training(name)}'."
             )
         return self._load(name, folders[name], features)
 
     def reusable(self, name: str, features: FeatureFile, wanted: Record) -> Trained | None:
-        """What was trained under a name, if training it again would give the same."""
+        """The head or network of that name, if training it again would give the same."""
         folders = self._folders()
         if name not in folders:
             return None
         try:
             trained = self._load(name, folders[name], features)
         except RunError:
-            # Of another version, of other features or damaged: trained again and replaced.
+            # From another version, on other features, or damaged: it is trained again.
             return None
         kept = [
             json.dumps([each.settings, each.is_refit, each.made_by], sort_keys=True)
@@ -184,14 +188,14 @@ class Run:
         return trained if kept[0] == kept[1] else None
 
     def _folders(self) -> dict[str, Path]:
-        """Of all that was trained, by its name; heads first."""
+        """Folders of all trained heads and networks by name, heads first."""
         records = [
             *self.folder.glob(f"heads/*/{RECORD_FILE}"),
             *self.folder.glob(f"{FINETUNED}*/{RECORD_FILE}"),
             *self.folder.glob(f".{FINETUNED}*/{RECORD_FILE}"),
         ]
         names = {replaced_name(path.parent) for path in records}
-        # Other hidden folders are what an interrupted save left behind.
+        # Other hidden folders were left behind by an interrupted save.
         shown = (name for name in names if not name.startswith("."))
         ordered = sorted(shown, key=lambda name: (is_finetuned(name), name))
         return {name: whole_folder(self.trained_folder(name)) for name in ordered}
@@ -204,10 +208,9 @@ class Run:
             if record.features_digest == features.digest() and found != expected:
                 raise ValueError(f"expected name, dim and classes {expected}, found {found}")
         if record.features_digest != features.digest():
-            target = "finetune" if is_finetuned(record.name) else "heads"
             raise RunError(
                 f"{folder}: was trained on another version of {features.path}. Run "
-                f"'make {target}' again, or delete it."
+                f"'{self._training(name)}' again, or delete the folder."
             )
         path = folder / PROBA_FILE
         with loading(path):
@@ -219,9 +222,19 @@ class Run:
                 check_proba(proba)
         return trained
 
+    def command_line(self, verb: str, *options: str) -> str:
+        """A command for this run, as users type it."""
+        return shlex.join(["headbench", verb, str(self.folder), *options])
+
+    def _training(self, name: str) -> str:
+        """The command that trains a head or a network."""
+        if is_finetuned(name):
+            return self.command_line("finetune")
+        return self.command_line("heads", "--heads", name)
+
 
 def is_finetuned(name: str) -> bool:
-    """Whether a name is that of a fine-tuned network: ``finetuned``, ``finetuned-block4``."""
+    """Whether a name is that of a fine-tuned network, such as ``finetuned-block4``."""
     return name.split("-")[0] == FINETUNED
 
 
@@ -229,7 +242,7 @@ def is_finetuned(name: str) -> bool:
 def saving(
     folder: Path, record: Record, val: NDArray[np.float32], test: NDArray[np.float32]
 ) -> Iterator[Path]:
-    """Save what was trained: give a new folder to put the model into, then swap it into place."""
+    """Save a head or a network: yields a new folder for the model, then swaps it into place."""
     try:
         check_fields(Record, {**asdict(record), "classes": list(record.classes)})
         for proba in (val, test):
@@ -246,19 +259,19 @@ def saving(
 
 
 def rank(trained: list[Trained], y_val: NDArray[np.int32]) -> list[Trained]:
-    """The one with the best balanced accuracy on val first; of equals, the smaller log loss.
+    """Sort by balanced accuracy on val, the best first; ties by log loss, the smallest first.
 
-    Accuracy would prefer heads that never predict a rare class. Where fine-tuning gained nothing,
-    it kept the head that it began with: then the head is first.
+    Plain accuracy would prefer heads that never predict a rare class. If fine-tuning gained
+    nothing, its network equals the head that it started from, and the head comes first.
     """
     # SciPy takes half a second, which every --help of a command on runs would wait for.
     from headbench.classify.metrics import balanced_accuracy, log_losses
 
     def quality(candidate: Trained) -> tuple[float, float, bool]:
-        # Equal shares that were summed in another order are equal.
+        # Rounded, because the order of a sum changes its last digits.
         balanced = round(balanced_accuracy(y_val, candidate.val), 9)
         loss = float(log_losses(y_val, candidate.val).mean())
-        # To four digits: a network and its embeddings do not round alike.
+        # To four digits: a network and a head on its embeddings round differently.
         return balanced, -round(loss, 4), not is_finetuned(candidate.record.name)
 
     return sorted(trained, key=quality, reverse=True)
@@ -270,7 +283,7 @@ def _read_record(path: Path) -> Record:
         version = raw.pop("version")
         if version != RECORD_VERSION:
             raise RunError(
-                f"{path}: has version {version}, expected {RECORD_VERSION}. Train again."
+                f"{path}: expected record version {RECORD_VERSION}, found {version}. Train again."
             )
         check_fields(Record, raw)
         record = Record(**{**raw, "classes": tuple(raw["classes"])})
@@ -288,4 +301,4 @@ def _check_numbers(record: Record) -> None:
     history = record.history
     for name in (each for each in history if not each.startswith(("train_", "val_"))):
         if name not in record.chosen or len(history[name]) != len(history["val_log_loss"]):
-            raise ValueError(f"history: {name} does not fit what was chosen")
+            raise ValueError(f"history: expected a value of {name} for each val_log_loss")

@@ -1,4 +1,4 @@
-"""Stage two: fit heads on train, choose on val, save."""
+"""Stage two: fit heads on train, choose their settings on val, save them."""
 
 import hashlib
 import json
@@ -27,14 +27,23 @@ from headbench.classify.run import Record, Run, Trained, saving
 from headbench.classify.train_settings import ALWAYS, NEVER, TrainSettings, configured_heads
 from headbench.classify.wording import describe_choice, percent
 from headbench.extract.networks.keras_runtime import load_keras
+from headbench.extract.progress import Progress, part_of
 from headbench.extract.workers.machines import DASK
 
 LOG = logging.getLogger(__name__)
 
-# Of the free memory: what the embeddings of train and val may take. Heads need some besides.
+# The embeddings of train and val may take this share of the free memory. Heads need some besides.
 MEMORY_SHARE = 0.6
 # Calls of a head that are timed.
 N_CALLS = 3
+# Where a setting was chosen at the end of its range: the option that moves the end.
+OPTION_OF_LIMIT = {
+    "LogReg": "--c-grid",
+    "LightGBM": "--max-rounds",
+    "MLP": "--max-epochs",
+    "Ridge": "--config",
+    "KNN": "--config",
+}
 
 Split = tuple[NDArray[np.float32], NDArray[np.int32]]
 
@@ -46,12 +55,12 @@ def train_heads(
     settings: TrainSettings = TrainSettings(),  # noqa: B008, it is frozen
     command: str = "",
 ) -> None:
-    """Fit heads on a feature file and save each; what is there unchanged is not fitted again.
+    """Fit heads on a feature file and save each; a head that is trained already is kept.
 
     Parameters
     ----------
     names : sequence of str
-        Of the registry, or of `settings`.
+        Heads of the registry, or of `settings`.
     command : str
         The command line, kept in the record of each head that is fitted.
 
@@ -102,25 +111,28 @@ def check_classes(features: FeatureFile) -> None:
         y = features.labels(split)
         if not len(y):
             raise RunError(
-                f"{features.path}: the {split} split is empty. Run 'make features' again."
+                f"{features.path}: expected images in {split}, found none. Add some and run "
+                "'headbench features' again."
             )
         unlearnt += [
-            f"class {features.classes[label]!r} has {split} images and none in train"
+            f"class {features.classes[label]!r} has images in {split} but none in train"
             for label in np.setdiff1d(y, seen)
         ]
     if unlearnt:
         raise RunError(
-            f"{features.path}: {'; '.join(unlearnt)}. Add some and run 'make features' again."
+            f"{features.path}: {'; '.join(unlearnt)}. Add some to train and run 'headbench "
+            "features' again."
         )
     if len(np.unique(seen)) < 2:
         raise RunError(
-            f"{features.path}: train holds one class only, {features.classes[seen[0]]!r}. Add "
-            "images of another and run 'make features' again."
+            f"{features.path}: expected at least 2 classes in train, found only "
+            f"{features.classes[seen[0]]!r}. Add images of another class and run 'headbench "
+            "features' again."
         )
 
 
 class _Training:
-    """Heads of one run, fitted one after the other on embeddings that are read once."""
+    """Fits the heads of one run one after the other; embeddings are read once."""
 
     def __init__(
         self,
@@ -138,42 +150,42 @@ class _Training:
         self._data: dict[str, Split] = {}
 
     def refuse_unfit(self) -> None:
-        """Refuse, before any fit, a head that was asked for by name and needs too much memory."""
+        """Refuse, before any fit, a head that was named by the user and needs too much memory."""
         for name, head in self.heads.items():
             is_named = self.settings.are_named and head.needs_memory and name != VOTE
             if is_named and self._kept(name) is None and self._is_streamed:
                 raise RunError(
-                    f"{self.features.path}: {name} needs train in memory. Choose other heads "
-                    "(make: HEADS=...), or --stream never on a machine with more memory."
+                    f"{self.features.path}: {name} needs the embeddings of train in memory, where "
+                    "they do not fit. Choose other heads with --heads, or use a machine with more "
+                    "memory."
                 )
 
     def one(self, name: str) -> None:
-        """Fit a head and save it, or find it fitted already."""
+        """Fit a head and save it, or reuse it; logs one line."""
         kept = self._kept(name)
         if kept is None:
             if self._is_left_out(name):
                 return
-            wanted = self._wanted(name)
-            self._fit(name, wanted)
+            with part_of(name):
+                self._fit(name, self._wanted(name))
             kept = self.run.find(name, self.features)
-            after = f"{kept.record.fit_seconds:5.1f} s"
+            after = f"{kept.record.fit_seconds:6.1f} s"
         else:
-            after = "reused "
+            after = "  reused"
         self.trained[name] = kept
         top1 = accuracy(self.y_val, kept.val)
-        line = (
-            f"{name:10} val top-1 {percent(top1)} (n={top1.n})   {after}   "
-            f"{describe_choice(kept.record.chosen)}"
-        )
-        LOG.info(line.rstrip())
-        if kept.record.chosen.get(AT_LIMIT):
-            LOG.info(
-                f"{name:10} note: its choice ended at the limit, a better one may lie beyond it "
-                "(make: MAX_EPOCHS, MAX_ROUNDS, C_GRID)"
-            )
+        found = f"{name:10} val accuracy {percent(top1):21} (n = {top1.n})"
+        LOG.info(f"{found} {after}   {self._describe_choice(name, kept.record)}".rstrip())
+
+    def _describe_choice(self, name: str, record: Record) -> str:
+        """What was chosen on val; if that is the end of a range, which option moves the end."""
+        chosen = describe_choice(record.chosen)
+        if not record.chosen.get(AT_LIMIT):
+            return chosen
+        return f"{chosen} (try more with {OPTION_OF_LIMIT[type(self.heads[name]).__name__]})"
 
     def _wanted(self, name: str) -> Record:
-        """The record of a head that is not fitted yet."""
+        """The record of a head that has not been fitted yet."""
         head = self.heads[name]
         settings = {"kind": type(head).__name__, **head.get_params(deep=False)}
         if name == VOTE:
@@ -196,13 +208,13 @@ class _Training:
 
     def _fit(self, name: str, wanted: Record) -> None:
         if self.heads[name].needs_tensorflow:
-            load_keras()  # so that its import is not counted as fitting
+            load_keras()  # before the clock starts: its import is no part of the fit
         if name == VOTE:
             voters = {each: load_trained_head(it) for each, it in self._voters().items()}
         started = time.perf_counter()
         head = self._vote(voters) if name == VOTE else self._fitted(name)
         seconds = time.perf_counter() - started
-        # Before a refit: afterwards val would be measured by what has seen it.
+        # Before a refit, which trains on val too.
         val = self._proba(head, "val")
         if self.settings.refit and name != VOTE:
             head = self._refitted(head)
@@ -230,33 +242,34 @@ class _Training:
         return head.refit(*self._load("train", "val"), self._weights("train", "val"))
 
     def _kept(self, name: str) -> Trained | None:
-        """A head that is there unchanged and need not be fitted."""
+        """A head that was fitted before and would be the same again."""
         if self.settings.again:
             return None
         return self.run.reusable(name, self.features, self._wanted(name))
 
     def _is_left_out(self, name: str) -> bool:
-        """Whether a head that was not asked for by name needs more memory than there is."""
+        """Whether a head that the user did not name needs more memory than there is."""
         if not self._is_streamed or name == VOTE or not self.heads[name].needs_memory:
             return False
-        LOG.info(f"{name:10} left out: it needs train in memory")
+        LOG.info(f"{name:10} left out: it needs the embeddings of train in memory")
         return True
 
     @cached_property
     def _is_streamed(self) -> bool:
-        """Whether embeddings stay in the file; decided once, before any are read, and logged."""
+        """Whether embeddings are streamed from the file; decided once and logged."""
         machines, stream = self.settings.machines, self.settings.stream
         needed, free = self._n_bytes(), free_memory()
         is_large = needed > MEMORY_SHARE * free
         if machines.backend == DASK and stream == NEVER:
             raise RunError(
-                "--stream never: the workers of a cluster read embeddings from the file."
+                "--stream never: expected auto or always with --backend dask, because the workers "
+                "of a cluster read embeddings from the file."
             )
         if stream == NEVER or not (is_large or stream == ALWAYS or machines.backend == DASK):
             return False
         LOG.info(
-            f"train and val take {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free: embeddings "
-            f"are streamed from the file, by {machines}"
+            f"train and val need {needed / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free: "
+            f"embeddings are streamed from the file, by {machines}"
         )
         return True
 
@@ -265,14 +278,14 @@ class _Training:
         return n_rows * self.features.dim * np.dtype(np.float32).itemsize
 
     def _voters(self) -> dict[str, Trained]:
-        """Of the heads asked for, those that may vote; all are trained by then."""
+        """The trained heads that may be part of a vote."""
         return {name: each for name, each in self.trained.items() if name not in NO_VOTE}
 
     def _vote(self, heads: Mapping[str, Head]) -> Vote:
         if not heads:
             raise RunError(
-                "vote: expected other heads to vote, found none. Name some beside it, such as "
-                "--heads ridge logreg vote (make: HEADS=...)."
+                "vote: expected other heads to combine, found none. Name some beside it: --heads "
+                "ridge logreg vote."
             )
         classes = next(iter(heads.values())).classes_
         probas = {name: self.trained[name].val[:, classes] for name in heads}
@@ -280,13 +293,15 @@ class _Training:
         return Vote.of_fitted(heads, probas, y_val, self._weights("val"))
 
     def _proba(self, head: Head, split: str) -> NDArray[np.float32]:
-        """Probabilities on a split; those of a vote from the saved ones of its members."""
+        """Probabilities on a split; a vote mixes those that its members have saved."""
         n_classes = len(self.features.classes)
         if not isinstance(head, Vote):
             X = StoredRows(self.features, (split,))
             proba = np.empty((len(X), n_classes), dtype=np.float32)
-            for rows, block in embedding_blocks(X):
-                proba[rows] = class_proba(head, block, n_classes)
+            with Progress(f"predict {split}", len(X)) as progress:
+                for rows, block in embedding_blocks(X):
+                    proba[rows] = class_proba(head, block, n_classes)
+                    progress.update(len(block))
             return proba
         mixed = sum(
             weight * getattr(self.trained[name], split) for name, weight in head.weights_.items()
@@ -295,11 +310,11 @@ class _Training:
 
     @cached_property
     def _sample(self) -> NDArray[np.float32]:
-        """Embeddings of the first block of val: enough to time a head, whatever val holds."""
+        """Embeddings of the first block of val: enough to time a head on."""
         return StoredRows(self.features, ("val",))[:BLOCK_ROWS]
 
     def _load(self, *splits: str) -> Split:
-        """Embeddings and labels of some splits; those of one stay in memory for the next head."""
+        """Embeddings and labels of some splits; they stay in memory for the next head."""
         for split in splits:
             if split not in self._data:
                 self._data[split] = self.features.load(split)
@@ -313,7 +328,7 @@ class _Training:
 
 
 def _digest(record: Record) -> str:
-    """Of everything that a trained head is known to be, however it was asked for."""
+    """Hash of a record without its command line."""
     text = json.dumps(asdict(replace(record, command="")), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -321,7 +336,7 @@ def _digest(record: Record) -> str:
 def predict_seconds(head: Head, X: NDArray[np.float32]) -> float:
     """Seconds per image of `predict_proba`: the median of 3 calls after one to warm up.
 
-    A vote asks each of its members.
+    A vote calls each of its members.
     """
     head.predict_proba(X)
     return median(_seconds(head, X) for _ in range(N_CALLS)) / len(X)

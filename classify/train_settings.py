@@ -1,4 +1,4 @@
-"""Which heads with which settings: defaults, a TOML file, the command line; the last one wins."""
+"""Heads and their settings: defaults, then a TOML file, then the command line; the last wins."""
 
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from headbench.classify.heads.head import Head
 
 DEFAULT_SEED = 0
-# Options that are called otherwise than the parameter.
+# Options whose name differs from that of the parameter.
 OPTION_NAMES = {"c_grid": "cs"}
 SETTINGS = ("seed", "refit", "stream")
 AUTO, ALWAYS, NEVER = STREAM = ("auto", "always", "never")
@@ -23,25 +23,25 @@ AUTO, ALWAYS, NEVER = STREAM = ("auto", "always", "never")
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """What a user may choose besides the names of the heads and the seed.
+    """What a user may choose besides the heads and the seed.
 
     Attributes
     ----------
     common : mapping
-        Parameters for every head that has them.
+        Parameters, set in every head that has them.
     by_head : mapping of str to mapping
-        Parameters of one head; ``kind`` names the head that a new name stands for.
+        Parameters of one head. A new name needs ``kind``: the head that it stands for.
     refit : bool
         Fit again on train and val together, with what val chose.
     again : bool
-        Train even what would be reused.
+        Train a head even if it would be reused.
     stream : {"auto", "always", "never"}
-        Read embeddings from the file as they are needed; auto: where they do not fit in memory.
+        Whether embeddings are streamed from the file; auto: if they do not fit in memory.
     machines : Machines
-        Where what is read from the file is summed.
+        The processes or machines that sum streamed embeddings.
     are_named : bool
-        Whether each head was asked for. One that cannot be trained is then an error; else it is
-        left out, and a line says so.
+        Whether the user named the heads. Then one that cannot be trained is an error; otherwise
+        it is left out, and a line says so.
     """
 
     common: Mapping[str, Any] = field(default_factory=dict)
@@ -54,7 +54,7 @@ class TrainSettings:
 
 
 def configured_heads(names: Sequence[str], seed: int, settings: TrainSettings) -> "dict[str, Head]":
-    """Heads by name, not fitted yet, with their settings.
+    """Heads by name with their settings, not fitted yet.
 
     Raises
     ------
@@ -64,7 +64,9 @@ def configured_heads(names: Sequence[str], seed: int, settings: TrainSettings) -
     heads = {name: _configured(name, seed, settings) for name in dict.fromkeys(names)}
     for parameter in settings.common:
         if not any(parameter in head.get_params(deep=False) for head in heads.values()):
-            raise RunError(f"{parameter}: none of {', '.join(heads)} has that setting.")
+            raise RunError(
+                f"{parameter}: expected a head that has this setting, found {', '.join(heads)}."
+            )
     return heads
 
 
@@ -86,34 +88,40 @@ def combine(
     Parameters
     ----------
     given : mapping
-        Options that were given, by their names with underscores; they win over the file.
+        Options of the command line, by their names with underscores; they override the file.
     path : Path or None
         ``heads``, ``seed``, ``refit``, ``stream``, parameters for all heads, a table for each head.
 
     Raises
     ------
     RunError
-        If the file cannot be read, or holds what no head has.
+        If the file cannot be read, or holds a setting that no head has.
     """
     file = read_toml(path) if path else {}
     by_head = {name: value for name, value in file.items() if isinstance(value, dict)}
     flat = {name: value for name, value in file.items() if name not in by_head}
     merged = {**flat, **{OPTION_NAMES.get(key, key): value for key, value in given.items()}}
     for name in set(flat) - parameters() - {"heads", *SETTINGS}:
-        raise RunError(f"{path}: unknown setting {name!r}.")
+        raise RunError(f"{path}: {name!r} is not a setting of any head.")
     names = merged.get("heads", [*HEADS, *(name for name in by_head if name not in HEADS)])
     for name in by_head.keys() - set(names):
-        raise RunError(f"{path}: settings for {name!r}, which is not among the heads.")
+        raise RunError(
+            f"{path}: has settings for {name!r}, which is not among the heads to train. Add it to "
+            "the heads, or remove its settings."
+        )
     seed = merged.get("seed", DEFAULT_SEED)
     checks = {
-        "heads": isinstance(names, list) and all(isinstance(each, str) for each in names),
-        "seed": isinstance(seed, int) and seed >= 0,
-        "stream": merged.get("stream", AUTO) in STREAM,
-        "refit": isinstance(merged.get("refit", False), bool),
+        "heads": (
+            isinstance(names, list) and all(isinstance(each, str) for each in names),
+            "a list of names",
+        ),
+        "seed": (isinstance(seed, int) and seed >= 0, "a whole number from 0 on"),
+        "stream": (merged.get("stream", AUTO) in STREAM, f"one of {', '.join(STREAM)}"),
+        "refit": (isinstance(merged.get("refit", False), bool), "true or false"),
     }
-    for name, is_right in checks.items():
+    for name, (is_right, expected) in checks.items():
         if not is_right:
-            raise RunError(f"{path}: {name} cannot be {merged[name]!r}.")
+            raise RunError(f"{path}: {name}: expected {expected}, found {merged[name]!r}.")
     common = {key: value for key, value in merged.items() if key in parameters() and key != "seed"}
     more = {key: merged[key] for key in ("refit", "again", "stream") if key in merged}
     settings = TrainSettings(
@@ -128,27 +136,29 @@ def read_toml(path: Path) -> dict[str, Any]:
     Raises
     ------
     RunError
-        If it cannot be read, or is not TOML.
+        If the file cannot be read, or is not TOML.
     """
     try:
         return tomllib.loads(read_regular(path).decode())
     except OSError as error:
         raise RunError(f"{path}: cannot be read ({error.strerror}).") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RunError(f"{path}: expected TOML, found an error: {error}.") from error
+        raise RunError(f"{path}: expected valid TOML, found an error: {error}.") from error
 
 
 def _configured(name: str, seed: int, settings: TrainSettings) -> "Head":
     own = dict(settings.by_head.get(name, {}))
     kind = str(own.pop("kind", name))
     if kind == VOTE and (name != VOTE or own):
-        raise RunError(f"{name}: the vote has one name, {VOTE}, and no settings.")
+        raise RunError(f"{name}: a vote must be called {VOTE!r}, and it has no settings.")
     head = create_head(kind, seed)
     parameters = head.get_params(deep=False)
     for parameter in own:
         if parameter not in parameters:
             known = ", ".join(parameters) or "none"
-            raise RunError(f"{name}: unknown setting {parameter!r}; it has {known}.")
+            raise RunError(
+                f"{name}: {parameter!r} is not one of its settings. It has these: {known}."
+            )
     common = {key: value for key, value in settings.common.items() if key in parameters}
     head.set_params(**{**common, **own})
     try:

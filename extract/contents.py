@@ -166,9 +166,8 @@ class FileContents:
 
     def _embed(self, embedding: Embedding, rows: list[int], are_hashed: bool) -> None:
         source, images, found = self._dataset.source, self._dataset.images, self._hashes.found
-        LOG.info(
-            f"{source.name}: {len(rows)} of {len(images)} files to read; new images are extracted"
-        )
+        if len(rows) < len(images):
+            LOG.info(f"{source.name}: {len(rows)} of {len(images)} files to read")
         contents = [found[row] if are_hashed else None for row in rows]
         files = [
             source.file(images[row].path, content if isinstance(content, bytes) else None)._replace(

@@ -51,11 +51,14 @@ class Changes:
     resplit: int = 0  # same path, same content, another split
 
     def __str__(self) -> str:
-        words = (
-            f"{self.new} new, {self.changed} changed, {self.removed} removed, "
-            f"{self.moved} moved or relabelled"
-        )
-        return words + (f", {self.resplit} in another split" if self.resplit else "")
+        counts = {
+            "new": self.new,
+            "changed": self.changed,
+            "removed": self.removed,
+            "moved or relabelled": self.moved,
+            "in another split": self.resplit,
+        }
+        return ", ".join(f"{n} {what}" for what, n in counts.items() if n) or "no image changed"
 
 
 def compare(old: Table | None, new: Table) -> Changes:

@@ -140,12 +140,10 @@ class _Extraction:
         n_known = len(self.known.cached)
         self.contents.read(self.embedding)
         plan = self._plan()
-        n_extracted = len(self.known.cached) - n_known
-        LOG.info(f"{self.contents.name}: {plan.describe_done(n_extracted)}")
         _say_rejected(plan.table)
         for warning in plan.warnings:
             LOG.info(f"note: {warning}")
-        self._write(plan)
+        self._write(plan, n_extracted=len(self.known.cached) - n_known)
         _clear_up(self.out, self.parts)
         return plan.table
 
@@ -157,13 +155,13 @@ class _Extraction:
     def _plan(self) -> Plan:
         return make_plan(*self.contents.held(), self.backbone.identity, self.known, self.settings)
 
-    def _write(self, plan: Plan) -> None:
+    def _write(self, plan: Plan, n_extracted: int) -> None:
         table, dim = plan.table, self.backbone.dim
         if plan.old is not None and table.equals(plan.old):
             LOG.info(f"{self.out}: up to date, nothing to do")
         else:
             write_features(self.out, table, self.known.cached, dim)
-            LOG.info(f"{self.out}: {_describe(table, dim)}")
+            LOG.info(f"{self.out}: {_describe(table, dim)}; {plan.describe_done(n_extracted)}")
 
 
 def _clear_up(out: Path, parts: Parts) -> None:
@@ -189,7 +187,8 @@ def _say_rejected(table: Table) -> None:
 
 def _describe(table: Table, dim: int) -> str:
     in_splits = describe_counts(count_splits(table.splits))
+    rejected = f", {len(table.rejected)} rejected" if table.rejected else ""
     return (
         f"{len(table.paths)} images ({in_splits}), {len(table.classes)} classes, "
-        f"{dim} columns in {table.config.store}, {len(table.rejected)} rejected"
+        f"{dim} columns in {table.config.store}{rejected}"
     )

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headbench.extract.progress import Progress, showing_progress
 from headbench.extract.settings import ExtractSettings
 from headbench.extract.workers.machines import Machines
 from headbench.run_names import name_of, new_run_path, remember, run_path
@@ -28,6 +29,7 @@ _DEFAULT = ExtractSettings()
 _MACHINES = Machines()
 
 
+@showing_progress()
 def features(
     data: Any,
     name: str | None = None,
@@ -195,6 +197,7 @@ class Run:
         with self.open_features() as features:
             return features.to_pandas()
 
+    @showing_progress()
     def heads(
         self,
         *names: str,
@@ -297,6 +300,7 @@ class Run:
         chosen = [each for each in found if each.record.name in wanted]
         return Heads(tuple(rank(chosen, y_val)), y_val)
 
+    @showing_progress()
     def report(self, head: str | None = None, data: str | Path | None = None) -> Report:
         """Measure every trained head on test, and write the report.
 
@@ -318,6 +322,7 @@ class Run:
 
         open_report(self._run)
 
+    @showing_progress()
     def finetune(
         self,
         *,
@@ -387,6 +392,7 @@ class Run:
         with self.open_features() as features:
             return rerun_features(features, n_images, seed, where, weights, runtime)
 
+    @showing_progress()
     def predict(
         self,
         images: str | Path | Sequence[str | Path],
@@ -428,9 +434,14 @@ class Run:
         classifier = open_classifier(self._run, head, weights)
         runtime = Runtime(device, engine, batch_size)
         paths = list(expand([str(each) for each in named]))
-        found = predict_files(classifier, paths, top, runtime, min_confidence=min_confidence)
-        return Predictions(list(found))
+        found = []
+        with Progress("predict", len(paths)) as progress:
+            for each in predict_files(classifier, paths, top, runtime, None, min_confidence):
+                found.append(each)
+                progress.update()
+        return Predictions(found)
 
+    @showing_progress()
     def export(
         self,
         head: str | None = None,
@@ -465,6 +476,7 @@ class Run:
         return export_model(self._run, head, weights, data, folder, formats or None)
 
 
+@showing_progress()
 def compare(first: str | Path | Run, second: str | Path | Run) -> Comparison:
     """Compare the heads of two runs on the test images that both have, and write a page."""
     from headbench.classify.report.versus import compare_runs, write_page
@@ -474,6 +486,7 @@ def compare(first: str | Path | Run, second: str | Path | Run) -> Comparison:
     return Comparison(versus, write_page(versus, a.report_folder))
 
 
+@showing_progress()
 def doctor(*targets: str | Path, script: Sequence[str] = ()) -> Findings:
     """Find why validation accuracy is at chance.
 

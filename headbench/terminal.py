@@ -12,6 +12,7 @@ from typing import NoReturn
 from tqdm import tqdm
 
 from headbench.cache.errors import HeadbenchError
+from headbench.extract.progress import showing_progress
 
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -100,7 +101,7 @@ def run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None 
     arguments are those of the process.
     """
     try:
-        with logging_to_terminal():
+        with logging_to_terminal(), showing_progress():
             return main(argv)
     except HeadbenchError as error:
         say(f"error: {error}", is_stderr=True)

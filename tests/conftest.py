@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from PIL import Image
 
 from headbench.cache.reader import FeatureFile
 from headbench.cache.verify import inspect_file
+from headbench.extract import progress
 from headbench.extract.settings import ExtractSettings
 from headbench.extract.stage import extract_features
 from tests.small_network import SIZE_PX, SMALL, write_weights
@@ -56,6 +58,43 @@ def memory_given_back() -> Iterator[None]:
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim:
             trim(0)
+
+
+class Bar:
+    """What would be shown of one `Progress`."""
+
+    def __init__(self, desc: str, total: int | None, unit: str, **_: object) -> None:
+        self.desc, self.total, self.unit = desc, total, unit.strip()
+        self.n, self.is_closed = 0, False
+
+    def update(self, n: int) -> None:
+        self.n += n
+
+    def set_postfix_str(self, *_: object, **__: object) -> None:
+        pass
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Bar]:
+    """All progress that is shown, by whoever asked for it."""
+    shown: list[Bar] = []
+
+    def make(**options: Any) -> Bar:
+        shown.append(Bar(**options))
+        return shown[-1]
+
+    monkeypatch.setattr(progress, "_bar_class", lambda: make)
+    return shown
+
+
+@pytest.fixture
+def bars(drawn: list[Bar]) -> Iterator[list[Bar]]:
+    """All progress of a test."""
+    with progress.showing_progress():
+        yield drawn
 
 
 class _Listener(logging.Handler):

@@ -1,5 +1,6 @@
 """The Makefile: its help, and what it makes of its variables; nothing is run."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -27,10 +28,11 @@ def checkout(tmp_path: Path) -> Path:
     return folder
 
 
-def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def make(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["make", "--no-print-directory", *arguments],
         cwd=folder,
+        env={**os.environ, **environment},
         capture_output=True,
         text=True,
         check=False,
@@ -184,6 +186,40 @@ def test_each_test_belongs_to_one_of_two_targets(checkout: Path) -> None:
     some = make(checkout, "-n", "test-long", "TESTS=tests/extract tests/cache").stdout
     assert long.strip().endswith("-m long")
     assert some.strip().endswith("-m long tests/extract tests/cache")
+
+
+PIP = """#!/bin/sh
+echo "Collecting numpy"
+echo "WARNING: a page of packages is ignored" >&2
+/bin/sleep 1
+test ! -e no-network || { echo "ERROR: no numpy was found" >&2; exit 1; }
+"""
+
+
+@pytest.mark.parametrize("has_network", [True, False])
+def test_an_installation_shows_that_it_goes_on_and_errors_but_no_warnings(
+    checkout: Path, has_network: bool
+) -> None:
+    (checkout / "bin").mkdir()
+    (checkout / ".venv/bin").mkdir()
+    for name, text in {
+        "bin/sleep": "#!/bin/sh\nexec /bin/sleep 0.1\n",
+        ".venv/bin/pip": PIP,
+        ".venv/bin/python": PIP,
+    }.items():
+        (checkout / name).write_text(text)
+        (checkout / name).chmod(0o755)
+    (checkout / ".venv/.ready").unlink()
+    if not has_network:
+        (checkout / "no-network").touch()
+    done = make(checkout, "install", PATH=f"{checkout / 'bin'}:{os.environ['PATH']}")
+    assert done.returncode == (0 if has_network else 2)
+    first, *ticks = done.stdout.splitlines()
+    assert first == "installing into .venv (a few minutes, once)"
+    assert re.fullmatch(r"  [01] s: Collecting numpy", ticks[0])
+    assert "WARNING" not in done.stderr
+    assert ("ERROR: no numpy was found" in done.stderr) is not has_network
+    assert (checkout / ".venv/.ready").exists() is has_network
 
 
 def test_nothing_is_installed_again_when_nothing_changed(checkout: Path) -> None:

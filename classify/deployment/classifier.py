@@ -1,4 +1,4 @@
-"""One way from decoded images to probabilities, for every head and for fine-tuned networks."""
+"""From decoded images to probabilities, for every head and for fine-tuned networks."""
 
 import logging
 from collections.abc import Iterator
@@ -37,22 +37,22 @@ FAR = 4
 
 @dataclass(frozen=True)
 class Classifier:
-    """What was trained in a run, and the network that it needs; nothing large is loaded yet.
+    """A trained head or fine-tuned network, and the network that it needs; not loaded yet.
 
     Attributes
     ----------
     name : str
-        Of the head or the fine-tuned network.
+        Name of the head or the fine-tuned network.
     classes : tuple of str
         Columns of the probabilities.
     identity : Identity
-        Of the embeddings that it was trained on.
+        Identity of the embeddings that it was trained on.
     weights : str
-        The network's weights, for people; says so when they are random.
+        The network's weights, in words.
     network : Openable
-        Gives embeddings where there is a head, else probabilities.
+        Gives embeddings for the head; a fine-tuned network gives probabilities.
     head : Head or None
-        None for a fine-tuned network, which brings its own.
+        None for a fine-tuned network, which contains its own.
     """
 
     name: str
@@ -68,9 +68,9 @@ class Classifier:
         return self.identity.size_px
 
     def proba(self, outputs: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Probabilities, float32 (n, n_classes), from what the network gave.
+        """Probabilities, float32 (n, n_classes), from the outputs of the network.
 
-        `RunError` if they are none: weights may be finite and overflow all the same.
+        Raises `RunError` if a head gives anything else: even finite weights can overflow.
         """
         proba = outputs
         if self.head is not None:
@@ -95,8 +95,8 @@ class FinetunedNetwork:
     path: Path
 
     def open(self, runtime: Runtime, sample: NDArray[np.uint8], stopwatch: Stopwatch) -> Embedder:
-        """Load it; what it gives are probabilities. See `KerasBackbone.open`."""
-        # A softmax makes rounding larger than it is in an embedding.
+        """Load it; it gives probabilities. See `KerasBackbone.open`."""
+        # A softmax amplifies rounding errors.
         load, fold = self._load, self.folded_network
         network = OpenableNetwork(self.name, load, fold, FLOAT32, ENGINE_TOLERANCE)
         return open_network(network, runtime, sample, stopwatch)
@@ -113,14 +113,14 @@ class FinetunedNetwork:
 
 
 def open_classifier(run: Run, name: str | None, weights: str | None) -> Classifier:
-    """Choose what classifies, and check that its network is the one that it was trained on.
+    """Choose a head or a fine-tuned network, and check that its network has the same weights.
 
     Parameters
     ----------
     name : str or None
         A trained head or a fine-tuned network; None for the best on val.
     weights : str or None
-        The backbone's; None for those that the features were made with.
+        The backbone's weights; None for those that the features were made with.
 
     Raises
     ------

@@ -1,7 +1,7 @@
-"""Accuracy on new files whose true class is known from the names of their folders.
+"""Accuracy on new files whose true class is the name of a folder.
 
-`true_classes` finds the labels, `seen_files` the files that the head was trained or chosen on, and
-`Scores` counts.
+`true_classes` finds the labels, `seen_files` finds the files that the head was trained or chosen
+on, and `Scores` counts.
 """
 
 import logging
@@ -30,16 +30,17 @@ SEEN_SPLITS = ("train", "val")
 
 
 def true_classes(named: Sequence[str], classes: Sequence[str]) -> dict[Path, str]:
-    """The class of each file in the folders that were named, where names of folders give it.
+    """The true class of each file, taken from the names of folders.
 
-    Those are the folders of a layout that we know; or else the folder that was named itself.
+    Class folders inside a named folder give it, in a layout that headbench knows; otherwise the
+    name of the folder itself.
 
     Parameters
     ----------
     named : sequence of str
-        What the user named: see `expand`. Labels are taken from folders only.
+        What the user named: see `expand`. Only folders give labels.
     classes : sequence of str
-        Those of the model; where no folder is named after one of them, there are no labels.
+        Classes of the model. A folder that is named after none of them gives no labels.
     """
     truth: dict[Path, str] = {}
     of_one_class: list[str] = []
@@ -62,7 +63,7 @@ def true_classes(named: Sequence[str], classes: Sequence[str]) -> dict[Path, str
                 f"{some(dataset.classes)}; expected {some(classes)})"
             )
     if of_one_class:
-        LOG.info(f"{some(of_one_class)}: the true class is the name of the folder itself")
+        LOG.info(f"{some(of_one_class)}: the name of the folder is taken as the true class")
     return truth
 
 
@@ -71,7 +72,7 @@ def _by_folders_inside(
 ) -> dict[Path, str]:
     if ambiguous := _between(dataset, classes, own_name):
         LOG.info(
-            f"{folder}: no labels are taken from it: {ambiguous.path} is in folders of two classes."
+            f"{folder}: accuracy is unknown: {ambiguous.path} lies in the folders of two classes"
         )
         return {}
     LOG.info(f"{folder}: true classes are taken from the names of its folders ({dataset.layout})")
@@ -94,14 +95,14 @@ def _between(dataset: Dataset, classes: set[str], own_name: str) -> LabelledImag
 
 
 def seen_files(features: FeatureFile, paths: Sequence[Path]) -> dict[Path, str]:
-    """The split of each file whose content is an image of train or val, under any name."""
+    """The split of each file that has the same content as an image of train or val."""
     table = features.table
     splits = (SPLITS[split] for split in table.splits.tolist())
     split_of = dict(zip(table.contents(), splits, strict=True))
     seen: dict[Path, str] = {}
     with Progress("compare with train and val", len(paths)) as progress:
         for path, content in zip(paths, hash_files(map(ImageFile, paths)), strict=True):
-            # A file that cannot be read is no copy; the prediction gives the reason.
+            # A file that cannot be read is no copy; its prediction says why.
             split = split_of.get(content) if isinstance(content, bytes) else None
             if split in SEEN_SPLITS:
                 seen[path] = split
@@ -110,15 +111,15 @@ def seen_files(features: FeatureFile, paths: Sequence[Path]) -> dict[Path, str]:
 
 
 class Outcome(NamedTuple):
-    """What happened to a file whose class is known.
+    """The result for a file whose class is known.
 
     Attributes
     ----------
     split : str or None
-        Where it was when the head was trained: ``train``, ``val``, or None.
+        The split that it is in: ``train``, ``val``, or None for a new file.
     rank : int
-        How many classes were more probable than the true one; the number of classes, if the model
-        does not know it.
+        Number of classes that were more probable than the true one; the number of all classes, if
+        the model does not know the true one.
     """
 
     true: str
@@ -128,7 +129,7 @@ class Outcome(NamedTuple):
 
 
 class Scores:
-    """Counts predictions as they pass, each labelled file once; for `seen` see `seen_files`."""
+    """Counts predictions, each labelled file once; for `seen` see `seen_files`."""
 
     def __init__(
         self, classes: Collection[str], seen: Mapping[Path, str], min_confidence: float
@@ -140,7 +141,7 @@ class Scores:
         self._n_again = 0
 
     def count(self, predictions: Iterable[Prediction]) -> Iterator[Prediction]:
-        """Hand on predictions, of at least 5 classes each where there are as many."""
+        """Count predictions and yield them; each needs at least 5 classes, if there are so many."""
         for each in predictions:
             self.n_files += 1
             self.n_unusable += each.reason is not None
@@ -183,7 +184,7 @@ class Scores:
             for split in SEEN_SPLITS
         }
         if self._n_again:
-            yield f"{count(self._n_again, 'labelled file')} given again: each is counted once below"
+            yield f"{count(self._n_again, 'labelled file')} named twice: each counts once below"
         yield f"all labelled files: {self._accuracy(outcomes)}"
         if n_unknown:
             names = sorted({each.true for each in outcomes} - set(self._classes))
@@ -200,7 +201,7 @@ class Scores:
                 yield f"without either: {self._accuracy(known & new)}"
 
     def _accuracy(self, outcomes: Counter[Outcome]) -> str:
-        """Accuracy over the answered files, and their share where some may not be answered."""
+        """Accuracy over the answered files, and their share if some may not be answered."""
         n_asked = outcomes.total()
         ranks = Counter[int]()
         for each, n_files in outcomes.items():
@@ -209,7 +210,7 @@ class Scores:
         if self._min_confidence > 0 and n_asked:
             answered = f"answered {percent(wilson(n, n_asked))} (n={n_asked}), "
         if n == 0:
-            return f"{answered}no answer to count"
+            return f"{answered}no answers to measure"
         top1, top5 = (percent(wilson(sum(ranks[at] for at in range(k)), n)) for k in (1, TOP_K))
         top5 = f", top-5 {top5}" if len(self._classes) > TOP_K else ""
         return f"{answered}top-1 {top1}{top5} (n={n})"

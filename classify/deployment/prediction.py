@@ -22,7 +22,7 @@ STDIN = "-"
 
 
 class Prediction(NamedTuple):
-    """The most probable classes of one file, or why there are none.
+    """The most probable classes of one file, or why it cannot be used.
 
     Attributes
     ----------
@@ -31,9 +31,9 @@ class Prediction(NamedTuple):
     reason : str or None
         Why it cannot be used.
     true : str or None
-        Its class, where that is known; perhaps one that the model does not know.
+        Its class, if that is known; the model may not know this class.
     is_abstained : bool
-        Whether no class is probable enough to be the answer.
+        Whether the top probability is too small for an answer.
     """
 
     path: Path
@@ -44,7 +44,7 @@ class Prediction(NamedTuple):
 
     @property
     def label(self) -> str | None:
-        """The most probable class; None if the file cannot be used or the answer was withheld."""
+        """The most probable class; None if the file cannot be used or there is no answer."""
         return self.top[0][0] if self.top and not self.is_abstained else None
 
 
@@ -61,11 +61,11 @@ def predict_files(
     Parameters
     ----------
     n_top : int
-        Classes given for each file.
+        Number of classes for each file.
     truth : mapping of Path to str, optional
         True classes of some files.
     min_confidence : float
-        Below this probability, 0 to 1, the most probable class is not given as the answer.
+        No answer is given if the top probability, 0 to 1, is below this.
 
     Yields
     ------
@@ -113,32 +113,30 @@ def expand(
     is_null_separated: bool = False,
     read_stdin: Callable[[], bytes] = lambda: sys.stdin.buffer.read(),
 ) -> Iterator[Path]:
-    """The files that were named, in that order; one named twice comes twice.
+    """The files that were named, in that order; a file that is named twice comes twice.
 
     Parameters
     ----------
     named : sequence of str
-        Files, which need not be there; folders, whose image files are taken at any depth; patterns
-        as of a shell, with ``**`` for any depth, which stand for the files that they match; and
-        ``-`` for a list of files on standard input, taken as they are, one a line as Unix or
-        Windows ends it.
+        Files, which may be missing; folders, for the image files in them at any depth; patterns as
+        in a shell, with ``**`` for any depth; and ``-`` for a list of files on standard input, one
+        a line.
     is_null_separated : bool
-        Whether NUL ends a path of that list, and not a line's end.
+        Whether paths in that list end with NUL and not with a line end.
     read_stdin : callable
         Gives the list.
 
     Raises
     ------
     RunError
-        If a folder, a pattern or the list gives no file, or a name is empty.
+        If a folder, a pattern or the list has no file, or a name is empty.
     """
     for each in named:
         if not each:
             # `Path` would take it for the current folder, with all that is in it.
             raise RunError(
-                "--images (make: IMAGES=...): expected a file, a folder, a pattern or -, found an "
-                "empty name. Where it comes from a variable, see what that holds; . is the current "
-                "folder."
+                "--images: expected a file, a folder, a pattern or -, found an empty name. If it "
+                "comes from a variable of the shell, check its value. The current folder is '.'."
             )
         path = Path(each)
         if each == STDIN:
@@ -148,7 +146,7 @@ def expand(
         elif glob.has_magic(each) and not path.exists():
             yield from _matching(each)
         else:
-            # A missing file is not an error of the whole call: it is reported like a damaged one.
+            # A missing file does not end the whole call: it is reported like a damaged one.
             yield path
 
 

@@ -1,11 +1,11 @@
-"""Predictions as text, each as soon as it is there: a table, CSV, JSON and JSON lines.
+"""Predictions as text, each as soon as it is made: a table, CSV, JSON and JSON lines.
 
-CSV has the columns ``path``; ``true`` where true classes are known; ``label``, the answer, or empty
-without one; ``abstained``, ``yes`` or ``no``, empty where the file cannot be used;
-``class_1``, ``probability_1``, ``class_2``, ..., the most probable first, abstained or not; and
-``error``, why the file cannot be used. JSON has an object a file with the keys ``path``, ``true``,
-``label``, ``abstained``, ``predictions`` (a list of ``class`` and ``probability``) and ``error``;
-null where CSV is empty.
+CSV has these columns: ``path``; ``true``, if true classes are known; ``label``, the answer, empty
+if there is none; ``abstained``, ``yes`` or ``no``, empty if the file cannot be used; ``class_1``,
+``probability_1``, ``class_2``, ..., the most probable first, with or without an answer; and
+``error``, why the file cannot be used. JSON has an object for each file, with the keys ``path``,
+``true``, ``label``, ``abstained``, ``predictions`` (a list of ``class`` and ``probability``) and
+``error``; null stands for what is empty in CSV.
 """
 
 import csv
@@ -21,7 +21,7 @@ from headbench.extract.sources.folder import printable
 
 
 class Shape(NamedTuple):
-    """How predictions are laid out, known before the first of them.
+    """The layout of predictions, known before the first of them.
 
     `width` is the length of the longest path, `n_top` the number of classes a file, and
     `is_labelled` says whether true classes are known of some.
@@ -33,20 +33,20 @@ class Shape(NamedTuple):
 
     @classmethod
     def of(cls, paths: Sequence[Path], n_top: int, is_labelled: bool) -> "Shape":
-        """That of predictions for some files."""
+        """The layout for some files."""
         width = max((len(printable(str(path))) for path in paths), default=0)
         return cls(width, n_top, is_labelled)
 
 
 def as_table(predictions: Iterable[Prediction], shape: Shape) -> Iterator[str]:
-    """One line a file: its path, then class and probability of the most probable classes."""
+    """A line for each file: its path, then the most probable classes and their probabilities."""
     for each in predictions:
         true = "" if each.true is None else f"   (true: {each.true})"
         yield f"{printable(str(each.path)):{shape.width}}  {_describe(each, shape.n_top)}{true}\n"
 
 
 def as_csv(predictions: Iterable[Prediction], shape: Shape) -> Iterator[str]:
-    """A line a file, and a heading: see above."""
+    """A heading, then a line for each file: see above."""
     ranks = range(1, shape.n_top + 1)
     names = [f"{column}_{rank}" for rank in ranks for column in ("class", "probability")]
     true = ["true"] if shape.is_labelled else []
@@ -71,7 +71,7 @@ def as_json(predictions: Iterable[Prediction], shape: Shape) -> Iterator[str]:
 
 
 def as_json_lines(predictions: Iterable[Prediction], shape: Shape) -> Iterator[str]:
-    """An object a line."""
+    """An object on each line."""
     for each in predictions:
         yield json_text(_json_object(each, shape), indent=None) + "\n"
 

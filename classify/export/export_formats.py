@@ -1,4 +1,4 @@
-"""The formats of an export: how each is written, and how it is run to be checked."""
+"""The formats of an export: how each is written, and how it is run for the check."""
 
 import json
 import logging
@@ -47,20 +47,20 @@ class Sample(NamedTuple):
 
 
 def as_given(sample: Sample) -> Iterator[NDArray[np.float32]]:
-    """The pixels as users give them: 0-255, and / 255."""
+    """The pixels in both ranges that users give: 0-255, and / 255."""
     for divisor in (1, 255):
         yield sample.pixels.astype(np.float32) / np.float32(divisor)
 
 
 def write_saved_model(exported: Exportable, path: Path) -> None:
-    """Write it with three signatures; it needs nothing but TensorFlow.
+    """Write it with three signatures; using it takes nothing but TensorFlow.
 
     ``serving_default``
         Takes ``image_bytes`` string (n,), whole files. Gives ``probabilities`` float32
         (n, n_classes) and ``label`` string (n,); of a network under trees ``embeddings``.
     ``pixels``
         Takes ``pixels`` float32 (n, size_px, size_px, 3): RGB, upright, resized and cropped, 0-255
-        or those / 255. ``InvalidArgumentError`` names what was expected of any others.
+        or / 255. Raises ``InvalidArgumentError`` for other values.
     ``describe``
         Takes nothing. Gives ``classes`` string (n_classes,) and ``provenance``, JSON.
     """
@@ -106,7 +106,7 @@ def write_saved_model(exported: Exportable, path: Path) -> None:
 
 
 def run_saved_model(exported: Exportable, path: Path, sample: Sample) -> Iterator[Result]:
-    """Call it with the pixels, and with the files that it reads."""
+    """Call it with the pixels, and with the files that it can read."""
     tf = load_tensorflow()
     loaded = tf.saved_model.load(path)
     by_pixels, by_file = (loaded.signatures[name] for name in ("pixels", "serving_default"))
@@ -151,7 +151,7 @@ def write_onnx_file(exported: Exportable, path: Path) -> None:
 
     frozen = load_tensorflow().compat.v1.GraphDef.FromString(freeze(exported.network))
     names = {"images:0": INPUT, f"{frozen.node[-1].name}:0": exported.output}
-    # The converter and TensorFlow under it speak of their own affairs.
+    # Messages of the converter and of TensorFlow are no use here.
     with silenced("tensorflow", "tf2onnx"):
         model, _ = convert.from_graph_def(
             frozen,
@@ -181,7 +181,7 @@ def run_onnx_file(exported: Exportable, path: Path, sample: Sample) -> Iterator[
 
 @contextmanager
 def silenced(*names: str, level: int = logging.CRITICAL) -> Iterator[None]:
-    """Hold back what loggers say below a level."""
+    """Hide messages of some loggers below a level."""
     before = {logging.getLogger(name): logging.getLogger(name).level for name in names}
     for logger in before:
         logger.setLevel(level)
@@ -204,7 +204,7 @@ class Format(NamedTuple):
     example : str
         The same for the README, from image files to the names of classes.
     packages : tuple of str
-        Optional ones that writing it needs.
+        Optional packages that writing it needs.
     """
 
     file: str
@@ -216,7 +216,7 @@ class Format(NamedTuple):
 
     @property
     def is_available(self) -> bool:
-        """Whether its packages are installed; nothing is imported."""
+        """Whether its packages are installed; they are not imported."""
         return all(find_spec(name) for name in self.packages)
 
 
@@ -251,7 +251,7 @@ FORMATS = {
 
 
 def write_trees(exported: Exportable, trees: LightGBM, folder: Path) -> None:
-    """Write what belongs beside the network: trees as LightGBM's text, head as JSON."""
+    """Write the files beside the network: trees as LightGBM's text, the head as JSON."""
     (folder / MODEL_FILE).write_text(trees.model_text_, "utf-8", newline="\n")
     facts = {
         **exported.facts,

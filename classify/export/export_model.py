@@ -1,4 +1,4 @@
-"""Export a trained head with its network: every format whole and checked, or nothing at all."""
+"""Export a trained head with its network; written only if every format passes its check."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -34,7 +34,7 @@ from headbench.extract.images.stream import DecodedImage
 from headbench.extract.networks.backbone import embed_images, reopen_backbone
 from headbench.extract.networks.engines import relative_difference
 from headbench.extract.networks.keras_runtime import quiet_stderr
-from headbench.extract.progress import Stopwatch
+from headbench.extract.progress import Progress, Stopwatch
 from headbench.extract.settings import FLOAT32, Runtime
 from headbench.extract.sources.source import Source
 
@@ -42,8 +42,8 @@ LOG = logging.getLogger(__name__)
 
 FACTS_FILE = "export.json"
 N_CHECKED = 8
-# Largest difference of a probability; of what trees look at, relative. Twice rounded to float16,
-# the same network was seen to differ by a few thousandths.
+# Largest difference of a probability; of what trees look at, relative. Rounded to float16 twice,
+# the same network differed by a few thousandths.
 TOLERANCE, FLOAT16_TOLERANCE = 1e-4, 2e-2
 
 
@@ -55,7 +55,7 @@ def export_model(
     out: Path | None,
     formats: Sequence[str] | None,
 ) -> Path:
-    """Write one model per format that takes images and gives probabilities.
+    """Write a model in each format: from images to probabilities.
 
     Parameters
     ----------
@@ -64,21 +64,21 @@ def export_model(
     weights : str or None
         The backbone's weights; None for those that the features were made with.
     data : path-like, URL or None
-        The folder of images, to check on; None for the one that the features were made from.
+        The images to check on; None for those that the features were made from.
     out : Path or None
-        The folder to write; None for ``export/HEAD`` in the run's own.
+        The folder to write; None for ``export/HEAD`` in the run's folder.
     formats : sequence of str or None
-        Of `FORMATS`; None for all that can be written.
+        Names in `FORMATS`; None for all whose packages are installed.
 
     Returns
     -------
     Path
-        The folder: an earlier export in its place is replaced once the new one is whole.
+        The folder. An earlier export there is replaced once the new one is complete.
 
     Raises
     ------
     RunError, WeightsError, FeatureFileError
-        Also if what was written does not give the probabilities of predict.
+        Also if an exported model gives other probabilities than predict.
     """
     names = _formats(formats)
     with FeatureFile(run.features_path) as features:
@@ -92,8 +92,9 @@ def export_model(
         images = images_of(features, data)
         with replacing_folder(folder) as temporary:
             written = {each: temporary / FORMATS[each].file for each in names}
-            for each, path in written.items():
-                FORMATS[each].write(exported, path)
+            with Progress("export", len(written), "formats") as progress:
+                for each, path in written.items():
+                    progress.counting(FORMATS[each].write)(exported, path)
             if exported.trees is not None:
                 write_trees(exported, exported.trees, temporary)
             (temporary / FACTS_FILE).write_text(as_text(exported.facts), "utf-8", newline="\n")
@@ -115,13 +116,16 @@ def _check(
 ) -> str:
     sample = draw_sample(features, images)
     if sample is None:
-        return f"not checked against predict: {images.name} holds no image of test (--data)."
+        return (
+            f"not checked against predict: found no image of test in {images.name}; name the "
+            "folder with --data"
+        )
     found = check_export(exported, written, sample, run, features, weights)
     return f"largest difference from predict on {len(sample.paths)} images of test: {found}"
 
 
 def draw_sample(features: FeatureFile, images: Source) -> Sample | None:
-    """A few images of test, spread evenly; None if none of them is there any more."""
+    """A few images of test, spread evenly; None if no image can be read."""
     files = open_split(features, "test", images).files if images.is_there else []
     spread = np.unique(np.linspace(0, len(files) - 1, N_CHECKED).round().astype(int))
     paths, data, pixels = [], [], []
@@ -144,12 +148,12 @@ def check_export(
     features: FeatureFile,
     weights: str,
 ) -> str:
-    """The largest difference from what predict computes, by format, in words.
+    """The largest difference between each format and predict, in words.
 
     Raises
     ------
     RunError
-        If it is more than rounding explains.
+        If a difference is larger than rounding explains.
     """
     expected = _expected(exported, sample, run, features, weights)
 
@@ -159,8 +163,8 @@ def check_export(
         return float(np.abs(found.astype(np.float64) - expected[rows]).max())
 
     tolerance = TOLERANCE if features.identity.precision == FLOAT32 else FLOAT16_TOLERANCE
-    phrases = []
-    for name, path in written.items():
+
+    def compare(name: str, path: Path) -> str:
         # TensorFlow complains of each operation that its faster library lacks.
         with quiet_stderr():
             results = list(FORMATS[name].run(exported, path, sample))
@@ -168,21 +172,23 @@ def check_export(
         # NaN fails every comparison, so it is found to differ.
         if not difference <= tolerance:
             raise RunError(
-                f"{path.name}: its {exported.output} differ by {difference:.1e} from those of "
-                f"predict on {len(sample.paths)} images of test, expected at most {tolerance:.0e}. "
-                "Nothing was written; leave that one out with --formats (make: FORMATS=...)."
+                f"{path.name}: expected {exported.output} within {tolerance:.0e} of those of "
+                f"predict on {len(sample.paths)} images of test, found a difference of "
+                f"{difference:.1e}. Nothing was written. Leave this format out with --formats."
             )
         n_unread = len(sample.paths) - min(len(rows) for rows, _ in results)
-        unread = f" (it does not read {n_unread} of the files)" if n_unread else ""
-        phrases.append(f"{name} {difference:.1e}{unread}")
-    return ", ".join(phrases)
+        unread = f" (it cannot read {n_unread} of the files)" if n_unread else ""
+        return f"{name} {difference:.1e}{unread}"
+
+    with Progress("check", len(written), "formats") as progress:
+        return ", ".join(progress.counting(compare)(*each) for each in written.items())
 
 
 def _expected(
     exported: Exportable, sample: Sample, run: Run, features: FeatureFile, weights: str
 ) -> Outputs:
     images = (DecodedImage(row, image) for row, image in enumerate(sample.pixels))
-    # Predict would log once more what was logged already.
+    # Else predict would log again what was logged already.
     with silenced("headbench", level=logging.WARNING):
         if exported.trees is None:
             classifier = open_classifier(run, exported.name, weights)
@@ -210,27 +216,30 @@ def _way_out(name: str) -> str:
 
 
 def _best(run: Run, features: FeatureFile) -> Trained:
-    """The best on val of those that can be exported."""
+    """The best on val that can be exported."""
     y_val = features.labels("val")
     for trained in rank(run.trained(features), y_val):
         try:
             check_exportable(trained)
         except RunError as error:
-            LOG.info(str(error).split(":", maxsplit=1)[0] + "; on to the next best on val.")
+            LOG.info(str(error).split(":", maxsplit=1)[0] + "; trying the next best on val")
             continue
         say_if_not_recommended(trained, y_val)
         return trained
-    raise RunError(f"{run.folder}: nothing that can be exported. Run 'make heads HEADS=logreg'.")
+    raise RunError(
+        f"{run.folder}: expected a head that can be exported, found none. Run "
+        f"'{run.command_line('heads', '--heads', 'logreg')}'."
+    )
 
 
 def _require_own(folder: Path) -> None:
-    """Refuse to replace what is no export."""
+    """Refuse to replace anything but an earlier export."""
     if folder.exists() and not (folder / FACTS_FILE).is_file():
         is_empty = folder.is_dir() and not any(folder.iterdir())
         if not is_empty:
             raise RunError(
                 f"{folder}: expected nothing, an empty folder or an earlier export (with "
-                f"{FACTS_FILE}), found something else. Name another with --out (make: OUT=...)."
+                f"{FACTS_FILE}), found something else. Name another folder with --out."
             )
 
 
@@ -241,7 +250,7 @@ def _say_written(folder: Path, exported: Exportable, names: Sequence[str]) -> No
         size = n_bytes(_size(path))
         LOG.info(f"  {path.name} ({size}): {FORMATS[name].use.format(str(path))}")
     if exported.trees is not None:
-        LOG.info(f"  These give {exported.output}; the trees and how to use them: {README_FILE}")
+        LOG.info(f"  These give {exported.output}. {README_FILE} shows how the trees use them.")
 
 
 def _size(path: Path) -> int:

@@ -1,4 +1,4 @@
-"""The README of an export: what pixels it takes, an example of each format, how well it agrees."""
+"""The README of an export: its input, an example of each format, its agreement with predict."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,18 +17,18 @@ README = """\
 
 Made by {made_by} from the head {name}. Network: {backbone}. Weights: {weights}.
 Test accuracy: {accuracy}.
-It knows {n_classes} classes. `export.json` has their names, in the order of the probabilities.
+It tells {n_classes} classes apart. `export.json` lists them in the order of the probabilities.
 
-## What it takes
+## Input
 
 | | |
 | --- | --- |
 | size | {size} x {size} px |
+| before the crop | rotated upright by EXIF; transparent parts become white |
 | crop | shorter side resized to {shorter} px (antialiased bilinear), then the centre |
-| before the crop | turned upright by EXIF; transparent parts on white |
-| channels | RGB, the last axis |
+| channels | RGB, on the last axis |
 | value range | 0 to 255 |
-| preprocessing | inside the model: {preprocessing}. Do not call `preprocess_input`, do not divide |
+| preprocessing | inside the model: {preprocessing}. Do not call `preprocess_input` or divide |
 
 Pixels in another range:
 
@@ -44,16 +44,16 @@ Pixels in another range:
 """
 RANGES = {
     "saved_model": """\
-- `saved_model` with `image_bytes` reads the files by itself: prefer it where you can.
-- `saved_model` with `pixels` (float32): an image from 0 to 1 with fractions is one of pixels / 255.
-  It gets the right answer. Any value below 0 or above 255 is an error.""",
+- `saved_model` with `image_bytes` decodes the files itself: use it if you can.
+- `saved_model` with `pixels` (float32): an image from 0 to 1 with fractions is taken as
+  pixels / 255 and gets the right answer. A value below 0 or above 255 is an error.""",
     "keras": """\
-- `model.keras` (float32): an image from 0 to 1 with fractions is one of pixels / 255.
-  It gets the right answer. An image with a value below 0 or above 255 gets NaN, since a Keras file
-  can raise no error. `argmax` of NaN is class 0, so look for NaN.""",
+- `model.keras` (float32): an image from 0 to 1 with fractions is taken as pixels / 255 and gets the
+  right answer. An image with a value below 0 or above 255 gets NaN, because a Keras file cannot
+  raise an error. `argmax` of NaN is class 0, so check for NaN.""",
     "onnx": """\
-- `model.onnx` (uint8) refuses floats. Do not turn pixels / 255 into uint8: that gives black
-  images.""",
+- `model.onnx` (uint8) refuses floats. Do not convert pixels / 255 to uint8: the images would be
+  black.""",
 }
 
 
@@ -63,11 +63,11 @@ def export_readme(exported: Exportable, weights: str, names: Sequence[str], agre
     Parameters
     ----------
     weights : str
-        The backbone's, in words; says so where they are random.
+        The backbone's weights, in words.
     names : sequence of str
-        Of `FORMATS`, what was written.
+        The formats that were written.
     agreement : str
-        What the comparison with predict found.
+        Result of the comparison with predict.
     """
     about, size = exported.provenance, exported.size_px
     identity = about["features"]
@@ -97,7 +97,7 @@ def _examples(exported: Exportable, names: Sequence[str]) -> list[str]:
     # Not by format(): the code has braces of its own.
     examples = {FORMATS[each].file: FORMATS[each].example for each in names}
     if exported.trees is not None:
-        note = f"These files give {exported.output}; probabilities need the trees too, as here"
+        note = f"These files give {exported.output}. The trees turn them into probabilities"
         examples = {note: TREES_EXAMPLE}
     codes = {
         title: code.replace("SIZE", str(size)).replace("SHORTER", str(shorter_side_px(size)))

@@ -1,4 +1,4 @@
-"""What is exported: one network from pixels to probabilities, and what is known of it."""
+"""What is exported: one network from pixels to probabilities, and facts about it."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ PROBABILITIES, EMBEDDINGS = "probabilities", "embeddings"
 
 @dataclass(frozen=True)
 class Exportable:
-    """A network and what goes into every file beside it.
+    """A network and the facts that go into every file with it.
 
     Attributes
     ----------
@@ -34,13 +34,13 @@ class Exportable:
         Of the head or the fine-tuned network.
     network : keras.Model
         Takes uint8 (n, size_px, size_px, 3), RGB, 0-255; gives float32 (n, n_classes)
-        probabilities, or what `trees` look at.
+        probabilities, or the inputs of `trees`.
     classes : tuple of str
         The columns of the probabilities.
     provenance : dict
-        What it was made from and how good it is, JSON-ready.
+        What it was made from and its accuracy, JSON-ready.
     trees : LightGBM or None
-        The head where it is no part of the network.
+        The head, if it is not part of the network.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Exportable:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What every format carries, JSON-ready."""
+        """What every format contains, JSON-ready."""
         return {"classes": self.classes, "provenance": self.provenance}
 
     @property
@@ -66,9 +66,9 @@ class Exportable:
 
 
 def check_exportable(trained: Trained) -> Head | None:
-    """The head that is to be exported, or None for a fine-tuned network.
+    """The head to export, or None for a fine-tuned network.
 
-    `RunError` says that neither Keras layers nor a folder can stand for it.
+    Raises `RunError` for a head that can be exported neither as Keras layers nor as a folder.
     """
     if is_finetuned(trained.record.name):
         return None
@@ -79,13 +79,13 @@ def check_exportable(trained: Trained) -> Head | None:
         except RunError as error:
             raise RunError(
                 f"{trained.record.name} cannot be exported: expected {composable()}, a fine-tuned "
-                "network, or lightgbm (as a folder). Name another with --head (make: HEAD=...)."
+                "network, or lightgbm (as a folder). Name another with --head."
             ) from error
     return head
 
 
 def build_exportable(trained: Trained, features: FeatureFile, weights: str) -> Exportable:
-    """Put network and head together; a fine-tuned network needs no `weights` of the backbone."""
+    """Join network and head; a fine-tuned network does not need the `weights` of the backbone."""
     head, name, classes = check_exportable(trained), trained.record.name, features.classes
     provenance = _provenance(trained, features)
     if head is None:
@@ -94,8 +94,8 @@ def build_exportable(trained: Trained, features: FeatureFile, weights: str) -> E
     backbone = reopen_backbone(features.identity, weights)
     if not isinstance(backbone, KerasBackbone):
         raise RunError(
-            f"{features.identity.backbone} has no network to export: make features with another "
-            "BACKBONE."
+            f"{features.identity.backbone} has no network to export. Extract with one: headbench "
+            "features DATA --backbone resnet50."
         )
     network = backbone.folded_network()
     if isinstance(head, LightGBM):
@@ -105,7 +105,7 @@ def build_exportable(trained: Trained, features: FeatureFile, weights: str) -> E
 
 
 def seen_by(trees: LightGBM, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What the trees look at, float32 (n_images, n_columns)."""
+    """The inputs of the trees, float32 (n_images, n_columns)."""
     return embeddings if trees.scores_ is None else trees.scores_(embeddings)
 
 

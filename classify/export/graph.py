@@ -1,7 +1,7 @@
 """File bytes to pixels in a TensorFlow graph: equal to `extract.images.decode`, or an error.
 
-Read are JPEG (but CMYK), PNG, BMP of 24 and 32 bits, and GIF whose first picture is whole and has
-no transparent colour. All others are refused by name: WebP, TIFF, AVIF, HEIC, BMP with a palette.
+It reads JPEG (except CMYK), PNG, BMP of 24 and 32 bits, and GIF whose first picture is complete and
+has no transparent colour. It refuses others by name: WebP, TIFF, AVIF, HEIC, BMP with a palette.
 """
 
 from collections.abc import Callable

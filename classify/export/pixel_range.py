@@ -1,7 +1,7 @@
-"""Pixels in the wrong range are told apart before they become whole grey levels.
+"""Detect the range of pixels before they become whole grey levels.
 
-Keras and TensorFlow cast what they are given to the type of the input: as uint8, pixels / 255 would
-be zeros, and every image would get the same answer. So the input is float32 and looked at.
+Keras and TensorFlow cast their input to the type of the model's input. Cast to uint8, pixels / 255
+would be zeros, and every image would get the same answer. So the input is float32 and is checked.
 """
 
 from typing import Any

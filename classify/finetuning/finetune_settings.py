@@ -12,13 +12,13 @@ COSINE, CONSTANT = SCHEDULES = ("cosine", "constant")
 
 Range = tuple[str, Callable[[float], bool]]
 POSITIVE: Range = ("a number above 0", lambda value: 0 < value < float("inf"))
-SHARE: Range = ("a number from 0 to below 1", lambda value: 0 <= value < 1)
+SHARE: Range = ("a number of at least 0 and below 1", lambda value: 0 <= value < 1)
 RANGES: dict[str, Range] = {
     "learning_rate": POSITIVE,
-    "depth_decay": ("a number above 0 and up to 1", lambda value: 0 < value <= 1),
+    "depth_decay": ("a number above 0 and at most 1", lambda value: 0 < value <= 1),
     "label_smoothing": SHARE,
     "warmup": SHARE,
-    "weight_decay": ("a number from 0 on", lambda value: 0 <= value < float("inf")),
+    "weight_decay": ("a number of at least 0", lambda value: 0 <= value < float("inf")),
 }
 
 
@@ -34,34 +34,36 @@ class FinetuneSettings:
     start : str
         The trained head to start from.
     is_fresh : bool
-        Take the layers of that head and not its weights.
+        Use the layers of that head with new weights.
     epochs : int
-        Most passes over train.
+        Epochs (passes over train), at most.
     patience : int
-        Epochs without a smaller calibrated log loss on val, before stopping.
+        Training stops after so many epochs without a smaller calibrated log loss on val.
     learning_rate : float
-        Highest learning rate of Adam, for the head.
+        Highest learning rate of Adam, that of the head.
     depth_decay : float
         The last block learns at this times the head's rate, each earlier block at this times the
         rate of the block after it.
     schedule : {"cosine", "constant"}
-        ``cosine``: up from 0 over the first `warmup` of all steps, then down to 0 along a cosine.
+        ``cosine``: the learning rate rises from 0 during `warmup`, then falls to 0 along a cosine.
     warmup : float
-        Share of all steps.
+        Share of all steps, 0 to below 1.
     batch_size : int
         Images in a step.
     label_smoothing : float
         Share of each label that is spread over all classes.
     weight_decay : float
-        Decoupled, of kernels: each step multiplies them by 1 minus this times the learning rate.
+        Decoupled weight decay of kernels: each step multiplies them by 1 minus this times the
+        learning rate.
     augment : bool
-        Flip, crop and colour the images of train; the whole network runs in every epoch.
+        Flip, crop and recolour the images of train at random; the whole network runs in every
+        epoch.
     cache_trunk : bool
         Keep the activations of the frozen part on disk, and run only the layers after it.
     precision : {"auto", "float32", "mixed_float16"}
         ``auto``: mixed_float16 on GPUs that gain from it.
     seed : int
-        Of the order of images, of augmentation and of Dropout.
+        Seed of the order of images, of augmentation and of Dropout.
     """
 
     unfreeze: str = DEFAULT_UNFREEZE
@@ -82,7 +84,7 @@ class FinetuneSettings:
     seed: int = 0
 
     def check(self) -> None:
-        """Raise `RunError` for a value that is out of its range."""
+        """Raise `RunError` for a value out of its range."""
         for name, (expected, holds) in RANGES.items():
             value = getattr(self, name)
             if not holds(value):
@@ -91,7 +93,7 @@ class FinetuneSettings:
 
     @property
     def name(self) -> str:
-        """Folder and head name of the network: each way of unfreezing has its own."""
+        """Name of the network and of its folder; each way of unfreezing has its own."""
         parts = [FINETUNED]
         if self.unfreeze != DEFAULT_UNFREEZE:
             parts.append(self.unfreeze)

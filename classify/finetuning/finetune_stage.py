@@ -1,4 +1,4 @@
-"""Fine-tune a run: train the top of its network from a trained head on, measure it and keep it."""
+"""Fine-tune a run: train the top of its network and a trained head, measure and save them."""
 
 import json
 import logging
@@ -44,7 +44,7 @@ from headbench.extract.networks.backbone import reopen_backbone
 from headbench.extract.networks.devices import Devices, describe_devices, find_devices
 from headbench.extract.networks.engines import EngineEmbedder, engine_on
 from headbench.extract.networks.keras_network import KerasBackbone
-from headbench.extract.progress import Stopwatch
+from headbench.extract.progress import Progress, Stopwatch
 from headbench.extract.settings import AUTO
 
 LOG = logging.getLogger(__name__)
@@ -59,23 +59,23 @@ def finetune(
     device: str = AUTO,
     is_again: bool = False,
 ) -> None:
-    """Train the top of the network and the head; keep the epoch that is best on val.
+    """Train the top of the network and the head; keep the epoch with the best log loss on val.
 
-    Epoch 0 is the network with the trained head on it, so the epoch that is kept never has a larger
-    log loss on val than the head. With a new head (`FinetuneSettings.is_fresh`) it may have, and
-    headbench logs it. No BatchNormalization of the network learns or uses batch statistics. After
-    every epoch a checkpoint is saved: a run that was killed goes on from there.
+    Epoch 0 is the unchanged network with the trained head, so the kept epoch never has a larger log
+    loss on val than the head. With a new head (`FinetuneSettings.is_fresh`) it may; the log then
+    gives both. No BatchNormalization of the network learns or uses batch statistics. After every
+    epoch a checkpoint is saved, from which a killed run resumes.
 
     Parameters
     ----------
     data : path-like, URL or None
-        The folder of images; None for the one that the features were made from.
+        The images; None for those that the features were made from.
     weights : str or None
         The backbone's weights; None for those that the features were made with.
     command : str
         The command line, kept in the record.
     is_again : bool
-        Train even if a network with these settings is there.
+        Train even if a network with these settings exists.
 
     Raises
     ------
@@ -87,8 +87,8 @@ def finetune(
         wanted = _wanted(features, start, settings, command)
         kept = None if is_again else run.reusable(settings.name, features, wanted)
         if kept is not None:
-            again = "(AGAIN=1 trains it again)"
-            LOG.info(f"{settings.name}: already trained with these settings {again}")
+            again = "--again trains it once more"
+            LOG.info(f"{settings.name}: already trained with these settings ({again})")
             _say_result(features, kept, start)
             return
         if "weights" in features.optional:
@@ -101,14 +101,14 @@ def finetune(
 
 @dataclass(frozen=True)
 class Finetuning:
-    """All that one fine-tuning needs; `open` finds it.
+    """All that fine-tuning needs; `open` finds it.
 
     Attributes
     ----------
     head : Head
-        Fitted: training starts from it.
+        The fitted head that training starts from.
     files : dict of str to LabelledFiles
-        By split.
+        Images of each split.
     """
 
     source: Run
@@ -137,7 +137,8 @@ class Finetuning:
         backbone = reopen_backbone(features.identity, weights or features.config.weights)
         if not isinstance(backbone, KerasBackbone):
             raise RunError(
-                f"{run.features_path}: {features.identity.backbone} has no layers to fine-tune."
+                f"{run.features_path}: {features.identity.backbone} has no layers to fine-tune. "
+                "Extract with a network: headbench features DATA --backbone resnet50."
             )
         images = images_of(features, data)
         files = {split: open_split(features, split, images) for split in SPLITS}
@@ -152,8 +153,8 @@ class Finetuning:
         dtype = precision(settings, devices)
         n_weights = sum(int(np.prod(each.shape)) for each in model.steps.model.trainable_variables)
         LOG.info(
-            f"{network.backbone.name} from {network.trained[0]} on, {n_weights / 1e6:.1f} million "
-            f"weights, on {describe_devices(devices)}, {dtype}"
+            f"{network.backbone.name}: training {n_weights / 1e6:.1f} million weights, from "
+            f"{network.trained[0]} on, on {describe_devices(devices)}, {dtype}"
         )
         identity = {
             "settings": wanted.settings,
@@ -175,12 +176,12 @@ class Finetuning:
         checkpoint.remove()
 
     def inputs(self) -> tuple[Inputs, Inputs]:
-        """Inputs of train and of val; fills the cache of activations if it is used."""
+        """Inputs of train and val; fills the cache of activations if it is used."""
         settings, train, val = self.settings, self.files["train"], self.files["val"]
         images = AugmentedInputs(train) if settings.augment else ImageInputs(train)
         if not (settings.cache_trunk and self.network.has_frozen_part):
             return images, ImageInputs(val)
-        # Augmented images differ in every epoch: only those of val can be cached.
+        # Augmented images differ in every epoch, so only those of val can be cached.
         again = [val] if settings.augment else [train, val]
         files = [file for split in again for file in split.files]
         store = cached_activations(self.source.folder, self.network, files, self.devices)
@@ -192,20 +193,20 @@ class Finetuning:
 
     @property
     def weights(self) -> NDArray[np.float64]:
-        """Weight of each image of train, as for the head; float64 (n_train,)."""
+        """Weight of each image of train, by the head's `class_weight`; float64 (n_train,)."""
         class_weight = getattr(self.head, "class_weight", None)
         if isinstance(class_weight, dict):
-            # Keys of JSON are text; classes that are not named have weight 1.
+            # JSON has text keys only; classes that are not named have weight 1.
             n_classes = len(self.features.classes)
             class_weight = {label: class_weight.get(str(label), 1) for label in range(n_classes)}
         weights = compute_sample_weight(class_weight, self.files["train"].labels)
         return np.asarray(weights, dtype=np.float64)
 
     def _save(self, model: TrainableNetwork, record: Record) -> None:
-        """Measure the whole network in float32 at the temperature that val gives it; keep both."""
+        """Fit the temperature on val, measure the whole network in float32, and save it."""
         y_val, predict = self.files["val"].labels, self._predictor(model.whole(1.0))
         ones, raw = np.ones(len(y_val)), predict("val")
-        # Epoch 0 has the temperature of the head in it.
+        # Epoch 0 contains the temperature of the head.
         temperature = fit_temperature(raw, y_val, ones) if record.chosen["epoch"] else 1.0
         val = sharpen(raw, temperature)
         started = time.perf_counter()
@@ -223,13 +224,18 @@ class Finetuning:
             model.whole(temperature).save(folder / NETWORK_FILE)
 
     def _predictor(self, whole: Any) -> Callable[[str], NDArray[np.float32]]:
-        """From a split to the probabilities of its images, float32 (n_images, n_classes)."""
+        """A function of a split: probabilities of its images, float32 (n_images, n_classes)."""
         engine = engine_on(self.devices, lambda: whole)
         embedder = EngineEmbedder(engine, engine.batch_size, Stopwatch())
 
         def predict(split: str) -> NDArray[np.float32]:
             batches: Iterable[Any] = embedder(self.files[split].batches(engine.batch_size))
-            return np.concatenate([proba for _, proba in batches])
+            probas = []
+            with Progress(f"measure on {split}", len(self.files[split].labels)) as progress:
+                for rows, proba in batches:
+                    probas.append(proba)
+                    progress.update(len(rows))
+            return np.concatenate(probas)
 
         return predict
 
@@ -237,13 +243,13 @@ class Finetuning:
 def _wanted(
     features: FeatureFile, start: Trained, settings: FinetuneSettings, command: str
 ) -> Record:
-    """The record of a network that is not trained yet."""
+    """The record of a network that has not been trained yet."""
     record = start.record
     began = {"chosen": record.chosen, "settings": record.settings, "made_by": record.made_by}
     return Record(
         name=settings.name,
         chosen={},
-        # As JSON gives it back, so that it can be compared with what was kept.
+        # Through JSON, so that it can be compared with a record that was read.
         settings=json.loads(json.dumps({**asdict(settings), "began": began})),
         history={},
         fit_seconds=0.0,
@@ -257,30 +263,33 @@ def _wanted(
 
 
 def _say_result(features: FeatureFile, tuned: Trained, start: Trained) -> None:
-    """Log the test accuracy beside that of the head that training started from."""
+    """Log the test accuracy of the network and of the head that training started from."""
     names = (tuned.record.name, start.record.name)
     if tuned.record.settings["is_fresh"]:
         y = features.labels("val")
         ours, theirs = (mean_log_loss(y, each.val, np.ones(len(y))) for each in (tuned, start))
         LOG.info(
-            f"{names[0]} is {'' if ours < theirs else 'no '}better on val than {names[1]}, which "
-            f"is trained already: log loss {ours:.3f} and {theirs:.3f} (n={len(y)})"
+            f"val log loss (n = {len(y)}): {names[0]} {ours:.3f}, {names[1]} {theirs:.3f}; the "
+            f"smaller one is better"
         )
     y = features.labels("test")
     shares = [percent(accuracy(y, each.test)) for each in (tuned, start)]
-    LOG.info(f"test top-1 (n={len(y)}): {names[0]} {shares[0]}, {names[1]} {shares[1]}")
     right = {each.record.name: each.test.argmax(axis=1) == y for each in (tuned, start)}
     [difference] = compare_right(right)
     better = names[0] if difference.difference.value > 0 else names[1]
     seen = f"{better} is better" if difference.is_seen else "no difference seen"
-    LOG.info(f"{seen}: {points(difference.difference)}, {p_value(difference.p)}")
+    LOG.info(
+        f"test accuracy (n = {len(y)}): {names[0]} {shares[0]}, {names[1]} {shares[1]}; {seen}: "
+        f"{points(difference.difference)}, {p_value(difference.p)}"
+    )
 
 
 def _verdict(state: State, settings: FinetuneSettings) -> str:
     if state.best_epoch:
-        kept = f"Epoch {state.best_epoch} is kept, the best on val by log loss."
+        kept = f"epoch {state.best_epoch} is kept: it has the smallest log loss on val"
         is_last = state.best_epoch == settings.epochs
-        return f"{kept} It is the last: more may be better (make: EPOCHS=...)." if is_last else kept
+        return f"{kept}. It is the last epoch: try more with --epochs" if is_last else kept
+    did_not = "fine-tuning did not lower the log loss on val: epoch 0 is kept"
     if settings.is_fresh:
-        return "Training did not help on val: epoch 0 is kept, with its new, untrained head."
-    return f"Fine-tuning did not help on val: epoch 0 is kept, which is {settings.start}."
+        return f"{did_not}, the unchanged network with a new, untrained head"
+    return f"{did_not}, the unchanged network with {settings.start}"

@@ -1,4 +1,4 @@
-"""Activations of the frozen part of the network for each image: computed once, kept on disk."""
+"""Activations of the frozen part of the network: computed once for each image, kept on disk."""
 
 import hashlib
 import json
@@ -40,17 +40,17 @@ PART_BYTES = 64 << 20
 
 
 class ActivationStore:
-    """Activations of images in float16, by content, in files of some rows each.
+    """Activations of images in float16, found by content, in files of several rows each.
 
-    A row is as large as many embeddings and is read alone, in any order. So it is a block of its
-    own, and files are not merged. A file is written whole or not at all, in a folder named after
-    the fingerprint, so activations of another network are never used. Every row is checked against
-    its checksum when it is read.
+    A row is as large as many embeddings and is read alone, in any order. So each row is a block of
+    its own, and files are not merged. A file is written whole or not at all. The folder is named
+    after the fingerprint, so activations of another network are never used. Each row is checked
+    against its checksum when it is read.
 
     Parameters
     ----------
     fingerprint : str
-        Of everything besides the image that decides the activations.
+        Hash of everything besides the image that decides the activations.
     """
 
     def __init__(self, folder: Path, fingerprint: str) -> None:
@@ -60,12 +60,12 @@ class ActivationStore:
         self._lock = Lock()
 
     def open(self) -> None:
-        """Look at what is there; a file that is damaged is logged and deleted.
+        """Find the files; a damaged one is logged and deleted.
 
         Raises
         ------
         UnreadableError
-            If a file cannot be read at the moment. It is kept: its content may be fine.
+            If a file cannot be read now. It is kept, because its content may be fine.
         """
         with self._lock:
             self._files.close()  # another process may have replaced them
@@ -75,11 +75,11 @@ class ActivationStore:
             except UnreadableError:
                 raise
             except FeatureFileError:
-                LOG.info(f"{path}: damaged; its activations are computed again")
+                LOG.info(f"{path}: damaged: its activations are computed again")
                 path.unlink()
 
     def missing(self, contents: Sequence[bytes]) -> list[int]:
-        """Positions of the images, given by SHA-256, that are not stored; of copies the first."""
+        """Positions of the images, given by SHA-256, that are not stored; of copies only one."""
         rows: dict[bytes, int] = {}
         for row, content in enumerate(contents):
             if content not in self._places:
@@ -87,7 +87,7 @@ class ActivationStore:
         return list(rows.values())
 
     def add(self, contents: Sequence[bytes], activations: NDArray[np.float16]) -> None:
-        """Keep rows, float16 (n_rows, ...), of images given by SHA-256; or raise `StorageError`."""
+        """Write rows, float16 (n_rows, ...), of images given by SHA-256; or `StorageError`."""
         path = self.folder / f"{contents[0].hex()[:16]}.h5"
         temporary_path(path).unlink(missing_ok=True)
         with create_hdf5(path) as file:
@@ -101,7 +101,7 @@ class ActivationStore:
         Raises
         ------
         FeatureFileError
-            If a row is damaged: delete the file that it names, and run the same command again.
+            If a row is damaged. The message names the file: delete it and run the command again.
         """
         places = (self._places[content] for content in contents)
         with self._lock:
@@ -113,12 +113,12 @@ class ActivationStore:
             n_rows = len(CheckedDataset(file, "activations"))
             contents = row_hashes(CheckedDataset(file, "content_sha256").read())
         if n_rows != len(contents):
-            raise FeatureFileError(f"{path}: damaged: its datasets differ in length.")
+            raise FeatureFileError(f"{path}: damaged: its datasets differ in length. Delete it.")
         self._places |= {content: (path, row) for row, content in enumerate(contents)}
 
 
 def activation_fingerprint(identity: Identity, cut_name: str) -> str:
-    """Hash of what decides the activations after a layer: as for embeddings, except pooling."""
+    """Hash of all that decides the activations after a layer: as for embeddings, except pooling."""
     facts = {**asdict(identity), "pooling": None, "after": cut_name, "kept": "float16"}
     canonical = json.dumps(facts, sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(canonical.encode()).hexdigest()
@@ -127,16 +127,16 @@ def activation_fingerprint(identity: Identity, cut_name: str) -> str:
 def cached_activations(
     folder: Path, network: SplitNetwork, files: Sequence[ImageFile], devices: Devices
 ) -> ActivationStore:
-    """Activations of images at the cut; those that are not on disk yet are computed.
+    """Activations of images at the cut; those that are not on disk are computed.
 
-    They are kept in `folder`, the run's; `files` have their SHA-256.
+    They are kept in `folder`, which is that of the run. `files` must have their SHA-256.
 
     Raises
     ------
     RunError
-        If an image cannot be used any more, or float16 cannot hold an activation.
+        If an image cannot be used any more, or an activation does not fit float16.
     StorageError
-        If the disk has no room; what was finished is kept.
+        If the disk is full; finished files are kept.
     """
     fingerprint = activation_fingerprint(network.backbone.identity, network.cut_name)
     store = ActivationStore(folder / FOLDER, fingerprint)
@@ -145,10 +145,9 @@ def cached_activations(
     if missing:
         frozen = network.frozen_part()
         row_bytes = ITEM_BYTES * int(np.prod(frozen.output_shape[1:]))
-        size = " x ".join(map(str, frozen.output_shape[1:]))
         LOG.info(
-            f"frozen part, to {network.cut_name}: {len(missing)} of {len(files)} images to "
-            f"compute, {size} in float16, {n_bytes(len(missing) * row_bytes)} in {store.folder}"
+            f"frozen layers, up to {network.cut_name}: computed once for {len(missing)} of "
+            f"{len(files)} images, {n_bytes(len(missing) * row_bytes)} in {store.folder}"
         )
         require_free(folder, len(missing) * row_bytes, "the activations")
         engine = halving_engine(engine_on(devices, lambda: frozen))
@@ -162,14 +161,14 @@ def _fill(
     embedder = EngineEmbedder(engine, engine.batch_size, Stopwatch())
     images = decoded_images(files, size_px, refuse_image(files), Stopwatch())
     part_rows = max(1, PART_BYTES // row_bytes)
-    with Progress("frozen part", len(files)) as progress:
+    with Progress("frozen layers", len(files)) as progress:
         batches = embedder(in_batches(images, engine.batch_size))
         for rows, activations in _in_parts(batches, part_rows, progress.update):
             if not np.isfinite(activations).all():
                 raise RunError(
-                    f"{store.folder}: float16 cannot hold the activations of "
-                    f"{files[rows[0]].path} or of images after it. Run the frozen part in every "
-                    "epoch: --no-trunk-cache (make: TRUNK_CACHE=off)."
+                    f"{store.folder}: the activations of {files[rows[0]].path}, or of images after "
+                    "it, are too large for float16. Run the frozen layers in every epoch: "
+                    "--no-trunk-cache."
                 )
             store.add([content_of(files[row]) for row in rows], activations)
 
@@ -185,7 +184,7 @@ def _in_parts(
         return np.concatenate(rows), np.concatenate(activations)
 
     for rows, activations in batches:
-        # Too large for float16 becomes infinite: the caller looks for that.
+        # What is too large for float16 becomes infinite, which the caller refuses.
         with np.errstate(over="ignore"):
             waiting.append((rows, activations.astype(np.float16)))
         on_done(len(rows))
@@ -196,7 +195,7 @@ def _in_parts(
 
 
 def content_of(file: ImageFile) -> bytes:
-    """SHA-256 of an image of a feature file, which knows that of each."""
+    """SHA-256 of an image of a feature file."""
     if file.content_sha256 is None:
         raise ValueError(f"{file.path}: its SHA-256 is unknown")
     return file.content_sha256

@@ -1,7 +1,7 @@
-"""The network in two parts, one frozen and one that trains: where it is cut, and how it is joined.
+"""Cut a network into a frozen part and a top that trains, and join the two again.
 
-The frozen part is cut off at the last tensor that all of it goes through. What follows, with the
-layers that train, is called the top.
+The cut is at the last tensor that everything behind it depends on. What follows, with the layers
+that train, is called the top.
 """
 
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ class SplitNetwork:
 
     @classmethod
     def open(cls, backbone: KerasBackbone, unfreeze: str) -> "SplitNetwork":
-        """Load a network and cut it; may raise `RunError` and `WeightsError`."""
+        """Load a network and cut it; may raise `RunError` or `WeightsError`."""
         base = backbone.base()
         trained = trained_layers(base, backbone.facts, unfreeze)
         cut = find_cut(base, trained)
@@ -57,7 +57,7 @@ class SplitNetwork:
 
     @property
     def cut_name(self) -> str:
-        """Name of the layer after which the network is cut, and the stride."""
+        """Name of the layer before the cut, and the stride."""
         layer = next(each for each in self.base.operations if each.output is self.cut)
         after = f", every {self.stride}nd row and column" if self.stride > 1 else ""
         return f"{layer.name}{after}"
@@ -158,7 +158,8 @@ def trained_layers(base: Any, facts: Network, unfreeze: str) -> list[str]:
     ]
     if not trained:
         raise RunError(
-            f"--unfreeze {unfreeze}: no layer with weights follows. Name an earlier one."
+            f"--unfreeze {unfreeze}: expected a layer with weights there or after it, found none. "
+            "Name an earlier layer."
         )
     return trained
 
@@ -172,9 +173,9 @@ def depth_of(layer: str, facts: Network) -> int:
 
 
 def find_cut(base: Any, trained: list[str]) -> Any:
-    """The last tensor before any layer that trains on which everything after it depends.
+    """The last tensor before the first layer that trains on which everything after it depends.
 
-    It is the network's own input where nothing is frozen before it. `base` is functional, with one
+    If nothing is frozen before it, this is the network's own input. `base` is functional, with one
     input; `trained` names layers.
     """
     operations = list(base.operations)
@@ -198,7 +199,7 @@ def inputs_of(operation: Any) -> list[Any]:
     try:
         inputs = operation.input
     except AttributeError:
-        # An input layer has none.
+        # An input layer has no inputs.
         return []
     return inputs if isinstance(inputs, list) else [inputs]
 

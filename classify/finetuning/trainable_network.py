@@ -35,7 +35,7 @@ class TrainableNetwork:
     def create(
         cls, network: SplitNetwork, head: Head, settings: FinetuneSettings, devices: Devices
     ) -> "TrainableNetwork":
-        """Build it on some devices; `RunError` for a head that is not made of layers."""
+        """Build it on some devices; `RunError` for a head that Keras layers cannot replace."""
         keras = load_keras()
         keras.utils.set_random_seed(settings.seed)
         dtype = precision(settings, devices)
@@ -66,12 +66,12 @@ class TrainableNetwork:
 
 
 def trains_on_activations(settings: FinetuneSettings, network: SplitNetwork) -> bool:
-    """Whether no image goes through the frozen part in training: its activations are cached."""
+    """Whether training reads cached activations, so that no image goes through the frozen part."""
     return settings.cache_trunk and network.has_frozen_part and not settings.augment
 
 
 def precision(settings: FinetuneSettings, devices: Devices) -> str:
-    """Arithmetic of the top: as in the settings; ``auto`` is decided by the devices."""
+    """Precision of the top, as in the settings; the devices decide ``auto``."""
     if settings.precision != AUTO:
         return settings.precision
     return MIXED_FLOAT16 if devices.gain_from_float16 else FLOAT32
@@ -80,7 +80,7 @@ def precision(settings: FinetuneSettings, devices: Devices) -> str:
 def logits_of(head: Head, is_fresh: bool = False) -> Any:
     """A fitted head as a Keras model, without the softmax at its end.
 
-    With `is_fresh` its weights are new, and BatchNormalization in it trains, as in any head.
+    With `is_fresh`, its weights are new, and its BatchNormalization trains.
     """
     keras = load_keras()
     proba = keras_head(head, len(head.classes_))
@@ -93,16 +93,17 @@ def logits_of(head: Head, is_fresh: bool = False) -> Any:
 
 
 def require_all_classes(head: Head, name: str, n_classes: int) -> None:
-    """Refuse a head that has not seen all classes: its columns are not those of the file."""
+    """Refuse a head that was not trained on all classes: it has fewer columns than the file."""
     if len(head.classes_) != n_classes:
         raise RunError(
-            f"{name} was trained on {len(head.classes_)} of {n_classes} classes: expected images "
-            "of every class in train. Add some and run 'make features' and 'make heads' again."
+            f"{name}: expected a head trained on all {n_classes} classes, found "
+            f"{len(head.classes_)}. Add images of every class to train, and run 'headbench "
+            "features' and 'headbench heads' again."
         )
 
 
 def _factors(network: SplitNetwork, top: Any, model: Any, decay: float) -> list[float]:
-    """Factor of the learning rate of each variable that trains."""
+    """Factor on the learning rate of each variable that trains."""
     facts = network.backbone.facts
     factors = {
         id(variable): decay ** (1 + depth_of(layer.name, facts))

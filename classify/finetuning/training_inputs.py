@@ -1,7 +1,7 @@
 """Batches of inputs: cached activations, images, or augmented images.
 
-Augmentation is random crops, flips and colours, in tf.data. Every number is drawn from the seed,
-the epoch and the image's row. So a run that is resumed sees what an uninterrupted one would see.
+Augmentation crops, flips and recolours at random, in tf.data. Each random number depends on the
+seed, the epoch and the image's row alone, so a resumed run sees the same images as any other.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -1,6 +1,6 @@
 """Epochs: train, measure on val, keep the best, stop early.
 
-After every epoch a checkpoint is saved: a killed run goes on from there, to the same result.
+A checkpoint is saved after every epoch. A killed run resumes from it, to the same result.
 """
 
 import json
@@ -24,7 +24,7 @@ from headbench.classify.finetuning.steps import Steps, learning_rate
 from headbench.classify.finetuning.training_inputs import Inputs
 from headbench.classify.heads.curves import Curves
 from headbench.classify.heads.temperature import fit_temperature, sharpen
-from headbench.classify.metrics import TOP_K, accuracy, mean_log_loss, top5_accuracy
+from headbench.classify.metrics import TOP_K, accuracy, mean_log_loss
 from headbench.classify.wording import percent
 from headbench.extract.networks.keras_runtime import load_tensorflow
 from headbench.extract.progress import Progress
@@ -33,7 +33,7 @@ LOG = logging.getLogger(__name__)
 
 CHECKPOINT_FILE = "checkpoint.npz"
 FACTS = "facts"
-# Times the log loss before training, or that of a random guess, which overfitting does not reach.
+# Times the log loss before training, or that of random guessing; overfitting stays below.
 EXPLODED = 2
 LISTS = ("weights", "best_weights")
 
@@ -45,15 +45,15 @@ class State:
     Attributes
     ----------
     epoch : int
-        Finished epochs.
+        Number of finished epochs.
     best_loss : float
-        Calibrated log loss on val of the best epoch.
+        Calibrated log loss on val after the best epoch.
     history : dict of str to list of float
         Curves so far.
     weights : list of array
-        Weights that train, moments of Adam, states of random numbers.
+        Trained weights, moments of Adam and states of random number generators.
     best_weights : list of array
-        Weights that train, after the best epoch.
+        Trained weights after the best epoch.
     """
 
     epoch: int = 0
@@ -65,12 +65,12 @@ class State:
 
 
 class Checkpoint:
-    """The last finished epoch of one way of training, on disk.
+    """The last finished epoch, on disk.
 
     Parameters
     ----------
     identity : mapping
-        Everything that decides the result, JSON-ready: a checkpoint of another is not used.
+        Everything that decides the result, JSON-ready. A checkpoint with another is not used.
     """
 
     def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
@@ -78,9 +78,9 @@ class Checkpoint:
         self._identity = json.dumps(identity, sort_keys=True)
 
     def load(self) -> State | None:
-        """The last finished epoch of an interrupted run of the same training, or None.
+        """The last finished epoch of an interrupted run with the same identity, or None.
 
-        `RunError` says that the file is damaged.
+        Raises `RunError` if the file is damaged.
         """
         if not self.path.exists():
             return None
@@ -94,7 +94,7 @@ class Checkpoint:
             return state
 
     def save(self, state: State) -> None:
-        """Replace the checkpoint, or raise `StorageError`."""
+        """Replace the checkpoint; may raise `StorageError`."""
         kept = vars(state) | {"identity": self._identity}
         arrays = {
             f"{name}/{row}": each for name in LISTS for row, each in enumerate(kept.pop(name))
@@ -103,7 +103,7 @@ class Checkpoint:
             save_arrays(temporary, {FACTS: np.array(json.dumps(kept)), **arrays})
 
     def remove(self) -> None:
-        """Delete it: training has ended."""
+        """Delete the checkpoint at the end of training."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -128,12 +128,12 @@ class Loop:
         self._steps, self._train, self._val, self._weights = steps, train, val, weights
         self._settings, self._checkpoint = settings, checkpoint
         self._kept = steps.model.weights
-        # Includes the states of random numbers, which are no weights.
+        # With the states of random number generators, which are not weights.
         self._changing = [*steps.model.variables, *steps.optimizer.variables]
         self._n_classes = int(steps.model.output_shape[-1])
 
     def run(self) -> State:
-        """Train to the end and put the weights of the best epoch back; the last state."""
+        """Train to the end, restore the weights of the best epoch, and return the last state."""
         state = self._checkpoint.load()
         if state is None:
             state = State(history=Curves(self._n_classes).history)
@@ -142,7 +142,7 @@ class Loop:
                 check_proba(proba)
             self.measure(state, proba)
         else:
-            LOG.info(f"going on after epoch {state.epoch}, from {self._checkpoint.path}")
+            LOG.info(f"resuming after epoch {state.epoch}, from {self._checkpoint.path}")
             with loading(self._checkpoint.path, "Delete it and run the same command again."):
                 self._restore(state)
         patience = self._settings.patience
@@ -150,7 +150,7 @@ class Loop:
             sums, proba = self.epoch(state), self._proba()
             if not (np.isfinite(sums).all() and np.isfinite(proba).all()):
                 self._say_if_exploded([*state.history["val_log_loss"], np.nan])
-                break  # the best epoch so far is kept
+                break  # the best epoch so far stays
             state.epoch += 1
             self._add_train(state, sums)
             self.measure(state, proba)
@@ -159,7 +159,7 @@ class Loop:
         return state
 
     def epoch(self, state: State) -> NDArray[np.float64]:
-        """Every image once; if memory runs out, the epoch starts again in smaller shares."""
+        """Train on every image once; if memory runs out, start again with smaller parts."""
         out_of_memory = load_tensorflow().errors.ResourceExhaustedError
         batch_size = self._steps.padded_size(self._settings.batch_size)
         try:
@@ -167,13 +167,13 @@ class Loop:
         except out_of_memory as error:
             if self._steps.n_shares >= batch_size:
                 raise RunError(
-                    "out of memory with a single image: train less of the network (make: "
-                    "UNFREEZE=block5), or extract at a smaller SIZE."
+                    "out of memory with a single image. Train less of the network (--unfreeze "
+                    "block5), or extract smaller images (headbench features DATA --size PX)."
                 ) from error
         self._steps.halve()
         LOG.info(
-            f"out of memory with a batch of {self._settings.batch_size}: the epoch begins again, "
-            f"each gradient in {self._steps.n_shares} shares"
+            f"out of memory with batches of {self._settings.batch_size} images: the epoch starts "
+            f"again with each batch in {self._steps.n_shares} parts"
         )
         self._restore(state)
         return self.epoch(state)
@@ -185,7 +185,7 @@ class Loop:
         batches = filled_batches(order, self._weights, self._settings.batch_size, batch_size)
         n_steps = len(batches.rows)
         sums: Any = 0.0
-        with Progress(f"epoch {epoch}", n_images) as progress:
+        with Progress(f"epoch {epoch} of {self._settings.epochs}", n_images) as progress:
             read = self._train.batches(batches.rows.ravel(), batch_size, seed)
             for number, (rows, inputs) in enumerate(read):
                 step = (epoch - 1) * n_steps + number
@@ -207,8 +207,8 @@ class Loop:
     def measure(self, state: State, proba: NDArray[np.float32]) -> None:
         """Measure the network on val and save a checkpoint.
 
-        The best epoch is that with the smallest log loss, as for heads: accuracy is too coarse. It
-        is measured at the temperature that the network will get if it is kept.
+        The best epoch has the smallest log loss, as for heads: accuracy is too coarse. The log loss
+        is calibrated: at the temperature that the network gets if this epoch is kept.
         """
         y, curves = self._val.labels, Curves(self._n_classes)
         ones = np.ones(len(y))
@@ -216,11 +216,10 @@ class Loop:
         calibrated = mean_log_loss(y, sharpen(proba, fit_temperature(proba, y, ones)), ones)
         for name, values in curves.history.items():
             state.history[name] += values
-        top1, top5 = accuracy(y, proba), top5_accuracy(y, proba)
-        among_five = f", top-5 {percent(top5)}" if top5 else ""
+        top1 = accuracy(y, proba)
         LOG.info(
-            f"epoch {state.epoch}: val top-1 {percent(top1)}{among_five} (n={top1.n}), "
-            f"log loss {loss:.3f}, calibrated {calibrated:.3f}"
+            f"epoch {state.epoch}: val accuracy {percent(top1)} (n = {top1.n}), log loss "
+            f"{loss:.3f}, calibrated {calibrated:.3f}"
         )
         self._say_if_exploded(state.history["val_log_loss"])
         if calibrated < state.best_loss:
@@ -230,19 +229,24 @@ class Loop:
         self._checkpoint.save(state)
 
     def _say_if_exploded(self, losses: list[float]) -> None:
-        """Log that the learning rate is too high, where it made the log loss far worse."""
+        """Log that the learning rate is too high if it made the log loss far worse."""
         guess, rate = float(np.log(self._n_classes)), self._settings.learning_rate
         if not losses[-1] <= EXPLODED * max(losses[0], guess):  # or it is NaN
             LOG.info(
-                f"note: the log loss on val exploded, from {losses[0]:.3f} to {losses[-1]:.3f} "
-                f"({guess:.3f} is a random guess): the learning rate of {rate:g} is too high. Stop "
-                f"and try --learning-rate {rate / 10:g} (make: LEARNING_RATE={rate / 10:g})."
+                f"note: the log loss on val rose from {losses[0]:.3f} to {losses[-1]:.3f} (random "
+                f"guessing has {guess:.3f}): the learning rate {rate:g} is too high. Stop and try "
+                f"--learning-rate {rate / 10:g}."
             )
 
     def _proba(self) -> NDArray[np.float32]:
         order = np.arange(len(self._val.labels))
         batches = self._val.batches(order, self._settings.batch_size, (0, 0))
-        return np.concatenate([self._steps.proba(batch.inputs) for batch in batches])
+        probas = []
+        with Progress("measure on val", len(order)) as progress:
+            for batch in batches:
+                probas.append(self._steps.proba(batch.inputs))
+                progress.update(len(batch.rows))
+        return np.concatenate(probas)
 
     def _restore(self, state: State) -> None:
         for variable, value in zip(self._changing, state.weights, strict=True):
@@ -250,16 +254,16 @@ class Loop:
 
 
 class FilledBatches(NamedTuple):
-    """The batches of an epoch, all of one shape, so that TensorFlow traces a step once.
+    """The batches of an epoch, all of one shape, so that TensorFlow traces a step only once.
 
     Attributes
     ----------
     rows : int (n_steps, padded_size)
         Images of each batch.
     weights : float (n_steps, padded_size)
-        Weight of each image; 0 for one that only fills the batch.
+        Weight of each image; 0 for one that only fills the batch up.
     n_images : int (n_steps,)
-        Images in each batch, without those that fill it.
+        Images in each batch, without those that fill it up.
     """
 
     rows: NDArray[np.intp]
@@ -270,13 +274,13 @@ class FilledBatches(NamedTuple):
 def filled_batches(
     order: NDArray[np.intp], weights: NDArray[np.floating], batch_size: int, padded_size: int
 ) -> FilledBatches:
-    """Images in batches, each filled up with images of its own.
+    """Images in batches, each filled up by repeating its own images.
 
     Parameters
     ----------
     order : int (n_images,)
     weights : float (n_images,)
-        Of each image, not in that order.
+        Weight of each image, not in that order.
     batch_size, padded_size : int
         Size of a batch before and after it is filled up.
     """

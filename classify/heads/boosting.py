@@ -1,7 +1,7 @@
 """Gradient-boosted trees by LightGBM."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -30,13 +30,14 @@ from headbench.classify.heads.tree_columns import (
     cross_fitted_scores,
     tree_columns,
 )
+from headbench.extract.progress import Progress
 
 MODEL_FILE = "model.txt"
 SCORES_FILE = "scores.npz"
 MOST_MODEL_BYTES = 1 << 29
-# From so many images a column on, trees see scores and principal axes instead of columns.
+# With so many images for each column, trees use scores and principal axes instead of columns.
 PROJECT_FROM = 5
-# With val to stop on: a limit on the time, two minutes for 60 600 images of 101 classes.
+# A limit on time: two minutes for 60 600 images of 101 classes.
 MOST_ROUNDS = 200
 END = "end of trees\n"
 HEADER = {
@@ -53,36 +54,39 @@ TREE = {
 
 
 class LightGBM(Head):
-    """Gradient-boosted trees, the number of rounds chosen on val by log loss.
+    """Gradient-boosted trees; the number of rounds is chosen on val by log loss.
 
-    Few images: each tree sees a tenth of the columns, which hold the same fact many times over.
-    Many (5 and more for each column): it sees the class scores of a ridge regression that was
-    fitted without the image's own fold, and the first 64 principal axes. On 60 600 synthetic
-    embeddings of 101 classes, 100 rounds (2 cores): 37 s, log loss on val 1.25; without the penalty
-    `lambda_l2` 1.59 and no gain after 43 rounds; 128 principal axes alone 2.14 after 40 rounds.
-    With a learning rate of 0.2 and no penalty the first round stayed the best: 4.23, where chance
-    is 4.62. On 980 photographs of 10 classes the columns were better: 1.43 against 1.47.
+    With few images, each tree uses a tenth of the columns, because columns are highly redundant.
+    With many images (5 or more for each column), trees use class scores and the first 64 principal
+    axes. The scores come from a ridge regression that was fitted without the image's own fold.
 
-    Embeddings in a file are read as LightGBM bins them. The bins, a byte for each column and image,
-    are in memory: 1.3 GB for 10 million images of 128 columns.
+    Log loss on val with 60 600 synthetic embeddings of 101 classes: 1.25 after 100 rounds (37 s on
+    2 cores); 1.59 without the penalty `lambda_l2`, with no gain after 43 rounds; 2.14 after 40
+    rounds on 128 principal axes alone; 4.23 after the first round, which stayed the best, with a
+    learning rate of 0.2 and no penalty (chance: 4.62). On 980 photographs of 10 classes the columns
+    were better than the scores: 1.43 against 1.47.
+
+    Embeddings in a file are read while LightGBM bins them. The bins are in memory, a byte for each
+    column and image: 1.3 GB for 10 million images of 128 columns.
 
     Parameters
     ----------
     min_child_samples : int
         Fewest images in a leaf.
     lambda_l2 : float
-        Penalty on the leaves: keeps rare classes, whose curvature is near 0, from running away.
+        Penalty on the leaves. It limits the scores of rare classes, whose curvature is near 0.
     feature_fraction : float
-        Share of the columns that each tree sees.
+        Share of the columns that each tree uses.
     max_bin : int
-        Most values that a column is rounded to.
+        Largest number of bins for each column.
     projection : {"auto", "none", "scores"}
+        Whether trees use class scores and principal axes; auto: with many images.
     max_rounds : int or None
-        Most rounds with val to stop on; None: 200.
+        Largest number of rounds with val; None: 200.
     patience : int
-        Rounds without gain on val before stopping.
+        Training stops after so many rounds without a smaller log loss on val.
     n_rounds : int
-        Taken where there is no val to stop on.
+        Number of rounds without val.
     class_weight : {None, "balanced"} or mapping
     """
 
@@ -131,17 +135,18 @@ class LightGBM(Head):
     def _fit(self, train: Labelled, val: Labelled | None) -> None:
         columns_of = self._columns_of(train)
         n_rounds = self.n_rounds if val is None else self.max_rounds or MOST_ROUNDS
-        booster = self._train(train, val, columns_of, n_rounds)
+        with Progress("fit", n_rounds, "rounds") as progress:
+            booster = self._train(train, val, columns_of, n_rounds, lambda _: progress.update())
         is_at_limit = val is not None and n_rounds - booster.best_iteration < self.patience
         n_rounds = n_rounds if val is None else booster.best_iteration
         self.chosen_ = {"rounds": n_rounds}
         if is_at_limit:
             self.chosen_[AT_LIMIT] = True
-        # Cut to the best round, so that the saved text is just the model that was chosen.
+        # Cut at the best round, so that the saved text is the chosen model.
         self._set_model(booster.model_to_string(num_iteration=n_rounds))
 
     def _columns_of(self, train: Labelled) -> ColumnsOf:
-        """Fit what makes columns of embeddings; gives what makes those of train."""
+        """Fit the columns of trees; returns the function that makes those of train."""
         n_images, dim = train.X.shape
         self.scores_: Scores | None = None
         if self.projection == "none" or (
@@ -152,13 +157,18 @@ class LightGBM(Head):
         return out_of_fold
 
     def _train(
-        self, train: Labelled, val: Labelled | None, columns_of: ColumnsOf, n_rounds: int
+        self,
+        train: Labelled,
+        val: Labelled | None,
+        columns_of: ColumnsOf,
+        n_rounds: int,
+        count: Callable[[Any], None],
     ) -> lightgbm.Booster:
         parameters = self._parameters()
         columns = tree_columns(train.X, columns_of)
         data = lightgbm.Dataset(columns, train.y, weight=train.weight, params=parameters)
         if val is None:
-            return lightgbm.train(parameters, data, num_boost_round=n_rounds)
+            return lightgbm.train(parameters, data, num_boost_round=n_rounds, callbacks=[count])
         seen = tree_columns(val.X, self._seen)
         losses: dict[str, Any] = {}
         booster = lightgbm.train(
@@ -169,6 +179,7 @@ class LightGBM(Head):
             valid_sets=[data, data.create_valid(seen, val.y, weight=val.weight)],
             valid_names=["train", "val"],
             callbacks=[
+                count,
                 lightgbm.early_stopping(self.patience, verbose=False),
                 lightgbm.record_evaluation(losses),
             ],
@@ -183,14 +194,14 @@ class LightGBM(Head):
 
     def _parameters(self) -> dict[str, Any]:
         return {
-            # With two classes too: one kind of output, and softmax over two is the same model.
+            # For two classes too: softmax over two is the same model, and outputs have one form.
             "objective": "multiclass",
             "num_class": len(self.classes_),
             "learning_rate": self.learning_rate,
             "num_leaves": self.num_leaves,
             "min_child_samples": self.min_child_samples,
             "lambda_l2": self.lambda_l2,
-            # The scores are few, and each says something of its own.
+            # There are only a few scores, and they are not redundant.
             "feature_fraction": min(
                 1.0, self.feature_fraction * (1 if self.scores_ is None else 3)
             ),
@@ -220,9 +231,9 @@ class LightGBM(Head):
 
 
 def checked_trees(text: str, n_classes: int) -> str:
-    """What LightGBM may be given of a model's text: all but how it was trained.
+    """The checked text of a model, without the part on how it was trained.
 
-    Of a text that is not whole, LightGBM itself ends the process, or reads past its arrays.
+    LightGBM itself would end the process, or read past its arrays, if the text were damaged.
 
     Parameters
     ----------
@@ -232,7 +243,7 @@ def checked_trees(text: str, n_classes: int) -> str:
     Raises
     ------
     ValueError
-        If anything in it does not fit: a number of trees, a length, a column, a branch.
+        If anything in it is inconsistent: a number of trees, a length, a column, a branch.
     """
     _require(text.isascii(), "expected ASCII")
     start = text.index("Tree=0\n")
@@ -262,7 +273,7 @@ def _facts(lines: Iterable[str]) -> dict[str, str]:
     facts: dict[str, str] = {}
     for line in lines:
         name, _, value = line.partition("=")
-        _require(name not in facts or not line, f"{name} stands there twice")
+        _require(name not in facts or not line, f"{name} occurs twice")
         facts[name] = value
     # Blank lines.
     facts.pop("", None)
@@ -275,7 +286,7 @@ def _check_tree(tree: dict[str, str], n_columns: int) -> None:
     n_splits = n_leaves - 1
     _require(tree["num_cat"] == tree["is_linear"] == "0", "a tree of another kind")
     _require(math.isfinite(float(tree["shrinkage"])), "a number that is not finite")
-    # Of a single leaf not all sizes are written.
+    # For a single leaf, not all sizes are written.
     size_lengths = {n_leaves, n_leaves if n_splits else 0}
     expected = ((OF_SPLITS, {n_splits}), (OF_LEAVES, {n_leaves}), (SIZES, size_lengths))
     for names, lengths in expected:
@@ -290,7 +301,7 @@ def _check_tree(tree: dict[str, str], n_columns: int) -> None:
     _require(
         len(columns) == len(kinds) == n_splits
         and all(0 <= column < n_columns for column in columns)
-        # Odd ones are splits by category.
+        # Odd numbers are splits by category.
         and all(kind in range(0, 16, 2) for kind in kinds),
         "a split of another kind",
     )

@@ -7,8 +7,9 @@ from numpy.typing import DTypeLike, NDArray
 from scipy.linalg import eigh
 
 from headbench.classify.heads.streaming import BLOCK_ROWS, Embeddings, sum_over
+from headbench.extract.progress import Progress
 
-# A column that varies less than this share of its mean holds rounding errors only.
+# A column that varies by less than this share of its mean holds only rounding errors.
 SMALLEST_VARIATION = 1e-6
 
 
@@ -60,8 +61,8 @@ class PrincipalAxes(NamedTuple):
     axes : float64 (dim, rank)
         Orthonormal.
     eigenvalues : float64 (rank,)
-        Variance of the standardised embeddings along each axis, ascending, not negative. Along
-        what is orthogonal to all axes they do not vary.
+        Variance of the standardised embeddings along each axis, ascending, not negative. They do
+        not vary in directions orthogonal to all axes.
     """
 
     mean: NDArray[np.float64]
@@ -75,17 +76,17 @@ def principal_axes(
 ) -> PrincipalAxes:
     """Moments and principal axes, by one pass over the embeddings and one `eigh`.
 
-    `eigh` of the smaller of the two Gram matrices and not the SVD of the embeddings: it needs no
-    copy of them, and the squared condition number does not matter where a penalty is added to the
-    eigenvalues.
+    It uses `eigh` of the smaller of the two Gram matrices instead of the SVD of the embeddings.
+    That needs no copy of them, and the squared condition number does not matter, because a penalty
+    is added to the eigenvalues.
 
     Parameters
     ----------
     X : float32 (n_images, dim), in memory or in a file
     weight : float64 (n_images,)
-        What each row counts for.
+        Weight of each row.
     dtype : dtype
-        Of the products. float64 where the small eigenvalues matter; float32 takes half the time.
+        Type of the products: float64 if small eigenvalues matter; float32 takes half the time.
     """
     n_rows, dim = X.shape
     if n_rows < dim:
@@ -93,12 +94,13 @@ def principal_axes(
     share = weight / weight.sum()
     # Near the mean: what is squared below then loses no digits. Corrected afterwards.
     center = X[:BLOCK_ROWS].mean(axis=0)
-    offset, gram = sum_over(_products, X, (share,), center, dtype)
-    mean = center + offset
-    gram -= np.outer(offset, offset)
-    scale = scale_of(np.diag(gram), mean)
-    gram /= np.outer(scale, scale)
-    eigenvalues, axes = eigh(gram, driver="evd", overwrite_a=True, check_finite=False)
+    with Progress("principal axes", n_rows) as progress:
+        offset, gram = sum_over(_products, X, (share,), center, dtype, on_rows=progress.update)
+        mean = center + offset
+        gram -= np.outer(offset, offset)
+        scale = scale_of(np.diag(gram), mean)
+        gram /= np.outer(scale, scale)
+        eigenvalues, axes = eigh(gram, driver="evd", overwrite_a=True, check_finite=False)
     return PrincipalAxes(mean, scale, axes, np.maximum(eigenvalues, 0))
 
 

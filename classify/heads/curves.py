@@ -1,4 +1,4 @@
-"""Curves of a network in training: loss and accuracies, epoch by epoch."""
+"""Training curves of a network: loss and accuracy after each epoch."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -15,10 +15,10 @@ class Curves:
     Attributes
     ----------
     history : dict of str to list of float
-        ``train_loss``, ``train_top1``, ``train_top5``: Keras' running means over each epoch, while
-        the weights change and with Dropout on. ``val_log_loss``, ``val_top1``, ``val_top5``: of the
-        network as it stands between epochs. All are weighted as the images are. There is no top 5
-        where there are no more than five classes.
+        ``train_loss``, ``train_top1``, ``train_top5``: Keras' running means over an epoch, while
+        weights change and Dropout is on. ``val_log_loss``, ``val_top1``, ``val_top5``: measured
+        between epochs. All use the weights of the images. With five classes or fewer there is no
+        top 5.
     """
 
     def __init__(self, n_classes: int) -> None:
@@ -29,7 +29,7 @@ class Curves:
         }
 
     def add_train(self, means: Mapping[str, float]) -> None:
-        """Note an epoch of training.
+        """Add an epoch of training.
 
         Parameters
         ----------
@@ -41,12 +41,12 @@ class Curves:
     def add_val(
         self, y: NDArray[np.integer], proba: NDArray[np.floating], weight: NDArray[np.floating]
     ) -> float:
-        """Note the probabilities on val; gives their log loss.
+        """Add an epoch's probabilities on val; returns their log loss.
 
         Parameters
         ----------
         y : int (n_val,)
-            Columns of the true classes.
+            True classes, as columns.
         proba : float (n_val, n_classes)
         weight : float (n_val,)
         """
@@ -60,10 +60,10 @@ class Curves:
 
 
 def train_metrics(keras: Any, n_classes: int) -> list[Any]:
-    """What `compile` takes as ``weighted_metrics``, so that `train_epoch` gives it too.
+    """Metrics for the ``weighted_metrics`` of `compile`; `train_epoch` returns them.
 
-    It comes from the probabilities that training computes anyway: no pass over the images is added,
-    and the weights are trained as without it.
+    They are computed from the probabilities of the training steps, so they need no extra pass over
+    the images and do not change the training.
 
     Parameters
     ----------
@@ -76,11 +76,11 @@ def train_metrics(keras: Any, n_classes: int) -> list[Any]:
 
 
 def train_epoch(model: Any, batches: Iterable[tuple[Any, ...]]) -> dict[str, float]:
-    """Take a step for each batch; gives the means of loss and metrics over all of them.
+    """Take a step for each batch; returns the means of loss and metrics over all batches.
 
-    The steps are those of `train_on_batch`, which in Keras 3.15 forgets the batches before
-    (keras-team/keras#22617), and takes 1.7 ms for that. A step with metrics costs no more than
-    `train_on_batch` without: 83.2 and 83.7 ms of CPU time, `mlp`, 236 images of 2 048 columns.
+    It takes the same steps as `train_on_batch`, which in Keras 3.15 resets the means before each
+    batch (keras-team/keras#22617). A step with metrics costs no more than `train_on_batch` without:
+    83.2 and 83.7 ms of CPU time for `mlp`, 236 images of 2 048 columns.
 
     Parameters
     ----------

@@ -1,11 +1,12 @@
-"""A grid of values to choose from on val: where its end is the best, it is gone on with."""
+"""Choose a value from a grid on val; if its end is the best, the grid is extended."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-# The loss of probabilities of 98 %: beyond it the weaker penalty always gains, and nothing with it.
+# The log loss of probabilities of 98 %: below it a weaker penalty always gains a little, which is
+# of no use.
 NOTHING_TO_GAIN = 0.02
-# In `chosen_`, where a limit ended the choice and not the loss on val.
+# In `chosen_`, if a limit ended the choice and not the loss on val.
 AT_LIMIT = "is_at_limit"
 
 
@@ -17,9 +18,9 @@ class Choice(NamedTuple):
     tried : list of float
         Ascending.
     losses : list of float
-        Of each on val.
+        Loss of each on val.
     is_at_limit : bool
-        Whether the best is the last that may be tried, so that a better one may lie beyond it.
+        Whether the best value is the last that may be tried: a better one may lie beyond it.
     """
 
     best: float
@@ -35,18 +36,18 @@ def choose_from(
     limits: tuple[float, float] | None = None,
     is_path: bool = False,
 ) -> Choice:
-    """Try a grid, and beyond an end of it for as long as that lowers the loss.
+    """Try the values of a grid, and values beyond its ends while they lower the loss.
 
     Parameters
     ----------
     grid : sequence of float
         Above 0, ascending.
     factor : float
-        From one value to the next beyond an end.
+        Factor from one value to the next beyond an end.
     limits : tuple of float or None
         Smallest and largest value that may be tried; None: the grid's own ends.
     is_path : bool
-        Whether the grid is left at the first value that loses.
+        Whether to stop at the first value with a larger loss.
     """
     lowest, highest = limits or (grid[0], grid[-1])
     losses: dict[float, float] = {}
@@ -55,7 +56,7 @@ def choose_from(
         if is_path and losses[value] > min(losses.values()):
             break
     while True:
-        # Of equals the one that was tried first.
+        # Of equal losses, the value that was tried first.
         best, tried = min(losses, key=lambda value: losses[value]), sorted(losses)
         ends = {tried[0]: best / factor, tried[-1]: best * factor}
         is_end = best in ends and len(tried) > 1 and losses[best] > NOTHING_TO_GAIN

@@ -1,4 +1,4 @@
-"""The contract of every head, and what all of them share."""
+"""The contract of every head, and the code that all heads share."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -25,24 +25,24 @@ from headbench.extract.workers.machines import Machines, at_work
 
 CLASSES_FILE = "classes.npz"
 HEAD_FILE = "head.json"
-# What a saved head may claim; no network has nearly as many.
+# Most columns that a saved head may name; no network has nearly as many.
 MOST_FEATURES = 1 << 24
-# Of the free memory: val that takes less is read from a file once, and not again and again.
+# Val is read from a file only once if it takes less than this share of the free memory.
 VAL_SHARE = 0.1
 
 
 class Labelled(NamedTuple):
-    """Embeddings as `_fit` sees them.
+    """Labelled and weighted embeddings, as `_fit` gets them.
 
     Attributes
     ----------
     X : float32 (n_images, dim), in memory or in a file
-        Finite, not to be modified. In a file, what is sliced is read: `embedding_blocks` goes over
-        all of them, `sum_over` sums what is made of them.
+        Finite, not to be modified. A slice of those in a file reads it. `embedding_blocks` iterates
+        over them, `sum_over` computes sums over them.
     y : intp (n_images,)
         Positions in `classes_`.
     weight : float64 (n_images,)
-        Positive: what each image counts for, by its class and by itself.
+        Positive: the weight of each image times that of its class.
     """
 
     X: Embeddings
@@ -51,41 +51,41 @@ class Labelled(NamedTuple):
 
 
 class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """A scikit-learn classifier that chooses its settings on val and saves itself without pickle.
+    """A scikit-learn classifier that chooses its settings on val and is saved without pickle.
 
     A subclass stores its constructor's parameters under their own names, declares their `ranges`,
-    and writes `_fit` and `_predict_proba`. It names its arrays, or writes `_save` and `_load`. One
-    that Keras layers can stand for declares `is_exportable` and writes `keras_logits`. A parameter
-    `class_weight` (None, ``"balanced"`` or a mapping of label to weight), times the weights of
-    images, becomes the weights that `_fit` is given.
+    and implements `_fit` and `_predict_proba`. It names its arrays, or implements `_save` and
+    `_load`. A head that Keras layers can replace sets `is_exportable` and implements
+    `keras_logits`. The parameter `class_weight` (None, ``"balanced"`` or a mapping of label to
+    weight) times the weights of images gives the weights that `_fit` receives.
 
     Attributes
     ----------
     classes_ : array (n_classes,)
-        Distinct labels seen in `fit`, sorted; the columns of `predict_proba` follow it.
+        Labels seen in `fit`, sorted: the columns of `predict_proba`.
     n_features_in_ : int
         Width of the embeddings seen in `fit`.
     chosen_ : dict of str to float, int, bool or str
-        What was chosen on val, such as ``{"C": 0.01}``; JSON-ready.
+        Settings chosen on val, such as ``{"C": 0.01}``; JSON-ready.
     history_ : dict of str to list of float
         Curves of the fit, such as the loss on val by C or by epoch; JSON-ready.
     temperature_ : float
-        What log-probabilities are divided by; fitted on val by log loss, 1 without val.
+        Divisor of the log-probabilities, fitted on val by log loss; 1 without val.
     calibration_ : dict of str to list of float
-        On val before and after that temperature: ``log_loss``, ``ece``. Empty without val.
+        ``log_loss`` and ``ece`` on val, before and after the temperature. Empty without val.
     """
 
     needs_tensorflow: ClassVar[bool] = False
-    # Whether `_fit` takes embeddings in memory only, and `fit_file` is not there.
+    # Whether `_fit` needs the embeddings in memory, so that there is no `fit_file`.
     needs_memory: ClassVar[bool] = False
-    # Settings that `fit` takes as they are where there is no val, by their names in `chosen_`.
+    # Parameters that `fit` uses without val, and their names in `chosen_`.
     refit_with: ClassVar[Mapping[str, str]] = {}
-    # What `_save` and `_load` keep, in which file: attributes by their names without the last "_".
+    # The file and the arrays of `_save` and `_load`: names of attributes without the last "_".
     arrays_file: ClassVar[str]
     array_names: ClassVar[Sequence[str]]
-    # What each parameter may be; `class_weight` and `seed` have theirs already.
+    # Ranges of the parameters, except `class_weight` and `seed`, which have theirs already.
     ranges: ClassVar[Mapping[str, Range]] = {}
-    # Whether `keras_logits` is there: the head can then be exported, and fine-tuning start from it.
+    # Whether there is a `keras_logits`: needed for export, and to start fine-tuning from the head.
     is_exportable: ClassVar[bool] = False
 
     chosen_: dict[str, Any]
@@ -102,7 +102,7 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         sample_weight: ArrayLike | None = None,
         sample_weight_val: ArrayLike | None = None,
     ) -> Self:
-        """Fit on train; choose on val where it is given.
+        """Fit on train; choose settings on val, if it is given.
 
         Parameters
         ----------
@@ -111,17 +111,17 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         y : array (n_images,)
             Labels, integers or strings, of at least two classes.
         X_val, y_val : arrays (n_val, dim) and (n_val,), optional
-            To choose settings, to stop early, to fit the temperature. Without them the defaults are
-            taken as they are.
+            Used to choose settings, to stop early and to fit the temperature. Without val, the
+            default settings are used.
         sample_weight, sample_weight_val : arrays (n_images,) and (n_val,), optional
-            Positive: what each image counts for, beside the others of train, or of val.
+            Weights of the images, positive; relative to the others of train, or of val.
 
         Raises
         ------
         ValueError
-            If an embedding is not finite (its row is named), shapes do not match, there is one
-            class only, a parameter is out of its range, val holds a class that train does not, or
-            a weight is not a positive number.
+            If an embedding is not finite (its row is named), shapes do not match, there is only one
+            class, a parameter is out of its range, val has a class that train does not have, or a
+            weight is not a positive number.
         """
         self.check_parameters()
         embeddings, y = validate_data(self, X, y, dtype=np.float32, ensure_all_finite=False)
@@ -134,19 +134,19 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self._fit_labelled(self._labelled(embeddings, y, sample_weight), val)
 
     def refit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
-        """The same head with what was chosen on val, fitted anew on other embeddings.
+        """Fit another head on other embeddings, with the settings that were chosen on val.
 
         Parameters
         ----------
         X, y : arrays (n_images, dim) and (n_images,)
-            Such as train and val together.
+            For instance train and val together.
         sample_weight : array (n_images,), optional
             See `fit`.
 
         Returns
         -------
         Head
-            Another one; it keeps this one's temperature.
+            The new head, with the temperature of this one.
         """
         return self._as_chosen(lambda head: head.fit(X, y, sample_weight=sample_weight))
 
@@ -155,10 +155,10 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         features: FeatureFile,
         machines: Machines = Machines(),  # noqa: B008, it is frozen
     ) -> Self:
-        """Like `fit`, on train and val of a feature file, which need not fit in memory.
+        """Fit on train and val of a feature file, which need not fit in memory.
 
-        The labels of the file become `classes_`; its weights count. `machines` compute sums over
-        train; what else there is to do is done here.
+        `classes_` are the labels of the file; its weights are used. `machines` compute sums over
+        train; this process does the rest.
 
         Raises
         ------
@@ -170,7 +170,7 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         with at_work(machines) as workers:
             train = StoredRows(features, ("train",), machines, workers)
             X_val = StoredRows(features, ("val",))
-            # Images of val lie all over the file: reading them costs as much as reading train.
+            # Images of val are spread over the file: reading them costs as much as reading train.
             is_small = X_val.size * X_val.dtype.itemsize <= VAL_SHARE * free_memory()
             val = (X_val[:] if is_small else X_val, X_val.labels(), X_val.weights())
             return self._fit_stored(train, val)
@@ -180,7 +180,7 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         features: FeatureFile,
         machines: Machines = Machines(),  # noqa: B008, it is frozen
     ) -> Self:
-        """Like `refit`, on train and val of a feature file, which need not fit in memory."""
+        """Refit on train and val of a feature file, which need not fit in memory."""
         with at_work(machines) as workers:
             both = StoredRows(features, ("train", "val"), machines, workers)
             return self._as_chosen(lambda head: head._fit_stored(both))
@@ -207,11 +207,11 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self.classes_[proba.argmax(axis=1)]  # type: ignore[no-any-return]
 
     def check_parameters(self) -> None:
-        """Raise `ValueError` for the first parameter that is out of its range."""
+        """Raise `ValueError` for the first parameter out of its range."""
         check_parameters(self.get_params(deep=False), self.ranges)
 
     def keras_logits(self, X: Any) -> Any:
-        """The fitted head as built-in Keras layers, without the softmax at its end.
+        """The fitted head as built-in Keras layers, without the final softmax.
 
         Parameters
         ----------
@@ -220,12 +220,12 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Returns
         -------
         KerasTensor float32 (n_images, n_classes)
-            Their softmax is `_predict_proba`. Layers that train are not shared with the head.
+            Their softmax equals `_predict_proba`. The layers share no weights with the head.
         """
         raise NotImplementedError
 
     def save(self, folder: Path) -> None:
-        """Write what `load` needs into an empty folder; never a pickle."""
+        """Write the files for `load` into an empty folder, without pickle."""
         check_is_fitted(self)
         facts = {
             "kind": type(self).__name__,
@@ -240,7 +240,7 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read a fitted head of this kind; runs no code from the folder."""
+        """Read a fitted head of this kind; no code in the folder is run."""
         facts = read_json(folder / HEAD_FILE)
         head = cls(**facts["parameters"])
         head._start(load_numbers(folder / CLASSES_FILE)["classes"])
@@ -291,7 +291,7 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return head
 
     def _proba(self, X: Embeddings) -> NDArray[np.float32]:
-        """Without the temperature; in blocks, so that nothing else is as large as `X`."""
+        """Probabilities without the temperature, computed in blocks to save memory."""
         proba = np.empty((len(X), len(self.classes_)), dtype=np.float32)
         for rows, block in embedding_blocks(X):
             proba[rows] = self._predict_proba(block)
@@ -309,7 +309,7 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _weights(self, y: NDArray[Any]) -> NDArray[np.float64]:
         class_weight = getattr(self, "class_weight", None)
         if isinstance(class_weight, Mapping):
-            # Those that are not named count as they are.
+            # Classes that are not named have weight 1.
             class_weight = {label: class_weight.get(label, 1) for label in self.classes_.tolist()}
         return np.asarray(compute_sample_weight(class_weight, y), dtype=np.float64)
 
@@ -332,14 +332,14 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         bad = np.flatnonzero(~are_finite(X))
         if bad.size:
             raise ValueError(
-                f"{name} contains NaN or infinity in {bad.size} of {len(X)} rows, "
-                f"the first is row {bad[0]}; {type(self).__name__} takes finite numbers only"
+                f"{name} contains NaN or infinity in {bad.size} of {len(X)} rows, the first is row "
+                f"{bad[0]}; {type(self).__name__} needs finite numbers"
             )
 
     def _calibrate(
         self, raw: NDArray[np.float32], y: NDArray[np.integer], weight: NDArray[np.float64]
     ) -> None:
-        """Fit the temperature on probabilities of val, and note what it changes."""
+        """Fit the temperature on probabilities of val, and keep log loss and ECE with it."""
         self.temperature_ = fit_temperature(raw, y, weight)
         both = (raw, sharpen(raw, self.temperature_))
         self.calibration_ = {
@@ -350,7 +350,7 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _saved_parameters(self) -> dict[str, Any]:
         parameters: dict[str, Any] = self.get_params(deep=False)
         if isinstance(parameters.get("class_weight"), Mapping):
-            # JSON has no other keys than text; nothing that is loaded is weighted again.
+            # JSON has text keys only. A loaded head does not use its class weights again.
             parameters["class_weight"] = {
                 str(label): weight for label, weight in parameters["class_weight"].items()
             }
@@ -376,14 +376,14 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 
 def relative_weights(sample_weight: ArrayLike | None, n_images: int) -> NDArray[np.float64]:
-    """Weights of images beside each other, float64 (n_images,): their mean is 1; ones for None.
+    """Weights of images divided by their mean, float64 (n_images,); ones for None.
 
-    So strengths of regularisation and learning rates mean the same for weights of any size.
+    With a mean of 1, regularisation strengths and learning rates do not depend on their scale.
 
     Raises
     ------
     ValueError
-        If there are not as many, or one is not a positive, finite number.
+        If their number is wrong, or one is not a positive, finite number.
     """
     if sample_weight is None:
         return np.ones(n_images)

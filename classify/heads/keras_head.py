@@ -1,4 +1,4 @@
-"""A fitted head as a Keras model, to stand on a network: for export and for fine-tuning."""
+"""A fitted head as a Keras model on top of a network, for export and fine-tuning."""
 
 from typing import Any
 
@@ -14,27 +14,27 @@ from headbench.extract.networks.keras_runtime import load_keras
 
 
 def keras_head(head: Head, n_classes: int) -> Any:
-    """The head as a Keras model of built-in layers, its temperature inside.
+    """The head as a Keras model of built-in layers, with its temperature.
 
     Parameters
     ----------
     head : Head
         Fitted on labels of a feature file: logistic regression, ridge, nearest mean, a network, or
-        a vote of these. It is not shared: training the result leaves it as it is.
+        a vote of these. Training the result does not change it.
     n_classes : int
-        Of that file.
+        Number of classes of that file.
 
     Returns
     -------
     keras.Model
-        Takes float32 (n_images, dim); gives probabilities float32 (n_images, n_classes), up to
-        rounding those of `train_heads.class_proba`: exactly 0 for a class that the head has not
-        seen. No BatchNormalization in it is trainable.
+        Takes float32 (n_images, dim); gives probabilities float32 (n_images, n_classes), equal to
+        those of `train_heads.class_proba` except for rounding. They are 0 for classes that the head
+        has not seen. Its BatchNormalization is not trainable.
 
     Raises
     ------
     RunError
-        For a head that is not made of such layers.
+        For a head that such layers cannot replace.
     """
     require_composable(head)
     keras = load_keras()
@@ -49,13 +49,13 @@ def composable() -> str:
 
 
 def require_composable(head: Head) -> None:
-    """Raise `RunError` for a head that no Keras layers can stand for; imports no TensorFlow."""
+    """Raise `RunError` for a head that Keras layers cannot replace; does not import TensorFlow."""
     members = head.fitted_.values() if isinstance(head, Vote) else [head]
     for each in members:
         if not each.is_exportable:
             part = "" if each is head else f" (of {type(head).__name__})"
             raise RunError(
-                f"{type(each).__name__}{part} cannot be made of Keras layers: expected one of "
+                f"{type(each).__name__}{part} cannot be converted to Keras layers: expected one of "
                 f"{composable()}."
             )
 
@@ -88,12 +88,12 @@ def _sharpened(proba: Any, temperature: float) -> Any:
 
 
 def _at_temperature(log_proba: Any, temperature: float) -> Any:
-    """As `temperature.sharpen`: no probability counts as less than the smallest."""
+    """As `temperature.sharpen`: smaller probabilities are raised to the smallest one."""
     return load_keras().ops.maximum(log_proba, float(np.log(SMALLEST))) / temperature
 
 
 def _placed(proba: Any, classes: NDArray[np.integer], n_classes: int) -> Any:
-    """Columns of the classes that were seen among all of them, zeros elsewhere."""
+    """The columns of the classes that were seen, and zeros for the others."""
     if len(classes) == n_classes:
         return proba
     ops = load_keras().ops

@@ -1,4 +1,4 @@
-"""Keras layers that heads are made of, to stand on a network."""
+"""Keras layers that replace parts of heads."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from headbench.extract.networks.keras_runtime import load_keras
 
 
 def linear(X: Any, kernel: NDArray[np.floating], bias: NDArray[np.floating]) -> Any:
-    """``X @ kernel + bias`` by a dense layer."""
+    """``X @ kernel + bias`` as a dense layer."""
     dense = load_keras().layers.Dense(len(bias), dtype="float32")
     logits = dense(X)
     dense.set_weights([kernel, bias])
@@ -17,7 +17,7 @@ def linear(X: Any, kernel: NDArray[np.floating], bias: NDArray[np.floating]) -> 
 
 
 def standardised(X: Any, mean: NDArray[np.floating], scale: NDArray[np.floating]) -> Any:
-    """``(X - mean) / scale`` by a layer; a single scale counts for all columns."""
+    """``(X - mean) / scale`` as a layer; a single scale applies to all columns."""
     variance = np.square(scale, dtype=np.float64)
     normalization = load_keras().layers.Normalization
     return normalization(mean=mean, variance=np.broadcast_to(variance, mean.shape))(X)

@@ -16,46 +16,47 @@ from headbench.classify.heads.parameters import ASCENDING, POSITIVE, Range, or_n
 from headbench.classify.heads.regularization_path import Fit, PathSolver
 from headbench.classify.heads.streaming import sum_over
 from headbench.classify.metrics import mean_log_loss
+from headbench.extract.progress import Progress
 
 C_PATH = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0)
 C_LIMITS = (1e-8, 1e4)
-# Of the fits that are only compared on val: their log loss there is right to 0.3 %, where the next
-# value of C differs by several.
+# Of fits that are only compared on val: their log loss is within 0.3 % there, and that of the next
+# value of C differs by several percent.
 PATH_TOLERANCE = 1e-3
 # Below this many multiplications in one product of X with the weights, a second BLAS thread costs
 # more than it does: on 2 cores, 1 000 x 2048 and 10 classes took 31 ms an iteration with two
 # threads and 6 ms with one; 4 000 x 2048 and 101 classes 96 and 59; 16 000 and 101 the same.
 SMALL_PRODUCT = 2_000_000_000
-# Columns whose mean is so many deviations from 0 lose digits unless it is taken off them first.
+# Columns whose mean is this many deviations from 0 lose digits unless it is subtracted first.
 FAR_FROM_ZERO = 30.0
 
 
 class LogReg(Head):
-    """Logistic regression, its strength of regularisation chosen on val by log loss.
+    """Logistic regression; the regularisation strength is chosen on val by log loss.
 
-    The path runs from strong to weak regularisation and ends where val loses for the first time;
-    the best of it is then brought nearer to its optimum.
+    It fits from strong to weak regularisation and stops when the log loss on val rises. The best
+    fit is then brought nearer to its optimum.
 
     Parameters
     ----------
     cs : sequence of float or None
         Inverse regularisation strengths to try, ascending, as scikit-learn's `C`. None: 1e-4 to 10,
-        and further where an end is the best.
+        and beyond if an end is the best.
     C : float
-        Taken where there is no val to choose on.
+        Used without val.
     tol : float
-        How far the loss may be from its minimum, as a share of it, as far as the curvature tells.
+        Relative distance of the loss from its minimum, as estimated from the curvature.
     max_iter : int
-        Most passes over the embeddings for each value.
+        Passes over the embeddings for each value, at most.
     class_weight : {None, "balanced"} or mapping
 
     Attributes
     ----------
     kernel_ : float32 (dim, n_classes)
-        On the embeddings as they are, the standardisation folded in.
+        For embeddings that are not standardised: the standardisation is part of it.
     bias_ : float32 (n_classes,)
     n_iter_ : int
-        Passes over the embeddings, for all values together.
+        Passes over the embeddings, over all values of C.
     """
 
     is_exportable: ClassVar[bool] = True
@@ -87,17 +88,18 @@ class LogReg(Head):
         n_classes = len(self.classes_)
         shares = np.bincount(train.y, train.weight, n_classes) / train.weight.sum()
         with _blas_threads(train.X.size * n_classes):
-            # float32: here the axes only speed the search up.
+            # float32, because the axes only speed up the search.
             axes = principal_axes(train.X, train.weight, np.float32)
             loss = SoftmaxLoss(train, axes, n_classes)
             solver = PathSolver(loss, axes, shares)
             self.n_iter_, choice = 0, None
-            if val is None:
-                fit = solver.solve(self._penalty(self.C, train), self.tol, self.max_iter)
-            else:
-                choice, start = self._choose(solver, loss, train, val)
-                penalty = self._penalty(choice.best, train)
-                fit = solver.polish(start, penalty, self.tol, self.max_iter)
+            with Progress("fit", len(self._path) if val else 1, "values of C") as progress:
+                if val is None:
+                    fit = solver.solve(self._penalty(self.C, train), self.tol, self.max_iter)
+                else:
+                    choice, start = self._choose(solver, loss, train, val, progress)
+                    penalty = self._penalty(choice.best, train)
+                    fit = solver.polish(start, penalty, self.tol, self.max_iter)
         self.kernel_, self.bias_ = loss.unshifted(fit.theta)
         self.n_iter_ += fit.iterations
         self.chosen_ = {
@@ -108,15 +110,24 @@ class LogReg(Head):
         if choice and choice.is_at_limit:
             self.chosen_[AT_LIMIT] = True
 
+    @property
+    def _path(self) -> Sequence[float]:
+        return self.cs or C_PATH
+
     def _choose(
-        self, solver: PathSolver, loss: "SoftmaxLoss", train: Labelled, val: Labelled
+        self,
+        solver: PathSolver,
+        loss: "SoftmaxLoss",
+        train: Labelled,
+        val: Labelled,
+        progress: Progress,
     ) -> tuple[Choice, Fit]:
         fits: dict[float, Fit] = {}
         tolerance = max(self.tol, PATH_TOLERANCE)
 
         def loss_of(C: float) -> float:
             penalty = self._penalty(C, train)
-            if fits and min(fits) > C:  # the path leads the other way
+            if fits and min(fits) > C:  # beyond the lower end of the path
                 fits[C] = solver.polish(fits[min(fits)], penalty, tolerance, self.max_iter)
             else:
                 fits[C] = solver.solve(penalty, tolerance, self.max_iter)
@@ -124,14 +135,14 @@ class LogReg(Head):
             return mean_log_loss(val.y, self._proba(val.X), val.weight)
 
         limits = None if self.cs else C_LIMITS
-        choice = choose_from(loss_of, self.cs or C_PATH, 10**0.5, limits, is_path=True)
+        choice = choose_from(progress.counting(loss_of), self._path, 10**0.5, limits, is_path=True)
         self.history_ = {"C": choice.tried, "val_log_loss": choice.losses}
         self.n_iter_ = sum(fit.iterations for fit in fits.values())
         return choice, fits[choice.best]
 
     def _penalty(self, C: float, train: Labelled) -> float:
-        # Two classes: scikit-learn has one row of weights, which is the difference of our two and
-        # counts half as much when it is split evenly.
+        # With two classes scikit-learn has one row of weights, the difference of our two rows.
+        # Split evenly, its penalty is half as large.
         n_rows = 2 if len(self.classes_) == 2 else 1
         return float(n_rows / (C * train.weight.sum()))
 
@@ -144,11 +155,10 @@ class LogReg(Head):
 
 
 class SoftmaxLoss:
-    """Mean weighted log loss on standardised embeddings, which are never made.
+    """Mean weighted log loss on standardised embeddings, without a copy of them.
 
-    The standardisation goes into the weights instead: x'w with x' = (x - mean) / scale equals
-    x(w / scale) - mean(w / scale). Products are float32, sums over
-    blocks float64.
+    The standardisation is applied to the weights: x'w with x' = (x - mean) / scale equals
+    x(w / scale) - mean(w / scale). Products are float32, sums over blocks float64.
 
     Parameters
     ----------

@@ -28,6 +28,7 @@ from headbench.classify.heads.parameters import (
 from headbench.classify.heads.streaming import StoredRows, row_blocks
 from headbench.extract.networks.devices import find_devices
 from headbench.extract.networks.keras_runtime import load_keras, load_saved
+from headbench.extract.progress import Progress
 
 MODEL_FILE = "model.keras"
 SCALER_FILE = "normalise.npz"
@@ -37,11 +38,11 @@ LARGEST_BATCH = 512
 # A plan is so many steps long, in no fewer and no more epochs than these.
 PLANNED_STEPS = 1200
 FEWEST_EPOCHS, MOST_EPOCHS = 10, 100
-# A plan whose second half lowered the loss on val by this share of log(n_classes), the loss of
-# chance, was too short; in all it becomes at most so many times as long.
+# A plan was too short if its second half lowered the loss on val by this share of log(n_classes),
+# the loss of chance. In all it becomes at most so many times as long.
 LEAST_GAIN, MOST_PLANS = 0.005, 8
-# A limit on the time: a plan goes on to no more images than this, about a minute of `mlp` on 2
-# cores with 2048 columns.
+# A limit on time: a plan is not prolonged beyond so many images, about a minute of `mlp` on 2 cores
+# with 2048 columns.
 MOST_SEEN = 1_000_000
 AUTO, FLOAT32, MIXED_FLOAT16 = PRECISIONS = ("auto", "float32", "mixed_float16")
 # Rows read from the file in one go, and rows shuffled together: 64 MB at 2 048 columns. A folder's
@@ -53,19 +54,19 @@ Batch = tuple[NDArray[np.float32], NDArray[np.intp], NDArray[np.float64]]
 
 
 class MLP(Head):
-    """Dense layers with relu and Dropout, then softmax; the epoch chosen on val by log loss.
+    """Dense layers with relu and Dropout, then softmax; the epoch is chosen on val by log loss.
 
-    First the mean over train is taken off each column, and all are divided by one number, so that
-    their standard deviation is 0.1. Without that, Dropout on columns that vary little around a
-    large mean drowns what they say: `mlp-128` stayed at chance on such embeddings. One number and
-    not one for each column: mean log loss on val over 3 seeds (220 images; 980 photographs in
-    train, 10 classes, weights trained for this project, 96 px) was 1.33 for `mlp-128` so, 1.35 at a
-    deviation of 0.33, and 1.61 with each column scaled to a deviation of 1.
+    The mean over train is subtracted from each column, and all columns are divided by one number,
+    so that their standard deviation is 0.1. Without this, Dropout on columns that vary little
+    around a large mean hides their information: `mlp-128` stayed at chance on such embeddings. One
+    number works better than one for each column. Mean log loss on val over 3 seeds was 1.33 for
+    `mlp-128` with it, 1.35 at a deviation of 0.33, and 1.61 with each column scaled to a deviation
+    of 1 (220 images of val, 980 of train, 10 classes, weights trained for this project, 96 px).
 
-    The learning rate falls to 0 along a cosine. A plan that was too short is gone on with: the rate
-    starts anew, for as many epochs as there were so far (Loshchilov and Hutter 2017, SGDR), and so
-    on while that lowers the log loss on val. Batches grow with the number of images: at 60 600
-    of 101 classes an epoch of `mlp-128` took 2.0 s with 512 and 4.4 s with 64.
+    The learning rate falls to 0 along a cosine. While longer training lowers the log loss on val,
+    the rate restarts for as many epochs as there were so far (Loshchilov and Hutter 2017, SGDR).
+    Batches grow with the number of images: with 60 600 images of 101 classes an epoch of `mlp-128`
+    took 2.0 s with batches of 512 and 4.4 s with batches of 64.
 
     Parameters
     ----------
@@ -74,17 +75,17 @@ class MLP(Head):
     batch_norm : bool
         Whether a BatchNormalization comes first.
     input_dropout, dropout : float
-        Share of the columns that are dropped before the first dense layer, and after each.
+        Share of columns dropped before the first dense layer, and after each dense layer.
     learning_rate : float
-        Of Adam at the start, for batches of 64; it grows with the root of the batch.
+        Of Adam at the start, for batches of 64; it grows with the square root of the batch size.
     batch_size : int or None
-        None: a 256th of the images, from 64 to 512.
+        None: 1/256 of the images, between 64 and 512.
     max_epochs : int or None
-        None: 1 200 steps, in 10 to 100 epochs; and as many again for as long as that gains on val.
+        None: 1 200 steps in 10 to 100 epochs, and more epochs while they lower the loss on val.
     patience : int
-        Epochs without gain on val, by log loss, before stopping; the best epoch is kept.
+        Training stops after so many epochs without a smaller log loss on val; the best is kept.
     n_epochs : int or None
-        Taken where there is no val to stop on; None: all of the plan.
+        Epochs without val; None: all of the plan.
     precision : {"auto", "float32", "mixed_float16"}
         auto: mixed_float16 on GPUs that gain from it.
     class_weight : {None, "balanced"} or mapping
@@ -146,7 +147,8 @@ class MLP(Head):
         plan = self.max_epochs or _n_epochs(n_images, batch_size)
         curves = Curves(len(self.classes_))
         self.history_ = curves.history
-        is_at_limit = self._train(train, val, batch_size, plan, curves)
+        with Progress("fit", plan, "epochs") as progress:
+            is_at_limit = self._train(train, val, batch_size, plan, curves, progress)
         losses = self.history_["val_log_loss"]
         n_run = len(self.history_["train_loss"])
         kept = int(np.argmin(losses)) + 1 if losses else n_run
@@ -155,12 +157,18 @@ class MLP(Head):
             self.chosen_[AT_LIMIT] = True
 
     def _train(
-        self, train: Labelled, val: Labelled | None, batch_size: int, plan: int, curves: Curves
+        self,
+        train: Labelled,
+        val: Labelled | None,
+        batch_size: int,
+        plan: int,
+        curves: Curves,
+        progress: Progress,
     ) -> bool:
-        """Train to the end and keep the best epoch; gives whether val gained up to the limit."""
+        """Train and keep the best epoch; returns whether val gained up to the last one allowed."""
         most = self.max_epochs or n_plans(len(train.X) * plan) * plan
         n_epochs = most
-        if val is None:  # one cosine, as long as what val chose if that is longer than the plan
+        if val is None:  # one cosine, as long as the plan or as val chose, whichever is longer
             n_epochs = min(most, self.n_epochs or plan)
             plan = max(plan, n_epochs)
         rate = self.learning_rate * (batch_size / BASE_BATCH) ** 0.5
@@ -171,14 +179,16 @@ class MLP(Head):
             start, length = cosine_cycle(epoch, plan)
             if val is not None and epoch == start > 0 and not has_gained(losses, least_gain):
                 break
+            progress.expect(min(start + length, n_epochs))
             angle = np.pi * (epoch - start) / length
             self.model_.optimizer.learning_rate = rate * (1 + np.cos(angle)) / 2
             batches = epoch_batches(train, batch_size, rng)
             means = train_epoch(self.model_, ((self._normalise(X), *rest) for X, *rest in batches))
             proba = None if val is None else self._proba(val.X)
             if not np.isfinite(means["loss"] if proba is None else proba).all():
-                break  # diverged: what was best before is kept
+                break  # diverged: the best epoch before stays
             curves.add_train(means)
+            progress.update()
             if val is None or proba is None:
                 continue
             loss = curves.add_val(val.y, proba, val.weight)
@@ -201,7 +211,7 @@ class MLP(Head):
         for width in self.hidden:
             stack.append(layers.Dense(width, activation="relu", dtype=dtype))
             stack.append(layers.Dropout(self.dropout, dtype=dtype))
-        # In float32 always: float16 cannot hold the logarithm of a small probability.
+        # Always in float32: float16 cannot represent the logarithm of a small probability.
         stack.append(layers.Dense(len(self.classes_), activation="softmax", dtype=FLOAT32))
         model = keras.Sequential([keras.Input((dim,)), *stack])
         optimizer = keras.optimizers.Adam(self.learning_rate)
@@ -219,7 +229,7 @@ class MLP(Head):
         return (X - self.mean_) * np.float32(self.scale_)
 
     def _predict_proba(self, X: NDArray[np.float32]) -> NDArray[Any]:
-        # Called as it is: `predict` would trace anew, and warn, for each length of a last batch.
+        # Called directly: `predict` would trace again, and warn, for each size of a last batch.
         return np.asarray(self.model_(self._normalise(X), training=False))
 
     def _save(self, folder: Path) -> None:
@@ -248,14 +258,14 @@ class MLP(Head):
 
 
 def epoch_batches(data: Labelled, batch_size: int, rng: np.random.Generator) -> Iterator[Batch]:
-    """Every image once, in random order.
+    """Batches of all images, each once, in random order.
 
     Parameters
     ----------
     data : Labelled
-        Of embeddings in a file, 8 192 are in memory at a time and shuffled together.
+        Embeddings in a file are read and shuffled 8 192 at a time.
     batch_size : int
-        The last batch may be shorter, of a file the last of each 8 192.
+        The last batch may be smaller; from a file, the last of each 8 192 images.
     rng : numpy.random.Generator
     """
     if isinstance(data.X, StoredRows):
@@ -286,12 +296,12 @@ def _from_file(
 
 
 def n_plans(n_images: int) -> int:
-    """How often a plan may be run that sees so many images: once, or twice, or 4 or 8 times."""
+    """How many times as long a plan that sees so many images may become: 1, 2, 4 or 8."""
     return int(min(MOST_PLANS, 2 ** math.floor(math.log2(max(1, MOST_SEEN / n_images)))))
 
 
 def cosine_cycle(epoch: int, plan: int) -> tuple[int, int]:
-    """First epoch and length of the cosine that an epoch is in: `plan`, `plan`, twice that ..."""
+    """First epoch and length of the cosine of an epoch: `plan`, `plan`, twice that ..."""
     start, length = 0, plan
     while epoch >= start + length:
         start += length
@@ -300,7 +310,7 @@ def cosine_cycle(epoch: int, plan: int) -> tuple[int, int]:
 
 
 def has_gained(losses: Sequence[float], least_gain: float) -> bool:
-    """Whether the second half of the epochs lowered the loss on val by so much."""
+    """Whether the second half of the epochs lowered the loss on val by `least_gain`."""
     half = len(losses) // 2
     return min(losses[:half], default=np.inf) - min(losses[half:]) >= least_gain
 

@@ -1,4 +1,4 @@
-"""Ranges of parameters: what a head declares of its own, and refuses to be fitted outside of."""
+"""Ranges of parameters; a head declares its own and is not fitted outside of them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 
 class Range(NamedTuple):
-    """What is expected, in words, and whether a value is that."""
+    """What is expected, in words, and whether a value is as expected."""
 
     expected: str
     holds: Callable[[Any], bool]
@@ -17,7 +17,7 @@ def _is_whole(value: Any) -> bool:
 
 
 def is_number(value: Any) -> bool:
-    """Whether it is a finite number, and no boolean."""
+    """Whether it is a finite number, and not a boolean."""
     return isinstance(value, Real) and not isinstance(value, bool) and abs(float(value)) < 1e30
 
 
@@ -35,22 +35,23 @@ def _is_count(value: Any) -> bool:
 
 
 def whole(smallest: int) -> Range:
-    """A whole number from `smallest` on."""
+    """A whole number, at least `smallest`."""
     return Range(
-        f"a whole number from {smallest} on", lambda value: _is_whole(value) and value >= smallest
+        f"a whole number of at least {smallest}",
+        lambda value: _is_whole(value) and value >= smallest,
     )
 
 
 POSITIVE = Range("a number above 0", _is_positive)
 ASCENDING = Range("numbers above 0, ascending", lambda v: _is_ascending(v, _is_positive))
 ASCENDING_COUNTS = Range(
-    "whole numbers from 1 on, ascending", lambda v: _is_ascending(v, _is_count)
+    "whole numbers of at least 1, ascending", lambda v: _is_ascending(v, _is_count)
 )
-SHARE = Range("a number above 0 and up to 1", lambda v: is_number(v) and 0 < v <= 1)
-RATE = Range("a number from 0 to below 1", lambda v: is_number(v) and 0 <= v < 1)
+SHARE = Range("a number above 0 and at most 1", lambda v: is_number(v) and 0 < v <= 1)
+RATE = Range("a number of at least 0 and below 1", lambda v: is_number(v) and 0 <= v < 1)
 FLAG = Range("true or false", lambda v: isinstance(v, bool))
 WIDTHS = Range(
-    "whole numbers from 1 on",
+    "a list of whole numbers of at least 1",
     lambda v: isinstance(v, Sequence) and not isinstance(v, str) and all(map(_is_count, v)),
 )
 CLASS_WEIGHT = Range(
@@ -59,26 +60,26 @@ CLASS_WEIGHT = Range(
 
 
 def one_of(*choices: str) -> Range:
-    """One of some words."""
+    """One of the given words."""
     return Range(f"one of {', '.join(choices)}", lambda v: v in choices)
 
 
 def or_none(range_: Range) -> Range:
-    """The same, or nothing."""
+    """The same range, or None."""
     return Range(f"{range_.expected}, or nothing", lambda v: v is None or range_.holds(v))
 
 
-# Of parameters that mean the same in every head.
+# Ranges of parameters that mean the same in every head.
 SHARED: dict[str, Range] = {"class_weight": CLASS_WEIGHT, "seed": whole(0)}
 
 
 def check_parameters(parameters: Mapping[str, Any], ranges: Mapping[str, Range]) -> None:
-    """Refuse values that are out of range; parameters that have none are let pass.
+    """Refuse values that are out of range; parameters without a range are not checked.
 
     Raises
     ------
     ValueError
-        Naming the parameter, what was expected and what was found.
+        Names the parameter, what was expected and what was found.
     """
     ranges = {**SHARED, **ranges}
     for name, value in parameters.items():

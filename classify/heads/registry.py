@@ -1,4 +1,4 @@
-"""All heads by name; each is imported when one is made, as some take seconds to import."""
+"""All heads by name. Each is imported when one is made: some take seconds to import."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -21,7 +21,7 @@ Maker = Callable[[], "Head"]
 
 
 def _maker(kind: str, **arguments: Any) -> Maker:
-    """What makes a head of a class, named ``file.Class``."""
+    """A function that makes a head of a class, named ``file.Class``."""
     file, name = kind.split(".")
 
     def make() -> "Head":
@@ -33,12 +33,12 @@ def _maker(kind: str, **arguments: Any) -> Maker:
 
 
 def _small_vote() -> "Head":
-    """Alone it is a vote of two quick ones; a run lets all heads vote that it trained."""
+    """On its own, a vote of two quick heads; in a run, a vote of all its trained heads."""
     members = tuple((name, HEADS[name]()) for name in ("centroid", "ridge"))
     return _maker("vote.Vote", members=members)()
 
 
-# In the order in which they are trained: the cheap ones first, the vote over all of them last.
+# In the order in which they are trained: the quick ones first, the vote over all of them last.
 HEADS: dict[str, Maker] = {
     "prior": _maker("simple.Prior"),
     "centroid": _maker("simple.Centroid"),
@@ -50,7 +50,7 @@ HEADS: dict[str, Maker] = {
     "mlp-128": _maker("mlp.MLP"),
     VOTE: _small_vote,
 }
-# Chance has nothing to say, and the nearest neighbours are stored with every head that asks them.
+# Class frequencies add nothing to a vote, and a vote with knn would store all embeddings again.
 NO_VOTE = ("prior", "knn", VOTE)
 MLP_WIDTHS = re.compile(r"mlp((?:-[1-9]\d*)+)")
 
@@ -77,7 +77,7 @@ def exportable() -> list[str]:
 
 
 def check_names(names: Iterable[str]) -> None:
-    """Raise `RunError` for the first name that is no head, listing those that are."""
+    """Raise `RunError` for the first unknown name; the message lists all heads."""
     for name in names:
         if name not in HEADS and not MLP_WIDTHS.fullmatch(name):
             raise RunError(
@@ -87,7 +87,7 @@ def check_names(names: Iterable[str]) -> None:
 
 
 def create_head(name: str, seed: int) -> "Head":
-    """A head that is not fitted yet; `seed` goes to those that draw numbers.
+    """A head that is not fitted yet; heads that use random numbers get the `seed`.
 
     ``mlp-1024-256`` is an ``MLP`` with dense layers of those widths.
     """
@@ -102,12 +102,12 @@ def create_head(name: str, seed: int) -> "Head":
 
 
 def load_head(folder: Path) -> "Head":
-    """A fitted head from the folder that it was saved into; no code in there is run.
+    """A fitted head from its folder; no code in the folder is run.
 
     Raises
     ------
     RunError
-        If what is in there does not fit together: it is tried on an embedding of zeros.
+        If the files are damaged or do not match. The head is tried on an embedding of zeros.
     """
     from headbench.classify.heads.head import saved_kind
     from headbench.classify.heads.vote import Vote
@@ -121,7 +121,7 @@ def load_head(folder: Path) -> "Head":
 
 
 def load_trained_head(trained: "Trained") -> "Head":
-    """The head of a run, which is for the embeddings and classes that its record names."""
+    """A head of a run; `RunError` if it does not match the dimension and classes of its record."""
     head, record = load_head(trained.folder), trained.record
     with loading(trained.folder):
         if head.n_features_in_ != record.dim:

@@ -1,6 +1,6 @@
-"""Least squares on class indicators, in closed form."""
+"""Ridge regression on class indicators, in closed form."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -8,35 +8,37 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from headbench.classify.heads.column_statistics import PrincipalAxes, principal_axes
-from headbench.classify.heads.grid import AT_LIMIT, choose_from
+from headbench.classify.heads.grid import AT_LIMIT, Choice, choose_from
 from headbench.classify.heads.head import Head, Labelled
 from headbench.classify.heads.keras_layers import linear
 from headbench.classify.heads.parameters import ASCENDING, POSITIVE, Range, or_none
 from headbench.classify.heads.streaming import sum_over
 from headbench.classify.heads.temperature import fit_temperature, sharpen
 from headbench.classify.metrics import mean_log_loss
+from headbench.extract.progress import Progress
 
 ALPHA_PATH = tuple(10.0**power for power in range(-5, 3))
-# Beyond them a penalty is nothing beside rounding, or all classes get the same score.
+# Smaller penalties vanish in rounding errors; with larger ones all classes get the same score.
 ALPHA_LIMITS = (1e-10, 1e6)
-# Factor on the scores before the softmax where there is no val to fit a temperature on.
+# Factor on the scores before the softmax, without a temperature fitted on val.
 SHARPNESS = 10.0
 
 
 class Ridge(Head):
     """Ridge regression of the class indicators on standardised columns.
 
-    One `eigh` serves every strength (as in big_vision's few-shot probe). In float64: with fewer
-    images than columns, small eigenvalues in float32 are noise that a weak penalty blows up.
+    One `eigh` serves all penalties (as in big_vision's few-shot probe). It is computed in float64:
+    with fewer images than columns, small float32 eigenvalues are noise, which a weak penalty
+    amplifies.
 
     Parameters
     ----------
     alphas : sequence of float or None
-        Penalties to try, ascending, per image; the variances of the columns that they are added to
-        are 1. Chosen on val by log loss, each at its own best temperature. None: 1e-5 to 100, and
-        further where an end is the best.
+        Penalties to try, ascending, per image; they are added to variances of 1. The best is chosen
+        on val by log loss, each at its own best temperature. None: 1e-5 to 100, and beyond if an
+        end is the best.
     alpha : float
-        Taken where there is no val to choose on.
+        Used without val.
     class_weight : {None, "balanced"} or mapping
     """
 
@@ -62,17 +64,19 @@ class Ridge(Head):
         along = _targets_along(axes, train, shares)
         alpha = self.alpha
         if val is not None:
-            choice = choose_from(
-                lambda alpha: self._val_loss(axes, along, shares, alpha, val),
-                self.alphas or ALPHA_PATH,
-                limits=None if self.alphas else ALPHA_LIMITS,
-            )
+            choice = self._choose(lambda alpha: self._val_loss(axes, along, shares, alpha, val))
             alpha = choice.best
             self.history_ = {"alpha": choice.tried, "val_log_loss": choice.losses}
         self._solve(axes, along, shares, alpha)
         self.chosen_ = {"alpha": float(alpha)}
         if val is not None and choice.is_at_limit:
             self.chosen_[AT_LIMIT] = True
+
+    def _choose(self, loss_of: Callable[[float], float]) -> Choice:
+        alphas = self.alphas or ALPHA_PATH
+        limits = None if self.alphas else ALPHA_LIMITS
+        with Progress("fit", len(alphas), "values of alpha") as progress:
+            return choose_from(progress.counting(loss_of), alphas, limits=limits)
 
     def _val_loss(
         self, axes: PrincipalAxes, along: Any, shares: Any, alpha: float, val: Labelled

@@ -18,13 +18,13 @@ from headbench.classify.errors import RunError
 from headbench.extract.images.stream import map_ahead
 from headbench.extract.workers.machines import DASK, Machines, Workers, here
 
-# Read at once, as float32: what a read costs besides its bytes is then little, and the few of them
-# that are in memory at a time are small.
+# Bytes of float32 in one read: large enough that its fixed cost is small, and small enough that a
+# few of them fit in memory.
 READ_BYTES = 32 << 20
-# Rows that are worked on at once, so that nothing as large as the embeddings is ever made.
+# Rows that are processed at once, so that no temporary array is as large as the embeddings.
 BLOCK_ROWS = 4096
-# Of embeddings that several workers sum: so many whatever the workers, so that a sum does not
-# depend on their number; few, since each comes back as large as the sum itself.
+# Parts that workers sum: a fixed number, so that a sum does not depend on the number of workers; a
+# small one, because each result is as large as the sum.
 N_PARTS = 32
 # Of one process: each holds a stretch of embeddings and a sum.
 MOST_THREADS = 8
@@ -33,25 +33,27 @@ Number = TypeVar("Number", bound=np.generic)
 Columns = Sequence[NDArray[Any]]
 Arguments = tuple[Any, ...]
 Terms = Callable[..., tuple[NDArray[Any], ...]]
+OnRows = Callable[[int], None]
 Sums = list[NDArray[np.float64]]
 
 
 def row_blocks(n_rows: int, block_rows: int = BLOCK_ROWS) -> list[slice]:
     """Slices that cover `n_rows` in order, 4 096 each by default; the last may be shorter."""
-    return [slice(start, start + block_rows) for start in range(0, n_rows, block_rows)]
+    starts = range(0, n_rows, block_rows)
+    return [slice(start, min(start + block_rows, n_rows)) for start in starts]
 
 
 class StoredRows:
-    """Embeddings of some splits of a feature file: like an array, but each slice is read anew.
+    """Embeddings of some splits of a feature file: like an array whose slices are read from disk.
 
     Parameters
     ----------
     splits : sequence of {"train", "val", "test"}
-        Their rows in the order of the file.
+        Their rows are in the order of the file.
     machines : Machines
-        Where sums over the embeddings are computed.
+        Machines that compute sums over the embeddings.
     workers : Workers
-        Those machines, reached.
+        Connection to those machines.
 
     Attributes
     ----------
@@ -80,7 +82,7 @@ class StoredRows:
 
     @property
     def size(self) -> int:
-        """Number of numbers."""
+        """Number of elements."""
         return len(self._rows) * self._features.dim
 
     def __len__(self) -> int:
@@ -95,27 +97,27 @@ class StoredRows:
         return self._in_order(self._features.labels)
 
     def weights(self) -> NDArray[np.float32]:
-        """What all images of the splits count for, float32 (n_images,); ones without weights."""
+        """Weights of all images of the splits, float32 (n_images,); 1 if the file has none."""
         return self._in_order(self._features.weights)
 
     def _in_order(self, of_split: Callable[[str], NDArray[Number]]) -> NDArray[Number]:
-        """What a split has of each image, for all splits, in the order of the file."""
+        """Values of all images of the splits, in the order of the file."""
         rows = np.concatenate([self._features.rows(split) for split in self._splits])
         return np.concatenate([of_split(split) for split in self._splits])[np.argsort(rows)]
 
     def spans(self) -> list[slice]:
-        """Rows that are worth reading at once, one stretch after the other."""
+        """Slices of consecutive rows, each as large as one read should be."""
         return row_blocks(len(self), max(1, READ_BYTES // (self.shape[1] * self.dtype.itemsize)))
 
     def part(self, rows: slice) -> "StoredRows":
-        """Some consecutive ones, not read yet."""
+        """Some consecutive rows, not read yet."""
         some = copy(self)
         some._rows = self._rows[rows]
         some._start = self._start + rows.start
         return some
 
     def address(self) -> "Address":
-        """What another process needs to read the same."""
+        """What another process needs to read the same rows."""
         path = self._features.path.absolute()
         rows = slice(self._start, self._start + len(self))
         return Address(path, self._splits, rows, path.stat().st_size)
@@ -123,16 +125,16 @@ class StoredRows:
 
 @dataclass(frozen=True)
 class Address:
-    """Where embeddings are; a few words, unlike the embeddings.
+    """Where embeddings are stored; small enough to send, unlike the embeddings.
 
     Attributes
     ----------
     path : Path
-        Of the feature file, under which every machine sees it.
+        Path of the feature file, the same on every machine.
     rows : slice
-        Of those splits.
+        Rows of those splits.
     n_bytes : int
-        Of the file, where it was opened first.
+        Size of the file, where it was opened first.
     """
 
     path: Path
@@ -141,15 +143,15 @@ class Address:
     n_bytes: int
 
     def open(self) -> StoredRows:
-        """The embeddings there; a process opens a file once.
+        """The embeddings; a process opens a file only once.
 
         Raises
         ------
         RunError
-            If there is no such file here, or another one.
+            If this machine has no file of that path and size.
         """
         where = f"{self.path}, on the worker {socket.gethostname()}"
-        way_out = "Every worker needs the feature file under this path: put it on a shared disk."
+        way_out = "Every worker needs the feature file at this path: put it on a shared disk."
         try:
             file = self.path.stat()
         except OSError as error:
@@ -165,7 +167,7 @@ Embeddings: TypeAlias = NDArray[np.float32] | StoredRows
 
 
 def embedding_blocks(X: Embeddings) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-    """Rows and embeddings some at a time, in order; what is in a file is read ahead.
+    """Blocks of rows and embeddings, in order; embeddings in a file are read ahead.
 
     Parameters
     ----------
@@ -180,12 +182,12 @@ def embedding_blocks(X: Embeddings) -> Iterator[tuple[slice, NDArray[np.float32]
     spans = _read_ahead(X) if isinstance(X, StoredRows) else iter([(0, X)])
     for first, span in spans:
         for rows in row_blocks(len(span)):
-            yield slice(first + rows.start, first + min(rows.stop, len(span))), span[rows]
+            yield slice(first + rows.start, first + rows.stop), span[rows]
 
 
 def _read_ahead(X: StoredRows) -> Iterator[tuple[int, NDArray[np.float32]]]:
     spans = X.spans()
-    # One is read while the caller works with the one before.
+    # The next one is read while the caller works with this one.
     read = map_ahead(X.__getitem__, spans, n_threads=1, n_ahead=2)
     return zip((span.start for span in spans), read, strict=True)
 
@@ -195,40 +197,49 @@ def _opened(path: Path, splits: tuple[str, ...], inode: int, changed: int) -> St
     return StoredRows(FeatureFile(path), splits)
 
 
-def sum_over(terms: Terms, X: Embeddings, columns: Columns, *arguments: Any) -> Sums:
-    """Sum what a function makes of each block of embeddings.
+def sum_over(
+    terms: Terms,
+    X: Embeddings,
+    columns: Columns,
+    *arguments: Any,
+    on_rows: OnRows = lambda _: None,
+) -> Sums:
+    """Sum the results of a function over all blocks of embeddings.
 
-    Where the embeddings are in a file and its machines are not this process, each worker reads and
-    sums parts of it; the parts are added in their order, whichever came first.
+    If the embeddings are in a file and there are workers, each worker reads and sums parts of it.
+    The parts are added in order, whichever came first.
 
     Parameters
     ----------
     terms : callable
-        Of a module. Given a block of `X`, the same rows of each column, and `arguments`; gives
-        arrays, or numbers, that do not grow with the rows.
+        A function of a module. It gets a block of `X`, the same rows of each column, and
+        `arguments`. It returns arrays or numbers whose size does not depend on the rows.
     X : float32 (n_images, dim), in memory or in a file
-        Of at least one image.
+        At least one image.
     columns : sequence of array (n_images,)
     *arguments
         The same for every block.
+    on_rows : callable
+        Called with a number of rows once they are summed, for progress.
 
     Returns
     -------
     list of float64 array
-        A sum of each.
+        The sum of each result.
     """
     if not isinstance(X, StoredRows):
-        return _added(_terms(terms, X, columns, arguments))
+        terms_of_blocks = _terms(terms, X, columns, arguments)
+        return _added(_told(terms_of_blocks, row_blocks(len(X)), on_rows))
     machines = X.machines
     if machines.are_this_process:
-        return _sum_stored(terms, X, columns, arguments, _threads(1))
+        return _sum_stored(terms, X, columns, arguments, _threads(1), on_rows)
     n_threads = 1 if machines.backend == DASK else _threads(machines.n_jobs)
     parts = row_blocks(len(X), -(-len(X) // N_PARTS))
     tasks = (
         (terms, X.part(rows).address(), [each[rows] for each in columns], arguments, n_threads)
         for rows in parts
     )
-    return _added(X.workers(_sum_there, tasks, in_order=True))
+    return _added(_told(X.workers(_sum_there, tasks, in_order=True), parts, on_rows))
 
 
 def _sum_there(
@@ -238,20 +249,26 @@ def _sum_there(
 
 
 def _sum_stored(
-    terms: Terms, X: StoredRows, columns: Columns, arguments: Arguments, n_threads: int
+    terms: Terms,
+    X: StoredRows,
+    columns: Columns,
+    arguments: Arguments,
+    n_threads: int,
+    on_rows: OnRows = lambda _: None,
 ) -> Sums:
-    """In threads, each of which reads and sums a stretch of rows.
+    """Sum in threads, each of which reads and sums consecutive rows.
 
-    Threads of BLAS would share each small product instead, and wait for each other and for those
-    that read: a Gram matrix of 800 000 x 128 took 18 s with two of them on two busy cores, and 2 s
-    with one.
+    Threads of BLAS would share each small product, and wait for each other and for the reading
+    threads. A Gram matrix of 800 000 x 128 took 18 s with two BLAS threads on two busy cores, and
+    2 s with one.
     """
 
     def of_span(rows: slice) -> Sums:
         return _added(_terms(terms, X[rows], [each[rows] for each in columns], arguments))
 
     with threadpool_limits(1, "blas"):
-        return _added(map_ahead(of_span, X.spans(), n_threads, n_threads + 1))
+        sums = map_ahead(of_span, X.spans(), n_threads, n_threads + 1)
+        return _added(_told(sums, X.spans(), on_rows))
 
 
 def _terms(
@@ -259,6 +276,14 @@ def _terms(
 ) -> Iterator[tuple[NDArray[Any], ...]]:
     for rows in row_blocks(len(X)):
         yield terms(X[rows], *(column[rows] for column in columns), *arguments)
+
+
+def _told(
+    parts: Iterable[Sequence[NDArray[Any]]], rows: Iterable[slice], on_rows: OnRows
+) -> Iterator[Sequence[NDArray[Any]]]:
+    for part, of_part in zip(parts, rows, strict=True):
+        yield part
+        on_rows(of_part.stop - of_part.start)
 
 
 def _added(parts: Iterable[Sequence[NDArray[Any]]]) -> Sums:

@@ -1,8 +1,8 @@
 """One temperature for all classes (Guo et al. 2017, On Calibration of Modern Neural Networks).
 
-Where a head classifies all of val correctly, the log loss falls without end as probabilities grow
-certain. As in Platt's scaling (1999), the target is therefore not 1 but (n + 1) / (n + 2), the rest
-spread over all classes: no head is made more certain than so many images can tell.
+If a head classifies all of val correctly, the log loss falls without end as probabilities approach
+1. So, as in Platt's scaling (1999), the target is not 1 but (n + 1) / (n + 2), with the rest spread
+over all classes: no head becomes more certain than n images can justify.
 """
 
 import numpy as np
@@ -17,7 +17,7 @@ SMALLEST = np.finfo(np.float32).tiny
 def fit_temperature(
     proba: NDArray[np.floating], y: NDArray[np.integer], weight: NDArray[np.floating]
 ) -> float:
-    """The temperature with the smallest log loss against those targets.
+    """The temperature with the smallest log loss on these targets.
 
     Parameters
     ----------
@@ -42,12 +42,12 @@ def fit_temperature(
 
     bounds = (np.log(SHARPEST), np.log(DULLEST))
     found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-3})
-    # A search between bounds never tries the middle: what is right already stays as it is.
+    # A search between bounds does not try 1 itself: probabilities that are right stay as they are.
     return float(np.exp(found.x)) if found.fun < loss(0.0) else 1.0
 
 
 def sharpen(proba: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
-    """Probabilities at a temperature: more certain below 1, less above; the best class stays."""
+    """Probabilities at a temperature: sharper below 1, flatter above; the top class stays."""
     if temperature == 1:
         return proba
     sharpened: NDArray[np.float32] = softmax(_log(proba) / np.float32(temperature), axis=1)

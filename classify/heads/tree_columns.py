@@ -1,4 +1,4 @@
-"""Columns that trees see: embeddings themselves, or class scores and principal axes."""
+"""Columns for trees: the embeddings, or class scores and principal axes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,13 +18,14 @@ from headbench.classify.heads.streaming import (
     embedding_blocks,
     sum_over,
 )
+from headbench.extract.progress import Progress
 
 N_FOLDS = 5
 N_AXES = 64
 # Per image; the variances of the columns that it is added to are 1.
 ALPHA = 0.03
 
-# Makes columns of a block of embeddings, given which rows it holds.
+# Makes columns from a block of embeddings and its rows.
 ColumnsOf: TypeAlias = Callable[[NDArray[np.float32], slice], NDArray[np.float32]]
 
 
@@ -49,12 +50,12 @@ class Scores(NamedTuple):
 
 @dataclass(frozen=True)
 class OutOfFold:
-    """Scores of images of train, as if each image had not been there.
+    """Scores of images of train, each by a regression without that image.
 
     Attributes
     ----------
     scores : tuple of Scores
-        Of each fold, fitted on the other folds.
+        Those of each fold, fitted on the other folds.
     fold_of : int8 (n_images,)
         Fold of each image.
     """
@@ -75,34 +76,36 @@ class OutOfFold:
 def cross_fitted_scores(train: Labelled, n_classes: int, seed: int) -> tuple[Scores, OutOfFold]:
     """Fit scores on all of train, and on all but each fold.
 
-    Scores of images that the regression was fitted on look better than any others will: trees
-    would trust them too much. So each fold's come from a regression on the other folds, whose
-    Gram matrix is the whole one minus the fold's own.
+    A regression gives better scores to images that it was fitted on than to new ones, and trees
+    would trust them too much. So the scores of each fold come from a regression on the other folds.
+    Its Gram matrix is the whole one minus that of the fold.
 
     Parameters
     ----------
     seed : int
-        Of the folds.
+        Seed of the folds.
 
     Returns
     -------
     scores : Scores
         For images that are not in train.
     out_of_fold : OutOfFold
-        For those of train.
+        For images of train.
     """
     mean, scale = mean_and_scale(train.X, train.weight)
     fold_of = _folds(train.y, seed)
     columns = (train.y, train.weight, fold_of)
     gram, targets = np.zeros((len(mean), len(mean))), np.zeros((len(mean), n_classes))
     sums = []
-    for fold in range(N_FOLDS):
-        of_fold = sum_over(_products, train.X, columns, fold, mean, scale, n_classes)
-        gram += of_fold[0]
-        targets += of_fold[1]
-        # One is kept for each fold; the penalty is far above what float32 rounds off.
-        sums.append((of_fold[0].astype(np.float32), of_fold[1]))
-    _, axes = eigh(gram, driver="evd", check_finite=False)
+    with Progress("class scores", N_FOLDS, "folds") as progress:
+        for fold in range(N_FOLDS):
+            of_fold = sum_over(_products, train.X, columns, fold, mean, scale, n_classes)
+            gram += of_fold[0]
+            targets += of_fold[1]
+            # Kept for each fold in float32, whose rounding is far below the penalty.
+            sums.append((of_fold[0].astype(np.float32), of_fold[1]))
+            progress.update()
+        _, axes = eigh(gram, driver="evd", check_finite=False)
     axes = axes[:, ::-1][:, :N_AXES]
 
     def fitted(gram: NDArray[np.float64], targets: NDArray[np.float64], n: float) -> Scores:
@@ -120,9 +123,9 @@ def cross_fitted_scores(train: Labelled, n_classes: int, seed: int) -> tuple[Sco
 
 
 def _folds(y: NDArray[np.intp], seed: int) -> NDArray[np.int8]:
-    """Fold of each row, every class spread over them as evenly as it goes."""
+    """Fold of each row; each class is spread over the folds as evenly as possible."""
     rng = np.random.default_rng(seed)
-    # Dealt out class by class; StratifiedKFold warns about classes smaller than the folds.
+    # Dealt class by class; StratifiedKFold would warn about classes smaller than the folds.
     order = rng.permutation(len(y))
     order = order[np.argsort(y[order], kind="stable")]
     fold_of = np.empty(len(y), dtype=np.int8)
@@ -153,8 +156,8 @@ def _products(
 class StoredColumns(lightgbm.Sequence):  # type: ignore[misc]
     """Columns of embeddings in a file.
 
-    LightGBM reads them twice: to draw rows, from which it sets the limits of its bins, and to put
-    all rows into bins, of a byte each, which it keeps in memory.
+    LightGBM reads them twice: a sample of rows, to set the limits of its bins, and then all rows,
+    to put them into bins of a byte each, which stay in memory.
     """
 
     def __init__(self, X: StoredRows, columns_of: ColumnsOf) -> None:
@@ -167,10 +170,10 @@ class StoredColumns(lightgbm.Sequence):  # type: ignore[misc]
         return len(self._X)
 
     def __getitem__(self, index: Any) -> NDArray[np.float64]:
-        """Columns of a slice of rows, or of one row; LightGBM takes float64 alone."""
+        """Columns of a slice of rows, or of one row; LightGBM needs float64."""
         if isinstance(index, slice):
             return self._columns_of(self._X[index], index).astype(np.float64)
-        # Drawn rows are asked for one by one, ascending.
+        # Rows of the sample are requested one by one, ascending.
         first = index - index % self.batch_size
         if first != self._drawn_from:
             self._drawn, self._drawn_from = self[first : first + self.batch_size], first
@@ -179,14 +182,14 @@ class StoredColumns(lightgbm.Sequence):  # type: ignore[misc]
 
 
 def as_they_are(X: NDArray[np.float32], _: slice) -> NDArray[np.float32]:
-    """Embeddings themselves as columns."""
+    """The embeddings as columns."""
     return X
 
 
 def tree_columns(X: Embeddings, columns_of: ColumnsOf) -> NDArray[np.float32] | StoredColumns:
     """The columns of all rows, as ``lightgbm.Dataset`` takes them, float32 (n_images, n_columns).
 
-    Of embeddings in a file, the columns are never there all at once.
+    The columns of embeddings in a file are never all in memory.
     """
     if isinstance(X, StoredRows):
         return StoredColumns(X, columns_of)

@@ -13,29 +13,28 @@ from headbench.cache.untrusted import read_json
 from headbench.classify.heads.head import Head, Labelled, relative_weights
 
 WEIGHTS_FILE = "weights.json"
-# A head that counts for less is left out.
+# A head with a smaller weight is left out.
 SMALLEST_WEIGHT = 0.01
 N_STEPS = 500
 
 
 class Vote(Head):
-    """The mixture of heads that has the smallest log loss on val.
+    """The weighted average of heads with the smallest log loss on val.
 
     Parameters
     ----------
     members : sequence of (str, Head)
-        Names and heads; they are cloned and fitted by `fit`. Without val, all count the same.
+        Names and heads; `fit` clones and fits them. Without val, all have the same weight.
 
     Attributes
     ----------
     weights_ : dict of str to float
-        What each member counts for; they sum to 1, and members that count for less than 0.01 are
-        left out.
+        Weight of each member; they sum to 1. Members with a weight below 0.01 are left out.
     fitted_ : dict of str to Head
-        The members that count.
+        The members that have a weight.
     """
 
-    # Its members do not; from a file they are fitted first, and `of_fitted` lets them vote.
+    # `fit` needs it. From a file, members are fitted first, and `of_fitted` weighs them.
     needs_memory: ClassVar[bool] = True
 
     def __init__(self, members: Sequence[tuple[str, Head]] = ()) -> None:
@@ -49,18 +48,18 @@ class Vote(Head):
         y: NDArray[np.integer],
         sample_weight: ArrayLike | None = None,
     ) -> Self:
-        """A vote of heads that are fitted already.
+        """A vote of heads that are already fitted.
 
         Parameters
         ----------
         heads : mapping of str to Head
             All fitted on the same classes.
         probas : mapping of str to float32 (n_val, n_classes)
-            Of each on val.
+            Probabilities of each head on val.
         y : int (n_val,)
             Positions of the true labels of val in the classes.
         sample_weight : array (n_val,), optional
-            What each image of val counts for.
+            Weight of each image of val.
         """
         first = next(iter(heads.values()))
         vote = cls(tuple((name, clone(head)) for name, head in heads.items()))
@@ -147,14 +146,14 @@ class Vote(Head):
 def mixture_weights(
     of_truth: NDArray[np.float64], weight: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Weights of a mixture with the smallest log loss: EM for mixing proportions.
+    """Weights of the mixture with the smallest log loss, by EM for mixing proportions.
 
-    The log loss is convex in them, so that this finds the one minimum from anywhere inside.
+    The log loss is convex in the weights, so EM finds its only minimum.
 
     Parameters
     ----------
     of_truth : float64 (n_images, n_members)
-        Probability of the true class by each member.
+        Probability of the true class, by each member.
     weight : float64 (n_images,)
 
     Returns

@@ -7,7 +7,6 @@ that are near there too, by their embeddings. No step loses a pair.
 
 from collections.abc import Iterator
 from functools import partial
-from itertools import chain
 from typing import NamedTuple
 
 import joblib
@@ -18,6 +17,7 @@ from headbench.cache.reader import FeatureFile
 from headbench.classify.heads.streaming import row_blocks
 from headbench.classify.inspection.principal_axes import Projection, Rows, unit
 from headbench.extract.images.stream import map_ahead
+from headbench.extract.progress import Progress
 
 # Measured on 101 000 rows: 24 axes beat 16 and 32, 512 rows beat 128, 256 and 1 024.
 N_COARSE = 24
@@ -95,8 +95,10 @@ def candidates(projection: Projection, gap: float) -> Iterator[Candidates]:
     leaves = _leaves(projection)
     n_leaves, n_threads = len(leaves.low), joblib.cpu_count()
     work = partial(_near_leaf, leaves, gap)
-    found = map_ahead(work, range(n_leaves), n_threads, 2 * n_threads)
-    return chain.from_iterable(found)
+    with Progress("near-duplicates", n_leaves, "groups of images") as progress:
+        for found in map_ahead(work, range(n_leaves), n_threads, 2 * n_threads):
+            yield from found
+            progress.update()
 
 
 def _near_leaf(leaves: Leaves, gap: float, number: int) -> list[Candidates]:

@@ -18,6 +18,7 @@ from headbench.cache.writer import installed_version
 from headbench.classify.checked import check_fields, json_text
 from headbench.classify.errors import RunError, loading
 from headbench.classify.heads.head import Head
+from headbench.extract.progress import Progress, showing_progress
 
 LOG = logging.getLogger(__name__)
 
@@ -88,16 +89,17 @@ def run_study(
         for fit, key, point in zip(fits, keys, known, strict=True)
     ]
     missing = [fit for fit, point in zip(fits, kept, strict=True) if point is None]
-    LOG.info(
-        f"{path.stem.replace('_', ' ')}: {len(missing)} fits, {len(fits) - len(missing)} reused"
-    )
-    results = iter(_results(missing, n_jobs))
+    name = path.stem.replace("_", " ")
+    LOG.info(f"{name}: {len(missing)} fits, {len(fits) - len(missing)} reused")
+    # Each fit would show a bar of its own.
+    with Progress(name, len(missing), "fits") as progress, showing_progress(False):
+        results = iter(_results(missing, n_jobs, progress))
     points = [point or Point(key, next(results)) for key, point in zip(keys, kept, strict=True)]
     _write(path, features, Study(points, list(earlier.values())))
     return [{**point.key, **point.result} for point in points]
 
 
-def _results(fits: Sequence[Fit], n_jobs: int) -> list[dict[str, Any]]:
+def _results(fits: Sequence[Fit], n_jobs: int, progress: Progress) -> list[dict[str, Any]]:
     def work(index: int) -> dict[str, Any]:
         return fits[index].work(fits[index].estimator)
 
@@ -105,11 +107,14 @@ def _results(fits: Sequence[Fit], n_jobs: int) -> list[dict[str, Any]]:
     alone = [index for index, fit in enumerate(fits) if fit.estimator.needs_tensorflow]
     parallel = [index for index in range(len(fits)) if index not in alone]
     # Threads: the embeddings are shared, and the products let go of the interpreter lock.
+    threads = joblib.Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")
+    results: dict[int, dict[str, Any]] = {}
     with threadpool_limits(max(1, joblib.cpu_count() // n_jobs), "blas"):
-        found = joblib.Parallel(n_jobs=n_jobs, prefer="threads")(
-            joblib.delayed(work)(index) for index in parallel
-        )
-    results = dict(zip(parallel, found, strict=True)) | {index: work(index) for index in alone}
+        found = threads(joblib.delayed(work)(index) for index in parallel)
+        for index, result in zip(parallel, found, strict=True):
+            results[index] = result
+            progress.update()
+    results |= {index: progress.counting(work)(index) for index in alone}
     return [results[index] for index in range(len(fits))]
 
 

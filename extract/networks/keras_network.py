@@ -1,10 +1,12 @@
 """A network of keras.applications, run by the fastest engine that agrees with it."""
 
 import importlib
+import io
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass, fields
 from functools import cached_property, partial
 from typing import Any
@@ -41,7 +43,7 @@ from headbench.extract.networks.weights import (
     check_shapes,
     resolve_weights,
 )
-from headbench.extract.progress import Stopwatch
+from headbench.extract.progress import Stopwatch, draws_bars
 from headbench.extract.settings import AUTO, FLOAT32, IMAGENET, OPENVINO, POOLINGS, Runtime
 
 LOG = logging.getLogger(__name__)
@@ -252,7 +254,9 @@ class KerasBackbone:
         # At the size of their training: some networks warn at any other.
         shape = (224, 224, 3)
         make = self._application()
-        make(include_top=False, weights=IMAGENET, input_shape=shape, **self.facts.arguments)
+        # Keras draws a bar on standard output, where a command may have other things to write.
+        with redirect_stdout(sys.stderr if draws_bars() else io.StringIO()):
+            make(include_top=False, weights=IMAGENET, input_shape=shape, **self.facts.arguments)
 
 
 @contextmanager

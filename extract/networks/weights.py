@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import socket
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -89,11 +90,18 @@ def _imagenet_path(imagenet_file: str, fetch: Callable[[], object]) -> Path:
                 fetch()
         except Exception as error:
             # Keras raises a bare Exception for any network error.
-            raise WeightsError(
-                f"ImageNet weights cannot be downloaded ({error}). Download {imagenet_file} on "
-                f"another machine and copy it to {path.parent}, or give its path: --weights PATH."
-            ) from error
+            raise WeightsError(_how_to_bring(path, str(error))) from error
     return path
+
+
+def _how_to_bring(path: Path, failure: str) -> str:
+    """Where to download what, from what Keras says: "URL fetch failure on URL: CODE -- REASON"."""
+    address = re.search(r"https?://\S+[^\s:]", failure)
+    what = address[0] if address else path.name
+    return (
+        f"ImageNet weights cannot be downloaded ({failure.rpartition(' -- ')[2]}). Download {what} "
+        f"on another machine and copy it to {path.parent}, or give its path: --weights PATH."
+    )
 
 
 @contextmanager

@@ -48,7 +48,7 @@ def test_a_record_as_it_is_written_is_taken() -> None:
 
 @pytest.mark.parametrize("name", GOOD)
 def test_a_record_without_a_field_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match=f"no field '{name}'"):
+    with pytest.raises(ValueError, match=f"the field '{name}' is missing"):
         check_fields(Record, {key: value for key, value in GOOD.items() if key != name})
 
 

@@ -11,7 +11,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from headbench.classify.arrays import load_arrays
 from headbench.classify.errors import RunError
 from headbench.classify.heads.head import CLASSES_FILE, Head
-from headbench.classify.heads.registry import HEADS, PARAMETERS, create_head, load_head
+from headbench.classify.heads.registry import HEADS, create_head, load_head, parameters
 from headbench.classify.metrics import log_losses
 
 N_CLASSES = (2, 5)
@@ -344,7 +344,7 @@ def test_more_columns_than_images_are_fitted(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in HEADS if name != "vote"])
 def test_every_parameter_has_a_range(name: str) -> None:
     head = create_head(name, seed=0)
-    assert head.get_params(deep=False).keys() <= PARAMETERS
+    assert head.get_params(deep=False).keys() <= parameters()
     assert head.ranges.keys() <= head.get_params(deep=False).keys()
 
 
@@ -352,10 +352,14 @@ def test_every_parameter_has_a_range(name: str) -> None:
     ("name", "wrong", "phrase"),
     [
         ("logreg", {"cs": [0.1, 0.01]}, "cs: expected numbers above 0, ascending"),
-        ("logreg", {"max_iter": 0}, "max_iter: expected a whole number from 1 on, found 0"),
+        ("logreg", {"max_iter": 0}, "max_iter: expected a whole number of at least 1, found 0"),
         ("lightgbm", {"feature_fraction": 2}, "feature_fraction: expected a number above 0 and up"),
-        ("mlp", {"hidden": "512"}, "hidden: expected whole numbers from 1 on, found '512'"),
-        ("mlp", {"dropout": 1.0}, "dropout: expected a number from 0 to below 1"),
+        (
+            "mlp",
+            {"hidden": "512"},
+            "hidden: expected a list of whole numbers of at least 1, found '512'",
+        ),
+        ("mlp", {"dropout": 1.0}, "dropout: expected a number of at least 0 and below 1"),
         ("knn", {"class_weight": "heavy"}, "class_weight: expected 'balanced' or nothing"),
         ("mlp", {"seed": True}, "seed: expected a whole number"),
     ],

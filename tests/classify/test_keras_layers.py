@@ -118,6 +118,6 @@ def test_training_the_layers_leaves_the_head_and_batch_normalization_alone() -> 
 )
 def test_what_has_no_layers_is_refused_by_name(head: Head, named: str) -> None:
     with pytest.raises(
-        RunError, match=rf"{named} cannot be made .*expected one of centroid, ridge, logreg"
+        RunError, match=rf"{named} cannot be converted .*expected one of centroid, ridge, logreg"
     ):
         keras_head(fitted(head), N_CLASSES)

@@ -116,7 +116,7 @@ def test_what_a_killed_save_leaves_behind_is_not_taken_for_trained(run: Run) -> 
     run.trained_folder("logreg").rename(run.folder / "heads/.logreg.new")
     with (
         FeatureFile(run.features_path) as features,
-        pytest.raises(RunError, match="no trained heads"),
+        pytest.raises(RunError, match="expected trained heads, found none"),
     ):
         run.trained(features)
 
@@ -132,19 +132,19 @@ def test_damaged_probabilities_are_named(run: Run) -> None:
 
 def test_nothing_trained_names_the_command(run: Run) -> None:
     with FeatureFile(run.features_path) as features:
-        with pytest.raises(RunError, match="Run 'make heads' first"):
+        with pytest.raises(RunError, match=r"Run 'headbench heads .*' first"):
             run.trained(features)
         with pytest.raises(RunError, match="'knn' is not trained here"):
             run.find("knn", features)
-        with pytest.raises(RunError, match="make finetune"):
+        with pytest.raises(RunError, match="headbench finetune"):
             run.find("finetuned", features)
 
 
 @pytest.mark.parametrize(
     ("change", "phrase"),
     [
-        ({"version": 99}, "has version 99"),
-        ({"version": 2}, "has version 2, expected 3. Train again"),
+        ({"version": 99}, "expected record version 3, found 99"),
+        ({"version": 2}, "expected record version 3, found 2. Train again"),
         ({"surprise": 1}, "cannot be loaded"),
         (None, "cannot be loaded"),
     ],

@@ -61,16 +61,16 @@ def test_a_heads_own_table_wins_over_what_all_are_given(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "phrase"),
     [
-        ("heads = ", "heads.toml: expected TOML"),
-        ("speed = 3", "unknown setting 'speed'"),
-        ("[logreg]\nspeed = 3", "logreg: unknown setting 'speed'; it has C, "),
+        ("heads = ", "heads.toml: expected valid TOML, found"),
+        ("speed = 3", "'speed' is not a setting of any head"),
+        ("[logreg]\nspeed = 3", "logreg: 'speed' is not one of its settings. It has these: C, "),
         ("[logreg]\ncs = [1, 0.1]", "logreg: cs: expected numbers above 0, ascending, or nothing"),
         ("heads = ['mlp']\n[logreg]\nC = 1.0", "settings for 'logreg', which is not among"),
         ("[mine]\nkind = 'svm'", "unknown head 'svm'"),
-        ("heads = 'logreg'", "heads cannot be 'logreg'"),
-        ("seed = 'x'", "seed cannot be 'x'"),
-        ("stream = 'x'", "stream cannot be 'x'"),
-        ("[mine]\nkind = 'vote'", "the vote has one name"),
+        ("heads = 'logreg'", "heads: expected a list of names, found 'logreg'"),
+        ("seed = 'x'", "seed: expected a whole number from 0 on, found 'x'"),
+        ("stream = 'x'", "stream: expected one of auto, always, never, found 'x'"),
+        ("[mine]\nkind = 'vote'", "a vote must be called 'vote'"),
     ],
 )
 def test_what_no_head_understands_is_named(tmp_path: Path, text: str, phrase: str) -> None:
@@ -84,5 +84,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_an_option_that_none_of_the_heads_has_is_not_dropped() -> None:
-    with pytest.raises(RunError, match="max_rounds: none of logreg has that setting"):
+    with pytest.raises(
+        RunError, match="max_rounds: expected a head that has this setting, found logreg"
+    ):
         configured_heads(["logreg"], 0, TrainSettings(common={"max_rounds": 5}))

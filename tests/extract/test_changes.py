@@ -30,12 +30,12 @@ def test_every_image_counts_once_under_what_happened_to_it() -> None:
     assert str(compare(old, new)) == "1 new, 2 changed, 1 removed, 4 moved or relabelled"
 
 
-def test_another_split_is_said_only_if_there_is_one() -> None:
+def test_only_what_happened_is_said() -> None:
     table = make_table()
     other = replace(table, splits=(table.splits + 1) % 3)
-    assert str(compare(table, other)).endswith("moved or relabelled, 7 in another split")
-    assert "another split" not in str(compare(table, table))
+    assert str(compare(table, other)) == "7 in another split"
+    assert str(compare(table, table)) == "no image changed"
 
 
 def test_without_an_old_file_all_is_new() -> None:
-    assert str(compare(None, make_table())).startswith("7 new, 0 changed, 0 removed, 0 moved")
+    assert str(compare(None, make_table())) == "7 new"

@@ -7,7 +7,10 @@ import pytest
 
 import headbench as hb
 from headbench.cache.errors import HeadbenchError
-from tests.conftest import listen
+from headbench.classify.run import Run as Folder
+from headbench.classify.train_heads import train_heads
+from headbench.classify.train_settings import TrainSettings
+from tests.conftest import Bar, listen
 
 
 @pytest.fixture
@@ -47,6 +50,18 @@ def test_a_report_shows_itself(made: hb.Run) -> None:
     assert (report.folder / "index.html").exists()
     assert "ridge" in repr(report)
     assert "<table" in report._repr_html_()
+
+
+def test_a_call_shows_progress_until_it_returns(
+    made: hb.Run, drawn: list[Bar], photos: Path
+) -> None:
+    made.heads("ridge", alphas=[1.0])
+    assert [bar.desc for bar in drawn if bar.unit == "values of alpha"] == ["ridge fit"]
+    made.predict(photos / "red")
+    assert [bar.n for bar in drawn if bar.desc == "predict"] == [30]
+    n_shown = len(drawn)
+    train_heads(Folder(made.folder), ["ridge"], 0, TrainSettings(again=True))
+    assert len(drawn) == n_shown
 
 
 def test_a_notebook_is_silent(made: hb.Run, capsys: pytest.CaptureFixture[str]) -> None:

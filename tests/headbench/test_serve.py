@@ -124,15 +124,18 @@ def test_a_port_in_use_ends_with_2(run: Run, capsys: pytest.CaptureFixture[str])
         port = taken.getsockname()[1]
         assert serving(run, "--port", port) == 2
     error = capsys.readouterr().err
-    assert f"error: {HOST}, port {port}: cannot be listened on (Address already in use" in error
-    assert "Choose another, --port" in error
+    assert (
+        f"error: {HOST}, port {port}: the server cannot listen there (Address already in use"
+        in error
+    )
+    assert "Choose another port with --port" in error
 
 
 def test_an_address_that_is_not_ours_ends_with_2(
     run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert serving(run, "--host", "192.0.2.1", "--port", 0) == 2
-    assert "cannot be listened on" in capsys.readouterr().err
+    assert "the server cannot listen there" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

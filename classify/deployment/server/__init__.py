@@ -27,7 +27,7 @@ class ServerSettings:
     max_batch : int
         Most images that go through the network at once.
     allowed_hosts : tuple of str
-        Names in the Host header that are answered, besides the server's own.
+        More names that a request may have in its Host header, besides the server's own.
     """
 
     host: str = "127.0.0.1"
@@ -50,7 +50,7 @@ class ServerSettings:
         return self.max_megapixels * MB
 
     def own_names(self) -> list[str]:
-        """What the Host header of a request may say: names and addresses of this server."""
+        """Names and addresses of this server that the Host header of a request may have."""
         names = [*LOOPBACK, self.host, *self.allowed_hosts]
         if self.host in EVERYWHERE:
             found = (each.address for some in psutil.net_if_addrs().values() for each in some)

@@ -1,4 +1,4 @@
-"""The addresses of the server, and what each answers."""
+"""The addresses of the server and their answers."""
 
 import asyncio
 import time
@@ -64,7 +64,7 @@ def create_app(engine: ServingEngine, settings: ServerSettings) -> FastAPI:
 
 
 def _described(engine: ServingEngine) -> dict[str, Any]:
-    """The head and the network, as every answer names them."""
+    """The head and the network; every answer names them."""
     identity = engine.classifier.identity
     return {
         "head": engine.classifier.name,
@@ -75,15 +75,15 @@ def _described(engine: ServingEngine) -> dict[str, Any]:
 
 
 def _add_guard(app: FastAPI, settings: ServerSettings) -> None:
-    """Refuse large bodies, and what a page of somebody else may have made the browser send.
+    """Refuse large bodies, and requests that a page of another site made the browser send.
 
-    Such a page can have its own name resolved to this machine (DNS rebinding): then ``Host`` is
-    that name. Or it sends a form here: then ``Origin`` is its own. There are no CORS headers, so it
-    reads no answer either way.
+    Such a page can let its own name resolve to this machine (DNS rebinding): then ``Host`` is that
+    name. Or it sends a form here: then ``Origin`` is its own. There are no CORS headers, so it
+    cannot read an answer either way.
     """
     reasons = {
         400: "the Host header names another server (--allowed-hosts adds names)",
-        403: "only the page of this server itself may send requests from a browser",
+        403: "from a browser, only the page of this server may send requests",
         TOO_LARGE: f"the body is larger than {settings.max_bytes} bytes",
     }
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=settings.max_bytes)
@@ -105,7 +105,7 @@ def _add_guard(app: FastAPI, settings: ServerSettings) -> None:
         for name, value in ANSWER_HEADERS.items():
             response.headers.setdefault(name, value)
         if status >= FIRST_ERROR:
-            # Else what is left of a body that was refused would be read all the same.
+            # Else the rest of a refused body would still be read.
             response.headers["connection"] = "close"
         return response
 
@@ -115,7 +115,7 @@ def _refusal(status: int, reason: str, headers: Mapping[str, str] | None = None)
 
 
 def _add_errors(app: FastAPI) -> None:
-    """Every error is JSON, and none says more than a client needs."""
+    """Every error is JSON and says no more than a client needs."""
 
     @app.exception_handler(AnyHTTPException)
     async def known(_: Request, error: AnyHTTPException) -> JSONResponse:
@@ -132,7 +132,7 @@ def _add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def unknown(_: Request, __: Exception) -> JSONResponse:
-        return _refusal(500, "an error in the server: its log says more")
+        return _refusal(500, "an error in the server: see its log")
 
 
 def _add_page(app: FastAPI, engine: ServingEngine, settings: ServerSettings) -> None:
@@ -154,9 +154,9 @@ def _add_page(app: FastAPI, engine: ServingEngine, settings: ServerSettings) -> 
 
 
 def _rendered(**values: Any) -> tuple[str, str]:
-    """The page, every value escaped, and a policy that lets nothing else in.
+    """The page with every value escaped, and a policy that allows no other content.
 
-    It has the colours and the type of the report.
+    It has the colours and fonts of the report.
     """
     folder = Path(__file__).parent
     environment = Environment(
@@ -215,7 +215,7 @@ def _add_facts(app: FastAPI, engine: ServingEngine, settings: ServerSettings) ->
         except IndexError:
             raise HTTPException(404, "there is no such picture") from None
         except HeadbenchError as error:
-            raise HTTPException(404, f"it cannot be shown: {error}") from None
+            raise HTTPException(404, f"the picture cannot be shown: {error}") from None
         return Response(data, media_type=f"image/{FORMAT}")
 
 
@@ -251,11 +251,12 @@ def _add_predict(app: FastAPI, engine: ServingEngine, settings: ServerSettings) 
                 found = await asyncio.gather(*(classify(*each, top, similar) for each in files))
         except TimeoutError:
             if files:
-                raise HTTPException(503, f"not done in {limit:g} s", {"Retry-After": "1"}) from None
-            raise HTTPException(408, f"the body did not come within {limit:g} s") from None
+                reason = f"no answer within {limit:g} s"
+                raise HTTPException(503, reason, {"Retry-After": "1"}) from None
+            raise HTTPException(408, f"the body did not arrive within {limit:g} s") from None
         if all("error" in each for each in found):
             reasons = "; ".join(each["error"] for each in found)
-            raise HTTPException(422, f"not an image that can be used: {reasons}")
+            raise HTTPException(422, f"not a usable image: {reasons}")
         is_single = found[0]["name"] is None
         if is_single:
             del found[0]["name"]
@@ -267,7 +268,7 @@ def _add_predict(app: FastAPI, engine: ServingEngine, settings: ServerSettings) 
 def decoder(
     size_px: int, max_pixels: int
 ) -> Callable[[bytes], Awaitable[NDArray[np.uint8] | UnusableImageError]]:
-    """What decodes uploads, as many at a time as there are cores, and one large one beside them."""
+    """A decoder of uploads: one on each core at a time, and one large picture besides."""
     slots, large_slot = CapacityLimiter(N_THREADS), CapacityLimiter(1)
 
     async def decoded(data: bytes) -> NDArray[np.uint8] | UnusableImageError:
@@ -310,7 +311,7 @@ async def _sent_files(request: Request) -> list[tuple[str | None, bytes]]:
 
 
 async def _form_files(request: Request) -> list[tuple[str | None, bytes]]:
-    # Python knows encodings that give text that JSON cannot hold.
+    # Some of Python's encodings give text that JSON cannot contain.
     _, _, charset = request.headers["content-type"].lower().partition("charset=")
     if charset.partition(";")[0].strip('" ') not in ("", CHARSET):
         raise HTTPException(400, f"expected a form in {CHARSET}")
@@ -321,7 +322,7 @@ async def _form_files(request: Request) -> list[tuple[str | None, bytes]]:
     except AnyHTTPException as error:
         if error.status_code == TOO_LARGE:
             raise
-        reason = f"not a form of 1 to {MOST_FILES} files: {error.detail}"
+        reason = f"expected a form of 1 to {MOST_FILES} files: {error.detail}"
         raise HTTPException(400, reason) from error
     if not files:
         raise HTTPException(400, "expected image files in the form, found none")

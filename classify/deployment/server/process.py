@@ -45,7 +45,7 @@ def serve(
     See `open_classifier` for `head`, `weights` and what is raised, `images_of` for `data`.
     """
     _imaging.set_block_size(BLOCK_BYTES)
-    # First, because loading takes a while: a mistyped port should fail before it.
+    # Bound before the network is loaded, so that a mistyped port fails at once.
     with bind(settings.host, settings.port) as listener:
         classifier = open_classifier(run, head, weights)
         engine = open_engine(run, classifier, data, settings.max_batch, runtime)
@@ -53,7 +53,7 @@ def serve(
         # The signal that ends it is raised once more at the end: by then all is done.
         for each in (signal.SIGINT, signal.SIGTERM):
             signal.signal(each, server.handle_exit)
-        # Not before: whoever connects while it loads would be cut off if it ended meanwhile.
+        # Not before: a client that connects while the network loads would be cut off by an error.
         listener.listen()
         for line in welcome(settings, listener.getsockname()[1]):
             LOG.info(line)
@@ -62,7 +62,7 @@ def serve(
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A socket that may listen; `RunError` if the address is taken or is not ours."""
+    """A socket that may listen; `RunError` if the address is in use or not of this machine."""
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     try:
         if os.name == "posix":
@@ -72,9 +72,9 @@ def bind(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         is_used = error.errno == errno.EADDRINUSE
-        way_out = "--port (make: PORT=...)" if is_used else "--host or --port"
+        way_out = "another port with --port" if is_used else "others with --host and --port"
         raise RunError(
-            f"{host}, port {port}: cannot be listened on ({error.strerror}). Choose another, "
+            f"{host}, port {port}: the server cannot listen there ({error.strerror}). Choose "
             f"{way_out}."
         ) from error
 
@@ -82,15 +82,21 @@ def bind(host: str, port: int) -> socket.socket:
 def open_engine(
     run: Run, classifier: Classifier, data: str | Path | None, max_batch: int, runtime: Runtime
 ) -> ServingEngine:
-    """Load the network, and the embeddings of train for what has a head."""
+    """Load the network and, for a head, the embeddings of train."""
     with FeatureFile(run.features_path) as features:
         images = images_of(features, data)
         sample = sample_images(features, images)
         neighbours = Neighbours(features, images) if classifier.head else None
     if neighbours is None:
-        LOG.info(f"{classifier.name}: no similar photographs, its activations are not those cached")
+        LOG.info(
+            f"{classifier.name}: similar photographs are not shown, because the feature file "
+            "has no embeddings by this network"
+        )
     elif not neighbours.has_pictures:
-        LOG.info(f"{images.name}: not there, so similar photographs have no pictures (--data)")
+        LOG.info(
+            f"{images.name}: not found, so similar photographs are shown without pictures; name "
+            "the folder with --data"
+        )
     return ServingEngine(classifier, neighbours, sample, runtime, max_batch)
 
 
@@ -112,17 +118,17 @@ def make_server(engine: ServingEngine, settings: ServerSettings) -> uvicorn.Serv
 
 
 def welcome(settings: ServerSettings, port: int) -> list[str]:
-    """Where the server is and how to call it, in lines; warnings first where others reach it."""
+    """Address of the server and how to call it; warnings first if other machines may reach it."""
     host = settings.host
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     lines = []
     if host not in LOOPBACK:
         lines = [
-            "WARNING: other machines may reach this address, and there is no authentication.",
-            "Requests are answered if they name this machine as it names itself: "
+            "WARNING: other machines may reach this server, and it has no authentication.",
+            "It answers requests to these names: "
             f"{', '.join(dict.fromkeys(settings.own_names()))}.",
             "Behind a container, NAT or a proxy, users type another name or address. Allow it with "
-            "--allowed-hosts NAME: without it the server refuses their requests (400).",
+            "--allowed-hosts NAME; otherwise the server refuses their requests (400).",
         ]
     return [
         *lines,

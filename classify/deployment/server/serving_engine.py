@@ -1,4 +1,4 @@
-"""The classifier, open and at work for several requests at once, and the most similar images."""
+"""The loaded classifier for several requests at once, and search for the most similar images."""
 
 import asyncio
 import math
@@ -29,7 +29,7 @@ class Neighbour(NamedTuple):
     Attributes
     ----------
     number : int
-        Its place among the training images: what its thumbnail is asked for by.
+        Its place among the training images, by which its thumbnail is requested.
     similarity : float
         Cosine of the embeddings, -1 to 1.
     """
@@ -40,14 +40,14 @@ class Neighbour(NamedTuple):
 
 
 class Neighbours:
-    """Exact search in all embeddings of train, which are held in memory.
+    """Exact search in all embeddings of train, which are kept in memory.
 
-    60 600 embeddings of 2 048 columns are 496 MB: they are read once for a batch of images.
+    60 600 embeddings of 2 048 columns take 496 MB. A batch of images takes one pass over them.
 
     Parameters
     ----------
     images : Source
-        Where the images lie; without them there are no thumbnails.
+        The training images; without them there are no thumbnails.
     """
 
     def __init__(self, features: FeatureFile, images: Source) -> None:
@@ -76,7 +76,7 @@ class Neighbours:
         IndexError
             If there is no such image.
         DataError, UnusableImageError
-            If it cannot be shown, for instance because the file has changed since extraction.
+            If the file cannot be used, for instance because it has changed since extraction.
         """
         if number < 0:
             raise IndexError(number)
@@ -96,14 +96,14 @@ class Neighbours:
 
 
 class Asked(NamedTuple):
-    """An image, uint8 (size_px, size_px, 3), and the number of similar ones that are wanted."""
+    """An image, uint8 (size_px, size_px, 3), and the number of similar images to find."""
 
     image: NDArray[np.uint8]
     n_similar: int
 
 
 class Answer(NamedTuple):
-    """Probabilities, float32 (n_classes,), and similar images where they were wanted."""
+    """Probabilities, float32 (n_classes,), and similar images."""
 
     proba: NDArray[np.float32]
     similar: list[Neighbour]
@@ -113,23 +113,23 @@ Waiting = tuple[Asked, asyncio.Future[Answer]]
 
 
 class ServingEngine:
-    """A classifier whose network is loaded; images that wait for it go through it together.
+    """A classifier whose network is loaded; waiting images go through it in batches.
 
-    A lone image is taken at once. While all streams of the network are at work others gather, and
-    the next free stream takes its share of them. Together they were measured 1.4 times as fast as
-    one by one (ResNet50 at 96 px, OpenVINO, 2 cores): `make bench-serve`.
+    A single image is classified at once. While all streams of the network are busy, images wait,
+    and the next free stream takes its share of them. Batches were 1.4 times as fast as single
+    images (ResNet50 at 96 px, OpenVINO, 2 cores): `make bench-serve`.
 
     Parameters
     ----------
     neighbours : Neighbours or None
-        None for a fine-tuned network: its activations are not those in the feature file.
+        None for a fine-tuned network: the feature file has no embeddings by it.
     sample : uint8 (n, size_px, size_px, 3)
-        What the network is checked on.
+        Images to check the network on.
 
     Attributes
     ----------
     batch_sizes : Counter of int
-        How many batches of each size there were.
+        Number of batches of each size.
     """
 
     def __init__(
@@ -150,7 +150,7 @@ class ServingEngine:
         self._classify([Asked(image, 1) for image in sample])
 
     async def classify(self, asked: Asked) -> Answer:
-        """Classify an image; one that is cancelled while it waits is left out."""
+        """Classify an image; one that is cancelled while it waits is skipped."""
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((asked, answer))
         self._fill_streams()
@@ -182,7 +182,7 @@ class ServingEngine:
 
     def _classify(self, batch: Sequence[Asked]) -> list[Answer]:
         outputs = self._embedder.infer(np.stack([each.image for each in batch]))
-        # Heads take next to no time, and not all of their libraries promise to bear two threads.
+        # Heads take very little time, and not all of their libraries are safe in two threads.
         with self._one_head:
             probas = self.classifier.proba(outputs)
         n_similar = max(each.n_similar for each in batch)
@@ -196,9 +196,9 @@ class ServingEngine:
 
 
 def sample_images(features: FeatureFile, images: Source) -> NDArray[np.uint8]:
-    """Some images to check a network on, uint8 (n, size_px, size_px, 3).
+    """Images to check a network on, uint8 (n, size_px, size_px, 3).
 
-    Those of train where the folder of images is there, and noise where it is not.
+    They come from train if its images are there; otherwise they are noise.
     """
     size_px, table = features.identity.size_px, features.table
     rows = features.rows("train")[: N_SAMPLE if images.is_there else 0]

@@ -88,7 +88,7 @@ def test_a_folder_that_is_named_after_a_class_holds_that_class(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = make(tmp_path / "red", "1.png", "deep/2.png")
-    said = f"{folder}: the true class is the name of the folder itself"
+    said = f"{folder}: the name of the folder is taken as the true class"
     assert labels(folder) == ({"1.png": "red", "deep/2.png": "red"}, said)
     monkeypatch.chdir(folder)
     assert labels(Path()) == labels(Path(".")) != ({}, "")
@@ -99,7 +99,7 @@ def test_many_folders_that_are_named_after_classes_are_said_in_one_line(tmp_path
     said = listen()
     named = [str(tmp_path / name) for name in ("red", "blue")]
     assert sorted(true_classes(named, CLASSES).values()) == ["blue", "red"]
-    assert said == [f"{', '.join(named)}: the true class is the name of the folder itself"]
+    assert said == [f"{', '.join(named)}: the name of the folder is taken as the true class"]
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_a_class_inside_another_is_ambiguous(
     tmp_path: Path, named: str, names: tuple[str, ...], ambiguous: str
 ) -> None:
     folder = make(tmp_path / named, *names)
-    said = f"{folder}: no labels are taken from it: {ambiguous} is in folders of two classes."
+    said = f"{folder}: accuracy is unknown: {ambiguous} lies in the folders of two classes"
     assert labels(folder) == ({}, said)
 
 
@@ -158,7 +158,7 @@ def test_a_file_that_is_given_twice_is_counted_once_and_that_is_said() -> None:
     predictions = [prediction(name, "abcde", "a") for name in ("1", "2", "1")]
     predictions += [prediction(str(Path.cwd() / "1"), "abcde", "a")]
     assert lines(predictions) == [
-        "2 labelled files given again: each is counted once below",
+        "2 labelled files named twice: each counts once below",
         f"all labelled files: top-1 {share(2, 2)}, top-5 {share(2, 2)} (n=2)",
     ]
 
@@ -212,4 +212,4 @@ def test_what_is_not_answered_is_coverage_and_no_mistake() -> None:
         f"all labelled files: answered {share(1, 2)} (n=2), top-1 {share(1, 1)}, "
         f"top-5 {share(1, 1)} (n=1)",
     ]
-    assert lines(predictions[1:], least=0.6)[1].endswith("(n=1), no answer to count")
+    assert lines(predictions[1:], least=0.6)[1].endswith("(n=1), no answers to measure")

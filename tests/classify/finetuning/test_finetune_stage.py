@@ -143,8 +143,11 @@ def test_epoch_0_is_the_head_it_starts_from(own_run: Run, start: str) -> None:
     assert abs(round(tuned.record.history["val_top1"][0] * len(y)) - n_right) <= 1
     np.testing.assert_allclose(tuned.val, head.val, atol=1e-4)
     np.testing.assert_allclose(tuned.test, head.test, atol=1e-4)
-    assert f"Fine-tuning did not help on val: epoch 0 is kept, which is {start}." in said
-    assert said[-1].startswith("no difference seen: +0.0 points")
+    assert said[-2] == (
+        "fine-tuning did not lower the log loss on val: epoch 0 is kept, the unchanged network "
+        f"with {start}"
+    )
+    assert "; no difference seen: +0.0 points" in said[-1]
     # Of two that are equal the head is taken, which is lighter.
     assert ranked[0].record.name == start
 
@@ -159,19 +162,17 @@ def test_a_head_drawn_anew_is_not_called_the_trained_one(own_run: Run, epochs: i
         tuned = own_run.find(fresh.name, features)
     losses = [log_losses(y, each.val).mean() for each in (tuned, head)]
     assert losses[0] > losses[1]
-    assert not any("which is mlp-128" in line for line in said)
-    assert any("with its new, untrained head" in line for line in said) == (epochs == 0)
-    [verdict] = [line for line in said if "on val than" in line]
-    assert (
-        f"is no better on val than mlp-128, which is trained already: log loss {losses[0]:.3f} and"
-        in verdict
-    )
+    assert not any("unchanged network with mlp-128" in line for line in said)
+    assert any("with a new, untrained head" in line for line in said) == (epochs == 0)
+    compared = f"{fresh.name} {losses[0]:.3f}, mlp-128 {losses[1]:.3f}; the smaller one is better"
+    assert f"val log loss (n = {len(y)}): {compared}" in said
 
 
 def test_what_is_there_with_the_same_settings_is_not_trained_again(block5: Run) -> None:
     said = tune(block5, LARGE)
-    assert said[0] == "finetuned: already trained with these settings (AGAIN=1 trains it again)"
-    assert any(line.startswith("test top-1 (n=") for line in said)
+    trained = "finetuned: already trained with these settings (--again trains it once more)"
+    assert said[0] == trained
+    assert said[1].startswith("test accuracy (n = ")
 
 
 def test_again_trains_again_and_takes_the_activations_that_are_cached(own_run: Run) -> None:
@@ -179,8 +180,8 @@ def test_again_trains_again_and_takes_the_activations_that_are_cached(own_run: R
     before = (folder / NETWORK_FILE).stat().st_mtime_ns
     settings = FinetuneSettings(epochs=0, label_smoothing=0.1)
     said = tune(own_run, settings, is_again=True)
-    assert any(line.startswith("epoch 0: val top-1") for line in said)
-    assert not any("to compute" in line for line in said)
+    assert any(line.startswith("epoch 0: val accuracy") for line in said)
+    assert not any("frozen layers" in line for line in said)
     assert (folder / NETWORK_FILE).stat().st_mtime_ns > before
 
 
@@ -205,7 +206,7 @@ def test_with_and_without_the_cache_of_the_frozen_part_the_curves_are_the_same(
     own_run: Run, two_epochs: Trained
 ) -> None:
     said = tune(own_run, replace(TWO_EPOCHS, cache_trunk=False))
-    assert not any("to compute" in line for line in said)
+    assert not any("frozen layers" in line for line in said)
     with FeatureFile(own_run.features_path) as features:
         whole = own_run.find(TWO_EPOCHS.name, features)
     assert_same_curves(whole, two_epochs, rtol=0.02, atol=0.02)
@@ -263,7 +264,7 @@ def test_an_interrupted_fine_tuning_goes_on_to_the_same_network(
         tune(own_run, TWO_EPOCHS, is_again=True)
     monkeypatch.setattr(Loop, "epoch", epoch)
     said = tune(own_run, TWO_EPOCHS, is_again=True)
-    assert any(line.startswith("going on after epoch 1") for line in said)
+    assert any(line.startswith("resuming after epoch 1") for line in said)
     with FeatureFile(own_run.features_path) as features:
         resumed = own_run.find(TWO_EPOCHS.name, features)
     assert_same_curves(resumed, two_epochs, rtol=1e-4)
@@ -291,7 +292,7 @@ def test_a_setting_out_of_its_range_is_refused(own_run: Run, setting: str, value
 
 
 def test_without_the_logistic_regression_it_says_what_to_run(run: Run) -> None:
-    with pytest.raises(RunError, match="make heads HEADS=logreg"):
+    with pytest.raises(RunError, match=r"headbench heads .* --heads logreg"):
         finetune(run, FAST, None, None)
 
 
@@ -303,12 +304,12 @@ def test_a_backbone_without_layers_cannot_be_fine_tuned(run: Run) -> None:
 
 def test_a_head_that_is_not_made_of_layers_is_refused(run: Run) -> None:
     train_heads(run, ["knn"], seed=0)
-    with pytest.raises(RunError, match=r"KNN cannot be made of Keras layers"):
+    with pytest.raises(RunError, match=r"KNN cannot be converted to Keras layers"):
         finetune(run, replace(FAST, start="knn"), None, None)
 
 
 def test_moved_images_are_asked_for(own_run: Run, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="Name it with --data"):
+    with pytest.raises(RunError, match="Name their folder with --data"):
         finetune(own_run, replace(FAST, seed=9), tmp_path / "gone", None)
 
 

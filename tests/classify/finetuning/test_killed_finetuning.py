@@ -53,7 +53,7 @@ def test_a_killed_process_goes_on_to_the_network_of_an_uninterrupted_one(
     assert not killed.trained_folder(f"finetuned-{LAYER}").exists()
     done = subprocess.run(arguments(killed), cwd=ROOT, check=True, capture_output=True, text=True)
     # It was killed while it saved its checkpoint, or after.
-    assert "going on after epoch 1" in done.stdout or "going on after epoch 2" in done.stdout
+    assert "resuming after epoch 1" in done.stdout or "resuming after epoch 2" in done.stdout
     found, expected = tuned(killed), tuned(whole)
     assert found.record.history.keys() == expected.record.history.keys()
     for name, values in expected.record.history.items():

@@ -1,6 +1,5 @@
 """Training on a small network in place of the top: epochs, kills, early stops, little memory."""
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from headbench.classify.finetuning.training_inputs import InputBatch
 from headbench.classify.finetuning.training_loop import Checkpoint, Loop, State, filled_batches
 from headbench.extract.networks.devices import Devices
 from headbench.extract.networks.keras_runtime import load_keras, load_tensorflow
-from tests.conftest import listen
+from tests.conftest import Bar, listen
 
 SETTINGS = FinetuneSettings(epochs=4, patience=9, learning_rate=0.01, batch_size=8)
 
@@ -98,7 +97,7 @@ def test_a_killed_run_ends_where_an_uninterrupted_one_does(
     said = listen()
     resumed = loop(tmp_path / "killed", dropout=0.2)
     state = resumed.run()
-    assert said[0].startswith(f"going on after epoch {epoch - 1}")
+    assert said[0].startswith(f"resuming after epoch {epoch - 1}")
     assert state.history == expected.history
     assert state.best_epoch == expected.best_epoch
     for found, wanted in zip(weights(resumed), weights(whole), strict=True):
@@ -121,21 +120,29 @@ def test_it_learns_and_the_best_epoch_is_put_back(tmp_path: Path) -> None:
     )
 
 
+def test_each_epoch_and_each_measurement_is_counted_by_images(
+    tmp_path: Path, bars: list[Bar]
+) -> None:
+    loop(tmp_path, replace(SETTINGS, epochs=2)).run()
+    shown = ["measure on val", "epoch 1 of 2", "measure on val", "epoch 2 of 2", "measure on val"]
+    assert [bar.desc for bar in bars] == shown
+    assert all(bar.n == bar.total > 0 and bar.is_closed for bar in bars)
+
+
 @pytest.mark.parametrize(("rate", "is_too_high"), [(0.01, False), (50.0, True), (1e38, True)])
 def test_a_log_loss_that_explodes_is_laid_to_the_learning_rate(
     tmp_path: Path, rate: float, is_too_high: bool
 ) -> None:
     said = listen()
     loop(tmp_path, replace(SETTINGS, epochs=2, learning_rate=rate)).run()
-    told = [line for line in said if "exploded" in line]
+    told = [line for line in said if "log loss on val rose from" in line]
     assert bool(told) == is_too_high
     for line in told:
-        assert f"the learning rate of {rate:g} is too high" in line
+        assert f"the learning rate {rate:g} is too high" in line
         assert f"--learning-rate {rate / 10:g}" in line
 
 
-def test_with_more_than_five_classes_the_top_5_is_measured_and_said(tmp_path: Path) -> None:
-    said = listen()
+def test_with_more_than_five_classes_the_top_5_is_measured(tmp_path: Path) -> None:
     trained = loop(tmp_path, replace(SETTINGS, learning_rate=0.0), n_classes=6)
     state = trained.run()
     found = {}
@@ -147,15 +154,10 @@ def test_with_more_than_five_classes_the_top_5_is_measured_and_said(tmp_path: Pa
         assert curve == pytest.approx([found[split]] * len(curve))
     assert 0 < found["train"] < 1
     assert len(state.history["val_top5"]) == len(state.history["train_top5"]) + 1
-    assert re.search(
-        rf"top-1 .*, top-5 {100 * found['val']:.1f} % \[.*\] \(n=40\), log loss", said[0]
-    )
 
 
 def test_with_two_classes_there_is_no_top_5(tmp_path: Path) -> None:
-    said = listen()
     assert "val_top5" not in loop(tmp_path).run().history
-    assert "top-5" not in "".join(said)
 
 
 def test_the_log_loss_at_its_best_temperature_chooses_the_epoch(

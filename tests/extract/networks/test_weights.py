@@ -63,12 +63,29 @@ def test_imagenet_weights_are_fetched_once(tmp_path: Path, monkeypatch: pytest.M
 def test_no_network_names_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
 
-    def fetch() -> None:
-        raise Exception("URL fetch failure")
+    address = "https://weights.example/resnet/imagenet.h5"
 
-    with pytest.raises(
-        WeightsError, match=r"URL fetch failure.*Download imagenet\.h5.*--weights PATH"
-    ):
+    def fetch() -> None:
+        raise Exception(f"URL fetch failure on {address}: None -- [Errno -2] Name unknown")
+
+    with pytest.raises(WeightsError) as caught:
+        resolve_weights("imagenet", "imagenet.h5", fetch)
+    assert str(caught.value) == (
+        "ImageNet weights cannot be downloaded ([Errno -2] Name unknown). Download "
+        f"{address} on another machine and copy it to {tmp_path / 'models'}, or give its path: "
+        "--weights PATH."
+    )
+
+
+def test_weights_that_fail_without_an_address_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+
+    def fetch() -> None:
+        raise TimeoutError("timed out")
+
+    with pytest.raises(WeightsError, match=r"downloaded \(timed out\)\. Download imagenet.h5 on"):
         resolve_weights("imagenet", "imagenet.h5", fetch)
 
 

@@ -84,7 +84,7 @@ def test_the_facts_are_there(client: Client) -> None:
         ("POST", "/predict", b"text", "image/png", 422, "text, not an image"),
         ("POST", "/predict", b"text", "text/plain", 415, "found text/plain"),
         ("POST", "/predict", b"\xff\xd8\xff" + bytes(99), "image/jpeg", 422, "truncated"),
-        ("POST", "/predict", b"none", "multipart/form-data", 400, "not a form"),
+        ("POST", "/predict", b"none", "multipart/form-data", 400, "expected a form"),
         ("POST", "/predict", b"x", "multipart/form-data; boundary=b", 400, "form"),
         ("POST", "/predict?top=0", b"x", "image/png", 422, "query.top"),
         ("POST", "/predict?top=many", b"x", "image/png", 422, "query.top"),
@@ -118,7 +118,7 @@ def test_an_error_of_ours_shows_no_traceback(
         client.engine._embedder = Broken()
         reply = client.predict(red)
     assert reply.status == 500
-    assert reply.json == {"error": "an error in the server: its log says more"}
+    assert reply.json == {"error": "an error in the server: see its log"}
     assert "ZeroDivisionError" in capfd.readouterr().err
 
 

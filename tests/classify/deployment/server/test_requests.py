@@ -16,7 +16,7 @@ def test_a_body_that_does_not_come_ends_with_408(served_run: Run) -> None:
         connection.sendall(b"\xff\xd8")
         status, answer = reply_of(connection)
     assert status == 408
-    assert "did not come within 0.2 s" in answer["error"]
+    assert "did not arrive within 0.2 s" in answer["error"]
 
 
 class Stopped:
@@ -41,7 +41,7 @@ def test_a_network_that_does_not_answer_ends_with_503(served_run: Run, red: byte
         stopped.is_open.set()
     assert reply.status == 503
     assert reply.headers["Retry-After".lower()] == "1"
-    assert reply.json == {"error": "not done in 0.2 s"}
+    assert reply.json == {"error": "no answer within 0.2 s"}
 
 
 def test_more_connections_than_are_allowed_are_sent_away(served_run: Run, red: bytes) -> None:

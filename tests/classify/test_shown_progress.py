@@ -1,0 +1,102 @@
+"""What is shown while heads are trained: each counts its own unit, to what is left."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from headbench.cache.reader import FeatureFile
+from headbench.classify.heads import mlp
+from headbench.classify.heads.boosting import LightGBM
+from headbench.classify.heads.registry import create_head
+from headbench.classify.run import Record, Run
+from headbench.classify.studies.folds import cross_validate
+from headbench.classify.train_heads import train_heads
+from headbench.classify.train_settings import TrainSettings
+from tests.classify.test_heads import separable
+from tests.conftest import Bar
+
+
+def fit_of(bars: Sequence[Bar], name: str) -> Bar:
+    [fit] = [bar for bar in bars if bar.desc == f"{name} fit"]
+    return fit
+
+
+def n_images(run: Run, split: str) -> int:
+    with FeatureFile(run.features_path) as features:
+        return len(features.rows(split))
+
+
+def record_of(run: Run, name: str) -> Record:
+    with FeatureFile(run.features_path) as features:
+        return run.find(name, features).record
+
+
+@pytest.mark.parametrize(
+    ("name", "unit", "curve"),
+    [
+        ("knn", "numbers of neighbours", "neighbors"),
+        ("ridge", "values of alpha", "alpha"),
+        ("logreg", "values of C", "C"),
+        ("lightgbm", "rounds", "train_log_loss"),
+        ("mlp-128", "epochs", "train_loss"),
+    ],
+)
+def test_a_head_counts_its_own_unit(
+    run: Run, bars: list[Bar], name: str, unit: str, curve: str
+) -> None:
+    train_heads(run, [name], 0)
+    fit = fit_of(bars, name)
+    assert fit.unit == unit
+    assert fit.n == len(record_of(run, name).history[curve])
+    assert all(bar.is_closed for bar in bars)
+    n_val = n_images(run, "val")
+    assert [bar.n for bar in bars if bar.desc == f"{name} predict val"] == [n_val]
+
+
+def test_principal_axes_are_counted_by_images_streamed_or_not(run: Run, bars: list[Bar]) -> None:
+    for stream in ("never", "always"):
+        train_heads(run, ["ridge"], 0, TrainSettings(stream=stream, again=True))
+    n_train = n_images(run, "train")
+    axes = [bar for bar in bars if bar.desc == "ridge principal axes"]
+    assert [(bar.n, bar.total) for bar in axes] == 2 * [(n_train, n_train)]
+
+
+@pytest.mark.usefixtures("bars")
+def test_a_plan_that_is_prolonged_is_shown_as_long_as_it_becomes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    totals, update = [], Bar.update
+
+    def note(bar: Bar, n: int) -> None:
+        update(bar, n)
+        totals.append(bar.total)
+
+    monkeypatch.setattr(Bar, "update", note)
+    monkeypatch.setattr(mlp, "has_gained", lambda *_: True)
+    monkeypatch.setattr(mlp, "n_plans", lambda _: 2)
+    head = create_head("mlp-8", 0).set_params(batch_size=1000, patience=1000)
+    monkeypatch.setattr(mlp, "PLANNED_STEPS", 10)
+    head.fit(*separable(2))
+    assert totals == 10 * [10] + 10 * [20]
+
+
+def test_scores_for_trees_are_counted_by_folds(bars: list[Bar]) -> None:
+    X, y, X_val, y_val = separable(2)
+    LightGBM(projection="scores", max_rounds=3).fit(X, y, X_val, y_val)
+    assert [(bar.desc, bar.n, bar.unit) for bar in bars] == [
+        ("class scores", 5, "folds"),
+        ("fit", 3, "rounds"),
+    ]
+
+
+def test_a_study_counts_fits_and_shows_no_bar_for_each(run: Run, bars: list[Bar]) -> None:
+    heads = {name: create_head(name, 0) for name in ("prior", "ridge")}
+    heads["mlp-8"] = create_head("mlp-8", 0).set_params(max_epochs=1)
+    with FeatureFile(run.features_path) as features:
+        cross_validate(run.folder, features, heads, 3, 0, 2)
+    assert [(bar.desc, bar.n, bar.total, bar.unit) for bar in bars] == [("folds", 9, 9, "fits")]
+
+
+def test_nobody_who_fits_a_head_as_a_library_sees_a_bar(drawn: list[Bar]) -> None:
+    create_head("lightgbm", 0).fit(*separable(2))
+    assert drawn == []
