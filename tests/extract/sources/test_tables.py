@@ -130,7 +130,7 @@ def test_more_text_in_a_row_group_than_fits_in_memory_is_refused(
     path = write_parquet(tmp_path / "a.parquet", path=["x" * 500] * 9, label=["y"] * 9, n=[1] * 9)
     monkeypatch.setattr(tables, "MAX_GROUP_BYTES", 400)
     assert len(read(path, ["label", "n"])) == 9
-    with pytest.raises(DataError, match="of column path in a row group, found .* smaller row gr"):
+    with pytest.raises(DataError, match=r"of column path in a row group, found .* smaller row gr"):
         read(path, ["path"])
 
 
