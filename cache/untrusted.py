@@ -17,6 +17,8 @@ from numpy.typing import DTypeLike
 
 # Size of a file that is read whole, such as head.json.
 MOST_BYTES = 64 << 20
+# Size of the central directory of a zip archive, which takes ten times as much in memory.
+MOST_DIRECTORY_BYTES = 1 << 24
 # Levels of JSON, and of groups in an HDF5 file: Python and HDF5 make a nested call for each.
 MOST_NESTED = 64
 # Sizes in an HDF5 file: of a block, of text in a row, of an attribute.
@@ -62,15 +64,21 @@ def read_regular(path: str | Path, most_bytes: int = MOST_BYTES) -> bytes:
 def open_archive(path: str | Path, most_growth: int = 1) -> Iterator[zipfile.ZipFile]:
     """Open a zip archive of which nothing has been read yet.
 
-    Raises `ValueError` if its members claim more than `most_growth` times the length of the
-    archive, which is 1 where nothing is compressed.
+    Raises `ValueError` if its members claim more than `most_growth` times its length, which is 1
+    where nothing is compressed, or if the directory is longer than `MOST_DIRECTORY_BYTES`.
     """
-    with open_regular(path) as file, zipfile.ZipFile(file) as archive:
-        n_claimed = sum(member.file_size for member in archive.infolist())
-        n_bytes = os.fstat(file.fileno()).st_size
-        if n_claimed > most_growth * n_bytes:
-            raise ValueError(f"its members claim {n_claimed} bytes, the archive has {n_bytes}")
-        yield archive
+    with open_regular(path) as file:
+        # Nothing public tells before the directory is read.
+        end: Any = zipfile._EndRecData(file)  # type: ignore[attr-defined]
+        n_directory = end[zipfile._ECD_SIZE] if end else 0  # type: ignore[attr-defined]
+        if n_directory > MOST_DIRECTORY_BYTES:
+            raise ValueError(f"its directory claims {n_directory} bytes")
+        with zipfile.ZipFile(file) as archive:
+            n_claimed = sum(member.file_size for member in archive.infolist())
+            n_bytes = os.fstat(file.fileno()).st_size
+            if n_claimed > most_growth * n_bytes:
+                raise ValueError(f"its members claim {n_claimed} bytes, the archive has {n_bytes}")
+            yield archive
 
 
 def read_json(path: str | Path) -> Any:

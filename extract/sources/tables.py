@@ -18,7 +18,9 @@ DELIMITERS = {".csv": ",", ".tsv": "\t"}
 PARQUET = ".parquet"
 EXTENSIONS = (*DELIMITERS, PARQUET)
 # Rows of a Parquet file in memory at a time.
-BATCH_ROWS = 1 << 16
+BATCH_ROWS = 1 << 14
+# Largest size of a text in it, and of all texts of a column in a row group.
+MAX_TEXT_BYTES, MAX_GROUP_BYTES = 1 << 14, 1 << 28
 # Largest size of a list, and of a line in it.
 MAX_LIST_BYTES, MAX_LINE_BYTES = 4_000_000_000, 1 << 20
 EXTRA = 'pip install "headbench[tables]"'
@@ -147,7 +149,8 @@ class ParquetRows:
             raise DataError(f"{name}: reading Parquet needs pyarrow: {EXTRA}.") from error
         self._arrow = pyarrow
         try:
-            self._file = pyarrow.parquet.ParquetFile(file)
+            self._open = partial(pyarrow.parquet.ParquetFile, file)
+            self._file = self._open()
         except (pyarrow.ArrowException, OSError) as error:
             raise DataError(
                 f"{name}: not a readable Parquet file ({_first_line(error)})."
@@ -166,7 +169,7 @@ class ParquetRows:
                 )
         number = 0
         try:
-            for batch in self._file.iter_batches(BATCH_ROWS, columns=list(wanted)):
+            for batch in self._batches(list(wanted)):
                 columns = [batch.column(column).to_pylist() for column in wanted]
                 for values in zip(*columns, strict=True):
                     number += 1
@@ -176,6 +179,44 @@ class ParquetRows:
                 f"{at(self._name, self.unit, number + 1)} or one soon after cannot be read "
                 f"({_first_line(error)})."
             ) from error
+
+    def _batches(self, wanted: list[str]) -> Iterator[Any]:
+        """Some rows at a time, from one row group after the other."""
+        for number in range(self._file.num_row_groups):
+            group = self._file.metadata.row_group(number)
+            chunks = [group.column(column) for column in range(group.num_columns)]
+            texts = [
+                each
+                for each in chunks
+                if each.path_in_schema in wanted and each.physical_type == "BYTE_ARRAY"
+            ]
+            for text in texts:
+                self._require_bounded(text, number)
+            yield from self._file.iter_batches(BATCH_ROWS, row_groups=[number], columns=wanted)
+
+    def _require_bounded(self, text: Any, row_group: int) -> None:
+        """Refuse text that may be far longer in memory than in the file.
+
+        It is if it is compressed, or if many rows name one long entry of a dictionary.
+        """
+        name, n_bytes = text.path_in_schema, text.total_uncompressed_size
+        if n_bytes > MAX_GROUP_BYTES:
+            raise DataError(
+                f"{self._name}: expected at most {MAX_GROUP_BYTES} bytes of column {name} in a row "
+                f"group, found {n_bytes}. Write it with smaller row groups."
+            )
+        from pyarrow.compute import binary_length
+
+        file = self._open(read_dictionary=[name], metadata=self._file.metadata)
+        # With the first row comes the whole dictionary.
+        for batch in file.iter_batches(1, row_groups=[row_group], columns=[name]):
+            longest = max(binary_length(batch.column(0).dictionary).to_pylist(), default=0)
+            if longest > MAX_TEXT_BYTES:
+                raise DataError(
+                    f"{self._name}: expected at most {MAX_TEXT_BYTES} bytes in a row of column "
+                    f"{name}, found {longest}."
+                )
+            break
 
 
 def _first_line(error: BaseException) -> str:

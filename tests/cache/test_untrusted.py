@@ -2,6 +2,7 @@
 
 import json
 import os
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
+from headbench.cache import untrusted
 from headbench.cache.blocks import fixed_text
 from headbench.cache.errors import FeatureFileError
 from headbench.cache.format import OPTIONAL, Rejected
@@ -179,6 +181,22 @@ def test_only_regular_files_are_opened(tmp_path: Path, name: str) -> None:
         with pytest.raises(OSError, match=r"a (pipe|device|folder), not a file"):
             read(tmp_path / name)
     assert check(tmp_path / name) == check(tmp_path / name, repair=True) == 2
+
+
+def test_an_archive_of_too_many_members_is_refused_before_they_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        for number in range(3):
+            archive.writestr(str(number), b"x")
+    with open_archive(tmp_path / "a.npz") as archive:
+        assert archive.namelist() == ["0", "1", "2"]
+    monkeypatch.setattr(untrusted, "MOST_DIRECTORY_BYTES", 100)
+    with (
+        pytest.raises(ValueError, match="has a directory of 141 bytes"),
+        open_archive(tmp_path / "a.npz"),
+    ):
+        pass
 
 
 def test_json_without_end_is_not_read_to_its_end(tmp_path: Path) -> None:

@@ -115,6 +115,25 @@ def test_parquet_that_is_damaged_or_of_other_things_is_refused(tmp_path: Path) -
         read(path, ["path"])
 
 
+def test_one_long_text_that_many_rows_of_parquet_name_is_refused(tmp_path: Path) -> None:
+    texts = pa.array(["x", "x" * 20_000])
+    column = pa.DictionaryArray.from_arrays(pa.array([0] * 3000, pa.int32()), texts)
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"path": column}), path, store_schema=False)
+    with pytest.raises(DataError, match="16384 bytes in a row of column path, found 20000"):
+        read(path, ["path"])
+
+
+def test_more_text_in_a_row_group_than_fits_in_memory_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_parquet(tmp_path / "a.parquet", path=["x" * 500] * 9, label=["y"] * 9, n=[1] * 9)
+    monkeypatch.setattr(tables, "MAX_GROUP_BYTES", 400)
+    assert len(read(path, ["label", "n"])) == 9
+    with pytest.raises(DataError, match=r"of column path in a row group, found .* smaller row gr"):
+        read(path, ["path"])
+
+
 def test_without_pyarrow_parquet_names_the_way_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,6 @@
 import json
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -225,3 +226,37 @@ def test_a_name_of_3_gb_in_a_shard_is_not_read(tmp_path: Path, kind: bytes) -> N
     first, second = read_large(tmp_path / "a.tar", 3_000_000_000, kind)
     assert (first.class_name, first.reason) == ("x", "")
     assert "the name of a member claims 3000000000 bytes" in second.reason
+
+
+def sparse_in_old_form() -> bytes:
+    """A sparse file with two blocks of map and no data."""
+    info = tarfile.TarInfo("b.png")
+    info.type = tarfile.GNUTYPE_SPARSE
+    header = bytearray(info.tobuf(tarfile.GNU_FORMAT))
+    header[482], header[483:495] = 1, b"00000000100\0"
+    header[148:156] = b"%06o\0 " % (sum(header[:148]) + sum(header[156:]) + 8 * ord(" "))
+    entries = b"00000000001\0" * 42
+    return bytes(header) + entries + b"\1" + bytes(7) + entries + bytes(8)
+
+
+def sparse_in_pax_form() -> bytes:
+    """A sparse file whose map would be no numbers."""
+    info = tarfile.TarInfo("b.png")
+    info.size = 512
+    info.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}
+    return info.tobuf(tarfile.PAX_FORMAT) + b"x" * 512
+
+
+@pytest.mark.parametrize("form", [sparse_in_old_form, sparse_in_pax_form])
+def test_the_map_of_a_sparse_file_is_not_read(tmp_path: Path, form: Callable[[], bytes]) -> None:
+    path = tmp_path / "a.tar"
+    write_tar(path, [("a.png", b"image"), ("a.cls", b"x")])
+    whole = path.read_bytes()
+    path.write_bytes(whole[:2048] + form() + whole)
+    with Stream(Place(str(path)), path.stat().st_size) as stream:
+        found = [entry for entry, _ in read_samples(stream)]
+    assert [(each.path, each.class_name, each.reason) for each in found[:2]] == [
+        ("a.png", "x", ""),
+        ("b.png", "", "not a regular file"),
+    ]
+    assert found[2].path == "a.png"
