@@ -126,10 +126,10 @@ class BoundedTarInfo(tarfile.TarInfo):
         return super()._proc_member(tar)  # type: ignore[misc]  # made to be overridden
 
     def _proc_sparse(self, tar: tarfile.TarFile) -> Any:
-        _, goes_on, n_bytes = self._sparse_structs
+        _, goes_on, n_bytes = self._sparse_structs  # type: ignore[has-type]
         while goes_on:
             goes_on = tar.fileobj.read(tarfile.BLOCKSIZE)[GOES_ON_AT]
-        self._sparse_structs = ([], False, n_bytes)
+        self._sparse_structs: Any = ([], False, n_bytes)
         return super()._proc_sparse(tar)  # type: ignore[misc]
 
     def _proc_gnusparse_10(self, member: Any, *_: object) -> None:

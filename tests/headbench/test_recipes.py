@@ -75,7 +75,7 @@ def test_a_recipe_runs_end_to_end(
     run = Run(tmp_path / "run")
     given = ["preset", name, photos, "--name", run.folder, "--weights", "random"]
     assert call(*given, "--epochs", 1, "--seed", 1) == 0
-    assert "test top-1" in capsys.readouterr().out
+    assert "test accuracy" in capsys.readouterr().out
     with FeatureFile(run.features_path) as features:
         assert features.identity.size_px == 48
         names = {each.record.name for each in run.trained(features)}
