@@ -126,7 +126,7 @@ class BoundedTarInfo(tarfile.TarInfo):
         return super()._proc_member(tar)  # type: ignore[misc]  # made to be overridden
 
     def _proc_sparse(self, tar: tarfile.TarFile) -> Any:
-        _, goes_on, n_bytes = self._sparse_structs  # type: ignore[has-type]
+        _, goes_on, n_bytes = self._sparse_structs
         while goes_on:
             goes_on = tar.fileobj.read(tarfile.BLOCKSIZE)[GOES_ON_AT]
         self._sparse_structs: Any = ([], False, n_bytes)
