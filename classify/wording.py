@@ -14,8 +14,9 @@ MOST_NAMED = 5
 # Columns of a terminal that sentences take.
 TEXT_WIDTH = 100
 END_OF_RANGE = "(end of range)"
-# A command in a sentence.
+# A command in a sentence, and what stays on one line.
 COMMAND = re.compile("'((?:headbench|make) .*?)'")
+UNBROKEN = re.compile(rf"{COMMAND.pattern}| %|\bn = \d")
 
 
 def percent(estimate: Estimate | None) -> str:
@@ -120,16 +121,15 @@ def _short(value: float) -> str:
 
 
 def wrapped(text: str, first: str = "", later: str = "") -> str:
-    """A paragraph as wide as a terminal; a command, or a number and its %, stays on one line.
+    """A paragraph as wide as a terminal; commands, ``5 %`` and ``n = 5`` stay on one line.
 
     Parameters
     ----------
     first, later : str
         What the first line and all later lines begin with.
     """
-    whole = COMMAND.sub(lambda found: found[0].replace(" ", "\xa0"), text.replace(" %", "\xa0%"))
     filled = textwrap.fill(
-        whole,
+        UNBROKEN.sub(lambda found: found[0].replace(" ", "\xa0"), text),
         TEXT_WIDTH,
         initial_indent=first,
         subsequent_indent=later,

@@ -23,7 +23,7 @@ from headbench.extract.progress import Progress, showing_progress
 LOG = logging.getLogger(__name__)
 
 STUDY_VERSION = 2
-WAY_OUT = "Delete it, or run 'make heads' with the same options again: it replaces the file."
+WAY_OUT = "Delete it, or run 'headbench heads' with the same options again: it replaces the file."
 
 
 class Fit(NamedTuple):

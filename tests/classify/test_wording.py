@@ -1,10 +1,13 @@
 from dataclasses import replace
 
 from headbench.classify.intervals import Estimate
+from headbench.classify.report.page.render import with_code
 from headbench.classify.wording import (
+    END_OF_RANGE,
     count,
     describe_choice,
     describe_weights,
+    listed,
     microseconds,
     n_bytes,
     number,
@@ -13,6 +16,8 @@ from headbench.classify.wording import (
     seconds,
     share,
     some,
+    with_n,
+    wrapped,
 )
 from tests.cache.tables import IDENTITY
 
@@ -21,6 +26,7 @@ def test_numbers_have_no_more_digits_than_they_can_bear() -> None:
     estimate = Estimate(0.54249, 0.4936, 0.5906, 400)
     assert percent(estimate) == "54.2 % [49.4, 59.1]"
     assert number(estimate) == "0.54 [0.49, 0.59]"
+    assert with_n(estimate) == "54.2 % (95 % CI 49.4 to 59.1, n = 400)"
     assert percent(None) == "-"
     assert share(13 / 104) == "12.5 %"
     assert [seconds(value) for value in (0.04, 7.12, 203.6)] == ["0.0 s", "7.1 s", "204 s"]
@@ -46,6 +52,12 @@ def test_choices_read_as_a_phrase() -> None:
     assert describe_choice({"is_converged": False}) == "not converged"
 
 
+def test_the_choice_that_a_limit_ended_is_marked_and_nothing_else() -> None:
+    chosen = {"epochs": 30, "epochs_run": 30, "is_at_limit": True}
+    assert describe_choice(chosen) == f"epochs 30 {END_OF_RANGE}, epochs run 30"
+    assert describe_choice({**chosen, "is_at_limit": False}) == "epochs 30, epochs run 30"
+
+
 def test_weights_are_named_without_their_folder_and_random_ones_loudly() -> None:
     given = replace(IDENTITY, weights_hash="sha256:" + "3f" * 32)
     assert describe_weights(given, "/home/me/w.h5") == "w.h5 (sha256:3f3f3f3f3f3f...)"
@@ -58,3 +70,24 @@ def test_many_names_are_cut() -> None:
     assert some(["a"]) == "a"
     assert some(list("abcde")) == "a, b, c, d, e"
     assert some(list("abcdefg")) == "a, b, c, d, e and 2 more"
+
+
+def test_names_are_listed_as_in_a_sentence() -> None:
+    assert [listed(names) for names in (["a"], ["a", "b"], list("abc"))] == [
+        *("a", "a and b", "a, b and c")
+    ]
+
+
+def test_a_command_and_a_number_with_its_sign_stay_on_one_line() -> None:
+    command = "'headbench heads --folds 5'"
+    for width in range(60, 100):
+        for whole in (command, "5 %", "n = 5"):
+            text = wrapped(f"{'x' * width} {whole} and more words that fill another line")
+            assert whole in text
+            assert max(map(len, text.splitlines())) <= 100
+
+
+def test_commands_in_sentences_are_code_on_a_page_and_names_are_data() -> None:
+    found = with_code("Not 'this' <b>: 'headbench heads --folds 5', 10 %.")
+    code = "<code>headbench heads <span>--folds</span> 5</code>"
+    assert found == f"Not &#39;this&#39; &lt;b&gt;: {code}, 10\N{NO-BREAK SPACE}%."
