@@ -473,7 +473,8 @@ FAULTS = (
         "for trained in rank(run.trained(features), y_val):",
         "y_test = features.labels('test')\n"
         "    for trained in sorted(\n"
-        "        run.trained(features), key=lambda each: -(each.test.argmax(axis=1) == y_test).sum()\n"
+        "        run.trained(features),\n"
+        "        key=lambda each: -(each.test.argmax(axis=1) == y_test).sum(),\n"
         "    ):",
         (
             "tests/classify/export/test_export_model.py::"
