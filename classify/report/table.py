@@ -7,9 +7,9 @@ from typing import NamedTuple
 from headbench.cache.format import describe_counts
 from headbench.classify.heads.grid import AT_LIMIT
 from headbench.classify.intervals import Estimate
+from headbench.classify.report.advice import advice
 from headbench.classify.report.results import HeadResult, Results
 from headbench.classify.report.words import (
-    advice,
     curve_table,
     describe_duplicates,
     describe_folds,

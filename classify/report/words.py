@@ -1,13 +1,11 @@
-"""The results in sentences, and what to do next."""
+"""The results in sentences."""
 
-import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from operator import attrgetter
 from typing import TypeVar
 
 from headbench.classify.report.results import Difference, Results
-from headbench.classify.run import is_finetuned
 from headbench.classify.studies.folds import FoldPoint, overall
 from headbench.classify.studies.learning_curve import CurvePoint, gain_of_doubling
 from headbench.classify.wording import (
@@ -21,10 +19,6 @@ from headbench.classify.wording import (
     with_n,
 )
 
-IMAGENET = "imagenet"
-FULL_SIZE_PX = 224
-# A class with a third of the images of the largest is rare.
-RARE = 3
 Point = TypeVar("Point", CurvePoint, FoldPoint)
 
 
@@ -90,7 +84,7 @@ def describe_curve(curve: Sequence[CurvePoint]) -> str:
 
 def curve_table(curve: Sequence[CurvePoint]) -> list[tuple[str, ...]]:
     """Validation accuracy by share of train, and the gain from twice the images; a row a head."""
-    groups = _by_head(curve)
+    groups = by_head(curve)
     shares = [f"{100 * point.share:g} %" for point in groups[0][1]] if groups else []
     rows = [
         (name, *(f"{100 * point.top1.value:.1f}" for point in group), _gain(group))
@@ -102,7 +96,7 @@ def curve_table(curve: Sequence[CurvePoint]) -> list[tuple[str, ...]]:
 def describe_folds(folds: Sequence[FoldPoint]) -> str:
     """Accuracy over all folds, and the range over single folds, a line a head."""
     lines = []
-    for name, group in _by_head(folds):
+    for name, group in by_head(folds):
         shares = [100 * point.n_right / point.n_images for point in group]
         lines.append(
             f"{name:10} accuracy over {len(group)} folds {with_n(overall(group))}; single folds "
@@ -161,12 +155,6 @@ def describe_suspects(results: Results) -> list[str]:
     return lines
 
 
-def advice(results: Results) -> list[str]:
-    """What to do next, what helps the most first."""
-    parts = (_weights, _labels, _duplicates, _photographs, _finetuning, _confusions, _rare)
-    return [sentence for part in parts for sentence in part(results)]
-
-
 def _calibration(results: Results) -> list[str]:
     found = results.reliability
     sentence = (
@@ -200,126 +188,7 @@ def _gain(group: Sequence[CurvePoint]) -> str:
     return f"{points(gain)}; more photographs should help"
 
 
-def _by_head(study: Sequence[Point]) -> list[tuple[str, list[Point]]]:
+def by_head(study: Sequence[Point]) -> list[tuple[str, list[Point]]]:
+    """Points of a study, grouped by head."""
     ordered = sorted(study, key=attrgetter("head"))
     return [(name, list(group)) for name, group in groupby(ordered, key=attrgetter("head"))]
-
-
-def _weights(results: Results) -> Iterator[str]:
-    features = results.features
-    if features.has_random_weights:
-        yield "Use trained weights: 'headbench features DATA --weights imagenet --overwrite'."
-    elif features.weights != IMAGENET and features.identity.weights_hash != "none":
-        yield (
-            "Try ImageNet weights: 'headbench features DATA --weights imagenet --name "
-            f"{_beside(results, IMAGENET)}'."
-        )
-    size_px = features.identity.size_px
-    if size_px < FULL_SIZE_PX:
-        yield (
-            f"Try {FULL_SIZE_PX} px, the size of most networks: 'headbench features DATA --size "
-            f"{FULL_SIZE_PX} --name {_beside(results, str(FULL_SIZE_PX))}'."
-        )
-
-
-def _beside(results: Results, suffix: str) -> str:
-    """The name of another run, to compare with this one."""
-    return shlex.quote(f"{results.name}-{suffix}")
-
-
-def _labels(results: Results) -> Iterator[str]:
-    suspects = results.suspects
-    if suspects is None:
-        yield (
-            "Search for wrong labels: 'make install EXTRAS=suspects', then 'headbench heads "
-            "--folds 5' and 'headbench report'."
-        )
-    elif suspects.n_suspects:
-        yield (
-            f"Look at the images whose label may be wrong, the most suspicious first: "
-            f"{suspects.n_suspects} of {suspects.n_looked_at} searched."
-        )
-    if suspects is not None and not results.folds:
-        yield (
-            "Search train and val for wrong labels: 'headbench heads --folds 5', then 'headbench "
-            "report'."
-        )
-    n_rejected = len(results.features.rejected)
-    if n_rejected:
-        yield f"Repair or delete {count(n_rejected, 'file')} that could not be used."
-
-
-def _duplicates(results: Results) -> Iterator[str]:
-    n_pairs = results.duplicates.n_pairs
-    if n_pairs:
-        yield (
-            f"Look at {count(n_pairs, 'pair')} of duplicates. Copies in two splits make the test "
-            "accuracy look higher than it is; copies with two labels mislead training."
-        )
-
-
-def _photographs(results: Results) -> Iterator[str]:
-    best = _best_on_curve(results)
-    if not best:
-        yield (
-            "Find out whether more photographs would help: 'headbench heads --curve', then "
-            "'headbench report'."
-        )
-        return
-    name, gain = best[0].head, gain_of_doubling(best)
-    changed = (
-        f"from half of train to all of it, the validation accuracy of {name} changed by "
-        f"{points(gain)}."
-    )
-    if gain.low > 0:
-        yield f"Collect more photographs: {changed}"
-    else:
-        yield f"Expect no large gain from more photographs of the same kind: {changed}"
-
-
-def _best_on_curve(results: Results) -> list[CurvePoint]:
-    """The curve of the head that ends highest; empty without any."""
-    curves = [group for _, group in _by_head(results.learning_curve)]
-
-    def last(curve: list[CurvePoint]) -> float:
-        return max(curve, key=attrgetter("n_images")).top1.value
-
-    return max(curves, key=last, default=[])
-
-
-def _finetuning(results: Results) -> Iterator[str]:
-    names = [head.name for head in results.heads]
-    if not any(map(is_finetuned, names)):
-        if "logreg" in names and results.features.identity.weights_hash != "none":
-            yield "Fine-tune the last block, which starts from logreg: 'headbench finetune'."
-        return
-    for pair in results.comparisons:
-        tuned, other = sorted((pair.first, pair.second), key=is_finetuned, reverse=True)
-        if is_finetuned(tuned) and other == "logreg" and not pair.is_seen:
-            yield (
-                f"Use logreg instead of {tuned}, or train more of the network ('headbench finetune "
-                f"--unfreeze block4'): on test, {tuned} differs by {points(pair.of(tuned))}, which "
-                "is not significant."
-            )
-
-
-def _confusions(results: Results) -> Iterator[str]:
-    worst = next(iter(results.confusions), None)
-    # A pair that was confused once shows no pattern.
-    if worst and worst.n > 1:
-        yield (
-            f"Look at {worst.true} and {worst.given}: {worst.n} of {worst.of} images of "
-            f"{worst.true} are predicted as {worst.given}. Are the labels clear, and does the crop "
-            "show the difference?"
-        )
-
-
-def _rare(results: Results) -> Iterator[str]:
-    classes = results.features.classes
-    rarest = min(classes, key=attrgetter("train"))
-    if rarest.train * RARE <= max(each.train for each in classes):
-        yield (
-            f"Collect more images of rare classes, such as {rarest.name} ({rarest.train} in "
-            "train), or give all classes the same total weight: 'headbench heads --class-weight "
-            "balanced'."
-        )

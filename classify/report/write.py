@@ -19,6 +19,7 @@ from headbench.classify.inspection.embedding_map import EmbeddingMap, embedding_
 from headbench.classify.inspection.mistakes import busiest_classes, similarity_order
 from headbench.classify.inspection.near_duplicates import find_duplicates
 from headbench.classify.metrics import ClassMetrics
+from headbench.classify.report.advice import advice
 from headbench.classify.report.measure import measure, with_duplicates
 from headbench.classify.report.opened_run import OpenedRun, open_run
 from headbench.classify.report.page.render import render
@@ -57,7 +58,6 @@ from headbench.classify.report.table import (
     verdict,
 )
 from headbench.classify.report.words import (
-    advice,
     curve_table,
     describe_duplicates,
     describe_folds,

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from headbench.classify.intervals import Estimate
+from headbench.classify.report.advice import advice
 from headbench.classify.report.results import ClassCounts, Difference, Results, SuspectsFound
-from headbench.classify.report.words import advice
 from headbench.classify.studies.learning_curve import CurvePoint
 
 

@@ -93,7 +93,7 @@ def test_a_damaged_file_is_named_and_computed_again(run: Run, text: str, reason:
     path.write_text(text)
     with (
         FeatureFile(run.features_path) as features,
-        pytest.raises(RunError, match=rf"{path}: .*{reason}.*run 'make heads' .* again"),
+        pytest.raises(RunError, match=rf"{path}: .*{reason}.*run 'headbench heads' .* again"),
     ):
         read_curve(run.folder, features)
     assert curve_of(run) == points
