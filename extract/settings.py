@@ -1,8 +1,11 @@
 """What a user may choose for stage one."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 from headbench.cache.format import STORES
+from headbench.extract.errors import DataError
 
 IMAGENET = "imagenet"
 AUTO = "auto"
@@ -32,10 +35,18 @@ class Runtime:
     engine: str = AUTO
     batch_size: int | None = None
 
+    def __post_init__(self) -> None:
+        _check_choice("device", self.device, DEVICES)
+        _check_choice("engine", self.engine, ENGINES)
+        if self.batch_size is not None:
+            _check_count("batch_size", self.batch_size)
+
 
 @dataclass(frozen=True)
 class ExtractSettings:
     """Settings of an extraction; the command line takes its defaults from here.
+
+    Raises `DataError` for a setting that does not exist.
 
     Attributes
     ----------
@@ -73,7 +84,25 @@ class ExtractSettings:
     overwrite: bool = False
     max_file_mb: int = 512
 
+    def __post_init__(self) -> None:
+        _check_count("size", self.size_px)
+        _check_choice("pooling", self.pooling, POOLINGS)
+        _check_choice("precision", self.precision, PRECISIONS)
+        _check_choice("store", self.store, STORES)
+        _ = self.runtime  # which checks what it is made of
+
     @property
     def runtime(self) -> Runtime:
         """How the network is run."""
         return Runtime(self.device, self.engine, self.batch_size)
+
+
+def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        expected = " or ".join((", ".join(choices[:-1]), choices[-1]))
+        raise DataError(f"{name}: expected {expected}, found {value!r}.")
+
+
+def _check_count(name: str, value: int) -> None:
+    if not isinstance(value, Integral) or value < 1:
+        raise DataError(f"{name}: expected a whole number from 1 on, found {value!r}.")

@@ -49,8 +49,6 @@ def extract_features(
         The feature file, replaced atomically; its embeddings are not computed again.
     """
     backbone, contents = _open(data, out, settings)
-    if backbone.identity.has_random_weights:
-        LOG.info("RANDOM WEIGHTS: results mean nothing. For demos and tests only.")
     with one_writer(out):
         return _Extraction(backbone, contents, out, settings, machines).run()
 
@@ -71,6 +69,15 @@ def _open(
 ) -> tuple[Backbone, Contents]:
     # First, so that a missing folder is reported before weights are downloaded or GPUs looked for.
     contents = _contents_of(data, out, settings)
+    return choose_backbone(settings, out), contents
+
+
+def choose_backbone(settings: ExtractSettings, out: Path | None = None) -> Backbone:
+    """The network of some settings, not loaded; random weights are logged.
+
+    Precision ``auto`` is that of the feature file `out`, or else what suits the device. Raises
+    `DataError`, `WeightsError`, `DeviceError`.
+    """
     backbone = create_backbone(
         settings.backbone,
         settings.weights,
@@ -78,7 +85,9 @@ def _open(
         settings.pooling,
         _choose_precision(out, settings),
     )
-    return backbone, contents
+    if backbone.identity.has_random_weights:
+        LOG.info("RANDOM WEIGHTS: results mean nothing. For demos and tests only.")
+    return backbone
 
 
 def _contents_of(data: str | Path | Source, out: Path, settings: ExtractSettings) -> Contents:
@@ -94,12 +103,11 @@ def _contents_of(data: str | Path | Source, out: Path, settings: ExtractSettings
     return FileContents(dataset, out)
 
 
-def _choose_precision(out: Path, settings: ExtractSettings) -> str:
+def _choose_precision(out: Path | None, settings: ExtractSettings) -> str:
     """The precision; imports TensorFlow only where there may be a GPU to ask."""
     if settings.precision != AUTO:
         return settings.precision
-    previous = previous_precision(out)
-    if previous is not None:
+    if out is not None and (previous := previous_precision(out)) is not None:
         return previous
     if settings.backbone == MEAN_COLOR or not (settings.device == GPU or has_nvidia_gpu()):
         return FLOAT32

@@ -20,9 +20,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from headbench.cache.errors import HeadbenchError
     from headbench.cache.reader import FeatureFile
+    from headbench.embedder import Embedder
     from headbench.notebook import Run, compare, doctor, features
 
 _PLACES = {
+    "Embedder": "headbench.embedder",
     "FeatureFile": "headbench.cache.reader",
     "HeadbenchError": "headbench.cache.errors",
     "Run": "headbench.notebook",
@@ -30,7 +32,7 @@ _PLACES = {
     "doctor": "headbench.notebook",
     "features": "headbench.notebook",
 }
-__all__ = ["FeatureFile", "HeadbenchError", "Run", "compare", "doctor", "features"]
+__all__ = ["Embedder", "FeatureFile", "HeadbenchError", "Run", "compare", "doctor", "features"]
 
 # A library is silent; `headbench.terminal` shows what it logs where a command runs.
 logging.getLogger(__name__).addHandler(logging.NullHandler())

@@ -214,7 +214,10 @@ def find_suspects(labels: NDArray[np.integer], proba: NDArray[np.float32]) -> ND
 def _import_cleanlab() -> Callable[..., NDArray[np.integer]]:
     # Imported here: optional, and slow to import.
     try:
-        from cleanlab.filter import find_label_issues
+        with warnings.catch_warnings():
+            # tqdm's in a notebook without ipywidgets; no bar is shown here.
+            warnings.filterwarnings("ignore", "IProgress not found")
+            from cleanlab.filter import find_label_issues
     except ImportError as error:
         raise RunError(
             f"The search for wrong labels needs cleanlab, which cannot be imported ({error}). "

@@ -68,7 +68,7 @@ class PythonImages:
                 image, label, split = _parts_of(element)
                 self.splits.append(_split_of(split))
                 class_name = _class_of(label, self.class_order)
-                yield Entry(path, class_name), _as_file(image, max_bytes)
+                yield Entry(path, class_name), as_file(image, max_bytes)
             except UnusableImageError as reason:
                 yield Entry(path, class_name, reason=str(reason)), b""
             except DataError as error:
@@ -170,8 +170,23 @@ def _named_class(label: str | bytes, classes: Sequence[str] | None) -> str:
     return name
 
 
-def _as_file(image: Any, max_bytes: int) -> bytes:
-    """The bytes of an image file; pixels become a BMP file, which does not change them."""
+def as_file(image: Any, max_bytes: int) -> bytes:
+    """The bytes of an image file; pixels become a BMP file, which does not change them.
+
+    Parameters
+    ----------
+    image : bytes, path-like, PIL image or array
+        See `headbench.extract.tensors.extract_dataset`.
+    max_bytes : int
+        A path leads to no more.
+
+    Raises
+    ------
+    UnusableImageError
+        If this one cannot be used.
+    DataError
+        If it is of a kind that is no image, such as float pixels.
+    """
     if isinstance(image, bytes):
         return image
     if isinstance(image, str | os.PathLike):

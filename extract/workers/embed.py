@@ -119,7 +119,7 @@ class Work:
         new = self._each_content_once(images)
         embedded = embed_images(job.network, new, job.runtime, self.stopwatch)
         for rows, embeddings in self._in_parts(embedded):
-            _refuse_infinite(embeddings, [self._paths[row] for row in rows.tolist()])
+            refuse_infinite(embeddings, [self._paths[row] for row in rows.tolist()])
             self._finish(rows.tolist(), embeddings)
 
     def _remembered(self, files: Iterable[ImageFile]) -> Iterator[ImageFile]:
@@ -177,7 +177,8 @@ def _concatenate(batches: list[Embedded]) -> Embedded:
     )
 
 
-def _refuse_infinite(embeddings: NDArray[np.float32], paths: Sequence[Path | str]) -> None:
+def refuse_infinite(embeddings: NDArray[np.float32], paths: Sequence[Path | str]) -> None:
+    """`DataError` if an embedding is not finite; `paths` name the image of each."""
     is_finite = np.isfinite(embeddings).all(axis=1)
     if not is_finite.all():
         first = paths[int(np.flatnonzero(~is_finite)[0])]

@@ -22,7 +22,10 @@ def made(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> hb.Ru
 
 
 def test_what_is_stable_is_listed_and_there() -> None:
-    assert hb.__all__ == ["FeatureFile", "HeadbenchError", "Run", "compare", "doctor", "features"]
+    assert hb.__all__ == [
+        *("Embedder", "FeatureFile", "HeadbenchError", "Run"),
+        *("compare", "doctor", "features"),
+    ]
     assert all(getattr(hb, name).__doc__ for name in hb.__all__)
     assert set(hb.__all__) <= set(dir(hb))
     with pytest.raises(AttributeError, match="no attribute 'feature'"):
@@ -81,6 +84,8 @@ def test_studies_of_heads_are_logged(made: hb.Run) -> None:
 def test_settings_that_no_head_has_and_runs_that_are_not_there_are_named(made: hb.Run) -> None:
     with pytest.raises(HeadbenchError, match="unknown setting 'c_gird': expected one of"):
         made.heads("logreg", c_gird=[1.0])
+    with pytest.raises(HeadbenchError, match="device: expected auto, cpu or gpu, found 'cuda'"):
+        made.predict("a.jpg", device="cuda")
     with pytest.raises(HeadbenchError, match=r"runs/nothing/features\.h5"):
         hb.Run("nothing").heads()
 
