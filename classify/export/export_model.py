@@ -212,7 +212,7 @@ def _formats(formats: Sequence[str] | None) -> list[str]:
 
 
 def _way_out(name: str) -> str:
-    return f"needs more packages: make install EXTRAS={name}"
+    return f'needs more packages: pip install "headbench[{name}]"'
 
 
 def _best(run: Run, features: FeatureFile) -> Trained:

@@ -221,6 +221,6 @@ def _import_cleanlab() -> Callable[..., NDArray[np.integer]]:
     except ImportError as error:
         raise RunError(
             f"The search for wrong labels needs cleanlab, which cannot be imported ({error}). "
-            "Run 'make install EXTRAS=suspects'."
+            'Run pip install "headbench[suspects]".'
         ) from error
     return find_label_issues  # type: ignore[no-any-return]

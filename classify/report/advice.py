@@ -48,8 +48,8 @@ def _labels(results: Results) -> Iterator[str]:
     suspects = results.suspects
     if suspects is None:
         yield (
-            "Search for wrong labels: 'make install EXTRAS=suspects', then 'headbench heads "
-            "--folds 5' and 'headbench report'."
+            'Search for wrong labels: pip install "headbench[suspects]", then '
+            "'headbench heads --folds 5' and 'headbench report'."
         )
     elif suspects.n_suspects:
         yield (

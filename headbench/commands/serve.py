@@ -78,7 +78,7 @@ def _require_packages() -> None:
     missing = [each for each in PACKAGES if find_spec(each) is None]
     if missing:
         raise RunError(
-            f"serve needs more packages ({', '.join(missing)}): pip install 'headbench[serve]'."
+            f'serve needs more packages ({", ".join(missing)}): pip install "headbench[serve]".'
         )
 
 

@@ -159,7 +159,7 @@ def test_a_missing_package_names_the_extra(
 ) -> None:
     monkeypatch.setattr(serve, "find_spec", lambda name: None if name == "fastapi" else "there")
     assert serving(run) == 2
-    assert "pip install 'headbench[serve]'" in capsys.readouterr().err
+    assert 'pip install "headbench[serve]"' in capsys.readouterr().err
 
 
 def test_an_address_that_others_reach_is_warned_of_and_says_who_is_answered() -> None:

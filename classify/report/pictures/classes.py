@@ -96,7 +96,9 @@ def describe_map(found: EmbeddingMap, n_test: int) -> str:
         f"{100 * found.variance_share:.0f} % of the variance."
     )
     if len(found.points) == 1:
-        note += " 'make install EXTRAS=map' adds a map by t-SNE, which keeps neighbours together."
+        note += (
+            ' pip install "headbench[map]" adds a map by t-SNE, which keeps neighbours together.'
+        )
     return note
 
 

@@ -200,7 +200,7 @@ def test_onnx_without_its_packages_is_left_out_or_refused(
     monkeypatch.delitem(FORMATS, "saved_model")
     said = listen()
     export_model(many_heads, "logreg", None, None, tmp_path / "out", None)
-    assert said[0] == "onnx is left out: it needs more packages: make install EXTRAS=onnx."
+    assert said[0] == 'onnx is left out: it needs more packages: pip install "headbench[onnx]".'
     assert (tmp_path / "out/model.keras").exists()
 
 

@@ -44,8 +44,8 @@ def test_duplicates_suspects_and_rejected_files_are_counted(found: Results) -> N
 
 
 def test_where_cleanlab_is_missing_it_says_how_to_search_for_wrong_labels(found: Results) -> None:
-    assert not says(found, "EXTRAS=suspects")
-    assert says(replace(found, suspects=None), "make install EXTRAS=suspects")
+    assert not says(found, "headbench[suspects]")
+    assert says(replace(found, suspects=None), 'pip install "headbench[suspects]"')
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ def test_a_map_has_a_point_for_each_image_in_order() -> None:
 def test_a_map_of_a_part_says_of_how_many_images_it_is() -> None:
     found = EmbeddingMap({"PCA": np.zeros((4, 2), np.float32)}, variance_share=0.8)
     assert "(4 of 9, drawn at random)" in describe_map(found, 9)
-    assert "80 % of the variance. 'make install EXTRAS=map'" in describe_map(found, 4)
+    assert '80 % of the variance. pip install "headbench[map]"' in describe_map(found, 4)
     assert "drawn at random" not in describe_map(found, 4)
 
 
