@@ -115,9 +115,9 @@ def _check(
 ) -> str:
     sample = draw_sample(features, images)
     if sample is None:
-        return f"not checked against predict: {images.name} holds no image of test (--data)."
+        return f"Not checked against predict: {images.name} holds no image of test (--data)."
     found = check_export(exported, written, sample, run, features, weights)
-    return f"largest difference from predict on {len(sample.paths)} images of test: {found}"
+    return f"Largest difference from predict on {len(sample.paths)} images of test: {found}."
 
 
 def draw_sample(features: FeatureFile, images: Source) -> Sample | None:

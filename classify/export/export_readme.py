@@ -17,18 +17,19 @@ README = """\
 
 Made by {made_by} from the head {name}. Network: {backbone}. Weights: {weights}.
 Test accuracy: {accuracy}.
-It knows {n_classes} classes. `export.json` has their names, in the order of the probabilities.
+It has {n_classes} classes. Their names are in `export.json`, in the order of the probabilities.
 
 ## What it takes
 
-| | |
+| input | expected |
 | --- | --- |
-| size | {size} x {size} px |
+| orientation | turned upright by EXIF |
+| transparent parts | on white |
 | crop | shorter side resized to {shorter} px (antialiased bilinear), then the centre |
-| before the crop | turned upright by EXIF; transparent parts on white |
+| size | {size} x {size} px |
 | channels | RGB, the last axis |
 | value range | 0 to 255 |
-| preprocessing | inside the model: {preprocessing}. Do not call `preprocess_input`, do not divide |
+| preprocessing | the model does it ({preprocessing}): do not divide, do not call `preprocess_input` |
 
 Pixels in another range:
 
@@ -40,16 +41,17 @@ Pixels in another range:
 
 ## Agreement with predict
 
+The export runs each file on images of test and compares the result with that of headbench.
 {agreement}
 """
 RANGES = {
     "saved_model": """\
 - `saved_model` with `image_bytes` reads the files by itself: prefer it where you can.
-- `saved_model` with `pixels` (float32): an image from 0 to 1 with fractions is one of pixels / 255.
-  It gets the right answer. Any value below 0 or above 255 is an error.""",
+- `saved_model` with `pixels` (float32): an image with fractions and no value above 1 is taken for
+  pixels / 255 and gets the right answer. Any value below 0 or above 255 is an error.""",
     "keras": """\
-- `model.keras` (float32): an image from 0 to 1 with fractions is one of pixels / 255.
-  It gets the right answer. An image with a value below 0 or above 255 gets NaN, since a Keras file
+- `model.keras` (float32): an image with fractions and no value above 1 is taken for pixels / 255
+  and gets the right answer. An image with a value below 0 or above 255 gets NaN, since a Keras file
   can raise no error. `argmax` of NaN is class 0, so look for NaN.""",
     "onnx": """\
 - `model.onnx` (uint8) refuses floats. Do not turn pixels / 255 into uint8: that gives black

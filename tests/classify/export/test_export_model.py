@@ -172,7 +172,7 @@ def test_without_the_images_it_says_that_it_is_not_checked(
     said = listen()
     gone = tmp_path / "gone"
     export_model(many_heads, "logreg", None, gone, tmp_path / "out", ["keras"])
-    unchecked = f"not checked against predict: {gone} holds no image of test (--data)."
+    unchecked = f"Not checked against predict: {gone} holds no image of test (--data)."
     assert unchecked in said
     assert unchecked in (tmp_path / "out/README.md").read_text()
 
