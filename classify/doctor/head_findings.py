@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,6 @@ from headbench.cache.reader import FeatureFile
 from headbench.classify.doctor.chance import (
     N_SHUFFLES,
     Agreement,
-    Renamed,
     chance,
     difference,
     gives_one_class,
@@ -91,11 +90,6 @@ class Scored:
         """Whether each image of val is correctly classified, bool (n_val,)."""
         return np.asarray(self.predicted == self.y_val)
 
-    def under(self, y_val: NDArray[np.int32]) -> "Scored":
-        """The same head measured on other labels of val, int (n_val,)."""
-        right = int((self.predicted == y_val).sum())
-        return replace(self, y_val=y_val, val=wilson(right, len(y_val)))
-
     @property
     def looks(self) -> bool:
         """Whether the head uses the embeddings: `prior` does not."""
@@ -127,7 +121,7 @@ def _score(trained: Trained, y_val: NDArray[np.int32], sample: TrainSample) -> S
 
 
 def centroid_right(
-    scored: list[Scored], features: FeatureFile, sample: TrainSample, y_val: NDArray[np.int32]
+    scored: list[Scored], features: FeatureFile, sample: TrainSample
 ) -> NDArray[np.bool_]:
     """Whether the nearest class mean correctly classifies each image of val, bool (n_val,).
 
@@ -137,8 +131,7 @@ def centroid_right(
         if each.kind == CENTROID:
             return each.is_right
     head = Centroid().fit(sample.X, sample.y)
-    predicted = [head.predict(X) for X, _ in features.blocks("val")]
-    return np.asarray(np.concatenate(predicted) == y_val)
+    return np.concatenate([head.predict(X) == y for X, y in features.blocks("val")])
 
 
 def examine_heads(run: Run, features: FeatureFile) -> Examination:
@@ -166,25 +159,22 @@ def _findings(
 ) -> Iterator[Finding]:
     """All findings; a head that one finding explains is left out of the next one."""
     classes, identity = features.classes, features.identity
-    y_train, y_val = features.labels("train"), features.labels("val")
-    level = chance(y_train, y_val, len(classes))
+    level = chance(features.labels("train"), features.labels("val"), len(classes))
     is_blind = identity.has_random_weights or identity.backbone == MEAN_COLOR
     agreement = measure_agreement(sample.X, sample.y)
     shuffled = check_labels(agreement, scored, level, is_blind)
     if shuffled:
         yield shuffled
-    elif orders := other_val_orders(scored, level, len(classes)):
-        yield describe_val_order(orders, classes)
-        y_val = best_order(orders).names[y_val].astype(np.int32)
-        level = chance(y_train, y_val, len(classes))
-        scored = [each.under(y_val) for each in scored]
+    elif order := check_class_order(scored, classes, level):
+        yield order
+        return  # the heads chose their settings on wrong labels: nothing else holds of them
     yield from check_one_class(scored, classes)
     others = [each for each in scored if not gives_one(each)]
     if not shuffled:  # that finding says already that all are at chance
         yield from check_chance(others, level, is_blind)
     above = [each for each in others if each.val.low > level]
     yield from check_overfit(above)
-    yield from check_centroid(above, centroid_right(scored, features, sample, y_val))
+    yield from check_centroid(above, centroid_right(scored, features, sample))
 
 
 def _describe(run: Run, features: FeatureFile, sample: TrainSample, scored: list[Scored]) -> str:
@@ -242,32 +232,25 @@ def check_labels(
     )
 
 
-def other_val_orders(
-    scored: list[Scored], level: float, n_classes: int
-) -> list[tuple[Scored, Renamed]]:
-    """Heads that are clearly better on val under another order of its classes, with that order."""
+def check_class_order(
+    scored: list[Scored], classes: tuple[str, ...], level: float
+) -> Finding | None:
+    """Val labels that number the classes in another order than the train labels."""
     candidates = [
         each
         for each in scored
         if each.looks and each.train is not None and each.train.low > max(level, each.val.high)
     ]
-    renamed = [rename(each.y_val, each.predicted, n_classes) for each in candidates]
+    renamed = [rename(each.y_val, each.predicted, len(classes)) for each in candidates]
     corrected = holm([each.p for each in renamed]) if renamed else []
-    return [
+    found = [
         (each, order)
         for each, order, p in zip(candidates, renamed, corrected, strict=True)
         if p < SIGNIFICANT and order.gain.low > SMALLEST_GAIN
     ]
-
-
-def best_order(orders: list[tuple[Scored, Renamed]]) -> Renamed:
-    """The order under which a head has the highest accuracy."""
-    return max((order for _, order in orders), key=lambda order: order.top1.value)
-
-
-def describe_val_order(orders: list[tuple[Scored, Renamed]], classes: tuple[str, ...]) -> Finding:
-    """Val labels that number the classes in another order than the train labels."""
-    names = best_order(orders).names
+    if not found:
+        return None
+    names = max((order for _, order in found), key=lambda order: order.top1.value).names
     moved = np.flatnonzero(names != np.arange(len(classes))).tolist()
     renamed_to = [f"{classes[label]} in val is {classes[names[label]]} in train" for label in moved]
     return Finding(
@@ -279,15 +262,15 @@ def describe_val_order(orders: list[tuple[Scored, Renamed]], classes: tuple[str,
             "there too. The names were found on one half of val and their gain was measured on the "
             "other half; then the halves were swapped.",
             f"Classes: {some(renamed_to)}.",
-            "All other findings about heads are measured with val renamed.",
         ),
         "Use one list of class names for all splits, as 'headbench features' does. Two Keras "
-        "generators number the classes separately, each by the folders that it finds.",
+        "generators number the classes separately, each by the folders that it finds. Train the "
+        "heads again, since they chose their settings on val, and run the doctor again.",
         grid=Grid(
-            ("head", "train", _n("val", orders[0][0].val), "val, classes renamed", "gain"),
+            ("head", "train", _n("val", found[0][0].val), "val, classes renamed", "gain"),
             tuple(
                 (*_accuracy_row(each), percent(order.top1), points(order.gain))
-                for each, order in orders
+                for each, order in found
             ),
         ),
     )

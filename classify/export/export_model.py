@@ -117,11 +117,11 @@ def _check(
     sample = draw_sample(features, images)
     if sample is None:
         return (
-            f"not checked against predict: found no image of test in {images.name}; name the "
-            "folder with --data"
+            f"Not checked against predict: found no image of test in {images.name}. Name the "
+            "folder with --data."
         )
     found = check_export(exported, written, sample, run, features, weights)
-    return f"largest difference from predict on {len(sample.paths)} images of test: {found}"
+    return f"Largest difference from predict on {len(sample.paths)} images of test: {found}."
 
 
 def draw_sample(features: FeatureFile, images: Source) -> Sample | None:

@@ -21,7 +21,7 @@ It tells {n_classes} classes apart. `export.json` lists them in the order of the
 
 ## Input
 
-| | |
+| input | expected |
 | --- | --- |
 | size | {size} x {size} px |
 | before the crop | rotated upright by EXIF; transparent parts become white |
@@ -40,6 +40,7 @@ Pixels in another range:
 
 ## Agreement with predict
 
+The export runs each file on images of test and compares the result with that of headbench.
 {agreement}
 """
 RANGES = {

@@ -135,9 +135,9 @@ def describe_suspects(results: Results) -> list[str]:
     found = results.suspects
     if found is None:
         return [
-            'Not searched for: cleanlab is not installed. Run pip install "headbench[suspects]", then '
-            "'headbench report' again. 'headbench heads --folds 5' adds the images of train and "
-            "val."
+            'Not searched for: cleanlab is not installed. Run pip install "headbench[suspects]", '
+            "then 'headbench report' again. 'headbench heads --folds 5' adds the images of train "
+            "and val."
         ]
     accuracy = 100 * results.head(found.head).test.top1.value
     lines = [

@@ -185,7 +185,7 @@ def test_without_the_images_it_says_that_it_is_not_checked(
     said = listen()
     gone = tmp_path / "gone"
     export_model(many_heads, "logreg", None, gone, tmp_path / "out", ["keras"])
-    unchecked = f"not checked against predict: found no image of test in {gone}; name the folder"
+    unchecked = f"Not checked against predict: found no image of test in {gone}. Name the folder"
     assert any(line.startswith(unchecked) for line in said)
     assert unchecked in (tmp_path / "out/README.md").read_text()
 
