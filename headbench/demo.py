@@ -37,7 +37,7 @@ def run_demo(name: str) -> None:
         ["features", str(images), *extract],
         ["heads", name],
         ["finetune", name, "--epochs", str(EPOCHS)],
-        ["report", name],
+        ["report", name, "--brief"],
         ["predict", name, "--images", str(images / "7/0007.png")],
     ]
     run_commands(commands)

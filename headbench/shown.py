@@ -151,6 +151,13 @@ class Report(Table):
         """Every figure of it."""
         return self.written.results
 
+    @property
+    def answer(self) -> str:
+        """Which head to use, in a sentence."""
+        from headbench.classify.report.table import answer
+
+        return _shown(answer(self.results))
+
     def cells(self) -> Cells:
         """Titles, and the text of each row."""
         from headbench.classify.report.table import SHORT_COLUMNS, rows

@@ -208,13 +208,17 @@ def _refit_note(results: Results) -> list[str]:
     ]
 
 
+def answer(results: Results) -> str:
+    """Which head to use, and what must be known of it; as wide as a terminal."""
+    return "\n".join(wrapped(each) for each in (banner(results), verdict(results)) if each)
+
+
 def as_text(results: Results) -> str:
     """The answer, a table that fits a terminal, the differences, and what to do next."""
-    answer = [banner(results), verdict(results)]
     table = [[column.title for column in SHORT_COLUMNS], *rows(results, SHORT_COLUMNS)]
     short = [(*row[:-1], shorten(row[-1], CHOICE_WIDTH, placeholder=" ...")) for row in table]
     parts = [
-        "\n".join(wrapped(each) for each in answer if each),
+        answer(results),
         "\n".join(aligned(short)),
         "\n".join(map(wrapped, notes(results))),
         wrapped(summarize_differences(results)),

@@ -14,6 +14,9 @@ def add_report(command: argparse.ArgumentParser) -> None:
         help="head whose mistakes are shown (default: the best balanced accuracy on val)",
     )
     add_shared(command, "data")
+    command.add_argument(
+        "--brief", action="store_true", help="print the answer only; the page has the rest"
+    )
 
 
 def report(arguments: argparse.Namespace) -> int:
@@ -21,7 +24,7 @@ def report(arguments: argparse.Namespace) -> int:
     from headbench.notebook import Run
 
     written = Run(arguments.run, arguments.line).report(arguments.head, arguments.data)
-    say(str(written))
+    say(written.answer if arguments.brief else str(written))
     say(f"\n{written.folder}: index.html, results.md, results.json")
     return 0
 

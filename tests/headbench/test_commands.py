@@ -314,6 +314,10 @@ def test_a_report_of_a_named_head_and_a_moved_folder(
     results = json.loads((run.folder / "report/results.json").read_text("utf-8"))
     assert results["commands"][-1] == shlex.join(["headbench", *map(str, report)])
     assert f"heads {run.folder} --heads prior logreg" in results["commands"][1]
+    assert call(*report, "--brief") == 0
+    said = capsys.readouterr().out
+    assert said.startswith("Use ")
+    assert "What next:" not in said
     assert call("report", run.folder, "--head", "knn") == 2
     assert "'knn' is not trained here" in capsys.readouterr().err
 
