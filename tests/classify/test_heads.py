@@ -353,7 +353,11 @@ def test_every_parameter_has_a_range(name: str) -> None:
     [
         ("logreg", {"cs": [0.1, 0.01]}, "cs: expected numbers above 0, ascending"),
         ("logreg", {"max_iter": 0}, "max_iter: expected a whole number of at least 1, found 0"),
-        ("lightgbm", {"feature_fraction": 2}, "feature_fraction: expected a number above 0 and up"),
+        (
+            "lightgbm",
+            {"feature_fraction": 2},
+            "feature_fraction: expected a number above 0 and at most 1",
+        ),
         (
             "mlp",
             {"hidden": "512"},

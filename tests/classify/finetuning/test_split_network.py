@@ -74,7 +74,9 @@ def test_an_unknown_layer_is_refused_and_near_names_are_offered(base) -> None:
 
 
 def test_a_layer_that_nothing_follows_is_refused(base) -> None:
-    with pytest.raises(RunError, match="no layer with weights follows"):
+    with pytest.raises(
+        RunError, match="expected a layer with weights there or after it, found none"
+    ):
         trained_layers(base, RESNET, "avg_pool")
 
 
