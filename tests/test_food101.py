@@ -171,7 +171,7 @@ def test_a_finished_folder_is_found_and_nothing_is_asked_for(
     (checkout / "my disk/food").mkdir(parents=True)
     made = make("DATA=my disk/food/", "NAME=food")
     assert made.returncode == 0, made.stderr
-    assert "python -m headbench.extract my disk/food/ --out runs/food/features.h5" in made.stdout
+    assert "python -m headbench features my disk/food/ --name food" in made.stdout
     assert site.ranges == []
     assert not (checkout / DOWNLOADS).exists()
 

@@ -74,7 +74,7 @@ def test_later_there_are_no_images_to_look_at_and_it_is_said_why(
         images = images_of(features, None)
         pictures = Thumbnails(features, images)
         assert pictures.make([0, 1], 16) == {}
-        assert pictures.note.startswith("No pictures: the images came from Python")
+        assert pictures.note.startswith("No photographs: the images came from Python")
         with pytest.raises(RunError, match=why):
             open_split(features, "val", images)
 
@@ -107,7 +107,7 @@ def test_a_report_without_the_store_says_which_pictures_are_missing(
         pictures = Thumbnails(features, RemoteFolder(in_store.url))
         assert pictures.make(range(N_IMAGES), 8) == {}
         assert len(pictures.missing) == N_IMAGES
-        assert f"{N_IMAGES} of {N_IMAGES} pictures cannot be shown" in pictures.note
+        assert f"{N_IMAGES} of {N_IMAGES} photographs cannot be shown" in pictures.note
         assert "no answer for 5 files in a row" in pictures.note
 
 

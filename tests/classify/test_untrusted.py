@@ -419,7 +419,7 @@ from headbench.command_line import main
 photo, *runs = sys.argv[1:]
 for run in runs:
     arguments = ["predict", run, "--head", "lightgbm", "--images", photo]
-    print(cli.run(main, arguments), flush=True)
+    print(terminal.run(main, arguments), flush=True)
 """
 
 

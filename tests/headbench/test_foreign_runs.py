@@ -120,7 +120,7 @@ def test_a_run_made_elsewhere_opens_no_url_and_no_list_by_itself(
     assert ended["doctor"] in (0, 1)
     assert f"{named}: expected the images that the features" in capsys.readouterr().err
     page = (foreign.report_folder / PAGE).read_text()
-    assert f"No photographs: {named}: expected the folder of images" in page
+    assert f"No photographs: {named}: expected the images that the features were made from" in page
 
 
 def test_what_the_user_names_is_opened(
@@ -147,7 +147,9 @@ def test_what_a_feature_file_names_is_a_folder_of_this_machine(
     with pytest.raises(DataError, match="is not opened"):
         images.file(f"{url}/red/000.png")
     assert images.stamps(["red/000.png"]).tolist() == [[-1] * 4]
-    assert why_absent(images).startswith(f"{data['folder']}: expected the folder of images")
+    assert why_absent(images).startswith(
+        f"{data['folder']}: expected the images that the features were made from"
+    )
     assert Files.read == []
 
 

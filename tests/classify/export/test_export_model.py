@@ -195,7 +195,9 @@ def test_onnx_without_its_packages_is_left_out_or_refused(
     many_heads: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(FORMATS, "onnx", FORMATS["onnx"]._replace(packages=("no_such_package",)))
-    with pytest.raises(RunError, match="--formats onnx: needs more packages: make install EXTRAS"):
+    with pytest.raises(
+        RunError, match=r'--formats onnx: needs more packages: pip install "headbench\[onnx\]'
+    ):
         export(many_heads, "logreg", tmp_path / "out", ("keras", "onnx"))
     monkeypatch.delitem(FORMATS, "saved_model")
     said = listen()
