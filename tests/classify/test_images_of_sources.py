@@ -69,7 +69,7 @@ def test_later_there_are_no_images_to_look_at_and_it_is_said_why(
     out = tmp_path / "f.h5"
     pairs = [(path, path.parent.name) for path in sorted(photos.rglob("*.png"))]
     extract_dataset(pairs, None, out, settings)
-    why = r"the images came from Python \(images from Python\): headbench does not keep them"
+    why = r"the images came from Python \(images from Python\): headbench does not store them"
     with FeatureFile(out) as features:
         images = images_of(features, None)
         pictures = Thumbnails(features, images)
