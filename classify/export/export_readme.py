@@ -29,7 +29,7 @@ It has {n_classes} classes. Their names are in `export.json`, in the order of th
 | size | {size} x {size} px |
 | channels | RGB, the last axis |
 | value range | 0 to 255 |
-| preprocessing | the model does it ({preprocessing}): do not divide, do not call `preprocess_input` |
+| preprocessing | by the model ({preprocessing}): do not divide, do not call `preprocess_input` |
 
 Pixels in another range:
 
