@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from headbench.classify.doctor.finding import Finding, Severity, not_checked
+from headbench.classify.doctor.finding import Finding, Grid, Severity, not_checked
 from headbench.classify.doctor.model.anatomy import (
     Leaf,
     convolutions,
@@ -23,6 +23,7 @@ REMEDY = (
     "others and before compile; base(x, training=False) alone is not enough in Keras 3. Or extract "
     "features once in inference mode ('headbench features DATA') and train a head on them."
 )
+COLUMNS = ("pixels", "batch statistics", "moving statistics", "paired difference")
 N_IMAGES = 16
 LEARNING_RATE = 1e-3
 
@@ -94,6 +95,19 @@ def _modes_differ(
         f"The scaling of pixels in training is unknown (possible: {', '.join(possible)}). The "
         f"modes differ with {'all of them' if is_sure else ', '.join(differing)}."
     )
+    accuracies = [_both_accuracies(measured, name) for name in differing]
+    first, n_images = accuracies[0], len(measured.sample.labels)
+    layers = count(n_layers, "BatchNormalization layer")
+    both = (
+        f"Accuracy on {n_images} images, pixels {first[0]}: {first[1]} with batch statistics in "
+        f"{layers}, {first[2]} with the moving statistics, as in validation; paired difference "
+        f"{first[3]}. Dropout is off in both."
+    )
+    if len(differing) > 1:
+        both = (
+            f"Accuracy on {n_images} images with batch statistics in {layers}, and with the moving "
+            "statistics, as in validation. Dropout is off in both."
+        )
     return Finding(
         "batch-statistics",
         # With many scalings one or another differs in a sound model too.
@@ -101,22 +115,23 @@ def _modes_differ(
         what if is_sure else f"With some possible scalings of pixels: {what[0].lower()}{what[1:]}",
         (
             *([unsure] if len(possible) > 1 else []),
-            *(_both_modes(measured, name, n_layers) for name in differing),
+            both,
             _shares_of_one_class(measured, differing),
         ),
         REMEDY,
+        grid=Grid(COLUMNS, tuple(accuracies)) if len(differing) > 1 else None,
     )
 
 
-def _both_modes(measured: Measured, scaling: str, n_layers: int) -> str:
+def _both_accuracies(measured: Measured, scaling: str) -> tuple[str, ...]:
+    """What stands in a row of `COLUMNS`."""
     by_batch, inference = Condition(scaling, by_batch=True), Condition(scaling, by_batch=False)
     found = measured.compare(by_batch, inference)
     return (
-        f"Accuracy on {len(measured.sample.labels)} images, pixels {scaling}: "
-        f"{percent(measured.accuracy(by_batch))} with batch statistics in "
-        f"{count(n_layers, 'BatchNormalization layer')}, "
-        f"{percent(measured.accuracy(inference))} with the moving statistics, as in validation; "
-        f"paired difference {points(found.difference)}. Dropout is off in both."
+        scaling,
+        percent(measured.accuracy(by_batch)),
+        percent(measured.accuracy(inference)),
+        points(found.difference),
     )
 
 

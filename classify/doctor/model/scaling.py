@@ -152,8 +152,8 @@ def _wrong_way(pixels: InputPixels, family: Family, possible: tuple[str, ...]) -
     if arrives and len(possible) == 1:
         return _arrive_as(arrives.words, family)
     return (
-        f"Pixels are not {KNOWN[family.scaling].words} when they reach {family.name}, which "
-        f"expects that: the model is most accurate with {_any_of(possible)}."
+        f"{family.name} expects pixels as {KNOWN[family.scaling].words}, but the model is most "
+        f"accurate with {_any_of(possible)}."
     )
 
 

@@ -21,13 +21,6 @@ def named(folder: Path, shared: Path, *, said: bool) -> dict[str, Finding]:
     return {each.code: each for each in findings}
 
 
-def both_accuracies(finding: Finding) -> list[tuple[float, float]]:
-    """By the batch and in inference, of each scaling that is named."""
-    pattern = rf"{PERCENT} with batch statistics.*?{PERCENT} with the moving"
-    found = re.findall(pattern, "\n".join(finding.evidence))
-    return [(float(by_batch), float(inference)) for by_batch, inference in found]
-
-
 @pytest.mark.real
 @pytest.mark.long
 def test_with_the_scaling_said_all_of_it_is_named_and_proved(folder: Path, shared: Path) -> None:
@@ -35,9 +28,10 @@ def test_with_the_scaling_said_all_of_it_is_named_and_proved(folder: Path, share
     assert found.keys() >= ORIGIN
     assert "RGB, / 255 when" in found["wrong-scaling"].what
     assert "which expects BGR" in found["wrong-scaling"].what
-    [(by_batch, inference)] = both_accuracies(found["batch-statistics"])
-    assert by_batch > 30
-    assert inference < 15
+    pattern = rf"{PERCENT} with batch statistics.*{PERCENT} with the moving"
+    [(by_batch, inference)] = re.findall(pattern, "\n".join(found["batch-statistics"].evidence))
+    assert float(by_batch) > 30
+    assert float(inference) < 15
 
 
 @pytest.mark.real
@@ -46,14 +40,16 @@ def test_without_it_only_what_can_be_known_is_said(folder: Path, shared: Path) -
     found = named(folder, shared, said=False)
     assert found.keys() >= ORIGIN
     scaling = found["wrong-scaling"]
-    assert scaling.what.startswith("Pixels are not BGR, the mean of ImageNet subtracted")
+    assert scaling.what.startswith("ResNet expects pixels as BGR, the mean of ImageNet subtracted")
     assert "/255" in scaling.what
     assert "equally accurate" in scaling.what
     assert not re.search("so it was trained on|Pixels are RGB", "".join(scaling.evidence))
     modes = found["batch-statistics"]
     assert "is unknown" in modes.evidence[0]
-    # One pair of accuracies for each scaling that it may be.
-    pairs = both_accuracies(modes)
-    assert len(pairs) > 1
-    assert all(by_batch > inference + 10 for by_batch, inference in pairs)
+    # A row for each scaling that it may be.
+    assert modes.grid is not None
+    assert len(modes.grid.rows) > 1
+    for _, *both, _ in modes.grid.rows:
+        by_batch, inference = (float(each.split()[0]) for each in both)
+        assert by_batch > inference + 10
     assert "200 of 200 with /255" in modes.evidence[-1]

@@ -41,7 +41,7 @@ def test_a_model_that_is_accurate_with_wrong_pixels_is_named(
 def test_equally_accurate_scalings_are_all_named_and_none_is_asserted() -> None:
     finding = check({"/255", "tf"})
     assert finding.code == "wrong-scaling"
-    assert finding.what.startswith("Pixels are not BGR, the mean of ImageNet subtracted")
+    assert finding.what.startswith("ResNet expects pixels as BGR, the mean of ImageNet subtracted")
     assert "/255" in finding.what
     assert "tf" in finding.what
     assert "equally accurate" in finding.what
