@@ -21,12 +21,12 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends libgomp1 \
     && rm -rf /var/lib/apt/lists/*
 RUN useradd --uid 1000 --create-home headbench \
-    && install --directory --owner headbench /work/photos /work/runs
+    && install --directory --owner headbench /data/photos /data/runs
 COPY --from=build /opt/headbench /opt/headbench
 # Downloaded weights are kept with the runs. What is written elsewhere is gone with the container.
-ENV PATH=/opt/headbench/bin:$PATH KERAS_HOME=/work/runs/.keras MPLCONFIGDIR=/tmp/matplotlib
-WORKDIR /work
-VOLUME ["/work/photos", "/work/runs"]
+ENV PATH=/opt/headbench/bin:$PATH KERAS_HOME=/data/runs/.keras MPLCONFIGDIR=/tmp/matplotlib
+WORKDIR /data
+VOLUME ["/data/photos", "/data/runs"]
 USER 1000
 ENTRYPOINT ["headbench"]
 CMD ["--help"]
