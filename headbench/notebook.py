@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from headbench.extract.progress import Progress, showing_progress
 from headbench.extract.settings import ExtractSettings
 from headbench.extract.workers.machines import Machines
-from headbench.run_names import name_of, new_run_path, remember, run_path
+from headbench.run_names import name_of, new_run_path, remember, run_path, targets_of
 from headbench.shown import Comparison, Findings, Heads, Predictions, Report
 
 # Imported where they are used: a notebook that only predicts waits for no other stage.
@@ -493,11 +493,12 @@ def doctor(*targets: str | Path, script: Sequence[str] = ()) -> Findings:
     Parameters
     ----------
     targets : str or Path
-        A folder of images, a run, a Keras model (``.keras``, ``.h5``), or one of each.
+        A folder of images, a run, a Keras model (``.keras``, ``.h5``), or one of each. By default
+        the run of the last `features`.
     script : sequence of str
         What your own script does, such as ``"scaling=/255"``.
     """
     from headbench.classify.doctor.examine import examine, sort_targets
     from headbench.classify.doctor.script import parse_script
 
-    return Findings(examine(sort_targets(targets), parse_script(script)))
+    return Findings(examine(sort_targets(targets_of(targets)), parse_script(script)))

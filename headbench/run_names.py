@@ -1,6 +1,7 @@
 """Names of runs: what a run is called after its images, and which run is meant."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from headbench.cache.errors import HeadbenchError
@@ -47,6 +48,18 @@ def run_path(asked: str | None) -> Path:
         return path
     is_name = "/" not in asked and "\\" not in asked
     return named if is_name or (named / "features.h5").exists() else path
+
+
+def targets_of(named: Sequence[str | Path]) -> list[str | Path]:
+    """What the doctor is to look at: what is there as it is named, else the run of that name.
+
+    Without any, the run of the last ``headbench features``.
+    """
+    if not named:
+        return [run_path(None)]
+    runs = [RUNS / str(each) for each in named]
+    pairs = zip(named, runs, strict=True)
+    return [run if run.exists() and not Path(each).exists() else each for each, run in pairs]
 
 
 def new_run_path(name: str) -> Path:

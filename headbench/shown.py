@@ -40,13 +40,10 @@ class Table:
         return pd.DataFrame(rows, columns=list(titles))
 
     def __str__(self) -> str:
+        from headbench.classify.wording import aligned
+
         titles, rows = self.cells()
-        widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
-        lines = [
-            "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
-            for row in (titles, *rows)
-        ]
-        return _shown("\n".join(lines))
+        return _shown("\n".join(aligned([titles, *rows])))
 
     def __repr__(self) -> str:
         return str(self)

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from headbench.run_names import RUNS, run_path
+from headbench.run_names import RUNS, targets_of
 from headbench.terminal import lines_on_stderr, say
 
 IS_SEVERE = 1
@@ -44,7 +44,7 @@ def doctor(arguments: argparse.Namespace) -> int:
     from headbench.classify.doctor.examine import examine, sort_targets
     from headbench.classify.doctor.script import parse_script
 
-    targets = sort_targets(map(_target, arguments.targets or [None]))
+    targets = sort_targets(targets_of(arguments.targets))
     script = parse_script(arguments.script_settings)
     with lines_on_stderr():
         diagnosis = examine(targets, script)
@@ -56,11 +56,3 @@ def doctor(arguments: argparse.Namespace) -> int:
         say(as_text(diagnosis))
         say(f"\n{folder}: {PAGE_FILE}, {JSON_FILE}")
     return IS_SEVERE if diagnosis.is_severe else 0
-
-
-def _target(named: str | None) -> str | Path:
-    """A file or folder that is there, or the run of that name."""
-    if named is None or not (Path(named).exists() or "/" in named):
-        path = run_path(named)
-        return path if named is None or path.exists() else str(named)
-    return named

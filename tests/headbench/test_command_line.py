@@ -7,7 +7,10 @@ import sys
 
 import pytest
 
+from headbench.classify.deployment import prediction_formats
+from headbench.classify.export import export_formats
 from headbench.command_line import GROUPS, VERBS, main, parser
+from headbench.commands import predict
 from tests.conftest import ROOT
 from tests.headbench.command import call
 
@@ -69,3 +72,14 @@ def test_a_shell_completes_commands_and_options() -> None:
         check=False,
     )
     assert "--size" in done.stdout
+
+
+def test_help_names_every_format() -> None:
+    """The tables of formats take seconds to import, so help has the names of its own."""
+    assert tuple(prediction_formats.FORMATS) == predict.FORMATS
+    [commands] = [
+        each for each in parser(["export"])._actions if isinstance(each, argparse._SubParsersAction)
+    ]
+    assert f"{', '.join(export_formats.FORMATS)} (default" in " ".join(
+        commands.choices["export"].format_help().split()
+    )

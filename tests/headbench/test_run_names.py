@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from headbench.cache.errors import HeadbenchError
-from headbench.run_names import name_of, new_run_path, remember, run_path
+from headbench.run_names import name_of, new_run_path, remember, run_path, targets_of
 
 
 @pytest.fixture(autouse=True)
@@ -85,3 +85,11 @@ def test_the_last_run_goes_on_without_being_named(here: Path) -> None:
     assert run_path(None) == run_path("") == Path("runs/food")
     assert new_run_path("a/food") == Path("a/food")
     assert new_run_path("food.h5") == Path("food.h5")
+
+
+def test_the_doctor_looks_at_what_is_there_and_then_at_the_run_of_that_name(here: Path) -> None:
+    (here / "runs/photos").mkdir(parents=True)
+    remember(Path("runs/photos"))
+    assert targets_of([]) == targets_of(["photos"]) == [Path("runs/photos")]
+    (here / "photos").mkdir()
+    assert targets_of(["photos", "nowhere", "s3://a/b"]) == ["photos", "nowhere", "s3://a/b"]
