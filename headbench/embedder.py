@@ -45,11 +45,13 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
     Parameters
     ----------
     backbone : str
-        The network, such as ``resnet50``.
+        The network, such as ``resnet50``, or the path of a Keras model.
     weights : str
         ``imagenet``, ``random`` or a path.
-    size : int
-        Height and width of the network's input, in pixels.
+    size : int, optional
+        Height and width of the network's input, in pixels; by default that of the model, or 224.
+    preprocessing : str, optional
+        Of a model of your own: ``caffe``, ``tf``, ``torch``, ``0-1``, ``raw`` or ``inside``.
     pooling : {"avg", "max"}
         From the last feature map to the embedding.
     precision : {"auto", "float32", "mixed_float16"}
@@ -78,7 +80,8 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
         backbone: str = _DEFAULT.backbone,
         *,
         weights: str = _DEFAULT.weights,
-        size: int = _DEFAULT.size_px,
+        size: int | None = _DEFAULT.size_px,
+        preprocessing: str | None = _DEFAULT.preprocessing,
         pooling: str = _DEFAULT.pooling,
         precision: str = _DEFAULT.precision,
         device: str = _DEFAULT.device,
@@ -88,6 +91,7 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
         self.backbone = backbone
         self.weights = weights
         self.size = size
+        self.preprocessing = preprocessing
         self.pooling = pooling
         self.precision = precision
         self.device = device
@@ -138,7 +142,7 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
         network = self._opened_once()
         images = _listed(X)
         embeddings = np.empty((len(images), network.backbone.dim), np.float32)
-        decoded = _decoded(images, self.size)
+        decoded = _decoded(images, network.backbone.size_px)
         embedded = embed_images(network, decoded, network.settings.runtime, Stopwatch())
         with Progress("embed", len(images)) as progress:
             for rows, found in embedded:
@@ -150,7 +154,13 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
     @property
     def _n_features_out(self) -> int:
         settings = self._settings()
-        return create_backbone(settings.backbone, settings.weights, settings.size_px).dim
+        return create_backbone(
+            settings.backbone,
+            settings.weights,
+            settings.size_px,
+            settings.pooling,
+            preprocessing=settings.preprocessing,
+        ).dim
 
     def _opened_once(self) -> "_Network":
         settings = self._settings()
@@ -163,6 +173,7 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
             backbone=self.backbone,
             weights=self.weights,
             size_px=self.size,
+            preprocessing=self.preprocessing,
             pooling=self.pooling,
             precision=self.precision,
             device=self.device,

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headbench.extract.networks.applications import is_own_model
 from headbench.extract.progress import Progress, showing_progress
 from headbench.extract.settings import ExtractSettings
 from headbench.extract.workers.machines import Machines
@@ -34,9 +35,10 @@ def features(
     data: Any,
     name: str | None = None,
     *,
-    size: int = _DEFAULT.size_px,
+    size: int | None = _DEFAULT.size_px,
     backbone: str = _DEFAULT.backbone,
     weights: str = _DEFAULT.weights,
+    preprocessing: str | None = _DEFAULT.preprocessing,
     pooling: str = _DEFAULT.pooling,
     precision: str = _DEFAULT.precision,
     seed: int = _DEFAULT.seed,
@@ -62,12 +64,14 @@ def features(
     name : str, optional
         Name of the run: a folder in ``runs/``, or with a ``/`` in it the folder itself. By default
         the name of the folder of images.
-    size : int
-        Height and width of the network's input, in pixels.
+    size : int, optional
+        Height and width of the network's input, in pixels; by default that of the model, or 224.
     backbone : str
-        The network, such as ``resnet50``.
+        The network, such as ``resnet50``, or the path of a Keras model of your own.
     weights : str
         ``imagenet``, ``random`` or a path.
+    preprocessing : {"caffe", "tf", "torch", "0-1", "raw", "inside"}, optional
+        How pixels were scaled when a model of your own was trained; required for one.
     pooling : {"avg", "max"}
         From the last feature map to the embedding.
     precision : {"auto", "float32", "mixed_float16"}
@@ -112,6 +116,7 @@ def features(
         backbone=backbone,
         weights=weights,
         size_px=size,
+        preprocessing=preprocessing,
         pooling=pooling,
         precision=precision,
         seed=seed,
@@ -126,10 +131,21 @@ def features(
     path = new_run_path(name or name_of(str(data)))
     run = Run(path)
     work = describe_plan if dry_run else extract_features
+    before = _stamp(run.features_path)
     work(data, run.features_path, settings, Machines(jobs, backend, scheduler))
     if not dry_run:
         remember(path)
+    if is_own_model(backbone) and _stamp(run.features_path) != before:
+        run._warn_of_scaling(data)
     return run
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """What changes when a file is replaced; None if there is none."""
+    if not path.exists():
+        return None
+    found = path.stat()
+    return found.st_ino, found.st_mtime_ns
 
 
 class Run:
@@ -174,6 +190,14 @@ class Run:
         from headbench.cache.reader import FeatureFile
 
         return FeatureFile(self.features_path)
+
+    def _warn_of_scaling(self, data: Any) -> None:
+        from headbench.classify.doctor.model.own_backbone import warn_of_scaling
+        from headbench.extract.sources.open import open_source
+
+        source = open_source(data, self.features_path) if isinstance(data, str | Path) else data
+        with self.open_features() as features:
+            warn_of_scaling(features, source)
 
     def embeddings(self, split: str) -> "tuple[NDArray[np.float32], NDArray[np.int32]]":
         """Embeddings and labels of a split, in memory.

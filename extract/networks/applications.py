@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 
 CAFFE = "caffe: RGB to BGR, minus mean (103.939, 116.779, 123.68), not scaled"
 TF = "tf: RGB, / 127.5 - 1"
-TF_INSIDE = "in the network: RGB, / 127.5 - 1"
-TORCH_INSIDE = (
-    "in the network: RGB, / 255, minus mean (0.485, 0.456, 0.406), over standard deviation "
+TORCH = (
+    "torch: RGB, / 255, minus mean (0.485, 0.456, 0.406), over standard deviation "
     "(0.229, 0.224, 0.225)"
 )
+TF_INSIDE = "in the network: RGB, / 127.5 - 1"
+TORCH_INSIDE = TORCH.replace("torch", "in the network")
 
 
 @dataclass(frozen=True)
@@ -139,3 +140,20 @@ NETWORKS = {
 
 MEAN_COLOR = "mean-color"
 BACKBONES = (*NETWORKS, MEAN_COLOR)
+
+# What a user may declare of a model of their own, and what that is in words.
+PREPROCESSINGS = {
+    "caffe": CAFFE,
+    "tf": TF,
+    "torch": TORCH,
+    "0-1": "0-1: RGB, / 255",
+    "raw": "raw: RGB, 0-255",
+    "inside": "inside: RGB, 0-255, scaled by the model itself",
+}
+OWN_MODEL = "own-model"
+OWN_MODEL_ENDINGS = (".keras", ".h5", ".hdf5")
+
+
+def is_own_model(backbone: str) -> bool:
+    """Whether a backbone is the file of a Keras model, and not a network's name."""
+    return backbone.endswith(OWN_MODEL_ENDINGS)

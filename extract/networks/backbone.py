@@ -12,13 +12,19 @@ from headbench.cache.format import Identity
 from headbench.extract.errors import DataError, WeightsError
 from headbench.extract.images.decode import resize_rule
 from headbench.extract.images.stream import Batch, DecodedImage, in_batches
-from headbench.extract.networks.applications import BACKBONES, MEAN_COLOR
+from headbench.extract.networks.applications import (
+    BACKBONES,
+    MEAN_COLOR,
+    OWN_MODEL,
+    is_own_model,
+)
 from headbench.extract.networks.engines import Embedded, Embedder
 from headbench.extract.networks.keras_network import KerasBackbone
+from headbench.extract.networks.own_model import OwnModel, declared_as, own_model
 from headbench.extract.progress import Stopwatch
-from headbench.extract.settings import FLOAT32, POOLINGS, Runtime
+from headbench.extract.settings import FLOAT32, IMAGENET, POOLINGS, Runtime
 
-SMALLEST_PX, LARGEST_PX = 32, 2048
+SMALLEST_PX, LARGEST_PX, USUAL_PX = 32, 2048, 224
 # Number of images on which a network is checked: the first ones to be embedded.
 N_SAMPLE = 4
 
@@ -34,8 +40,12 @@ class Backbone(Openable, Protocol):
     """What extraction needs of a network."""
 
     @property
+    def size_px(self) -> int:
+        """Height and width of its images."""
+
+    @property
     def dim(self) -> int:
-        """Length of an embedding."""
+        """Length of an embedding; loads a model of the user's own."""
 
     @property
     def identity(self) -> Identity:
@@ -98,19 +108,41 @@ class MeanColorEmbedder:
 def create_backbone(
     name: str,
     weights_source: str,
-    size_px: int,
+    size_px: int | None = None,
     pooling: str = POOLINGS[0],
     precision: str = FLOAT32,
+    preprocessing: str | None = None,
 ) -> Backbone:
-    """A backbone by name, not loaded; `DataError` for an unknown name or an impossible size."""
+    """A backbone by name or by the path of a model, not loaded.
+
+    Raises `DataError` for an unknown name or an impossible size. Without a size it is the model's
+    own, or 224. `preprocessing` is a key of `PREPROCESSINGS`, for a model of the user's own.
+    """
+    if is_own_model(name):
+        if weights_source not in (IMAGENET, name):
+            raise DataError(f"weights {weights_source}: {name} has its own. Leave --weights out.")
+        own = own_model(name, size_px, pooling, precision, preprocessing, USUAL_PX)
+        _check_size(name, own.size_px, 1)
+        return own
     if name not in BACKBONES:
-        raise DataError(f"unknown backbone {name!r}: expected one of {', '.join(BACKBONES)}.")
-    smallest_px = 1 if name == MEAN_COLOR else SMALLEST_PX
-    if not smallest_px <= size_px <= LARGEST_PX:
-        raise DataError(f"size {size_px}: {name} takes {smallest_px} to {LARGEST_PX} px (--size).")
+        raise DataError(
+            f"unknown backbone {name!r}: expected one of {', '.join(BACKBONES)}, or the path of a "
+            "Keras model (.keras, .h5)."
+        )
+    if preprocessing is not None:
+        raise DataError(
+            f"preprocessing {preprocessing}: {name} has its own. Leave --preprocessing out."
+        )
+    size_px = USUAL_PX if size_px is None else size_px
+    _check_size(name, size_px, 1 if name == MEAN_COLOR else SMALLEST_PX)
     if name == MEAN_COLOR:
         return MeanColor(size_px)
     return KerasBackbone(name, weights_source, size_px, pooling, precision)
+
+
+def _check_size(name: str, size_px: int, smallest_px: int) -> None:
+    if not smallest_px <= size_px <= LARGEST_PX:
+        raise DataError(f"size {size_px}: {name} takes {smallest_px} to {LARGEST_PX} px (--size).")
 
 
 def reopen_backbone(identity: Identity, weights_source: str) -> Backbone:
@@ -118,9 +150,13 @@ def reopen_backbone(identity: Identity, weights_source: str) -> Backbone:
 
     Raises `WeightsError` if the weights, or the preprocessing of this version, are different.
     """
-    backbone = create_backbone(
-        identity.backbone, weights_source, identity.size_px, identity.pooling, identity.precision
-    )
+    size_px, pooling, precision = identity.size_px, identity.pooling, identity.precision
+    backbone: Backbone
+    if identity.backbone == OWN_MODEL:
+        declared = declared_as(identity.preprocessing)
+        backbone = OwnModel(OWN_MODEL, weights_source, size_px, pooling, precision, declared)
+    else:
+        backbone = create_backbone(identity.backbone, weights_source, size_px, pooling, precision)
     differences = identity.differences(backbone.identity)
     if differences:
         raise WeightsError(

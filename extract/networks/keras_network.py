@@ -334,7 +334,10 @@ def _dtype_policy(name: str) -> Iterator[None]:
 def _pool_in_float32(base: Any) -> None:
     """Keep a mean over thousands of float16 activations from being rounded to float16 again."""
     layers = load_keras().layers
-    pooling = (layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D)
-    last = max(row for row, layer in enumerate(base.layers) if isinstance(layer, pooling))
-    for layer in base.layers[last:]:
+    pooling = (
+        *(layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D),
+        *(layers.GlobalAveragePooling1D, layers.GlobalMaxPooling1D),
+    )
+    rows = [row for row, layer in enumerate(base.layers) if isinstance(layer, pooling)]
+    for layer in base.layers[rows[-1] :]:
         layer.dtype_policy = FLOAT32
