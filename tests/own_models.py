@@ -45,7 +45,7 @@ def functional() -> OwnNetwork:
     """As Keras' networks with their top, with names of layers of its own."""
     keras, base = load_keras(), trunk()
     x = keras.layers.GlobalAveragePooling2D(name="avg_pool")(base.output)
-    x = keras.layers.Dropout(0.5)(x)
+    x = keras.layers.Dropout(0.5, name="dropout")(x)
     x = keras.layers.Dense(N_CLASSES, activation="softmax", name="predictions")(x)
     return OwnNetwork(keras.Model(base.input, x), base)
 

@@ -40,6 +40,8 @@ CUT_WAY_OUT = (
     "after its last feature map."
 )
 WEIGHTS_FILE = "model.weights.h5"
+# An address in memory, and the shape of the batch that a layer saw first.
+PASSING = ("shared_object_id", "build_config")
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,7 @@ def hash_of_model(path: Path) -> str:
     """
     with _opened(path) as (structure, weights):
         kept = {key: structure.get(key) for key in ("class_name", "config")}
-        digest = hashlib.sha256(json.dumps(kept, sort_keys=True).encode())
+        digest = hashlib.sha256(json.dumps(_lasting(kept), sort_keys=True).encode())
         arrays: dict[str, h5py.Dataset] = {}
         weights.visititems(
             lambda name, item: arrays.update({name: item} if isinstance(item, h5py.Dataset) else {})
@@ -189,6 +191,13 @@ def hash_of_model(path: Path) -> str:
                 digest.update(f"{name} {values.dtype.str} {values.shape}".encode())
                 digest.update(values.tobytes())
     return digest.hexdigest()
+
+
+def _lasting(structure: Any) -> Any:
+    """A structure without what changes when a model is loaded and saved again."""
+    if isinstance(structure, dict):
+        return {key: _lasting(its) for key, its in structure.items() if key not in PASSING}
+    return [_lasting(each) for each in structure] if isinstance(structure, list) else structure
 
 
 def input_px_of(path: Path) -> int | None:

@@ -73,6 +73,10 @@ def flattened(model: Any, size_px: int) -> Any:
         return copy(layer)(*args, **options)
 
     def through(each: Any, tensor: Any) -> Any:
+        if isinstance(each, keras.Sequential):
+            for layer in each.layers:
+                tensor = call(layer, tensor)
+            return tensor
         # As clone_model does it, which takes a model inside for a layer.
         graph = keras.Model(each.input, each.output)
         return graph._run_through_graph(tensor, call_fn=call)
@@ -80,7 +84,7 @@ def flattened(model: Any, size_px: int) -> Any:
     inputs = keras.Input((size_px, size_px, 3), name=_free("pixels", names))
     flat = keras.Model(inputs, through(model, inputs), name=model.name)
     for layer, new in copies.values():
-        if layer.weights:
+        if getattr(layer, "weights", None):
             new.set_weights(layer.get_weights())
     return flat
 
