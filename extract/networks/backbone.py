@@ -15,8 +15,8 @@ from headbench.extract.images.stream import Batch, DecodedImage, in_batches
 from headbench.extract.networks.applications import BACKBONES, MEAN_COLOR
 from headbench.extract.networks.engines import Embedded, Embedder
 from headbench.extract.networks.keras_network import KerasBackbone
-from headbench.extract.progress import Stopwatch
 from headbench.extract.settings import FLOAT32, POOLINGS, Runtime
+from headbench.extract.stopwatch import Stopwatch
 
 SMALLEST_PX, LARGEST_PX = 32, 2048
 # Number of images on which a network is checked: the first ones to be embedded.

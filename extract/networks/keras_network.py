@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headbench.cache.format import RANDOM_WEIGHTS, Identity
+from headbench.cache.progress import draws_bars
 from headbench.extract.errors import WeightsError
 from headbench.extract.images.decode import resize_rule
 from headbench.extract.networks.applications import NETWORKS, Network
@@ -43,8 +44,8 @@ from headbench.extract.networks.weights import (
     check_shapes,
     resolve_weights,
 )
-from headbench.extract.progress import Stopwatch, draws_bars
 from headbench.extract.settings import AUTO, FLOAT32, IMAGENET, OPENVINO, POOLINGS, Runtime
+from headbench.extract.stopwatch import Stopwatch
 
 LOG = logging.getLogger(__name__)
 

@@ -18,9 +18,9 @@ from headbench.classify.report.photographs import encode
 from headbench.extract.errors import UnusableImageError
 from headbench.extract.images.stream import decode_file
 from headbench.extract.networks.backbone import N_SAMPLE
-from headbench.extract.progress import Stopwatch
 from headbench.extract.settings import Runtime
 from headbench.extract.sources.source import Source
+from headbench.extract.stopwatch import Stopwatch
 
 
 class Neighbour(NamedTuple):

@@ -214,7 +214,9 @@ def reliability_diagram(name: str, calibration: Calibration) -> Picture:
 def _add_bins(axes: Axes, bins: Bins, label: str, color: str, marker: str) -> None:
     sizes = [12 + 160 * n / sum(bins.n_images) for n in bins.n_images]
     axes.plot(bins.confidence, bins.accuracy, color=color, linewidth=1.2)
-    axes.scatter(bins.confidence, bins.accuracy, sizes, color=color, marker=marker, label=label)
+    # Whole at the edge too, at 100 %.
+    style = {"color": color, "marker": marker, "label": label, "clip_on": False}
+    axes.scatter(bins.confidence, bins.accuracy, sizes, **style)
 
 
 def _left_out(cells: ConfusionCells) -> str:
