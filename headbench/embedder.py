@@ -202,7 +202,7 @@ class _Network:
     def open(
         self, runtime: Runtime, sample: NDArray[np.uint8], stopwatch: Stopwatch
     ) -> engines.Embedder:
-        """The network; see `KerasBackbone.open`."""
+        """The network; see `KerasNetwork.open`."""
         if self._embedder is None:
             self._embedder = self.backbone.open(runtime, sample, stopwatch)
         return self._embedder

@@ -95,7 +95,7 @@ class FinetunedNetwork:
     path: Path
 
     def open(self, runtime: Runtime, sample: NDArray[np.uint8], stopwatch: Stopwatch) -> Embedder:
-        """Load it; it gives probabilities. See `KerasBackbone.open`."""
+        """Load it; it gives probabilities. See `KerasNetwork.open`."""
         # A softmax amplifies rounding errors.
         load, fold = self._load, self.folded_network
         network = OpenableNetwork(self.name, load, fold, FLOAT32, ENGINE_TOLERANCE)

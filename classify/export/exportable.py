@@ -18,7 +18,7 @@ from headbench.classify.heads.registry import load_trained_head
 from headbench.classify.metrics import accuracy
 from headbench.classify.run import NETWORK_FILE, Trained, is_finetuned
 from headbench.extract.networks.backbone import reopen_backbone
-from headbench.extract.networks.keras_network import KerasBackbone
+from headbench.extract.networks.keras_network import KerasNetwork
 from headbench.extract.networks.keras_runtime import load_keras
 
 PROBABILITIES, EMBEDDINGS = "probabilities", "embeddings"
@@ -92,7 +92,7 @@ def build_exportable(trained: Trained, features: FeatureFile, weights: str) -> E
         network = FinetunedNetwork(name, trained.folder / NETWORK_FILE).folded_network()
         return Exportable(name, network, classes, provenance)
     backbone = reopen_backbone(features.identity, weights)
-    if not isinstance(backbone, KerasBackbone):
+    if not isinstance(backbone, KerasNetwork):
         raise RunError(
             f"{features.identity.backbone} has no network to export. Extract with one: headbench "
             "features DATA --backbone resnet50."

@@ -44,7 +44,7 @@ from headbench.classify.wording import p_value, percent, points
 from headbench.extract.networks.backbone import reopen_backbone
 from headbench.extract.networks.devices import Devices, describe_devices, find_devices
 from headbench.extract.networks.engines import EngineEmbedder, engine_on
-from headbench.extract.networks.keras_network import KerasBackbone
+from headbench.extract.networks.keras_network import KerasNetwork
 from headbench.extract.settings import AUTO
 from headbench.extract.stopwatch import Stopwatch
 
@@ -136,7 +136,7 @@ class Finetuning:
         require_composable(head)
         require_all_classes(head, settings.start, len(features.classes))
         backbone = reopen_backbone(features.identity, weights or features.config.weights)
-        if not isinstance(backbone, KerasBackbone):
+        if not isinstance(backbone, KerasNetwork):
             raise RunError(
                 f"{run.features_path}: {features.identity.backbone} has no layers to fine-tune. "
                 "Extract with a network: headbench features DATA --backbone resnet50."

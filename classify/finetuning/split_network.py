@@ -4,15 +4,15 @@ The cut is at the last tensor that everything behind it depends on. What follows
 that train, is called the top.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
 from headbench.classify.errors import RunError
 from headbench.classify.run import FINETUNED
-from headbench.extract.networks.applications import Network
 from headbench.extract.networks.folding import fold_batch_norms
-from headbench.extract.networks.keras_network import KerasBackbone
+from headbench.extract.networks.keras_network import KerasNetwork
 from headbench.extract.networks.keras_runtime import load_keras
 from headbench.extract.settings import FLOAT32
 
@@ -34,21 +34,25 @@ class SplitNetwork:
         The top uses only every `stride`-th row and column of the cut.
     trained : list of str
         Names of the layers of `base` that train.
+    depths : mapping of str to int
+        Block of each layer of `base`, counted from the end.
     """
 
-    backbone: KerasBackbone
+    backbone: KerasNetwork
     base: Any
     cut: Any
     stride: int
     trained: list[str]
+    depths: Mapping[str, int]
 
     @classmethod
-    def open(cls, backbone: KerasBackbone, unfreeze: str) -> "SplitNetwork":
+    def open(cls, backbone: KerasNetwork, unfreeze: str) -> "SplitNetwork":
         """Load a network and cut it; may raise `RunError` or `WeightsError`."""
         base = backbone.base()
-        trained = trained_layers(base, backbone.facts, unfreeze)
+        depths = backbone.depths_of(base)
+        trained = trained_layers(base, depths, unfreeze)
         cut = find_cut(base, trained)
-        return cls(backbone, base, cut, common_stride(base, cut), trained)
+        return cls(backbone, base, cut, common_stride(base, cut), trained, depths)
 
     @property
     def has_frozen_part(self) -> bool:
@@ -124,10 +128,11 @@ def _strided(shape: tuple[int, ...], stride: int) -> tuple[int, ...]:
     return (*(-(-length // stride) for length in area), channels)
 
 
-def trained_layers(base: Any, facts: Network, unfreeze: str) -> list[str]:
+def trained_layers(base: Any, depths: Mapping[str, int], unfreeze: str) -> list[str]:
     """Names of the layers that train, in their order; no BatchNormalization is among them.
 
-    For `unfreeze` see `FinetuneSettings`.
+    `depths` is the block of each layer, counted from the end. For `unfreeze` see
+    `FinetuneSettings`.
 
     Raises
     ------
@@ -136,8 +141,7 @@ def trained_layers(base: Any, facts: Network, unfreeze: str) -> list[str]:
     """
     names = [layer.name for layer in base.layers]
     if unfreeze in N_BLOCKS:
-        prefixes = sum(facts.blocks[: N_BLOCKS[unfreeze]], ())
-        chosen = {name for name in names if name.startswith(prefixes)}
+        chosen = {name for name in names if depths[name] < N_BLOCKS[unfreeze]}
     elif unfreeze == "all":
         chosen = set(names)
     elif unfreeze == "half":
@@ -149,7 +153,7 @@ def trained_layers(base: Any, facts: Network, unfreeze: str) -> list[str]:
         hint = f" Did you mean {' or '.join(close)}?" if close else ""
         raise RunError(
             f"--unfreeze {unfreeze}: expected {', '.join(N_BLOCKS)}, half, all, or the name of a "
-            f"layer of {facts.application} (from {names[1]} to {names[-1]}).{hint}"
+            f"layer of {base.name} (from {names[1]} to {names[-1]}).{hint}"
         )
     trained = [
         layer.name
@@ -162,14 +166,6 @@ def trained_layers(base: Any, facts: Network, unfreeze: str) -> list[str]:
             "Name an earlier layer."
         )
     return trained
-
-
-def depth_of(layer: str, facts: Network) -> int:
-    """Block of a layer, counted from the end: 0 in the last block, 1 in the one before."""
-    for depth, prefixes in enumerate(facts.blocks):
-        if layer.startswith(prefixes):
-            return depth
-    return len(facts.blocks)
 
 
 def find_cut(base: Any, trained: list[str]) -> Any:

@@ -5,7 +5,7 @@ from typing import Any
 
 from headbench.classify.errors import RunError
 from headbench.classify.finetuning.finetune_settings import FinetuneSettings
-from headbench.classify.finetuning.split_network import SplitNetwork, depth_of, inputs_of
+from headbench.classify.finetuning.split_network import SplitNetwork, inputs_of
 from headbench.classify.finetuning.steps import Steps, create_adam, create_strategy
 from headbench.classify.heads.head import Head
 from headbench.classify.heads.keras_head import keras_head
@@ -104,9 +104,8 @@ def require_all_classes(head: Head, name: str, n_classes: int) -> None:
 
 def _factors(network: SplitNetwork, top: Any, model: Any, decay: float) -> list[float]:
     """Factor on the learning rate of each variable that trains."""
-    facts = network.backbone.facts
     factors = {
-        id(variable): decay ** (1 + depth_of(layer.name, facts))
+        id(variable): decay ** (1 + network.depths[layer.name])
         for layer in top.layers
         for variable in layer.trainable_variables
     }

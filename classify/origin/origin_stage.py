@@ -120,7 +120,7 @@ def _extract(
         LOG.info("RANDOM WEIGHTS: the network was not trained. For demos and tests only.")
     images = split_images(dataset, backbone.identity, settings)
     images.file_order_split()  # before minutes of work, not after
-    own = taken_by(backbone.facts.preprocessing)
+    own = taken_by(backbone.preprocessing)
     extraction = extract_four(base, own, images, settings.batch_size, settings.seed)
     rejected = extraction.images.table.rejected
     if rejected:
@@ -136,7 +136,7 @@ def _facts(extraction: Extraction, backbone: KerasBackbone, settings: OriginSett
     """Versions, images, network and settings, JSON-ready."""
     images = extraction.images
     images_table, config = images.table, images.table.config
-    own = taken_by(backbone.facts.preprocessing)
+    own = taken_by(backbone.preprocessing)
     return {
         "schema_version": SCHEMA_VERSION,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),

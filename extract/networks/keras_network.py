@@ -1,10 +1,11 @@
-"""A network of keras.applications, run by the fastest engine that agrees with it."""
+"""Keras networks with their preprocessing, run by the fastest engine that agrees with them."""
 
 import importlib
 import io
 import logging
 import os
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass, fields
@@ -125,13 +126,16 @@ FOLDED_TOLERANCE, FLOAT16_TOLERANCE = 1e-5, 5e-2
 
 
 @dataclass(frozen=True)
-class KerasBackbone:
-    """A network of keras.applications without its top, pooled, in inference mode.
+class KerasNetwork(ABC):
+    """A Keras network without its classifier, pooled, in inference mode.
+
+    Each kind of network says where it comes from: `weights`, `preprocessing` and `preprocess`,
+    `dim`, `base` and `depths_of`.
 
     Attributes
     ----------
     name : str
-        A key of `NETWORKS`; in the fingerprint.
+        In the fingerprint.
     weights_source : str
         ``imagenet``, ``random`` or a path.
     pooling : {"avg", "max"}
@@ -152,19 +156,35 @@ class KerasBackbone:
         return state
 
     @property
-    def facts(self) -> Network:
-        """The row of the table for this network."""
-        return NETWORKS[self.name]
-
-    @property
+    @abstractmethod
     def dim(self) -> int:
         """Length of an embedding."""
-        return self.facts.dim
 
-    @cached_property
+    @property
+    @abstractmethod
     def weights(self) -> Weights:
         """The weights, found or downloaded."""
-        return resolve_weights(self.weights_source, self.facts.imagenet_file, self._fetch)
+
+    @property
+    @abstractmethod
+    def preprocessing(self) -> str:
+        """What `preprocess` does, in words; in the fingerprint."""
+
+    @abstractmethod
+    def preprocess(self, pixels: Any) -> Any:
+        """Keras tensor of pixels, float32 RGB, 0-255, to what `base` takes."""
+
+    @abstractmethod
+    def base(self) -> Any:
+        """The keras.Model without preprocessing, in float32, with its weights.
+
+        It takes preprocessed pixels, (n, size_px, size_px, 3), and returns (n, dim). Raises
+        `WeightsError` if the weights belong to another network.
+        """
+
+    @abstractmethod
+    def depths_of(self, base: Any) -> dict[str, int]:
+        """Block of each layer of `base`, counted from the end: 0 is the last block."""
 
     @cached_property
     def identity(self) -> Identity:
@@ -172,7 +192,7 @@ class KerasBackbone:
         return Identity(
             backbone=self.name,
             weights_hash=self.weights.hash,
-            preprocessing=self.facts.preprocessing,
+            preprocessing=self.preprocessing,
             size_px=self.size_px,
             resize=resize_rule(self.size_px),
             pooling=self.pooling,
@@ -215,12 +235,52 @@ class KerasBackbone:
         """
         keras = load_keras()
         inputs = keras.Input((self.size_px, self.size_px, 3), dtype="uint8", name="rgb")
-        module = importlib.import_module(f"keras.applications.{self.facts.module}")
-        preprocess_input = module.preprocess_input
-        pixels = preprocess_input(keras.ops.cast(inputs, "float32"), data_format="channels_last")
+        pixels = self.preprocess(keras.ops.cast(inputs, "float32"))
         base.trainable = False
         outputs = keras.ops.cast(base(pixels, training=False), "float32")
         return keras.Model(inputs, outputs, name=f"{self.name}_with_preprocessing")
+
+
+@dataclass(frozen=True)
+class KerasBackbone(KerasNetwork):
+    """A network of keras.applications without its top; its `name` is a key of `NETWORKS`."""
+
+    @property
+    def facts(self) -> Network:
+        """The row of the table for this network."""
+        return NETWORKS[self.name]
+
+    @property
+    def dim(self) -> int:
+        """Length of an embedding."""
+        return self.facts.dim
+
+    @cached_property
+    def weights(self) -> Weights:
+        """The weights, found or downloaded."""
+        return resolve_weights(self.weights_source, self.facts.imagenet_file, self._fetch)
+
+    @property
+    def preprocessing(self) -> str:
+        """What `preprocess` does, in words; in the fingerprint."""
+        return self.facts.preprocessing
+
+    def preprocess(self, pixels: Any) -> Any:
+        """Keras tensor of pixels, float32 RGB, 0-255, to what `base` takes."""
+        load_keras()
+        module = importlib.import_module(f"keras.applications.{self.facts.module}")
+        return module.preprocess_input(pixels, data_format="channels_last")
+
+    def depths_of(self, base: Any) -> dict[str, int]:
+        """Block of each layer of `base`, counted from the end: 0 is the last block."""
+        blocks = self.facts.blocks
+        return {
+            layer.name: next(
+                (depth for depth, starts in enumerate(blocks) if layer.name.startswith(starts)),
+                len(blocks),
+            )
+            for layer in base.layers
+        }
 
     def base(self) -> Any:
         """The keras.Model without preprocessing, in float32, with its weights.

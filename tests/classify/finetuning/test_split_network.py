@@ -8,7 +8,6 @@ from headbench.classify.errors import RunError
 from headbench.classify.finetuning.split_network import (
     SplitNetwork,
     common_stride,
-    depth_of,
     find_cut,
     trained_layers,
 )
@@ -16,8 +15,6 @@ from headbench.extract.networks.applications import NETWORKS
 from headbench.extract.networks.engines import relative_difference
 from headbench.extract.networks.keras_network import KerasBackbone
 from headbench.extract.networks.keras_runtime import load_keras
-
-RESNET = NETWORKS["resnet50"]
 
 
 class BuiltOnce(KerasBackbone):
@@ -39,30 +36,34 @@ def base():
     return BACKBONES["resnet50"].base()
 
 
+def trained_by(base: Any, unfreeze: str) -> list[str]:
+    return trained_layers(base, BACKBONES["resnet50"].depths_of(base), unfreeze)
+
+
 def blocks_of(names: list[str]) -> set[str]:
     return {name.split("_")[0] for name in names}
 
 
 def test_block5_is_the_last_block_and_block4_the_last_two(base) -> None:
-    assert blocks_of(trained_layers(base, RESNET, "block5")) == {"conv5"}
-    assert blocks_of(trained_layers(base, RESNET, "block4")) == {"conv4", "conv5"}
-    assert len(trained_layers(base, RESNET, "block5")) == 10
+    assert blocks_of(trained_by(base, "block5")) == {"conv5"}
+    assert blocks_of(trained_by(base, "block4")) == {"conv4", "conv5"}
+    assert len(trained_by(base, "block5")) == 10
 
 
 def test_half_is_the_second_half_of_all_layers(base) -> None:
-    trained = set(trained_layers(base, RESNET, "half"))
+    trained = set(trained_by(base, "half"))
     names = [layer.name for layer in base.layers]
     with_weights = {layer.name for layer in base.layers if "_conv" in layer.name}
     assert trained == with_weights & set(names[len(names) // 2 :])
 
 
 def test_a_layer_trains_with_all_that_follow_it(base) -> None:
-    trained = trained_layers(base, RESNET, "conv5_block3_2_conv")
+    trained = trained_by(base, "conv5_block3_2_conv")
     assert trained == ["conv5_block3_2_conv", "conv5_block3_3_conv"]
 
 
 def test_all_are_all_convolutions_and_never_a_batch_normalization(base) -> None:
-    trained = trained_layers(base, RESNET, "all")
+    trained = trained_by(base, "all")
     norm = load_keras().layers.BatchNormalization
     assert len(trained) == 53
     assert not any(isinstance(base.get_layer(name), norm) for name in trained)
@@ -70,19 +71,19 @@ def test_all_are_all_convolutions_and_never_a_batch_normalization(base) -> None:
 
 def test_an_unknown_layer_is_refused_and_near_names_are_offered(base) -> None:
     with pytest.raises(RunError, match=r"Did you mean .*conv5_block3_2_conv"):
-        trained_layers(base, RESNET, "conv5_block3_2_cov")
+        trained_by(base, "conv5_block3_2_cov")
 
 
 def test_a_layer_that_nothing_follows_is_refused(base) -> None:
     with pytest.raises(
         RunError, match="expected a layer with weights there or after it, found none"
     ):
-        trained_layers(base, RESNET, "avg_pool")
+        trained_by(base, "avg_pool")
 
 
 def test_the_cut_is_where_everything_goes_through_one_tensor(base) -> None:
     def cut_before(name: str) -> str:
-        cut = find_cut(base, trained_layers(base, RESNET, name))
+        cut = find_cut(base, trained_by(base, name))
         return next(each.name for each in base.operations if each.output is cut)
 
     assert cut_before("block5") == "conv4_block6_out"
@@ -98,18 +99,19 @@ def test_of_a_block_that_begins_with_stride_2_a_quarter_is_kept(base) -> None:
     assert common_stride(base, base.get_layer("conv1_relu").output) == 1
 
 
-def test_depth_counts_blocks_from_the_last_one() -> None:
+def test_depth_counts_blocks_from_the_last_one(base) -> None:
     names = ["conv5_block3_3_conv", "conv4_block1_1_conv", "conv2_block1_0_conv", "conv1_conv"]
-    assert [depth_of(name, RESNET) for name in names] == [0, 1, 3, 4]
+    depths = BACKBONES["resnet50"].depths_of(base)
+    assert [depths[name] for name in names] == [0, 1, 3, 4]
 
 
 @pytest.mark.parametrize("name", EVERY)
 def test_blocks_lie_one_after_the_other_and_hold_every_layer_that_trains(name: str) -> None:
-    facts = NETWORKS[name]
     base = BACKBONES[name].base()
-    depths = [depth_of(layer, facts) for layer in trained_layers(base, facts, "all")]
+    depth_of = BACKBONES[name].depths_of(base)
+    depths = [depth_of[layer] for layer in trained_layers(base, depth_of, "all")]
     assert depths == sorted(depths, reverse=True)
-    assert set(depths) == set(range(len(facts.blocks)))
+    assert set(depths) == set(range(len(NETWORKS[name].blocks)))
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -117,7 +119,7 @@ def test_blocks_lie_one_after_the_other_and_hold_every_layer_that_trains(name: s
 def test_something_is_frozen_before_the_last_blocks(name: str, unfreeze: str) -> None:
     network = SplitNetwork.open(BACKBONES[name], unfreeze)
     assert network.has_frozen_part
-    n_all = len(trained_layers(network.base, network.backbone.facts, "all"))
+    n_all = len(trained_layers(network.base, network.depths, "all"))
     assert 0 < len(network.trained) < n_all
 
 
