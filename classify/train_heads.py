@@ -182,7 +182,7 @@ class _Training:
         chosen = describe_choice(record.chosen)
         if not record.chosen.get(AT_LIMIT):
             return chosen
-        return f"{chosen} (try more with {OPTION_OF_LIMIT[type(self.heads[name]).__name__]})"
+        return f"{chosen}: try more with {OPTION_OF_LIMIT[type(self.heads[name]).__name__]}"
 
     def _wanted(self, name: str) -> Record:
         """The record of a head that has not been fitted yet."""
