@@ -1,5 +1,6 @@
 import io
 import re
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -201,3 +202,21 @@ def test_a_notebook_gets_its_own_bars(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ipykernel", threading)
     with Progress("fit", 2, "epochs") as progress:
         assert type(progress._bar) is notebook_tqdm
+
+
+WITHOUT_WIDGETS = """
+import sys
+sys.modules |= {"ipywidgets": None, "ipykernel": sys}
+from headbench.cache.progress import Progress, showing_progress
+with showing_progress(), Progress("fit", 2, "epochs") as progress:
+    print(type(progress._bar).__module__)
+"""
+
+
+def test_a_notebook_without_widgets_gets_bars_of_text_and_no_warning() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_WIDGETS], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("tqdm.")
+    assert "notebook" not in done.stdout
+    assert done.stderr == ""
