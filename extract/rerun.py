@@ -15,9 +15,9 @@ from headbench.extract.images.stream import DecodedImage, ImageFile, decoded_ima
 from headbench.extract.networks.backbone import embed_images, reopen_backbone
 from headbench.extract.networks.engines import Embedded, relative_differences
 from headbench.extract.networks.keras_network import ENGINE_TOLERANCE, FLOAT16_TOLERANCE
-from headbench.extract.progress import Stopwatch
 from headbench.extract.settings import FLOAT32, Runtime
 from headbench.extract.sources.open import images_of
+from headbench.extract.stopwatch import Stopwatch
 
 # Relative distance of two numbers that are neighbours in float16: at most 2^-10.
 STORED_IN_FLOAT16 = 1e-3

@@ -13,6 +13,7 @@ from PIL import Image
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
 from headbench.cache.errors import HeadbenchError
+from headbench.cache.progress import Progress, showing_progress
 from headbench.extract.errors import DataError, UnusableImageError
 from headbench.extract.images.resizing import Resizing, resizing_of
 from headbench.extract.images.stream import (
@@ -24,10 +25,10 @@ from headbench.extract.images.stream import (
 )
 from headbench.extract.networks import engines
 from headbench.extract.networks.backbone import Backbone, create_backbone, embed_images
-from headbench.extract.progress import Progress, Stopwatch, showing_progress
 from headbench.extract.settings import ExtractSettings, Runtime
 from headbench.extract.sources.python import as_file
 from headbench.extract.stage import choose_backbone
+from headbench.extract.stopwatch import Stopwatch
 from headbench.extract.workers.embed import refuse_infinite
 
 _DEFAULT = ExtractSettings()

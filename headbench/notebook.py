@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headbench.extract.progress import Progress, showing_progress
+from headbench.cache.progress import Progress, showing_progress
 from headbench.extract.settings import ExtractSettings
 from headbench.extract.workers.machines import Machines
 from headbench.run_names import name_of, new_run_path, remember, run_path, targets_of
@@ -359,6 +359,7 @@ class Run:
         finetune(self._run, chosen, data, weights, self._command, device, again)
         return self.trained([chosen.name, chosen.start])
 
+    @showing_progress()
     def verify(
         self, *, repair: bool = False, sample: int | None = None, seed: int = 0
     ) -> "Inspection":
@@ -377,6 +378,7 @@ class Run:
             return repair_file(self.features_path)
         return inspect_file(self.features_path, sample, seed)
 
+    @showing_progress()
     def rerun(
         self,
         n_images: int,

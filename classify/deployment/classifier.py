@@ -27,8 +27,8 @@ from headbench.extract.networks.engines import Embedded, Embedder
 from headbench.extract.networks.folding import fold_base
 from headbench.extract.networks.keras_network import ENGINE_TOLERANCE, OpenableNetwork, open_network
 from headbench.extract.networks.keras_runtime import load_saved
-from headbench.extract.progress import Stopwatch
 from headbench.extract.settings import FLOAT32, Runtime
+from headbench.extract.stopwatch import Stopwatch
 
 LOG = logging.getLogger(__name__)
 

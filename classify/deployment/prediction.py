@@ -14,9 +14,9 @@ from headbench.classify.deployment.classifier import Classifier
 from headbench.classify.errors import RunError
 from headbench.extract.errors import UnusableImageError
 from headbench.extract.images.stream import ImageFile, decoded_images
-from headbench.extract.progress import Stopwatch
 from headbench.extract.settings import Runtime
 from headbench.extract.sources.folder import image_files
+from headbench.extract.stopwatch import Stopwatch
 
 STDIN = "-"
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from headbench.cache.disk import replacing_folder
+from headbench.cache.progress import Progress
 from headbench.cache.reader import FeatureFile
 from headbench.classify.deployment.classifier import open_classifier, say_if_not_recommended
 from headbench.classify.errors import RunError
@@ -35,9 +36,9 @@ from headbench.extract.images.stream import DecodedImage
 from headbench.extract.networks.backbone import embed_images, reopen_backbone
 from headbench.extract.networks.engines import relative_difference
 from headbench.extract.networks.keras_runtime import quiet_stderr
-from headbench.extract.progress import Progress, Stopwatch
 from headbench.extract.settings import FLOAT32, Runtime
 from headbench.extract.sources.source import Source
+from headbench.extract.stopwatch import Stopwatch
 
 LOG = logging.getLogger(__name__)
 

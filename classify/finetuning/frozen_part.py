@@ -16,6 +16,7 @@ from headbench.cache.blocks import CheckedDataset, create_hdf5, open_hdf5, write
 from headbench.cache.disk import OpenFiles, require_free, temporary_path
 from headbench.cache.errors import FeatureFileError, UnreadableError
 from headbench.cache.format import Identity, hash_rows, row_hashes
+from headbench.cache.progress import Progress
 from headbench.classify.errors import RunError
 from headbench.classify.finetuning.split_network import SplitNetwork
 from headbench.classify.labelled_files import refuse_image
@@ -30,7 +31,7 @@ from headbench.extract.networks.engines import (
     engine_on,
     halving_engine,
 )
-from headbench.extract.progress import Progress, Stopwatch
+from headbench.extract.stopwatch import Stopwatch
 
 LOG = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from headbench.classify.labelled_files import LabelledFiles, refuse_image
 from headbench.extract.images.resizing import as_resizing
 from headbench.extract.images.stream import DecodedImage, decoded_images, map_ahead
 from headbench.extract.networks.keras_runtime import load_tensorflow
-from headbench.extract.progress import Stopwatch
+from headbench.extract.stopwatch import Stopwatch
 
 # Batches read ahead of training; one thread is enough for what is read from the disk.
 N_THREADS, N_AHEAD = 1, 4

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headbench.cache.format import SPLITS, count_splits
+from headbench.cache.progress import Progress
 from headbench.cache.reader import FeatureFile
 from headbench.cache.writer import installed_version
 from headbench.classify.inspection.mistakes import (
@@ -77,7 +78,7 @@ def measure(opened: OpenedRun) -> Results:
         commands=command_lines(opened),
         features=_features(features),
         best=ranked[0].record.name,
-        heads=[_head(each, y) for each in ranked],
+        heads=_heads(ranked, y),
         comparisons=_differences(ranked, y["test"]),
         learning_curve=read_curve(opened.run.folder, opened.features),
         folds=_folds(opened),
@@ -140,6 +141,11 @@ def _features(features: FeatureFile) -> Features:
         ],
         rejected=[RejectedFile(each.path, each.reason) for each in table.rejected],
     )
+
+
+def _heads(ranked: list[Trained], y: dict[str, Any]) -> list[HeadResult]:
+    with Progress("measure", len(ranked), "heads") as progress:
+        return [progress.counting(_head)(each, y) for each in ranked]
 
 
 def _head(trained: Trained, y: dict[str, Any]) -> HeadResult:

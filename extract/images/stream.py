@@ -20,8 +20,8 @@ from headbench.cache.untrusted import IrregularFileError, open_regular
 from headbench.extract.errors import TooLargeError, UnusableImageError
 from headbench.extract.images.decode import decode
 from headbench.extract.images.resizing import Resizing
-from headbench.extract.progress import Stopwatch
 from headbench.extract.settings import ExtractSettings
+from headbench.extract.stopwatch import Stopwatch
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -12,13 +12,13 @@ from headbench.cache.format import Identity
 from headbench.extract.errors import DataError, WeightsError
 from headbench.extract.images.resizing import Resizing, resizing_of
 from headbench.extract.images.stream import Batch, DecodedImage, in_batches
-from headbench.extract.networks.applications import BACKBONES, MEAN_COLOR
+from headbench.extract.networks.applications import BACKBONES, MEAN_COLOR, NETWORKS
 from headbench.extract.networks.engines import Embedded, Embedder
 from headbench.extract.networks.keras_network import KerasBackbone
-from headbench.extract.progress import Stopwatch
 from headbench.extract.settings import CROP, FLOAT32, POOLINGS, Runtime
+from headbench.extract.stopwatch import Stopwatch
 
-SMALLEST_PX, LARGEST_PX = 32, 2048
+LARGEST_PX = 2048
 # Number of images on which a network is checked: the first ones to be embedded.
 N_SAMPLE = 4
 
@@ -107,7 +107,7 @@ def create_backbone(
     """A backbone by name, not loaded; `DataError` for an unknown name or an impossible size."""
     if name not in BACKBONES:
         raise DataError(f"unknown backbone {name!r}: expected one of {', '.join(BACKBONES)}.")
-    smallest_px = 1 if name == MEAN_COLOR else SMALLEST_PX
+    smallest_px = NETWORKS[name].smallest_px if name in NETWORKS else 1
     if not smallest_px <= size_px <= LARGEST_PX:
         raise DataError(f"size {size_px}: {name} takes {smallest_px} to {LARGEST_PX} px (--size).")
     if name == MEAN_COLOR:

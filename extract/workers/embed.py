@@ -23,9 +23,9 @@ from headbench.extract.images.stream import (
 )
 from headbench.extract.networks.backbone import Openable, embed_images
 from headbench.extract.networks.engines import Embedded
-from headbench.extract.progress import Stopwatch
 from headbench.extract.settings import Runtime
 from headbench.extract.sources.tar import Entry
+from headbench.extract.stopwatch import Stopwatch
 
 
 @dataclass(frozen=True)

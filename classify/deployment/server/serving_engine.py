@@ -19,9 +19,9 @@ from headbench.extract.errors import UnusableImageError
 from headbench.extract.images.resizing import resizing_of
 from headbench.extract.images.stream import decode_file
 from headbench.extract.networks.backbone import N_SAMPLE
-from headbench.extract.progress import Stopwatch
 from headbench.extract.settings import Runtime
 from headbench.extract.sources.source import Source
+from headbench.extract.stopwatch import Stopwatch
 
 
 class Neighbour(NamedTuple):

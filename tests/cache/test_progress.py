@@ -2,15 +2,14 @@ import io
 import re
 import sys
 import threading
-import time
 from collections.abc import Iterator
 
 import pytest
 from tqdm import tqdm
 from tqdm.auto import tqdm as notebook_tqdm
 
-from headbench.extract import progress as module
-from headbench.extract.progress import Progress, Stopwatch, part_of, showing_progress
+from headbench.cache import progress as module
+from headbench.cache.progress import Progress, part_of, showing_progress
 
 
 class Terminal(io.StringIO):
@@ -202,36 +201,3 @@ def test_a_notebook_gets_its_own_bars(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ipykernel", threading)
     with Progress("fit", 2, "epochs") as progress:
         assert type(progress._bar) is notebook_tqdm
-
-
-def test_two_threads_at_once_count_once() -> None:
-    stopwatch = Stopwatch()
-
-    def work() -> None:
-        with stopwatch.measure("network"):
-            time.sleep(0.2)
-
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert 0.2 <= stopwatch._seconds["network"] < 0.7
-
-
-def test_stages_add_up_and_the_longest_is_the_bottleneck() -> None:
-    stopwatch = Stopwatch()
-    for stage, seconds in (("read", 0.01), ("decode", 0.06), ("read", 0.01)):
-        with stopwatch.measure(stage):
-            time.sleep(seconds)
-    assert str(stopwatch).startswith("read 0.0 s, decode 0.1 s; the bottleneck is decode")
-
-
-def test_an_error_inside_is_counted_and_passes() -> None:
-    stopwatch = Stopwatch()
-    try:
-        with stopwatch.measure("read"):
-            raise OSError
-    except OSError:
-        pass
-    assert stopwatch._n_working["read"] == 0
