@@ -15,6 +15,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from headbench.cache.errors import HeadbenchError
 from headbench.cache.progress import Progress, showing_progress
 from headbench.extract.errors import DataError, UnusableImageError
+from headbench.extract.images.resizing import Resizing, resizing_of
 from headbench.extract.images.stream import (
     MAX_FILE_BYTES,
     DecodedImage,
@@ -51,6 +52,8 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
         ``imagenet``, ``random`` or a path.
     size : int
         Height and width of the network's input, in pixels.
+    resize : {"crop", "squash", "letterbox", "none"}
+        From an image of any size to the network's input: see `headbench.features`.
     pooling : {"avg", "max"}
         From the last feature map to the embedding.
     precision : {"auto", "float32", "mixed_float16"}
@@ -80,6 +83,7 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
         *,
         weights: str = _DEFAULT.weights,
         size: int = _DEFAULT.size_px,
+        resize: str = _DEFAULT.resize,
         pooling: str = _DEFAULT.pooling,
         precision: str = _DEFAULT.precision,
         device: str = _DEFAULT.device,
@@ -89,6 +93,7 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
         self.backbone = backbone
         self.weights = weights
         self.size = size
+        self.resize = resize
         self.pooling = pooling
         self.precision = precision
         self.device = device
@@ -139,7 +144,7 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
         network = self._opened_once()
         images = _listed(X)
         embeddings = np.empty((len(images), network.backbone.dim), np.float32)
-        decoded = _decoded(images, self.size)
+        decoded = _decoded(images, resizing_of(network.backbone.identity))
         embedded = embed_images(network, decoded, network.settings.runtime, Stopwatch())
         with Progress("embed", len(images)) as progress:
             for rows, found in embedded:
@@ -164,6 +169,7 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
             backbone=self.backbone,
             weights=self.weights,
             size_px=self.size,
+            resize=self.resize,
             pooling=self.pooling,
             precision=self.precision,
             device=self.device,
@@ -220,11 +226,11 @@ def _listed(X: Any) -> list[Any]:
         raise DataError(f"expected a sequence of images, found {type(X).__name__}.") from error
 
 
-def _decoded(images: Sequence[Any], size_px: int) -> Iterator[DecodedImage]:
+def _decoded(images: Sequence[Any], resizing: Resizing) -> Iterator[DecodedImage]:
     def refuse(row: int, reason: UnusableImageError) -> None:
         raise _refused(row, images, reason) from reason
 
-    return decoded_images(_files(images), size_px, refuse, Stopwatch())
+    return decoded_images(_files(images), resizing, refuse, Stopwatch())
 
 
 def _files(images: Sequence[Any]) -> Iterator[ImageFile]:

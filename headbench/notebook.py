@@ -35,6 +35,7 @@ def features(
     name: str | None = None,
     *,
     size: int = _DEFAULT.size_px,
+    resize: str = _DEFAULT.resize,
     backbone: str = _DEFAULT.backbone,
     weights: str = _DEFAULT.weights,
     pooling: str = _DEFAULT.pooling,
@@ -64,6 +65,9 @@ def features(
         the name of the folder of images.
     size : int
         Height and width of the network's input, in pixels.
+    resize : {"crop", "squash", "letterbox", "none"}
+        From an image of any size to the network's input: cut out the centre; change the aspect
+        ratio; keep all of it in a frame; or take only images that have the size.
     backbone : str
         The network, such as ``resnet50``.
     weights : str
@@ -112,6 +116,7 @@ def features(
         backbone=backbone,
         weights=weights,
         size_px=size,
+        resize=resize,
         pooling=pooling,
         precision=precision,
         seed=seed,

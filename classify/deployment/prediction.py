@@ -87,7 +87,7 @@ def predict_files(
             yield Prediction(paths[row], (), reasons.pop(row), truth.get(paths[row]))
 
     stopwatch = Stopwatch()
-    decoded = decoded_images(map(ImageFile, paths), classifier.size_px, leave_out, stopwatch)
+    decoded = decoded_images(map(ImageFile, paths), classifier.resizing, leave_out, stopwatch)
     n_done = 0
     for rows, probas in classifier.classify(decoded, runtime, stopwatch):
         for row, proba in zip(rows.tolist(), probas, strict=True):

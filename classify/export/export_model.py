@@ -31,6 +31,7 @@ from headbench.classify.run import Run, Trained, rank
 from headbench.classify.wording import describe_weights, n_bytes
 from headbench.extract.errors import UnusableImageError
 from headbench.extract.images.decode import decode
+from headbench.extract.images.resizing import resizing_of
 from headbench.extract.images.stream import DecodedImage
 from headbench.extract.networks.backbone import embed_images, reopen_backbone
 from headbench.extract.networks.engines import relative_difference
@@ -133,7 +134,7 @@ def draw_sample(features: FeatureFile, images: Source) -> Sample | None:
     for file in (files[row] for row in spread if files):
         try:
             content = file.read(file.path, file.max_bytes)
-            pixels.append(decode(content, features.identity.size_px))
+            pixels.append(decode(content, resizing_of(features.identity)))
         except UnusableImageError:
             continue
         paths.append(file.path)

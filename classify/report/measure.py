@@ -43,6 +43,8 @@ from headbench.classify.report.results import (
 from headbench.classify.run import Trained, is_finetuned
 from headbench.classify.studies.folds import FoldPoint, held_out_proba, read_folds
 from headbench.classify.studies.learning_curve import read_curve
+from headbench.extract.images.resizing import find_resizing
+from headbench.extract.settings import CROP
 from headbench.extract.sources import python
 
 LIBRARIES = ("headbench", "numpy", "scikit-learn", "lightgbm", "keras", "tensorflow")
@@ -113,6 +115,9 @@ def _extraction(opened: OpenedRun) -> str:
         "store": config.store,
         "seed": config.data["seed"],
     }
+    resizing = find_resizing(identity)
+    if resizing is not None and resizing.rule != CROP:
+        options["resize"] = resizing.rule
     if "val_share" in config.data:
         options["val-share"] = config.data["val_share"]
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]

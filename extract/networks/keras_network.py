@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from headbench.cache.format import RANDOM_WEIGHTS, Identity
 from headbench.cache.progress import draws_bars
 from headbench.extract.errors import WeightsError
-from headbench.extract.images.decode import resize_rule
+from headbench.extract.images.resizing import Resizing
 from headbench.extract.networks.applications import NETWORKS, Network
 from headbench.extract.networks.devices import CPU, GPU, Devices, describe_devices, find_devices
 from headbench.extract.networks.engines import (
@@ -46,7 +46,7 @@ from headbench.extract.networks.weights import (
     check_shapes,
     resolve_weights,
 )
-from headbench.extract.settings import AUTO, FLOAT32, IMAGENET, OPENVINO, POOLINGS, Runtime
+from headbench.extract.settings import AUTO, CROP, FLOAT32, IMAGENET, OPENVINO, POOLINGS, Runtime
 from headbench.extract.stopwatch import Stopwatch
 
 LOG = logging.getLogger(__name__)
@@ -141,6 +141,7 @@ class KerasNetwork(ABC):
         ``imagenet``, ``random`` or a path.
     pooling : {"avg", "max"}
     precision : {"float32", "mixed_float16"}
+    resize : {"crop", "squash", "letterbox", "none"}
     """
 
     name: str
@@ -148,6 +149,7 @@ class KerasNetwork(ABC):
     size_px: int
     pooling: str = POOLINGS[0]
     precision: str = FLOAT32
+    resize: str = CROP
 
     def __getstate__(self) -> dict[str, Any]:
         # Another process finds its weights itself, in whatever folder it works.
@@ -195,7 +197,7 @@ class KerasNetwork(ABC):
             weights_hash=self.weights.hash,
             preprocessing=self.preprocessing,
             size_px=self.size_px,
-            resize=resize_rule(self.size_px),
+            resize=Resizing(self.size_px, self.resize).words,
             pooling=self.pooling,
             precision=self.precision,
         )
