@@ -14,6 +14,7 @@ DEVICES = (AUTO, "cpu", "gpu")
 TENSORFLOW, OPENVINO = "tensorflow", "openvino"
 ENGINES = (AUTO, TENSORFLOW, OPENVINO)
 POOLINGS = ("avg", "max")
+RESIZES = CROP, SQUASH, LETTERBOX, NONE = ("crop", "squash", "letterbox", "none")
 FLOAT32, MIXED_FLOAT16 = "float32", "mixed_float16"
 PRECISIONS = (AUTO, FLOAT32, MIXED_FLOAT16)
 
@@ -59,6 +60,8 @@ class ExtractSettings:
         Height and width of the network's input; None for that of the model, or else 224.
     preprocessing : str or None
         What a model of the user's own was trained with: a key of `PREPROCESSINGS`.
+    resize : {"crop", "squash", "letterbox", "none"}
+        From a picture of any size to the network's input; see `Resizing`.
     pooling : {"avg", "max"}
         From the last feature map to the embedding.
     precision : {"auto", "float32", "mixed_float16"}
@@ -80,6 +83,7 @@ class ExtractSettings:
     backbone: str = "resnet50"
     weights: str = IMAGENET
     size_px: int | None = None
+    resize: str = CROP
     preprocessing: str | None = None
     pooling: str = POOLINGS[0]
     precision: str = AUTO
@@ -97,6 +101,7 @@ class ExtractSettings:
             _check_count("size", self.size_px)
         if self.preprocessing is not None:
             _check_choice("preprocessing", self.preprocessing, tuple(PREPROCESSINGS))
+        _check_choice("resize", self.resize, RESIZES)
         _check_choice("pooling", self.pooling, POOLINGS)
         _check_choice("precision", self.precision, PRECISIONS)
         _check_choice("store", self.store, STORES)

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headbench.cache.progress import Progress, showing_progress
 from headbench.extract.networks.applications import is_own_model
-from headbench.extract.progress import Progress, showing_progress
 from headbench.extract.settings import ExtractSettings
 from headbench.extract.workers.machines import Machines
 from headbench.run_names import name_of, new_run_path, remember, run_path, targets_of
@@ -36,6 +36,7 @@ def features(
     name: str | None = None,
     *,
     size: int | None = _DEFAULT.size_px,
+    resize: str = _DEFAULT.resize,
     backbone: str = _DEFAULT.backbone,
     weights: str = _DEFAULT.weights,
     preprocessing: str | None = _DEFAULT.preprocessing,
@@ -66,6 +67,9 @@ def features(
         the name of the folder of images.
     size : int, optional
         Height and width of the network's input, in pixels; by default that of the model, or 224.
+    resize : {"crop", "squash", "letterbox", "none"}
+        From an image of any size to the network's input: cut out the centre; change the aspect
+        ratio; keep all of it in a frame; or take only images that have the size.
     backbone : str
         The network, such as ``resnet50``, or the path of a Keras model of your own.
     weights : str
@@ -116,6 +120,7 @@ def features(
         backbone=backbone,
         weights=weights,
         size_px=size,
+        resize=resize,
         preprocessing=preprocessing,
         pooling=pooling,
         precision=precision,
@@ -378,6 +383,7 @@ class Run:
         finetune(self._run, chosen, data, weights, self._command, device, again)
         return self.trained([chosen.name, chosen.start])
 
+    @showing_progress()
     def verify(
         self, *, repair: bool = False, sample: int | None = None, seed: int = 0
     ) -> "Inspection":
@@ -396,6 +402,7 @@ class Run:
             return repair_file(self.features_path)
         return inspect_file(self.features_path, sample, seed)
 
+    @showing_progress()
     def rerun(
         self,
         n_images: int,

@@ -26,7 +26,7 @@ from headbench.classify.heads.head import Head
 from headbench.classify.heads.parameters import POSITIVE
 from headbench.classify.train_settings import combine, configured_heads
 from headbench.command_line import parser
-from headbench.extract.networks.applications import CAFFE, NETWORKS, RESNET, Network
+from headbench.extract.networks.applications import NETWORKS, RESNET, TF, Network
 from headbench.extract.networks.keras_network import KerasBackbone
 from headbench.extract.settings import ExtractSettings
 from headbench.extract.stage import extract_features
@@ -257,8 +257,8 @@ def test_the_settings_in_the_page_are_understood(tmp_path: Path) -> None:
 
 
 def backbone_in_the_guide() -> tuple[str, Network]:
-    names = {"Network": Network, "CAFFE": CAFFE, "RESNET": RESNET}
-    rows = eval("{" + block("CONTRIBUTING.md", '"resnet152"') + "}", names)  # noqa: S307, our own text
+    names = {"Network": Network, "TF": TF, "RESNET": RESNET}
+    rows = eval("{" + block("CONTRIBUTING.md", '"resnet101v2"') + "}", names)  # noqa: S307, our own text
     [row] = rows.items()
     return row
 

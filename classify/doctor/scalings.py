@@ -7,7 +7,14 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from headbench.extract.networks.applications import CAFFE, TF, TF_INSIDE, TORCH_INSIDE
+from headbench.extract.networks.applications import (
+    CAFFE,
+    TF,
+    TF_128_INSIDE,
+    TF_INSIDE,
+    TORCH,
+    TORCH_INSIDE,
+)
 
 RGB, BGR = (0, 1, 2), (2, 1, 0)
 # In grey levels of 255: more than rounding, and far less than the difference of any two scalings.
@@ -108,7 +115,12 @@ INSIDE = {
 }
 KNOWN = SCALINGS | BGR_SCALINGS | INSIDE
 # The scaling that networks of keras.applications expect, by their entry in the table of networks.
-_TAKEN = {CAFFE: "caffe", TF: "tf", TF_INSIDE: "raw", TORCH_INSIDE: "raw"}
+_TAKEN = {
+    CAFFE: "caffe",
+    TF: "tf",
+    TORCH: "torch",
+    **dict.fromkeys((TF_INSIDE, TF_128_INSIDE, TORCH_INSIDE), "raw"),
+}
 
 
 # What `preprocess_input` of each module of keras.applications does.

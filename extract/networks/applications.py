@@ -1,6 +1,6 @@
 """The networks of keras.applications that headbench knows, one row each."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 CAFFE = "caffe: RGB to BGR, minus mean (103.939, 116.779, 123.68), not scaled"
@@ -10,6 +10,7 @@ TORCH = (
     "(0.229, 0.224, 0.225)"
 )
 TF_INSIDE = "in the network: RGB, / 127.5 - 1"
+TF_128_INSIDE = "in the network: RGB, / 128 - 1"
 TORCH_INSIDE = TORCH.replace("torch", "in the network")
 
 
@@ -23,21 +24,24 @@ class Network:
         Function of keras.applications, after the module that has its `preprocess_input`.
     preprocessing : str
         What is done to the pixels, in words; part of the fingerprint.
-    blocks : tuple of tuple of str
-        Beginnings of the names of the layers of each block, from the last block to the first;
-        fine-tuning trains the last ones.
+    blocks : tuple of str
+        How the name of the first layer of each block begins, from the last block to the second. A
+        block ends where the next one begins; fine-tuning trains the last ones.
     imagenet_file : str
         File name of its ImageNet weights in Keras.
     arguments : mapping of str to float
         Further arguments of its function, such as the width of a MobileNet.
+    smallest_px : int
+        Smallest height and width that it takes.
     """
 
     source: str
     preprocessing: str
     dim: int
-    blocks: tuple[tuple[str, ...], ...]
+    blocks: tuple[str, ...]
     imagenet_file: str
     arguments: Mapping[str, float] = field(default_factory=dict)
+    smallest_px: int = 32
 
     @property
     def module(self) -> str:
@@ -50,92 +54,87 @@ class Network:
         return self.source.split(".")[1]
 
 
-RESNET = (("conv5_",), ("conv4_",), ("conv3_",), ("conv2_",), ("conv1_",))
+TF_KERNELS = "_weights_tf_dim_ordering_tf_kernels"
+NOTOP = f"{TF_KERNELS}_notop.h5"
+# A new block begins where the feature map halves. DenseNets name their blocks as ResNets do.
+RESNET = ("conv5_", "conv4_", "conv3_", "conv2_")
+EFFICIENTNET = ("block6", "block5", "block4", "block3", "block2")
+MOBILENET = ("conv_pad_12", "conv_pad_6", "conv_pad_4", "conv_pad_2")
+MOBILENET_V2 = ("block_13_", "block_6_", "block_3_", "block_1_")
+MOBILENET_V3 = ("expanded_conv_12", "expanded_conv_6", "expanded_conv_3", "expanded_conv_1")
+XCEPTION = ("block13_", "block4_", "block3_", "block2_")
+# The first convolutions of mixed8, of mixed3, of mixed0 and after the first pooling.
+INCEPTION = ("conv2d_72", "conv2d_27", "conv2d_8", "conv2d_3")
+VGG = ("block5_", "block4_", "block3_", "block2_")
 
 
-def _layers_of_mobilenet(first: int, last: int) -> tuple[str, ...]:
-    """Beginnings of layer names of a block; its first convolution has a stride of 2."""
-    numbers = range(last, first - 1, -1)
-    names = (f"conv_{kind}_{number}" for number in numbers for kind in ("dw", "pw"))
-    return (*names, f"conv_pad_{first}")
+def _efficientnet(size: str, dim: int) -> Network:
+    """A row of EfficientNetV2; `size` is ``b0`` to ``b3`` or ``s``."""
+    preprocessing = TF_128_INSIDE if size == "s" else TORCH_INSIDE
+    source = f"efficientnet_v2.EfficientNetV2{size.upper()}"
+    return Network(source, preprocessing, dim, EFFICIENTNET, f"efficientnetv2-{size}_notop.h5")
+
+
+def _convnext(size: str, dim: int) -> Network:
+    """A row of ConvNeXt; `size` is as in the names of its layers, such as ``tiny``."""
+    blocks = tuple(f"convnext_{size}_downsampling_block_{number}" for number in (2, 1, 0))
+    source = f"convnext.ConvNeXt{size.capitalize()}"
+    return Network(source, TORCH_INSIDE, dim, blocks, f"convnext_{size}_notop.h5")
+
+
+def _mobilenet(alpha: float, in_file: str) -> Network:
+    """A row of MobileNet, `alpha` times as wide as the first one; `in_file` is that in Keras."""
+    dim, file = int(1024 * alpha), f"mobilenet_{in_file}_224_tf_no_top.h5"
+    return Network("mobilenet.MobileNet", TF, dim, MOBILENET, file, {"alpha": alpha})
+
+
+def _mobilenet_v2(alpha: float) -> Network:
+    """A row of MobileNetV2, `alpha` times as wide as the first one."""
+    # Its last layer gets no narrower.
+    dim = int(1280 * max(alpha, 1.0))
+    file = f"mobilenet_v2{TF_KERNELS}_{alpha}_224_no_top.h5"
+    return Network("mobilenet_v2.MobileNetV2", TF, dim, MOBILENET_V2, file, {"alpha": alpha})
+
+
+def _by_width(name: str, rows: Iterable[Network]) -> dict[str, Network]:
+    """Rows by name: ``mobilenet`` for the usual width, else ``mobilenet-0.25``."""
+    widths = {row.arguments["alpha"]: row for row in rows}
+    return {name if width == 1 else f"{name}-{width:g}": row for width, row in widths.items()}
 
 
 NETWORKS = {
-    "resnet50": Network(
-        source="resnet50.ResNet50",
-        preprocessing=CAFFE,
-        dim=2048,
-        blocks=RESNET,
-        imagenet_file="resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
-    ),
-    "resnet101": Network(
-        source="resnet.ResNet101",
-        preprocessing=CAFFE,
-        dim=2048,
-        blocks=RESNET,
-        imagenet_file="resnet101_weights_tf_dim_ordering_tf_kernels_notop.h5",
-    ),
-    "resnet50v2": Network(
-        source="resnet_v2.ResNet50V2",
-        preprocessing=TF,
-        dim=2048,
-        blocks=(("conv5_", "post_"), *RESNET[1:]),
-        imagenet_file="resnet50v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
-    ),
-    "efficientnetv2b0": Network(
-        source="efficientnet_v2.EfficientNetV2B0",
-        preprocessing=TORCH_INSIDE,
-        dim=1280,
-        blocks=(
-            ("block6", "top_"),
-            ("block5",),
-            ("block4",),
-            ("block3",),
-            ("block2",),
-            ("block1", "stem_"),
-        ),
-        imagenet_file="efficientnetv2-b0_notop.h5",
-    ),
-    "convnexttiny": Network(
-        source="convnext.ConvNeXtTiny",
-        preprocessing=TORCH_INSIDE,
-        dim=768,
-        blocks=(
-            ("convnext_tiny_stage_3", "convnext_tiny_downsampling_block_2", "layer_normalization"),
-            ("convnext_tiny_stage_2", "convnext_tiny_downsampling_block_1"),
-            ("convnext_tiny_stage_1", "convnext_tiny_downsampling_block_0"),
-            ("convnext_tiny_stage_0", "convnext_tiny_stem"),
-        ),
-        imagenet_file="convnext_tiny_notop.h5",
-    ),
+    "resnet50": Network("resnet50.ResNet50", CAFFE, 2048, RESNET, f"resnet50{NOTOP}"),
+    "resnet101": Network("resnet.ResNet101", CAFFE, 2048, RESNET, f"resnet101{NOTOP}"),
+    "resnet152": Network("resnet.ResNet152", CAFFE, 2048, RESNET, f"resnet152{NOTOP}"),
+    "resnet50v2": Network("resnet_v2.ResNet50V2", TF, 2048, RESNET, f"resnet50v2{NOTOP}"),
+    "resnet152v2": Network("resnet_v2.ResNet152V2", TF, 2048, RESNET, f"resnet152v2{NOTOP}"),
+    "densenet121": Network("densenet.DenseNet121", TORCH, 1024, RESNET, f"densenet121{NOTOP}"),
+    "densenet169": Network("densenet.DenseNet169", TORCH, 1664, RESNET, f"densenet169{NOTOP}"),
+    "densenet201": Network("densenet.DenseNet201", TORCH, 1920, RESNET, f"densenet201{NOTOP}"),
+    "efficientnetv2b0": _efficientnet("b0", 1280),
+    "efficientnetv2b1": _efficientnet("b1", 1280),
+    "efficientnetv2b2": _efficientnet("b2", 1408),
+    "efficientnetv2b3": _efficientnet("b3", 1536),
+    "efficientnetv2s": _efficientnet("s", 1280),
+    "convnexttiny": _convnext("tiny", 768),
+    "convnextsmall": _convnext("small", 768),
+    "convnextbase": _convnext("base", 1024),
     "mobilenetv3large": Network(
         source="mobilenet_v3.MobileNetV3Large",
         preprocessing=TF_INSIDE,
         dim=960,
-        # By the size of the feature map: 7, 14, 28, 56 and 112 px of 224.
-        blocks=(
-            ("expanded_conv_12", "expanded_conv_13", "expanded_conv_14", "conv_1"),
-            tuple(f"expanded_conv_{number}" for number in range(6, 12)),
-            tuple(f"expanded_conv_{number}_" for number in (3, 4, 5)),
-            tuple(f"expanded_conv_{number}_" for number in (1, 2)),
-            ("expanded_conv_", "conv"),
-        ),
+        blocks=MOBILENET_V3,
         imagenet_file="weights_mobilenet_v3_large_224_1.0_float_no_top_v2.h5",
     ),
-    "mobilenet-0.25": Network(
-        source="mobilenet.MobileNet",
-        preprocessing=TF,
-        dim=256,
-        blocks=(
-            _layers_of_mobilenet(12, 13),
-            _layers_of_mobilenet(6, 11),
-            _layers_of_mobilenet(4, 5),
-            _layers_of_mobilenet(2, 3),
-            ("conv",),
-        ),
-        imagenet_file="mobilenet_2_5_224_tf_no_top.h5",
-        arguments={"alpha": 0.25},
+    **_by_width("mobilenetv2", map(_mobilenet_v2, (0.35, 0.5, 0.75, 1.0, 1.3, 1.4))),
+    **_by_width("mobilenet", map(_mobilenet, (0.25, 0.5, 0.75, 1.0), ("2_5", "5_0", "7_5", "1_0"))),
+    "xception": Network(
+        "xception.Xception", TF, 2048, XCEPTION, f"xception{NOTOP}", smallest_px=71
     ),
+    "inceptionv3": Network(
+        "inception_v3.InceptionV3", TF, 2048, INCEPTION, f"inception_v3{NOTOP}", smallest_px=75
+    ),
+    "vgg16": Network("vgg16.VGG16", CAFFE, 512, VGG, f"vgg16{NOTOP}"),
 }
 
 MEAN_COLOR = "mean-color"

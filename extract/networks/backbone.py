@@ -10,21 +10,22 @@ from numpy.typing import NDArray
 
 from headbench.cache.format import Identity
 from headbench.extract.errors import DataError, WeightsError
-from headbench.extract.images.decode import resize_rule
+from headbench.extract.images.resizing import Resizing, resizing_of
 from headbench.extract.images.stream import Batch, DecodedImage, in_batches
 from headbench.extract.networks.applications import (
     BACKBONES,
     MEAN_COLOR,
+    NETWORKS,
     OWN_MODEL,
     is_own_model,
 )
 from headbench.extract.networks.engines import Embedded, Embedder
 from headbench.extract.networks.keras_network import KerasBackbone
 from headbench.extract.networks.own_model import OwnModel, declared_as, own_model
-from headbench.extract.progress import Stopwatch
-from headbench.extract.settings import FLOAT32, IMAGENET, POOLINGS, Runtime
+from headbench.extract.settings import CROP, FLOAT32, IMAGENET, POOLINGS, Runtime
+from headbench.extract.stopwatch import Stopwatch
 
-SMALLEST_PX, LARGEST_PX, USUAL_PX = 32, 2048, 224
+LARGEST_PX, USUAL_PX = 2048, 224
 # Number of images on which a network is checked: the first ones to be embedded.
 N_SAMPLE = 4
 
@@ -57,6 +58,7 @@ class MeanColor:
     """Mean red, green and blue of an image: no network, no weights; for tests and trials."""
 
     size_px: int
+    resize: str = CROP
     dim: int = 3
 
     @property
@@ -67,7 +69,7 @@ class MeanColor:
             weights_hash="none",
             preprocessing="none: RGB 0-255",
             size_px=self.size_px,
-            resize=resize_rule(self.size_px),
+            resize=Resizing(self.size_px, self.resize).words,
             pooling=POOLINGS[0],
             precision=FLOAT32,
         )
@@ -111,6 +113,7 @@ def create_backbone(
     size_px: int | None = None,
     pooling: str = POOLINGS[0],
     precision: str = FLOAT32,
+    resize: str = CROP,
     preprocessing: str | None = None,
 ) -> Backbone:
     """A backbone by name or by the path of a model, not loaded.
@@ -134,10 +137,10 @@ def create_backbone(
             f"preprocessing {preprocessing}: {name} has its own. Leave --preprocessing out."
         )
     size_px = USUAL_PX if size_px is None else size_px
-    _check_size(name, size_px, 1 if name == MEAN_COLOR else SMALLEST_PX)
+    _check_size(name, size_px, NETWORKS[name].smallest_px if name in NETWORKS else 1)
     if name == MEAN_COLOR:
-        return MeanColor(size_px)
-    return KerasBackbone(name, weights_source, size_px, pooling, precision)
+        return MeanColor(size_px, resize)
+    return KerasBackbone(name, weights_source, size_px, pooling, precision, resize)
 
 
 def _check_size(name: str, size_px: int, smallest_px: int) -> None:
@@ -148,15 +151,21 @@ def _check_size(name: str, size_px: int, smallest_px: int) -> None:
 def reopen_backbone(identity: Identity, weights_source: str) -> Backbone:
     """The backbone that made embeddings of this identity, with weights from `weights_source`.
 
-    Raises `WeightsError` if the weights, or the preprocessing of this version, are different.
+    Raises `WeightsError` if the weights, or the preprocessing of this version, are different;
+    `DataError` if this version lacks its resize rule.
     """
     size_px, pooling, precision = identity.size_px, identity.pooling, identity.precision
+    resize = resizing_of(identity).rule
     backbone: Backbone
     if identity.backbone == OWN_MODEL:
         declared = declared_as(identity.preprocessing)
-        backbone = OwnModel(OWN_MODEL, weights_source, size_px, pooling, precision, declared)
+        backbone = OwnModel(
+            OWN_MODEL, weights_source, size_px, pooling, precision, resize, declared=declared
+        )
     else:
-        backbone = create_backbone(identity.backbone, weights_source, size_px, pooling, precision)
+        backbone = create_backbone(
+            identity.backbone, weights_source, size_px, pooling, precision, resize
+        )
     differences = identity.differences(backbone.identity)
     if differences:
         raise WeightsError(

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headbench.cache.format import RANDOM_WEIGHTS, Identity
+from headbench.cache.progress import draws_bars
 from headbench.extract.errors import WeightsError
-from headbench.extract.images.decode import resize_rule
+from headbench.extract.images.resizing import Resizing
 from headbench.extract.networks.applications import NETWORKS, Network
 from headbench.extract.networks.devices import CPU, GPU, Devices, describe_devices, find_devices
 from headbench.extract.networks.engines import (
@@ -35,6 +36,7 @@ from headbench.extract.networks.keras_runtime import (
     forbid_tensor_float_32,
     load_keras,
     load_tensorflow,
+    numbered_from_zero,
     seeded,
 )
 from headbench.extract.networks.weights import (
@@ -44,8 +46,8 @@ from headbench.extract.networks.weights import (
     check_shapes,
     resolve_weights,
 )
-from headbench.extract.progress import Stopwatch, draws_bars
-from headbench.extract.settings import AUTO, FLOAT32, IMAGENET, OPENVINO, POOLINGS, Runtime
+from headbench.extract.settings import AUTO, CROP, FLOAT32, IMAGENET, OPENVINO, POOLINGS, Runtime
+from headbench.extract.stopwatch import Stopwatch
 
 LOG = logging.getLogger(__name__)
 
@@ -139,6 +141,7 @@ class KerasNetwork(ABC):
         ``imagenet``, ``random`` or a path.
     pooling : {"avg", "max"}
     precision : {"float32", "mixed_float16"}
+    resize : {"crop", "squash", "letterbox", "none"}
     """
 
     name: str
@@ -146,6 +149,7 @@ class KerasNetwork(ABC):
     size_px: int
     pooling: str = POOLINGS[0]
     precision: str = FLOAT32
+    resize: str = CROP
 
     def __getstate__(self) -> dict[str, Any]:
         # Another process finds its weights itself, in whatever folder it works.
@@ -193,7 +197,7 @@ class KerasNetwork(ABC):
             weights_hash=self.weights.hash,
             preprocessing=self.preprocessing,
             size_px=self.size_px,
-            resize=resize_rule(self.size_px),
+            resize=Resizing(self.size_px, self.resize).words,
             pooling=self.pooling,
             precision=self.precision,
         )
@@ -272,14 +276,13 @@ class KerasBackbone(KerasNetwork):
 
     def depths_of(self, base: Any) -> dict[str, int]:
         """Block of each layer of `base`, counted from the end: 0 is the last block."""
-        blocks = self.facts.blocks
-        return {
-            layer.name: next(
-                (depth for depth, starts in enumerate(blocks) if layer.name.startswith(starts)),
-                len(blocks),
-            )
-            for layer in base.layers
-        }
+        blocks, depths = self.facts.blocks, {}
+        depth = len(blocks)
+        for layer in base.layers:
+            if depth and layer.name.startswith(blocks[depth - 1]):
+                depth -= 1
+            depths[layer.name] = depth
+        return depths
 
     def base(self) -> Any:
         """The keras.Model without preprocessing, in float32, with its weights.
@@ -288,7 +291,7 @@ class KerasBackbone(KerasNetwork):
         `WeightsError` if the weights belong to another network.
         """
         path = self.weights.path
-        with seeded(RANDOM_SEED) if path is None else nullcontext():
+        with seeded(RANDOM_SEED) if path is None else nullcontext(), numbered_from_zero():
             base = self._application()(
                 include_top=False,
                 weights=None,

@@ -8,6 +8,7 @@ import random
 import tempfile
 import warnings
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -163,6 +164,25 @@ def seeded(seed: int) -> Iterator[None]:
         yield
     finally:
         seed_generator.python_random = shared
+
+
+@contextmanager
+def numbered_from_zero() -> Iterator[None]:
+    """Give layers without names that are built inside those of a new process: conv2d, conv2d_1.
+
+    Keras counts them from the start of the process, so names depend on what was built before.
+    """
+    load_keras()
+    from keras.src.backend.common import global_state
+
+    key, counts = "object_name_uids", Counter[str]()
+    before = global_state.get_global_attribute(key, {})
+    global_state.set_global_attribute(key, counts)
+    try:
+        yield
+    finally:
+        # The larger count of each: what is built on top later gets no name twice.
+        global_state.set_global_attribute(key, counts | Counter(before))
 
 
 def forbid_tensor_float_32() -> None:

@@ -14,7 +14,7 @@ from headbench.commands.options import (
     runtime_of,
 )
 from headbench.extract.networks.applications import BACKBONES, PREPROCESSINGS
-from headbench.extract.settings import POOLINGS, PRECISIONS, ExtractSettings
+from headbench.extract.settings import POOLINGS, PRECISIONS, RESIZES, ExtractSettings
 from headbench.terminal import say
 
 if TYPE_CHECKING:
@@ -53,8 +53,8 @@ def features(arguments: argparse.Namespace) -> int:
     """Embed images."""
     from headbench.notebook import features as embed
 
-    names = ["size", "backbone", "weights", "preprocessing", "pooling", "precision", "seed"]
-    names += ["val_share", "store", "max_file_size", "overwrite", "dry_run"]
+    names = ["size", "resize", "backbone", "weights", "preprocessing", "pooling", "precision"]
+    names += ["seed", "val_share", "store", "max_file_size", "overwrite", "dry_run"]
     given = {name: getattr(arguments, name) for name in names}
     machines = machines_of(arguments)
     machines["jobs"] = machines["jobs"] or 1
@@ -88,6 +88,13 @@ def _add_network_options(command: argparse.ArgumentParser, default: ExtractSetti
         choices=PREPROCESSINGS,
         help="how pixels were scaled when a model of your own was trained; other networks have "
         "their own",
+    )
+    group.add_argument(
+        "--resize",
+        choices=RESIZES,
+        default=default.resize,
+        help="from an image of any size to that input: cut out the centre, change the aspect "
+        f"ratio, put a frame around it, or take no other size (default: {default.resize})",
     )
     group.add_argument(
         "--pooling",

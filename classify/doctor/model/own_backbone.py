@@ -22,8 +22,8 @@ from headbench.extract.images.stream import decoded_images
 from headbench.extract.networks.applications import OWN_MODEL
 from headbench.extract.networks.own_model import declared_as
 from headbench.extract.networks.user_model import load_user_model
-from headbench.extract.progress import Stopwatch
 from headbench.extract.sources.source import Source
+from headbench.extract.stopwatch import Stopwatch
 
 LOG = logging.getLogger(__name__)
 

@@ -15,6 +15,7 @@ from headbench.extract.networks.applications import NETWORKS
 from headbench.extract.networks.engines import relative_difference
 from headbench.extract.networks.keras_network import KerasBackbone
 from headbench.extract.networks.keras_runtime import load_keras
+from tests.small_network import smallest_px
 
 
 class BuiltOnce(KerasBackbone):
@@ -25,7 +26,7 @@ class BuiltOnce(KerasBackbone):
         return super().base()
 
 
-BACKBONES = {name: BuiltOnce(name, "random", 64) for name in NETWORKS}
+BACKBONES = {name: BuiltOnce(name, "random", max(64, smallest_px(name))) for name in NETWORKS}
 # The others are built in `make test-long`: they take seconds each.
 QUICK = ("resnet50", "mobilenetv3large")
 EVERY = [pytest.param(name, marks=[] if name in QUICK else pytest.mark.long) for name in NETWORKS]
@@ -111,7 +112,7 @@ def test_blocks_lie_one_after_the_other_and_hold_every_layer_that_trains(name: s
     depth_of = BACKBONES[name].depths_of(base)
     depths = [depth_of[layer] for layer in trained_layers(base, depth_of, "all")]
     assert depths == sorted(depths, reverse=True)
-    assert set(depths) == set(range(len(NETWORKS[name].blocks)))
+    assert set(depths) == set(range(len(NETWORKS[name].blocks) + 1))
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -123,7 +124,9 @@ def test_something_is_frozen_before_the_last_blocks(name: str, unfreeze: str) ->
     assert 0 < len(network.trained) < n_all
 
 
-IMAGES = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype(np.uint8)
+def images_for(backbone: KerasBackbone) -> np.ndarray:
+    shape = (2, backbone.size_px, backbone.size_px, 3)
+    return np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
 
 
 @pytest.mark.parametrize(
@@ -137,9 +140,10 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype(np.uin
 )
 def test_frozen_part_and_top_are_the_network(name: str, unfreeze: str) -> None:
     backbone = BACKBONES[name]
-    expected = np.asarray(backbone.network()(IMAGES, training=False))
+    images = images_for(backbone)
+    expected = np.asarray(backbone.network()(images, training=False))
     network = SplitNetwork.open(backbone, unfreeze)
-    activations = network.frozen_part()(IMAGES, training=False)
+    activations = network.frozen_part()(images, training=False)
     found = np.asarray(network.top("float32")(activations, training=False))
     assert relative_difference(found, expected) < 1e-5
 
@@ -159,7 +163,8 @@ def test_the_top_gives_in_training_what_it_gives_in_inference_except_for_dropout
     for layer in top.layers:
         if "Dropout" in type(layer).__name__:
             layer.rate = 0.0
-    activations = np.asarray(network.frozen_part()(IMAGES, training=False))
+    images = images_for(network.backbone)
+    activations = np.asarray(network.frozen_part()(images, training=False))
     # Unlike the moving statistics of weights that were just drawn.
     activations = 3 * activations + 5
     inference = np.asarray(top(activations, training=False))

@@ -12,6 +12,7 @@ from headbench.extract.networks.keras_runtime import (
     freeze,
     load_keras,
     load_tensorflow,
+    numbered_from_zero,
     quiet_stderr,
     seeded,
 )
@@ -109,3 +110,15 @@ def test_what_is_written_to_stderr_is_held_back_unless_there_is_an_error(
     with pytest.raises(ZeroDivisionError), quiet_stderr():
         1 / os.write(2, b"reason") / 0
     assert capfd.readouterr().err == "reason"
+
+
+def test_names_count_from_zero_inside_and_never_come_twice_after() -> None:
+    dense = load_keras().layers.Dense
+    for _ in range(2):
+        with numbered_from_zero():
+            assert [dense(1).name for _ in range(3)] == ["dense", "dense_1", "dense_2"]
+    number = int(dense(1).name.removeprefix("dense_"))
+    assert number >= 3
+    with numbered_from_zero():
+        dense(1)
+    assert dense(1).name == f"dense_{number + 1}"

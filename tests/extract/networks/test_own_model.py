@@ -23,8 +23,8 @@ from headbench.extract.networks.engines import (
 )
 from headbench.extract.networks.keras_runtime import load_keras
 from headbench.extract.networks.own_model import OwnModel, hash_of_model
-from headbench.extract.progress import Stopwatch
 from headbench.extract.settings import Runtime
+from headbench.extract.stopwatch import Stopwatch
 from tests.conftest import ROOT, listen
 from tests.own_models import MADE, SIZE_PX, OwnNetwork, functional, pictures
 
