@@ -84,6 +84,7 @@ def choose_backbone(settings: ExtractSettings, out: Path | None = None) -> Backb
         settings.size_px,
         settings.pooling,
         _choose_precision(out, settings),
+        layer=settings.layer,
     )
     if backbone.identity.has_random_weights:
         LOG.info("RANDOM WEIGHTS: results mean nothing. For demos and tests only.")
@@ -141,7 +142,7 @@ class _Extraction:
             backbone.identity,
             settings.max_file_mb * MB,
         )
-        self.embedding = Embedding(job, self.known, machines, backbone.dim)
+        self.embedding = Embedding(job, self.known, machines, backbone)
 
     def run(self) -> Table:
         """Extract what is missing, and write the file."""
@@ -164,10 +165,11 @@ class _Extraction:
         return make_plan(*self.contents.held(), self.backbone.identity, self.known, self.settings)
 
     def _write(self, plan: Plan, n_extracted: int) -> None:
-        table, dim = plan.table, self.backbone.dim
+        table = plan.table
         if plan.old is not None and table.equals(plan.old):
             LOG.info(f"{self.out}: up to date, nothing to do")
         else:
+            dim = self.backbone.dim
             write_features(self.out, table, self.known.cached, dim)
             LOG.info(f"{self.out}: {_describe(table, dim)}; {plan.describe_done(n_extracted)}")
 

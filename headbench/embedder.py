@@ -52,6 +52,8 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
         Height and width of the network's input, in pixels.
     pooling : {"avg", "max"}
         From the last feature map to the embedding.
+    layer : str
+        Layers to cut the network at, joined by commas; by default its last one.
     precision : {"auto", "float32", "mixed_float16"}
         Arithmetic of the network. ``auto``: mixed_float16 on GPUs that gain from it, else float32.
     device : {"auto", "cpu", "gpu"}
@@ -80,6 +82,7 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
         weights: str = _DEFAULT.weights,
         size: int = _DEFAULT.size_px,
         pooling: str = _DEFAULT.pooling,
+        layer: str = _DEFAULT.layer,
         precision: str = _DEFAULT.precision,
         device: str = _DEFAULT.device,
         engine: str = _DEFAULT.engine,
@@ -89,6 +92,7 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
         self.weights = weights
         self.size = size
         self.pooling = pooling
+        self.layer = layer
         self.precision = precision
         self.device = device
         self.engine = engine
@@ -149,8 +153,7 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
 
     @property
     def _n_features_out(self) -> int:
-        settings = self._settings()
-        return create_backbone(settings.backbone, settings.weights, settings.size_px).dim
+        return create_backbone(self.backbone, self.weights, self.size, layer=self.layer).dim
 
     def _opened_once(self) -> "_Network":
         settings = self._settings()
@@ -164,6 +167,7 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
             weights=self.weights,
             size_px=self.size,
             pooling=self.pooling,
+            layer=self.layer,
             precision=self.precision,
             device=self.device,
             engine=self.engine,

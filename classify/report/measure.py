@@ -112,6 +112,8 @@ def _extraction(opened: OpenedRun) -> str:
         "store": config.store,
         "seed": config.data["seed"],
     }
+    if identity.layer:
+        options["layer"] = identity.layer
     if "val_share" in config.data:
         options["val-share"] = config.data["val_share"]
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]

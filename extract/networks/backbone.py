@@ -101,16 +101,23 @@ def create_backbone(
     size_px: int,
     pooling: str = POOLINGS[0],
     precision: str = FLOAT32,
+    *,
+    layer: str = "",
 ) -> Backbone:
-    """A backbone by name, not loaded; `DataError` for an unknown name or an impossible size."""
+    """A backbone by name, not loaded; `DataError` for an unknown name or an impossible size.
+
+    Whether it has a `layer` turns out when it is loaded.
+    """
     if name not in BACKBONES:
         raise DataError(f"unknown backbone {name!r}: expected one of {', '.join(BACKBONES)}.")
     smallest_px = NETWORKS[name].smallest_px if name in NETWORKS else 1
     if not smallest_px <= size_px <= LARGEST_PX:
         raise DataError(f"size {size_px}: {name} takes {smallest_px} to {LARGEST_PX} px (--size).")
     if name == MEAN_COLOR:
+        if layer:
+            raise DataError(f"--layer {layer}: {name} has no layers. Name a network.")
         return MeanColor(size_px)
-    return KerasBackbone(name, weights_source, size_px, pooling, precision)
+    return KerasBackbone(name, weights_source, size_px, pooling, precision, layer=layer)
 
 
 def reopen_backbone(identity: Identity, weights_source: str) -> Backbone:
@@ -119,7 +126,12 @@ def reopen_backbone(identity: Identity, weights_source: str) -> Backbone:
     Raises `WeightsError` if the weights, or the preprocessing of this version, are different.
     """
     backbone = create_backbone(
-        identity.backbone, weights_source, identity.size_px, identity.pooling, identity.precision
+        identity.backbone,
+        weights_source,
+        identity.size_px,
+        identity.pooling,
+        identity.precision,
+        layer=identity.layer,
     )
     differences = identity.differences(backbone.identity)
     if differences:
