@@ -58,6 +58,8 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
         Of a model of your own: ``caffe``, ``tf``, ``torch``, ``0-1``, ``raw`` or ``inside``.
     pooling : {"avg", "max"}
         From the last feature map to the embedding.
+    layer : str
+        Layers to cut the network at, joined by commas; by default its last one.
     precision : {"auto", "float32", "mixed_float16"}
         Arithmetic of the network. ``auto``: mixed_float16 on GPUs that gain from it, else float32.
     device : {"auto", "cpu", "gpu"}
@@ -88,6 +90,7 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
         resize: str = _DEFAULT.resize,
         preprocessing: str | None = _DEFAULT.preprocessing,
         pooling: str = _DEFAULT.pooling,
+        layer: str = _DEFAULT.layer,
         precision: str = _DEFAULT.precision,
         device: str = _DEFAULT.device,
         engine: str = _DEFAULT.engine,
@@ -99,6 +102,7 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
         self.resize = resize
         self.preprocessing = preprocessing
         self.pooling = pooling
+        self.layer = layer
         self.precision = precision
         self.device = device
         self.engine = engine
@@ -159,13 +163,13 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
 
     @property
     def _n_features_out(self) -> int:
-        settings = self._settings()
         return create_backbone(
-            settings.backbone,
-            settings.weights,
-            settings.size_px,
-            settings.pooling,
-            preprocessing=settings.preprocessing,
+            self.backbone,
+            self.weights,
+            self.size,
+            self.pooling,
+            layer=self.layer,
+            preprocessing=self.preprocessing,
         ).dim
 
     def _opened_once(self) -> "_Network":
@@ -182,6 +186,7 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
             resize=self.resize,
             preprocessing=self.preprocessing,
             pooling=self.pooling,
+            layer=self.layer,
             precision=self.precision,
             device=self.device,
             engine=self.engine,

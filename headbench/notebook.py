@@ -41,6 +41,7 @@ def features(
     weights: str = _DEFAULT.weights,
     preprocessing: str | None = _DEFAULT.preprocessing,
     pooling: str = _DEFAULT.pooling,
+    layer: str = _DEFAULT.layer,
     precision: str = _DEFAULT.precision,
     seed: int = _DEFAULT.seed,
     val_share: float | None = _DEFAULT.val_share,
@@ -78,6 +79,8 @@ def features(
         How pixels were scaled when a model of your own was trained; required for one.
     pooling : {"avg", "max"}
         From the last feature map to the embedding.
+    layer : str
+        Layers to cut the network at, joined by commas; by default its last one.
     precision : {"auto", "float32", "mixed_float16"}
         Arithmetic of the network.
     seed : int
@@ -123,6 +126,7 @@ def features(
         resize=resize,
         preprocessing=preprocessing,
         pooling=pooling,
+        layer=layer,
         precision=precision,
         seed=seed,
         val_share=val_share,

@@ -6,15 +6,15 @@ that train, is called the top.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 from headbench.classify.errors import RunError
 from headbench.classify.run import FINETUNED
+from headbench.extract.networks.cut import inputs_of, nearest
 from headbench.extract.networks.folding import fold_batch_norms
 from headbench.extract.networks.keras_network import KerasNetwork
 from headbench.extract.networks.keras_runtime import load_keras
-from headbench.extract.networks.trunk import inputs_of, trunk_of
+from headbench.extract.networks.trunk import trunk_of
 from headbench.extract.settings import FLOAT32
 
 TOP = "top"
@@ -150,11 +150,9 @@ def trained_layers(base: Any, depths: Mapping[str, int], unfreeze: str) -> list[
     elif unfreeze in names:
         chosen = set(names[names.index(unfreeze) :])
     else:
-        close = get_close_matches(unfreeze, names, n=3)
-        hint = f" Did you mean {' or '.join(close)}?" if close else ""
         raise RunError(
             f"--unfreeze {unfreeze}: expected {', '.join(N_BLOCKS)}, half, all, or the name of a "
-            f"layer of {base.name} (from {names[1]} to {names[-1]}).{hint}"
+            f"layer of {base.name} (from {names[1]} to {names[-1]}).{nearest(unfreeze, names)}"
         )
     trained = [
         layer.name

@@ -9,9 +9,9 @@ from headbench.classify.finetuning.split_network import SplitNetwork
 from headbench.classify.finetuning.steps import Steps, create_adam, create_strategy
 from headbench.classify.heads.head import Head
 from headbench.classify.heads.keras_head import keras_head
+from headbench.extract.networks.cut import inputs_of
 from headbench.extract.networks.devices import Devices
 from headbench.extract.networks.keras_runtime import load_keras
-from headbench.extract.networks.trunk import inputs_of
 from headbench.extract.settings import AUTO, FLOAT32, MIXED_FLOAT16
 
 

@@ -105,7 +105,7 @@ def _open(settings: OriginSettings) -> tuple[KerasBackbone, Any]:
     """The backbone and its network without preprocessing; `DataError` if it has no BatchNorm."""
     name, backbone, base = settings.backbone, None, None
     if not is_own_model(name):
-        backbone = create_backbone(name, settings.weights, settings.size_px)
+        backbone = create_backbone(name, settings.weights, settings.size_px, layer=settings.layer)
     if isinstance(backbone, KerasBackbone):
         base = backbone.base()
     if not isinstance(backbone, KerasBackbone) or not batch_norms(base):
@@ -157,6 +157,7 @@ def _facts(extraction: Extraction, backbone: KerasBackbone, settings: OriginSett
         },
         "network": {
             **asdict(config.identity),
+            "network": config.identity.network,
             "weights": config.weights,
             "has_random_weights": config.identity.has_random_weights,
             "weights_words": describe_weights(config.identity, config.weights),
@@ -271,7 +272,7 @@ def provenance(results: Raw) -> list[tuple[str, str]]:
     splits = data["splits"]
     return [
         ("weights", network["weights_words"]),
-        ("network", f"{network['backbone']} at {network['size_px']} px"),
+        ("network", f"{network['network']} at {network['size_px']} px"),
         ("data", f"{data['folder']} ({data['layout']})"),
         (
             "images",

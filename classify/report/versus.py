@@ -244,7 +244,7 @@ def _facts(side: Side) -> dict[str, str]:
     identity, data = side.identity, side.config.data
     return {
         "weights": describe_weights(identity, side.config.weights),
-        "backbone": identity.backbone,
+        "backbone": identity.network,
         "size": f"{identity.size_px} px",
         "resize": identity.resize,
         "pooling": identity.pooling,

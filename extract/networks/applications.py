@@ -156,3 +156,8 @@ OWN_MODEL_ENDINGS = (".keras", ".h5", ".hdf5")
 def is_own_model(backbone: str) -> bool:
     """Whether a backbone is the file of a Keras model, and not a network's name."""
     return backbone.endswith(OWN_MODEL_ENDINGS)
+
+
+def declared_as(words: str) -> str:
+    """The key of a preprocessing in words; ``raw`` for words of another version of headbench."""
+    return next((key for key, its in PREPROCESSINGS.items() if its == words), "raw")

@@ -17,11 +17,12 @@ from headbench.extract.networks.applications import (
     MEAN_COLOR,
     NETWORKS,
     OWN_MODEL,
+    declared_as,
     is_own_model,
 )
 from headbench.extract.networks.engines import Embedded, Embedder
 from headbench.extract.networks.keras_network import KerasBackbone
-from headbench.extract.networks.own_model import OwnModel, declared_as, own_model
+from headbench.extract.networks.own_model import OwnModel, own_px
 from headbench.extract.settings import CROP, FLOAT32, IMAGENET, POOLINGS, Runtime
 from headbench.extract.stopwatch import Stopwatch
 
@@ -113,20 +114,24 @@ def create_backbone(
     size_px: int | None = None,
     pooling: str = POOLINGS[0],
     precision: str = FLOAT32,
+    *,
     resize: str = CROP,
+    layer: str = "",
     preprocessing: str | None = None,
 ) -> Backbone:
     """A backbone by name or by the path of a model, not loaded.
 
-    Raises `DataError` for an unknown name or an impossible size. Without a size it is the model's
-    own, or 224. `preprocessing` is a key of `PREPROCESSINGS`, for a model of the user's own.
+    Raises `DataError` for an unknown name or an impossible size; whether it has a `layer` turns out
+    when it is loaded. Without a size it is the model's own, or 224. `preprocessing` is a key of
+    `PREPROCESSINGS`, for a model of the user's own.
     """
     if is_own_model(name):
         if weights_source not in (IMAGENET, name):
             raise DataError(f"weights {weights_source}: {name} has its own. Leave --weights out.")
-        own = own_model(name, size_px, pooling, precision, preprocessing, USUAL_PX)
-        _check_size(name, own.size_px, 1)
-        return own
+        px = own_px(name, size_px, preprocessing) or USUAL_PX
+        _check_size(name, px, 1)
+        declared = str(preprocessing)
+        return OwnModel(OWN_MODEL, name, px, pooling, precision, resize, layer, declared)
     if name not in BACKBONES:
         raise DataError(
             f"unknown backbone {name!r}: expected one of {', '.join(BACKBONES)}, or the path of a "
@@ -139,8 +144,10 @@ def create_backbone(
     size_px = USUAL_PX if size_px is None else size_px
     _check_size(name, size_px, NETWORKS[name].smallest_px if name in NETWORKS else 1)
     if name == MEAN_COLOR:
+        if layer:
+            raise DataError(f"--layer {layer}: {name} has no layers. Name a network.")
         return MeanColor(size_px, resize)
-    return KerasBackbone(name, weights_source, size_px, pooling, precision, resize)
+    return KerasBackbone(name, weights_source, size_px, pooling, precision, resize, layer)
 
 
 def _check_size(name: str, size_px: int, smallest_px: int) -> None:
@@ -155,16 +162,22 @@ def reopen_backbone(identity: Identity, weights_source: str) -> Backbone:
     `DataError` if this version lacks its resize rule.
     """
     size_px, pooling, precision = identity.size_px, identity.pooling, identity.precision
-    resize = resizing_of(identity).rule
+    resize, layer = resizing_of(identity).rule, identity.layer
     backbone: Backbone
     if identity.backbone == OWN_MODEL:
         declared = declared_as(identity.preprocessing)
         backbone = OwnModel(
-            OWN_MODEL, weights_source, size_px, pooling, precision, resize, declared=declared
+            OWN_MODEL, weights_source, size_px, pooling, precision, resize, layer, declared
         )
     else:
         backbone = create_backbone(
-            identity.backbone, weights_source, size_px, pooling, precision, resize
+            identity.backbone,
+            weights_source,
+            size_px,
+            pooling,
+            precision,
+            resize=resize,
+            layer=layer,
         )
     differences = identity.differences(backbone.identity)
     if differences:

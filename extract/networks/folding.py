@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headbench.extract.networks.cut import inputs_of
 from headbench.extract.networks.keras_runtime import load_keras
-from headbench.extract.networks.trunk import inputs_of
 
 
 def fold_batch_norms(network: Any) -> Any:

@@ -15,7 +15,8 @@ import numpy as np
 
 from headbench.cache.untrusted import open_archive, parse_json
 from headbench.extract.errors import DataError, WeightsError, loading_model
-from headbench.extract.networks.applications import OWN_MODEL, PREPROCESSINGS
+from headbench.extract.networks.applications import PREPROCESSINGS
+from headbench.extract.networks.cut import cut_at
 from headbench.extract.networks.keras2 import CONFIG, WEIGHTS
 from headbench.extract.networks.keras_network import KerasNetwork
 from headbench.extract.networks.keras_runtime import (
@@ -67,8 +68,7 @@ class OwnModel(KerasNetwork):
     @cached_property
     def dim(self) -> int:
         """Length of an embedding; loads the model."""
-        _, cut = self._load()
-        return int(cut.shape[-1])
+        return int(self._load()[0].output_shape[-1])
 
     @property
     def preprocessing(self) -> str:
@@ -90,12 +90,9 @@ class OwnModel(KerasNetwork):
         It takes preprocessed pixels, (n, size_px, size_px, 3), and returns (n, dim). Raises
         `WeightsError` if the file cannot be loaded, or holds no network for images.
         """
-        keras = load_keras()
-        whole, cut = self._load()
-        self._say_once(f"{self.weights_source}: {_describe_cut(whole, cut, self.pooling)}")
-        kind = {"avg": "Average", "max": "Max"}[self.pooling]
-        layer = getattr(keras.layers, f"Global{kind}Pooling{len(cut.shape) - 2}D")
-        return keras.Model(whole.input, layer(name=f"{self.pooling}_pool")(cut), name=self.name)
+        base, said = self._load()
+        self._say_once(said)
+        return base
 
     def depths_of(self, base: Any) -> dict[str, int]:
         """Block of each layer of `base`, counted from the end: a block halves feature maps."""
@@ -105,63 +102,45 @@ class OwnModel(KerasNetwork):
     def _say_once(self) -> Callable[[str], None]:
         return cache(LOG.info)
 
-    def _load(self) -> tuple[Any, Any]:
-        """The whole model, flat, and the tensor after which it is cut."""
+    def _load(self) -> tuple[Any, str]:
+        """The model, cut, and a line that says where."""
         path = Path(self.weights_source)
         model = load_user_model(path).model
         with loading_model(path, CUT_WAY_OUT), quiet_keras():
             whole = flattened(model, self.size_px)
-            cut = before_classifier(whole)
-        if cut is None:
-            raise WeightsError(
-                f"{path}: expected a network for images, found no feature map in it."
-            )
-        return whole, cut
+            layer = self.layer or before_classifier(whole)
+            if not layer:
+                raise WeightsError(
+                    f"{path}: expected a network for images, found no feature map in it. Name the "
+                    "layer to cut it at: --layer NAME."
+                )
+            base = cut_at(whole, layer, self.pooling)
+        return base, f"{path}: {_describe_cut(whole, base, layer)}"
 
 
-def own_model(
-    name: str,
-    size_px: int | None,
-    pooling: str,
-    precision: str,
-    preprocessing: str | None,
-    default_px: int,
-) -> OwnModel:
-    """A model by its path, not loaded; of its own input size if that is fixed.
+def own_px(name: str, size_px: int | None, preprocessing: str | None) -> int | None:
+    """Height and width of the images of a model, by its path; None if it takes any size.
 
     Raises `DataError` for a preprocessing that is not declared, or another size; `WeightsError` for
     a file that is no model.
     """
     if preprocessing is None:
-        choices = "; ".join(f"{key} ({words})" for key, words in _described_preprocessings())
+        choices = (f"{key} ({its.removeprefix(f'{key}: ')})" for key, its in PREPROCESSINGS.items())
         raise DataError(
             f"{name}: the file does not say how pixels were scaled in training. Declare it with "
-            f"--preprocessing: {choices}."
+            f"--preprocessing: {'; '.join(choices)}."
         )
-    own_px = input_px_of(Path(name))
-    if own_px and size_px and size_px != own_px:
-        raise DataError(f"size {size_px}: {name} takes {own_px} px only. Leave --size out.")
-    px = own_px or size_px or default_px
-    return OwnModel(OWN_MODEL, name, px, pooling, precision, preprocessing)
+    found = input_px_of(Path(name))
+    if found and size_px and size_px != found:
+        raise DataError(f"size {size_px}: {name} takes {found} px only. Leave --size out.")
+    return found or size_px
 
 
-def declared_as(words: str) -> str:
-    """The key of a preprocessing in words; ``raw`` for words of another version of headbench."""
-    return next((key for key, its in PREPROCESSINGS.items() if its == words), "raw")
-
-
-def _described_preprocessings() -> Iterator[tuple[str, str]]:
-    for key, words in PREPROCESSINGS.items():
-        yield key, words.removeprefix(f"{key}: ")
-
-
-def _describe_cut(whole: Any, cut: Any, pooling: str) -> str:
-    names = [layer.name for layer in whole.layers]
-    kept = {layer.name for layer in load_keras().Model(whole.input, cut).layers}
-    left = [name for name in names if name not in kept]
-    after, shape = cut._keras_history.operation.name, " x ".join(map(str, cut.shape[1:]))
+def _describe_cut(whole: Any, base: Any, layer: str) -> str:
+    kept = {operation.name for operation in base.operations}
+    left = [each.name for each in whole.layers if each.name not in kept]
     without = f", without {', '.join(left)}" if left else ""
-    return f"cut after {after} ({shape}){without}; pooled by {pooling}"
+    return f"cut after {layer}{without}; {base.output_shape[-1]} columns"
 
 
 def hash_of_model(path: Path) -> str:

@@ -3,22 +3,13 @@
 from collections.abc import Iterator
 from typing import Any
 
+from headbench.extract.networks.cut import global_poolings, inputs_of
 from headbench.extract.networks.keras_runtime import load_keras
 
 # A convolution without padding takes a few pixels; what halves an odd size takes a little less.
 HALVED = 0.6
 # Deeper than any block that fine-tuning trains by its number.
 NO_BLOCK = 99
-
-
-def inputs_of(operation: Any) -> list[Any]:
-    """The input tensors of a layer or an operation of a functional network."""
-    try:
-        inputs = operation.input
-    except AttributeError:
-        # An input layer has no inputs.
-        return []
-    return inputs if isinstance(inputs, list) else [inputs]
 
 
 def outputs_of(operation: Any) -> list[Any]:
@@ -95,17 +86,13 @@ def _free(name: str, taken: set[str]) -> str:
     return next(each for each in names if each not in taken)
 
 
-def before_classifier(network: Any) -> Any:
-    """The last feature map (or sequence) before the classifier of a flat network; None if none.
+def before_classifier(network: Any) -> str:
+    """Name of the layer that gives the last feature map of a flat network; empty if there is none.
 
     That is what the last global pooling reads that everything goes through; without one, the last
     map that everything goes through, such as what is flattened. Layers with weights lie before it.
     """
-    layers, operations = load_keras().layers, list(network.operations)
-    pooling = (
-        *(layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D),
-        *(layers.GlobalAveragePooling1D, layers.GlobalMaxPooling1D),
-    )
+    operations, pooling = list(network.operations), global_poolings()
     ends = [*trunk_of(network), (len(operations) - 1, network.output)]
     pooled = [
         inputs_of(operations[row])[0] for row, _ in ends if isinstance(operations[row], pooling)
@@ -113,8 +100,9 @@ def before_classifier(network: Any) -> Any:
     maps = [tensor for _, tensor in ends if len(tensor.shape) > 2]
     found = pooled[-1:] or maps[-1:]
     if not found or not load_keras().Model(network.input, found[0]).weights:
-        return None
-    return found[0]
+        return ""
+    layer = next(each for each in operations if any(it is found[0] for it in outputs_of(each)))
+    return str(layer.name)
 
 
 def depths_by_size(network: Any) -> dict[str, int]:

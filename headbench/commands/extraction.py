@@ -53,8 +53,8 @@ def features(arguments: argparse.Namespace) -> int:
     """Embed images."""
     from headbench.notebook import features as embed
 
-    names = ["size", "resize", "backbone", "weights", "preprocessing", "pooling", "precision"]
-    names += ["seed", "val_share", "store", "max_file_size", "overwrite", "dry_run"]
+    names = ["size", "resize", "backbone", "weights", "preprocessing", "pooling", "layer"]
+    names += ["precision", "seed", "val_share", "store", "max_file_size", "overwrite", "dry_run"]
     given = {name: getattr(arguments, name) for name in names}
     machines = machines_of(arguments)
     machines["jobs"] = machines["jobs"] or 1
@@ -102,6 +102,13 @@ def _add_network_options(command: argparse.ArgumentParser, default: ExtractSetti
         default=default.pooling,
         help="the mean or the maximum of the last feature map, as the embedding "
         f"(default: {default.pooling})",
+    )
+    group.add_argument(
+        "--layer",
+        default=default.layer,
+        metavar="NAME",
+        help="cut the network at this layer, or at several joined by commas: their pooled outputs "
+        "are joined (default: the last)",
     )
     group.add_argument(
         "--precision",

@@ -19,8 +19,7 @@ from headbench.classify.doctor.model.outputs import fits_outputs
 from headbench.classify.doctor.model.scaling import check_scaling, misfit
 from headbench.extract.errors import DataError, UnusableImageError, WeightsError
 from headbench.extract.images.stream import decoded_images
-from headbench.extract.networks.applications import OWN_MODEL
-from headbench.extract.networks.own_model import declared_as
+from headbench.extract.networks.applications import OWN_MODEL, declared_as
 from headbench.extract.networks.user_model import load_user_model
 from headbench.extract.sources.source import Source
 from headbench.extract.stopwatch import Stopwatch

@@ -71,10 +71,20 @@ def test_where_it_is_cut_is_said_once(saved: Path) -> None:
     said = listen()
     own(saved).open(Runtime(engine="tensorflow"), IMAGES[:2], Stopwatch())
     assert said[0] == (
-        f"{saved}: cut after relu_3 (4 x 4 x 24), without avg_pool, dropout, predictions; pooled "
-        "by avg"
+        f"{saved}: cut after relu_3, without avg_pool, dropout, predictions; 24 columns"
     )
     assert sum("cut after" in line for line in said) == 1
+
+
+def test_it_is_cut_at_a_layer_inside_a_model_inside_it_too(tmp_path: Path) -> None:
+    keras, path, made = load_keras(), tmp_path / "model.keras", MADE["nested"]()
+    made.whole.save(path)
+    inside = keras.Model(made.features.input, made.features.get_layer("relu_2").output)
+    found = own(path, layer="relu_2").network().predict(IMAGES, verbose=0)
+    expected = pooled(OwnNetwork(made.whole, inside), "avg")
+    assert relative_difference(found, expected) < 1e-5
+    with pytest.raises(DataError, match="Did you mean relu_2"):
+        own(path, layer="relu2").base()
 
 
 @pytest.mark.parametrize("declared", PREPROCESSINGS)
