@@ -1,9 +1,11 @@
 """Keras models as users save them: small ones, each with a known feature map."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from headbench.classify.doctor.scalings import SCALINGS
 from headbench.extract.networks.keras_runtime import load_keras
@@ -26,14 +28,30 @@ def pictures(n_images: int, seed: int = 0, size_px: int = SIZE_PX) -> np.ndarray
     return np.clip(colors + noise, 0, 255).astype(np.uint8)
 
 
+def write_pictures(root: Path, n_images: int = 60) -> Path:
+    """A folder of two classes that no colour tells."""
+    for number, pixels in enumerate(pictures(n_images, seed=5)):
+        path = root / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path)
+    return root
+
+
 def trunk(scaling: str = "tf", size_px: int | None = SIZE_PX, name: str = "base") -> Any:
-    """Three blocks of convolution and BatchNormalization, which has seen pixels of a scaling."""
+    """Three blocks of convolution and BatchNormalization, which has seen pixels of a scaling.
+
+    As in trained networks, some channels of the first one see brightness, not edges alone.
+    """
     keras = load_keras()
     layers = keras.layers
     keras.utils.set_random_seed(0)
     x = inputs = keras.Input((size_px, size_px, 3))
     for number in (1, 2, 3):
-        x = layers.Conv2D(8 * number, 3, 2, padding="same", name=f"conv_{number}")(x)
+        kernel = keras.initializers.RandomUniform(-0.1, 0.3 if number == 1 else 0.1)
+        conv = layers.Conv2D(
+            8 * number, 3, 2, "same", kernel_initializer=kernel, name=f"conv_{number}"
+        )
+        x = conv(x)
         x = layers.BatchNormalization(momentum=0.0, name=f"norm_{number}")(x)
         x = layers.ReLU(name=f"relu_{number}")(x)
     model = keras.Model(inputs, x, name=name)

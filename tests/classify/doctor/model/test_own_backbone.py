@@ -19,18 +19,12 @@ from headbench.extract.settings import ExtractSettings
 from headbench.extract.sources.folder import Folder
 from headbench.extract.stage import extract_features
 from tests.conftest import listen
-from tests.own_models import SIZE_PX, pictures, trunk
+from tests.own_models import SIZE_PX, trunk, write_pictures
 
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Noise in a colour of its own for each image; two classes that no colour tells."""
-    root = tmp_path_factory.mktemp("declared") / "photos"
-    for number, pixels in enumerate(pictures(60, seed=5)):
-        path = root / "ab"[number % 2] / f"{number}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels).save(path)
-    return root
+    return write_pictures(tmp_path_factory.mktemp("declared") / "photos")
 
 
 def features_of(model: Any, declared: str, photos: Path, folder: Path) -> Path:
