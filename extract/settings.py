@@ -6,14 +6,16 @@ from numbers import Integral
 
 from headbench.cache.format import STORES
 from headbench.extract.errors import DataError
-from headbench.extract.networks.applications import PREPROCESSINGS, is_own_model
+from headbench.extract.networks.applications import PREPROCESSINGS, is_hub, is_own_model
 
 IMAGENET = "imagenet"
+# Height and width of the images of most networks.
+USUAL_PX = 224
 AUTO = "auto"
 DEVICES = (AUTO, "cpu", "gpu")
 TENSORFLOW, OPENVINO = "tensorflow", "openvino"
 ENGINES = (AUTO, TENSORFLOW, OPENVINO)
-POOLINGS = ("avg", "max")
+AVG, MAX, CLS, CLS_AVG = POOLINGS = ("avg", "max", "cls", "cls+avg")
 RESIZES = CROP, SQUASH, LETTERBOX, NONE = ("crop", "squash", "letterbox", "none")
 FLOAT32, MIXED_FLOAT16 = "float32", "mixed_float16"
 PRECISIONS = (AUTO, FLOAT32, MIXED_FLOAT16)
@@ -53,7 +55,8 @@ class ExtractSettings:
     Attributes
     ----------
     backbone : str
-        A network's name, or the path of a Keras model of the user's own.
+        A network's name, the path of a Keras model of the user's own, or ``hub:`` and a preset of
+        KerasHub or its folder.
     weights : str
         ``imagenet``, ``random`` or a path.
     size_px : int or None
@@ -62,8 +65,9 @@ class ExtractSettings:
         What a model of the user's own was trained with: a key of `PREPROCESSINGS`.
     resize : {"crop", "squash", "letterbox", "none"}
         From a picture of any size to the network's input; see `Resizing`.
-    pooling : {"avg", "max"}
-        From the last feature map to the embedding.
+    pooling : {"avg", "max", "cls", "cls+avg"}
+        From the last feature map to the embedding; of a transformer also its class token, alone or
+        beside the mean of its patches.
     layer : str
         Layers to cut the network at, joined by commas; empty for its last one. Their outputs are
         pooled, and joined in that order.
@@ -113,8 +117,9 @@ class ExtractSettings:
 
     @property
     def weights_source(self) -> str:
-        """Where the weights are: the model itself, if it is one of the user's own."""
-        return self.backbone if is_own_model(self.backbone) else self.weights
+        """Where the weights are: in the model itself, if it is the user's own or KerasHub's."""
+        brings_weights = is_own_model(self.backbone) or is_hub(self.backbone)
+        return self.backbone if brings_weights else self.weights
 
     @property
     def runtime(self) -> Runtime:

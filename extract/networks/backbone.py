@@ -14,19 +14,31 @@ from headbench.extract.images.resizing import Resizing, resizing_of
 from headbench.extract.images.stream import Batch, DecodedImage, in_batches
 from headbench.extract.networks.applications import (
     BACKBONES,
+    HUB,
     MEAN_COLOR,
     NETWORKS,
     OWN_MODEL,
     declared_as,
+    is_hub,
     is_own_model,
 )
 from headbench.extract.networks.engines import Embedded, Embedder
+from headbench.extract.networks.keras_hub_network import HubNetwork, hub_name, hub_px
 from headbench.extract.networks.keras_network import KerasBackbone
 from headbench.extract.networks.own_model import OwnModel, own_px
-from headbench.extract.settings import CROP, FLOAT32, IMAGENET, POOLINGS, Runtime
+from headbench.extract.settings import (
+    AVG,
+    CROP,
+    FLOAT32,
+    IMAGENET,
+    MAX,
+    POOLINGS,
+    USUAL_PX,
+    Runtime,
+)
 from headbench.extract.stopwatch import Stopwatch
 
-LARGEST_PX, USUAL_PX = 2048, 224
+LARGEST_PX = 2048
 # Number of images on which a network is checked: the first ones to be embedded.
 N_SAMPLE = 4
 
@@ -125,22 +137,29 @@ def create_backbone(
     when it is loaded. Without a size it is the model's own, or 224. `preprocessing` is a key of
     `PREPROCESSINGS`, for a model of the user's own.
     """
+    brings_weights = is_own_model(name) or is_hub(name)
+    if brings_weights and weights_source not in (IMAGENET, name):
+        raise DataError(f"weights {weights_source}: {name} has its own. Leave --weights out.")
+    if not is_hub(name) and pooling not in (AVG, MAX):
+        raise DataError(f"pooling {pooling}: {name} has no class token. Take {AVG} or {MAX}.")
     if is_own_model(name):
-        if weights_source not in (IMAGENET, name):
-            raise DataError(f"weights {weights_source}: {name} has its own. Leave --weights out.")
         px = own_px(name, size_px, preprocessing) or USUAL_PX
         _check_size(name, px, 1)
         declared = str(preprocessing)
         return OwnModel(OWN_MODEL, name, px, pooling, precision, resize, layer, declared)
-    if name not in BACKBONES:
+    if not is_hub(name) and name not in BACKBONES:
         raise DataError(
-            f"unknown backbone {name!r}: expected one of {', '.join(BACKBONES)}, or the path of a "
-            "Keras model (.keras, .h5)."
+            f"unknown backbone {name!r}: expected one of {', '.join(BACKBONES)}, the path of a "
+            f"Keras model (.keras, .h5), or {HUB}PRESET of KerasHub."
         )
     if preprocessing is not None:
         raise DataError(
             f"preprocessing {preprocessing}: {name} has its own. Leave --preprocessing out."
         )
+    if is_hub(name):
+        px = hub_px(name, size_px) or USUAL_PX
+        _check_size(name, px, 1)
+        return HubNetwork(hub_name(name), name, px, pooling, precision, resize, layer)
     size_px = USUAL_PX if size_px is None else size_px
     _check_size(name, size_px, NETWORKS[name].smallest_px if name in NETWORKS else 1)
     if name == MEAN_COLOR:
@@ -168,6 +187,10 @@ def reopen_backbone(identity: Identity, weights_source: str) -> Backbone:
         declared = declared_as(identity.preprocessing)
         backbone = OwnModel(
             OWN_MODEL, weights_source, size_px, pooling, precision, resize, layer, declared
+        )
+    elif is_hub(identity.backbone):
+        backbone = HubNetwork(
+            hub_name(weights_source), weights_source, size_px, pooling, precision, resize, layer
         )
     else:
         backbone = create_backbone(

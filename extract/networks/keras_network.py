@@ -133,7 +133,7 @@ class KerasNetwork(ABC):
         In the fingerprint.
     weights_source : str
         ``imagenet``, ``random`` or a path.
-    pooling : {"avg", "max"}
+    pooling : {"avg", "max", "cls", "cls+avg"}
     precision : {"float32", "mixed_float16"}
     resize : {"crop", "squash", "letterbox", "none"}
     layer : str
@@ -239,7 +239,9 @@ class KerasNetwork(ABC):
         pixels = self.preprocess(keras.ops.cast(inputs, "float32"))
         base.trainable = False
         outputs = keras.ops.cast(base(pixels, training=False), "float32")
-        return keras.Model(inputs, outputs, name=f"{self.name}_with_preprocessing")
+        # TensorFlow takes no colon in a name.
+        name = self.name.replace(":", "_")
+        return keras.Model(inputs, outputs, name=f"{name}_with_preprocessing")
 
 
 @dataclass(frozen=True)

@@ -54,11 +54,9 @@ from headbench.classify.doctor.script import ScriptSettings
 from headbench.classify.wording import count, percent
 from headbench.extract.errors import DataError
 from headbench.extract.networks.user_model import UserModel, load_user_model
+from headbench.extract.settings import USUAL_PX
 
 LOG = logging.getLogger(__name__)
-
-# For input sides that may have any size.
-USUAL_PX = 224
 
 
 def examine_model(path: Path, data: Path | None, script: ScriptSettings) -> Examination:
