@@ -47,12 +47,11 @@ def load_weights(network: Any, used: Any, path: Path, name: str) -> None:
     `used` is the part of the network that needs weights; `name` is for messages. Raises
     `WeightsError` if the file belongs to another network, or stops before that part ends.
     """
-    expected = Counter(tuple(each.shape) for each in network.weights)
-    found = shapes_in(path)
-    last = None if found == expected else _last_with(network, found)
+    shapes, found = [tuple(each.shape) for each in network.weights], shapes_in(path)
+    last = _last_with(network, found) if Counter(shapes) != found else None
     if last is None:
-        check_shapes(path, expected.elements(), name)
-    part = network if last is None else load_keras().Model(network.input, last.output)
+        check_shapes(path, shapes, name)
+    part = load_keras().Model(network.input, last.output) if last else network
     if not {*map(id, used.weights)} <= {*map(id, part.weights)}:
         raise WeightsError(
             f"{path}: expected weights of all that is used of {name}, found those up to "
