@@ -21,6 +21,7 @@ from headbench.cache.format import (
     row_hashes,
 )
 from headbench.cache.open_mark import is_marked, remove_mark, require_closed
+from headbench.cache.progress import Progress
 from headbench.cache.reader import FeatureFile, are_finite, are_positive
 from headbench.cache.writer import Location, write_features
 
@@ -93,12 +94,13 @@ def inspect_file(path: Path, sample: int | None = None, seed: int = 0) -> Inspec
         names = (*columns, *REJECTED)
         rng = np.random.default_rng(seed)
         chosen = {name: _choose(features.dataset(name).n_blocks, sample, rng) for name in names}
-        damage = [
-            each
-            for name, numbers in chosen.items()
-            for each in _damage(features, name, numbers, checks.get(name))
-        ]
         n_blocks = sum(map(len, chosen.values()))
+        with Progress("verify", n_blocks, "blocks") as progress:
+            damage = [
+                each
+                for name, numbers in chosen.items()
+                for each in _damage(features, name, _counted(numbers, progress), checks.get(name))
+            ]
         n_blocks_there = sum(features.dataset(name).n_blocks for name in names)
         if n_blocks == n_blocks_there:
             damage += _repeated(_salvage(features, "paths"))
@@ -154,6 +156,12 @@ def _choose(n_blocks: int, sample: int | None, rng: np.random.Generator) -> Sequ
         return range(n_blocks)
     numbers: list[int] = np.sort(rng.choice(n_blocks, sample, replace=False)).tolist()
     return numbers
+
+
+def _counted(numbers: Iterable[int], progress: Progress) -> Iterator[int]:
+    for number in numbers:
+        yield number
+        progress.update()
 
 
 def _row_checks(n_classes: int) -> dict[str, RowCheck]:

@@ -38,6 +38,7 @@ from headbench.cache.format import (
     hash_rows,
     row_hashes,
 )
+from headbench.cache.progress import Progress
 
 LOG = logging.getLogger(__name__)
 
@@ -139,9 +140,11 @@ def write_features(path: Path, table: Table, source: Mapping[bytes, Location], d
 
     def copy(rows: slice) -> NDArray[Any]:
         paths = table.paths[rows]
-        return as_stored(gather(locations[rows], dim), table.config.store, paths.__getitem__)
+        embeddings = gather(locations[rows], dim)
+        progress.update(len(paths))
+        return as_stored(embeddings, table.config.store, paths.__getitem__)
 
-    with create_hdf5(path) as file:
+    with create_hdf5(path) as file, Progress("write", len(locations)) as progress:
         write_about(file, table)
         _write_columns(file, table)
         write_dataset(file, "embeddings", (len(locations), dim), table.config.store, copy)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from headbench.cache.reader import FeatureFile
 from headbench.classify.errors import RunError
 from headbench.extract.errors import UnusableImageError
+from headbench.extract.images.resizing import Resizing, resizing_of
 from headbench.extract.images.stream import Batch, ImageFile, image_batches
 from headbench.extract.sources import python
 from headbench.extract.sources.open import images_of as images_of
@@ -23,16 +24,18 @@ class LabelledFiles:
     ----------
     files : list of ImageFile, length n_images
     labels : int32 (n_images,)
+    resizing : Resizing or int
+        See `decode`.
     """
 
     files: list[ImageFile]
     labels: NDArray[np.int32]
-    size_px: int
+    resizing: Resizing | int
 
     def batches(self, batch_size: int, order: NDArray[np.intp] | None = None) -> Iterator[Batch]:
         """Batches in the order given, by default as they stand; rows count in that order."""
         files = self.files if order is None else [self.files[row] for row in order]
-        return image_batches(files, self.size_px, batch_size, refuse_image(files))
+        return image_batches(files, self.resizing, batch_size, refuse_image(files))
 
 
 def refuse_image(files: Sequence[ImageFile]) -> Callable[[int, UnusableImageError], None]:
@@ -73,4 +76,4 @@ def open_split(features: FeatureFile, split: str, images: Source) -> LabelledFil
     table, rows = features.table, features.rows(split)
     contents = table.contents()
     files = [images.file(table.paths[row], contents[row]) for row in rows]
-    return LabelledFiles(files, table.labels[rows], features.identity.size_px)
+    return LabelledFiles(files, table.labels[rows], resizing_of(features.identity))

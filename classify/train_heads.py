@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headbench.cache.format import SPLITS, count_splits, describe_counts
+from headbench.cache.progress import Progress, part_of
 from headbench.cache.reader import FeatureFile
 from headbench.classify.arrays import free_memory
 from headbench.classify.errors import RunError
@@ -27,7 +28,6 @@ from headbench.classify.run import Record, Run, Trained, saving
 from headbench.classify.train_settings import ALWAYS, NEVER, TrainSettings, configured_heads
 from headbench.classify.wording import describe_choice, percent
 from headbench.extract.networks.keras_runtime import load_keras
-from headbench.extract.progress import Progress, part_of
 from headbench.extract.workers.machines import DASK
 
 LOG = logging.getLogger(__name__)
@@ -182,7 +182,7 @@ class _Training:
         chosen = describe_choice(record.chosen)
         if not record.chosen.get(AT_LIMIT):
             return chosen
-        return f"{chosen} (try more with {OPTION_OF_LIMIT[type(self.heads[name]).__name__]})"
+        return f"{chosen}: try more with {OPTION_OF_LIMIT[type(self.heads[name]).__name__]}"
 
     def _wanted(self, name: str) -> Record:
         """The record of a head that has not been fitted yet."""

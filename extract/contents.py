@@ -10,11 +10,11 @@ import numpy as np
 
 from headbench.cache.disk import require_free
 from headbench.cache.format import Rejected
+from headbench.cache.progress import Progress
 from headbench.extract.errors import UnusableImageError
 from headbench.extract.hashes import Hashed, Hashes
 from headbench.extract.networks.backbone import Backbone
 from headbench.extract.plan import Known, refuse_if_most
-from headbench.extract.progress import Progress
 from headbench.extract.sources.open import list_images, require_classes
 from headbench.extract.sources.python import PythonImages
 from headbench.extract.sources.source import Dataset

@@ -21,9 +21,9 @@ from headbench.cache.blocks import (
 )
 from headbench.cache.errors import FeatureFileError
 from headbench.cache.format import hash_rows
+from headbench.cache.progress import Progress
 from headbench.extract.errors import UnusableImageError
 from headbench.extract.images.stream import MAX_FILE_BYTES, hash_files
-from headbench.extract.progress import Progress
 from headbench.extract.sources.source import N_STAMPS, Source
 
 # A file that was hashed within the tick of the file system's clock in which it was changed could be

@@ -10,13 +10,14 @@ from headbench.cache.errors import WAY_OUT
 from headbench.cache.format import Config, count_splits, describe_counts
 from headbench.cache.reader import FeatureFile
 from headbench.extract.errors import DataError, UnusableImageError
+from headbench.extract.images.resizing import resizing_of
 from headbench.extract.images.stream import DecodedImage, ImageFile, decoded_images
 from headbench.extract.networks.backbone import embed_images, reopen_backbone
 from headbench.extract.networks.engines import Embedded, relative_differences
 from headbench.extract.networks.keras_network import ENGINE_TOLERANCE, FLOAT16_TOLERANCE
-from headbench.extract.progress import Stopwatch
 from headbench.extract.settings import FLOAT32, Runtime
 from headbench.extract.sources.open import images_of
+from headbench.extract.stopwatch import Stopwatch
 
 # Relative distance of two numbers that are neighbours in float16: at most 2^-10.
 STORED_IN_FLOAT16 = 1e-3
@@ -52,8 +53,8 @@ class Rerun:
 
     def unchanged(self, files: list[ImageFile]) -> Iterator[DecodedImage]:
         """Decode the files; yield those whose bytes are the ones that were embedded."""
-        size_px = self.features.identity.size_px
-        for image in decoded_images(files, size_px, self._reject, Stopwatch()):
+        resizing = resizing_of(self.features.identity)
+        for image in decoded_images(files, resizing, self._reject, Stopwatch()):
             if image.content_sha256 == self.contents[image.row]:
                 yield image
             else:

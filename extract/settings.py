@@ -13,6 +13,7 @@ DEVICES = (AUTO, "cpu", "gpu")
 TENSORFLOW, OPENVINO = "tensorflow", "openvino"
 ENGINES = (AUTO, TENSORFLOW, OPENVINO)
 POOLINGS = ("avg", "max")
+RESIZES = CROP, SQUASH, LETTERBOX, NONE = ("crop", "squash", "letterbox", "none")
 FLOAT32, MIXED_FLOAT16 = "float32", "mixed_float16"
 PRECISIONS = (AUTO, FLOAT32, MIXED_FLOAT16)
 
@@ -52,6 +53,8 @@ class ExtractSettings:
     ----------
     weights : str
         ``imagenet``, ``random`` or a path.
+    resize : {"crop", "squash", "letterbox", "none"}
+        From a picture of any size to the network's input; see `Resizing`.
     pooling : {"avg", "max"}
         From the last feature map to the embedding.
     layer : str
@@ -76,6 +79,7 @@ class ExtractSettings:
     backbone: str = "resnet50"
     weights: str = IMAGENET
     size_px: int = 224
+    resize: str = CROP
     pooling: str = POOLINGS[0]
     layer: str = ""
     precision: str = AUTO
@@ -90,6 +94,7 @@ class ExtractSettings:
 
     def __post_init__(self) -> None:
         _check_count("size", self.size_px)
+        _check_choice("resize", self.resize, RESIZES)
         _check_choice("pooling", self.pooling, POOLINGS)
         _check_choice("precision", self.precision, PRECISIONS)
         _check_choice("store", self.store, STORES)

@@ -11,6 +11,7 @@ from headbench.extract.contents import Embedding, Fates, Held
 from headbench.extract.errors import WAY_ON, DataError
 from headbench.extract.hashes import TICK_NS
 from headbench.extract.images.kinds import may_be_read_now
+from headbench.extract.images.resizing import resizing_of
 from headbench.extract.images.stream import LARGE_BYTES, ImageFile, was_too_large
 from headbench.extract.sources.open import list_images, require_classes
 from headbench.extract.sources.shards import Shard, ShardIndex, Shards, read_member
@@ -156,12 +157,15 @@ class ShardContents:
     def _is_done(self, shard: Shard, index: ShardIndex | None, embedding: Embedding) -> bool:
         """Whether everything in a shard is known; unusable images are recorded on the way."""
         known, max_bytes = embedding.known, embedding.job.max_file_bytes
+        resizing = resizing_of(embedding.job.identity)
         if index is None or not index.is_of(self._stamps[shard.name]):
             return False
         if any(was_too_large(each.reason) and each.n_bytes <= max_bytes for each in index.entries):
             return False
         for entry in index.entries if index.created_by == created_by() else ():
-            if entry.class_name and entry.reason and not may_be_read_now(entry.reason):
+            if not (entry.class_name and entry.reason) or may_be_read_now(entry.reason):
+                continue
+            if resizing.still_refuses(entry.reason):
                 known.unusable[entry.content] = entry.reason
         return all(
             entry.content in known.cached or entry.content in known.unusable

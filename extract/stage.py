@@ -7,6 +7,7 @@ from headbench.cache.disk import one_writer, temporary_path
 from headbench.cache.format import Table, count_splits, describe_counts
 from headbench.cache.writer import Parts, write_features
 from headbench.extract.contents import Contents, Embedding, FileContents, PythonContents
+from headbench.extract.images.resizing import resizing_of
 from headbench.extract.images.stream import MB
 from headbench.extract.networks.applications import MEAN_COLOR
 from headbench.extract.networks.backbone import Backbone, create_backbone
@@ -84,6 +85,7 @@ def choose_backbone(settings: ExtractSettings, out: Path | None = None) -> Backb
         settings.size_px,
         settings.pooling,
         _choose_precision(out, settings),
+        settings.resize,
         layer=settings.layer,
     )
     if backbone.identity.has_random_weights:
@@ -134,7 +136,7 @@ class _Extraction:
         self.known = Known.find(out, backbone.identity, self.parts, settings)
         job = Job(
             backbone,
-            settings.size_px,
+            resizing_of(backbone.identity),
             settings.runtime,
             self.parts,
             PART_IMAGES,

@@ -13,7 +13,9 @@ from PIL import Image
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
 from headbench.cache.errors import HeadbenchError
+from headbench.cache.progress import Progress, showing_progress
 from headbench.extract.errors import DataError, UnusableImageError
+from headbench.extract.images.resizing import Resizing, resizing_of
 from headbench.extract.images.stream import (
     MAX_FILE_BYTES,
     DecodedImage,
@@ -23,10 +25,10 @@ from headbench.extract.images.stream import (
 )
 from headbench.extract.networks import engines
 from headbench.extract.networks.backbone import Backbone, create_backbone, embed_images
-from headbench.extract.progress import Progress, Stopwatch, showing_progress
 from headbench.extract.settings import ExtractSettings, Runtime
 from headbench.extract.sources.python import as_file
 from headbench.extract.stage import choose_backbone
+from headbench.extract.stopwatch import Stopwatch
 from headbench.extract.workers.embed import refuse_infinite
 
 _DEFAULT = ExtractSettings()
@@ -50,6 +52,8 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
         ``imagenet``, ``random`` or a path.
     size : int
         Height and width of the network's input, in pixels.
+    resize : {"crop", "squash", "letterbox", "none"}
+        From an image of any size to the network's input: see `headbench.features`.
     pooling : {"avg", "max"}
         From the last feature map to the embedding.
     layer : str
@@ -81,6 +85,7 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
         *,
         weights: str = _DEFAULT.weights,
         size: int = _DEFAULT.size_px,
+        resize: str = _DEFAULT.resize,
         pooling: str = _DEFAULT.pooling,
         layer: str = _DEFAULT.layer,
         precision: str = _DEFAULT.precision,
@@ -91,6 +96,7 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
         self.backbone = backbone
         self.weights = weights
         self.size = size
+        self.resize = resize
         self.pooling = pooling
         self.layer = layer
         self.precision = precision
@@ -142,7 +148,7 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
         network = self._opened_once()
         images = _listed(X)
         embeddings = np.empty((len(images), network.backbone.dim), np.float32)
-        decoded = _decoded(images, self.size)
+        decoded = _decoded(images, resizing_of(network.backbone.identity))
         embedded = embed_images(network, decoded, network.settings.runtime, Stopwatch())
         with Progress("embed", len(images)) as progress:
             for rows, found in embedded:
@@ -166,6 +172,7 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
             backbone=self.backbone,
             weights=self.weights,
             size_px=self.size,
+            resize=self.resize,
             pooling=self.pooling,
             layer=self.layer,
             precision=self.precision,
@@ -223,11 +230,11 @@ def _listed(X: Any) -> list[Any]:
         raise DataError(f"expected a sequence of images, found {type(X).__name__}.") from error
 
 
-def _decoded(images: Sequence[Any], size_px: int) -> Iterator[DecodedImage]:
+def _decoded(images: Sequence[Any], resizing: Resizing) -> Iterator[DecodedImage]:
     def refuse(row: int, reason: UnusableImageError) -> None:
         raise _refused(row, images, reason) from reason
 
-    return decoded_images(_files(images), size_px, refuse, Stopwatch())
+    return decoded_images(_files(images), resizing, refuse, Stopwatch())
 
 
 def _files(images: Sequence[Any]) -> Iterator[ImageFile]:

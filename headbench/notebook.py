@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headbench.extract.progress import Progress, showing_progress
+from headbench.cache.progress import Progress, showing_progress
 from headbench.extract.settings import ExtractSettings
 from headbench.extract.workers.machines import Machines
 from headbench.run_names import name_of, new_run_path, remember, run_path, targets_of
@@ -35,6 +35,7 @@ def features(
     name: str | None = None,
     *,
     size: int = _DEFAULT.size_px,
+    resize: str = _DEFAULT.resize,
     backbone: str = _DEFAULT.backbone,
     weights: str = _DEFAULT.weights,
     pooling: str = _DEFAULT.pooling,
@@ -65,6 +66,9 @@ def features(
         the name of the folder of images.
     size : int
         Height and width of the network's input, in pixels.
+    resize : {"crop", "squash", "letterbox", "none"}
+        From an image of any size to the network's input: cut out the centre; change the aspect
+        ratio; keep all of it in a frame; or take only images that have the size.
     backbone : str
         The network, such as ``resnet50``.
     weights : str
@@ -115,6 +119,7 @@ def features(
         backbone=backbone,
         weights=weights,
         size_px=size,
+        resize=resize,
         pooling=pooling,
         layer=layer,
         precision=precision,
@@ -358,6 +363,7 @@ class Run:
         finetune(self._run, chosen, data, weights, self._command, device, again)
         return self.trained([chosen.name, chosen.start])
 
+    @showing_progress()
     def verify(
         self, *, repair: bool = False, sample: int | None = None, seed: int = 0
     ) -> "Inspection":
@@ -376,6 +382,7 @@ class Run:
             return repair_file(self.features_path)
         return inspect_file(self.features_path, sample, seed)
 
+    @showing_progress()
     def rerun(
         self,
         n_images: int,

@@ -12,7 +12,7 @@ from typing import NoReturn
 from tqdm import tqdm
 
 from headbench.cache.errors import HeadbenchError
-from headbench.extract.progress import showing_progress
+from headbench.cache.progress import showing_progress
 
 BAD_INPUT = 2
 INTERRUPTED = 130

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from headbench.cache import progress
 from headbench.cache.reader import FeatureFile
 from headbench.cache.verify import inspect_file
-from headbench.extract import progress
 from headbench.extract.settings import ExtractSettings
 from headbench.extract.stage import extract_features
 from tests.small_network import SIZE_PX, SMALL, write_weights

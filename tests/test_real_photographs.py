@@ -26,9 +26,9 @@ from headbench.extract.images.stream import Batch
 from headbench.extract.networks.backbone import create_backbone
 from headbench.extract.networks.engines import relative_difference
 from headbench.extract.networks.keras_runtime import load_keras
-from headbench.extract.progress import Stopwatch
 from headbench.extract.settings import ExtractSettings, Runtime
 from headbench.extract.stage import extract_features
+from headbench.extract.stopwatch import Stopwatch
 from tests.classify.export.alone import run_alone
 from tests.classify.export.conftest import predicted
 from tests.small_network import SMALL

@@ -20,14 +20,15 @@ from headbench.classify.metrics import balanced_accuracy, class_scores
 from headbench.classify.run import NETWORK_FILE, Run, Trained, is_finetuned, rank
 from headbench.classify.train_heads import class_proba
 from headbench.classify.wording import describe_weights, percent, share
+from headbench.extract.images.resizing import Resizing, resizing_of
 from headbench.extract.images.stream import DecodedImage
 from headbench.extract.networks.backbone import Openable, embed_images, reopen_backbone
 from headbench.extract.networks.engines import Embedded, Embedder
 from headbench.extract.networks.folding import fold_base
 from headbench.extract.networks.keras_network import ENGINE_TOLERANCE, OpenableNetwork, open_network
 from headbench.extract.networks.keras_runtime import load_saved
-from headbench.extract.progress import Stopwatch
 from headbench.extract.settings import FLOAT32, Runtime
+from headbench.extract.stopwatch import Stopwatch
 
 LOG = logging.getLogger(__name__)
 
@@ -63,9 +64,9 @@ class Classifier:
     head: Head | None
 
     @property
-    def size_px(self) -> int:
-        """Height and width of the images."""
-        return self.identity.size_px
+    def resizing(self) -> Resizing:
+        """From an image of any size to what the network takes; may raise `DataError`."""
+        return resizing_of(self.identity)
 
     def proba(self, outputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """Probabilities, float32 (n, n_classes), from the outputs of the network.

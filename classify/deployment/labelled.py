@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from headbench.cache.format import SPLITS
+from headbench.cache.progress import Progress
 from headbench.cache.reader import FeatureFile
 from headbench.classify.deployment.prediction import STDIN, Prediction
 from headbench.classify.intervals import wilson
@@ -19,7 +20,6 @@ from headbench.classify.metrics import TOP_K
 from headbench.classify.wording import count, percent, some
 from headbench.extract.errors import LayoutError
 from headbench.extract.images.stream import ImageFile, hash_files
-from headbench.extract.progress import Progress
 from headbench.extract.sources.folder import Folder, image_files
 from headbench.extract.sources.open import list_images
 from headbench.extract.sources.source import Dataset, LabelledImage

@@ -14,9 +14,9 @@ from headbench.classify.deployment.classifier import Classifier
 from headbench.classify.errors import RunError
 from headbench.extract.errors import UnusableImageError
 from headbench.extract.images.stream import ImageFile, decoded_images
-from headbench.extract.progress import Stopwatch
 from headbench.extract.settings import Runtime
 from headbench.extract.sources.folder import image_files
+from headbench.extract.stopwatch import Stopwatch
 
 STDIN = "-"
 
@@ -87,7 +87,7 @@ def predict_files(
             yield Prediction(paths[row], (), reasons.pop(row), truth.get(paths[row]))
 
     stopwatch = Stopwatch()
-    decoded = decoded_images(map(ImageFile, paths), classifier.size_px, leave_out, stopwatch)
+    decoded = decoded_images(map(ImageFile, paths), classifier.resizing, leave_out, stopwatch)
     n_done = 0
     for rows, probas in classifier.classify(decoded, runtime, stopwatch):
         for row, proba in zip(rows.tolist(), probas, strict=True):

@@ -17,6 +17,8 @@ from headbench.classify.doctor.model.load import WHOLE_MODEL
 from headbench.classify.doctor.script import ScriptSettings
 from headbench.classify.errors import RunError
 from headbench.classify.run import Run
+from headbench.extract.images.resizing import find_resizing
+from headbench.extract.settings import CROP
 from headbench.extract.sources.folder import CLASS_FOLDERS, LAYOUTS
 from headbench.extract.sources.open import other_kind
 from headbench.extract.sources.urls import is_address, without_secrets
@@ -130,7 +132,7 @@ def examine(targets: Targets, script: ScriptSettings) -> Diagnosis:
 
 def _examinations(targets: Targets, script: ScriptSettings) -> Iterator[Examination]:
     if targets.data:
-        yield examine_data(targets.data, script)
+        yield examine_data(targets.data, script, _is_cropped(targets.run))
     if targets.run:
         with FeatureFile(targets.run.features_path) as features:
             yield examine_features(features, targets.data)
@@ -139,6 +141,14 @@ def _examinations(targets: Targets, script: ScriptSettings) -> Iterator[Examinat
         yield examine_model(targets.model, targets.data, script)
     if targets.run and not targets.data:
         yield Examination("no images", [_no_images(targets.run, targets.elsewhere)])
+
+
+def _is_cropped(run: Run | None) -> bool:
+    if run is None:
+        return True
+    with FeatureFile(run.features_path) as features:
+        resizing = find_resizing(features.identity)
+    return resizing is None or resizing.rule == CROP
 
 
 def _no_images(run: Run, elsewhere: str) -> Finding:

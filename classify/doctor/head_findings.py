@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headbench.cache.errors import FeatureFileError
+from headbench.cache.progress import Progress
 from headbench.cache.reader import FeatureFile
 from headbench.classify.doctor.chance import (
     N_SHUFFLES,
@@ -100,13 +101,15 @@ def score_heads(
     run: Run, features: FeatureFile, sample: TrainSample
 ) -> Iterator[Scored | RunError]:
     """Score each head of a run; an error for each that cannot be used."""
-    y_val = features.labels("val")
-    for name in run.names:
-        LOG.info(f"{name}: measuring on val and {len(sample.y)} images of train")
-        try:
-            yield _score(run.find(name, features), y_val, sample)
-        except RunError as error:
-            yield error
+    y_val, names = features.labels("val"), run.names
+    LOG.info(f"{run.folder}: measuring heads on val and {len(sample.y)} images of train")
+    with Progress("measure", len(names), "heads") as progress:
+        for name in names:
+            try:
+                yield _score(run.find(name, features), y_val, sample)
+            except RunError as error:
+                yield error
+            progress.update()
 
 
 def _score(trained: Trained, y_val: NDArray[np.int32], sample: TrainSample) -> Scored:

@@ -59,7 +59,7 @@ def write_saved_model(exported: Exportable, path: Path) -> None:
         Takes ``image_bytes`` string (n,), whole files. Gives ``probabilities`` float32
         (n, n_classes) and ``label`` string (n,); of a network under trees ``embeddings``.
     ``pixels``
-        Takes ``pixels`` float32 (n, size_px, size_px, 3): RGB, upright, resized and cropped, 0-255
+        Takes ``pixels`` float32 (n, size_px, size_px, 3): RGB, upright, resized, 0-255
         or / 255. Raises ``InvalidArgumentError`` for other values.
     ``describe``
         Takes nothing. Gives ``classes`` string (n_classes,) and ``provenance``, JSON.
@@ -87,7 +87,7 @@ def write_saved_model(exported: Exportable, path: Path) -> None:
             return results(tf.identity(levels))
 
     def of_files(image_bytes: Any) -> dict[str, Any]:
-        return results(tf.ensure_shape(decode_batch(image_bytes, exported.size_px), shape))
+        return results(tf.ensure_shape(decode_batch(image_bytes, exported.resizing), shape))
 
     def describe() -> dict[str, Any]:
         provenance = tf.constant(json.dumps(exported.provenance, ensure_ascii=False))

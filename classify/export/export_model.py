@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from headbench.cache.disk import replacing_folder
+from headbench.cache.progress import Progress
 from headbench.cache.reader import FeatureFile
 from headbench.classify.deployment.classifier import open_classifier, say_if_not_recommended
 from headbench.classify.errors import RunError
@@ -30,13 +31,14 @@ from headbench.classify.run import Run, Trained, rank
 from headbench.classify.wording import describe_weights, n_bytes
 from headbench.extract.errors import UnusableImageError
 from headbench.extract.images.decode import decode
+from headbench.extract.images.resizing import resizing_of
 from headbench.extract.images.stream import DecodedImage
 from headbench.extract.networks.backbone import embed_images, reopen_backbone
 from headbench.extract.networks.engines import relative_difference
 from headbench.extract.networks.keras_runtime import quiet_stderr
-from headbench.extract.progress import Progress, Stopwatch
 from headbench.extract.settings import FLOAT32, Runtime
 from headbench.extract.sources.source import Source
+from headbench.extract.stopwatch import Stopwatch
 
 LOG = logging.getLogger(__name__)
 
@@ -132,7 +134,7 @@ def draw_sample(features: FeatureFile, images: Source) -> Sample | None:
     for file in (files[row] for row in spread if files):
         try:
             content = file.read(file.path, file.max_bytes)
-            pixels.append(decode(content, features.identity.size_px))
+            pixels.append(decode(content, resizing_of(features.identity)))
         except UnusableImageError:
             continue
         paths.append(file.path)

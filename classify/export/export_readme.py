@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-from headbench.classify.export.examples import TREES_EXAMPLE
+from headbench.classify.export.examples import TREES_EXAMPLE, with_resizing
 from headbench.classify.export.export_formats import FORMATS
 from headbench.classify.export.exportable import Exportable
 from headbench.classify.intervals import Estimate
 from headbench.classify.wording import percent
-from headbench.extract.images.decode import shorter_side_px
+from headbench.extract.images.resizing import PADDING, Resizing
+from headbench.extract.settings import CROP, LETTERBOX, NONE, SQUASH
 
 README_FILE = "README.md"
 
@@ -24,8 +25,8 @@ It tells {n_classes} classes apart. `export.json` lists them in the order of the
 | input | expected |
 | --- | --- |
 | size | {size} x {size} px |
-| before the crop | rotated upright by EXIF; transparent parts become white |
-| crop | shorter side resized to {shorter} px (antialiased bilinear), then the centre |
+| before that | rotated upright by EXIF; transparent parts become white |
+{resize}
 | channels | RGB, on the last axis |
 | value range | 0 to 255 |
 | preprocessing | inside the model: {preprocessing}. Do not call `preprocess_input` or divide |
@@ -43,6 +44,13 @@ Pixels in another range:
 The export runs each file on images of test and compares the result with that of headbench.
 {agreement}
 """
+RESIZED = {
+    CROP: "| crop | shorter side resized to {shorter} px (antialiased bilinear), then the centre |",
+    SQUASH: "| resize | both sides to {size} px (antialiased bilinear); aspect ratio not kept |",
+    LETTERBOX: "| resize | longer side to {size} px (antialiased bilinear), centred; the rest is "
+    "RGB {padding} |",
+    NONE: "| resize | none: images of another size are not for this model |",
+}
 RANGES = {
     "saved_model": """\
 - `saved_model` with `image_bytes` decodes the files itself: use it if you can.
@@ -80,7 +88,7 @@ def export_readme(exported: Exportable, weights: str, names: Sequence[str], agre
         accuracy=_accuracy(about["test"]["top_1"]),
         n_classes=len(exported.classes),
         size=size,
-        shorter=shorter_side_px(size),
+        resize=_resized(exported.resizing),
         preprocessing=identity["preprocessing"],
         ranges="\n".join(RANGES[each] for each in names),
         examples="\n\n".join(_examples(exported, names)),
@@ -94,14 +102,16 @@ def _accuracy(top_1: dict[str, Any]) -> str:
 
 
 def _examples(exported: Exportable, names: Sequence[str]) -> list[str]:
-    size = exported.size_px
     # Not by format(): the code has braces of its own.
     examples = {FORMATS[each].file: FORMATS[each].example for each in names}
     if exported.trees is not None:
         note = f"These files give {exported.output}. The trees turn them into probabilities"
         examples = {note: TREES_EXAMPLE}
-    codes = {
-        title: code.replace("SIZE", str(size)).replace("SHORTER", str(shorter_side_px(size)))
-        for title, code in examples.items()
-    }
+    codes = {title: with_resizing(code, exported.resizing) for title, code in examples.items()}
     return [f"{title}:\n\n```python\n{code}```" for title, code in codes.items()]
+
+
+def _resized(resizing: Resizing) -> str:
+    return RESIZED[resizing.rule].format(
+        size=resizing.size_px, shorter=resizing.shorter_px, padding=PADDING
+    )

@@ -17,6 +17,7 @@ from headbench.classify.heads.keras_head import composable, keras_head, require_
 from headbench.classify.heads.registry import load_trained_head
 from headbench.classify.metrics import accuracy
 from headbench.classify.run import NETWORK_FILE, Trained, is_finetuned
+from headbench.extract.images.resizing import Resizing, resizing_of
 from headbench.extract.networks.backbone import reopen_backbone
 from headbench.extract.networks.keras_network import KerasNetwork
 from headbench.extract.networks.keras_runtime import load_keras
@@ -39,6 +40,8 @@ class Exportable:
         The columns of the probabilities.
     provenance : dict
         What it was made from and its accuracy, JSON-ready.
+    resizing : Resizing
+        From an image of any size to what the network takes.
     trees : LightGBM or None
         The head, if it is not part of the network.
     """
@@ -47,6 +50,7 @@ class Exportable:
     network: Any
     classes: tuple[str, ...]
     provenance: dict[str, Any]
+    resizing: Resizing
     trees: LightGBM | None = None
 
     @property
@@ -62,7 +66,7 @@ class Exportable:
     @property
     def size_px(self) -> int:
         """Height and width of the images."""
-        return int(self.network.input_shape[1])
+        return self.resizing.size_px
 
 
 def check_exportable(trained: Trained) -> Head | None:
@@ -87,10 +91,10 @@ def check_exportable(trained: Trained) -> Head | None:
 def build_exportable(trained: Trained, features: FeatureFile, weights: str) -> Exportable:
     """Join network and head; a fine-tuned network does not need the `weights` of the backbone."""
     head, name, classes = check_exportable(trained), trained.record.name, features.classes
-    provenance = _provenance(trained, features)
+    provenance, resizing = _provenance(trained, features), resizing_of(features.identity)
     if head is None:
         network = FinetunedNetwork(name, trained.folder / NETWORK_FILE).folded_network()
-        return Exportable(name, network, classes, provenance)
+        return Exportable(name, network, classes, provenance, resizing)
     backbone = reopen_backbone(features.identity, weights)
     if not isinstance(backbone, KerasNetwork):
         raise RunError(
@@ -99,9 +103,10 @@ def build_exportable(trained: Trained, features: FeatureFile, weights: str) -> E
         )
     network = backbone.folded_network()
     if isinstance(head, LightGBM):
-        return Exportable(name, _with_scores(network, head), classes, provenance, head)
+        scores = _with_scores(network, head)
+        return Exportable(name, scores, classes, provenance, resizing, head)
     composed = load_keras().Model(network.input, keras_head(head, len(classes))(network.output))
-    return Exportable(name, composed, classes, provenance)
+    return Exportable(name, composed, classes, provenance, resizing)
 
 
 def seen_by(trees: LightGBM, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:

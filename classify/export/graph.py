@@ -17,14 +17,10 @@ from headbench.classify.export.exif import (
     text_at,
 )
 from headbench.classify.export.resize import resize
-from headbench.extract.images.decode import (
-    MAX_ASPECT,
-    MAX_PIXELS,
-    REDUCED_TIMES,
-    UPRIGHT,
-    shorter_side_px,
-)
+from headbench.extract.images.decode import MAX_ASPECT, MAX_PIXELS, UPRIGHT
+from headbench.extract.images.resizing import PADDING, REDUCED_TIMES, Resizing, as_resizing
 from headbench.extract.networks.keras_runtime import load_tensorflow
+from headbench.extract.settings import CROP, LETTERBOX, NONE
 
 tf = load_tensorflow()
 
@@ -54,11 +50,12 @@ class Stored(NamedTuple):
     orientation: Any
 
 
-def decode_batch(image_bytes: Any, size_px: int) -> Any:
+def decode_batch(image_bytes: Any, resizing: Resizing | int) -> Any:
     """Decode files, string tensor (n,), one after the other; uint8 (n, size_px, size_px, 3)."""
-    shape = tf.TensorSpec([size_px, size_px, 3], tf.uint8)
+    resizing = as_resizing(resizing)
+    shape = tf.TensorSpec([resizing.size_px, resizing.size_px, 3], tf.uint8)
     return tf.map_fn(
-        lambda data: decode(data, size_px),
+        lambda data: decode(data, resizing),
         image_bytes,
         # One at a time, for memory: those of each use all cores where it is worth it.
         parallel_iterations=1,
@@ -66,13 +63,15 @@ def decode_batch(image_bytes: Any, size_px: int) -> Any:
     )
 
 
-def decode(data: Any, size_px: int) -> Any:
+def decode(data: Any, resizing: Resizing | int) -> Any:
     """Decode one file.
 
     Parameters
     ----------
     data : string tensor ()
         A whole file.
+    resizing : Resizing or int
+        As `extract.images.decode` takes it.
 
     Returns
     -------
@@ -80,17 +79,17 @@ def decode(data: Any, size_px: int) -> Any:
         RGB, 0-255, upright: as `extract.images.decode` gives it, bit for bit. Running the graph
         raises ``InvalidArgumentError`` for files that it does not read.
     """
-    stored = _stored(data, size_px)
+    resizing = as_resizing(resizing)
+    stored = _stored(data, resizing)
     is_backwards = [tf.constant([row[axis] for row in _ways()]) for axis in (0, 1)]
     backwards_x, backwards_y = (tf.gather(each, stored.orientation) for each in is_backwards)
-    scale = shorter_side_px(size_px) / tf.reduce_min(stored.size)
-    x = _middle(stored.size[0] * scale, stored.extent[0], size_px, backwards_x)
-    y = _middle(stored.size[1] * scale, stored.extent[1], size_px, backwards_y)
-    square = _on_white(resize(stored.pixels, x, y, size_px))
-    square = tf.where(backwards_y, tf.reverse(square, [0]), square)
-    square = tf.where(backwards_x, tf.reverse(square, [1]), square)
+    x, y = _box(stored, resizing, (backwards_x, backwards_y))
+    shown = _on_white(resize(stored.pixels, x, y, _fitted(stored.size, resizing)))
+    shown = tf.where(backwards_y, tf.reverse(shown, [0]), shown)
+    shown = tf.where(backwards_x, tf.reverse(shown, [1]), shown)
     is_swapped = stored.orientation >= SWAPPED_FROM
-    return tf.where(is_swapped, tf.transpose(square, [1, 0, 2]), square)
+    upright = tf.cond(is_swapped, lambda: tf.transpose(shown, [1, 0, 2]), lambda: shown)
+    return _framed(upright, resizing.size_px)
 
 
 def _ways() -> list[tuple[bool, bool]]:
@@ -98,9 +97,9 @@ def _ways() -> list[tuple[bool, bool]]:
     return [UPRIGHT[each][1:] if each in UPRIGHT else (False, False) for each in range(9)]
 
 
-def _stored(data: Any, size_px: int) -> Stored:
+def _stored(data: Any, resizing: Resizing) -> Stored:
     readers: list[tuple[tuple[bytes, ...], Callable[[], Stored]]] = [
-        ((b"\xff\xd8\xff",), lambda: _jpeg(data, size_px)),
+        ((b"\xff\xd8\xff",), lambda: _jpeg(data, resizing)),
         ((b"\x89PNG\r\n\x1a\n",), lambda: _png(data)),
         ((b"BM",), lambda: _bmp(data)),
         ((b"GIF87a", b"GIF89a"), lambda: _gif(data)),
@@ -112,14 +111,20 @@ def _stored(data: Any, size_px: int) -> Stored:
     known = f"not a file that this model reads: {', '.join(READABLE)}"
     with require(tf.reduce_any(is_each), known):
         number = tf.argmax(tf.stack(is_each), output_type=tf.int32)
-    return Stored(*tf.switch_case(number, [reader for _, reader in readers]))
+    stored = Stored(*tf.switch_case(number, [reader for _, reader in readers]))
+    if resizing.rule != NONE:
+        return stored
+    with require(tf.reduce_all(stored.size == resizing.size_px), resizing.only):
+        return stored._replace(pixels=tf.identity(stored.pixels))
 
 
-def _jpeg(data: Any, size_px: int) -> Stored:
+def _jpeg(data: Any, resizing: Resizing) -> Stored:
     height, width, n_channels = tf.unstack(tf.io.extract_jpeg_shape(data))
     with require(n_channels != 4, "CMYK is not read"), _fit(width, height):
-        least = REDUCED_TIMES * shorter_side_px(size_px)
-        times = tf.minimum(width, height) // least
+        # As `Resizing.least`: the side that shrinks least decides.
+        decides = tf.maximum if resizing.rule == LETTERBOX else tf.minimum
+        resized = resizing.shorter_px if resizing.rule == CROP else resizing.size_px
+        times = decides(width, height) // (REDUCED_TIMES * resized)
     # As Pillow's draft: the largest of 8, 4, 2 and 1 that leaves enough.
     power = tf.cast(times >= 2, tf.int32) + tf.cast(times >= 4, tf.int32)
     power += tf.cast(times >= 8, tf.int32)
@@ -234,6 +239,28 @@ def _fit(width: Any, height: Any) -> Any:
     return require(fits, f"empty, more than {MAX_PIXELS} pixels, or too long and thin")
 
 
+def _fitted(size: Any, resizing: Resizing) -> tuple[Any, Any]:
+    """As `Resizing.fitted`: width and height, int32 tensors ()."""
+    if resizing.rule != LETTERBOX:
+        return resizing.size_px, resizing.size_px
+    scale = tf.constant(resizing.size_px, tf.float64) / tf.reduce_max(size)
+    width, height = tf.unstack(tf.maximum(1, tf.cast(tf.round(size * scale), tf.int32)))
+    return width, height
+
+
+def _box(stored: Stored, resizing: Resizing, is_backwards: tuple[Any, Any]) -> list[Any]:
+    """Where the part that is kept begins and ends on each axis, float32 tensors (2,)."""
+    if resizing.rule != CROP:
+        return [
+            tf.cast(tf.stack([0.0, extent]), tf.float32) for extent in tf.unstack(stored.extent)
+        ]
+    scale = resizing.shorter_px / tf.reduce_min(stored.size)
+    return [
+        _middle(stored.size[axis] * scale, stored.extent[axis], resizing.size_px, is_turned)
+        for axis, is_turned in enumerate(is_backwards)
+    ]
+
+
 def _middle(length_px: Any, extent: Any, size_px: int, is_backwards: Any) -> Any:
     """As `extract.images.decode` places the crop, float32 tensor (2,): where it begins and ends."""
     resized = tf.maximum(tf.round(length_px), size_px)
@@ -242,11 +269,18 @@ def _middle(length_px: Any, extent: Any, size_px: int, is_backwards: Any) -> Any
     return tf.cast(ends, tf.float32)
 
 
-def _on_white(square: Any) -> Any:
+def _on_white(pixels: Any) -> Any:
     """RGB of what is RGB already, or premultiplied RGBA."""
-    size_px = square.shape[0]
-    n_missing = 4 - tf.shape(square)[2]
-    opaque = tf.fill([size_px, size_px, n_missing], tf.constant(255, tf.uint8))
-    whole = tf.cast(tf.concat([square, opaque], axis=2), tf.int32)
+    height, width, n_channels = tf.unstack(tf.shape(pixels))
+    opaque = tf.fill([height, width, 4 - n_channels], tf.constant(255, tf.uint8))
+    whole = tf.cast(tf.concat([pixels, opaque], axis=2), tf.int32)
     shown = tf.minimum(whole[..., :3] + 255 - whole[..., 3:], 255)
-    return tf.cast(tf.ensure_shape(shown, [size_px, size_px, 3]), tf.uint8)
+    return tf.cast(tf.ensure_shape(shown, [None, None, 3]), tf.uint8)
+
+
+def _framed(pixels: Any, size_px: int) -> Any:
+    """Pixels in the middle of a square in the colour `PADDING`, uint8 (size_px, size_px, 3)."""
+    missing = size_px - tf.shape(pixels)[:2]
+    around = tf.pad(tf.stack([missing // 2, missing - missing // 2], axis=1), [[0, 1], [0, 0]])
+    square = tf.pad(tf.cast(pixels, tf.int32) - PADDING, around) + PADDING
+    return tf.cast(tf.ensure_shape(square, [size_px, size_px, 3]), tf.uint8)

@@ -33,44 +33,47 @@ class Weights(NamedTuple):
     values: Any
 
 
-def resize(pixels: Any, x: Any, y: Any, size_px: int) -> Any:
-    """Resize a box of an image to a square.
+def resize(pixels: Any, x: Any, y: Any, size: tuple[Any, Any]) -> Any:
+    """Resize a box of an image.
 
     Parameters
     ----------
     pixels : uint8 tensor (height, width, n_channels)
     x, y : float32 tensor (2,)
         Where the box begins and ends on each axis, in pixels.
+    size : tuple of int or int32 tensor ()
+        Width and height of the result.
 
     Returns
     -------
-    uint8 tensor (size_px, size_px, n_channels)
-        As ``Image.resize((size_px, size_px), BILINEAR, box)``.
+    uint8 tensor (height, width, n_channels)
+        As ``Image.resize(size, BILINEAR, box)``.
     """
-    is_down_first = _is_down_first(tf.shape(pixels), size_px)
-    pixels = tf.cond(is_down_first, lambda: _transposed(pixels), lambda: pixels)
-    first, second = tf.unstack(tf.where(is_down_first, [y, x], [x, y]))
-    square = _resize_across_then_down(pixels, first, second, size_px)
-    return tf.where(is_down_first, _transposed(square), square)
+    width, height = size
+    return tf.cond(
+        _is_down_first(tf.shape(pixels), width, height),
+        lambda: _transposed(_resize_across_then_down(_transposed(pixels), y, x, (height, width))),
+        lambda: _resize_across_then_down(pixels, x, y, (width, height)),
+    )
 
 
-def _is_down_first(shape: Any, size_px: int) -> Any:
+def _is_down_first(shape: Any, width: Any, height: Any) -> Any:
     """Whether Pillow resizes down before it resizes across; rounded differently, by a grey level.
 
     Found by trying: since version 13 where much more is taken off the height than off the width.
     """
     if int(installed_version("pillow").split(".")[0]) < DOWN_FIRST_SINCE:
         return tf.constant(False)
-    return (shape[0] > size_px) & (shape[0] - size_px > 2 * (shape[1] - size_px))
+    return (shape[0] > height) & (shape[0] - height > 2 * (shape[1] - width))
 
 
 def _transposed(pixels: Any) -> Any:
     return tf.transpose(pixels, [1, 0, 2])
 
 
-def _resize_across_then_down(pixels: Any, x: Any, y: Any, size_px: int) -> Any:
-    shape = tf.shape(pixels)
-    across, down = axis_weights(shape[1], x, size_px), axis_weights(shape[0], y, size_px)
+def _resize_across_then_down(pixels: Any, x: Any, y: Any, size: tuple[Any, Any]) -> Any:
+    shape, (width, height) = tf.shape(pixels), size
+    across, down = axis_weights(shape[1], x, width), axis_weights(shape[0], y, height)
     n_rows, n_columns = tf.shape(down.values)[1], tf.shape(across.values)[1]
     n_block = tf.maximum(1, BLOCK_PIXELS // n_columns)
     columns = slice(across.first, across.first + n_columns)
@@ -80,21 +83,21 @@ def _resize_across_then_down(pixels: Any, x: Any, y: Any, size_px: int) -> Any:
         block = tf.transpose(pixels[down.first + row : down.first + end, columns], [0, 2, 1])
         flat = tf.cast(tf.reshape(block, [-1, n_columns]), tf.float64)
         narrow = _rounded(tf.matmul(flat, across.values, transpose_b=True))
-        rows = tf.reshape(narrow, [end - row, shape[2] * size_px])
+        rows = tf.reshape(narrow, [end - row, shape[2] * width])
         return end, total + tf.matmul(down.values[:, row:end], rows)
 
     _, total = tf.while_loop(
         lambda row, _: row < n_rows,
         add_rows,
-        [0, tf.zeros([size_px, shape[2] * size_px], tf.float64)],
-        shape_invariants=[tf.TensorShape([]), tf.TensorShape([size_px, None])],
+        [0, tf.zeros([height, shape[2] * width], tf.float64)],
+        shape_invariants=[tf.TensorShape([]), tf.TensorShape([None, None])],
         parallel_iterations=1,
     )
-    square = tf.reshape(_rounded(total), [size_px, shape[2], size_px])
-    return tf.cast(tf.transpose(square, [0, 2, 1]), tf.uint8)
+    resized = tf.reshape(_rounded(total), [height, shape[2], width])
+    return tf.cast(tf.transpose(resized, [0, 2, 1]), tf.uint8)
 
 
-def axis_weights(length: Any, box: Any, size_px: int) -> Weights:
+def axis_weights(length: Any, box: Any, size_px: Any) -> Weights:
     """Weights of a triangle as wide as two pixels of the result, or of the picture.
 
     Parameters
@@ -102,14 +105,16 @@ def axis_weights(length: Any, box: Any, size_px: int) -> Weights:
     length : int32 tensor ()
         Of the axis, in pixels.
     box : float32 tensor (2,)
+    size_px : int or int32 tensor ()
+        Of the result.
     """
     # Pillow takes this difference in float32, and all else in float64.
     extent = tf.cast(box[1] - box[0], tf.float64)
     # When a graph is optimised, plain division by a constant becomes multiplication by 1 / size_px.
     # Its last bit decides weights that lie in the middle between two whole numbers.
-    scale = tf.math.divide_no_nan(extent, tf.constant(size_px, tf.float64))
+    scale = tf.math.divide_no_nan(extent, tf.cast(size_px, tf.float64))
     reach = tf.maximum(scale, 1.0)
-    steps = tf.range(size_px, dtype=tf.float64) + 0.5
+    steps = tf.range(tf.cast(size_px, tf.float64), dtype=tf.float64) + 0.5
     centres = tf.cast(box[0], tf.float64) + steps * scale
     lows = tf.maximum(tf.floor(centres - reach + 0.5), 0.0)
     highs = tf.minimum(tf.floor(centres + reach + 0.5), tf.cast(length, tf.float64))

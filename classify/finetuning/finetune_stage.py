@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sklearn.utils.class_weight import compute_sample_weight
 
 from headbench.cache.format import SPLITS
+from headbench.cache.progress import Progress
 from headbench.cache.reader import FeatureFile
 from headbench.classify.errors import RunError
 from headbench.classify.finetuning.finetune_settings import FinetuneSettings
@@ -44,8 +45,8 @@ from headbench.extract.networks.backbone import reopen_backbone
 from headbench.extract.networks.devices import Devices, describe_devices, find_devices
 from headbench.extract.networks.engines import EngineEmbedder, engine_on
 from headbench.extract.networks.keras_network import KerasNetwork
-from headbench.extract.progress import Progress, Stopwatch
 from headbench.extract.settings import AUTO
+from headbench.extract.stopwatch import Stopwatch
 
 LOG = logging.getLogger(__name__)
 

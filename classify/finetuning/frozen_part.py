@@ -16,10 +16,12 @@ from headbench.cache.blocks import CheckedDataset, create_hdf5, open_hdf5, write
 from headbench.cache.disk import OpenFiles, require_free, temporary_path
 from headbench.cache.errors import FeatureFileError, UnreadableError
 from headbench.cache.format import Identity, hash_rows, row_hashes
+from headbench.cache.progress import Progress
 from headbench.classify.errors import RunError
 from headbench.classify.finetuning.split_network import SplitNetwork
 from headbench.classify.labelled_files import refuse_image
 from headbench.classify.wording import n_bytes
+from headbench.extract.images.resizing import Resizing, resizing_of
 from headbench.extract.images.stream import ImageFile, decoded_images, in_batches
 from headbench.extract.networks.devices import Devices
 from headbench.extract.networks.engines import (
@@ -29,7 +31,7 @@ from headbench.extract.networks.engines import (
     engine_on,
     halving_engine,
 )
-from headbench.extract.progress import Progress, Stopwatch
+from headbench.extract.stopwatch import Stopwatch
 
 LOG = logging.getLogger(__name__)
 
@@ -156,15 +158,20 @@ def cached_activations(
         )
         require_free(folder, len(missing) * row_bytes, "the activations")
         engine = halving_engine(engine_on(devices, lambda: frozen))
-        _fill(store, engine, frozen.input_shape[1], [files[row] for row in missing], row_bytes)
+        resizing = resizing_of(network.backbone.identity)
+        _fill(store, engine, resizing, [files[row] for row in missing], row_bytes)
     return store
 
 
 def _fill(
-    store: ActivationStore, engine: Engine, size_px: int, files: list[ImageFile], row_bytes: int
+    store: ActivationStore,
+    engine: Engine,
+    resizing: Resizing,
+    files: list[ImageFile],
+    row_bytes: int,
 ) -> None:
     embedder = EngineEmbedder(engine, engine.batch_size, Stopwatch())
-    images = decoded_images(files, size_px, refuse_image(files), Stopwatch())
+    images = decoded_images(files, resizing, refuse_image(files), Stopwatch())
     part_rows = max(1, PART_BYTES // row_bytes)
     with Progress("frozen layers", len(files)) as progress:
         batches = embedder(in_batches(images, engine.batch_size))

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from headbench.classify.finetuning.frozen_part import ActivationStore
 from headbench.classify.labelled_files import LabelledFiles, refuse_image
-from headbench.extract.images.decode import shorter_side_px
+from headbench.extract.images.resizing import as_resizing
 from headbench.extract.images.stream import DecodedImage, decoded_images, map_ahead
 from headbench.extract.networks.keras_runtime import load_tensorflow
-from headbench.extract.progress import Stopwatch
+from headbench.extract.stopwatch import Stopwatch
 
 # Batches read ahead of training; one thread is enough for what is read from the disk.
 N_THREADS, N_AHEAD = 1, 4
@@ -112,27 +112,28 @@ class AugmentedInputs(ImageInputs):
     ) -> Iterator[InputBatch]:
         """Batches in the order given."""
         files = [self.files.files[row] for row in order]
-        size_px = self.files.size_px
+        resizing = as_resizing(self.files.resizing)
+        frame = resizing.enlarged()
 
         def images() -> Iterator[DecodedImage]:
-            pictures = decoded_images(
-                files, shorter_side_px(size_px), refuse_image(files), Stopwatch()
-            )
+            pictures = decoded_images(files, frame, refuse_image(files), Stopwatch())
             # The change depends on the image alone, not on the batch that it is in.
             return (each._replace(row=int(order[each.row])) for each in pictures)
 
-        dataset = augmented(images, size_px, seed).batch(batch_size).prefetch(N_AHEAD)
-        for rows, pixels in dataset.as_numpy_iterator():
+        dataset = augmented(images, frame.size_px, resizing.size_px, seed)
+        for rows, pixels in dataset.batch(batch_size).prefetch(N_AHEAD).as_numpy_iterator():
             yield InputBatch(rows, pixels)
 
 
 def augmented(
-    images: Callable[[], Iterator[DecodedImage]], size_px: int, seed: tuple[int, int]
+    images: Callable[[], Iterator[DecodedImage]], frame_px: int, size_px: int, seed: tuple[int, int]
 ) -> Any:
-    """Pictures of `shorter_side_px`, each changed at random, in the order in which they come.
+    """Pictures, each changed at random, in the order in which they come.
 
     Parameters
     ----------
+    frame_px, size_px : int
+        Height and width of the pictures, and of what is cut out of them.
     seed : tuple of int
         Of the run, and the epoch.
 
@@ -142,8 +143,7 @@ def augmented(
         Of rows, int64 (), and pictures, uint8 (size_px, size_px, 3).
     """
     tf = load_tensorflow()
-    frame = shorter_side_px(size_px)
-    signature = tf.TensorSpec((), tf.int64), tf.TensorSpec((frame, frame, 3), tf.uint8)
+    signature = tf.TensorSpec((), tf.int64), tf.TensorSpec((frame_px, frame_px, 3), tf.uint8)
     mixed = np.random.SeedSequence(seed).generate_state(1)[0]
 
     def change(row: Any, image: Any) -> tuple[Any, Any]:
@@ -161,7 +161,7 @@ def augment(image: Any, size_px: int, seed: Any) -> Any:
 
     Parameters
     ----------
-    image : tf.Tensor uint8 (frame, frame, 3)
+    image : tf.Tensor uint8 (frame_px, frame_px, 3)
     seed : tf.Tensor int64 (2,)
 
     Returns

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headbench.cache.disk import replacing
+from headbench.cache.progress import Progress
 from headbench.cache.untrusted import parse_json
 from headbench.classify.arrays import save_arrays
 from headbench.classify.checked import LARGEST, check_fields, check_proba, load_numbers
@@ -27,7 +28,6 @@ from headbench.classify.heads.temperature import fit_temperature, sharpen
 from headbench.classify.metrics import TOP_K, accuracy, mean_log_loss
 from headbench.classify.wording import percent
 from headbench.extract.networks.keras_runtime import load_tensorflow
-from headbench.extract.progress import Progress
 
 LOG = logging.getLogger(__name__)
 

@@ -9,6 +9,7 @@ import lightgbm
 import numpy as np
 from numpy.typing import NDArray
 
+from headbench.cache.progress import Progress
 from headbench.cache.untrusted import read_regular
 from headbench.classify.arrays import save_arrays
 from headbench.classify.checked import load_numbers
@@ -30,7 +31,6 @@ from headbench.classify.heads.tree_columns import (
     cross_fitted_scores,
     tree_columns,
 )
-from headbench.extract.progress import Progress
 
 MODEL_FILE = "model.txt"
 SCORES_FILE = "scores.npz"

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from scipy.linalg import eigh
 
+from headbench.cache.progress import Progress
 from headbench.classify.heads.streaming import BLOCK_ROWS, Embeddings, sum_over
-from headbench.extract.progress import Progress
 
 # A column that varies by less than this share of its mean holds only rounding errors.
 SMALLEST_VARIATION = 1e-6

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 from threadpoolctl import threadpool_limits
 
+from headbench.cache.progress import Progress
 from headbench.classify.heads.column_statistics import PrincipalAxes, principal_axes
 from headbench.classify.heads.grid import AT_LIMIT, Choice, choose_from
 from headbench.classify.heads.head import Head, Labelled
@@ -16,7 +17,6 @@ from headbench.classify.heads.parameters import ASCENDING, POSITIVE, Range, or_n
 from headbench.classify.heads.regularization_path import Fit, PathSolver
 from headbench.classify.heads.streaming import sum_over
 from headbench.classify.metrics import mean_log_loss
-from headbench.extract.progress import Progress
 
 C_PATH = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0)
 C_LIMITS = (1e-8, 1e4)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from headbench.cache.progress import Progress
 from headbench.classify.arrays import save_arrays
 from headbench.classify.checked import load_numbers
 from headbench.classify.heads.column_statistics import mean_and_scale
@@ -28,7 +29,6 @@ from headbench.classify.heads.parameters import (
 from headbench.classify.heads.streaming import StoredRows, row_blocks
 from headbench.extract.networks.devices import find_devices
 from headbench.extract.networks.keras_runtime import load_keras, load_saved
-from headbench.extract.progress import Progress
 
 MODEL_FILE = "model.keras"
 SCALER_FILE = "normalise.npz"

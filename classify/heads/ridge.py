@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
+from headbench.cache.progress import Progress
 from headbench.classify.heads.column_statistics import PrincipalAxes, principal_axes
 from headbench.classify.heads.grid import AT_LIMIT, Choice, choose_from
 from headbench.classify.heads.head import Head, Labelled
@@ -15,7 +16,6 @@ from headbench.classify.heads.parameters import ASCENDING, POSITIVE, Range, or_n
 from headbench.classify.heads.streaming import sum_over
 from headbench.classify.heads.temperature import fit_temperature, sharpen
 from headbench.classify.metrics import mean_log_loss
-from headbench.extract.progress import Progress
 
 ALPHA_PATH = tuple(10.0**power for power in range(-5, 3))
 # Smaller penalties vanish in rounding errors; with larger ones all classes get the same score.

@@ -10,6 +10,7 @@ from scipy.special import softmax
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import normalize
 
+from headbench.cache.progress import Progress
 from headbench.classify.heads.column_statistics import mean_and_scale, principal_axes
 from headbench.classify.heads.grid import AT_LIMIT, choose_from
 from headbench.classify.heads.head import Head, Labelled
@@ -18,7 +19,6 @@ from headbench.classify.heads.parameters import ASCENDING_COUNTS, Range, or_none
 from headbench.classify.heads.streaming import embedding_blocks, row_blocks, sum_over
 from headbench.classify.metrics import mean_log_loss
 from headbench.extract.networks.keras_runtime import load_keras
-from headbench.extract.progress import Progress
 
 # Factor on the cosine before the softmax, without a temperature fitted on val.
 SHARPNESS = 10.0

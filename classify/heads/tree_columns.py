@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh, solve
 
+from headbench.cache.progress import Progress
 from headbench.classify.heads.column_statistics import mean_and_scale
 from headbench.classify.heads.head import Labelled
 from headbench.classify.heads.streaming import (
@@ -18,7 +19,6 @@ from headbench.classify.heads.streaming import (
     embedding_blocks,
     sum_over,
 )
-from headbench.extract.progress import Progress
 
 N_FOLDS = 5
 N_AXES = 64

@@ -13,11 +13,11 @@ import joblib
 import numpy as np
 from numpy.typing import NDArray
 
+from headbench.cache.progress import Progress
 from headbench.cache.reader import FeatureFile
 from headbench.classify.heads.streaming import row_blocks
 from headbench.classify.inspection.principal_axes import Projection, Rows, unit
 from headbench.extract.images.stream import map_ahead
-from headbench.extract.progress import Progress
 
 # Measured on 101 000 rows: 24 axes beat 16 and 32, 512 rows beat 128, 256 and 1 024.
 N_COARSE = 24

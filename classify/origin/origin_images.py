@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headbench.cache.format import SPLITS, Identity, Table
+from headbench.cache.progress import Progress
 from headbench.classify.doctor.model.anatomy import batch_norms
 from headbench.classify.doctor.model.measured import Condition, runs_under
 from headbench.classify.doctor.scalings import SCALINGS, Scaling
@@ -17,8 +18,8 @@ from headbench.classify.origin.origin_settings import OriginSettings
 from headbench.extract.errors import DataError, UnusableImageError
 from headbench.extract.images.stream import ImageFile, decoded_images, hash_files, in_batches
 from headbench.extract.plan import check_table, plan_table, require_usable
-from headbench.extract.progress import Progress, Stopwatch
 from headbench.extract.sources.source import Dataset
+from headbench.extract.stopwatch import Stopwatch
 
 # Of the original script: the share of each class for validation, and the learning rate of Adam.
 VALIDATION_SPLIT = 0.2

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headbench.cache.format import SPLITS, count_splits
+from headbench.cache.progress import Progress
 from headbench.cache.reader import FeatureFile
 from headbench.cache.writer import installed_version
 from headbench.classify.inspection.mistakes import (
@@ -42,6 +43,8 @@ from headbench.classify.report.results import (
 from headbench.classify.run import Trained, is_finetuned
 from headbench.classify.studies.folds import FoldPoint, held_out_proba, read_folds
 from headbench.classify.studies.learning_curve import read_curve
+from headbench.extract.images.resizing import find_resizing
+from headbench.extract.settings import CROP
 from headbench.extract.sources import python
 
 LIBRARIES = ("headbench", "numpy", "scikit-learn", "lightgbm", "keras", "tensorflow")
@@ -75,7 +78,7 @@ def measure(opened: OpenedRun) -> Results:
         commands=command_lines(opened),
         features=_features(features),
         best=ranked[0].record.name,
-        heads=[_head(each, y) for each in ranked],
+        heads=_heads(ranked, y),
         comparisons=_differences(ranked, y["test"]),
         learning_curve=read_curve(opened.run.folder, opened.features),
         folds=_folds(opened),
@@ -114,6 +117,9 @@ def _extraction(opened: OpenedRun) -> str:
     }
     if identity.layer:
         options["layer"] = identity.layer
+    resizing = find_resizing(identity)
+    if resizing is not None and resizing.rule != CROP:
+        options["resize"] = resizing.rule
     if "val_share" in config.data:
         options["val-share"] = config.data["val_share"]
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
@@ -137,6 +143,11 @@ def _features(features: FeatureFile) -> Features:
         ],
         rejected=[RejectedFile(each.path, each.reason) for each in table.rejected],
     )
+
+
+def _heads(ranked: list[Trained], y: dict[str, Any]) -> list[HeadResult]:
+    with Progress("measure", len(ranked), "heads") as progress:
+        return [progress.counting(_head)(each, y) for each in ranked]
 
 
 def _head(trained: Trained, y: dict[str, Any]) -> HeadResult:

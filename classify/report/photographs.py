@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from headbench.cache.progress import Progress
 from headbench.cache.reader import FeatureFile
 from headbench.classify.inspection.mistakes import ConfusedPair
 from headbench.classify.labelled_files import why_absent
@@ -25,8 +26,8 @@ from headbench.extract.images.stream import (
     decoded_images,
     map_ahead,
 )
-from headbench.extract.progress import Stopwatch
 from headbench.extract.sources.source import Source
+from headbench.extract.stopwatch import Stopwatch
 
 # WebP: at this size a JPEG is half header.
 FORMAT, QUALITY = "webp", 60
@@ -78,8 +79,13 @@ class Thumbnails:
         )
         # Side by side, as they are decoded: writing one takes a third as long as reading it.
         addresses = map_ahead(_address, found, N_THREADS, N_AHEAD)
+        made: dict[int, str] = {}
         try:
-            return {there[row]: address for row, address in addresses}
+            with Progress("thumbnails", len(there)) as progress:
+                for row, address in addresses:
+                    made[there[row]] = address
+                    progress.update()
+            return made
         except DataError as error:  # a store far away does not answer: the report does without
             self.missing = dict.fromkeys(there, str(error).rstrip(".")) | self.missing
             return {}

@@ -246,6 +246,7 @@ def _facts(side: Side) -> dict[str, str]:
         "weights": describe_weights(identity, side.config.weights),
         "backbone": identity.network,
         "size": f"{identity.size_px} px",
+        "resize": identity.resize,
         "pooling": identity.pooling,
         "precision": identity.precision,
         "preprocessing": identity.preprocessing,

@@ -3,6 +3,7 @@
 import webbrowser
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headbench.cache.disk import replace_texts
+from headbench.cache.progress import Progress
 from headbench.cache.reader import FeatureFile
 from headbench.classify.checked import json_text
 from headbench.classify.errors import RunError
@@ -200,10 +202,11 @@ def make_report(
         # These take the longest. Drawing holds the interpreter; they do not.
         with ThreadPoolExecutor(1) as pool:
             on_map = pool.submit(embedding_map, features, map_rows, MAP_SEED)
-            duplicates = pool.submit(find_duplicates, features)
+            # In this thread's context, which says whether progress is shown.
+            duplicates = pool.submit(copy_context().run, find_duplicates, features)
             results = measure(opened)
             material = Material(opened, results, map_rows, on_map.result())
-            pictures = {place: draw(material) for place, draw in PICTURES.items()}
+            pictures = _draw(material)
             results = with_duplicates(results, opened, duplicates.result())
         looks = collect_looks(results, material)
         map_note = describe_map(material.places, len(opened.y_test))
@@ -258,6 +261,11 @@ def open_report(run: Run) -> None:
         raise RunError(f"{path}: no report yet. Run 'headbench report' first.")
     if not webbrowser.open(path.resolve().as_uri()):
         raise RunError(f"{path}: no browser could be started here. Open the file yourself.")
+
+
+def _draw(material: Material) -> dict[str, list[Picture]]:
+    with Progress("draw", len(PICTURES), "pictures") as progress:
+        return {place: progress.counting(draw)(material) for place, draw in PICTURES.items()}
 
 
 def collect_looks(results: Results, material: Material) -> Looks:

@@ -12,13 +12,13 @@ import joblib
 from threadpoolctl import threadpool_limits
 
 from headbench.cache.disk import replace_texts
+from headbench.cache.progress import Progress, showing_progress
 from headbench.cache.reader import FeatureFile
 from headbench.cache.untrusted import read_json
 from headbench.cache.writer import installed_version
 from headbench.classify.checked import check_fields, json_text
 from headbench.classify.errors import RunError, loading
 from headbench.classify.heads.head import Head
-from headbench.extract.progress import Progress, showing_progress
 
 LOG = logging.getLogger(__name__)
 

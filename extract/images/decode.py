@@ -4,6 +4,7 @@ import ctypes
 import logging
 import threading
 import warnings
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
@@ -12,6 +13,8 @@ from PIL import ExifTags, Image, _imaging
 
 from headbench.extract.errors import TooLargeError, UnusableImageError
 from headbench.extract.images.kinds import TRUNCATED, open_image
+from headbench.extract.images.resizing import PADDING, Resizing, as_resizing
+from headbench.extract.settings import CROP, NONE
 
 
 def silence_pillow() -> None:
@@ -74,10 +77,6 @@ MAX_PIXELS = 178_000_000
 MAX_ASPECT = 100
 # Decoding takes 4 bytes a pixel, at times twice: of images larger than this one at a time.
 LARGE_PIXELS = 25_000_000
-# A JPEG is decoded at 1/2, 1/4 or 1/8 as long as its shorter side stays this many times as long as
-# the result's. Largest mean difference from the full decode, in grey levels of one photograph (1600
-# of Food-101, 10 sizes from 16 to 160 px): 2.6 at 2 times, 1.2 at 2.5, 0.91 at 2.75 and at 3.
-REDUCED_TIMES = 3
 # Upright is the stored picture after this; in which of its axes does it run backwards, x and y?
 UPRIGHT: dict[int | None, tuple[Image.Transpose | None, bool, bool]] = {
     2: (Image.Transpose.FLIP_LEFT_RIGHT, True, False),
@@ -94,35 +93,26 @@ _ONE_LARGE = threading.Lock()
 silence_pillow()
 
 
-def shorter_side_px(size_px: int) -> int:
-    """Length of the shorter side before the crop: 256 for 224, others in proportion."""
-    return round(size_px * 256 / 224)
-
-
-def resize_rule(size_px: int) -> str:
-    """What `decode` does, in words; part of the fingerprint, so change it with `decode`."""
-    return (
-        "EXIF orientation applied; alpha on white; RGB; "
-        f"shorter side to {shorter_side_px(size_px)} px, antialiased bilinear (Pillow), "
-        f"JPEG of {2 * REDUCED_TIMES} times that and more decoded at 1/2, 1/4 or 1/8; "
-        f"centre crop {size_px}x{size_px} px"
-    )
-
-
 def decode(
-    data: bytes, size_px: int, max_pixels: int = MAX_PIXELS, max_held: int = MAX_PIXELS
+    data: bytes,
+    resizing: Resizing | int,
+    max_pixels: int = MAX_PIXELS,
+    max_held: int = MAX_PIXELS,
 ) -> NDArray[np.uint8]:
     """Decode one image file.
 
     Colour profiles are not applied: networks are trained without them. Of an animation or a file
     with several pages, the first picture is used. Raises `UnusableImageError` if it cannot be
-    decoded completely, has 32 bits per channel, or is more than 100 times longer than wide;
-    `TooLargeError`, before its pixels are decoded, if there are too many.
+    decoded completely, has 32 bits per channel, is more than 100 times longer than wide, or has
+    another size than the rule ``none`` takes; `TooLargeError`, before its pixels are decoded, if
+    there are too many.
 
     Parameters
     ----------
     data : bytes
         A whole file: JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF; HEIC if pillow-heif is installed.
+    resizing : Resizing or int
+        From the picture to the square; an int is the size of the default rule.
     max_pixels, max_held : int
         Most pixels of the picture, and most pixels in memory at once: a large JPEG is decoded
         smaller.
@@ -136,8 +126,9 @@ def decode(
         raise UnusableImageError("empty file")
     try:
         image = open_image(data)
-        _check(image, max_pixels)
-        return on_white(_upright_square(image, size_px, max_held))
+        resizing = as_resizing(resizing)
+        _check(image, resizing, max_pixels)
+        return _framed(on_white(_upright(image, resizing, max_held)), resizing.size_px)
     except UnusableImageError:
         raise
     except Image.DecompressionBombError:
@@ -153,14 +144,16 @@ def _describe(error: Exception) -> str:
     return TRUNCATED if "truncated" in text.lower() else f"cannot be decoded: {text}"
 
 
-def _check(image: Image.Image, max_pixels: int) -> None:
+def _check(image: Image.Image, resizing: Resizing, max_pixels: int) -> None:
     width, height = image.size
     if width * height == 0:
         raise UnusableImageError(f"{width}x{height} px holds no pixels")
     if width * height > max_pixels:
         raise TooLargeError(f"{width}x{height} px is more than {max_pixels} pixels")
     if max(width, height) > MAX_ASPECT * min(width, height):
-        raise UnusableImageError(f"{width}x{height} px is too long and thin to crop")
+        raise UnusableImageError(f"{width}x{height} px is too long and thin")
+    if resizing.rule == NONE and {width, height} != {resizing.size_px}:
+        raise UnusableImageError(f"{width}x{height} px: {resizing.only}")
     if image.mode in ("I", "F"):
         raise UnusableImageError(
             "32 bits per channel: their white is not defined. Convert it to 8 or 16 bits"
@@ -177,25 +170,37 @@ def _room_for(
     return _ONE_LARGE if width * height > LARGE_PIXELS else nullcontext()
 
 
-def _upright_square(image: Image.Image, size_px: int, max_held: int) -> Image.Image:
-    """The middle of an image, L, RGB or RGBa; turned last, when few pixels are left to turn."""
+def _upright(image: Image.Image, resizing: Resizing, max_held: int) -> Image.Image:
+    """What is left of an image, L, RGB or RGBa; turned last, when few pixels are left to turn."""
     size = image.size
-    least = REDUCED_TIMES * shorter_side_px(size_px)
-    reduced = image.draft(None, (least, least))  # None except for JPEG
+    reduced = image.draft(None, resizing.least(size))  # None except for JPEG
     with _room_for(image, size, max_held):
         image.load()
         # Loaded, a TIFF is upright already: its sides may have been swapped.
-        width, height = size if reduced else image.size
+        size = size if reduced else image.size
         _, _, right, bottom = reduced[1] if reduced else (0, 0, *image.size)
-        turn, backwards_x, backwards_y = _way_upright(image)
-        scale = shorter_side_px(size_px) / min(width, height)
-        x = _middle(width * scale, right, size_px, backwards_x)
-        y = _middle(height * scale, bottom, size_px, backwards_y)
-        square = resizable(image).resize(
-            (size_px, size_px), Image.Resampling.BILINEAR, box=(x[0], y[0], x[1], y[1])
-        )
+        turn, *is_backwards = _way_upright(image)
+        box = _box(resizing, size, (right, bottom), is_backwards)
+        resized = resizable(image).resize(resizing.fitted(size), Image.Resampling.BILINEAR, box=box)
         image.close()  # its memory goes before the next large one may come
-    return square if turn is None else square.transpose(turn)
+    return resized if turn is None else resized.transpose(turn)
+
+
+def _box(
+    resizing: Resizing,
+    size: tuple[int, int],
+    extent: tuple[float, float],
+    is_backwards: Sequence[bool],
+) -> tuple[float, float, float, float]:
+    """Left, top, right and bottom of the part that is kept, in pixels of the decoded picture."""
+    if resizing.rule != CROP:
+        return (0, 0, *extent)
+    scale = resizing.shorter_px / min(size)
+    (left, right), (top, bottom) = (
+        _middle(side * scale, length, resizing.size_px, is_turned)
+        for side, length, is_turned in zip(size, extent, is_backwards, strict=True)
+    )
+    return left, top, right, bottom
 
 
 def _middle(
@@ -206,6 +211,17 @@ def _middle(
     # An odd pixel is cut off at the end of the upright picture, wherever that is stored.
     start = (resized - size_px + is_backwards) // 2
     return start / resized * extent, (start + size_px) / resized * extent
+
+
+def _framed(pixels: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:
+    """Pixels in the middle of a square in the colour `PADDING`, where they do not fill it."""
+    height, width, _ = pixels.shape
+    if (height, width) == (size_px, size_px):
+        return pixels
+    top, left = (size_px - height) // 2, (size_px - width) // 2
+    square = np.full((size_px, size_px, 3), PADDING, np.uint8)
+    square[top : top + height, left : left + width] = pixels
+    return square
 
 
 def orientation(image: Image.Image) -> int | None:

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from headbench.cache.untrusted import IrregularFileError, open_regular
 from headbench.extract.errors import TooLargeError, UnusableImageError
 from headbench.extract.images.decode import decode
-from headbench.extract.progress import Stopwatch
+from headbench.extract.images.resizing import Resizing
 from headbench.extract.settings import ExtractSettings
+from headbench.extract.stopwatch import Stopwatch
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -171,7 +172,7 @@ def hash_files(files: Iterable[ImageFile]) -> Iterator[bytes | UnusableImageErro
 
 def decoded_images(
     files: Iterable[ImageFile],
-    size_px: int,
+    resizing: Resizing | int,
     on_unusable: Callable[[int, UnusableImageError], None],
     stopwatch: Stopwatch,
     known: Container[bytes] = (),
@@ -183,7 +184,7 @@ def decoded_images(
     in `known`, which may grow meanwhile, are not decoded again: `on_known` is called with their row
     and content.
     """
-    decode_next = partial(_unless_known, size_px=size_px, stopwatch=stopwatch, known=known)
+    decode_next = partial(_unless_known, resizing=resizing, stopwatch=stopwatch, known=known)
     decoded = map_ahead(decode_next, _read_ahead(files), N_THREADS, N_AHEAD)
     for row, (content, image) in enumerate(decoded):
         if isinstance(image, UnusableImageError):
@@ -203,23 +204,23 @@ def in_batches(images: Iterable[DecodedImage], batch_size: int) -> Iterator[Batc
 
 def image_batches(
     files: Iterable[ImageFile],
-    size_px: int,
+    resizing: Resizing | int,
     batch_size: int,
     on_unusable: Callable[[int, UnusableImageError], None],
 ) -> Iterator[Batch]:
     """Decode files into batches, in order; see `decoded_images` and `in_batches`."""
-    return in_batches(decoded_images(files, size_px, on_unusable, Stopwatch()), batch_size)
+    return in_batches(decoded_images(files, resizing, on_unusable, Stopwatch()), batch_size)
 
 
 def decode_file(
-    file: ImageFile, size_px: int, stopwatch: Stopwatch
+    file: ImageFile, resizing: Resizing | int, stopwatch: Stopwatch
 ) -> NDArray[np.uint8] | UnusableImageError:
     """Pixels of one file, uint8 (size_px, size_px, 3), or why it cannot be used."""
-    return _unless_known(file, size_px, stopwatch, ())[1]  # type: ignore[return-value]  # not None
+    return _unless_known(file, resizing, stopwatch, ())[1]  # type: ignore[return-value]  # not None
 
 
 def _unless_known(
-    file: ImageFile, size_px: int, stopwatch: Stopwatch, known: Container[bytes]
+    file: ImageFile, resizing: Resizing | int, stopwatch: Stopwatch, known: Container[bytes]
 ) -> tuple[bytes, NDArray[np.uint8] | UnusableImageError | None]:
     """The content of a file and its pixels, why it cannot be used, or None if it is known."""
     content = b""
@@ -234,7 +235,7 @@ def _unless_known(
             if content in known:
                 return content, None
             with stopwatch.measure("decode"):
-                return content, decode(data, size_px)
+                return content, decode(data, resizing)
     except UnusableImageError as error:
         return content, UnusableImageError(str(error), content)
 

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from headbench.cache.format import Identity
 from headbench.extract.errors import DataError, WeightsError
-from headbench.extract.images.decode import resize_rule
+from headbench.extract.images.resizing import Resizing, resizing_of
 from headbench.extract.images.stream import Batch, DecodedImage, in_batches
 from headbench.extract.networks.applications import BACKBONES, MEAN_COLOR, NETWORKS
 from headbench.extract.networks.engines import Embedded, Embedder
 from headbench.extract.networks.keras_network import KerasBackbone
-from headbench.extract.progress import Stopwatch
-from headbench.extract.settings import FLOAT32, POOLINGS, Runtime
+from headbench.extract.settings import CROP, FLOAT32, POOLINGS, Runtime
+from headbench.extract.stopwatch import Stopwatch
 
 LARGEST_PX = 2048
 # Number of images on which a network is checked: the first ones to be embedded.
@@ -47,6 +47,7 @@ class MeanColor:
     """Mean red, green and blue of an image: no network, no weights; for tests and trials."""
 
     size_px: int
+    resize: str = CROP
     dim: int = 3
 
     @property
@@ -57,7 +58,7 @@ class MeanColor:
             weights_hash="none",
             preprocessing="none: RGB 0-255",
             size_px=self.size_px,
-            resize=resize_rule(self.size_px),
+            resize=Resizing(self.size_px, self.resize).words,
             pooling=POOLINGS[0],
             precision=FLOAT32,
         )
@@ -101,6 +102,7 @@ def create_backbone(
     size_px: int,
     pooling: str = POOLINGS[0],
     precision: str = FLOAT32,
+    resize: str = CROP,
     *,
     layer: str = "",
 ) -> Backbone:
@@ -116,14 +118,15 @@ def create_backbone(
     if name == MEAN_COLOR:
         if layer:
             raise DataError(f"--layer {layer}: {name} has no layers. Name a network.")
-        return MeanColor(size_px)
-    return KerasBackbone(name, weights_source, size_px, pooling, precision, layer=layer)
+        return MeanColor(size_px, resize)
+    return KerasBackbone(name, weights_source, size_px, pooling, precision, resize, layer)
 
 
 def reopen_backbone(identity: Identity, weights_source: str) -> Backbone:
     """The backbone that made embeddings of this identity, with weights from `weights_source`.
 
-    Raises `WeightsError` if the weights, or the preprocessing of this version, are different.
+    Raises `WeightsError` if the weights, or the preprocessing of this version, are different;
+    `DataError` if this version lacks its resize rule.
     """
     backbone = create_backbone(
         identity.backbone,
@@ -131,6 +134,7 @@ def reopen_backbone(identity: Identity, weights_source: str) -> Backbone:
         identity.size_px,
         identity.pooling,
         identity.precision,
+        resizing_of(identity).rule,
         layer=identity.layer,
     )
     differences = identity.differences(backbone.identity)

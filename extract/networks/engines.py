@@ -18,7 +18,7 @@ from headbench.extract.errors import DeviceError
 from headbench.extract.images.stream import Batch, map_ahead
 from headbench.extract.networks.devices import GPU, THREADS, Devices
 from headbench.extract.networks.keras_runtime import freeze, load_tensorflow
-from headbench.extract.progress import Stopwatch
+from headbench.extract.stopwatch import Stopwatch
 
 LOG = logging.getLogger(__name__)
 

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headbench.cache.format import RANDOM_WEIGHTS, Identity
-from headbench.extract.images.decode import resize_rule
+from headbench.cache.progress import draws_bars
+from headbench.extract.images.resizing import Resizing
 from headbench.extract.networks.applications import NETWORKS, Network
 from headbench.extract.networks.cut import cut_at, load_weights
 from headbench.extract.networks.devices import CPU, GPU, Devices, describe_devices, find_devices
@@ -39,8 +40,8 @@ from headbench.extract.networks.keras_runtime import (
     seeded,
 )
 from headbench.extract.networks.weights import RANDOM_SEED, Weights, resolve_weights
-from headbench.extract.progress import Stopwatch, draws_bars
-from headbench.extract.settings import AUTO, FLOAT32, IMAGENET, OPENVINO, POOLINGS, Runtime
+from headbench.extract.settings import AUTO, CROP, FLOAT32, IMAGENET, OPENVINO, POOLINGS, Runtime
+from headbench.extract.stopwatch import Stopwatch
 
 LOG = logging.getLogger(__name__)
 
@@ -134,6 +135,7 @@ class KerasNetwork(ABC):
         ``imagenet``, ``random`` or a path.
     pooling : {"avg", "max"}
     precision : {"float32", "mixed_float16"}
+    resize : {"crop", "squash", "letterbox", "none"}
     layer : str
         Layers that it is cut at, joined by commas; empty for its last one.
     """
@@ -143,6 +145,7 @@ class KerasNetwork(ABC):
     size_px: int
     pooling: str = POOLINGS[0]
     precision: str = FLOAT32
+    resize: str = CROP
     layer: str = ""
 
     def __getstate__(self) -> dict[str, Any]:
@@ -191,7 +194,7 @@ class KerasNetwork(ABC):
             weights_hash=self.weights.hash,
             preprocessing=self.preprocessing,
             size_px=self.size_px,
-            resize=resize_rule(self.size_px),
+            resize=Resizing(self.size_px, self.resize).words,
             pooling=self.pooling,
             precision=self.precision,
             layer=self.layer,

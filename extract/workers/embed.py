@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from headbench.cache.format import Identity
 from headbench.cache.writer import Location, Parts
 from headbench.extract.errors import DataError, UnusableImageError
+from headbench.extract.images.resizing import Resizing
 from headbench.extract.images.stream import (
     MAX_FILE_BYTES,
     DecodedImage,
@@ -22,9 +23,9 @@ from headbench.extract.images.stream import (
 )
 from headbench.extract.networks.backbone import Openable, embed_images
 from headbench.extract.networks.engines import Embedded
-from headbench.extract.progress import Stopwatch
 from headbench.extract.settings import Runtime
 from headbench.extract.sources.tar import Entry
+from headbench.extract.stopwatch import Stopwatch
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Job:
     """
 
     network: Openable
-    size_px: int
+    resizing: Resizing | int
     runtime: Runtime
     parts: Parts
     part_images: int
@@ -110,7 +111,7 @@ class Work:
         job = self.job
         images = decoded_images(
             self._remembered(files),
-            job.size_px,
+            job.resizing,
             self._reject,
             self.stopwatch,
             self.known,

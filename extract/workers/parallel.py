@@ -20,8 +20,8 @@ from headbench.extract.images.stream import ImageFile, hash_files
 from headbench.extract.networks.backbone import Openable
 from headbench.extract.networks.devices import pin_gpu, share_cores
 from headbench.extract.networks.engines import Embedder
-from headbench.extract.progress import Stopwatch
 from headbench.extract.settings import Runtime
+from headbench.extract.stopwatch import Stopwatch
 from headbench.extract.workers.embed import Job, Noted, Outcome, Recorder, Work
 from headbench.extract.workers.machines import Machines, at_work
 

@@ -16,9 +16,9 @@ from headbench.commands.options import (
 from headbench.terminal import lines_on_stderr, say
 
 if TYPE_CHECKING:
+    from headbench.cache.progress import Progress
     from headbench.classify.deployment.labelled import Scores
     from headbench.classify.deployment.prediction import Prediction
-    from headbench.extract.progress import Progress
 
 LOG = logging.getLogger(__name__)
 
@@ -64,6 +64,7 @@ def add_predict(command: argparse.ArgumentParser) -> None:
 @lines_on_stderr()
 def predict(arguments: argparse.Namespace) -> int:
     """Print predictions as they come; 1 if a file could not be used."""
+    from headbench.cache.progress import Progress
     from headbench.cache.reader import FeatureFile
     from headbench.classify.deployment import prediction_formats
     from headbench.classify.deployment.classifier import open_classifier
@@ -71,7 +72,6 @@ def predict(arguments: argparse.Namespace) -> int:
     from headbench.classify.deployment.prediction import expand, predict_files
     from headbench.classify.metrics import TOP_K
     from headbench.classify.run import Run
-    from headbench.extract.progress import Progress
     from headbench.extract.settings import Runtime
     from headbench.run_names import run_path
 

@@ -24,8 +24,8 @@ def report(arguments: argparse.Namespace) -> int:
     from headbench.notebook import Run
 
     written = Run(arguments.run, arguments.line).report(arguments.head, arguments.data)
-    say(written.answer if arguments.brief else str(written))
-    say(f"\n{written.folder}: index.html, results.md, results.json")
+    say(written.answer if arguments.brief else f"{written}\n")
+    say(f"{written.folder}: index.html, results.md, results.json")
     return 0
 
 

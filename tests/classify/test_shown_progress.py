@@ -1,13 +1,22 @@
-"""What is shown while heads are trained: each counts its own unit, to what is left."""
+"""What is shown of long steps: each counts its own unit, to what is left."""
 
 from collections.abc import Sequence
 
+import keras
+import numpy as np
 import pytest
 
+from headbench.cache.progress import Progress
 from headbench.cache.reader import FeatureFile
+from headbench.classify.doctor.examine import examine, sort_targets
+from headbench.classify.doctor.model.measured import Sample, measure
+from headbench.classify.doctor.script import ScriptSettings
 from headbench.classify.heads import mlp
 from headbench.classify.heads.boosting import LightGBM
 from headbench.classify.heads.registry import create_head
+from headbench.classify.inspection.near_duplicates import Duplicates, find_duplicates
+from headbench.classify.report import write
+from headbench.classify.report.write import PICTURES, write_report
 from headbench.classify.run import Record, Run
 from headbench.classify.studies.folds import cross_validate
 from headbench.classify.train_heads import train_heads
@@ -95,6 +104,48 @@ def test_a_study_counts_fits_and_shows_no_bar_for_each(run: Run, bars: list[Bar]
     with FeatureFile(run.features_path) as features:
         cross_validate(run.folder, features, heads, 3, 0, 2)
     assert [(bar.desc, bar.n, bar.total, bar.unit) for bar in bars] == [("folds", 9, 9, "fits")]
+
+
+def test_each_step_of_a_report_is_counted(
+    run: Run, bars: list[Bar], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_heads(run, ["prior", "centroid"], 0)
+
+    def search(features: FeatureFile) -> Duplicates:
+        with Progress("near-duplicates", 1, "groups of images") as progress:
+            return progress.counting(find_duplicates)(features)
+
+    # In another thread; among so few images there is no search that would be counted.
+    monkeypatch.setattr(write, "find_duplicates", search)
+    bars.clear()
+    write_report(run)
+    assert all(bar.is_closed for bar in bars)
+    counted = {bar.desc: (bar.n, bar.unit) for bar in bars if bar.n == bar.total}
+    assert counted["measure"] == (2, "heads")
+    assert counted["draw"] == (len(PICTURES), "pictures")
+    assert counted["near-duplicates"] == (1, "groups of images")
+    assert counted["thumbnails"][0] > 0
+
+
+def test_the_doctor_counts_blocks_and_heads(run: Run, bars: list[Bar]) -> None:
+    train_heads(run, ["prior", "centroid"], 0)
+    bars.clear()
+    examine(sort_targets([run.folder]), ScriptSettings())
+    counted = {bar.desc: bar.n for bar in bars if bar.n == bar.total and bar.is_closed}
+    assert counted["verify"] > 0
+    assert counted["measure"] == 2
+
+
+def test_the_doctor_counts_batches_under_each_scaling(bars: list[Bar]) -> None:
+    network_inputs = keras.Input((8, 8, 3))
+    flat = keras.layers.Flatten()(network_inputs)
+    model = keras.Model(network_inputs, keras.layers.Dense(2, activation="softmax")(flat))
+    images = np.zeros((6, 8, 8, 3), np.uint8)
+    sample = Sample(images, np.arange(6) % 2, ("a", "b"), [])
+    measured = measure(model, sample, [], batch_size=2)
+    shown = [bar for bar in bars if bar.desc == "measure"]
+    assert sum(bar.n for bar in shown) == 3 * len(measured.outputs)
+    assert all(bar.is_closed for bar in shown)
 
 
 def test_nobody_who_fits_a_head_as_a_library_sees_a_bar(drawn: list[Bar]) -> None:

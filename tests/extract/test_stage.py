@@ -16,7 +16,7 @@ from PIL import Image
 from headbench.cache.disk import one_writer
 from headbench.cache.errors import FeatureFileError, StorageError
 from headbench.cache.reader import FeatureFile
-from headbench.cache.verify import repair_file
+from headbench.cache.verify import inspect_file, repair_file
 from headbench.cache.writer import Parts
 from headbench.extract import stage
 from headbench.extract.errors import DataError
@@ -27,7 +27,7 @@ from headbench.extract.networks.backbone import create_backbone
 from headbench.extract.settings import ExtractSettings
 from headbench.extract.stage import extract_features
 from tests.cache.tables import flip
-from tests.conftest import listen, needs_posix, write_class_folders, write_image
+from tests.conftest import Bar, listen, needs_posix, write_class_folders, write_image
 
 
 class Extraction:
@@ -371,3 +371,19 @@ def test_parts_of_other_settings_are_kept_for_the_run_that_they_belong_to(
     extract_features(extract.photos, extract.out, replace(other, overwrite=True))
     assert sum(extract.embedded) == 89
     assert not parts.directory.parent.exists()
+
+
+def test_writing_and_verifying_the_file_are_counted(
+    photos: Path, settings: ExtractSettings, bars: list[Bar]
+) -> None:
+    out = photos.parent / "features.h5"
+    n_images = len(extract_features(photos, out, settings).paths)
+    assert [(bar.n, bar.total, bar.unit) for bar in bars if bar.desc == "write"] == [
+        (n_images, n_images, "images")
+    ]
+    found = inspect_file(out)
+    [shown] = [bar for bar in bars if bar.desc == "verify"]
+    assert shown.n == shown.total > 0
+    assert shown.is_closed
+    assert shown.unit == "blocks"
+    assert shown.n <= found.n_blocks

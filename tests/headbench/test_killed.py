@@ -77,7 +77,8 @@ def test_killed_at_any_instant_it_goes_on_and_loses_a_part_at_most(
     done = subprocess.run(arguments, cwd=ROOT, capture_output=True, check=True, text=True)
     lines = done.stdout.splitlines()
     assert lines[1::2] == ["0 True"] * n_kills
-    assert lines[::2].count("-9 False") > 0.5 * n_kills
+    # Some come after the end, on a fast machine more of them.
+    assert lines[::2].count("-9 False") > 0.25 * n_kills
     for number in range(n_kills):
         out, log = tmp_path / f"{number}/features.h5", tmp_path / f"{number}.log"
         assert content_of(out) == wanted

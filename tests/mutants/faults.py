@@ -70,11 +70,33 @@ FAULTS = (
     Fault(
         "resize-without-margin",
         "The shorter side is resized to 256 for a crop of 224.",
-        "extract/images/decode.py",
+        "extract/images/resizing.py",
         "return round(size_px * 256 / 224)",
         "return size_px",
         (
             "tests/extract/images/test_decode.py::test_the_shorter_side_keeps_the_proportion_of_256_to_224",
+        ),
+    ),
+    Fault(
+        "squash-reduced-by-the-longer-side",
+        "The side that shrinks least decides how much a JPEG is reduced.",
+        "extract/images/resizing.py",
+        "return least, least",
+        "return least, 1",
+        (
+            "tests/extract/images/test_resizing.py::"
+            "test_the_side_that_shrinks_least_decides_how_a_jpeg_is_reduced",
+        ),
+    ),
+    Fault(
+        "another-size-resized",
+        "Without resizing, another size is refused.",
+        "extract/images/decode.py",
+        "if resizing.rule == NONE and {width, height} != {resizing.size_px}:",
+        "if resizing.rule == NONE and 0 in {width, height}:",
+        (
+            "tests/extract/images/test_resizing.py::"
+            "test_without_resizing_another_size_is_refused_and_named[size0]",
         ),
     ),
     Fault(

@@ -32,6 +32,7 @@ from headbench.classify.report.page.render import source_hash
 from headbench.classify.report.photographs import FORMAT
 from headbench.extract.errors import TooLargeError, UnusableImageError
 from headbench.extract.images.decode import decode
+from headbench.extract.images.resizing import Resizing
 from headbench.extract.images.stream import N_THREADS
 
 N_TOP, N_SIMILAR, MOST_SIMILAR, MOST_FILES = 5, 5, 20, 16
@@ -221,7 +222,7 @@ def _add_facts(app: FastAPI, engine: ServingEngine, settings: ServerSettings) ->
 
 def _add_predict(app: FastAPI, engine: ServingEngine, settings: ServerSettings) -> None:
     model, limit = _described(engine), settings.timeout
-    decoded = decoder(engine.classifier.size_px, settings.max_pixels)
+    decoded = decoder(engine.classifier.resizing, settings.max_pixels)
 
     async def classify(name: str | None, data: bytes, top: int, similar: int) -> dict[str, Any]:
         image = await decoded(data)
@@ -266,13 +267,13 @@ def _add_predict(app: FastAPI, engine: ServingEngine, settings: ServerSettings) 
 
 
 def decoder(
-    size_px: int, max_pixels: int
+    resizing: Resizing | int, max_pixels: int
 ) -> Callable[[bytes], Awaitable[NDArray[np.uint8] | UnusableImageError]]:
     """A decoder of uploads: one on each core at a time, and one large picture besides."""
     slots, large_slot = CapacityLimiter(N_THREADS), CapacityLimiter(1)
 
     async def decoded(data: bytes) -> NDArray[np.uint8] | UnusableImageError:
-        one = partial(_decode, data, size_px, max_pixels)
+        one = partial(_decode, data, resizing, max_pixels)
         image = await to_thread.run_sync(partial(one, LARGE_PIXELS), limiter=slots)
         if isinstance(image, TooLargeError):
             image = await to_thread.run_sync(one, limiter=large_slot)
@@ -281,9 +282,11 @@ def decoder(
     return decoded
 
 
-def _decode(data: bytes, *limits: int) -> NDArray[np.uint8] | UnusableImageError:
+def _decode(
+    data: bytes, resizing: Resizing | int, *limits: int
+) -> NDArray[np.uint8] | UnusableImageError:
     try:
-        return decode(data, *limits)
+        return decode(data, resizing, *limits)
     except UnusableImageError as error:
         # Without its traceback, which refers to the file: raised out of a thread, both would stay
         # until Python collects garbage.

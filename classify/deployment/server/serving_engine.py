@@ -16,11 +16,12 @@ from headbench.classify.deployment.classifier import Classifier
 from headbench.classify.inspection.principal_axes import unit
 from headbench.classify.report.photographs import encode
 from headbench.extract.errors import UnusableImageError
+from headbench.extract.images.resizing import resizing_of
 from headbench.extract.images.stream import decode_file
 from headbench.extract.networks.backbone import N_SAMPLE
-from headbench.extract.progress import Stopwatch
 from headbench.extract.settings import Runtime
 from headbench.extract.sources.source import Source
+from headbench.extract.stopwatch import Stopwatch
 
 
 class Neighbour(NamedTuple):
@@ -200,12 +201,12 @@ def sample_images(features: FeatureFile, images: Source) -> NDArray[np.uint8]:
 
     They come from train if its images are there; otherwise they are noise.
     """
-    size_px, table = features.identity.size_px, features.table
+    resizing, table = resizing_of(features.identity), features.table
     rows = features.rows("train")[: N_SAMPLE if images.is_there else 0]
     files = [images.file(table.paths[row]) for row in rows]
-    decoded = [decode_file(file, size_px, Stopwatch()) for file in files]
+    decoded = [decode_file(file, resizing, Stopwatch()) for file in files]
     usable = [each for each in decoded if not isinstance(each, UnusableImageError)]
     if usable:
         return np.stack(usable)
-    shape = (N_SAMPLE, size_px, size_px, 3)
+    shape = (N_SAMPLE, resizing.size_px, resizing.size_px, 3)
     return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)

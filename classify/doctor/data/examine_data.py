@@ -194,8 +194,13 @@ def _cell(index: Mapping[str, int], name: str) -> str:
     return str(index[name]) if name in index else "-"
 
 
-def examine_data(root: Path, script: ScriptSettings) -> Examination:
+def examine_data(root: Path, script: ScriptSettings, is_cropped: bool = True) -> Examination:
     """Examine images, labels, splits and the user's script; each file is read once.
+
+    Parameters
+    ----------
+    is_cropped : bool
+        Whether the images are cropped to the centre, as they are by default.
 
     Raises
     ------
@@ -218,7 +223,7 @@ def examine_data(root: Path, script: ScriptSettings) -> Examination:
         *examine_order(dataset, script),
         *examine_classes(scanned),
         *examine_copies(scanned, partition(scanned.images, script)),
-        *examine_looks(scanned, script),
+        *examine_looks(scanned, script, is_cropped),
         *examine_files(scanned, dataset.rejected),
     ]
     line = (

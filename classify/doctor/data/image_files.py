@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from headbench.classify.doctor.finding import MOST_ROWS, Finding, Grid, Severity
 from headbench.classify.doctor.script import ScriptSettings
 from headbench.classify.intervals import wilson
 from headbench.classify.wording import count, percent, share, some
+from headbench.extract.images.resizing import Resizing
 from headbench.extract.settings import ExtractSettings
 from headbench.extract.splits import FEWEST_PER_CLASS
 
@@ -26,6 +28,8 @@ TINY_TIMES = 2
 MANY_TINY, MANY_ROTATED = 0.1, 0.05
 # A class stands out if most of its images have a property that few of the others have.
 MOST_OF_CLASS, FEW_OF_OTHERS = 0.5, 0.2
+# A crop that cuts off a larger share of an image's pixels loses much. Photographs of 3:2 lose 49 %.
+MUCH_CUT = 0.5
 # The smallest input of keras.applications.
 SMALLEST_INPUT_PX = 32
 ON_ITS_SIDE = {3: "upside down", 6: "rotated to the left", 8: "rotated to the right"}
@@ -173,9 +177,12 @@ def _reasons(found: Sequence[tuple[str, str]]) -> Iterator[str]:
         yield f"And {sum(n for _, n in n_of[MOST_REASONS:])} more for other reasons."
 
 
-def examine_looks(scan: Scan, script: ScriptSettings) -> Iterator[Finding]:
-    """Tiny, grey and rotated images."""
-    yield from _tiny(scan, script.size or ExtractSettings().size_px)
+def examine_looks(scan: Scan, script: ScriptSettings, is_cropped: bool) -> Iterator[Finding]:
+    """Tiny, grey and rotated images, and those of which a crop leaves little."""
+    size_px = script.size or ExtractSettings().size_px
+    yield from _tiny(scan, size_px)
+    if is_cropped:
+        yield from _cut_off(scan, size_px)
     yield from _grey(scan)
     yield from _rotated(scan)
 
@@ -225,6 +232,59 @@ def _tiny(scan: Scan, size_px: int) -> Iterator[Finding]:
             for row in rows[np.argsort(shorter[rows], kind="stable")][:MOST_PHOTOS].tolist()
         ),
     )
+
+
+def _cut_off(scan: Scan, size_px: int) -> Iterator[Finding]:
+    """Whether most images of all, or of a class, lose much to the crop of the centre."""
+    rows, cut = scan.usable, np.zeros(len(scan.images))
+    cut[rows] = cut_shares(scan.sides[rows], size_px)
+    n_much, n_all = scan.counts(cut > MUCH_CUT), scan.counts(rows)
+
+    def are_most(n: int, n_images: int) -> bool:
+        return n_images > 0 and wilson(n, n_images).low > MOST_OF_CLASS
+
+    classes = [label for label, n in enumerate(n_all.tolist()) if are_most(int(n_much[label]), n)]
+    is_all = are_most(int(n_much.sum()), len(rows))
+    if not (classes or is_all):
+        return
+    medians = {label: np.median(cut[rows[scan.labels[rows] == label]]) for label in classes}
+    longest = rows[np.argsort(-cut[rows], kind="stable")]
+    whose = "" if is_all else f" of {len(classes)} of {len(scan.classes)} classes"
+    yield Finding(
+        "crop-cuts-off",
+        Severity.NOTE,
+        "headbench's default, the crop to the centre, cuts off more than half of the pixels of "
+        f"most images{whose}.",
+        (
+            f"Median image: {share(np.median(cut[rows]))} cut off; longest image: "
+            f"{share(cut[longest[0]])}; square images: "
+            f"{share(cut_shares(np.ones((1, 2)), size_px)[0])}. n = {len(rows)}.",
+        ),
+        "If what tells the classes apart may lie at the edges, keep whole images and compare the "
+        "runs by val: 'headbench features DATA --resize squash' changes the aspect ratio, "
+        "'--resize letterbox' puts a frame around. Give each run its own --name.",
+        Grid.first(
+            ("class", "cut off its median image", "images"),
+            [
+                (scan.classes[label], share(medians[label]), str(n_all[label]))
+                for label in sorted(classes, key=lambda label: -medians[label])
+            ],
+        ),
+        tuple(
+            scan.photo(row, "{} x {} px: {} cut off".format(*scan.sides[row], share(cut[row])))
+            for row in longest[:MOST_PHOTOS].tolist()
+        ),
+    )
+
+
+def cut_shares(sides: NDArray[Any], size_px: int) -> NDArray[np.float64]:
+    """Share of the pixels that the crop of `Resizing` cuts off, float64 (n,), 0 to 1.
+
+    `sides` are widths and heights, (n, 2).
+    """
+    resized = Resizing(size_px).shorter_px * sides / sides.min(axis=1, keepdims=True)
+    shares: NDArray[np.float64] = 1 - size_px**2 / resized.prod(axis=1)
+    return shares
 
 
 def _grey(scan: Scan) -> Iterator[Finding]:

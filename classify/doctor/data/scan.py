@@ -10,13 +10,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from headbench.cache.progress import Progress
 from headbench.classify.doctor.data.alike import HASHED_PX, SIDE_PX, hash_picture, shrink
 from headbench.classify.doctor.finding import Photo
 from headbench.extract.errors import UnusableImageError
 from headbench.extract.images.decode import UPRIGHT, decode, orientation
 from headbench.extract.images.kinds import open_image
 from headbench.extract.images.stream import N_AHEAD, N_THREADS, ImageFile, map_ahead
-from headbench.extract.progress import Progress
 from headbench.extract.sources.source import LabelledImage
 
 # Channels of a grey image that was saved as a colour JPEG differ by a level or two.

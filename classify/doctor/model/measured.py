@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from headbench.cache.progress import Progress
 from headbench.classify.doctor.chance import halves, has_learnt, is_chance, may_be_chance
 from headbench.classify.doctor.finding import Grid
 from headbench.classify.doctor.model.anatomy import batch_statistics
@@ -17,10 +18,10 @@ from headbench.classify.wording import percent
 from headbench.extract.errors import DataError, UnusableImageError
 from headbench.extract.images.stream import ImageFile, decoded_images
 from headbench.extract.networks.keras_runtime import load_tensorflow
-from headbench.extract.progress import Stopwatch
 from headbench.extract.sources.folder import Folder, image_path
 from headbench.extract.sources.open import find_images
 from headbench.extract.sources.source import LabelledImage
+from headbench.extract.stopwatch import Stopwatch
 
 N_IMAGES = 200
 SEED = 0
@@ -225,11 +226,14 @@ def measure(
     classes = [*sample.classes, *map("output {}".format, range(len(sample.classes), n_columns))]
 
     def answered(names: Collection[str | None]) -> dict[Condition, NDArray[np.float32]]:
-        return {
-            condition: _by_class(np.concatenate([run(some) for some in batches]), n_columns)
-            for condition, run in runs.items()
-            if condition.scaling in names
-        }
+        chosen = {each: run for each, run in runs.items() if each.scaling in names}
+        with Progress("measure", len(chosen) * len(batches), "batches") as progress:
+            return {
+                condition: _by_class(
+                    np.concatenate([progress.counting(run)(some) for some in batches]), n_columns
+                )
+                for condition, run in chosen.items()
+            }
 
     of_sample = sample._replace(classes=tuple(classes))
     first = Measured(of_sample, answered({*SCALINGS, declared}))

@@ -213,8 +213,10 @@ def reliability_diagram(name: str, calibration: Calibration) -> Picture:
 
 def _add_bins(axes: Axes, bins: Bins, label: str, color: str, marker: str) -> None:
     sizes = [12 + 160 * n / sum(bins.n_images) for n in bins.n_images]
-    axes.plot(bins.confidence, bins.accuracy, color=color, linewidth=1.2)
-    axes.scatter(bins.confidence, bins.accuracy, sizes, color=color, marker=marker, label=label)
+    place = bins.confidence, bins.accuracy
+    axes.plot(*place, color=color, linewidth=1.2)
+    # Whole at the edge too, at 100 %.
+    axes.scatter(*place, sizes, color=color, marker=marker, label=label, clip_on=False)
 
 
 def _left_out(cells: ConfusionCells) -> str:

@@ -14,8 +14,8 @@ from headbench.extract.errors import WeightsError
 from headbench.extract.images.stream import ImageFile, decoded_images
 from headbench.extract.networks.backbone import embed_images, reopen_backbone
 from headbench.extract.networks.keras_runtime import load_keras
-from headbench.extract.progress import Stopwatch
 from headbench.extract.settings import Runtime
+from headbench.extract.stopwatch import Stopwatch
 from tests.conftest import listen, write_image
 
 

@@ -13,11 +13,14 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from headbench.classify.export import resize
+from headbench.classify.export.examples import PIXELS_EXAMPLE, with_resizing
 from headbench.classify.export.graph import decode as decode_in_graph
 from headbench.classify.export.graph import decode_batch
 from headbench.extract.errors import UnusableImageError
 from headbench.extract.images.decode import decode
+from headbench.extract.images.resizing import Resizing
 from headbench.extract.networks.keras_runtime import load_tensorflow
+from headbench.extract.settings import LETTERBOX, NONE, RESIZES, SQUASH
 from tests.data.corpus.case import encode, gradient
 from tests.data.corpus.jpeg import jpeg, jpeg_cases, oriented
 from tests.data.corpus.others import (
@@ -46,29 +49,29 @@ NOT_READ = {
 
 
 @cache
-def graph(size_px: int) -> Any:
+def graph(resizing: Resizing | int) -> Any:
     """Traced and optimised, as a SavedModel runs it."""
     tf = load_tensorflow()
     data = tf.TensorSpec([], tf.string)
     function = tf.function(
-        lambda data: decode_in_graph(data, size_px), input_signature=[data], autograph=False
+        lambda data: decode_in_graph(data, resizing), input_signature=[data], autograph=False
     )
     return function.get_concrete_function()
 
 
-def in_graph(data: bytes, size_px: int) -> np.ndarray | None:
+def in_graph(data: bytes, resizing: Resizing | int) -> np.ndarray | None:
     """Pixels, or None where the graph raises the error that it is to raise."""
     tf = load_tensorflow()
     try:
-        return graph(size_px)(tf.constant(data)).numpy()
+        return graph(resizing)(tf.constant(data)).numpy()
     except tf.errors.InvalidArgumentError:
         return None
 
 
-def assert_same(data: bytes, size_px: int = SMALL_PX) -> None:
-    found = in_graph(data, size_px)
+def assert_same(data: bytes, resizing: Resizing | int = SMALL_PX) -> None:
+    found = in_graph(data, resizing)
     assert found is not None
-    np.testing.assert_array_equal(found, decode(data, size_px))
+    np.testing.assert_array_equal(found, decode(data, resizing))
 
 
 @pytest.mark.real
@@ -116,6 +119,40 @@ def test_pixels_of_noise_of_any_shape_are_equal(seed: int) -> None:
     image = image.convert("L") if is_grey else image
     assert_same(jpeg(image, exif=exif, subsampling=subsampling))
     assert_same(encode(image, "PNG", exif=exif))
+
+
+@pytest.mark.parametrize("rule", [SQUASH, LETTERBOX])
+@pytest.mark.parametrize("seed", range(16))
+def test_whole_pictures_are_equal_by_either_rule(seed: int, rule: str) -> None:
+    rng = np.random.default_rng(seed)
+    width, height = (int(side) for side in rng.integers(8, [120, 300, 1100, 2500][seed % 4], 2))
+    noise = rng.integers(0, 256, (height // 4 + 1, width // 4 + 1, 4), dtype=np.uint8)
+    image, exif = oriented(1 + seed % 8, Image.fromarray(noise).resize((width, height)))
+    resizing = Resizing(ODD_PX, rule)
+    assert_same(jpeg(image.convert("RGB"), exif=exif), resizing)
+    assert_same(encode(image, "PNG", exif=exif), resizing)
+
+
+def test_without_resizing_another_size_is_an_error() -> None:
+    only = Resizing(SMALL_PX, NONE)
+    image, exif = oriented(6, gradient(SMALL_PX, SMALL_PX))
+    assert_same(jpeg(image, exif=exif), only)
+    assert in_graph(jpeg(gradient(SMALL_PX, SMALL_PX + 1)), only) is None
+    tf = load_tensorflow()
+    with pytest.raises(tf.errors.InvalidArgumentError, match="pictures of 32x32 px only"):
+        graph(only)(tf.constant(jpeg(gradient(2 * SMALL_PX, 2 * SMALL_PX))))
+
+
+@pytest.mark.parametrize("rule", RESIZES)
+def test_the_examples_in_the_readme_make_the_same_pixels(tmp_path: Path, rule: str) -> None:
+    size = (SMALL_PX, SMALL_PX) if rule == NONE else (90, 47)
+    image, exif = oriented(6, gradient(*size))
+    (tmp_path / "a.png").write_bytes(encode(image, "PNG", exif=exif))
+    code = with_resizing(PIXELS_EXAMPLE, Resizing(SMALL_PX, rule)).split("pixels = ")[0]
+    made: dict[str, Any] = {}
+    exec(code, made)  # noqa: S102, our own
+    expected = decode((tmp_path / "a.png").read_bytes(), Resizing(SMALL_PX, rule)).astype(int)
+    assert np.abs(made["pixels_of"](tmp_path / "a.png") - expected).max() <= 1
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -15,6 +15,7 @@ from headbench.classify.export.exportable import Exportable, build_exportable
 from headbench.classify.metrics import accuracy
 from headbench.classify.run import Run
 from headbench.classify.train_heads import train_heads
+from headbench.extract.images.resizing import Resizing
 from headbench.extract.networks.backbone import create_backbone
 from tests.classify.export.conftest import Exported
 from tests.conftest import Bar, listen
@@ -199,7 +200,7 @@ def test_onnx_without_its_packages_is_left_out_or_refused(
         RunError, match=r'--formats onnx: needs more packages: pip install "headbench\[onnx\]'
     ):
         export(many_heads, "logreg", tmp_path / "out", ("keras", "onnx"))
-    monkeypatch.delitem(FORMATS, "saved_model")
+    monkeypatch.setattr(module, "FORMATS", {name: FORMATS[name] for name in ("keras", "onnx")})
     said = listen()
     export_model(many_heads, "logreg", None, None, tmp_path / "out", None)
     assert said[0] == 'onnx is left out: it needs more packages: pip install "headbench[onnx]".'
@@ -218,7 +219,8 @@ def test_a_network_with_its_preprocessing_inside_is_exported_in_every_format(
 ) -> None:
     backbone = create_backbone("mobilenetv3large", "random", 64)
     network = backbone.network()
-    exported = Exportable("none", backbone.folded_network(), tuple(map(str, range(960))), {})
+    classes = tuple(map(str, range(960)))
+    exported = Exportable("none", backbone.folded_network(), classes, {}, Resizing(64))
     pixels = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
     expected = np.asarray(network(pixels, training=False))
     sample = Sample([], [], pixels)

@@ -2,24 +2,28 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pytest
+from PIL import Image
 
 from headbench.classify.finetuning.training_inputs import AugmentedInputs, augmented
 from headbench.classify.labelled_files import LabelledFiles
-from headbench.extract.images.decode import shorter_side_px
+from headbench.extract.images.resizing import Resizing, shorter_side_px
 from headbench.extract.images.stream import DecodedImage, ImageFile
+from headbench.extract.settings import LETTERBOX, NONE, SQUASH
 
 SIZE_PX = 32
+FRAME_PX = shorter_side_px(SIZE_PX)
 
 
 def pictures(n: int = 6) -> Iterator[DecodedImage]:
-    frame = shorter_side_px(SIZE_PX)
-    ramp = np.linspace(0, 255, frame).astype(np.uint8)
-    picture = np.stack([np.tile(ramp, (frame, 1))] * 3, axis=-1)
+    ramp = np.linspace(0, 255, FRAME_PX).astype(np.uint8)
+    picture = np.stack([np.tile(ramp, (FRAME_PX, 1))] * 3, axis=-1)
     return (DecodedImage(row, picture) for row in range(n))
 
 
 def changed(seed: tuple[int, int]) -> list[np.ndarray]:
-    return [pixels for _, pixels in augmented(pictures, SIZE_PX, seed).as_numpy_iterator()]
+    dataset = augmented(pictures, FRAME_PX, SIZE_PX, seed)
+    return [pixels for _, pixels in dataset.as_numpy_iterator()]
 
 
 def test_the_same_seed_and_epoch_give_the_same_pictures_and_others_others() -> None:
@@ -30,7 +34,8 @@ def test_the_same_seed_and_epoch_give_the_same_pictures_and_others_others() -> N
 
 
 def test_pictures_come_in_order_in_the_networks_size() -> None:
-    rows, images = zip(*augmented(pictures, SIZE_PX, (0, 1)).as_numpy_iterator(), strict=True)
+    dataset = augmented(pictures, FRAME_PX, SIZE_PX, (0, 1))
+    rows, images = zip(*dataset.as_numpy_iterator(), strict=True)
     assert list(rows) == list(range(6))
     assert {(image.shape, image.dtype) for image in images} == {
         ((SIZE_PX, SIZE_PX, 3), np.dtype(np.uint8))
@@ -60,3 +65,16 @@ def test_how_an_image_is_changed_does_not_depend_on_who_else_is_read(photos: Pat
     assert sorted(of_part) == [4, 5]
     for row, image in of_part.items():
         np.testing.assert_array_equal(image, of_all[row])
+
+
+@pytest.mark.parametrize("rule", [SQUASH, LETTERBOX, NONE])
+def test_a_run_is_augmented_from_pictures_of_its_own_rule(tmp_path: Path, rule: str) -> None:
+    """White on both ends of a wide picture: the crop does not see them, the other rules do."""
+    pixels = np.zeros((SIZE_PX, SIZE_PX if rule == NONE else 3 * SIZE_PX, 3), np.uint8)
+    pixels[:, : SIZE_PX // 4] = pixels[:, -SIZE_PX // 4 :] = 255
+    Image.fromarray(pixels).save(tmp_path / "wide.png")
+    files = [ImageFile(tmp_path / "wide.png")] * 8
+    inputs = AugmentedInputs(LabelledFiles(files, np.zeros(8, np.int32), Resizing(SIZE_PX, rule)))
+    [(_, seen)] = inputs.batches(np.arange(8), 8, (0, 1))
+    assert seen.shape == (8, SIZE_PX, SIZE_PX, 3)
+    assert (seen > 200).any(axis=(1, 2, 3)).mean() > 0.5

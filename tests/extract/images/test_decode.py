@@ -9,7 +9,8 @@ from PIL import Image, ImageOps
 
 from headbench.extract.errors import UnusableImageError
 from headbench.extract.images import decode as module
-from headbench.extract.images.decode import decode, resize_rule, shorter_side_px
+from headbench.extract.images.decode import decode
+from headbench.extract.images.resizing import Resizing, shorter_side_px
 from tests.data.corpus.case import encode, gradient
 from tests.data.corpus.jpeg import oriented
 
@@ -32,7 +33,7 @@ def reference(image: Image.Image, size_px: int) -> np.ndarray:
 @pytest.mark.parametrize(("size_px", "shorter"), [(224, 256), (96, 110), (64, 73), (32, 37)])
 def test_the_shorter_side_keeps_the_proportion_of_256_to_224(size_px: int, shorter: int) -> None:
     assert shorter_side_px(size_px) == shorter
-    assert f"shorter side to {shorter} px" in resize_rule(size_px)
+    assert f"shorter side to {shorter} px" in Resizing(size_px).words
 
 
 @pytest.mark.parametrize("shape", [(300, 400), (400, 300), (110, 110), (50, 70), (97, 301)])

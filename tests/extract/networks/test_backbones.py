@@ -27,8 +27,8 @@ from headbench.extract.networks.engines import (
 from headbench.extract.networks.folding import fold_batch_norms
 from headbench.extract.networks.keras_network import KerasBackbone
 from headbench.extract.networks.keras_runtime import load_keras
-from headbench.extract.progress import Stopwatch
 from headbench.extract.settings import Runtime
+from headbench.extract.stopwatch import Stopwatch
 from tests.conftest import listen
 from tests.small_network import SIZE_PX, SMALL, smallest_px, write_weights
 

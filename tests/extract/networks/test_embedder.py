@@ -15,7 +15,7 @@ from headbench.extract.networks.engines import (
     tensorflow_engine,
 )
 from headbench.extract.networks.keras_runtime import load_keras
-from headbench.extract.progress import Stopwatch
+from headbench.extract.stopwatch import Stopwatch
 from tests.conftest import listen
 
 

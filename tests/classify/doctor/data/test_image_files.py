@@ -1,14 +1,18 @@
 """Unusable, tiny, grey and rotated images, and classes of them, counted by hand."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from headbench.classify.doctor.data.image_files import stand_out
+from headbench.classify.doctor.examine import examine, sort_targets
 from headbench.classify.doctor.finding import Severity
 from headbench.classify.doctor.script import ScriptSettings
+from headbench.extract.settings import CROP, SQUASH, ExtractSettings
+from headbench.extract.stage import extract_features
 from tests.classify.doctor.data.pictures import findings_of, picture, scan_folder, write_pictures
 
 
@@ -171,3 +175,45 @@ def test_one_image_under_two_labels_is_named(root: Path) -> None:
 def test_copies_within_a_class_are_no_contradiction(root: Path) -> None:
     shutil.copyfile(root / "a/0003.png", root / "a/other.png")
     assert set(findings_of(root)) == {"copies"}
+
+
+def wide(root: Path, name: str, n: int, width: int) -> None:
+    for seed in range(n):
+        picture(seed, width, 32).save(root / f"{name}/{seed:04}.png")
+
+
+def test_a_class_of_long_images_loses_most_to_the_crop(root: Path) -> None:
+    wide(root, "a", 20, 128)
+    cut = findings_of(root)["crop-cuts-off"]
+    assert cut.severity is Severity.NOTE
+    assert cut.what.endswith("most images of 1 of 2 classes.")
+    # 32 of 37 px of the shorter side, and a quarter of that of the longer one.
+    assert cut.grid is not None
+    assert cut.grid.rows == (("a", "81.3 %", "20"),)
+    assert "longest image: 81.3 %; square images: 25.2 %. n = 40" in cut.evidence[0]
+    assert cut.photos[0].caption == "128 x 32 px: 81.3 % cut off"
+
+
+def test_images_of_three_to_two_lose_less_than_half(root: Path) -> None:
+    wide(root, "a", 20, 48)
+    assert "crop-cuts-off" not in findings_of(root, ScriptSettings(size=32))
+
+
+def test_three_long_images_of_a_class_prove_nothing(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "a", range(3))
+    write_pictures(tmp_path / "b", range(100, 120))
+    wide(tmp_path, "a", 3, 128)
+    assert "crop-cuts-off" not in findings_of(tmp_path)
+
+
+def test_a_run_that_does_not_crop_is_not_told_about_the_crop(
+    tmp_path: Path, settings: ExtractSettings
+) -> None:
+    for name in "ab":
+        write_pictures(tmp_path / "photos" / name, range(20))
+    wide(tmp_path / "photos", "a", 20, 128)
+    for rule, is_told in ((CROP, True), (SQUASH, False)):
+        out = tmp_path / rule / "features.h5"
+        extract_features(tmp_path / "photos", out, replace(settings, resize=rule))
+        found = examine(sort_targets([out.parent]), ScriptSettings()).findings
+        assert ("crop-cuts-off" in {each.code for each in found}) is is_told

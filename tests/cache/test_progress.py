@@ -1,16 +1,16 @@
 import io
 import re
+import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 
 import pytest
 from tqdm import tqdm
 from tqdm.auto import tqdm as notebook_tqdm
 
-from headbench.extract import progress as module
-from headbench.extract.progress import Progress, Stopwatch, part_of, showing_progress
+from headbench.cache import progress as module
+from headbench.cache.progress import Progress, part_of, showing_progress
 
 
 class Terminal(io.StringIO):
@@ -204,34 +204,19 @@ def test_a_notebook_gets_its_own_bars(monkeypatch: pytest.MonkeyPatch) -> None:
         assert type(progress._bar) is notebook_tqdm
 
 
-def test_two_threads_at_once_count_once() -> None:
-    stopwatch = Stopwatch()
-
-    def work() -> None:
-        with stopwatch.measure("network"):
-            time.sleep(0.2)
-
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert 0.2 <= stopwatch._seconds["network"] < 0.7
+WITHOUT_WIDGETS = """
+import sys, IPython
+sys.modules |= {name: sys for name in ("ipykernel", "ipykernel.zmqshell")} | {"ipywidgets": None}
+from headbench.cache.progress import Progress, showing_progress
+with showing_progress(), Progress("fit", 2, "epochs") as progress:
+    print(type(progress._bar).__module__)
+"""
 
 
-def test_stages_add_up_and_the_longest_is_the_bottleneck() -> None:
-    stopwatch = Stopwatch()
-    for stage, seconds in (("read", 0.01), ("decode", 0.06), ("read", 0.01)):
-        with stopwatch.measure(stage):
-            time.sleep(seconds)
-    assert str(stopwatch).startswith("read 0.0 s, decode 0.1 s; the bottleneck is decode")
-
-
-def test_an_error_inside_is_counted_and_passes() -> None:
-    stopwatch = Stopwatch()
-    try:
-        with stopwatch.measure("read"):
-            raise OSError
-    except OSError:
-        pass
-    assert stopwatch._n_working["read"] == 0
+def test_a_notebook_without_widgets_gets_bars_of_text_and_no_warning() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_WIDGETS], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("tqdm.")
+    assert "notebook" not in done.stdout
+    assert done.stderr.strip() == ""

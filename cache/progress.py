@@ -1,52 +1,16 @@
-"""Progress as a bar or as lines, and the slowest stage of an extraction."""
+"""Progress of a step that takes long, as a bar or as lines."""
 
 import re
 import sys
-import threading
 import time
-from collections import Counter, defaultdict
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, ClassVar, TypeVar
 from weakref import WeakSet
 
-from tqdm import tqdm
-
-
-class Stopwatch:
-    """Seconds during which each stage was at work, in one thread or several."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._n_working: Counter[str] = Counter()
-        self._started: dict[str, float] = {}
-        self._seconds: defaultdict[str, float] = defaultdict(float)
-
-    @contextmanager
-    def measure(self, stage: str) -> Iterator[None]:
-        """Count the time spent inside for a stage."""
-        with self._lock:
-            if self._n_working[stage] == 0:
-                self._started[stage] = time.perf_counter()
-                self._seconds[stage] += 0  # stages are listed in the order in which they began
-            self._n_working[stage] += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._n_working[stage] -= 1
-                if self._n_working[stage] == 0:
-                    self._seconds[stage] += time.perf_counter() - self._started[stage]
-
-    def __str__(self) -> str:
-        """The seconds of every stage, and which of them was the bottleneck."""
-        if not self._seconds:
-            return "nothing was measured"
-        stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in self._seconds.items())
-        slowest = max(self._seconds, key=self._seconds.__getitem__)
-        return f"{stages}; the bottleneck is {slowest}"
-
+from tqdm import TqdmWarning, tqdm
 
 SECONDS_BETWEEN_LINES = 10.0
 BRIEF_SECONDS = 1.0
@@ -93,7 +57,7 @@ class Progress:
     what : str
         The step.
     n_total : int or None
-        None if nobody knows; more may be done than was expected.
+        None if unknown; more may be done than was expected.
     unit : str
         What is counted, plural. Of images, the speed is shown too.
     """
@@ -227,8 +191,11 @@ def _bar_class() -> Any:
     if sys.stderr.isatty():
         return _Bar
     if "ipykernel" in sys.modules:
-        # Imported here: only a notebook needs it.
-        from tqdm.auto import tqdm as of_notebook
+        with warnings.catch_warnings():
+            # Without ipywidgets the bars are of text, and tqdm's advice names a file of its own.
+            warnings.simplefilter("ignore", TqdmWarning)
+            # Imported here: only a notebook needs it.
+            from tqdm.auto import tqdm as of_notebook
 
         return of_notebook
     return _Lines
