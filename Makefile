@@ -120,7 +120,7 @@ report: $(READY) ## measure the heads, look at mistakes and data
 open: $(READY) ## show the report in the browser
 	@$(HEADBENCH) open $(RUN) $(ARGS)
 
-compare: $(READY) ## two runs side by side: ARGS="photos-96 photos-224"
+compare: $(READY) ## runs side by side: ARGS="photos-96 photos-224"
 	@$(HEADBENCH) compare $(ARGS)
 
 finetune: $(READY) ## stage three: train the network's last block too

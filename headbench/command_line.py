@@ -35,7 +35,7 @@ VERBS = {
     "serve": Verb("serve", "a page to try photographs on, and an address for programs"),
     "doctor": Verb("doctor", "find why validation accuracy is at chance"),
     "origin": Verb("origin", "show that failure, and what causes it, on your own images"),
-    "compare": Verb("report", "compare two runs head by head"),
+    "compare": Verb("report", "compare runs on the same test images"),
     "verify": Verb("extraction", "check whether a file of embeddings is whole"),
     "preset": Verb("origin", "run one of the recipes that headbench came from"),
     "demo": Verb("origin", "run all three stages on handwritten digits"),

@@ -484,13 +484,16 @@ class Run:
 
 
 @showing_progress()
-def compare(first: str | Path | Run, second: str | Path | Run) -> Comparison:
-    """Compare the heads of two runs on the test images that both have, and write a page."""
+def compare(*runs: str | Path | Run) -> Comparison:
+    """Compare runs on the test images that all have, and write a page.
+
+    Two runs are compared head by head; of more, each has its best head on val.
+    """
     from headbench.classify.report.versus import compare_runs, write_page
 
-    a, b = (each._run if isinstance(each, Run) else Run(each)._run for each in (first, second))
-    versus = compare_runs(a, b)
-    return Comparison(versus, write_page(versus, a.report_folder))
+    folders = [each._run if isinstance(each, Run) else Run(each)._run for each in runs]
+    versus = compare_runs(*folders)
+    return Comparison(versus, write_page(versus, folders[0].report_folder))
 
 
 @showing_progress()

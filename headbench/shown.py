@@ -175,7 +175,7 @@ class Report(Table):
 
 @dataclass(frozen=True, repr=False)
 class Comparison:
-    """Two runs, head by head.
+    """Runs compared on the same test images.
 
     Attributes
     ----------
