@@ -287,7 +287,8 @@ def tables(versus: Versus) -> list[list[tuple[str, ...]]]:
         for label, side in zip(versus.labels, versus.runs.values(), strict=True)
     ]
     pairs = [(name, _difference(each)) for name, each in versus.differences.items()]
-    return [[RUN_TITLES, *runs], *([[PAIR_TITLES, *pairs]] if pairs else [])]
+    found: list[list[tuple[str, ...]]] = [[RUN_TITLES, *runs], [PAIR_TITLES, *pairs]]
+    return found if pairs else found[:1]
 
 
 def footnote(versus: Versus) -> str:
