@@ -1,7 +1,7 @@
 """What a user may choose for stage one."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from numbers import Integral
 
 from headbench.cache.format import STORES
@@ -104,6 +104,27 @@ class ExtractSettings:
     def runtime(self) -> Runtime:
         """How the network is run."""
         return Runtime(self.device, self.engine, self.batch_size)
+
+
+# Options of 'headbench features' that are not called like their setting.
+OPTIONS = {"size_px": "size", "max_file_mb": "max-file-size"}
+
+
+def as_options(settings: ExtractSettings) -> list[str]:
+    """The network, and the options of ``headbench features`` that are not at their default.
+
+    Examples
+    --------
+    >>> as_options(ExtractSettings(size_px=96))
+    ['--backbone', 'resnet50', '--size', '96']
+    """
+    options = []
+    for each in fields(settings):
+        value = getattr(settings, each.name)
+        if value != each.default or each.name == "backbone":
+            option = f"--{OPTIONS.get(each.name, each.name.replace('_', '-'))}"
+            options += [option] if value is True else [option, str(value)]
+    return options
 
 
 def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:

@@ -49,10 +49,10 @@ def load_weights(network: Any, used: Any, path: Path, name: str) -> None:
     """
     shapes, found = [tuple(each.shape) for each in network.weights], shapes_in(path)
     last = _last_with(network, found) if Counter(shapes) != found else None
+    part = load_keras().Model(network.input, last.output) if last else network
     if last is None:
         check_shapes(path, shapes, name)
-    part = load_keras().Model(network.input, last.output) if last else network
-    if not {*map(id, used.weights)} <= {*map(id, part.weights)}:
+    elif not {*map(id, used.weights)} <= {*map(id, part.weights)}:
         raise WeightsError(
             f"{path}: expected weights of all that is used of {name}, found those up to "
             f"{last.name}. Cut the network there or before: --layer {last.name}."
@@ -92,7 +92,7 @@ def _output_of(network: Any, name: str) -> Any:
 
 
 def _pooled(output: Any, name: str, pooling: str) -> Any:
-    shape = getattr(output, "shape", ())
+    shape: Any = getattr(output, "shape", ())
     if len(shape) not in (2, 4) or shape[-1] is None:
         raise DataError(
             f"--layer {name}: expected a layer that gives a feature map (n, height, width, "

@@ -42,8 +42,8 @@ def add_features(command: argparse.ArgumentParser) -> None:
         "--name",
         help="name of the run, a folder in runs/; or a path (default: the name of the images)",
     )
-    _add_network_options(command, default)
-    _add_split_options(command, default)
+    add_network_options(command, default)
+    add_split_options(command, default)
     add_runtime_options(command)
     add_machine_options(command, "processes on this machine (default: 1)")
     _add_file_options(command, default)
@@ -62,7 +62,8 @@ def features(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _add_network_options(command: argparse.ArgumentParser, default: ExtractSettings) -> None:
+def add_network_options(command: argparse.ArgumentParser, default: ExtractSettings) -> None:
+    """Add the network and what is in its fingerprint."""
     group = command.add_argument_group("network")
     group.add_argument(
         "--backbone",
@@ -112,7 +113,8 @@ def _add_network_options(command: argparse.ArgumentParser, default: ExtractSetti
     )
 
 
-def _add_split_options(command: argparse.ArgumentParser, default: ExtractSettings) -> None:
+def add_split_options(command: argparse.ArgumentParser, default: ExtractSettings) -> None:
+    """Add how images become train, val and test."""
     group = command.add_argument_group("split")
     group.add_argument(
         "--seed",

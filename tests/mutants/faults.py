@@ -642,6 +642,39 @@ FAULTS = (
         ),
     ),
     Fault(
+        "another-head-compared",
+        "Of several runs, each is compared with its best head on val.",
+        "classify/report/versus.py",
+        "side.is_right(side.best)[at]",
+        "side.is_right(min(side.heads))[at]",
+        (
+            "tests/classify/report/test_versus.py::test_of_three_runs_every_pair_is_compared_with_"
+            "the_best_heads_on_the_images_that_all_have",
+        ),
+    ),
+    Fault(
+        "network-chosen-on-test",
+        "A network is chosen on images of train and val alone.",
+        "extract/sample.py",
+        "strict=True) if split != TEST]",
+        "strict=True)]",
+        (
+            "tests/extract/test_sample.py::"
+            "test_no_image_of_test_is_in_the_sample_and_each_has_its_split_of_the_whole",
+        ),
+    ),
+    Fault(
+        "no-penalty-in-log-me",
+        "LogME is the largest evidence by its definition.",
+        "classify/studies/transferability.py",
+        "volume = np.log1p(eigenvalues / ratio).sum() / n_images",
+        "volume = 0 * eigenvalues.sum()",
+        (
+            "tests/classify/studies/test_transferability.py::"
+            "test_log_me_is_the_largest_evidence_by_its_definition",
+        ),
+    ),
+    Fault(
         "temperature-upside-down",
         "One temperature is fitted on val, so that probabilities mean what they say.",
         "classify/heads/temperature.py",
