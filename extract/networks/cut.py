@@ -47,15 +47,12 @@ def load_weights(network: Any, used: Any, path: Path, name: str) -> None:
     `used` is the part of the network that needs weights; `name` is for messages. Raises
     `WeightsError` if the file belongs to another network, or stops before that part ends.
     """
-    shapes, found = [tuple(each.shape) for each in network.weights], shapes_in(path)
-    last = _last_with(network, found) if Counter(shapes) != found else None
-    part = load_keras().Model(network.input, last.output) if last else network
-    if last is None:
-        check_shapes(path, shapes, name)
-    elif not {*map(id, used.weights)} <= {*map(id, part.weights)}:
+    part = _part_in(path, network, name)
+    if not {*map(id, used.weights)} <= {*map(id, part.weights)}:
+        last = part.operations[-1].name
         raise WeightsError(
-            f"{path}: expected weights of all that is used of {name}, found those up to "
-            f"{last.name}. Cut the network there or before: --layer {last.name}."
+            f"{path}: expected weights of all that is used of {name}, found those up to {last}. "
+            f"Cut the network there or before: --layer {last}."
         )
     try:
         part.load_weights(path)
@@ -92,7 +89,7 @@ def _output_of(network: Any, name: str) -> Any:
 
 
 def _pooled(output: Any, name: str, pooling: str) -> Any:
-    shape: Any = getattr(output, "shape", ())
+    shape: tuple[int | None, ...] = getattr(output, "shape", ())
     if len(shape) not in (2, 4) or shape[-1] is None:
         raise DataError(
             f"--layer {name}: expected a layer that gives a feature map (n, height, width, "
@@ -103,6 +100,16 @@ def _pooled(output: Any, name: str, pooling: str) -> Any:
     layers = load_keras().layers
     kind = {"avg": layers.GlobalAveragePooling2D, "max": layers.GlobalMaxPooling2D}[pooling]
     return kind(name=f"{name}_pooled")(output)
+
+
+def _part_in(path: Path, network: Any, name: str) -> Any:
+    """The part of a network, up to some layer, whose weights are in a file; mostly all of it."""
+    shapes, found = [tuple(each.shape) for each in network.weights], shapes_in(path)
+    last = _last_with(network, found) if Counter(shapes) != found else None
+    if last is None:
+        check_shapes(path, shapes, name)
+        return network
+    return load_keras().Model(network.input, last.output)
 
 
 def _last_with(network: Any, shapes: Counter[tuple[int, ...]]) -> Any:
