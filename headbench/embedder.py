@@ -54,6 +54,8 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
         Height and width of the network's input, in pixels.
     resize : {"crop", "squash", "letterbox", "none"}
         From an image of any size to the network's input: see `headbench.features`.
+    views : {"one", "flip", "5crop"}
+        Views of each image whose embeddings are averaged.
     pooling : {"avg", "max"}
         From the last feature map to the embedding.
     precision : {"auto", "float32", "mixed_float16"}
@@ -84,6 +86,7 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
         weights: str = _DEFAULT.weights,
         size: int = _DEFAULT.size_px,
         resize: str = _DEFAULT.resize,
+        views: str = _DEFAULT.views,
         pooling: str = _DEFAULT.pooling,
         precision: str = _DEFAULT.precision,
         device: str = _DEFAULT.device,
@@ -94,6 +97,7 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
         self.weights = weights
         self.size = size
         self.resize = resize
+        self.views = views
         self.pooling = pooling
         self.precision = precision
         self.device = device
@@ -170,6 +174,7 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
             weights=self.weights,
             size_px=self.size,
             resize=self.resize,
+            views=self.views,
             pooling=self.pooling,
             precision=self.precision,
             device=self.device,

@@ -14,7 +14,7 @@ from headbench.commands.options import (
     runtime_of,
 )
 from headbench.extract.networks.applications import BACKBONES
-from headbench.extract.settings import POOLINGS, PRECISIONS, RESIZES, ExtractSettings
+from headbench.extract.settings import POOLINGS, PRECISIONS, RESIZES, VIEWS, ExtractSettings
 from headbench.terminal import say
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def features(arguments: argparse.Namespace) -> int:
     names = [
         "size",
         "resize",
+        "views",
         "backbone",
         "weights",
         "pooling",
@@ -98,6 +99,13 @@ def _add_network_options(command: argparse.ArgumentParser, default: ExtractSetti
         default=default.resize,
         help="from an image of any size to that input: cut out the centre, change the aspect "
         f"ratio, put a frame around it, or take no other size (default: {default.resize})",
+    )
+    group.add_argument(
+        "--views",
+        choices=VIEWS,
+        default=default.views,
+        help="average the embeddings of each image and its mirror image, or of its four corners "
+        f"and its centre (default: {default.views})",
     )
     group.add_argument(
         "--pooling",
