@@ -14,6 +14,7 @@ TENSORFLOW, OPENVINO = "tensorflow", "openvino"
 ENGINES = (AUTO, TENSORFLOW, OPENVINO)
 POOLINGS = ("avg", "max")
 RESIZES = CROP, SQUASH, LETTERBOX, NONE = ("crop", "squash", "letterbox", "none")
+VIEWS = ONE, FLIP, FIVE_CROP = ("one", "flip", "5crop")
 FLOAT32, MIXED_FLOAT16 = "float32", "mixed_float16"
 PRECISIONS = (AUTO, FLOAT32, MIXED_FLOAT16)
 
@@ -55,6 +56,8 @@ class ExtractSettings:
         ``imagenet``, ``random`` or a path.
     resize : {"crop", "squash", "letterbox", "none"}
         From a picture of any size to the network's input; see `Resizing`.
+    views : {"one", "flip", "5crop"}
+        Views of each picture whose embeddings are averaged; see `views_of`.
     pooling : {"avg", "max"}
         From the last feature map to the embedding.
     layer : str
@@ -80,6 +83,7 @@ class ExtractSettings:
     weights: str = IMAGENET
     size_px: int = 224
     resize: str = CROP
+    views: str = ONE
     pooling: str = POOLINGS[0]
     layer: str = ""
     precision: str = AUTO
@@ -95,6 +99,12 @@ class ExtractSettings:
     def __post_init__(self) -> None:
         _check_count("size", self.size_px)
         _check_choice("resize", self.resize, RESIZES)
+        _check_choice("views", self.views, VIEWS)
+        if self.views == FIVE_CROP and self.resize != CROP:
+            raise DataError(
+                f"views {FIVE_CROP} are cut out of a larger square: expected resize {CROP}, found "
+                f"{self.resize!r}. Use views {FLIP} with it."
+            )
         _check_choice("pooling", self.pooling, POOLINGS)
         _check_choice("precision", self.precision, PRECISIONS)
         _check_choice("store", self.store, STORES)

@@ -54,6 +54,8 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
         Height and width of the network's input, in pixels.
     resize : {"crop", "squash", "letterbox", "none"}
         From an image of any size to the network's input: see `headbench.features`.
+    views : {"one", "flip", "5crop"}
+        Views of each image whose embeddings are averaged.
     pooling : {"avg", "max"}
         From the last feature map to the embedding.
     layer : str
@@ -86,6 +88,7 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
         weights: str = _DEFAULT.weights,
         size: int = _DEFAULT.size_px,
         resize: str = _DEFAULT.resize,
+        views: str = _DEFAULT.views,
         pooling: str = _DEFAULT.pooling,
         layer: str = _DEFAULT.layer,
         precision: str = _DEFAULT.precision,
@@ -97,6 +100,7 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
         self.weights = weights
         self.size = size
         self.resize = resize
+        self.views = views
         self.pooling = pooling
         self.layer = layer
         self.precision = precision
@@ -173,6 +177,7 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
             weights=self.weights,
             size_px=self.size,
             resize=self.resize,
+            views=self.views,
             pooling=self.pooling,
             layer=self.layer,
             precision=self.precision,

@@ -45,6 +45,7 @@ def features(
     *,
     size: int = _DEFAULT.size_px,
     resize: str = _DEFAULT.resize,
+    views: str = _DEFAULT.views,
     backbone: str = _DEFAULT.backbone,
     weights: str = _DEFAULT.weights,
     pooling: str = _DEFAULT.pooling,
@@ -78,6 +79,9 @@ def features(
     resize : {"crop", "squash", "letterbox", "none"}
         From an image of any size to the network's input: cut out the centre; change the aspect
         ratio; keep all of it in a frame; or take only images that have the size.
+    views : {"one", "flip", "5crop"}
+        Views of each image whose embeddings are averaged: the image; also its mirror image; or the
+        four corners and the centre of what ``crop`` leaves.
     backbone : str
         The network, such as ``resnet50``.
     weights : str
@@ -129,6 +133,7 @@ def features(
         weights=weights,
         size_px=size,
         resize=resize,
+        views=views,
         pooling=pooling,
         layer=layer,
         precision=precision,

@@ -120,6 +120,8 @@ def _extraction(opened: OpenedRun) -> str:
     resizing = find_resizing(identity)
     if resizing is not None and resizing.rule != CROP:
         options["resize"] = resizing.rule
+    if identity.views:
+        options["views"] = identity.views
     if "val_share" in config.data:
         options["val-share"] = config.data["val_share"]
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]

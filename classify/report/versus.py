@@ -314,6 +314,7 @@ def _facts(side: Side) -> dict[str, str]:
         "backbone": identity.network,
         "size": f"{identity.size_px} px",
         "resize": identity.resize,
+        "views": identity.views or "one",
         "pooling": identity.pooling,
         "precision": identity.precision,
         "preprocessing": identity.preprocessing,

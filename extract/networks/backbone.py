@@ -15,7 +15,7 @@ from headbench.extract.images.stream import Batch, DecodedImage, in_batches
 from headbench.extract.networks.applications import BACKBONES, MEAN_COLOR, NETWORKS
 from headbench.extract.networks.engines import Embedded, Embedder
 from headbench.extract.networks.keras_network import KerasBackbone
-from headbench.extract.settings import CROP, FLOAT32, POOLINGS, Runtime
+from headbench.extract.settings import CROP, FLOAT32, ONE, POOLINGS, Runtime
 from headbench.extract.stopwatch import Stopwatch
 
 LARGEST_PX = 2048
@@ -102,9 +102,10 @@ def create_backbone(
     size_px: int,
     pooling: str = POOLINGS[0],
     precision: str = FLOAT32,
-    resize: str = CROP,
     *,
+    resize: str = CROP,
     layer: str = "",
+    views: str = ONE,
 ) -> Backbone:
     """A backbone by name, not loaded; `DataError` for an unknown name or an impossible size.
 
@@ -116,10 +117,11 @@ def create_backbone(
     if not smallest_px <= size_px <= LARGEST_PX:
         raise DataError(f"size {size_px}: {name} takes {smallest_px} to {LARGEST_PX} px (--size).")
     if name == MEAN_COLOR:
-        if layer:
-            raise DataError(f"--layer {layer}: {name} has no layers. Name a network.")
+        if layer or views != ONE:
+            option = f"--layer {layer}" if layer else f"--views {views}"
+            raise DataError(f"{option}: {name} has no layers and takes one view. Name a network.")
         return MeanColor(size_px, resize)
-    return KerasBackbone(name, weights_source, size_px, pooling, precision, resize, layer)
+    return KerasBackbone(name, weights_source, size_px, pooling, precision, resize, layer, views)
 
 
 def reopen_backbone(identity: Identity, weights_source: str) -> Backbone:
@@ -134,8 +136,9 @@ def reopen_backbone(identity: Identity, weights_source: str) -> Backbone:
         identity.size_px,
         identity.pooling,
         identity.precision,
-        resizing_of(identity).rule,
+        resize=resizing_of(identity).rule,
         layer=identity.layer,
+        views=identity.views or ONE,
     )
     differences = identity.differences(backbone.identity)
     if differences:

@@ -14,7 +14,7 @@ from headbench.commands.options import (
     runtime_of,
 )
 from headbench.extract.networks.applications import BACKBONES
-from headbench.extract.settings import POOLINGS, PRECISIONS, RESIZES, ExtractSettings
+from headbench.extract.settings import POOLINGS, PRECISIONS, RESIZES, VIEWS, ExtractSettings
 from headbench.terminal import say
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def features(arguments: argparse.Namespace) -> int:
     from headbench.notebook import features as embed
 
     names = ["size", "backbone", "weights", "pooling", "precision", "seed", "val_share", "store"]
-    names += ["resize", "layer", "max_file_size", "overwrite", "dry_run"]
+    names += ["resize", "layer", "views", "max_file_size", "overwrite", "dry_run"]
     given = {name: getattr(arguments, name) for name in names}
     machines = machines_of(arguments)
     machines["jobs"] = machines["jobs"] or 1
@@ -89,6 +89,13 @@ def add_network_options(command: argparse.ArgumentParser, default: ExtractSettin
         default=default.resize,
         help="from an image of any size to that input: cut out the centre, change the aspect "
         f"ratio, put a frame around it, or take no other size (default: {default.resize})",
+    )
+    group.add_argument(
+        "--views",
+        choices=VIEWS,
+        default=default.views,
+        help="average the embeddings of each image and its mirror image, or of its four corners "
+        f"and its centre (default: {default.views})",
     )
     group.add_argument(
         "--pooling",
