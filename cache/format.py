@@ -36,7 +36,7 @@ import json
 import os
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import compress
 from typing import Any, NamedTuple
 
@@ -156,6 +156,8 @@ class Identity:
         From the last feature map to the embedding: ``avg`` or ``max``.
     precision : str
         Arithmetic of the network: ``float32`` or ``mixed_float16``.
+    layer : str
+        Layers at which the network is cut, joined by commas; empty for its last one.
     """
 
     backbone: str
@@ -165,11 +167,24 @@ class Identity:
     resize: str
     pooling: str
     precision: str
+    layer: str = ""
+
+    @property
+    def items(self) -> dict[str, Any]:
+        """Every item, without those that came later and have their default."""
+        # Only what came later has a default, which changes no fingerprint of before.
+        own = {each.name: (getattr(self, each.name), each.default) for each in fields(self)}
+        return {name: value for name, (value, default) in own.items() if value != default}
+
+    @property
+    def network(self) -> str:
+        """The network, and where it is cut: ``resnet50 to conv4_block6_out``."""
+        return f"{self.backbone} to {self.layer}" if self.layer else self.backbone
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over all items, as 64 hexadecimal digits."""
-        canonical = json.dumps(asdict(self), sort_keys=True, ensure_ascii=True)
+        """SHA-256 over all `items`, as 64 hexadecimal digits."""
+        canonical = json.dumps(self.items, sort_keys=True, ensure_ascii=True)
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     @property

@@ -169,11 +169,12 @@ def created_by() -> str:
 
 def write_about(file: h5py.File, table: Table) -> None:
     """Write what does not belong to single images: attributes, classes, rejected files."""
+    config = table.config
     values = (
         FORMAT,
         FORMAT_VERSION,
-        table.config.identity.fingerprint,
-        json.dumps(asdict(table.config), ensure_ascii=False),
+        config.identity.fingerprint,
+        json.dumps(asdict(config) | {"identity": config.identity.items}, ensure_ascii=False),
         created_by(),
     )
     for name, value in zip(ATTRIBUTES, values, strict=True):

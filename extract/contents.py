@@ -13,6 +13,7 @@ from headbench.cache.format import Rejected
 from headbench.cache.progress import Progress
 from headbench.extract.errors import UnusableImageError
 from headbench.extract.hashes import Hashed, Hashes
+from headbench.extract.networks.backbone import Backbone
 from headbench.extract.plan import Known, refuse_if_most
 from headbench.extract.sources.open import list_images, require_classes
 from headbench.extract.sources.python import PythonImages
@@ -34,7 +35,7 @@ class Embedding:
     job: Job
     known: Known
     machines: Machines
-    dim: int
+    backbone: Backbone
 
 
 class Fates:
@@ -185,7 +186,7 @@ class FileContents:
         old = embedding.known.old
         paths = set() if old is None else set(old.paths)
         if n_new := sum(self._dataset.images[row].path not in paths for row in rows):
-            row_bytes = embedding.dim * np.dtype(embedding.job.parts.store).itemsize
+            row_bytes = embedding.backbone.dim * np.dtype(embedding.job.parts.store).itemsize
             require_free(self._out.parent, (n_new + len(self._dataset.images)) * row_bytes)
 
 

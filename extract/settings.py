@@ -57,6 +57,9 @@ class ExtractSettings:
         From a picture of any size to the network's input; see `Resizing`.
     pooling : {"avg", "max"}
         From the last feature map to the embedding.
+    layer : str
+        Layers to cut the network at, joined by commas; empty for its last one. Their outputs are
+        pooled, and joined in that order.
     precision : {"auto", "float32", "mixed_float16"}
         Arithmetic of the network. ``auto``: that of an existing file; for a new file mixed_float16
         (float16 inside, float32 embeddings) on GPUs that gain from it, else float32.
@@ -78,6 +81,7 @@ class ExtractSettings:
     size_px: int = 224
     resize: str = CROP
     pooling: str = POOLINGS[0]
+    layer: str = ""
     precision: str = AUTO
     seed: int = 0
     val_share: float | None = None

@@ -105,6 +105,7 @@ def choose_backbone(settings: ExtractSettings, out: Path | None = None) -> Backb
         settings.pooling,
         _choose_precision(out, settings),
         settings.resize,
+        layer=settings.layer,
     )
     if backbone.identity.has_random_weights:
         LOG.info("RANDOM WEIGHTS: results mean nothing. For demos and tests only.")
@@ -216,7 +217,7 @@ def open_embedding(
         backbone.identity,
         settings.max_file_mb * MB,
     )
-    return Embedding(job, known, machines, backbone.dim)
+    return Embedding(job, known, machines, backbone)
 
 
 class _Extraction:
@@ -256,10 +257,11 @@ class _Extraction:
         return make_plan(*self.contents.held(), self.backbone.identity, self.known, self.settings)
 
     def _write(self, plan: Plan, n_extracted: int) -> None:
-        table, dim = plan.table, self.backbone.dim
+        table = plan.table
         if plan.old is not None and table.equals(plan.old):
             LOG.info(f"{self.out}: up to date, nothing to do")
         else:
+            dim = self.backbone.dim
             write_features(self.out, table, self.known.cached, dim)
             LOG.info(f"{self.out}: {_describe(table, dim)}; {plan.describe_done(n_extracted)}")
 

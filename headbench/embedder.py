@@ -56,6 +56,8 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
         From an image of any size to the network's input: see `headbench.features`.
     pooling : {"avg", "max"}
         From the last feature map to the embedding.
+    layer : str
+        Layers to cut the network at, joined by commas; by default its last one.
     precision : {"auto", "float32", "mixed_float16"}
         Arithmetic of the network. ``auto``: mixed_float16 on GPUs that gain from it, else float32.
     device : {"auto", "cpu", "gpu"}
@@ -85,6 +87,7 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
         size: int = _DEFAULT.size_px,
         resize: str = _DEFAULT.resize,
         pooling: str = _DEFAULT.pooling,
+        layer: str = _DEFAULT.layer,
         precision: str = _DEFAULT.precision,
         device: str = _DEFAULT.device,
         engine: str = _DEFAULT.engine,
@@ -95,6 +98,7 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
         self.size = size
         self.resize = resize
         self.pooling = pooling
+        self.layer = layer
         self.precision = precision
         self.device = device
         self.engine = engine
@@ -155,8 +159,7 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
 
     @property
     def _n_features_out(self) -> int:
-        settings = self._settings()
-        return create_backbone(settings.backbone, settings.weights, settings.size_px).dim
+        return create_backbone(self.backbone, self.weights, self.size, layer=self.layer).dim
 
     def _opened_once(self) -> "_Network":
         settings = self._settings()
@@ -171,6 +174,7 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
             size_px=self.size,
             resize=self.resize,
             pooling=self.pooling,
+            layer=self.layer,
             precision=self.precision,
             device=self.device,
             engine=self.engine,

@@ -48,6 +48,7 @@ def features(
     backbone: str = _DEFAULT.backbone,
     weights: str = _DEFAULT.weights,
     pooling: str = _DEFAULT.pooling,
+    layer: str = _DEFAULT.layer,
     precision: str = _DEFAULT.precision,
     seed: int = _DEFAULT.seed,
     val_share: float | None = _DEFAULT.val_share,
@@ -83,6 +84,8 @@ def features(
         ``imagenet``, ``random`` or a path.
     pooling : {"avg", "max"}
         From the last feature map to the embedding.
+    layer : str
+        Layers to cut the network at, joined by commas; by default its last one.
     precision : {"auto", "float32", "mixed_float16"}
         Arithmetic of the network.
     seed : int
@@ -127,6 +130,7 @@ def features(
         size_px=size,
         resize=resize,
         pooling=pooling,
+        layer=layer,
         precision=precision,
         seed=seed,
         val_share=val_share,

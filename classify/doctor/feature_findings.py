@@ -33,7 +33,7 @@ def examine_features(features: FeatureFile, data: Path | None) -> Examination:
     identity = features.identity
     line = (
         f"{features.path}: {features.n_images} images, {features.dim} columns by "
-        f"{identity.backbone} at {identity.size_px} px."
+        f"{identity.network} at {identity.size_px} px."
     )
     return Examination(line, findings)
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 
@@ -120,8 +120,13 @@ class ActivationStore:
 
 
 def activation_fingerprint(identity: Identity, cut_name: str) -> str:
-    """Hash of all that decides the activations after a layer: as for embeddings, except pooling."""
-    facts = {**asdict(identity), "pooling": None, "after": cut_name, "kept": "float16"}
+    """Hash of all that decides the activations after a layer, whatever follows it."""
+    facts = {
+        **replace(identity, layer="").items,
+        "pooling": None,
+        "after": cut_name,
+        "kept": "float16",
+    }
     canonical = json.dumps(facts, sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(canonical.encode()).hexdigest()
 

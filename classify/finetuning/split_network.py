@@ -6,11 +6,11 @@ that train, is called the top.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 from headbench.classify.errors import RunError
 from headbench.classify.run import FINETUNED
+from headbench.extract.networks.cut import inputs_of, nearest
 from headbench.extract.networks.folding import fold_batch_norms
 from headbench.extract.networks.keras_network import KerasNetwork
 from headbench.extract.networks.keras_runtime import load_keras
@@ -149,11 +149,9 @@ def trained_layers(base: Any, depths: Mapping[str, int], unfreeze: str) -> list[
     elif unfreeze in names:
         chosen = set(names[names.index(unfreeze) :])
     else:
-        close = get_close_matches(unfreeze, names, n=3)
-        hint = f" Did you mean {' or '.join(close)}?" if close else ""
         raise RunError(
             f"--unfreeze {unfreeze}: expected {', '.join(N_BLOCKS)}, half, all, or the name of a "
-            f"layer of {base.name} (from {names[1]} to {names[-1]}).{hint}"
+            f"layer of {base.name} (from {names[1]} to {names[-1]}).{nearest(unfreeze, names)}"
         )
     trained = [
         layer.name
@@ -188,16 +186,6 @@ def find_cut(base: Any, trained: list[str]) -> Any:
         if len(open_tensors) == 1:
             [cut] = open_tensors.values()
     return cut
-
-
-def inputs_of(operation: Any) -> list[Any]:
-    """The input tensors of a layer or an operation of a functional network."""
-    try:
-        inputs = operation.input
-    except AttributeError:
-        # An input layer has no inputs.
-        return []
-    return inputs if isinstance(inputs, list) else [inputs]
 
 
 def common_stride(base: Any, cut: Any) -> int:

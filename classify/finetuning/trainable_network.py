@@ -5,10 +5,11 @@ from typing import Any
 
 from headbench.classify.errors import RunError
 from headbench.classify.finetuning.finetune_settings import FinetuneSettings
-from headbench.classify.finetuning.split_network import SplitNetwork, inputs_of
+from headbench.classify.finetuning.split_network import SplitNetwork
 from headbench.classify.finetuning.steps import Steps, create_adam, create_strategy
 from headbench.classify.heads.head import Head
 from headbench.classify.heads.keras_head import keras_head
+from headbench.extract.networks.cut import inputs_of
 from headbench.extract.networks.devices import Devices
 from headbench.extract.networks.keras_runtime import load_keras
 from headbench.extract.settings import AUTO, FLOAT32, MIXED_FLOAT16

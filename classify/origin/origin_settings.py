@@ -14,6 +14,8 @@ class OriginSettings:
     # ``imagenet``, ``random`` or a path.
     weights: str = IMAGENET
     size_px: int = 256
+    # Layers to cut it at, joined by commas; empty for its last one.
+    layer: str = ""
     # For the split into train, val and test, the batches, and the weights of new layers.
     seed: int = 0
     # Fitted on each of the four extractions.
@@ -29,6 +31,7 @@ class OriginSettings:
             backbone=self.backbone,
             weights=self.weights,
             size_px=self.size_px,
+            layer=self.layer,
             seed=self.seed,
             precision=FLOAT32,
         )

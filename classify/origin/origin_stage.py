@@ -103,7 +103,9 @@ def show_origin(data: Path, out: Path, settings: OriginSettings, command: str = 
 
 def _open(settings: OriginSettings) -> tuple[KerasBackbone, Any]:
     """The backbone and its network without preprocessing; `DataError` if it has no BatchNorm."""
-    backbone = create_backbone(settings.backbone, settings.weights, settings.size_px)
+    backbone = create_backbone(
+        settings.backbone, settings.weights, settings.size_px, layer=settings.layer
+    )
     base = backbone.base() if isinstance(backbone, KerasBackbone) else None
     if not isinstance(backbone, KerasBackbone) or not batch_norms(base):
         raise DataError(
@@ -154,6 +156,7 @@ def _facts(extraction: Extraction, backbone: KerasBackbone, settings: OriginSett
         },
         "network": {
             **asdict(config.identity),
+            "network": config.identity.network,
             "weights": config.weights,
             "has_random_weights": config.identity.has_random_weights,
             "weights_words": describe_weights(config.identity, config.weights),
@@ -268,7 +271,7 @@ def provenance(results: Raw) -> list[tuple[str, str]]:
     splits = data["splits"]
     return [
         ("weights", network["weights_words"]),
-        ("network", f"{network['backbone']} at {network['size_px']} px"),
+        ("network", f"{network['network']} at {network['size_px']} px"),
         ("data", f"{data['folder']} ({data['layout']})"),
         (
             "images",

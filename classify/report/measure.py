@@ -115,6 +115,8 @@ def _extraction(opened: OpenedRun) -> str:
         "store": config.store,
         "seed": config.data["seed"],
     }
+    if identity.layer:
+        options["layer"] = identity.layer
     resizing = find_resizing(identity)
     if resizing is not None and resizing.rule != CROP:
         options["resize"] = resizing.rule

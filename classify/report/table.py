@@ -121,7 +121,7 @@ def provenance(results: Results) -> list[tuple[str, str]]:
     splits = describe_counts(features.splits)
     return [
         ("weights", describe_weights(identity, features.weights)),
-        ("backbone", f"{identity.backbone}, {identity.size_px} px, {features.dim} columns"),
+        ("backbone", f"{identity.network}, {identity.size_px} px, {features.dim} columns"),
         ("preprocessing", identity.preprocessing),
         ("resize", identity.resize),
         ("data", f"{features.data['folder']} ({features.data['layout']})"),

@@ -313,7 +313,7 @@ def _facts(side: Side) -> dict[str, str]:
     resizing = find_resizing(identity)
     return {
         "weights": describe_weights(identity, side.config.weights),
-        "backbone": identity.backbone,
+        "backbone": identity.network,
         "size": f"{identity.size_px} px",
         "resize": resizing.rule if resizing else identity.resize,
         "pooling": identity.pooling,

@@ -103,16 +103,23 @@ def create_backbone(
     pooling: str = POOLINGS[0],
     precision: str = FLOAT32,
     resize: str = CROP,
+    *,
+    layer: str = "",
 ) -> Backbone:
-    """A backbone by name, not loaded; `DataError` for an unknown name or an impossible size."""
+    """A backbone by name, not loaded; `DataError` for an unknown name or an impossible size.
+
+    Whether it has a `layer` turns out when it is loaded.
+    """
     if name not in BACKBONES:
         raise DataError(f"unknown backbone {name!r}: expected one of {', '.join(BACKBONES)}.")
     smallest_px = NETWORKS[name].smallest_px if name in NETWORKS else 1
     if not smallest_px <= size_px <= LARGEST_PX:
         raise DataError(f"size {size_px}: {name} takes {smallest_px} to {LARGEST_PX} px (--size).")
     if name == MEAN_COLOR:
+        if layer:
+            raise DataError(f"--layer {layer}: {name} has no layers. Name a network.")
         return MeanColor(size_px, resize)
-    return KerasBackbone(name, weights_source, size_px, pooling, precision, resize)
+    return KerasBackbone(name, weights_source, size_px, pooling, precision, resize, layer)
 
 
 def reopen_backbone(identity: Identity, weights_source: str) -> Backbone:
@@ -128,6 +135,7 @@ def reopen_backbone(identity: Identity, weights_source: str) -> Backbone:
         identity.pooling,
         identity.precision,
         resizing_of(identity).rule,
+        layer=identity.layer,
     )
     differences = identity.differences(backbone.identity)
     if differences:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headbench.extract.networks.cut import inputs_of
 from headbench.extract.networks.keras_runtime import load_keras
 
 
@@ -66,7 +67,7 @@ def fold_base(network: Any) -> Any:
 def _foldable(network: Any) -> list[tuple[Any, Any]]:
     """Each convolution whose output goes only into a BatchNormalization, and that layer."""
     layers = load_keras().layers
-    n_readers = Counter(id(tensor) for each in network.operations for tensor in _inputs(each))
+    n_readers = Counter(id(tensor) for each in network.operations for tensor in inputs_of(each))
     convs = {
         id(layer.output): layer
         for layer in network.layers
@@ -79,11 +80,6 @@ def _foldable(network: Any) -> list[tuple[Any, Any]]:
         for layer in network.layers
         if type(layer) is layers.BatchNormalization and id(layer.input) in convs
     ]
-
-
-def _inputs(operation: Any) -> list[Any]:
-    inputs = operation.input
-    return inputs if isinstance(inputs, list) else [inputs]
 
 
 def _fold(conv: Any, norm: Any) -> list[NDArray[np.float32]]:

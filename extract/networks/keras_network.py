@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from headbench.cache.format import RANDOM_WEIGHTS, Identity
 from headbench.cache.progress import draws_bars
-from headbench.extract.errors import WeightsError
 from headbench.extract.images.resizing import Resizing
 from headbench.extract.networks.applications import NETWORKS, Network
+from headbench.extract.networks.cut import cut_at, load_weights
 from headbench.extract.networks.devices import CPU, GPU, Devices, describe_devices, find_devices
 from headbench.extract.networks.engines import (
     Candidate,
@@ -39,13 +39,7 @@ from headbench.extract.networks.keras_runtime import (
     numbered_from_zero,
     seeded,
 )
-from headbench.extract.networks.weights import (
-    RANDOM_SEED,
-    WAY_OUT,
-    Weights,
-    check_shapes,
-    resolve_weights,
-)
+from headbench.extract.networks.weights import RANDOM_SEED, Weights, resolve_weights
 from headbench.extract.settings import AUTO, CROP, FLOAT32, IMAGENET, OPENVINO, POOLINGS, Runtime
 from headbench.extract.stopwatch import Stopwatch
 
@@ -142,6 +136,8 @@ class KerasNetwork(ABC):
     pooling : {"avg", "max"}
     precision : {"float32", "mixed_float16"}
     resize : {"crop", "squash", "letterbox", "none"}
+    layer : str
+        Layers that it is cut at, joined by commas; empty for its last one.
     """
 
     name: str
@@ -150,6 +146,7 @@ class KerasNetwork(ABC):
     pooling: str = POOLINGS[0]
     precision: str = FLOAT32
     resize: str = CROP
+    layer: str = ""
 
     def __getstate__(self) -> dict[str, Any]:
         # Another process finds its weights itself, in whatever folder it works.
@@ -200,6 +197,7 @@ class KerasNetwork(ABC):
             resize=Resizing(self.size_px, self.resize).words,
             pooling=self.pooling,
             precision=self.precision,
+            layer=self.layer,
         )
 
     def network(self) -> Any:
@@ -253,10 +251,10 @@ class KerasBackbone(KerasNetwork):
         """The row of the table for this network."""
         return NETWORKS[self.name]
 
-    @property
+    @cached_property
     def dim(self) -> int:
-        """Length of an embedding."""
-        return self.facts.dim
+        """Length of an embedding; a network that is cut has to be built for it."""
+        return int(self._cut(self._built()).output_shape[1]) if self.layer else self.facts.dim
 
     @cached_property
     def weights(self) -> Weights:
@@ -282,33 +280,36 @@ class KerasBackbone(KerasNetwork):
             if depth and layer.name.startswith(blocks[depth - 1]):
                 depth -= 1
             depths[layer.name] = depth
-        return depths
+        # Of a network that is cut, the last block is the one that the cut is in.
+        return {name: each - depth for name, each in depths.items()}
 
     def base(self) -> Any:
         """The keras.Model without preprocessing, in float32, with its weights.
 
         It takes preprocessed pixels, (n, size_px, size_px, 3), and returns (n, dim). Raises
-        `WeightsError` if the weights belong to another network.
+        `WeightsError` if the weights belong to another network, `DataError` if it cannot be cut at
+        `layer`.
         """
-        path = self.weights.path
-        with seeded(RANDOM_SEED) if path is None else nullcontext(), numbered_from_zero():
-            base = self._application()(
+        whole = self._built()
+        base = self._cut(whole)
+        if self.weights.path is not None:
+            load_weights(whole, base, self.weights.path, self.facts.application)
+        return base
+
+    def _built(self) -> Any:
+        """The whole network, with weights that were just drawn."""
+        is_random = self.weights.path is None
+        with seeded(RANDOM_SEED) if is_random else nullcontext(), numbered_from_zero():
+            return self._application()(
                 include_top=False,
                 weights=None,
                 pooling=self.pooling,
                 input_shape=(self.size_px, self.size_px, 3),
                 **self.facts.arguments,
             )
-        if path is not None:
-            check_shapes(path, [tuple(w.shape) for w in base.weights], self.facts.application)
-            try:
-                base.load_weights(path)
-            except (ValueError, KeyError, TypeError) as error:
-                reason = str(error).splitlines()[0]
-                raise WeightsError(
-                    f"{path}: not weights of {self.facts.application} ({reason}). {WAY_OUT}"
-                ) from error
-        return base
+
+    def _cut(self, whole: Any) -> Any:
+        return cut_at(whole, self.layer, self.pooling) if self.layer else whole
 
     def _application(self) -> Any:
         return getattr(load_keras().applications, self.facts.application)
@@ -338,6 +339,10 @@ def _pool_in_float32(base: Any) -> None:
     """Keep a mean over thousands of float16 activations from being rounded to float16 again."""
     layers = load_keras().layers
     pooling = (layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D)
-    last = max(row for row, layer in enumerate(base.layers) if isinstance(layer, pooling))
-    for layer in base.layers[last:]:
+    rows = [row for row, layer in enumerate(base.layers) if isinstance(layer, pooling)]
+    first = rows.pop() if rows else len(base.layers)
+    # A network that is cut at several layers ends in as many of them.
+    while rows and rows[-1] == first - 1:
+        first = rows.pop()
+    for layer in base.layers[first:]:
         layer.dtype_policy = FLOAT32

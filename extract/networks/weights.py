@@ -69,10 +69,7 @@ def check_shapes(path: Path, expected: Iterable[tuple[int, ...]], network: str) 
     Keras would mostly refuse it too, but names layers instead of files, and loads some files of
     other networks in part. Raises `WeightsError`.
     """
-    try:
-        found = Counter(_shapes(path))
-    except FeatureFileError as error:
-        raise WeightsError(str(error)) from error
+    found = shapes_in(path)
     missing, extra = Counter(expected) - found, found - Counter(expected)
     if missing or extra:
         raise WeightsError(
@@ -80,6 +77,22 @@ def check_shapes(path: Path, expected: Iterable[tuple[int, ...]], network: str) 
             f"{extra.total()} do not fit and {missing.total()} are missing"
             f"{_example(missing, extra)}. {WAY_OUT}"
         )
+
+
+def shapes_in(path: Path) -> Counter[tuple[int, ...]]:
+    """How often each shape occurs among the arrays of a file; `WeightsError` if it is not HDF5."""
+    shapes: list[tuple[int, ...]] = []
+
+    def note(_: str, item: h5py.Group | h5py.Dataset) -> None:
+        if isinstance(item, h5py.Dataset):
+            shapes.append(item.shape)
+
+    try:
+        with open_hdf5(path, f"Expected weights as Keras saves them. {WAY_OUT}") as file:
+            file.visititems(note)
+    except FeatureFileError as error:
+        raise WeightsError(str(error)) from error
+    return Counter(shapes)
 
 
 def _imagenet_path(imagenet_file: str, fetch: Callable[[], object]) -> Path:
@@ -113,18 +126,6 @@ def _impatient_network() -> Iterator[None]:
         yield
     finally:
         socket.setdefaulttimeout(before)
-
-
-def _shapes(path: Path) -> list[tuple[int, ...]]:
-    shapes: list[tuple[int, ...]] = []
-
-    def note(_: str, item: h5py.Group | h5py.Dataset) -> None:
-        if isinstance(item, h5py.Dataset):
-            shapes.append(item.shape)
-
-    with open_hdf5(path, f"Expected weights as Keras saves them. {WAY_OUT}") as file:
-        file.visititems(note)
-    return shapes
 
 
 def _example(missing: Counter[tuple[int, ...]], extra: Counter[tuple[int, ...]]) -> str:

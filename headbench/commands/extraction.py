@@ -53,18 +53,8 @@ def features(arguments: argparse.Namespace) -> int:
     """Embed images."""
     from headbench.notebook import features as embed
 
-    names = [
-        "size",
-        "resize",
-        "backbone",
-        "weights",
-        "pooling",
-        "precision",
-        "seed",
-        "val_share",
-        "store",
-    ]
-    names += ["max_file_size", "overwrite", "dry_run"]
+    names = ["size", "backbone", "weights", "pooling", "precision", "seed", "val_share", "store"]
+    names += ["resize", "layer", "max_file_size", "overwrite", "dry_run"]
     given = {name: getattr(arguments, name) for name in names}
     machines = machines_of(arguments)
     machines["jobs"] = machines["jobs"] or 1
@@ -106,6 +96,13 @@ def add_network_options(command: argparse.ArgumentParser, default: ExtractSettin
         default=default.pooling,
         help="the mean or the maximum of the last feature map, as the embedding "
         f"(default: {default.pooling})",
+    )
+    group.add_argument(
+        "--layer",
+        default=default.layer,
+        metavar="NAME",
+        help="cut the network at this layer, or at several joined by commas: their pooled outputs "
+        "are joined (default: the last)",
     )
     group.add_argument(
         "--precision",

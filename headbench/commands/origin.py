@@ -26,6 +26,9 @@ def add_origin(command: argparse.ArgumentParser) -> None:
         ("--batch-size", at_least(2), default.batch_size, batch),
     ]
     add_defaults(command, options)
+    command.add_argument(
+        "--layer", default=default.layer, help="cut the network there (default: its last layer)"
+    )
 
 
 def origin(arguments: argparse.Namespace) -> int:

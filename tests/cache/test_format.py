@@ -25,6 +25,13 @@ def test_rejected_contents_leave_with_every_copy_and_the_rows_stay_aligned() -> 
     }
 
 
+def test_a_fingerprint_is_what_it_was_before_networks_could_be_cut() -> None:
+    assert (
+        IDENTITY.fingerprint == "b12919a045356772dad7cb018418e09839dedad105ab45c67892dd328d789728"
+    )
+    assert replace(IDENTITY, layer="conv1").fingerprint != IDENTITY.fingerprint
+
+
 def test_a_head_outlives_a_renamed_image_and_nothing_else() -> None:
     table = make_table()
     assert replace(table, paths=tuple(f"new/{path}" for path in table.paths)).digest() == (

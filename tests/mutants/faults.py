@@ -137,6 +137,40 @@ FAULTS = (
             "test_each_of_both_ranges_gives_the_same_grey_levels[float32-255]",
         ),
     ),
+    # Identity, not names.
+    Fault(
+        "cut-layer-not-in-fingerprint",
+        "Embeddings of one layer are not taken for those of another.",
+        "extract/networks/keras_network.py",
+        "layer=self.layer,",
+        'layer="",',
+        (
+            "tests/extract/networks/test_cut.py::test_layers_are_in_the_fingerprint_and_no_layer_is_not",
+        ),
+    ),
+    Fault(
+        "layers-named-by-what-was-built-before",
+        "A layer has the same name in every process.",
+        "extract/networks/keras_network.py",
+        "else nullcontext(), numbered_from_zero():",
+        "else nullcontext(), nullcontext():",
+        (
+            "tests/extract/networks/test_backbones.py::"
+            "test_layers_have_the_same_names_whatever_was_built_before",
+        ),
+    ),
+    # Random weights are never silent.
+    Fault(
+        "random-weights-after-the-file-stops",
+        "A weights file that stops inside the network serves no layer after that.",
+        "extract/networks/cut.py",
+        "if not {*map(id, used.weights)} <= {*map(id, part.weights)}:",
+        "if False:",
+        (
+            "tests/extract/networks/test_cut.py::"
+            "test_weights_that_stop_before_the_cut_are_refused_and_the_last_layer_is_named",
+        ),
+    ),
     # Frozen means frozen.
     Fault(
         "extraction-in-training-mode",

@@ -69,7 +69,7 @@ def _described(engine: ServingEngine) -> dict[str, Any]:
     identity = engine.classifier.identity
     return {
         "head": engine.classifier.name,
-        "backbone": identity.backbone,
+        "backbone": identity.network,
         "weights": identity.weights_hash,
         "has_random_weights": identity.has_random_weights,
     }

@@ -12,6 +12,7 @@ from headbench.classify.finetuning.split_network import (
     trained_layers,
 )
 from headbench.extract.networks.applications import NETWORKS
+from headbench.extract.networks.cut import cut_at
 from headbench.extract.networks.engines import relative_difference
 from headbench.extract.networks.keras_network import KerasBackbone
 from headbench.extract.networks.keras_runtime import load_keras
@@ -145,6 +146,33 @@ def test_frozen_part_and_top_are_the_network(name: str, unfreeze: str) -> None:
     network = SplitNetwork.open(backbone, unfreeze)
     activations = network.frozen_part()(images, training=False)
     found = np.asarray(network.top("float32")(activations, training=False))
+    assert relative_difference(found, expected) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("layer", "unfreeze", "blocks", "cut"),
+    [
+        ("conv4_block6_out", "block5", {"conv4"}, "conv3_block4_out"),
+        ("conv4_block2_out", "block4", {"conv3", "conv4"}, "conv2_block3_out"),
+        ("conv3_block4_out,conv4_block6_out", "block5", {"conv4"}, "conv3_block4_out"),
+        ("conv3_block4_out,conv4_block6_out", "block4", {"conv3", "conv4"}, "conv2_block3_out"),
+    ],
+)
+def test_of_a_network_that_is_cut_the_last_blocks_before_the_cut_train(
+    base, layer: str, unfreeze: str, blocks: set[str], cut: str
+) -> None:
+    class Cut(KerasBackbone):
+        def base(self) -> Any:
+            return cut_at(base, layer, "avg")
+
+    backbone = Cut("resnet50", "random", 64, layer=layer)
+    network = SplitNetwork.open(backbone, unfreeze)
+    assert blocks_of(network.trained) == blocks
+    assert network.cut_name.split(",")[0] == cut
+    images = images_for(backbone)
+    activations = network.frozen_part()(images, training=False)
+    found = np.asarray(network.top("float32")(activations, training=False))
+    expected = np.asarray(backbone.network()(images, training=False))
     assert relative_difference(found, expected) < 1e-5
 
 
