@@ -6,8 +6,11 @@ from numbers import Integral
 
 from headbench.cache.format import STORES
 from headbench.extract.errors import DataError
+from headbench.extract.networks.applications import PREPROCESSINGS, is_own_model
 
 IMAGENET = "imagenet"
+# Height and width of the images that most networks were trained on.
+USUAL_PX = 224
 AUTO = "auto"
 DEVICES = (AUTO, "cpu", "gpu")
 TENSORFLOW, OPENVINO = "tensorflow", "openvino"
@@ -52,8 +55,14 @@ class ExtractSettings:
 
     Attributes
     ----------
+    backbone : str
+        A network's name, or the path of a Keras model of the user's own.
     weights : str
         ``imagenet``, ``random`` or a path.
+    size_px : int or None
+        Height and width of the network's input; None for that of the model, or else 224.
+    preprocessing : str or None
+        What a model of the user's own was trained with: a key of `PREPROCESSINGS`.
     resize : {"crop", "squash", "letterbox", "none"}
         From a picture of any size to the network's input; see `Resizing`.
     views : {"one", "flip", "5crop"}
@@ -81,9 +90,10 @@ class ExtractSettings:
 
     backbone: str = "resnet50"
     weights: str = IMAGENET
-    size_px: int = 224
+    size_px: int | None = None
     resize: str = CROP
     views: str = ONE
+    preprocessing: str | None = None
     pooling: str = POOLINGS[0]
     layer: str = ""
     precision: str = AUTO
@@ -97,7 +107,10 @@ class ExtractSettings:
     max_file_mb: int = 512
 
     def __post_init__(self) -> None:
-        _check_count("size", self.size_px)
+        if self.size_px is not None:
+            _check_count("size", self.size_px)
+        if self.preprocessing is not None:
+            _check_choice("preprocessing", self.preprocessing, tuple(PREPROCESSINGS))
         _check_choice("resize", self.resize, RESIZES)
         _check_choice("views", self.views, VIEWS)
         if self.views == FIVE_CROP and self.resize != CROP:
@@ -109,6 +122,11 @@ class ExtractSettings:
         _check_choice("precision", self.precision, PRECISIONS)
         _check_choice("store", self.store, STORES)
         _ = self.runtime  # which checks what it is made of
+
+    @property
+    def weights_source(self) -> str:
+        """Where the weights are: the model itself, if it is one of the user's own."""
+        return self.backbone if is_own_model(self.backbone) else self.weights
 
     @property
     def runtime(self) -> Runtime:

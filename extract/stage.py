@@ -107,6 +107,7 @@ def choose_backbone(settings: ExtractSettings, out: Path | None = None) -> Backb
         resize=settings.resize,
         layer=settings.layer,
         views=settings.views,
+        preprocessing=settings.preprocessing,
     )
     if backbone.identity.has_random_weights:
         LOG.info("RANDOM WEIGHTS: results mean nothing. For demos and tests only.")

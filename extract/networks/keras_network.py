@@ -19,7 +19,7 @@ from headbench.cache.format import RANDOM_WEIGHTS, Identity
 from headbench.cache.progress import draws_bars
 from headbench.extract.images.resizing import Resizing
 from headbench.extract.networks.applications import NETWORKS, Network
-from headbench.extract.networks.cut import cut_at, load_weights
+from headbench.extract.networks.cut import cut_at, global_poolings, load_weights
 from headbench.extract.networks.devices import CPU, GPU, Devices, describe_devices, find_devices
 from headbench.extract.networks.engines import (
     Candidate,
@@ -371,8 +371,7 @@ def _dtype_policy(name: str) -> Iterator[None]:
 
 def _pool_in_float32(base: Any) -> None:
     """Keep a mean over thousands of float16 activations from being rounded to float16 again."""
-    layers = load_keras().layers
-    pooling = (layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D)
+    pooling = global_poolings()
     rows = [row for row, layer in enumerate(base.layers) if isinstance(layer, pooling)]
     first = rows.pop() if rows else len(base.layers)
     # A network that is cut at several layers ends in as many of them.
