@@ -1,7 +1,14 @@
 """Errors of stage one that a user can fix; the tree is in :mod:`headbench.cache.errors`."""
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 from headbench.cache.errors import HeadbenchError
 
+# Keras offers to run a stranger's code: "you can override this by passing `safe_mode=False`".
+UNSAFE = re.compile(r"safe_mode|unsafe_deserialization")
 WAY_ON = "Finished work is kept: run the same command again."
 
 
@@ -45,3 +52,26 @@ class DeviceError(HeadbenchError):
 
 class ClusterError(HeadbenchError):
     """Workers or a scheduler that cannot be reached, or were lost."""
+
+
+@contextmanager
+def loading_model(path: Path, way_out: str) -> Iterator[None]:
+    """Name the file when a model cannot be loaded, and say what to do, as a `WeightsError`.
+
+    A damaged or a malicious file makes NumPy, HDF5 and Keras raise errors of many kinds.
+    """
+    try:
+        yield
+    except HeadbenchError:
+        raise
+    except Exception as error:
+        reason = safe_reason(error)
+        raise WeightsError(f"{path}: cannot be loaded ({reason}). {way_out}") from error
+
+
+def safe_reason(error: Exception) -> str:
+    """The first line of an error, without sentences that offer to run code from the file."""
+    line = str(error).strip().split("\n", maxsplit=1)[0]
+    sentences = re.split(r"(?<=[.!?])\s+", line)
+    said = " ".join(each for each in sentences if not UNSAFE.search(each))
+    return said.rstrip(".") or type(error).__name__

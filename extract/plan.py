@@ -233,7 +233,7 @@ def plan_table(
         content_sha256=content_sha256,
         classes=dataset.classes,
         rejected=tuple(sorted((*dataset.rejected, *unreadable))),
-        config=Config(identity, settings.weights, data, settings.store),
+        config=Config(identity, settings.weights_source, data, settings.store),
         groups=_group_numbers(groups, content_sha256) if has_groups else None,
         weights=_weights(images),
     )

@@ -56,12 +56,12 @@ def draw_sample(
 
     Each class has its share of the sample, and at least `n_fewest` images if there are as many. An
     image's place in the order of its class depends on its path and the seed alone: a larger sample
-    holds the smaller one. Images that cannot be read are left out.
+    holds the smaller one. Copies, and images that cannot be read, are left out.
     """
     missing = missing_splits([image.given_split for image in dataset.images])
     waiting = _shuffled(dataset.images, settings.seed)
     wanted = _quotas(waiting, n_images, n_fewest)
-    drawn: list[tuple[LabelledImage, bytes]] = []
+    drawn: dict[bytes, LabelledImage] = {}
     with Progress("draw the sample", sum(wanted.values())) as progress:
         while batch := [
             images.pop()
@@ -69,11 +69,12 @@ def draw_sample(
             for _ in range(min(wanted[name], len(images)))
         ]:
             for image, content in _without_test(batch, dataset, missing, settings):
-                drawn.append((image, content))
-                wanted[image.class_name] -= 1
-                progress.update()
-    images = tuple(image for image, _ in sorted(drawn))
-    contents = [content for _, content in sorted(drawn)]
+                if content not in drawn:
+                    drawn[content] = image
+                    wanted[image.class_name] -= 1
+                    progress.update()
+    contents = sorted(drawn, key=drawn.__getitem__)
+    images = tuple(drawn[content] for content in contents)
     return Sample(replace(dataset, images=images, rejected=()), contents, missing)
 
 

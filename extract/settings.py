@@ -6,14 +6,18 @@ from numbers import Integral
 
 from headbench.cache.format import STORES
 from headbench.extract.errors import DataError
+from headbench.extract.networks.applications import PREPROCESSINGS, is_own_model
 
 IMAGENET = "imagenet"
+# Height and width of the images that most networks were trained on.
+USUAL_PX = 224
 AUTO = "auto"
 DEVICES = (AUTO, "cpu", "gpu")
 TENSORFLOW, OPENVINO = "tensorflow", "openvino"
 ENGINES = (AUTO, TENSORFLOW, OPENVINO)
 POOLINGS = ("avg", "max")
 RESIZES = CROP, SQUASH, LETTERBOX, NONE = ("crop", "squash", "letterbox", "none")
+VIEWS = ONE, FLIP, FIVE_CROP = ("one", "flip", "5crop")
 FLOAT32, MIXED_FLOAT16 = "float32", "mixed_float16"
 PRECISIONS = (AUTO, FLOAT32, MIXED_FLOAT16)
 
@@ -51,10 +55,18 @@ class ExtractSettings:
 
     Attributes
     ----------
+    backbone : str
+        A network's name, or the path of a Keras model of the user's own.
     weights : str
         ``imagenet``, ``random`` or a path.
+    size_px : int or None
+        Height and width of the network's input; None for that of the model, or else 224.
+    preprocessing : str or None
+        What a model of the user's own was trained with: a key of `PREPROCESSINGS`.
     resize : {"crop", "squash", "letterbox", "none"}
         From a picture of any size to the network's input; see `Resizing`.
+    views : {"one", "flip", "5crop"}
+        Views of each picture whose embeddings are averaged; see `views_of`.
     pooling : {"avg", "max"}
         From the last feature map to the embedding.
     layer : str
@@ -78,8 +90,10 @@ class ExtractSettings:
 
     backbone: str = "resnet50"
     weights: str = IMAGENET
-    size_px: int = 224
+    size_px: int | None = None
     resize: str = CROP
+    views: str = ONE
+    preprocessing: str | None = None
     pooling: str = POOLINGS[0]
     layer: str = ""
     precision: str = AUTO
@@ -93,12 +107,26 @@ class ExtractSettings:
     max_file_mb: int = 512
 
     def __post_init__(self) -> None:
-        _check_count("size", self.size_px)
+        if self.size_px is not None:
+            _check_count("size", self.size_px)
+        if self.preprocessing is not None:
+            _check_choice("preprocessing", self.preprocessing, tuple(PREPROCESSINGS))
         _check_choice("resize", self.resize, RESIZES)
+        _check_choice("views", self.views, VIEWS)
+        if self.views == FIVE_CROP and self.resize != CROP:
+            raise DataError(
+                f"views {FIVE_CROP} are cut out of a larger square: expected resize {CROP}, found "
+                f"{self.resize!r}. Use views {FLIP} with it."
+            )
         _check_choice("pooling", self.pooling, POOLINGS)
         _check_choice("precision", self.precision, PRECISIONS)
         _check_choice("store", self.store, STORES)
         _ = self.runtime  # which checks what it is made of
+
+    @property
+    def weights_source(self) -> str:
+        """Where the weights are: the model itself, if it is one of the user's own."""
+        return self.backbone if is_own_model(self.backbone) else self.weights
 
     @property
     def runtime(self) -> Runtime:

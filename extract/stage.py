@@ -104,8 +104,10 @@ def choose_backbone(settings: ExtractSettings, out: Path | None = None) -> Backb
         settings.size_px,
         settings.pooling,
         _choose_precision(out, settings),
-        settings.resize,
+        resize=settings.resize,
         layer=settings.layer,
+        views=settings.views,
+        preprocessing=settings.preprocessing,
     )
     if backbone.identity.has_random_weights:
         LOG.info("RANDOM WEIGHTS: results mean nothing. For demos and tests only.")

@@ -47,13 +47,17 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
     Parameters
     ----------
     backbone : str
-        The network, such as ``resnet50``.
+        The network, such as ``resnet50``, or the path of a Keras model.
     weights : str
         ``imagenet``, ``random`` or a path.
-    size : int
-        Height and width of the network's input, in pixels.
+    size : int, optional
+        Height and width of the network's input, in pixels; by default that of the model, or 224.
     resize : {"crop", "squash", "letterbox", "none"}
         From an image of any size to the network's input: see `headbench.features`.
+    views : {"one", "flip", "5crop"}
+        Views of each image whose embeddings are averaged.
+    preprocessing : str, optional
+        Of a model of your own: ``caffe``, ``tf``, ``torch``, ``0-1``, ``raw`` or ``inside``.
     pooling : {"avg", "max"}
         From the last feature map to the embedding.
     layer : str
@@ -84,8 +88,10 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
         backbone: str = _DEFAULT.backbone,
         *,
         weights: str = _DEFAULT.weights,
-        size: int = _DEFAULT.size_px,
+        size: int | None = _DEFAULT.size_px,
         resize: str = _DEFAULT.resize,
+        views: str = _DEFAULT.views,
+        preprocessing: str | None = _DEFAULT.preprocessing,
         pooling: str = _DEFAULT.pooling,
         layer: str = _DEFAULT.layer,
         precision: str = _DEFAULT.precision,
@@ -97,6 +103,8 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
         self.weights = weights
         self.size = size
         self.resize = resize
+        self.views = views
+        self.preprocessing = preprocessing
         self.pooling = pooling
         self.layer = layer
         self.precision = precision
@@ -159,7 +167,14 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
 
     @property
     def _n_features_out(self) -> int:
-        return create_backbone(self.backbone, self.weights, self.size, layer=self.layer).dim
+        return create_backbone(
+            self.backbone,
+            self.weights,
+            self.size,
+            self.pooling,
+            layer=self.layer,
+            preprocessing=self.preprocessing,
+        ).dim
 
     def _opened_once(self) -> "_Network":
         settings = self._settings()
@@ -173,6 +188,8 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
             weights=self.weights,
             size_px=self.size,
             resize=self.resize,
+            views=self.views,
+            preprocessing=self.preprocessing,
             pooling=self.pooling,
             layer=self.layer,
             precision=self.precision,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headbench.cache.progress import Progress, showing_progress
+from headbench.extract.networks.applications import is_own_model
 from headbench.extract.settings import ExtractSettings
 from headbench.extract.workers.machines import Machines
 from headbench.run_names import (
@@ -43,10 +44,12 @@ def features(
     data: Any,
     name: str | None = None,
     *,
-    size: int = _DEFAULT.size_px,
+    size: int | None = _DEFAULT.size_px,
     resize: str = _DEFAULT.resize,
+    views: str = _DEFAULT.views,
     backbone: str = _DEFAULT.backbone,
     weights: str = _DEFAULT.weights,
+    preprocessing: str | None = _DEFAULT.preprocessing,
     pooling: str = _DEFAULT.pooling,
     layer: str = _DEFAULT.layer,
     precision: str = _DEFAULT.precision,
@@ -73,15 +76,20 @@ def features(
     name : str, optional
         Name of the run: a folder in ``runs/``, or with a ``/`` in it the folder itself. By default
         the name of the folder of images.
-    size : int
-        Height and width of the network's input, in pixels.
+    size : int, optional
+        Height and width of the network's input, in pixels; by default that of the model, or 224.
     resize : {"crop", "squash", "letterbox", "none"}
         From an image of any size to the network's input: cut out the centre; change the aspect
         ratio; keep all of it in a frame; or take only images that have the size.
+    views : {"one", "flip", "5crop"}
+        Views of each image whose embeddings are averaged: the image; also its mirror image; or the
+        four corners and the centre of what ``crop`` leaves.
     backbone : str
-        The network, such as ``resnet50``.
+        The network, such as ``resnet50``, or the path of a Keras model of your own.
     weights : str
         ``imagenet``, ``random`` or a path.
+    preprocessing : {"caffe", "tf", "torch", "0-1", "raw", "inside"}, optional
+        How pixels were scaled when a model of your own was trained; required for one.
     pooling : {"avg", "max"}
         From the last feature map to the embedding.
     layer : str
@@ -129,6 +137,8 @@ def features(
         weights=weights,
         size_px=size,
         resize=resize,
+        views=views,
+        preprocessing=preprocessing,
         pooling=pooling,
         layer=layer,
         precision=precision,
@@ -144,10 +154,21 @@ def features(
     path = new_run_path(name or name_of(str(data)))
     run = Run(path)
     work = describe_plan if dry_run else extract_features
+    before = _stamp(run.features_path)
     work(data, run.features_path, settings, Machines(jobs, backend, scheduler))
     if not dry_run:
         remember(path)
+    if is_own_model(backbone) and _stamp(run.features_path) != before:
+        run._warn_of_scaling(data)
     return run
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """What changes when a file is replaced; None if there is none."""
+    if not path.exists():
+        return None
+    found = path.stat()
+    return found.st_ino, found.st_mtime_ns
 
 
 class Run:
@@ -192,6 +213,14 @@ class Run:
         from headbench.cache.reader import FeatureFile
 
         return FeatureFile(self.features_path)
+
+    def _warn_of_scaling(self, data: Any) -> None:
+        from headbench.classify.doctor.model.own_backbone import warn_of_scaling
+        from headbench.extract.sources.open import open_source
+
+        source = open_source(data, self.features_path) if isinstance(data, str | Path) else data
+        with self.open_features() as features:
+            warn_of_scaling(features, source)
 
     def embeddings(self, split: str) -> "tuple[NDArray[np.float32], NDArray[np.int32]]":
         """Embeddings and labels of a split, in memory.
@@ -550,7 +579,7 @@ def backbones(
 
 
 def _settings(
-    size: int = _DEFAULT.size_px, max_file_size: int = _DEFAULT.max_file_mb, **others: Any
+    size: int | None = _DEFAULT.size_px, max_file_size: int = _DEFAULT.max_file_mb, **others: Any
 ) -> ExtractSettings:
     """The settings of an extraction by the names that `features` gives them."""
     return ExtractSettings(size_px=size, max_file_mb=max_file_size, **others)

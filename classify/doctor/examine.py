@@ -13,11 +13,13 @@ from headbench.classify.doctor.feature_findings import examine_features
 from headbench.classify.doctor.finding import Diagnosis, Examination, Finding, not_checked
 from headbench.classify.doctor.head_findings import examine_heads
 from headbench.classify.doctor.model.examine_model import examine_model
-from headbench.classify.doctor.model.load import WHOLE_MODEL
+from headbench.classify.doctor.model.own_backbone import examine_own_backbone
 from headbench.classify.doctor.script import ScriptSettings
 from headbench.classify.errors import RunError
 from headbench.classify.run import Run
 from headbench.extract.images.resizing import find_resizing
+from headbench.extract.networks.applications import OWN_MODEL
+from headbench.extract.networks.user_model import WHOLE_MODEL
 from headbench.extract.settings import CROP
 from headbench.extract.sources.folder import CLASS_FOLDERS, LAYOUTS
 from headbench.extract.sources.open import other_kind
@@ -137,6 +139,8 @@ def _examinations(targets: Targets, script: ScriptSettings) -> Iterator[Examinat
         with FeatureFile(targets.run.features_path) as features:
             yield examine_features(features, targets.data)
             yield examine_heads(targets.run, features)
+            if features.identity.backbone == OWN_MODEL:
+                yield examine_own_backbone(features, targets.data)
     if targets.model:
         yield examine_model(targets.model, targets.data, script)
     if targets.run and not targets.data:

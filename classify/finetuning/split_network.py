@@ -14,6 +14,7 @@ from headbench.extract.networks.cut import inputs_of, nearest
 from headbench.extract.networks.folding import fold_batch_norms
 from headbench.extract.networks.keras_network import KerasNetwork
 from headbench.extract.networks.keras_runtime import load_keras
+from headbench.extract.networks.trunk import trunk_of
 from headbench.extract.settings import FLOAT32
 
 TOP = "top"
@@ -172,20 +173,9 @@ def find_cut(base: Any, trained: list[str]) -> Any:
     If nothing is frozen before it, this is the network's own input. `base` is functional, with one
     input; `trained` names layers.
     """
-    operations = list(base.operations)
-    first = next(row for row, each in enumerate(operations) if each.name in set(trained))
-    last_use: dict[int, int] = {}
-    for row, operation in enumerate(operations):
-        for tensor in inputs_of(operation):
-            last_use[id(tensor)] = row
-    open_tensors: dict[int, Any] = {}
-    cut = base.input
-    for row, operation in enumerate(operations[:first]):
-        open_tensors[id(operation.output)] = operation.output
-        open_tensors = {key: it for key, it in open_tensors.items() if last_use.get(key, -1) > row}
-        if len(open_tensors) == 1:
-            [cut] = open_tensors.values()
-    return cut
+    first = next(row for row, each in enumerate(base.operations) if each.name in set(trained))
+    before = [tensor for row, tensor in trunk_of(base) if row < first]
+    return before[-1] if before else base.input
 
 
 def common_stride(base: Any, cut: Any) -> int:

@@ -51,7 +51,7 @@ from headbench.classify.wording import (
     wrapped,
 )
 from headbench.extract.errors import DataError
-from headbench.extract.networks.applications import NETWORKS
+from headbench.extract.networks.applications import NETWORKS, is_own_model
 from headbench.extract.networks.backbone import create_backbone
 from headbench.extract.networks.keras_network import KerasBackbone
 from headbench.extract.sources.open import find_images
@@ -103,14 +103,15 @@ def show_origin(data: Path, out: Path, settings: OriginSettings, command: str = 
 
 def _open(settings: OriginSettings) -> tuple[KerasBackbone, Any]:
     """The backbone and its network without preprocessing; `DataError` if it has no BatchNorm."""
-    backbone = create_backbone(
-        settings.backbone, settings.weights, settings.size_px, layer=settings.layer
-    )
-    base = backbone.base() if isinstance(backbone, KerasBackbone) else None
+    name, backbone, base = settings.backbone, None, None
+    if not is_own_model(name):
+        backbone = create_backbone(name, settings.weights, settings.size_px, layer=settings.layer)
+    if isinstance(backbone, KerasBackbone):
+        base = backbone.base()
     if not isinstance(backbone, KerasBackbone) or not batch_norms(base):
         raise DataError(
-            f"--backbone {settings.backbone}: expected a network with BatchNormalization, found "
-            f"none in it. Take resnet50 or another of {', '.join(NETWORKS)}."
+            f"--backbone {name}: expected a network with BatchNormalization of keras.applications. "
+            f"Take resnet50 or another of {', '.join(NETWORKS)}."
         )
     return backbone, base
 

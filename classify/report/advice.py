@@ -9,6 +9,7 @@ from headbench.classify.report.words import by_head
 from headbench.classify.run import is_finetuned
 from headbench.classify.studies.learning_curve import CurvePoint, gain_of_doubling
 from headbench.classify.wording import count, points
+from headbench.extract.networks.applications import NETWORKS, OWN_MODEL
 
 IMAGENET = "imagenet"
 FULL_SIZE_PX = 224
@@ -26,13 +27,13 @@ def _weights(results: Results) -> Iterator[str]:
     features = results.features
     if features.has_random_weights:
         yield "Use trained weights: 'headbench features DATA --weights imagenet --overwrite'."
-    elif features.weights != IMAGENET and features.identity.weights_hash != "none":
+    elif features.weights != IMAGENET and features.identity.backbone in NETWORKS:
         yield (
             "Try ImageNet weights: 'headbench features DATA --weights imagenet --name "
             f"{_beside(results, IMAGENET)}'."
         )
     size_px = features.identity.size_px
-    if size_px < FULL_SIZE_PX:
+    if size_px < FULL_SIZE_PX and features.identity.backbone != OWN_MODEL:
         yield (
             f"Try {FULL_SIZE_PX} px, the size of most networks: 'headbench features DATA --size "
             f"{FULL_SIZE_PX} --name {_beside(results, str(FULL_SIZE_PX))}'."

@@ -44,6 +44,7 @@ from headbench.classify.run import Trained, is_finetuned
 from headbench.classify.studies.folds import FoldPoint, held_out_proba, read_folds
 from headbench.classify.studies.learning_curve import read_curve
 from headbench.extract.images.resizing import find_resizing
+from headbench.extract.networks.applications import OWN_MODEL, declared_as
 from headbench.extract.settings import CROP
 from headbench.extract.sources import python
 
@@ -115,11 +116,16 @@ def _extraction(opened: OpenedRun) -> str:
         "store": config.store,
         "seed": config.data["seed"],
     }
+    if identity.backbone == OWN_MODEL:
+        options["preprocessing"] = declared_as(identity.preprocessing)
+        options["backbone"] = options.pop("weights")
     if identity.layer:
         options["layer"] = identity.layer
     resizing = find_resizing(identity)
     if resizing is not None and resizing.rule != CROP:
         options["resize"] = resizing.rule
+    if identity.views:
+        options["views"] = identity.views
     if "val_share" in config.data:
         options["val-share"] = config.data["val_share"]
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]

@@ -29,6 +29,7 @@ from headbench.classify.wording import (
     with_n,
     wrapped,
 )
+from headbench.extract.images.resizing import find_resizing
 
 HEAD_TITLES = ("head", "A val", "B val", "A test", "B test", "B minus A on test, points")
 RUN_TITLES = ("run", "val", "test", "best head on val")
@@ -309,11 +310,13 @@ def footnote(versus: Versus) -> str:
 
 def _facts(side: Side) -> dict[str, str]:
     identity, data = side.identity, side.config.data
+    resizing = find_resizing(identity)
     return {
         "weights": describe_weights(identity, side.config.weights),
         "backbone": identity.network,
         "size": f"{identity.size_px} px",
-        "resize": identity.resize,
+        "resize": resizing.rule if resizing else identity.resize,
+        "views": identity.views or "one",
         "pooling": identity.pooling,
         "precision": identity.precision,
         "preprocessing": identity.preprocessing,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from headbench.cache.disk import replace_texts
 from headbench.cache.errors import FeatureFileError, HeadbenchError
-from headbench.cache.format import Identity
+from headbench.cache.format import Identity, Table
 from headbench.cache.progress import Progress, part_of, showing_progress
 from headbench.cache.reader import FeatureFile
 from headbench.cache.untrusted import read_json
@@ -186,9 +186,15 @@ def choose_network(
     networks = [_open(each) for each in candidates]
     sample = draw_sample(dataset, n_images, n_folds, settings)
     first = sample.table(networks[0].backbone.identity, settings)
-    draw_folds(first, np.arange(len(first.paths)), n_folds, settings.seed, str(data))
+    _draw_folds(str(data), first, n_folds, settings.seed)
     embedded = [_embed(sample, each) for each in networks]
     return _compare(str(data), networks, embedded, n_folds)
+
+
+def _draw_folds(data: str, table: Table, n_folds: int, seed: int) -> NDArray[np.intp]:
+    n_images = len(table.paths)
+    where = f"{data}, a sample of {n_images} images"
+    return draw_folds(table, np.arange(n_images), n_folds, seed, where)
 
 
 def _refuse_one_run(candidates: Sequence[Candidate]) -> None:
@@ -263,8 +269,7 @@ def _compare(
     common = set.intersection(*(set(each.table.contents()) for each in embedded))
     kept = [np.array([content in common for content in each.table.contents()]) for each in embedded]
     table, seed = embedded[0].table.select(kept[0]), networks[0].settings.seed
-    rows = np.arange(len(table.paths))
-    fold_of = draw_folds(table, rows, n_folds, seed, data)
+    rows, fold_of = np.arange(len(table.paths)), _draw_folds(data, table, n_folds, seed)
     right, results = {}, []
     for network, each, is_kept in zip(networks, embedded, kept, strict=True):
         X = each.X[is_kept]

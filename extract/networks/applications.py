@@ -139,3 +139,25 @@ NETWORKS = {
 
 MEAN_COLOR = "mean-color"
 BACKBONES = (*NETWORKS, MEAN_COLOR)
+
+# What a user may declare of a model of their own, and what that is in words.
+PREPROCESSINGS = {
+    "caffe": CAFFE,
+    "tf": TF,
+    "torch": TORCH,
+    "0-1": "0-1: RGB, / 255",
+    "raw": "raw: RGB, 0-255",
+    "inside": "inside: RGB, 0-255, scaled by the model itself",
+}
+OWN_MODEL = "own-model"
+OWN_MODEL_ENDINGS = (".keras", ".h5", ".hdf5")
+
+
+def is_own_model(backbone: str) -> bool:
+    """Whether a backbone is the file of a Keras model, and not a network's name."""
+    return backbone.endswith(OWN_MODEL_ENDINGS)
+
+
+def declared_as(words: str) -> str:
+    """The key of a preprocessing in words; ``raw`` for words of another version of headbench."""
+    return next((key for key, its in PREPROCESSINGS.items() if its == words), "raw")

@@ -12,10 +12,18 @@ from headbench.cache.format import Identity
 from headbench.extract.errors import DataError, WeightsError
 from headbench.extract.images.resizing import Resizing, resizing_of
 from headbench.extract.images.stream import Batch, DecodedImage, in_batches
-from headbench.extract.networks.applications import BACKBONES, MEAN_COLOR, NETWORKS
+from headbench.extract.networks.applications import (
+    BACKBONES,
+    MEAN_COLOR,
+    NETWORKS,
+    OWN_MODEL,
+    declared_as,
+    is_own_model,
+)
 from headbench.extract.networks.engines import Embedded, Embedder
 from headbench.extract.networks.keras_network import KerasBackbone
-from headbench.extract.settings import CROP, FLOAT32, POOLINGS, Runtime
+from headbench.extract.networks.own_model import OwnModel, own_px
+from headbench.extract.settings import CROP, FLOAT32, IMAGENET, ONE, POOLINGS, USUAL_PX, Runtime
 from headbench.extract.stopwatch import Stopwatch
 
 LARGEST_PX = 2048
@@ -34,8 +42,12 @@ class Backbone(Openable, Protocol):
     """What extraction needs of a network."""
 
     @property
+    def size_px(self) -> int:
+        """Height and width of its images."""
+
+    @property
     def dim(self) -> int:
-        """Length of an embedding."""
+        """Length of an embedding; loads a model of the user's own."""
 
     @property
     def identity(self) -> Identity:
@@ -99,27 +111,50 @@ class MeanColorEmbedder:
 def create_backbone(
     name: str,
     weights_source: str,
-    size_px: int,
+    size_px: int | None = None,
     pooling: str = POOLINGS[0],
     precision: str = FLOAT32,
-    resize: str = CROP,
     *,
+    resize: str = CROP,
     layer: str = "",
+    views: str = ONE,
+    preprocessing: str | None = None,
 ) -> Backbone:
-    """A backbone by name, not loaded; `DataError` for an unknown name or an impossible size.
+    """A backbone by name or by the path of a model, not loaded.
 
-    Whether it has a `layer` turns out when it is loaded.
+    Raises `DataError` for an unknown name or an impossible size; whether it has a `layer` turns out
+    when it is loaded. Without a size it is the model's own, or 224. `preprocessing` is a key of
+    `PREPROCESSINGS`, for a model of the user's own.
     """
+    if is_own_model(name):
+        if weights_source not in (IMAGENET, name):
+            raise DataError(f"weights {weights_source}: {name} has its own. Leave --weights out.")
+        px = own_px(name, size_px, preprocessing) or USUAL_PX
+        _check_size(name, px, 1)
+        declared = str(preprocessing)
+        return OwnModel(OWN_MODEL, name, px, pooling, precision, resize, layer, views, declared)
     if name not in BACKBONES:
-        raise DataError(f"unknown backbone {name!r}: expected one of {', '.join(BACKBONES)}.")
-    smallest_px = NETWORKS[name].smallest_px if name in NETWORKS else 1
+        raise DataError(
+            f"unknown backbone {name!r}: expected one of {', '.join(BACKBONES)}, or the path of a "
+            "Keras model (.keras, .h5)."
+        )
+    if preprocessing is not None:
+        raise DataError(
+            f"preprocessing {preprocessing}: {name} has its own. Leave --preprocessing out."
+        )
+    size_px = USUAL_PX if size_px is None else size_px
+    _check_size(name, size_px, NETWORKS[name].smallest_px if name in NETWORKS else 1)
+    if name == MEAN_COLOR:
+        if layer or views != ONE:
+            option = f"--layer {layer}" if layer else f"--views {views}"
+            raise DataError(f"{option}: {name} has no layers and takes one view. Name a network.")
+        return MeanColor(size_px, resize)
+    return KerasBackbone(name, weights_source, size_px, pooling, precision, resize, layer, views)
+
+
+def _check_size(name: str, size_px: int, smallest_px: int) -> None:
     if not smallest_px <= size_px <= LARGEST_PX:
         raise DataError(f"size {size_px}: {name} takes {smallest_px} to {LARGEST_PX} px (--size).")
-    if name == MEAN_COLOR:
-        if layer:
-            raise DataError(f"--layer {layer}: {name} has no layers. Name a network.")
-        return MeanColor(size_px, resize)
-    return KerasBackbone(name, weights_source, size_px, pooling, precision, resize, layer)
 
 
 def reopen_backbone(identity: Identity, weights_source: str) -> Backbone:
@@ -128,15 +163,25 @@ def reopen_backbone(identity: Identity, weights_source: str) -> Backbone:
     Raises `WeightsError` if the weights, or the preprocessing of this version, are different;
     `DataError` if this version lacks its resize rule.
     """
-    backbone = create_backbone(
-        identity.backbone,
-        weights_source,
-        identity.size_px,
-        identity.pooling,
-        identity.precision,
-        resizing_of(identity).rule,
-        layer=identity.layer,
-    )
+    size_px, pooling, precision = identity.size_px, identity.pooling, identity.precision
+    resize, layer, views = resizing_of(identity).rule, identity.layer, identity.views or ONE
+    backbone: Backbone
+    if identity.backbone == OWN_MODEL:
+        declared = declared_as(identity.preprocessing)
+        backbone = OwnModel(
+            OWN_MODEL, weights_source, size_px, pooling, precision, resize, layer, views, declared
+        )
+    else:
+        backbone = create_backbone(
+            identity.backbone,
+            weights_source,
+            size_px,
+            pooling,
+            precision,
+            resize=resize,
+            layer=layer,
+            views=views,
+        )
     differences = identity.differences(backbone.identity)
     if differences:
         raise WeightsError(

@@ -21,7 +21,8 @@ def cut_at(network: Any, layers: str, pooling: str) -> Any:
     layers : str
         Names of layers or operations, joined by commas; their outputs are joined in that order.
     pooling : {"avg", "max"}
-        How feature maps (n, height, width, channels) become vectors. Vectors stay as they are.
+        How feature maps (n, height, width, channels) and sequences (n, length, channels) become
+        vectors. Vectors stay as they are.
 
     Returns
     -------
@@ -77,6 +78,13 @@ def inputs_of(operation: Any) -> list[Any]:
     return inputs if isinstance(inputs, list) else [inputs]
 
 
+def global_poolings() -> tuple[type, ...]:
+    """The kinds of layers that make vectors of feature maps and sequences."""
+    layers, sizes = load_keras().layers, ("1D", "2D")
+    names = (f"Global{kind}Pooling{size}" for kind in ("Average", "Max") for size in sizes)
+    return tuple(getattr(layers, name) for name in names)
+
+
 def _output_of(network: Any, name: str) -> Any:
     operations = {each.name: each for each in network.operations if inputs_of(each)}
     if name not in operations:
@@ -90,16 +98,18 @@ def _output_of(network: Any, name: str) -> Any:
 
 def _pooled(output: Any, name: str, pooling: str) -> Any:
     shape: tuple[int | None, ...] = getattr(output, "shape", ())
-    if len(shape) not in (2, 4) or shape[-1] is None:
+    if len(shape) not in (2, 3, 4) or shape[-1] is None:
         raise DataError(
             f"--layer {name}: expected a layer that gives a feature map (n, height, width, "
-            f"channels) or a vector (n, columns), found {shape or 'several outputs'}. Name another."
+            "channels), a sequence (n, length, channels) or a vector (n, columns), found "
+            f"{shape or 'several outputs'}. Name another."
         )
     if len(shape) == 2:
         return output
     layers = load_keras().layers
-    kind = {"avg": layers.GlobalAveragePooling2D, "max": layers.GlobalMaxPooling2D}[pooling]
-    return kind(name=f"{name}_pooled")(output)
+    kind = {"avg": "Average", "max": "Max"}[pooling]
+    pool = getattr(layers, f"Global{kind}Pooling{len(shape) - 2}D")
+    return pool(name=f"{name}_pooled")(output)
 
 
 def _part_in(path: Path, network: Any, name: str) -> Any:

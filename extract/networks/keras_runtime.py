@@ -106,15 +106,23 @@ def bytes_of_weights(archive: zipfile.ZipFile) -> int:
     """
     members = [each for each in archive.infolist() if each.filename.endswith(".h5")]
     for member in members:
-        # To go back in what is compressed, all before it would be read again.
-        is_stored = member.compress_type == zipfile.ZIP_STORED
-        with (
-            archive.open(member) if is_stored else io.BytesIO(archive.read(member)) as stored,
-            h5py.File(stored, "r") as file,
-        ):
-            if found := leads_elsewhere(file):
-                raise ValueError(f"{member.filename}: {found}")
+        with open_weights(archive, member):
+            pass
     return sum(member.file_size for member in members)
+
+
+@contextmanager
+def open_weights(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[h5py.File]:
+    """Weights in a ``.keras`` file; `ValueError` if they would be read from another file."""
+    # To go back in what is compressed, all before it would be read again.
+    is_stored = member.compress_type == zipfile.ZIP_STORED
+    with (
+        archive.open(member) if is_stored else io.BytesIO(archive.read(member)) as stored,
+        h5py.File(stored, "r") as file,
+    ):
+        if found := leads_elsewhere(file):
+            raise ValueError(f"{member.filename}: {found}")
+        yield file
 
 
 def load_open_model(file: Any) -> Any:

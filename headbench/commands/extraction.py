@@ -13,8 +13,8 @@ from headbench.commands.options import (
     machines_of,
     runtime_of,
 )
-from headbench.extract.networks.applications import BACKBONES
-from headbench.extract.settings import POOLINGS, PRECISIONS, RESIZES, ExtractSettings
+from headbench.extract.networks.applications import BACKBONES, PREPROCESSINGS
+from headbench.extract.settings import POOLINGS, PRECISIONS, RESIZES, VIEWS, ExtractSettings
 from headbench.terminal import say
 
 if TYPE_CHECKING:
@@ -53,8 +53,8 @@ def features(arguments: argparse.Namespace) -> int:
     """Embed images."""
     from headbench.notebook import features as embed
 
-    names = ["size", "backbone", "weights", "pooling", "precision", "seed", "val_share", "store"]
-    names += ["resize", "layer", "max_file_size", "overwrite", "dry_run"]
+    names = ["size", "resize", "views", "backbone", "weights", "preprocessing", "pooling", "layer"]
+    names += ["precision", "seed", "val_share", "store", "max_file_size", "overwrite", "dry_run"]
     given = {name: getattr(arguments, name) for name in names}
     machines = machines_of(arguments)
     machines["jobs"] = machines["jobs"] or 1
@@ -69,7 +69,8 @@ def add_network_options(command: argparse.ArgumentParser, default: ExtractSettin
         "--backbone",
         default=default.backbone,
         metavar="NAME",
-        help=f"{', '.join(BACKBONES)} (default: {default.backbone})",
+        help=f"{', '.join(BACKBONES)}; or a Keras model of your own, a path that ends in .keras or "
+        f".h5 (default: {default.backbone})",
     )
     group.add_argument(
         "--weights",
@@ -81,7 +82,13 @@ def add_network_options(command: argparse.ArgumentParser, default: ExtractSettin
         type=at_least(1),
         default=default.size_px,
         metavar="PX",
-        help=f"height and width of the network's input (default: {default.size_px})",
+        help="height and width of the network's input (default: that of the model, or 224)",
+    )
+    group.add_argument(
+        "--preprocessing",
+        choices=PREPROCESSINGS,
+        help="how pixels were scaled when a model of your own was trained; other networks have "
+        "their own",
     )
     group.add_argument(
         "--resize",
@@ -89,6 +96,13 @@ def add_network_options(command: argparse.ArgumentParser, default: ExtractSettin
         default=default.resize,
         help="from an image of any size to that input: cut out the centre, change the aspect "
         f"ratio, put a frame around it, or take no other size (default: {default.resize})",
+    )
+    group.add_argument(
+        "--views",
+        choices=VIEWS,
+        default=default.views,
+        help="average the embeddings of each image and its mirror image, or of its four corners "
+        f"and its centre (default: {default.views})",
     )
     group.add_argument(
         "--pooling",

@@ -24,7 +24,6 @@ from headbench.classify.doctor.model.input_pixels import (
     look_at_pixels,
     trained_on,
 )
-from headbench.classify.doctor.model.load import UserModel
 from headbench.classify.doctor.model.measured import Condition, Measured, Sample, runs_under
 from headbench.classify.doctor.model.outputs import (
     check_answers,
@@ -38,6 +37,7 @@ from headbench.classify.doctor.scalings import BGR_SCALINGS, SCALINGS, twin
 from headbench.classify.heads.logreg import LogReg
 from headbench.extract.images.stream import ImageFile, image_batches
 from headbench.extract.networks.keras_runtime import load_keras
+from headbench.extract.networks.user_model import UserModel
 from headbench.extract.sources.folder import image_path
 from headbench.extract.sources.open import find_images
 

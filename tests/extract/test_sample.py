@@ -76,6 +76,14 @@ def test_a_larger_sample_holds_the_smaller_one_and_another_seed_draws_others(
     assert set(draw(photos, 12, replace(settings, seed=1)).contents) != set(small.contents)
 
 
+def test_copies_take_no_place_in_the_sample(photos: Path, settings: ExtractSettings) -> None:
+    for path in list((photos / "red").iterdir()):
+        shutil.copy(path, photos / "red" / f"copy-of-{path.name}")
+    sample = draw(photos, 60, settings)
+    assert len(set(sample.contents)) == len(sample.contents)
+    assert Counter(image.class_name for image in sample.dataset.images)["red"] >= 24
+
+
 @needs_posix
 def test_what_cannot_be_read_makes_room_for_others(photos: Path, settings: ExtractSettings) -> None:
     drawn = draw(photos, 30, settings).dataset.images[0].path

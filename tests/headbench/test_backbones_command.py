@@ -1,8 +1,8 @@
 """Choosing a network as a user types it, and from a notebook."""
 
+import argparse
 import json
 import shlex
-from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import pytest
 
 import headbench as hb
 from headbench.cache.errors import HeadbenchError
-from headbench.command_line import parser
+from headbench.commands.extraction import add_features
 from headbench.extract.settings import ExtractSettings, as_options
 from headbench.run_names import network_name
 from tests.headbench.command import call
@@ -85,26 +85,16 @@ def test_from_a_notebook() -> None:
 
 
 def test_options_of_features_give_the_settings_back() -> None:
-    other: dict[type, Callable] = {
-        int: lambda value: value + 1,
-        bool: lambda value: not value,
-        type(None): lambda _: 0.25,
-    }
-    named = {"pooling": "max", "precision": "float32", "device": "cpu", "engine": "tensorflow"}
-    named |= {
-        "store": "float16",
-        "batch_size": 7,
-        "resize": "squash",
-        "backbone": "resnet101",
-        "weights": "a b.h5",
-    }
+    names = {"size_px": "size", "max_file_mb": "max_file_size"}
+    command = argparse.ArgumentParser()
+    add_features(command)
+    actions = {action.dest: action for action in command._actions}
     for each in fields(ExtractSettings):
-        value = named.get(each.name)
-        if value is None:
-            value = other[type(each.default)](each.default)
-        settings = replace(ExtractSettings(), **{each.name: value})
-        given = parser(["features"]).parse_args(["features", "photos", *as_options(settings)])
-        names = {"size_px": "size", "max_file_mb": "max_file_size"}
+        action = actions[names.get(each.name, each.name)]
+        choices = [choice for choice in action.choices or () if choice != each.default]
+        other = action.const or (choices[0] if choices else (action.type or str)("7"))
+        settings = replace(ExtractSettings(), **{each.name: other})
+        given = command.parse_args(["photos", *as_options(settings)])
         assert {
             field.name: getattr(given, names.get(field.name, field.name))
             for field in fields(ExtractSettings)

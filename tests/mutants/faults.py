@@ -100,6 +100,17 @@ FAULTS = (
         ),
     ),
     Fault(
+        "one-corner-twice",
+        "Five crops are the four corners and the centre.",
+        "extract/networks/views.py",
+        "(0, 0), (0, rest), (rest, 0), (rest, rest)",
+        "(0, 0), (0, rest), (0, rest), (rest, rest)",
+        (
+            "tests/extract/networks/test_views.py::"
+            "test_an_embedding_is_the_mean_of_those_of_the_views[tensorflow-5crop]",
+        ),
+    ),
+    Fault(
         "exif-ignored",
         "EXIF orientation is applied.",
         "extract/images/decode.py",
@@ -176,9 +187,11 @@ FAULTS = (
         "extraction-in-training-mode",
         "An embedding does not depend on the images beside it.",
         "extract/networks/keras_network.py",
-        "base.trainable = False\n"
-        '        outputs = keras.ops.cast(base(pixels, training=False), "float32")',
-        'outputs = keras.ops.cast(base(pixels, training=True), "float32")',
+        "base.trainable = False\n\n"
+        "        def embed(pixels: Any) -> Any:\n"
+        "            return keras.ops.cast(base(self.preprocess(pixels), training=False),",
+        "def embed(pixels: Any) -> Any:\n"
+        "            return keras.ops.cast(base(self.preprocess(pixels), training=True),",
         (SEEN_BY_NETWORK,),
     ),
     Fault(

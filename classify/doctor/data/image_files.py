@@ -14,7 +14,7 @@ from headbench.classify.doctor.script import ScriptSettings
 from headbench.classify.intervals import wilson
 from headbench.classify.wording import count, percent, share, some
 from headbench.extract.images.resizing import Resizing
-from headbench.extract.settings import ExtractSettings
+from headbench.extract.settings import USUAL_PX
 from headbench.extract.splits import FEWEST_PER_CLASS
 
 FEW_PER_CLASS = 20
@@ -179,7 +179,7 @@ def _reasons(found: Sequence[tuple[str, str]]) -> Iterator[str]:
 
 def examine_looks(scan: Scan, script: ScriptSettings, is_cropped: bool) -> Iterator[Finding]:
     """Tiny, grey and rotated images, and those of which a crop leaves little."""
-    size_px = script.size or ExtractSettings().size_px
+    size_px = script.size or USUAL_PX
     yield from _tiny(scan, size_px)
     if is_cropped:
         yield from _cut_off(scan, size_px)

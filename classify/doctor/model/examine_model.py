@@ -14,6 +14,7 @@ from headbench.classify.doctor.model.anatomy import (
     input_size,
     leaves,
 )
+from headbench.classify.doctor.model.declared_loss import calling, read_loss
 from headbench.classify.doctor.model.frozen_layers import (
     by_batch_in_training,
     check_batch_norms,
@@ -26,7 +27,6 @@ from headbench.classify.doctor.model.input_pixels import (
     look_at_pixels,
     trained_on,
 )
-from headbench.classify.doctor.model.load import UserModel, calling, load_user_model, read_loss
 from headbench.classify.doctor.model.loss import check_loss, look_at_ending, noise
 from headbench.classify.doctor.model.measured import Measured, Sample, draw_sample, measure
 from headbench.classify.doctor.model.moving_statistics import fit_of
@@ -53,11 +53,12 @@ from headbench.classify.doctor.scalings import KNOWN, SCALINGS, Scaling
 from headbench.classify.doctor.script import ScriptSettings
 from headbench.classify.wording import count, percent
 from headbench.extract.errors import DataError
+from headbench.extract.networks.user_model import UserModel, load_user_model
+from headbench.extract.settings import USUAL_PX
 
 LOG = logging.getLogger(__name__)
 
 # For input sides that may have any size.
-USUAL_PX = 224
 
 
 def examine_model(path: Path, data: Path | None, script: ScriptSettings) -> Examination:
@@ -65,8 +66,10 @@ def examine_model(path: Path, data: Path | None, script: ScriptSettings) -> Exam
 
     Raises
     ------
+    WeightsError
+        If the model cannot be loaded without running code from its file.
     RunError
-        If the model cannot be loaded without running code from its file, or fails when it runs.
+        If it fails when it runs.
     """
     LOG.info(f"{path}: loading the model")
     user = load_user_model(path)

@@ -13,10 +13,10 @@ from headbench.classify.doctor.model.anatomy import (
     in_frozen_block,
     norms_among,
 )
-from headbench.classify.doctor.model.load import UserModel
 from headbench.classify.doctor.model.measured import Condition, Measured
 from headbench.classify.wording import count, percent, points, some
 from headbench.extract.networks.keras_runtime import load_keras
+from headbench.extract.networks.user_model import UserModel
 
 REMEDY = (
     "Set layer.trainable = False on every BatchNormalization of the network, after unfreezing "

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from headbench.classify.doctor.finding import Finding, Severity, not_checked
 from headbench.classify.doctor.model.anatomy import Leaf, inputs_of_layer
-from headbench.classify.doctor.model.load import BINARY, CATEGORICAL, Loss
+from headbench.classify.doctor.model.declared_loss import BINARY, CATEGORICAL, Loss
 
 N_RANDOM = 8
 SUM_TOLERANCE = 1e-3

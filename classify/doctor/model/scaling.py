@@ -99,13 +99,14 @@ def _not_as_trained(fit: Fit, declared: str, measured: Measured, is_frozen: bool
         Severity.SEVERE if fit.is_trained or is_frozen else Severity.WARNING,
         f"The network was trained with pixels of another scaling ({' or '.join(fit.found)}) than "
         f"it gets now ({declared}).",
-        (_misfit(fit, *fit.found, declared),),
+        (misfit(fit, *fit.found, declared),),
         SAME_EVERYWHERE if fit.is_trained else REMEDY,
         measured.grid(),
     )
 
 
-def _misfit(fit: Fit, *names: str) -> str:
+def misfit(fit: Fit, *names: str) -> str:
+    """How far the inputs of the first BatchNormalization are from its statistics, by scaling."""
     distances = ", ".join(f"{fit.distance[name]:.2g} with {name}" for name in names)
     return (
         f"Distance between the inputs of {fit.layer}, the first BatchNormalization, and its moving "
@@ -120,7 +121,7 @@ def _check_undeclared(
     possible = trained_on(pixels, measured)
     if pixels.fit and pixels.family and pixels.moved_to:
         said = _wrong_way(pixels, pixels.family, possible)
-        yield _wrong(said, is_frozen, (_misfit(pixels.fit, *possible),), measured)
+        yield _wrong(said, is_frozen, (misfit(pixels.fit, *possible),), measured)
         return
     if pixels.family and pixels.right and _is_proved_wrong(measured, pixels.right, possible):
         said = _wrong_way(pixels, pixels.family, possible)
@@ -134,7 +135,7 @@ def _check_undeclared(
         Severity.NOTE,
         "How your script scales pixels is unknown. The model is most accurate with "
         f"{_any_of(possible)}.",
-        (_misfit(pixels.fit, *pixels.fit.found),) if pixels.fit and pixels.fit.found else (),
+        (misfit(pixels.fit, *pixels.fit.found),) if pixels.fit and pixels.fit.found else (),
         "Name it to have it checked, for example --script-settings scaling=caffe.",
         measured.grid(),
     )

@@ -18,7 +18,7 @@ def slow_log_me(X: NDArray[np.float64], y: NDArray[np.int_]) -> float:
             covariance = X @ X.T / alpha + np.eye(len(X)) / beta
             return -float(multivariate_normal.logpdf(target, cov=covariance)) / len(X)
 
-        starts = [(a, b) for a in (-2.0, 2.0, 5.0) for b in (0.0, 3.0)]
+        starts = [(0.0, 1.5), (6.0, 1.5)]
         found.append(-min(minimize(loss, start, method="Nelder-Mead").fun for start in starts))
     return float(np.mean(found))
 
@@ -30,7 +30,7 @@ def embeddings(n: int, dim: int, signal: float) -> tuple[NDArray[np.float64], ND
     return X, y
 
 
-@pytest.mark.parametrize(("n", "dim", "signal"), [(60, 5, 1.0), (60, 5, 0.0), (24, 40, 0.7)])
+@pytest.mark.parametrize(("n", "dim", "signal"), [(36, 5, 1.0), (36, 5, 0.0), (24, 40, 0.7)])
 def test_log_me_is_the_largest_evidence_by_its_definition(n: int, dim: int, signal: float) -> None:
     X, y = embeddings(n, dim, signal)
     assert log_me(X, y) == pytest.approx(slow_log_me(X, y), abs=1e-4)

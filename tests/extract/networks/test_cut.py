@@ -113,9 +113,10 @@ def test_a_layer_that_is_not_there_is_refused(base: Any, layer: str, reason: str
 def test_what_is_neither_a_feature_map_nor_a_vector_is_refused() -> None:
     keras = load_keras()
     inputs = keras.Input((8, 8, 3))
-    tokens = keras.layers.Reshape((64, 3), name="tokens")(inputs)
-    network = keras.Model(inputs, keras.layers.GlobalAveragePooling1D()(tokens))
-    with pytest.raises(DataError, match=r"feature map .* or a vector .*, found \(None, 64, 3\)"):
+    tokens = keras.layers.Reshape((8, 8, 3, 1), name="tokens")(inputs)
+    network = keras.Model(inputs, keras.layers.GlobalAveragePooling3D()(tokens))
+    words = r"feature map .*, a sequence .* or a vector .*, found \(None, 8, 8, 3, 1\)"
+    with pytest.raises(DataError, match=words):
         cut_at(network, "tokens", "avg")
 
 

@@ -13,9 +13,9 @@ from headbench.classify.doctor.model.frozen_layers import (
     check_repeated,
     check_step,
 )
-from headbench.classify.doctor.model.load import UserModel
 from headbench.classify.doctor.model.measured import Condition, Measured, Sample
 from headbench.extract.networks.keras_runtime import load_keras
+from headbench.extract.networks.user_model import UserModel
 
 LABELS = np.arange(100) % 5
 RIGHT, WRONG = np.eye(5, dtype=np.float32)[LABELS], np.eye(5, dtype=np.float32)[(LABELS + 1) % 5]

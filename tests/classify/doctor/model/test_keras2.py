@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from headbench.classify.doctor.model.anatomy import leaves
-from headbench.classify.doctor.model.load import load_user_model, read_loss
-from headbench.classify.errors import RunError
+from headbench.classify.doctor.model.declared_loss import read_loss
+from headbench.extract.errors import WeightsError
+from headbench.extract.networks.user_model import load_user_model
 from tests.classify.test_untrusted import KERAS_CONFIGS, put_keras
 from tests.conftest import ROOT
 
@@ -62,14 +63,14 @@ def with_layer(layer: Any) -> dict[str, Any]:
 def test_what_cannot_be_loaded_is_said_with_what_can_be(
     tmp_path: Path, layer: dict[str, Any]
 ) -> None:
-    with pytest.raises(RunError, match=r"Build the model again in Keras 3, call load_weights"):
+    with pytest.raises(WeightsError, match=r"Build the model again in Keras 3, call load_weights"):
         load_user_model(changed(tmp_path, with_layer(layer)))
 
 
 def test_keras_2_2_s_description_is_refused_with_the_way_out(tmp_path: Path) -> None:
     """There a Sequential model was a list, without an input layer."""
     layers = with_layer(None)["config"]["layers"][2:]
-    with pytest.raises(RunError, match="Build the model again in Keras 3"):
+    with pytest.raises(WeightsError, match="Build the model again in Keras 3"):
         load_user_model(changed(tmp_path, {"class_name": "Sequential", "config": layers}))
 
 
@@ -82,7 +83,7 @@ def test_what_a_stranger_wrote_into_a_keras_file_of_2_runs_nothing(
     monkeypatch.syspath_prepend(tmp_path)
     path.write_bytes((FOLDER / "sequential.keras").read_bytes())
     put_keras(path, KERAS_CONFIGS[kind](marker))
-    with pytest.raises(RunError, match="cannot be loaded"):
+    with pytest.raises(WeightsError, match="cannot be loaded"):
         load_user_model(path)
     assert not marker.exists()
 
@@ -96,6 +97,6 @@ def test_what_a_stranger_wrote_runs_nothing(
     (tmp_path / "payload_of_a_stranger.py").write_text(f"open({str(marker)!r}, 'w')")
     monkeypatch.syspath_prepend(tmp_path)
     described = KERAS_CONFIGS[kind](marker)
-    with pytest.raises(RunError, match="cannot be loaded"):
+    with pytest.raises(WeightsError, match="cannot be loaded"):
         load_user_model(changed(tmp_path, with_layer(described) if is_inside else described))
     assert not marker.exists()

@@ -9,15 +9,10 @@ import numpy as np
 import pytest
 
 from headbench.cache.errors import HeadbenchError
-from headbench.classify.doctor.model.load import (
-    Loss,
-    UserModel,
-    calling,
-    load_user_model,
-    read_loss,
-)
-from headbench.classify.errors import RunError
+from headbench.classify.doctor.model.declared_loss import Loss, calling, read_loss
+from headbench.extract.errors import WeightsError
 from headbench.extract.networks.keras_runtime import load_keras
+from headbench.extract.networks.user_model import UserModel, load_user_model
 from tests.classify.test_untrusted import put_keras
 from tests.conftest import ROOT
 
@@ -66,7 +61,7 @@ def test_a_lambda_runs_nothing(tmp_path: Path, name: str) -> None:
         with h5py.File(tmp_path / name, "r+") as file:
             file.attrs["keras_version"] = "2.2.4"
     marker.unlink(missing_ok=True)
-    with pytest.raises(RunError, match="cannot be loaded") as caught:
+    with pytest.raises(WeightsError, match="cannot be loaded") as caught:
         load_user_model(tmp_path / name)
     assert not marker.exists()
     # Keras offers to run it.
@@ -80,7 +75,9 @@ def test_weights_of_an_h5_model_are_not_read_from_another_file(tmp_path: Path) -
     with h5py.File(tmp_path / "model.h5", "r+") as file:
         file.move("model_weights", "weights")
         file["model_weights"] = h5py.ExternalLink("other.h5", "/")
-    with pytest.raises(RunError, match="/model_weights is a link, which headbench does not follow"):
+    with pytest.raises(
+        WeightsError, match="/model_weights is a link, which headbench does not follow"
+    ):
         load_user_model(tmp_path / "model.h5")
 
 
@@ -110,7 +107,7 @@ def test_layers_of_more_weights_than_the_file_holds_are_not_built(
         path.write_bytes((KERAS_2 / name).read_bytes())
     claim_units(path)
     words = r"layers up to '\w+' declare \d{10,} weights, more than fit in the \d+ bytes"
-    with pytest.raises(RunError, match=words):
+    with pytest.raises(WeightsError, match=words):
         load_user_model(path)
 
 
@@ -122,7 +119,7 @@ def test_a_layer_of_the_user_s_own_is_refused_with_the_reason(tmp_path: Path) ->
             return x
 
     keras.Sequential([keras.Input((3,)), Mine()]).save(tmp_path / "model.keras")
-    with pytest.raises(RunError, match="built-in layers only"):
+    with pytest.raises(WeightsError, match="built-in layers only"):
         load_user_model(tmp_path / "model.keras")
 
 
@@ -145,7 +142,7 @@ def test_keras_own_advice_on_a_model_is_not_printed(tmp_path: Path) -> None:
 def test_weights_alone_are_no_model(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "model.h5", "w") as file:
         file["kernel"] = [1.0]
-    with pytest.raises(RunError, match="weights only"):
+    with pytest.raises(WeightsError, match="weights only"):
         load_user_model(tmp_path / "model.h5")
 
 

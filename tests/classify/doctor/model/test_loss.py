@@ -8,7 +8,7 @@ import pytest
 
 from headbench.classify.doctor.finding import Finding, Severity
 from headbench.classify.doctor.model.anatomy import leaves
-from headbench.classify.doctor.model.load import Loss
+from headbench.classify.doctor.model.declared_loss import Loss
 from headbench.classify.doctor.model.loss import (
     LARGEST,
     LEAST_OF_0,
