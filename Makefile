@@ -48,7 +48,7 @@ option = $(if $(2),--$(1) "$(2)")
 given  = $(if $(1),"$(1)")
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo food101 features verify heads report open compare finetune preset origin predict export serve doctor test test-long test-mutants check types docs links format dist bench-cache bench-extract bench-heads bench-report bench-finetune bench-remote bench-scale bench-serve clean
+.PHONY: help install demo food101 features verify heads report open backbones compare finetune preset origin predict export serve doctor test test-long test-mutants check types docs links format dist bench-cache bench-extract bench-heads bench-report bench-finetune bench-remote bench-scale bench-serve clean
 
 help: ## this help
 	@echo "Cache a frozen network's embeddings once, then train and compare heads in seconds."
@@ -120,7 +120,11 @@ report: $(READY) ## measure the heads, look at mistakes and data
 open: $(READY) ## show the report in the browser
 	@$(HEADBENCH) open $(RUN) $(ARGS)
 
-compare: $(READY) ## two runs side by side: ARGS="photos-96 photos-224"
+backbones: $(READY) ## which network? DATA=photos ARGS="--try resnet50,mobilenetv3large"
+	@$(HEADBENCH) backbones $(call given,$(DATA)) $(call option,name,$(NAME)) \
+	  $(call option,weights,$(WEIGHTS)) $(call option,size,$(SIZE)) $(call option,seed,$(SEED)) $(ARGS)
+
+compare: $(READY) ## runs side by side: ARGS="photos-96 photos-224"
 	@$(HEADBENCH) compare $(ARGS)
 
 finetune: $(READY) ## stage three: train the network's last block too

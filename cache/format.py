@@ -158,6 +158,8 @@ class Identity:
         Arithmetic of the network: ``float32`` or ``mixed_float16``.
     layer : str
         Layers at which the network is cut, joined by commas; empty for its last one.
+    views : str
+        Views of each picture whose embeddings are averaged; empty for one.
     """
 
     backbone: str
@@ -168,6 +170,7 @@ class Identity:
     pooling: str
     precision: str
     layer: str = ""
+    views: str = ""
 
     @property
     def items(self) -> dict[str, Any]:

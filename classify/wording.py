@@ -2,7 +2,7 @@
 
 import re
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from headbench.cache.format import Identity
@@ -89,6 +89,26 @@ def listed(names: Sequence[str]) -> str:
     """All names, such as ``a, b and c``."""
     *first, last = names
     return f"{', '.join(first)} and {last}" if first else last
+
+
+def describe_pairs(name: str, pairs: Iterable[Any]) -> str:
+    """How one thing compares with others; empty if it is the first of no pair.
+
+    The pairs are `headbench.classify.intervals.Comparison`, or have the same attributes.
+    """
+    better: list[str] = []
+    worse: list[str] = []
+    same: list[str] = []
+    for pair in (each for each in pairs if each.first == name):
+        is_ahead = pair.difference.value > 0
+        (same if not pair.is_seen else better if is_ahead else worse).append(pair.second)
+    phrases = [
+        f"is significantly better than {listed(better)}" if better else "",
+        f"is significantly worse than {listed(worse)}" if worse else "",
+        f"does not differ significantly from {listed(same)}" if same else "",
+    ]
+    found = ". It ".join(filter(None, phrases))
+    return f"{name} {found}." if found else ""
 
 
 def describe_choice(chosen: Mapping[str, Any]) -> str:

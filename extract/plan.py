@@ -186,11 +186,16 @@ def _labels(images: Sequence[LabelledImage], dataset: Dataset) -> NDArray[np.int
 
 
 def plan_table(
-    dataset: Dataset, hashes: Sequence[Hashed], identity: Identity, settings: ExtractSettings
+    dataset: Dataset,
+    hashes: Sequence[Hashed],
+    identity: Identity,
+    settings: ExtractSettings,
+    missing: tuple[str, ...] | None = None,
 ) -> Table:
     """Label and split the images of a source; nothing is decoded yet.
 
-    `hashes` are the SHA-256 of each image, or why it cannot be read.
+    `hashes` are the SHA-256 of each image, or why it cannot be read. `missing` are the
+    `missing_splits` of all images, if these are only some; None if these are all.
     """
     pairs = list(zip(dataset.images, hashes, strict=True))
     readable = [(image, content) for image, content in pairs if isinstance(content, bytes)]
@@ -202,7 +207,7 @@ def plan_table(
     images, contents = [image for image, _ in readable], [content for _, content in readable]
     # Of all that are listed: an image that cannot be read today moves no other.
     given = [image.given_split for image in dataset.images]
-    missing = missing_splits(given)
+    missing = missing_splits(given) if missing is None else missing
     groups = [image.group for image in images]
     has_groups = any(group is not None for group in groups)
     content_sha256 = hash_rows(contents)
@@ -338,5 +343,5 @@ def _refuse_other_settings(out: Path, config: Config, identity: Identity, store:
     if differences:
         raise FeatureFileError(
             f"{out}: was made with other settings ({'; '.join(differences)}). Choose another run "
-            "(--name NAME), or replace this one (--overwrite)."
+            "(--name NAME), or let 'headbench features' replace this one (--overwrite)."
         )

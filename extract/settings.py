@@ -1,7 +1,7 @@
 """What a user may choose for stage one."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from numbers import Integral
 
 from headbench.cache.format import STORES
@@ -9,7 +9,7 @@ from headbench.extract.errors import DataError
 from headbench.extract.networks.applications import PREPROCESSINGS, is_hub, is_own_model
 
 IMAGENET = "imagenet"
-# Height and width of the images of most networks.
+# Height and width of the images that most networks were trained on.
 USUAL_PX = 224
 AUTO = "auto"
 DEVICES = (AUTO, "cpu", "gpu")
@@ -17,6 +17,7 @@ TENSORFLOW, OPENVINO = "tensorflow", "openvino"
 ENGINES = (AUTO, TENSORFLOW, OPENVINO)
 AVG, MAX, CLS, CLS_AVG = POOLINGS = ("avg", "max", "cls", "cls+avg")
 RESIZES = CROP, SQUASH, LETTERBOX, NONE = ("crop", "squash", "letterbox", "none")
+VIEWS = ONE, FLIP, FIVE_CROP = ("one", "flip", "5crop")
 FLOAT32, MIXED_FLOAT16 = "float32", "mixed_float16"
 PRECISIONS = (AUTO, FLOAT32, MIXED_FLOAT16)
 
@@ -65,6 +66,8 @@ class ExtractSettings:
         What a model of the user's own was trained with: a key of `PREPROCESSINGS`.
     resize : {"crop", "squash", "letterbox", "none"}
         From a picture of any size to the network's input; see `Resizing`.
+    views : {"one", "flip", "5crop"}
+        Views of each picture whose embeddings are averaged; see `views_of`.
     pooling : {"avg", "max", "cls", "cls+avg"}
         From the last feature map to the embedding; of a transformer also its class token, alone or
         beside the mean of its patches.
@@ -91,6 +94,7 @@ class ExtractSettings:
     weights: str = IMAGENET
     size_px: int | None = None
     resize: str = CROP
+    views: str = ONE
     preprocessing: str | None = None
     pooling: str = POOLINGS[0]
     layer: str = ""
@@ -110,6 +114,12 @@ class ExtractSettings:
         if self.preprocessing is not None:
             _check_choice("preprocessing", self.preprocessing, tuple(PREPROCESSINGS))
         _check_choice("resize", self.resize, RESIZES)
+        _check_choice("views", self.views, VIEWS)
+        if self.views == FIVE_CROP and self.resize != CROP:
+            raise DataError(
+                f"views {FIVE_CROP} are cut out of a larger square: expected resize {CROP}, found "
+                f"{self.resize!r}. Use views {FLIP} with it."
+            )
         _check_choice("pooling", self.pooling, POOLINGS)
         _check_choice("precision", self.precision, PRECISIONS)
         _check_choice("store", self.store, STORES)
@@ -125,6 +135,27 @@ class ExtractSettings:
     def runtime(self) -> Runtime:
         """How the network is run."""
         return Runtime(self.device, self.engine, self.batch_size)
+
+
+# Options of 'headbench features' that are not called like their setting.
+OPTIONS = {"size_px": "size", "max_file_mb": "max-file-size"}
+
+
+def as_options(settings: ExtractSettings) -> list[str]:
+    """The network, and the options of ``headbench features`` that are not at their default.
+
+    Examples
+    --------
+    >>> as_options(ExtractSettings(size_px=96))
+    ['--backbone', 'resnet50', '--size', '96']
+    """
+    options = []
+    for each in fields(settings):
+        value = getattr(settings, each.name)
+        if value != each.default or each.name == "backbone":
+            option = f"--{OPTIONS.get(each.name, each.name.replace('_', '-'))}"
+            options += [option] if value is True else [option, str(value)]
+    return options
 
 
 def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:

@@ -2,24 +2,43 @@
 
 import logging
 from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from headbench.cache.disk import one_writer, temporary_path
 from headbench.cache.format import Table, count_splits, describe_counts
-from headbench.cache.writer import Parts, write_features
-from headbench.extract.contents import Contents, Embedding, FileContents, PythonContents
+from headbench.cache.writer import Parts, gather, write_features
+from headbench.extract.contents import (
+    Contents,
+    Embedding,
+    Fates,
+    FileContents,
+    PythonContents,
+)
 from headbench.extract.images.resizing import resizing_of
 from headbench.extract.images.stream import MB
 from headbench.extract.networks.applications import MEAN_COLOR
 from headbench.extract.networks.backbone import Backbone, create_backbone
 from headbench.extract.networks.devices import GPU, find_devices, has_nvidia_gpu
-from headbench.extract.plan import Known, Plan, check_listing, make_plan, previous_precision
+from headbench.extract.plan import (
+    Known,
+    Plan,
+    check_listing,
+    make_plan,
+    previous_precision,
+    require_usable,
+)
+from headbench.extract.sample import Sample
 from headbench.extract.settings import AUTO, FLOAT32, MIXED_FLOAT16, ExtractSettings
 from headbench.extract.shard_contents import ShardContents
 from headbench.extract.sources.open import find_images, open_source
 from headbench.extract.sources.python import PythonImages
 from headbench.extract.sources.shards import Shards
-from headbench.extract.sources.source import Source
-from headbench.extract.workers.embed import Job
+from headbench.extract.sources.source import Dataset, Source
+from headbench.extract.stopwatch import Stopwatch
+from headbench.extract.workers.embed import Job, Work
 from headbench.extract.workers.machines import Machines
 from headbench.extract.workers.parallel import MOST_ROWS
 
@@ -87,6 +106,7 @@ def choose_backbone(settings: ExtractSettings, out: Path | None = None) -> Backb
         _choose_precision(out, settings),
         resize=settings.resize,
         layer=settings.layer,
+        views=settings.views,
         preprocessing=settings.preprocessing,
     )
     if backbone.identity.has_random_weights:
@@ -100,11 +120,16 @@ def _contents_of(data: str | Path | Source, out: Path, settings: ExtractSettings
         return ShardContents(source)
     if isinstance(source, PythonImages):
         return PythonContents(source)
+    return FileContents(list_checked(source, settings), out)
+
+
+def list_checked(source: Source, settings: ExtractSettings) -> Dataset:
+    """The images of a source, and its notes in the log; `DataError` if no run can be made of it."""
     dataset = find_images(source)
     for note in dataset.notes:
         LOG.info(f"note: {note}")
     check_listing(dataset, settings)
-    return FileContents(dataset, out)
+    return dataset
 
 
 def _choose_precision(out: Path | None, settings: ExtractSettings) -> str:
@@ -117,6 +142,84 @@ def _choose_precision(out: Path | None, settings: ExtractSettings) -> str:
         return FLOAT32
     gains = find_devices(settings.device).gain_from_float16
     return MIXED_FLOAT16 if gains else FLOAT32
+
+
+class Embedded(NamedTuple):
+    """A sample and its embeddings.
+
+    Attributes
+    ----------
+    table : Table
+        Of the images that could be used.
+    X : float32 (n_images, dim)
+    n_new : int
+        Number of images that were embedded just now.
+    seconds : float
+        What the network took for those.
+    """
+
+    table: Table
+    X: NDArray[np.float32]
+    n_new: int
+    seconds: float
+
+
+def embed_sample(
+    sample: Sample, backbone: Backbone, out: Path, settings: ExtractSettings
+) -> Embedded:
+    """Embed the images of a sample that are not embedded yet.
+
+    They are kept as the parts of an unfinished run beside `out`, with which a run of all images
+    goes on: no feature file of a sample can be taken for one of all images. Raises what
+    `extract_features` raises.
+    """
+    with one_writer(out):
+        embedding = open_embedding(backbone, out, settings)
+        job, known, stopwatch = embedding.job, embedding.known, Stopwatch()
+        n_known = len(known.cached)
+        if files := sample.files({*known.cached, *known.unusable}, job.max_file_bytes):
+            with Fates(known, len(files)) as fates:
+                Work(job, known.cached, fates, stopwatch).do(files)
+                fates.how = f": {stopwatch}"
+        lost = {
+            content: "changed while the sample was drawn"
+            for content in sample.contents
+            if content not in known.cached and content not in known.unusable
+        }
+        table = sample.table(backbone.identity, settings).without(known.unusable | lost)
+        if table.rejected:
+            path, reason, _ = table.rejected[0]
+            LOG.info(f"{len(table.rejected)} images cannot be used, such as {path}: {reason}")
+        require_usable(table, sample.dataset)
+        X = gather([known.cached[content] for content in table.contents()], backbone.dim)
+        n_new = len(known.cached) - n_known
+        return Embedded(table, X, n_new, stopwatch.seconds("network"))
+
+
+def open_embedding(
+    backbone: Backbone,
+    out: Path,
+    settings: ExtractSettings,
+    machines: Machines = Machines(),  # noqa: B008, it is frozen
+) -> Embedding:
+    """What earlier runs left, and how new images are embedded.
+
+    Raises `FeatureFileError` if the file that exists was made with other settings.
+    """
+    # Other processes may work in other folders.
+    parts = Parts(out.absolute(), backbone.identity.fingerprint, settings.store)
+    known = Known.find(out, backbone.identity, parts, settings)
+    job = Job(
+        backbone,
+        resizing_of(backbone.identity),
+        settings.runtime,
+        parts,
+        PART_IMAGES,
+        PART_SECONDS,
+        backbone.identity,
+        settings.max_file_mb * MB,
+    )
+    return Embedding(job, known, machines, backbone)
 
 
 class _Extraction:
@@ -132,20 +235,8 @@ class _Extraction:
     ) -> None:
         self.backbone, self.contents, self.out = backbone, contents, out
         self.settings = settings
-        # Other processes may work in other folders.
-        self.parts = Parts(out.absolute(), backbone.identity.fingerprint, settings.store)
-        self.known = Known.find(out, backbone.identity, self.parts, settings)
-        job = Job(
-            backbone,
-            resizing_of(backbone.identity),
-            settings.runtime,
-            self.parts,
-            PART_IMAGES,
-            PART_SECONDS,
-            backbone.identity,
-            settings.max_file_mb * MB,
-        )
-        self.embedding = Embedding(job, self.known, machines, backbone)
+        self.embedding = open_embedding(backbone, out, settings, machines)
+        self.known, self.parts = self.embedding.known, self.embedding.job.parts
 
     def run(self) -> Table:
         """Extract what is missing, and write the file."""

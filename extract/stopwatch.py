@@ -32,6 +32,10 @@ class Stopwatch:
                 if self._n_working[stage] == 0:
                     self._seconds[stage] += time.perf_counter() - self._started[stage]
 
+    def seconds(self, stage: str) -> float:
+        """The seconds of a stage; 0 if it was never at work."""
+        return self._seconds.get(stage, 0.0)
+
     def __str__(self) -> str:
         """The seconds of every stage, and which of them was the bottleneck."""
         if not self._seconds:

@@ -21,18 +21,28 @@ if TYPE_CHECKING:
     from headbench.cache.errors import HeadbenchError
     from headbench.cache.reader import FeatureFile
     from headbench.embedder import Embedder
-    from headbench.notebook import Run, compare, doctor, features
+    from headbench.notebook import Run, backbones, compare, doctor, features
 
 _PLACES = {
     "Embedder": "headbench.embedder",
     "FeatureFile": "headbench.cache.reader",
     "HeadbenchError": "headbench.cache.errors",
     "Run": "headbench.notebook",
+    "backbones": "headbench.notebook",
     "compare": "headbench.notebook",
     "doctor": "headbench.notebook",
     "features": "headbench.notebook",
 }
-__all__ = ["Embedder", "FeatureFile", "HeadbenchError", "Run", "compare", "doctor", "features"]
+__all__ = [
+    "Embedder",
+    "FeatureFile",
+    "HeadbenchError",
+    "Run",
+    "backbones",
+    "compare",
+    "doctor",
+    "features",
+]
 
 # A library is silent; `headbench.terminal` shows what it logs where a command runs.
 logging.getLogger(__name__).addHandler(logging.NullHandler())

@@ -35,7 +35,8 @@ VERBS = {
     "serve": Verb("serve", "a page to try photographs on, and an address for programs"),
     "doctor": Verb("doctor", "find why validation accuracy is at chance"),
     "origin": Verb("origin", "show that failure, and what causes it, on your own images"),
-    "compare": Verb("report", "compare two runs head by head"),
+    "backbones": Verb("backbones", "which network? try several on a sample of your images"),
+    "compare": Verb("report", "compare runs on the same test images"),
     "verify": Verb("extraction", "check whether a file of embeddings is whole"),
     "preset": Verb("origin", "run one of the recipes that headbench came from"),
     "demo": Verb("origin", "run all three stages on handwritten digits"),
@@ -43,7 +44,7 @@ VERBS = {
 GROUPS = {
     "the stages": ("features", "heads", "report", "finetune"),
     "use": ("predict", "export", "serve", "open"),
-    "examine": ("doctor", "verify", "compare", "origin"),
+    "examine": ("doctor", "backbones", "compare", "verify", "origin"),
     "try": ("demo", "preset"),
 }
 
@@ -76,7 +77,7 @@ def parser(verbs: Iterable[str] = tuple(VERBS)) -> argparse.ArgumentParser:
         description="Run a frozen network once over labelled images, keep the embeddings, then "
         "train and compare classifier heads in seconds.",
         epilog=f"'{PROGRAM} COMMAND --help' explains a command.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_formatter,
     )
     main.add_argument("--version", action="version", version=f"{PROGRAM} {_version()}")
     commands = main.add_subparsers(metavar="COMMAND", title="commands", prog=PROGRAM)
@@ -109,6 +110,13 @@ def run_process() -> int:
 
         argcomplete.autocomplete(parser())
     return terminal.run(main)
+
+
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    formatter = argparse.RawDescriptionHelpFormatter(prog)
+    # argparse forgets that names of commands are indented twice: the longest had its own line.
+    formatter._action_max_length = 4 + max(map(len, VERBS))
+    return formatter
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:

@@ -47,17 +47,19 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
     Parameters
     ----------
     backbone : str
-        The network, such as ``resnet50``, or the path of a Keras model.
+        The network, such as ``resnet50``, the path of a Keras model, or ``hub:`` and a preset.
     weights : str
         ``imagenet``, ``random`` or a path.
     size : int, optional
         Height and width of the network's input, in pixels; by default that of the model, or 224.
     resize : {"crop", "squash", "letterbox", "none"}
         From an image of any size to the network's input: see `headbench.features`.
+    views : {"one", "flip", "5crop"}
+        Views of each image whose embeddings are averaged.
     preprocessing : str, optional
         Of a model of your own: ``caffe``, ``tf``, ``torch``, ``0-1``, ``raw`` or ``inside``.
-    pooling : {"avg", "max"}
-        From the last feature map to the embedding.
+    pooling : {"avg", "max", "cls", "cls+avg"}
+        From the last feature map to the embedding; ``cls``: a transformer's class token.
     layer : str
         Layers to cut the network at, joined by commas; by default its last one.
     precision : {"auto", "float32", "mixed_float16"}
@@ -88,6 +90,7 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
         weights: str = _DEFAULT.weights,
         size: int | None = _DEFAULT.size_px,
         resize: str = _DEFAULT.resize,
+        views: str = _DEFAULT.views,
         preprocessing: str | None = _DEFAULT.preprocessing,
         pooling: str = _DEFAULT.pooling,
         layer: str = _DEFAULT.layer,
@@ -100,6 +103,7 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
         self.weights = weights
         self.size = size
         self.resize = resize
+        self.views = views
         self.preprocessing = preprocessing
         self.pooling = pooling
         self.layer = layer
@@ -184,6 +188,7 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
             weights=self.weights,
             size_px=self.size,
             resize=self.resize,
+            views=self.views,
             preprocessing=self.preprocessing,
             pooling=self.pooling,
             layer=self.layer,

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +10,15 @@ from headbench.cache.progress import Progress, showing_progress
 from headbench.extract.networks.applications import is_own_model
 from headbench.extract.settings import ExtractSettings
 from headbench.extract.workers.machines import Machines
-from headbench.run_names import name_of, new_run_path, remember, run_path, targets_of
-from headbench.shown import Comparison, Findings, Heads, Predictions, Report
+from headbench.run_names import (
+    name_of,
+    network_name,
+    new_run_path,
+    remember,
+    run_path,
+    targets_of,
+)
+from headbench.shown import Comparison, Findings, Heads, Networks, Predictions, Report
 
 # Imported where they are used: a notebook that only predicts waits for no other stage.
 if TYPE_CHECKING:
@@ -28,6 +35,8 @@ LOG = logging.getLogger(__name__)
 
 _DEFAULT = ExtractSettings()
 _MACHINES = Machines()
+# Of `backbones`.
+SAMPLE, FOLDS = 1000, 5
 
 
 @showing_progress()
@@ -37,6 +46,7 @@ def features(
     *,
     size: int | None = _DEFAULT.size_px,
     resize: str = _DEFAULT.resize,
+    views: str = _DEFAULT.views,
     backbone: str = _DEFAULT.backbone,
     weights: str = _DEFAULT.weights,
     preprocessing: str | None = _DEFAULT.preprocessing,
@@ -71,14 +81,18 @@ def features(
     resize : {"crop", "squash", "letterbox", "none"}
         From an image of any size to the network's input: cut out the centre; change the aspect
         ratio; keep all of it in a frame; or take only images that have the size.
+    views : {"one", "flip", "5crop"}
+        Views of each image whose embeddings are averaged: the image; also its mirror image; or the
+        four corners and the centre of what ``crop`` leaves.
     backbone : str
-        The network, such as ``resnet50``, or the path of a Keras model of your own.
+        The network, such as ``resnet50``, the path of a Keras model of your own, or a preset of
+        KerasHub, such as ``hub:dinov2_base``.
     weights : str
         ``imagenet``, ``random`` or a path.
     preprocessing : {"caffe", "tf", "torch", "0-1", "raw", "inside"}, optional
         How pixels were scaled when a model of your own was trained; required for one.
-    pooling : {"avg", "max"}
-        From the last feature map to the embedding.
+    pooling : {"avg", "max", "cls", "cls+avg"}
+        From the last feature map to the embedding; ``cls``: a transformer's class token.
     layer : str
         Layers to cut the network at, joined by commas; by default its last one.
     precision : {"auto", "float32", "mixed_float16"}
@@ -124,6 +138,7 @@ def features(
         weights=weights,
         size_px=size,
         resize=resize,
+        views=views,
         preprocessing=preprocessing,
         pooling=pooling,
         layer=layer,
@@ -512,13 +527,76 @@ class Run:
 
 
 @showing_progress()
-def compare(first: str | Path | Run, second: str | Path | Run) -> Comparison:
-    """Compare the heads of two runs on the test images that both have, and write a page."""
+def backbones(
+    data: str | Path,
+    networks: Sequence[str] | Mapping[str, Mapping[str, Any]],
+    name: str | None = None,
+    *,
+    sample: int = SAMPLE,
+    folds: int = FOLDS,
+    **settings: Any,
+) -> Networks:
+    """Embed a sample with several networks, and rank them by cross-validated ridge regression.
+
+    The sample is drawn by class from what will be train and val. Its embeddings are kept in the
+    runs ``NAME-NETWORK``, where `features` goes on with all images.
+
+    Parameters
+    ----------
+    data : str or Path
+        A folder of labelled images or a list; tar shards once `features` has read them.
+    networks : sequence of str, or mapping of str to mapping
+        Names of networks; or for each a name of your own and its settings, such as
+        ``{"small": {"backbone": "resnet50", "size": 96}}``.
+    name : str, optional
+        What the names of the runs begin with; by default the name of the images.
+    sample : int
+        Images to embed; more if a class would have fewer than there are folds.
+    folds : int
+        Of the cross-validation; at least 3.
+    **settings
+        Of `features`, for all networks: ``size``, ``seed``, ``val_share``, ``device``, ...
+
+    Returns
+    -------
+    Networks
+
+    Raises
+    ------
+    HeadbenchError
+        For what the user can fix.
+    """
+    from headbench.classify.studies.network_choice import Candidate, choose_network
+
+    named = networks if isinstance(networks, Mapping) else {each: {} for each in networks}
+    base = name or name_of(str(data))
+    candidates = []
+    for label, own in named.items():
+        chosen = _settings(**{"backbone": label, **settings, **own})
+        runs = (base, f"{base}-{network_name(label)}")
+        places = {run: Run(new_run_path(run)).features_path for run in runs}
+        candidates.append(Candidate(label, chosen, places))
+    return Networks(choose_network(data, candidates, sample, folds))
+
+
+def _settings(
+    size: int | None = _DEFAULT.size_px, max_file_size: int = _DEFAULT.max_file_mb, **others: Any
+) -> ExtractSettings:
+    """The settings of an extraction by the names that `features` gives them."""
+    return ExtractSettings(size_px=size, max_file_mb=max_file_size, **others)
+
+
+@showing_progress()
+def compare(*runs: str | Path | Run) -> Comparison:
+    """Compare runs on the test images that all have, and write a page.
+
+    Two runs are compared head by head; of more, each has its best head on val.
+    """
     from headbench.classify.report.versus import compare_runs, write_page
 
-    a, b = (each._run if isinstance(each, Run) else Run(each)._run for each in (first, second))
-    versus = compare_runs(a, b)
-    return Comparison(versus, write_page(versus, a.report_folder))
+    folders = [each._run if isinstance(each, Run) else Run(each)._run for each in runs]
+    versus = compare_runs(*folders)
+    return Comparison(versus, write_page(versus, folders[0].report_folder))
 
 
 @showing_progress()

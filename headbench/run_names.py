@@ -27,6 +27,12 @@ def name_of(data: str) -> str:
     return PurePosixPath(place.rstrip("/")).name
 
 
+def network_name(network: str) -> str:
+    """The part that a network has in the name of a run: without folders, ``hub:`` and ending."""
+    last = PurePosixPath(network.replace("\\", "/")).name.rpartition(":")[2]
+    return re.sub(r"\.(keras|h5)$", "", last)
+
+
 def run_path(asked: str | None) -> Path:
     """The folder, or the feature file, of the run that somebody asked for.
 

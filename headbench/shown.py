@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from headbench.classify.report.summary import WrittenReport
     from headbench.classify.report.versus import Versus
     from headbench.classify.run import Trained
+    from headbench.classify.studies.network_choice import NetworkChoice
 
 
 # Titles, and the text of each row.
@@ -175,7 +176,7 @@ class Report(Table):
 
 @dataclass(frozen=True, repr=False)
 class Comparison:
-    """Two runs, head by head.
+    """Runs compared on the same test images.
 
     Attributes
     ----------
@@ -192,6 +193,35 @@ class Comparison:
         from headbench.classify.report.versus import as_text
 
         return _shown(as_text(self.versus))
+
+
+@dataclass(frozen=True, repr=False)
+class Networks(Table):
+    """Networks tried on a sample, the best first.
+
+    Attributes
+    ----------
+    choice : headbench.classify.studies.network_choice.NetworkChoice
+        Every figure of it.
+    """
+
+    choice: "NetworkChoice"
+
+    @property
+    def command(self) -> str:
+        """Embeds all images with the best network."""
+        return self.choice.best.command
+
+    def cells(self) -> Cells:
+        """Titles, and the text of each row."""
+        from headbench.classify.studies.network_choice import table
+
+        return table(self.choice)
+
+    def __str__(self) -> str:
+        from headbench.classify.studies.network_choice import as_text
+
+        return _shown(as_text(self.choice))
 
 
 @dataclass(frozen=True, repr=False)

@@ -94,6 +94,11 @@ def test_variables_of_the_environment_are_nobodys_mistake(
         ("open", ["NAME=x"], 'open "x"'),
         ("compare", ["ARGS=a b"], "compare a b"),
         (
+            "backbones",
+            ["DATA=p", "SIZE=96", "ARGS=--try a,b"],
+            'backbones "p" --size "96" --try a,b',
+        ),
+        (
             "finetune",
             ["NAME=x", "ARGS=--unfreeze block4 --augment"],
             'finetune "x" --unfreeze block4 --augment',

@@ -24,7 +24,11 @@ from headbench.classify.train_heads import train_heads
 from headbench.extract.images.decode import decode
 from headbench.extract.images.stream import Batch
 from headbench.extract.networks.backbone import create_backbone
-from headbench.extract.networks.engines import relative_difference
+from headbench.extract.networks.engines import (
+    openvino_engine,
+    relative_difference,
+    tensorflow_engine,
+)
 from headbench.extract.networks.keras_runtime import load_keras
 from headbench.extract.settings import ExtractSettings, Runtime
 from headbench.extract.stage import extract_features
@@ -81,6 +85,23 @@ def test_embeddings_are_those_of_the_untouched_network_at_224_px(shared: Path, e
     embedder = backbone.open(Runtime(engine=engine), pixels[:4], Stopwatch())
     [(_, found)] = embedder([Batch(np.arange(len(paths)), pixels)])
     assert relative_difference(found, expected) < 1e-5
+
+
+@pytest.mark.long
+def test_densenet169_of_imagenet_gives_what_keras_gives_folded_and_in_openvino(
+    shared: Path,
+) -> None:
+    paths = sorted((shared / "data/food10/images").glob("*/*.jpg"))[::400]
+    pixels = np.stack([decode(path.read_bytes(), 224) for path in paths])
+    weights = str(shared / "weights/densenet169_imagenet_notop.h5")
+    applications = load_keras().applications
+    network = applications.DenseNet169(include_top=False, weights=None, pooling="avg")
+    network.load_weights(weights)
+    preprocessed = applications.densenet.preprocess_input(pixels.astype(np.float32))
+    expected = network.predict(preprocessed, verbose=0)
+    folded = create_backbone("densenet169", weights, 224).folded_network()
+    for make in (tensorflow_engine, openvino_engine):
+        assert relative_difference(make(lambda: folded).infer(pixels), expected) < 1e-5, make
 
 
 def test_the_splits_are_those_of_food101(food: Run, shared: Path) -> None:

@@ -9,7 +9,7 @@ from headbench.classify.export.exportable import Exportable
 from headbench.classify.intervals import Estimate
 from headbench.classify.wording import percent
 from headbench.extract.images.resizing import PADDING, Resizing
-from headbench.extract.settings import CROP, LETTERBOX, NONE, SQUASH
+from headbench.extract.settings import CROP, FIVE_CROP, FLIP, LETTERBOX, NONE, SQUASH
 
 README_FILE = "README.md"
 
@@ -30,7 +30,7 @@ It tells {n_classes} classes apart. `export.json` lists them in the order of the
 | channels | RGB, on the last axis |
 | value range | 0 to 255 |
 | preprocessing | inside the model: {preprocessing}. Do not call `preprocess_input` or divide |
-
+{views}
 Pixels in another range:
 
 {ranges}
@@ -44,6 +44,13 @@ Pixels in another range:
 The export runs each file on images of test and compares the result with that of headbench.
 {agreement}
 """
+VIEWS = {
+    "": "",
+    FLIP: "| views | inside the model: the embeddings of the image and its mirror image are "
+    "averaged |\n",
+    FIVE_CROP: "| views | inside the model: the embeddings of its four corners and its centre are "
+    "averaged |\n",
+}
 RESIZED = {
     CROP: "| crop | shorter side resized to {shorter} px (antialiased bilinear), then the centre |",
     SQUASH: "| resize | both sides to {size} px (antialiased bilinear); aspect ratio not kept |",
@@ -90,6 +97,7 @@ def export_readme(exported: Exportable, weights: str, names: Sequence[str], agre
         size=size,
         resize=_resized(exported.resizing),
         preprocessing=identity["preprocessing"],
+        views=VIEWS[identity["views"]],
         ranges="\n".join(RANGES[each] for each in names),
         examples="\n\n".join(_examples(exported, names)),
         agreement=agreement,

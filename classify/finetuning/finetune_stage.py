@@ -141,6 +141,12 @@ class Finetuning:
                 f"{run.features_path}: {features.identity.backbone} has no layers to fine-tune. "
                 "Extract with a network: headbench features DATA --backbone resnet50."
             )
+        if features.identity.views:
+            raise RunError(
+                f"{run.features_path}: expected one view of each image, found views "
+                f"{features.identity.views}: fine-tuning trains on single pictures. Make a run for "
+                "it: 'headbench features DATA --views one --name NAME', then 'headbench heads'."
+            )
         images = images_of(features, data)
         files = {split: open_split(features, split, images) for split in SPLITS}
         network = SplitNetwork.open(backbone, settings.unfreeze)

@@ -14,8 +14,6 @@ class OriginSettings:
     # ``imagenet``, ``random`` or a path.
     weights: str = IMAGENET
     size_px: int = 256
-    # Layers to cut it at, joined by commas; empty for its last one.
-    layer: str = ""
     # For the split into train, val and test, the batches, and the weights of new layers.
     seed: int = 0
     # Fitted on each of the four extractions.
@@ -24,6 +22,8 @@ class OriginSettings:
     epochs: int = 5
     # Number of images that batch statistics are computed on.
     batch_size: int = 32
+    # Layers to cut the network at, joined by commas; empty for its last one.
+    layer: str = ""
 
     def extraction(self) -> ExtractSettings:
         """The same settings for stage one, which splits the images."""

@@ -120,11 +120,13 @@ def _extraction(opened: OpenedRun) -> str:
         options["preprocessing"] = declared_as(identity.preprocessing)
     if identity.backbone == OWN_MODEL or is_hub(identity.backbone):
         options["backbone"] = options.pop("weights")
+    if identity.layer:
+        options["layer"] = identity.layer
     resizing = find_resizing(identity)
     if resizing is not None and resizing.rule != CROP:
         options["resize"] = resizing.rule
-    if identity.layer:
-        options["layer"] = identity.layer
+    if identity.views:
+        options["views"] = identity.views
     if "val_share" in config.data:
         options["val-share"] = config.data["val_share"]
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]

@@ -124,6 +124,7 @@ def provenance(results: Results) -> list[tuple[str, str]]:
         ("backbone", f"{identity.network}, {identity.size_px} px, {features.dim} columns"),
         ("preprocessing", identity.preprocessing),
         ("resize", identity.resize),
+        *([("views", identity.views)] if identity.views else []),
         ("data", f"{features.data['folder']} ({features.data['layout']})"),
         ("images", f"{features.n_images} ({splits}), {len(features.classes)} classes"),
         ("split", features.data["split"]),

@@ -1,7 +1,9 @@
-"""Comparison of two runs, head by head, on the images that both have."""
+"""Comparison of runs on the test images that all have: two head by head, more by best heads."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from string import ascii_uppercase as LETTERS  # noqa: N812, names of runs
 from typing import NamedTuple
 
 import numpy as np
@@ -14,24 +16,29 @@ from headbench.classify.errors import RunError
 from headbench.classify.intervals import Comparison, Estimate, compare_right, holm
 from headbench.classify.metrics import accuracy
 from headbench.classify.report.page.render import render
-from headbench.classify.report.pictures.heads import two_runs
+from headbench.classify.report.pictures.heads import accuracy_by_run
 from headbench.classify.run import Run, Trained, rank
 from headbench.classify.wording import (
     aligned,
+    describe_pairs,
     describe_weights,
     listed,
     p_value,
     percent,
     points,
+    with_n,
     wrapped,
 )
+from headbench.extract.images.resizing import find_resizing
 
-TITLES = ("head", "A val", "B val", "A test", "B test", "B minus A on test, points")
+HEAD_TITLES = ("head", "A val", "B val", "A test", "B test", "B minus A on test, points")
+RUN_TITLES = ("run", "val", "test", "best head on val")
+PAIR_TITLES = ("runs", "difference on test, points")
 
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two runs, in memory without its embeddings.
+    """One of the runs, in memory without its embeddings.
 
     Attributes
     ----------
@@ -62,6 +69,16 @@ class Side:
         """Network, weights and preprocessing of its embeddings."""
         return self.config.identity
 
+    @property
+    def best(self) -> str:
+        """The best head on val."""
+        return next(iter(self.heads))
+
+    @property
+    def on_val(self) -> Estimate:
+        """Accuracy of the best head on val."""
+        return accuracy(self.y_val, self.heads[self.best].val)
+
     def val(self, head: str) -> Estimate | None:
         """Accuracy of a head on val; None if it is not trained here."""
         return accuracy(self.y_val, self.heads[head].val) if head in self.heads else None
@@ -76,53 +93,63 @@ class Side:
 
 
 class Versus(NamedTuple):
-    """Two runs compared.
+    """Runs compared on the test images that all of them have.
 
     Attributes
     ----------
+    runs : dict of str to Side
+        Two or more, by their letters: A, B, C and so on.
     differences : dict of str to Comparison
-        By head that both have: accuracy of b minus that of a on the test images that both have.
+        Differences in accuracy. Of two runs, by each head that both have: B minus A. Of more, by
+        each pair, such as ``C minus A``: each run with its best head on val.
     n_common : int
-        Number of test images that both have.
+        Number of test images that all have.
     """
 
-    a: Side
-    b: Side
+    runs: dict[str, Side]
     differences: dict[str, Comparison]
     n_common: int
 
     @property
-    def names(self) -> list[str]:
-        """Heads of either run, in the order of the first."""
-        return list(dict.fromkeys([*self.a.heads, *self.b.heads]))
+    def are_two(self) -> bool:
+        """Whether the runs are compared head by head."""
+        return len(self.runs) == 2
+
+    @property
+    def labels(self) -> list[str]:
+        """Letter and name of each run."""
+        return [f"{letter}: {side.name}" for letter, side in self.runs.items()]
+
+    @property
+    def heads(self) -> list[str]:
+        """Heads of any run, in the order of the first."""
+        return list(dict.fromkeys(name for side in self.runs.values() for name in side.heads))
 
 
-def compare_runs(first: Run, second: Run) -> Versus:
-    """Compare two runs head by head on the test images that both have.
+def compare_runs(*runs: Run) -> Versus:
+    """Compare runs on the test images that all have: two head by head, more by their best heads.
 
     Raises
     ------
     RunError, FeatureFileError
         If one run has no trained heads, or they have no class in common.
     """
-    a, b = _side(first), _side(second)
-    if not set(a.classes) & set(b.classes):
+    if not 2 <= len(runs) <= len(LETTERS):
         raise RunError(
-            f"{first.folder} and {second.folder}: expected runs of the same classes, found none in "
-            f"common (such as {a.classes[0]!r} and {b.classes[0]!r})."
+            f"expected 2 to {len(LETTERS)} runs to compare, found {len(runs)}. Name "
+            "them, such as 'headbench compare photos-96 photos-224'."
         )
-    in_a, in_b = _common(a, b)
-    found = {
-        name: compare_right({"b": b.is_right(name)[in_b], "a": a.is_right(name)[in_a]})[0]
-        for name in a.heads
-        if name in b.heads and len(in_a)
-    }
-    corrected = holm([each.p for each in found.values()])
-    differences = {
-        name: each._replace(p_holm=p)
-        for (name, each), p in zip(found.items(), corrected, strict=True)
-    }
-    return Versus(a, b, differences, len(in_a))
+    sides = list(map(_side, runs))
+    if not set.intersection(*(set(side.classes) for side in sides)):
+        found = listed([f"{side.classes[0]!r} in {side.name}" for side in sides])
+        raise RunError(
+            f"{listed([str(run.folder) for run in runs])}: expected runs of the same classes, "
+            f"found none in common (such as {found})."
+        )
+    rows = _common(sides)
+    compare = _by_head if len(sides) == 2 else _by_pair
+    differences = compare(sides, rows) if len(rows[0]) else {}
+    return Versus(dict(zip(LETTERS, sides, strict=False)), differences, len(rows[0]))
 
 
 def _side(run: Run) -> Side:
@@ -141,12 +168,11 @@ def _side(run: Run) -> Side:
         )
 
 
-def _common(a: Side, b: Side) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Positions in both test splits of the images with the same bytes and class."""
-    in_b = {key: at for at, key in enumerate(_keys(b))}
-    pairs = [(at, in_b[key]) for at, key in enumerate(_keys(a)) if key in in_b]
-    found = np.array(pairs, dtype=np.intp).reshape(-1, 2)
-    return found[:, 0], found[:, 1]
+def _common(sides: Sequence[Side]) -> list[NDArray[np.intp]]:
+    """Positions in each test split of the images that all have with the same bytes and class."""
+    first, *others = [{key: at for at, key in enumerate(_keys(side))} for side in sides]
+    keys = [key for key in first if all(key in each for each in others)]
+    return [np.array([each[key] for key in keys], dtype=np.intp) for each in (first, *others)]
 
 
 def _keys(side: Side) -> list[tuple[bytes, str]]:
@@ -156,17 +182,49 @@ def _keys(side: Side) -> list[tuple[bytes, str]]:
     ]
 
 
+def _by_head(sides: Sequence[Side], rows: Sequence[NDArray[np.intp]]) -> dict[str, Comparison]:
+    """`Versus.differences` of two runs."""
+    (a, b), (in_a, in_b) = sides, rows
+    found = {
+        name: compare_right({"B": b.is_right(name)[in_b], "A": a.is_right(name)[in_a]})[0]
+        for name in a.heads
+        if name in b.heads
+    }
+    corrected = holm([each.p for each in found.values()])
+    return {
+        name: each._replace(p_holm=p)
+        for (name, each), p in zip(found.items(), corrected, strict=True)
+    }
+
+
+def _by_pair(sides: Sequence[Side], rows: Sequence[NDArray[np.intp]]) -> dict[str, Comparison]:
+    """`Versus.differences` of more than two runs; the better one on val is first in its pairs."""
+    lettered = sorted(
+        zip(LETTERS, sides, rows, strict=False), key=lambda each: -each[1].on_val.value
+    )
+    pairs = compare_right({name: side.is_right(side.best)[at] for name, side, at in lettered})
+    return {f"{pair.first} minus {pair.second}": pair for pair in pairs}
+
+
 def as_text(versus: Versus) -> str:
-    """The answer, a line for each head, and the facts that differ."""
-    answer = [f"A: {versus.a.name}", f"B: {versus.b.name}", wrapped(verdict(versus))]
-    table = aligned([TITLES, *rows(versus)])
-    different = [f"{name}: {a} | {b}" for name, a, b in facts(versus) if a != b]
-    parts = [answer, table, [wrapped(footnote(versus))], different]
+    """The answer, the tables, and the facts that differ."""
+    answer = [*versus.labels, wrapped(verdict(versus))]
+    different = [
+        f"{name}: {' | '.join(values)}" for name, *values in facts(versus) if len(set(values)) > 1
+    ]
+    parts = [answer, *map(aligned, tables(versus)), [wrapped(footnote(versus))], different]
     return "\n\n".join("\n".join(part) for part in parts if part)
 
 
 def verdict(versus: Versus) -> str:
-    """Which run is better on test, head by head."""
+    """Which run is better on test."""
+    if not versus.differences:
+        what = "head" if versus.are_two else "pair of runs"
+        return f"No {what} can be compared on the same test images."
+    return _verdict_by_head(versus) if versus.are_two else _verdict_by_pair(versus)
+
+
+def _verdict_by_head(versus: Versus) -> str:
     found = versus.differences
     ahead = {
         "B": [name for name, each in found.items() if each.is_seen and each.difference.value > 0],
@@ -180,57 +238,67 @@ def verdict(versus: Versus) -> str:
     ]
     if same:
         sentences.append(f"No significant difference between A and B for {listed(same)}.")
-    if not found:
-        sentences.append("No head can be compared on the same test images.")
     return " ".join(sentences)
+
+
+def _verdict_by_pair(versus: Versus) -> str:
+    pairs = versus.differences.values()
+    ranked = list(dict.fromkeys(pair.first for pair in pairs))
+    best = versus.runs[ranked[0]]
+    found = " ".join(describe_pairs(letter, pairs) for letter in ranked)
+    return (
+        f"{ranked[0]} has the best val accuracy: {best.best}, {with_n(best.on_val)}. On test, "
+        f"each with its best head on val: {found}"
+    )
 
 
 def write_page(versus: Versus, folder: Path) -> Path:
     """Write the comparison as a page of its own; gives its path."""
-    a, b = versus.a, versus.b
-    path = folder / f"versus-{b.name}.html"
-    tests = [(name, (a.test(name), b.test(name))) for name in versus.names]
+    _, second, *others = (side.name for side in versus.runs.values())
+    more = f"-and-{len(others)}-more" if others else ""
+    path = folder / f"versus-{second}{more}.html"
+    tests = [(name, [side.test(name) for side in versus.runs.values()]) for name in versus.heads]
     page = render(
         "versus.html",
-        title=f"{a.name} and {b.name}",
+        title=listed([side.name for side in versus.runs.values()]),
         data={},
         versus=versus,
         facts=facts(versus),
         verdict=verdict(versus),
-        titles=TITLES,
-        rows=rows(versus),
-        picture=two_runs(a.name, b.name, tests),
+        tables=tables(versus),
+        picture=accuracy_by_run(versus.labels, tests),
         footnote=footnote(versus),
     )
     replace_texts(folder, {path.name: page})
     return path
 
 
-def facts(versus: Versus) -> list[tuple[str, str, str]]:
-    """Name of each fact, and its value in the first and in the second run."""
-    a, b = _facts(versus.a), _facts(versus.b)
-    return [(name, a[name], b[name]) for name in a]
+def facts(versus: Versus) -> list[tuple[str, ...]]:
+    """Name of each fact, and its value in each run."""
+    found = [_facts(side) for side in versus.runs.values()]
+    return [(name, *(each[name] for each in found)) for name in found[0]]
 
 
-def rows(versus: Versus) -> list[tuple[str, ...]]:
-    """One row for each head; cells in the order of `TITLES`."""
-    a, b = versus.a, versus.b
-    return [
-        (
-            name,
-            *(percent(each) for each in (a.val(name), b.val(name), a.test(name), b.test(name))),
-            _difference(name, versus),
-        )
-        for name in versus.names
+def tables(versus: Versus) -> list[list[tuple[str, ...]]]:
+    """Titles, then rows: of two runs, a table of heads; of more, one of runs and one of pairs."""
+    if versus.are_two:
+        return [[HEAD_TITLES, *(_head_row(name, versus) for name in versus.heads)]]
+    runs = [
+        (label, percent(side.on_val), percent(side.test(side.best)), side.best)
+        for label, side in zip(versus.labels, versus.runs.values(), strict=True)
     ]
+    pairs = [(name, _difference(each)) for name, each in versus.differences.items()]
+    found: list[list[tuple[str, ...]]] = [[RUN_TITLES, *runs], [PAIR_TITLES, *pairs]]
+    return found if pairs else found[:1]
 
 
 def footnote(versus: Versus) -> str:
-    """How to read the table."""
+    """How to read the tables."""
+    all_, family = ("both", "heads") if versus.are_two else ("all", "pairs")
     common = (
-        f"Differences: the {versus.n_common} test images that both runs have in the same class, "
+        f"Differences: the {versus.n_common} test images that {all_} runs have in the same class, "
         "paired; bootstrap interval, and p by McNemar's exact test with Holm's correction for all "
-        "heads."
+        f"{family}."
         if versus.n_common
         else "The runs share no test image, so nothing is paired: compare the intervals with care."
     )
@@ -242,11 +310,13 @@ def footnote(versus: Versus) -> str:
 
 def _facts(side: Side) -> dict[str, str]:
     identity, data = side.identity, side.config.data
+    resizing = find_resizing(identity)
     return {
         "weights": describe_weights(identity, side.config.weights),
         "backbone": identity.network,
         "size": f"{identity.size_px} px",
-        "resize": identity.resize,
+        "resize": resizing.rule if resizing else identity.resize,
+        "views": identity.views or "one",
         "pooling": identity.pooling,
         "precision": identity.precision,
         "preprocessing": identity.preprocessing,
@@ -258,11 +328,19 @@ def _facts(side: Side) -> dict[str, str]:
     }
 
 
-def _difference(name: str, versus: Versus) -> str:
-    for letter, side in (("A", versus.a), ("B", versus.b)):
-        if name not in side.heads:
-            return f"not trained in {letter}"
-    if name not in versus.differences:
-        return "no test image in common"
-    found = versus.differences[name]
+def _head_row(name: str, versus: Versus) -> tuple[str, ...]:
+    """A head in two runs; cells in the order of `HEAD_TITLES`."""
+    a, b = versus.runs.values()
+    missing = [letter for letter, side in versus.runs.items() if name not in side.heads]
+    if missing:
+        difference = f"not trained in {missing[0]}"
+    elif name not in versus.differences:
+        difference = "no test image in common"
+    else:
+        difference = _difference(versus.differences[name])
+    estimates = (a.val(name), b.val(name), a.test(name), b.test(name))
+    return (name, *map(percent, estimates), difference)
+
+
+def _difference(found: Comparison) -> str:
     return f"{points(found.difference, unit='')}, {p_value(found.p_holm)}"

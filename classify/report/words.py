@@ -11,7 +11,7 @@ from headbench.classify.studies.learning_curve import CurvePoint, gain_of_doubli
 from headbench.classify.wording import (
     aligned,
     count,
-    listed,
+    describe_pairs,
     p_value,
     percent,
     points,
@@ -24,20 +24,8 @@ Point = TypeVar("Point", CurvePoint, FoldPoint)
 
 def summarize_differences(results: Results) -> str:
     """How the best head on val compares with each other head on test; empty for a single head."""
-    best = results.best
-    better: list[str] = []
-    worse: list[str] = []
-    same: list[str] = []
-    for pair in (each for each in results.comparisons if each.first == best):
-        is_ahead = pair.difference.value > 0
-        (same if not pair.is_seen else better if is_ahead else worse).append(pair.second)
-    phrases = [
-        f"is significantly better than {listed(better)}" if better else "",
-        f"is significantly worse than {listed(worse)}" if worse else "",
-        f"does not differ significantly from {listed(same)}" if same else "",
-    ]
-    found = ". It ".join(filter(None, phrases))
-    return f"On test, {best} {found}." if found else ""
+    found = describe_pairs(results.best, results.comparisons)
+    return f"On test, {found}" if found else ""
 
 
 def differences(results: Results) -> list[str]:

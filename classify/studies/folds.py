@@ -13,6 +13,7 @@ from scipy.sparse.csgraph import connected_components
 from sklearn.base import clone
 from sklearn.model_selection import StratifiedGroupKFold
 
+from headbench.cache.format import Table
 from headbench.cache.reader import FeatureFile
 from headbench.classify.checked import check_fields
 from headbench.classify.errors import RunError, loading
@@ -79,8 +80,8 @@ class KeptFold(FoldPoint):
     proba_file: str
 
 
-class _Images(NamedTuple):
-    """What is cross-validated: rows of the feature file, what it holds of them, and their folds."""
+class FoldedImages(NamedTuple):
+    """What is cross-validated: rows of a feature file, what it holds of them, and their folds."""
 
     rows: NDArray[np.intp]
     X: NDArray[np.float32]
@@ -89,6 +90,19 @@ class _Images(NamedTuple):
     fold_of: NDArray[np.intp]
     n_folds: int
     n_classes: int
+
+    @classmethod
+    def of(
+        cls,
+        table: Table,
+        rows: NDArray[np.intp],
+        X: NDArray[np.float32],
+        fold_of: NDArray[np.intp],
+        n_folds: int,
+    ) -> "FoldedImages":
+        """Rows of a table with their embeddings and the folds of `draw_folds`."""
+        weight = np.ones(len(rows), np.float32) if table.weights is None else table.weights[rows]
+        return cls(rows, X, table.labels[rows], weight, fold_of, n_folds, len(table.classes))
 
 
 def cross_validate(
@@ -120,20 +134,9 @@ def cross_validate(
     RunError
         If there are too few folds, or a class has too few different images or groups for them.
     """
-    if n_folds < FEWEST_FOLDS:
-        raise RunError(
-            f"--folds {n_folds}: expected at least {FEWEST_FOLDS}: one to measure on, one to "
-            "choose settings on, the others to train on."
-        )
     rows = _train_and_val(features)
-    table = features.table
-    y, groups = table.labels[rows], None if table.groups is None else table.groups[rows]
-    weight = np.ones(len(rows), np.float32) if table.weights is None else table.weights[rows]
-    unit = inseparable_units(table.content_sha256[rows], groups)
-    _check_classes(features, y, unit, n_folds)
-    fold_of = unit_folds(y, unit, n_folds, seed)
-    _check_folds(features, y, fold_of, n_folds)
-    images = _Images(rows, features.read(rows), y, weight, fold_of, n_folds, len(features.classes))
+    fold_of = draw_folds(features.table, rows, n_folds, seed, features.path)
+    images = FoldedImages.of(features.table, rows, features.read(rows), fold_of, n_folds)
     stamp = study_stamp(features)
 
     def fit(name: str, head: Head, fold: int) -> Fit:
@@ -197,6 +200,31 @@ def held_out_proba(folder: Path, features: FeatureFile, head: str) -> HeldOut | 
     return load_folds(paths, _train_and_val(features), len(features.classes), way_out)
 
 
+def draw_folds(
+    table: Table, rows: NDArray[np.intp], n_folds: int, seed: int, where: Path | str
+) -> NDArray[np.intp]:
+    """Fold of each of some rows of a table, from 0, intp (n_rows,); see `cross_validate`.
+
+    Errors name `where` the images come from.
+
+    Raises
+    ------
+    RunError
+        If there are too few folds, or a class has too few different images or groups for them.
+    """
+    if n_folds < FEWEST_FOLDS:
+        raise RunError(
+            f"--folds {n_folds}: expected at least {FEWEST_FOLDS}: one to measure on, one to "
+            "choose settings on, the others to train on."
+        )
+    y, groups = table.labels[rows], None if table.groups is None else table.groups[rows]
+    unit = inseparable_units(table.content_sha256[rows], groups)
+    _check_classes(table, y, unit, n_folds, where)
+    fold_of = unit_folds(y, unit, n_folds, seed)
+    _check_folds(table, y, fold_of, n_folds, where)
+    return fold_of
+
+
 def unit_folds(
     y: NDArray[np.integer], unit: NDArray[np.intp], n_folds: int, seed: int
 ) -> NDArray[np.intp]:
@@ -213,17 +241,22 @@ def overall(points: Sequence[FoldPoint]) -> Estimate:
     return wilson(sum(point.n_right for point in points), sum(point.n_images for point in points))
 
 
-def _measure(head: Head, images: _Images, fold: int, path: Path) -> dict[str, Any]:
-    """Fit without two folds, choose on one of them, and keep the probabilities on the other."""
+def _measure(head: Head, images: FoldedImages, fold: int, path: Path) -> dict[str, Any]:
+    """Keep the probabilities of one fold."""
+    held_out = fit_without(head, images, fold)
+    save_held_out(path, held_out)
+    n_right = int((held_out.proba.argmax(axis=1) == images.y[images.fold_of == fold]).sum())
+    return {"n_right": n_right, "n_images": len(held_out.proba), "proba_file": path.name}
+
+
+def fit_without(head: Head, images: FoldedImages, fold: int) -> HeldOut:
+    """Fit without two folds, choose on one of them; the probabilities are those of the other."""
     is_test = images.fold_of == fold
     is_val = images.fold_of == (fold + 1) % images.n_folds
     is_train = ~(is_test | is_val)
     X, y, weight = images.X, images.y, images.weight
     head.fit(X[is_train], y[is_train], X[is_val], y[is_val], weight[is_train], weight[is_val])
-    proba = class_proba(head, X[is_test], images.n_classes)
-    save_held_out(path, HeldOut(images.rows[is_test], proba))
-    n_right = int((proba.argmax(axis=1) == y[is_test]).sum())
-    return {"n_right": n_right, "n_images": len(proba), "proba_file": path.name}
+    return HeldOut(images.rows[is_test], class_proba(head, X[is_test], images.n_classes))
 
 
 def _train_and_val(features: FeatureFile) -> NDArray[np.intp]:
@@ -232,35 +265,42 @@ def _train_and_val(features: FeatureFile) -> NDArray[np.intp]:
 
 
 def _check_classes(
-    features: FeatureFile, y: NDArray[np.integer], unit: NDArray[np.intp], n_folds: int
+    table: Table,
+    y: NDArray[np.integer],
+    unit: NDArray[np.intp],
+    n_folds: int,
+    where: Path | str,
 ) -> None:
     """Every class needs an image for each fold: else a round has nothing to learn it from."""
-    what = "different images" if features.table.groups is None else "groups of images"
+    what = "different images" if table.groups is None else "groups of images"
     n_units = {label: len(np.unique(unit[y == label])) for label in np.unique(y)}
     few = [
-        f"class {features.classes[label]!r} has {n} {what} in train and val"
+        f"class {table.classes[label]!r} has {n} {what} in train and val"
         for label, n in n_units.items()
         if n < n_folds
     ]
     if few:
         raise RunError(
-            f"{features.path}: {'; '.join(few)} for {n_folds} folds. Choose fewer folds, or add "
-            "images."
+            f"{where}: {'; '.join(few)} for {n_folds} folds. Choose fewer folds, or add images."
         )
 
 
 def _check_folds(
-    features: FeatureFile, y: NDArray[np.integer], fold_of: NDArray[np.intp], n_folds: int
+    table: Table,
+    y: NDArray[np.integer],
+    fold_of: NDArray[np.intp],
+    n_folds: int,
+    where: Path | str,
 ) -> None:
     """Groups of several classes can leave a round without one of them, though it has enough."""
     few = [
-        repr(features.classes[label])
+        repr(table.classes[label])
         for label in np.unique(y)
         if len(np.unique(fold_of[y == label])) < FEWEST_FOLDS
     ]
     if few:
         raise RunError(
-            f"{features.path}: groups of images leave class {', '.join(few)} in fewer than "
+            f"{where}: groups of images leave class {', '.join(few)} in fewer than "
             f"{FEWEST_FOLDS} of {n_folds} folds. Choose more folds, or add groups."
         )
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from headbench.cache.format import Identity
 from headbench.extract.errors import DataError
-from headbench.extract.settings import CROP, LETTERBOX, NONE, RESIZES, SQUASH
+from headbench.extract.settings import CROP, FIVE_CROP, LETTERBOX, NONE, RESIZES, SQUASH
 
 # A JPEG is decoded at 1/2, 1/4 or 1/8 as long as the side that shrinks least stays this many times
 # as long as it is to be. Largest mean difference from the full decode, in grey levels of one
@@ -30,15 +30,25 @@ class Resizing:
         ``squash``: both sides are resized, so that the aspect ratio is lost. ``letterbox``: the
         longer side is resized, the picture is centred, the rest gets the colour `PADDING`.
         ``none``: pictures of another size are refused.
+    has_margin : bool
+        Whether ``crop`` leaves a longer shorter side before it cuts.
     """
 
     size_px: int
     rule: str = CROP
+    has_margin: bool = True
+
+    @classmethod
+    def for_views(cls, size_px: int, rule: str, views: str) -> "Resizing":
+        """What a network of this input size takes; five crops are cut out of a larger square."""
+        if views == FIVE_CROP:
+            return cls(shorter_side_px(size_px), rule, has_margin=False)
+        return cls(size_px, rule)
 
     @property
     def shorter_px(self) -> int:
         """Length of the shorter side before the crop."""
-        return shorter_side_px(self.size_px)
+        return shorter_side_px(self.size_px) if self.has_margin else self.size_px
 
     @property
     def words(self) -> str:
@@ -99,7 +109,7 @@ def as_resizing(given: Resizing | int) -> Resizing:
 
 def find_resizing(identity: Identity) -> Resizing | None:
     """The rule that embeddings were made with, found by its words; None for an unknown one."""
-    rules = (Resizing(identity.size_px, rule) for rule in RESIZES)
+    rules = (Resizing.for_views(identity.size_px, rule, identity.views) for rule in RESIZES)
     return next((each for each in rules if each.words == identity.resize), None)
 
 

@@ -54,15 +54,12 @@ def load_weights(network: Any, used: Any, path: Path, name: str) -> None:
     `used` is the part of the network that needs weights; `name` is for messages. Raises
     `WeightsError` if the file belongs to another network, or stops before that part ends.
     """
-    shapes, found = [tuple(each.shape) for each in network.weights], shapes_in(path)
-    last = _last_with(network, found) if Counter(shapes) != found else None
-    if last is None:
-        check_shapes(path, shapes, name)
-    part = load_keras().Model(network.input, last.output) if last else network
+    part = _part_in(path, network, name)
     if not {*map(id, used.weights)} <= {*map(id, part.weights)}:
+        last = part.operations[-1].name
         raise WeightsError(
-            f"{path}: expected weights of all that is used of {name}, found those up to "
-            f"{last.name}. Cut the network there or before: --layer {last.name}."
+            f"{path}: expected weights of all that is used of {name}, found those up to {last}. "
+            f"Cut the network there or before: --layer {last}."
         )
     try:
         part.load_weights(path)
@@ -107,7 +104,7 @@ def _output_of(network: Any, name: str) -> Any:
 
 def pooled(output: Any, name: str, pooling: str) -> Any:
     """The output of the layer of this name as a vector; see `cut_at`."""
-    shape = getattr(output, "shape", ())
+    shape: tuple[int | None, ...] = getattr(output, "shape", ())
     if len(shape) not in (2, 3, 4) or shape[-1] is None:
         raise DataError(
             f"--layer {name}: expected a layer that gives a feature map (n, height, width, "
@@ -120,6 +117,16 @@ def pooled(output: Any, name: str, pooling: str) -> Any:
     kind = {"avg": "Average", "max": "Max"}[pooling]
     pool = getattr(layers, f"Global{kind}Pooling{len(shape) - 2}D")
     return pool(name=f"{name}_pooled")(output)
+
+
+def _part_in(path: Path, network: Any, name: str) -> Any:
+    """The part of a network, up to some layer, whose weights are in a file; mostly all of it."""
+    shapes, found = [tuple(each.shape) for each in network.weights], shapes_in(path)
+    last = _last_with(network, found) if Counter(shapes) != found else None
+    if last is None:
+        check_shapes(path, shapes, name)
+        return network
+    return load_keras().Model(network.input, last.output)
 
 
 def _last_with(network: Any, shapes: Counter[tuple[int, ...]]) -> Any:

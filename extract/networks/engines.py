@@ -85,15 +85,19 @@ def has_openvino() -> bool:
     return find_spec("openvino") is not None
 
 
-def openvino_engine(build: Callable[[], Any]) -> Engine:
-    """A Keras network run by OpenVINO on the CPU; `DeviceError` if it is not installed."""
+def openvino_engine(build: Callable[[], Any], n_views: int = 1) -> Engine:
+    """A Keras network run by OpenVINO on the CPU; `DeviceError` if it is not installed.
+
+    The network makes `n_views` pictures of each image.
+    """
     if not has_openvino():
         raise DeviceError(
             '--engine openvino: OpenVINO is not installed. Run pip install "headbench[cpu]".'
         )
     network = build()
     height, width = network.input_shape[1:3]
-    n_images = max(1, min(OPENVINO_MOST, round(OPENVINO_REQUEST_PX / (height * width))))
+    pixels = height * width * n_views
+    n_images = max(1, min(OPENVINO_MOST, round(OPENVINO_REQUEST_PX / pixels)))
     try:
         compiled = _compile_for_openvino(network, n_images)
     except Exception as error:  # of many kinds
@@ -155,11 +159,16 @@ def mirrored_engine(build: Callable[[], Any], devices: Devices) -> Engine:
     return Engine("TensorFlow", run, GPU_BATCH * n_devices)
 
 
-def engine_on(devices: Devices, build: Callable[[], Any]) -> Engine:
-    """A Keras network run by TensorFlow, on one device or on all of several."""
+def engine_on(devices: Devices, build: Callable[[], Any], n_views: int = 1) -> Engine:
+    """A Keras network run by TensorFlow, on one device or on all of several.
+
+    The network makes `n_views` pictures of each image; memory limits their number.
+    """
     if devices.kind == GPU:
-        return mirrored_engine(build, devices)
-    return tensorflow_engine(build, devices.names[0])
+        engine = mirrored_engine(build, devices)
+    else:
+        engine = tensorflow_engine(build, devices.names[0])
+    return replace(engine, batch_size=max(1, engine.batch_size // n_views))
 
 
 def _equal_shares(images: Pixels, n_shares: int) -> list[Pixels]:

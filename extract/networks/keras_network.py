@@ -39,8 +39,18 @@ from headbench.extract.networks.keras_runtime import (
     numbered_from_zero,
     seeded,
 )
+from headbench.extract.networks.views import N_VIEWS, mean_over_views
 from headbench.extract.networks.weights import RANDOM_SEED, Weights, resolve_weights
-from headbench.extract.settings import AUTO, CROP, FLOAT32, IMAGENET, OPENVINO, POOLINGS, Runtime
+from headbench.extract.settings import (
+    AUTO,
+    CROP,
+    FLOAT32,
+    IMAGENET,
+    ONE,
+    OPENVINO,
+    POOLINGS,
+    Runtime,
+)
 from headbench.extract.stopwatch import Stopwatch
 
 LOG = logging.getLogger(__name__)
@@ -65,6 +75,8 @@ class OpenableNetwork:
         Precision in which the folded form computes.
     tolerance : float
         Largest relative distance of the folded form from the unmodified one.
+    n_views : int
+        Pictures that it makes of each image.
     """
 
     name: str
@@ -72,6 +84,7 @@ class OpenableNetwork:
     fold: Callable[[Any], Any]
     precision: str
     tolerance: float
+    n_views: int = 1
 
 
 def open_network(
@@ -102,14 +115,14 @@ def _candidates(
 ) -> Iterator[Candidate]:
     is_float32 = network.precision == FLOAT32
     tolerance = network.tolerance
-    build = partial(engine_on, devices)
+    build = partial(engine_on, devices, n_views=network.n_views)
     is_shared = is_float32 and devices.kind == CPU
     folded = partial(network.fold, untouched if is_shared else None)
     if devices.kind == GPU:
         # cuDNN chooses among algorithms that round differently.
         tolerance = max(tolerance, ENGINE_TOLERANCE)
     elif engine == OPENVINO or (engine == AUTO and is_float32 and has_openvino()):
-        openvino = partial(openvino_engine, folded)
+        openvino = partial(openvino_engine, folded, network.n_views)
         yield Candidate("OpenVINO", openvino, max(tolerance, ENGINE_TOLERANCE))
     yield Candidate("folded BatchNormalization", partial(build, folded), tolerance)
     yield Candidate("the unmodified network", partial(build, network.build), 0)
@@ -138,6 +151,8 @@ class KerasNetwork(ABC):
     resize : {"crop", "squash", "letterbox", "none"}
     layer : str
         Layers that it is cut at, joined by commas; empty for its last one.
+    views : {"one", "flip", "5crop"}
+        Views of each picture whose embeddings are averaged.
     """
 
     name: str
@@ -147,6 +162,7 @@ class KerasNetwork(ABC):
     precision: str = FLOAT32
     resize: str = CROP
     layer: str = ""
+    views: str = ONE
 
     def __getstate__(self) -> dict[str, Any]:
         # Another process finds its weights itself, in whatever folder it works.
@@ -186,6 +202,11 @@ class KerasNetwork(ABC):
     def depths_of(self, base: Any) -> dict[str, int]:
         """Block of each layer of `base`, counted from the end: 0 is the last block."""
 
+    @property
+    def resizing(self) -> Resizing:
+        """From a picture of any size to the square that the network takes."""
+        return Resizing.for_views(self.size_px, self.resize, self.views)
+
     @cached_property
     def identity(self) -> Identity:
         """What determines its embeddings."""
@@ -194,17 +215,18 @@ class KerasNetwork(ABC):
             weights_hash=self.weights.hash,
             preprocessing=self.preprocessing,
             size_px=self.size_px,
-            resize=Resizing(self.size_px, self.resize).words,
+            resize=self.resizing.words,
             pooling=self.pooling,
             precision=self.precision,
             layer=self.layer,
+            views="" if self.views == ONE else self.views,
         )
 
     def network(self) -> Any:
         """The keras.Model in float32 with its weights, frozen, including the preprocessing.
 
-        It takes uint8 (n, size_px, size_px, 3), RGB, 0-255, and returns float32 (n, dim). Raises
-        `WeightsError` if the weights belong to another network.
+        It takes uint8 (n, side, side, 3), RGB, 0-255, where the side is that of `resizing`, and
+        returns float32 (n, dim). Raises `WeightsError` if the weights belong to another network.
         """
         return self.with_preprocessing(self.base())
 
@@ -222,7 +244,14 @@ class KerasNetwork(ABC):
         """Load the network, and check it on `sample`, some of the images to come."""
         is_float32 = self.precision == FLOAT32
         tolerance = FOLDED_TOLERANCE if is_float32 else FLOAT16_TOLERANCE
-        forms = OpenableNetwork(self.name, self.network, self._fold, self.precision, tolerance)
+        forms = OpenableNetwork(
+            self.name,
+            self.network,
+            self._fold,
+            self.precision,
+            tolerance,
+            N_VIEWS[self.views],
+        )
         return open_network(forms, runtime, sample, stopwatch)
 
     def _fold(self, untouched: Any) -> Any:
@@ -231,14 +260,19 @@ class KerasNetwork(ABC):
     def with_preprocessing(self, base: Any) -> Any:
         """Freeze `base`, a model made from it, or its first part; put preprocessing before it.
 
-        The keras.Model takes uint8 (n, size_px, size_px, 3), RGB, 0-255, and returns what `base`
-        does, in float32.
+        The keras.Model takes uint8 (n, side, side, 3), RGB, 0-255, where the side is that of
+        `resizing`, and returns what `base` does, in float32: the mean over the views.
         """
-        keras = load_keras()
-        inputs = keras.Input((self.size_px, self.size_px, 3), dtype="uint8", name="rgb")
-        pixels = self.preprocess(keras.ops.cast(inputs, "float32"))
+        keras, side = load_keras(), self.resizing.size_px
+        inputs = keras.Input((side, side, 3), dtype="uint8", name="rgb")
         base.trainable = False
-        outputs = keras.ops.cast(base(pixels, training=False), "float32")
+
+        def embed(pixels: Any) -> Any:
+            return keras.ops.cast(base(self.preprocess(pixels), training=False), "float32")
+
+        outputs = mean_over_views(
+            embed, keras.ops.cast(inputs, "float32"), self.views, self.size_px
+        )
         # TensorFlow takes no colon in a name.
         name = self.name.replace(":", "_")
         return keras.Model(inputs, outputs, name=f"{name}_with_preprocessing")

@@ -196,7 +196,7 @@ def input_px_of(path: Path) -> int | None:
             f"{tuple(shape[1:])}."
         )
     [side] = sides
-    return side
+    return None if side is None else int(side)
 
 
 def _first_shape(structure: Any) -> list[Any] | None:

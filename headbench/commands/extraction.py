@@ -13,8 +13,8 @@ from headbench.commands.options import (
     machines_of,
     runtime_of,
 )
-from headbench.extract.networks.applications import BACKBONES, PREPROCESSINGS
-from headbench.extract.settings import POOLINGS, PRECISIONS, RESIZES, ExtractSettings
+from headbench.extract.networks.applications import BACKBONES, HUB, PREPROCESSINGS
+from headbench.extract.settings import POOLINGS, PRECISIONS, RESIZES, VIEWS, ExtractSettings
 from headbench.terminal import say
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ def add_features(command: argparse.ArgumentParser) -> None:
         "--name",
         help="name of the run, a folder in runs/; or a path (default: the name of the images)",
     )
-    _add_network_options(command, default)
-    _add_split_options(command, default)
+    add_network_options(command, default)
+    add_split_options(command, default)
     add_runtime_options(command)
     add_machine_options(command, "processes on this machine (default: 1)")
     _add_file_options(command, default)
@@ -53,7 +53,7 @@ def features(arguments: argparse.Namespace) -> int:
     """Embed images."""
     from headbench.notebook import features as embed
 
-    names = ["size", "resize", "backbone", "weights", "preprocessing", "pooling", "layer"]
+    names = ["size", "resize", "views", "backbone", "weights", "preprocessing", "pooling", "layer"]
     names += ["precision", "seed", "val_share", "store", "max_file_size", "overwrite", "dry_run"]
     given = {name: getattr(arguments, name) for name in names}
     machines = machines_of(arguments)
@@ -62,14 +62,15 @@ def features(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _add_network_options(command: argparse.ArgumentParser, default: ExtractSettings) -> None:
+def add_network_options(command: argparse.ArgumentParser, default: ExtractSettings) -> None:
+    """Add the network and what is in its fingerprint."""
     group = command.add_argument_group("network")
     group.add_argument(
         "--backbone",
         default=default.backbone,
         metavar="NAME",
-        help=f"{', '.join(BACKBONES)}; or a Keras model of your own, a path that ends in .keras or "
-        f".h5 (default: {default.backbone})",
+        help=f"{', '.join(BACKBONES)}; a Keras model of your own, a path that ends in .keras or .h5; "
+        f"{HUB}PRESET or {HUB}FOLDER of KerasHub (default: {default.backbone})",
     )
     group.add_argument(
         "--weights",
@@ -97,10 +98,18 @@ def _add_network_options(command: argparse.ArgumentParser, default: ExtractSetti
         f"ratio, put a frame around it, or take no other size (default: {default.resize})",
     )
     group.add_argument(
+        "--views",
+        choices=VIEWS,
+        default=default.views,
+        help="average the embeddings of each image and its mirror image, or of its four corners "
+        f"and its centre (default: {default.views})",
+    )
+    group.add_argument(
         "--pooling",
         choices=POOLINGS,
         default=default.pooling,
-        help="the mean or the maximum of the last feature map, as the embedding "
+        help="the mean or the maximum of the last feature map, as the embedding; cls: a "
+        "transformer's class token, alone or beside the mean of its patches "
         f"(default: {default.pooling})",
     )
     group.add_argument(
@@ -119,7 +128,8 @@ def _add_network_options(command: argparse.ArgumentParser, default: ExtractSetti
     )
 
 
-def _add_split_options(command: argparse.ArgumentParser, default: ExtractSettings) -> None:
+def add_split_options(command: argparse.ArgumentParser, default: ExtractSettings) -> None:
+    """Add how images become train, val and test."""
     group = command.add_argument_group("split")
     group.add_argument(
         "--seed",

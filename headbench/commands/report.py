@@ -42,11 +42,13 @@ def show(arguments: argparse.Namespace) -> int:
 
 def add_compare(command: argparse.ArgumentParser) -> None:
     """Add the options."""
-    command.add_argument("runs", nargs=2, metavar="RUN", help="name or folder of a run")
+    command.add_argument(
+        "runs", nargs="+", metavar="RUN", help="names or folders of two runs or more"
+    )
 
 
 def compare(arguments: argparse.Namespace) -> int:
-    """Compare two runs."""
+    """Compare runs."""
     from headbench.notebook import compare as compare_runs
 
     compared = compare_runs(*arguments.runs)

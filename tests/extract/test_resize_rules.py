@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import headbench as hb
 from headbench.cache.errors import FeatureFileError
 from headbench.cache.reader import FeatureFile
+from headbench.extract.errors import DataError
 from headbench.extract.images.decode import decode
 from headbench.extract.images.resizing import Resizing
 from headbench.extract.rerun import rerun_features
@@ -43,11 +43,6 @@ def test_a_rule_decides_embeddings_and_their_identity(
     with FeatureFile(out) as features:
         again = rerun_features(features, 20, 0, None, None, Runtime())
     assert again.mismatches() == []
-    paths = sorted(photos.rglob("*.png"))
-    found = hb.Embedder("mean-color", size=SIZE_PX, resize=rule).transform(paths)
-    by_path = dict(zip(paths, found, strict=True))
-    for path, embedding in stored(out).items():
-        np.testing.assert_allclose(by_path[photos / path], embedding, rtol=1e-6)
 
 
 def test_a_rule_holds_for_images_that_python_holds(
@@ -95,5 +90,5 @@ def test_without_resizing_other_sizes_are_listed_and_other_rules_take_them(
 
 
 def test_a_rule_that_does_not_exist_is_refused(settings: ExtractSettings) -> None:
-    with pytest.raises(hb.HeadbenchError, match="resize: expected crop, squash, letterbox or none"):
+    with pytest.raises(DataError, match="resize: expected crop, squash, letterbox or none"):
         replace(settings, resize="stretch")

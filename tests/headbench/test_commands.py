@@ -340,7 +340,7 @@ def test_a_report_is_opened_in_the_browser(
     assert "no browser could be started here" in capsys.readouterr().err
 
 
-def test_two_runs_are_compared_in_text_and_as_a_page(
+def test_runs_are_compared_in_text_and_as_a_page(
     run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call("heads", run.folder, "--heads", "prior", "centroid") == 0
@@ -349,6 +349,10 @@ def test_two_runs_are_compared_in_text_and_as_a_page(
     out = capsys.readouterr().out
     assert "No significant difference between A and B for" in out
     assert (run.folder / "report/versus-colors.html").is_file()
+    assert call("compare", run.folder, run.folder, run.folder) == 0
+    assert "does not differ significantly from B and C" in capsys.readouterr().out
+    assert call("compare", run.folder) == 2
+    assert "expected 2 to 26 runs" in capsys.readouterr().err
     assert call("compare", run.folder, "nowhere") == 2
     assert "nowhere/features.h5: no such file" in capsys.readouterr().err
 

@@ -49,6 +49,28 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[MeanColor]:
     return found
 
 
+@pytest.mark.parametrize(
+    ("backbone", "more"), [("mean-color", {"resize": "letterbox"}), (SMALL, {"views": "5crop"})]
+)
+def test_resizing_and_views_are_those_of_the_feature_file(
+    network_features: Path,
+    network_photos: Path,
+    tmp_path: Path,
+    backbone: str,
+    more: dict[str, str],
+) -> None:
+    with hb.FeatureFile(network_features) as features:
+        network = {"weights": features.config.weights, "size": SIZE_PX, **more}
+        fingerprint = features.identity.fingerprint
+    run = hb.features(network_photos, str(tmp_path / "run"), backbone=backbone, **network)
+    with run.open_features() as features:
+        stored, config = features.read(np.arange(features.n_images)), features.config
+        paths = [network_photos / each for each in features.table.paths]
+    found = hb.Embedder(backbone, **network).transform(paths)
+    assert relative_difference(found, stored) <= tolerance_of(config)
+    assert config.identity.fingerprint != fingerprint
+
+
 def mean_color(**parameters: Any) -> hb.Embedder:
     return hb.Embedder("mean-color", size=SIZE, **parameters)
 

@@ -52,9 +52,9 @@ def test_a_run_with_nothing_to_do_builds_no_network(
 def test_predictions_and_the_report_follow_the_cut(made: hb.Run, network_photos: Path) -> None:
     found = made.predict([network_photos / "red/000.png"], head="ridge")
     assert found[0].label == "red"
-    results = (made.report().folder / "results.md").read_text()
-    assert f"{SMALL} to {LAYER}, {SIZE_PX} px, 192 columns" in results
-    assert f"--layer {LAYER}" in results
+    page = (made.report().folder / "index.html").read_text()
+    assert f"{SMALL} to {LAYER}, {SIZE_PX} px, 192 columns" in page
+    assert f"<span>--layer</span> {LAYER}" in page
 
 
 @pytest.mark.long

@@ -86,6 +86,14 @@ def test_a_features_run_with_nothing_to_do_is_light(random_run: Run, network_pho
     assert heavy_modules(*arguments) == set()
 
 
+def test_a_choice_of_networks_with_nothing_to_embed_is_light(
+    random_run: Run, network_photos: Path
+) -> None:
+    names = ("--try", f"{SMALL},mean-color", "--name", random_run.folder)
+    network = ("--weights", f"{SMALL}=random", "--size", SIZE_PX, "--folds", 3)
+    assert heavy_modules("backbones", network_photos, *names, *network) == set()
+
+
 def test_images_and_mean_colours_are_examined_without_tensorflow(
     run: Run, photos: Path, tmp_path: Path
 ) -> None:

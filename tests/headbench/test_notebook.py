@@ -24,7 +24,7 @@ def made(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> hb.Ru
 def test_what_is_stable_is_listed_and_there() -> None:
     assert hb.__all__ == [
         *("Embedder", "FeatureFile", "HeadbenchError", "Run"),
-        *("compare", "doctor", "features"),
+        *("backbones", "compare", "doctor", "features"),
     ]
     assert all(getattr(hb, name).__doc__ for name in hb.__all__)
     assert set(hb.__all__) <= set(dir(hb))

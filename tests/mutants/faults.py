@@ -100,6 +100,17 @@ FAULTS = (
         ),
     ),
     Fault(
+        "one-corner-twice",
+        "Five crops are the four corners and the centre.",
+        "extract/networks/views.py",
+        "(0, 0), (0, rest), (rest, 0), (rest, rest)",
+        "(0, 0), (0, rest), (0, rest), (rest, rest)",
+        (
+            "tests/extract/networks/test_views.py::"
+            "test_an_embedding_is_the_mean_of_those_of_the_views[tensorflow-5crop]",
+        ),
+    ),
+    Fault(
         "exif-ignored",
         "EXIF orientation is applied.",
         "extract/images/decode.py",
@@ -176,9 +187,11 @@ FAULTS = (
         "extraction-in-training-mode",
         "An embedding does not depend on the images beside it.",
         "extract/networks/keras_network.py",
-        "base.trainable = False\n"
-        '        outputs = keras.ops.cast(base(pixels, training=False), "float32")',
-        'outputs = keras.ops.cast(base(pixels, training=True), "float32")',
+        "base.trainable = False\n\n"
+        "        def embed(pixels: Any) -> Any:\n"
+        "            return keras.ops.cast(base(self.preprocess(pixels), training=False),",
+        "def embed(pixels: Any) -> Any:\n"
+        "            return keras.ops.cast(base(self.preprocess(pixels), training=True),",
         (SEEN_BY_NETWORK,),
     ),
     Fault(
@@ -269,16 +282,16 @@ FAULTS = (
         "fingerprint-without-precision",
         "Precision is part of the fingerprint.",
         "cache/format.py",
-        "canonical = json.dumps(asdict(self), sort_keys=True",
-        'canonical = json.dumps({**asdict(self), "precision": ""}, sort_keys=True',
+        "canonical = json.dumps(self.items, sort_keys=True",
+        'canonical = json.dumps({**self.items, "precision": ""}, sort_keys=True',
         ("tests/cache/test_format.py::test_every_item_changes_the_fingerprint",),
     ),
     Fault(
         "fingerprint-without-weights",
         "The hash of the weights is part of the fingerprint.",
         "cache/format.py",
-        "canonical = json.dumps(asdict(self), sort_keys=True",
-        'canonical = json.dumps({**asdict(self), "weights_hash": ""}, sort_keys=True',
+        "canonical = json.dumps(self.items, sort_keys=True",
+        'canonical = json.dumps({**self.items, "weights_hash": ""}, sort_keys=True',
         ("tests/cache/test_format.py::test_every_item_changes_the_fingerprint",),
     ),
     Fault(
@@ -639,6 +652,39 @@ FAULTS = (
         (
             "tests/classify/report/test_versus.py::"
             "test_the_p_that_is_printed_is_holms_for_all_heads_that_both_have",
+        ),
+    ),
+    Fault(
+        "another-head-compared",
+        "Of several runs, each is compared with its best head on val.",
+        "classify/report/versus.py",
+        "side.is_right(side.best)[at]",
+        "side.is_right(min(side.heads))[at]",
+        (
+            "tests/classify/report/test_versus.py::test_of_three_runs_every_pair_is_compared_with_"
+            "the_best_heads_on_the_images_that_all_have",
+        ),
+    ),
+    Fault(
+        "network-chosen-on-test",
+        "A network is chosen on images of train and val alone.",
+        "extract/sample.py",
+        "strict=True) if split != TEST]",
+        "strict=True)]",
+        (
+            "tests/extract/test_sample.py::"
+            "test_no_image_of_test_is_in_the_sample_and_each_has_its_split_of_the_whole",
+        ),
+    ),
+    Fault(
+        "no-penalty-in-log-me",
+        "LogME is the largest evidence by its definition.",
+        "classify/studies/transferability.py",
+        "volume = np.log1p(eigenvalues / ratio).sum() / n_images",
+        "volume = 0 * eigenvalues.sum()",
+        (
+            "tests/classify/studies/test_transferability.py::"
+            "test_log_me_is_the_largest_evidence_by_its_definition",
         ),
     ),
     Fault(

@@ -1,7 +1,7 @@
-"""Pictures of heads: accuracy against seconds of fit, training curves, and two runs compared."""
+"""Pictures of heads: accuracy against seconds of fit, training curves, and runs compared."""
 
 from collections.abc import Sequence
-from itertools import groupby
+from itertools import cycle, groupby
 from operator import attrgetter
 from typing import Any
 
@@ -37,6 +37,8 @@ PATHS = {"C": "C", "alpha": "penalty alpha", "neighbors": "neighbours"}
 ON_TRAIN = "The train curve is measured during the epoch, while the weights change."
 EPOCHS = (("train_loss", "train", SOFT, "o-"), ("val_log_loss", "val", VAL, "o-"))
 ROUNDS = (("train_log_loss", "train", SOFT, "-"), ("val_log_loss", "val", VAL, "-"))
+# Of runs: the first two as val and test are drawn.
+RUN_COLORS, RUN_MARKERS = (VAL, TEST, *CYCLE[2:]), "so^DvP*X"
 SHARES = tuple(
     (f"{split}_{key}", f"{split} {label}", color, style)
     for key, label, style in (("top1", "top-1", "-"), ("top5", "top-5", ":"))
@@ -119,22 +121,24 @@ def _label(axes: Any, heads: Sequence[HeadResult], seconds: NDArray[np.float64])
         )
 
 
-def two_runs(
-    first: str, second: str, heads: list[tuple[str, tuple[Estimate | None, Estimate | None]]]
+def accuracy_by_run(
+    runs: Sequence[str], heads: Sequence[tuple[str, Sequence[Estimate | None]]]
 ) -> Picture:
-    """Test accuracy of each head in two runs, with its interval.
+    """Test accuracy of each head in each run, with its interval.
 
     Parameters
     ----------
-    first, second : str
+    runs : sequence of str
         Names of the runs.
-    heads : list
-        Name of each head, and its accuracy in the first and in the second run.
+    heads : sequence
+        Name of each head, and its accuracy in each run.
     """
+    step = min(0.26, 0.8 / len(runs))
     with drawing():
-        drawn, axes = figure(1.6 + 0.42 * len(heads))
-        sides = ((f"A: {short(first)}", VAL, "s", -0.13), (f"B: {short(second)}", TEST, "o", 0.13))
-        for side, (label, color, marker, shift) in enumerate(sides):
+        drawn, axes = figure(1.2 + (0.2 + 0.21 * len(heads)) * len(runs))
+        looks = zip(runs, cycle(RUN_COLORS), cycle(RUN_MARKERS), strict=False)
+        for side, (run, color, marker) in enumerate(looks):
+            label, shift = short(run), step * (side - (len(runs) - 1) / 2)
             found = [(row, each[side]) for row, (_, each) in enumerate(heads) if each[side]]
             value, low, high = (
                 np.array([getattr(estimate, name) for _, estimate in found])
@@ -151,10 +155,10 @@ def two_runs(
         percent_axis(axes.xaxis)
         legend_above(axes, columns=1)
         return picture(
-            "two-runs",
+            "runs",
             drawn,
-            "Test accuracy of each head in both runs. The numbers are in the table.",
-            "Test accuracy with its 95 % confidence interval: squares are A, circles are B.",
+            "Test accuracy of each head in each run.",
+            "Test accuracy with its 95 % confidence interval, by head and run.",
         )
 
 

@@ -1,5 +1,6 @@
 """The page in a real browser. That it says nothing and asks for nothing, `opened` checks."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -225,8 +226,11 @@ def test_an_image_that_is_another_now_is_not_shown(
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_the_page_of_two_runs_is_as_sound(browser: Browser, own_run: Run, width: int) -> None:
-    path = write_page(compare_runs(own_run, own_run), own_run.report_folder)
+@pytest.mark.parametrize(("n_runs", "column_of_b"), [(2, "B test"), (3, "test")])
+def test_the_page_of_runs_is_as_sound(
+    browser: Browser, own_run: Run, width: int, n_runs: int, column_of_b: str
+) -> None:
+    path = write_page(compare_runs(*[own_run] * n_runs), own_run.report_folder)
     with opened(browser, path, width) as page:
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert page.evaluate(OUTSIDE) == []
@@ -235,6 +239,6 @@ def test_the_page_of_two_runs_is_as_sound(browser: Browser, own_run: Run, width:
         assert [
             each["id"] for each in found["violations"] if each["impact"] in ("serious", "critical")
         ] == []
-        page.locator(".heads thead button", has_text="B test").click()
-        values = [float(each.split()[0]) for each in column(page, "B test")]
+        page.locator(".heads thead button", has_text=re.compile(f"^{column_of_b}$")).click()
+        values = [float(each.split()[0]) for each in column(page, column_of_b)]
         assert values == sorted(values)

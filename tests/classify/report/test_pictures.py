@@ -15,7 +15,12 @@ from headbench.classify.report.pictures.classes import (
     describe_map,
     map_pictures,
 )
-from headbench.classify.report.pictures.heads import histories, learning_curves, spread, two_runs
+from headbench.classify.report.pictures.heads import (
+    accuracy_by_run,
+    histories,
+    learning_curves,
+    spread,
+)
 from headbench.classify.report.results import ClassCounts, HeadResult
 from headbench.classify.report.write import PICTURES
 from headbench.classify.studies.learning_curve import CurvePoint
@@ -140,7 +145,9 @@ def test_a_learning_curve_names_every_head() -> None:
 
 
 def test_a_head_of_one_run_alone_is_drawn_once() -> None:
-    one = two_runs("x", "y", [("ridge", (wilson(5, 10), wilson(6, 10))), ("mlp", (None, None))])
+    one = accuracy_by_run(
+        ["A: x", "B: y"], [("ridge", (wilson(5, 10), wilson(6, 10))), ("mlp", (None, None))]
+    )
     assert {"A: x", "B: y", "ridge", "mlp"} < set(texts(one.svg))
 
 

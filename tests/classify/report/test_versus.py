@@ -1,11 +1,12 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from headbench.cache.reader import FeatureFile
 from headbench.classify.errors import RunError
-from headbench.classify.intervals import compare
+from headbench.classify.intervals import compare, compare_right
 from headbench.classify.report.versus import as_text, compare_runs, facts, write_page
 from headbench.classify.run import Run
 from headbench.classify.train_heads import train_heads
@@ -43,11 +44,11 @@ def runs(photos: Path) -> tuple[Run, Run]:
 def test_a_head_of_both_is_compared_on_the_same_images(runs: tuple[Run, Run]) -> None:
     versus = compare_runs(*runs)
     probas = {}
-    for name, run in zip("ab", runs, strict=True):
+    for name, run in zip("AB", runs, strict=True):
         with FeatureFile(run.features_path) as features:
             probas[name] = run.find("logreg", features).test
             y = features.labels("test")
-    [expected] = compare(y, {"b": probas["b"], "a": probas["a"]})
+    [expected] = compare(y, {"B": probas["B"], "A": probas["A"]})
     assert versus.n_common == len(y)
     assert versus.differences == {"logreg": expected}
 
@@ -74,6 +75,49 @@ def test_a_run_and_itself_do_not_differ(runs: tuple[Run, Run]) -> None:
     assert {each.difference.value for each in versus.differences.values()} == {0.0}
     assert "No significant difference between A and B for logreg and centroid." in as_text(versus)
     assert [name for name, a, b in facts(versus) if a != b] == []
+
+
+def test_of_three_runs_every_pair_is_compared_with_the_best_heads_on_the_images_that_all_have(
+    runs: tuple[Run, Run], photos: Path, tmp_path: Path
+) -> None:
+    fewer = Path(shutil.copytree(photos, tmp_path / "photos"))
+    for path in sorted((fewer / "red").iterdir())[:10]:
+        path.unlink()
+    # In another order of classes, and with a head that is the worst on val beside a better one.
+    write_image(fewer / "amber/0.png", 1, COLORS["blue"])
+    write_image(fewer / "amber/1.png", 2, COLORS["blue"])
+    write_image(fewer / "amber/2.png", 3, COLORS["blue"])
+    three = [*runs, run_of(fewer, "fewer", 8, ["prior", "ridge"])]
+    right: dict[str, list[dict[bytes, bool]]] = {}
+    versus = compare_runs(*three)
+    for name, run, head in zip("ABC", three, ("logreg", "logreg", "ridge"), strict=True):
+        assert versus.runs[name].best == head
+        with FeatureFile(run.features_path) as features:
+            trained, y = run.find(head, features), features.labels("test")
+            contents = [features.table.contents()[row] for row in features.rows("test")]
+        right[name] = dict(zip(contents, trained.test.argmax(axis=1) == y, strict=True))
+    common = [each for each in right["A"] if each in right["B"] and each in right["C"]]
+    assert 0 < versus.n_common == len(common) < len(right["A"])
+    ranked = dict.fromkeys(pair.first for pair in versus.differences.values())
+    expected = compare_right(
+        {
+            name: np.array([right[name][each] for each in common])
+            for name in [*ranked, *(set("ABC") - set(ranked))]
+        }
+    )
+    assert list(versus.differences.values()) == expected
+    text = as_text(versus)
+    assert "C: fewer" in text
+    assert "size: 8 px | 16 px | 8 px" in text
+    assert "has the best val accuracy" in text
+    page = write_page(versus, three[0].report_folder)
+    assert page.name == "versus-large-and-1-more.html"
+    assert all(pair in page.read_text("utf-8") for pair in versus.differences)
+
+
+def test_a_single_run_is_not_compared(runs: tuple[Run, Run]) -> None:
+    with pytest.raises(RunError, match="expected 2 to 26 runs to compare, found 1"):
+        compare_runs(runs[0])
 
 
 def test_what_differs_is_named_and_what_is_missing_too(runs: tuple[Run, Run]) -> None:

@@ -143,9 +143,8 @@ def test_weights_that_stop_before_the_cut_are_refused_and_the_last_layer_is_name
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("layer", ["conv4_block6_out", "conv3_block4_out,conv4_block6_out"])
-def test_imagenet_weights_up_to_conv4_give_what_keras_gives_there(shared: Path, layer: str) -> None:
-    keras = load_keras()
+def test_imagenet_weights_up_to_conv4_give_what_keras_gives_there(shared: Path) -> None:
+    keras, layer = load_keras(), "conv3_block4_out,conv4_block6_out"
     path = shared / "weights/resnet50_conv4_imagenet.weights.h5"
     resnet = keras.applications.ResNet50(include_top=False, weights=None, input_shape=(64, 64, 3))
     keras.Model(resnet.input, resnet.get_layer("conv4_block6_out").output).load_weights(path)

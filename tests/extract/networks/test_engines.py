@@ -11,8 +11,10 @@ import pytest
 from headbench.cache.reader import FeatureFile
 from headbench.extract.errors import DeviceError
 from headbench.extract.networks import engines
+from headbench.extract.networks.devices import Devices
 from headbench.extract.networks.engines import (
     Engine,
+    engine_on,
     halving_engine,
     openvino_engine,
     relative_difference,
@@ -94,6 +96,12 @@ def test_a_network_is_traced_on_the_device_that_was_asked_for(
     engine = tensorflow_engine(lambda: network, asked)
     np.testing.assert_array_equal(engine.infer(IMAGES)[:, 0], np.arange(21))
     assert network.devices == [traced]
+
+
+@pytest.mark.parametrize(("n_views", "batch_size"), [(1, 16), (2, 8), (5, 3), (99, 1)])
+def test_a_batch_of_several_views_takes_the_memory_of_one(n_views: int, batch_size: int) -> None:
+    engine = engine_on(Devices("cpu", ("CPU:0",)), NotingDevice, n_views)
+    assert engine.batch_size == batch_size
 
 
 @pytest.mark.parametrize(("n_images", "n_shares"), [(8, 2), (7, 2), (1, 2), (2, 4), (9, 4)])

@@ -22,7 +22,7 @@ def job_in(
     backbone = create_backbone("mean-color", "imagenet", SIZE_PX)
     return Job(
         network=network or backbone,  # type: ignore[arg-type]
-        size_px=SIZE_PX,
+        resizing=SIZE_PX,
         runtime=Runtime(batch_size=2),
         parts=Parts(folder / "features.h5", backbone.identity.fingerprint),
         part_images=part_images,

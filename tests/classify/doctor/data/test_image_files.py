@@ -196,7 +196,7 @@ def test_a_class_of_long_images_loses_most_to_the_crop(root: Path) -> None:
 
 def test_images_of_three_to_two_lose_less_than_half(root: Path) -> None:
     wide(root, "a", 20, 48)
-    assert "crop-cuts-off" not in findings_of(root, ScriptSettings(size=32))
+    assert "crop-cuts-off" not in findings_of(root, ScriptSettings(size=224))
 
 
 def test_three_long_images_of_a_class_prove_nothing(tmp_path: Path) -> None:
