@@ -19,6 +19,7 @@ from headbench.extract.networks.keras_runtime import (
     load_keras,
     load_keras_hub,
     load_tensorflow,
+    numbered_from_zero,
     quiet_keras,
 )
 from headbench.extract.networks.trunk import depths_by_size, flattened, maker_of
@@ -130,7 +131,12 @@ class HubNetwork(KerasNetwork):
         n_bytes = sum(path.stat().st_size for path in _weights_in(folder))
         for path in folder.glob("*.h5"):
             open_hdf5(path, WAY_OUT).close()
-        with loading_model(folder, WAY_OUT), quiet_keras(), building_at_most(n_bytes):
+        with (
+            loading_model(folder, WAY_OUT),
+            quiet_keras(),
+            building_at_most(n_bytes),
+            numbered_from_zero(),
+        ):
             self._converter()
             own = read_json(folder / CONFIG)["config"].get("image_shape")
             options = {"image_shape": shape} if own and tuple(own) != shape else {}

@@ -69,7 +69,7 @@ def add_network_options(command: argparse.ArgumentParser, default: ExtractSettin
         "--backbone",
         default=default.backbone,
         metavar="NAME",
-        help=f"{', '.join(BACKBONES)}; a Keras model of your own, a path that ends in .keras or .h5; "
+        help=f"{', '.join(BACKBONES)}; a Keras model of your own (.keras, .h5); "
         f"{HUB}PRESET or {HUB}FOLDER of KerasHub (default: {default.backbone})",
     )
     group.add_argument(
