@@ -182,6 +182,28 @@ FAULTS = (
             "test_weights_that_stop_before_the_cut_are_refused_and_the_last_layer_is_named",
         ),
     ),
+    Fault(
+        "declared-scaling-believed",
+        "A declared preprocessing that the first BatchNormalization contradicts is named.",
+        "classify/doctor/model/own_backbone.py",
+        "if fit is None or not fit.is_far(declared):",
+        "if fit is not None or declared:",
+        (
+            "tests/classify/doctor/model/test_own_backbone.py::"
+            "test_every_wrong_declaration_is_named_and_the_right_one_is_not[tf]",
+        ),
+    ),
+    Fault(
+        "registers-among-patches",
+        "Registers are left out of the mean of a transformer's patches.",
+        "extract/networks/keras_hub_network.py",
+        "patches = output[:, n_before:] if n_before else output",
+        "patches = output[:, 1:] if n_before else output",
+        (
+            "tests/extract/networks/test_keras_hub_network.py::"
+            "test_embeddings_are_those_of_keras_hub_in_both_engines[dinov2]",
+        ),
+    ),
     # Frozen means frozen.
     Fault(
         "extraction-in-training-mode",
@@ -293,6 +315,17 @@ FAULTS = (
         "canonical = json.dumps(self.items, sort_keys=True",
         'canonical = json.dumps({**self.items, "weights_hash": ""}, sort_keys=True',
         ("tests/cache/test_format.py::test_every_item_changes_the_fingerprint",),
+    ),
+    Fault(
+        "own-model-known-by-its-optimizer",
+        "A model of the user's own keeps its hash when it is saved again.",
+        "extract/networks/own_model.py",
+        'if not name.startswith("optimizer"):',
+        "if name:",
+        (
+            "tests/extract/networks/test_own_model.py::"
+            "test_a_model_keeps_its_hash_when_it_is_trained_on_or_saved_again_and_with_no_other_weights[keras]",
+        ),
     ),
     Fault(
         "weights-hashed-in-part",

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from headbench.extract.networks.own_model import OwnModel, hash_of_model
 from headbench.extract.settings import Runtime
 from headbench.extract.stopwatch import Stopwatch
 from tests.conftest import ROOT, listen
-from tests.own_models import MADE, SIZE_PX, OwnNetwork, functional, pictures
+from tests.own_models import MADE, SIZE_PX, OwnNetwork, functional, mobilenet, pictures
 
 IMAGES = pictures(5)
 KERAS_2 = ROOT / "tests/data/keras2"
@@ -51,9 +52,13 @@ def pooled(made: OwnNetwork, pooling: str) -> np.ndarray:
     return maps.mean(axis=(1, 2)) if pooling == "avg" else maps.max(axis=(1, 2))
 
 
-@pytest.mark.parametrize("name", MADE)
-def test_a_model_is_cut_after_its_last_feature_map(name: str, tmp_path: Path) -> None:
-    made = MADE[name]()
+@pytest.mark.parametrize(
+    ("name", "make"), [*MADE.items(), pytest.param("mobilenet", mobilenet, marks=pytest.mark.long)]
+)
+def test_a_model_is_cut_after_its_last_feature_map(
+    name: str, make: Callable[[], OwnNetwork], tmp_path: Path
+) -> None:
+    made = make()
     path = tmp_path / f"model.{'h5' if name == 'functional' else 'keras'}"
     made.whole.save(path)
     size_px = SIZE_PX if name == "headless" else None
@@ -61,10 +66,12 @@ def test_a_model_is_cut_after_its_last_feature_map(name: str, tmp_path: Path) ->
         backbone = own(path, size_px=size_px, pooling=pooling)
         expected = pooled(made, pooling)
         assert (backbone.size_px, backbone.dim) == (SIZE_PX, expected.shape[1])
-        folded = backbone.folded_network()
-        for make in (tensorflow_engine, openvino_engine):
-            found = make(lambda folded=folded: folded).infer(IMAGES)
-            assert relative_difference(found, expected) < 1e-5, make
+        network = backbone.network()
+        assert relative_difference(np.asarray(network(IMAGES)), expected) < 1e-5
+    folded = backbone.folded_network()
+    for engine in (tensorflow_engine, openvino_engine):
+        found = engine(lambda: folded).infer(IMAGES)
+        assert relative_difference(found, expected) < 1e-5, engine
 
 
 def test_where_it_is_cut_is_said_once(saved: Path) -> None:
