@@ -24,9 +24,7 @@ from tests.conftest import listen
 FAST = FinetuneSettings(epochs=1, learning_rate=0.01, batch_size=16, copies=1)
 # Large steps: whatever can move, moves.
 LARGE = replace(FAST, learning_rate=0.1)
-TWO_EPOCHS = replace(
-    FAST, epochs=2, learning_rate=1e-4, unfreeze="conv_pw_12", augment=False
-)
+TWO_EPOCHS = replace(FAST, epochs=2, learning_rate=1e-4, unfreeze="conv_pw_12", augment=False)
 
 
 @pytest.fixture(scope="module")
