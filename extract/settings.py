@@ -6,7 +6,7 @@ from numbers import Integral
 
 from headbench.cache.format import STORES
 from headbench.extract.errors import DataError
-from headbench.extract.networks.applications import PREPROCESSINGS, is_own_model
+from headbench.extract.networks.applications import PREPROCESSINGS, is_hub, is_own_model
 
 IMAGENET = "imagenet"
 # Height and width of the images that most networks were trained on.
@@ -15,7 +15,7 @@ AUTO = "auto"
 DEVICES = (AUTO, "cpu", "gpu")
 TENSORFLOW, OPENVINO = "tensorflow", "openvino"
 ENGINES = (AUTO, TENSORFLOW, OPENVINO)
-POOLINGS = ("avg", "max")
+AVG, MAX, CLS, CLS_AVG = POOLINGS = ("avg", "max", "cls", "cls+avg")
 RESIZES = CROP, SQUASH, LETTERBOX, NONE = ("crop", "squash", "letterbox", "none")
 VIEWS = ONE, FLIP, FIVE_CROP = ("one", "flip", "5crop")
 FLOAT32, MIXED_FLOAT16 = "float32", "mixed_float16"
@@ -56,7 +56,8 @@ class ExtractSettings:
     Attributes
     ----------
     backbone : str
-        A network's name, or the path of a Keras model of the user's own.
+        A network's name, the path of a Keras model of the user's own, or ``hub:`` and a preset of
+        KerasHub or its folder.
     weights : str
         ``imagenet``, ``random`` or a path.
     size_px : int or None
@@ -67,8 +68,9 @@ class ExtractSettings:
         From a picture of any size to the network's input; see `Resizing`.
     views : {"one", "flip", "5crop"}
         Views of each picture whose embeddings are averaged; see `views_of`.
-    pooling : {"avg", "max"}
-        From the last feature map to the embedding.
+    pooling : {"avg", "max", "cls", "cls+avg"}
+        From the last feature map to the embedding; of a transformer also its class token, alone or
+        beside the mean of its patches.
     layer : str
         Layers to cut the network at, joined by commas; empty for its last one. Their outputs are
         pooled, and joined in that order.
@@ -125,8 +127,9 @@ class ExtractSettings:
 
     @property
     def weights_source(self) -> str:
-        """Where the weights are: the model itself, if it is one of the user's own."""
-        return self.backbone if is_own_model(self.backbone) else self.weights
+        """Where the weights are: in the model itself, if it is the user's own or KerasHub's."""
+        brings_weights = is_own_model(self.backbone) or is_hub(self.backbone)
+        return self.backbone if brings_weights else self.weights
 
     @property
     def runtime(self) -> Runtime:

@@ -47,7 +47,7 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
     Parameters
     ----------
     backbone : str
-        The network, such as ``resnet50``, or the path of a Keras model.
+        The network, such as ``resnet50``, the path of a Keras model, or ``hub:`` and a preset.
     weights : str
         ``imagenet``, ``random`` or a path.
     size : int, optional
@@ -58,8 +58,8 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
         Views of each image whose embeddings are averaged.
     preprocessing : str, optional
         Of a model of your own: ``caffe``, ``tf``, ``torch``, ``0-1``, ``raw`` or ``inside``.
-    pooling : {"avg", "max"}
-        From the last feature map to the embedding.
+    pooling : {"avg", "max", "cls", "cls+avg"}
+        From the last feature map to the embedding; ``cls``: a transformer's class token.
     layer : str
         Layers to cut the network at, joined by commas; by default its last one.
     precision : {"auto", "float32", "mixed_float16"}

@@ -85,13 +85,14 @@ def features(
         Views of each image whose embeddings are averaged: the image; also its mirror image; or the
         four corners and the centre of what ``crop`` leaves.
     backbone : str
-        The network, such as ``resnet50``, or the path of a Keras model of your own.
+        The network, such as ``resnet50``, the path of a Keras model of your own, or a preset of
+        KerasHub, such as ``hub:dinov2_base``.
     weights : str
         ``imagenet``, ``random`` or a path.
     preprocessing : {"caffe", "tf", "torch", "0-1", "raw", "inside"}, optional
         How pixels were scaled when a model of your own was trained; required for one.
-    pooling : {"avg", "max"}
-        From the last feature map to the embedding.
+    pooling : {"avg", "max", "cls", "cls+avg"}
+        From the last feature map to the embedding; ``cls``: a transformer's class token.
     layer : str
         Layers to cut the network at, joined by commas; by default its last one.
     precision : {"auto", "float32", "mixed_float16"}

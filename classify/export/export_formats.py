@@ -160,6 +160,7 @@ def write_onnx_file(exported: Exportable, path: Path) -> None:
             opset=OPSET,
             tensors_to_rename=names,
         )
+    _replace_erfc(model.graph)
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "n"
     facts = exported.facts.items()
@@ -167,6 +168,20 @@ def write_onnx_file(exported: Exportable, path: Path) -> None:
         model, {key: json.dumps(value, ensure_ascii=False) for key, value in facts}
     )
     onnx.save(model, path)
+
+
+def _replace_erfc(graph: Any) -> None:
+    """Compute erfc(x), in Keras' GELU, as 1 - erf(x): ONNX has the latter only."""
+    from onnx import TensorProto, helper
+
+    rows = [row for row, node in enumerate(graph.node) if node.op_type == "Erfc"]
+    for row in reversed(rows):
+        node = graph.node[row]
+        [output], inner = node.output, f"{node.output[0]}/erf"
+        node.op_type, node.output[0] = "Erf", inner
+        graph.node.insert(row + 1, helper.make_node("Sub", ["erfc/one", inner], [output]))
+    if rows:
+        graph.initializer.append(helper.make_tensor("erfc/one", TensorProto.FLOAT, [], [1.0]))
 
 
 def run_onnx_file(exported: Exportable, path: Path, sample: Sample) -> Iterator[Result]:

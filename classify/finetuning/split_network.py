@@ -14,7 +14,7 @@ from headbench.extract.networks.cut import inputs_of, nearest
 from headbench.extract.networks.folding import fold_batch_norms
 from headbench.extract.networks.keras_network import KerasNetwork
 from headbench.extract.networks.keras_runtime import load_keras
-from headbench.extract.networks.trunk import trunk_of
+from headbench.extract.networks.trunk import NO_BLOCK, trunk_of
 from headbench.extract.settings import FLOAT32
 
 TOP = "top"
@@ -102,6 +102,9 @@ class SplitNetwork:
         self._copy_weights(self.base, top)
         for layer in top.layers:
             layer.trainable = layer.name in set(self.trained)
+        # Layers of KerasHub have others inside.
+        for layer in filter(_is_batch_norm, top._flatten_layers()):
+            layer.trainable = False
         return top
 
     def whole(self, top: Any, head: Any) -> Any:
@@ -141,6 +144,12 @@ def trained_layers(base: Any, depths: Mapping[str, int], unfreeze: str) -> list[
         If no layer has that name, or none would train.
     """
     names = [layer.name for layer in base.layers]
+    if unfreeze in N_BLOCKS and min(depths.values()) >= NO_BLOCK:
+        raise RunError(
+            f"--unfreeze {unfreeze}: {base.name} has no blocks, as the size of its feature maps "
+            "never halves. Name the layer from which on it trains, half or all. Its layers: "
+            f"{', '.join(layer.name for layer in base.layers if layer.weights)}."
+        )
     if unfreeze in N_BLOCKS:
         chosen = {name for name in names if depths[name] < N_BLOCKS[unfreeze]}
     elif unfreeze == "all":

@@ -51,7 +51,7 @@ from headbench.classify.wording import (
     wrapped,
 )
 from headbench.extract.errors import DataError
-from headbench.extract.networks.applications import NETWORKS, is_own_model
+from headbench.extract.networks.applications import NETWORKS, is_hub, is_own_model
 from headbench.extract.networks.backbone import create_backbone
 from headbench.extract.networks.keras_network import KerasBackbone
 from headbench.extract.sources.open import find_images
@@ -104,7 +104,7 @@ def show_origin(data: Path, out: Path, settings: OriginSettings, command: str = 
 def _open(settings: OriginSettings) -> tuple[KerasBackbone, Any]:
     """The backbone and its network without preprocessing; `DataError` if it has no BatchNorm."""
     name, backbone, base = settings.backbone, None, None
-    if not is_own_model(name):
+    if not is_own_model(name) and not is_hub(name):
         backbone = create_backbone(name, settings.weights, settings.size_px, layer=settings.layer)
     if isinstance(backbone, KerasBackbone):
         base = backbone.base()

@@ -9,7 +9,7 @@ from headbench.classify.report.words import by_head
 from headbench.classify.run import is_finetuned
 from headbench.classify.studies.learning_curve import CurvePoint, gain_of_doubling
 from headbench.classify.wording import count, points
-from headbench.extract.networks.applications import NETWORKS, OWN_MODEL
+from headbench.extract.networks.applications import NETWORKS, OWN_MODEL, is_hub
 
 IMAGENET = "imagenet"
 FULL_SIZE_PX = 224
@@ -33,7 +33,8 @@ def _weights(results: Results) -> Iterator[str]:
             f"{_beside(results, IMAGENET)}'."
         )
     size_px = features.identity.size_px
-    if size_px < FULL_SIZE_PX and features.identity.backbone != OWN_MODEL:
+    has_own_size = features.identity.backbone == OWN_MODEL or is_hub(features.identity.backbone)
+    if size_px < FULL_SIZE_PX and not has_own_size:
         yield (
             f"Try {FULL_SIZE_PX} px, the size of most networks: 'headbench features DATA --size "
             f"{FULL_SIZE_PX} --name {_beside(results, str(FULL_SIZE_PX))}'."

@@ -44,7 +44,7 @@ from headbench.classify.run import Trained, is_finetuned
 from headbench.classify.studies.folds import FoldPoint, held_out_proba, read_folds
 from headbench.classify.studies.learning_curve import read_curve
 from headbench.extract.images.resizing import find_resizing
-from headbench.extract.networks.applications import OWN_MODEL, declared_as
+from headbench.extract.networks.applications import OWN_MODEL, declared_as, is_hub
 from headbench.extract.settings import CROP
 from headbench.extract.sources import python
 
@@ -118,6 +118,7 @@ def _extraction(opened: OpenedRun) -> str:
     }
     if identity.backbone == OWN_MODEL:
         options["preprocessing"] = declared_as(identity.preprocessing)
+    if identity.backbone == OWN_MODEL or is_hub(identity.backbone):
         options["backbone"] = options.pop("weights")
     if identity.layer:
         options["layer"] = identity.layer

@@ -151,11 +151,18 @@ PREPROCESSINGS = {
 }
 OWN_MODEL = "own-model"
 OWN_MODEL_ENDINGS = (".keras", ".h5", ".hdf5")
+# Before the name or the folder of a preset of KerasHub.
+HUB = "hub:"
 
 
 def is_own_model(backbone: str) -> bool:
     """Whether a backbone is the file of a Keras model, and not a network's name."""
-    return backbone.endswith(OWN_MODEL_ENDINGS)
+    return backbone.endswith(OWN_MODEL_ENDINGS) and not is_hub(backbone)
+
+
+def is_hub(backbone: str) -> bool:
+    """Whether a backbone is a preset of KerasHub."""
+    return backbone.startswith(HUB)
 
 
 def declared_as(words: str) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,16 +14,29 @@ from headbench.extract.images.resizing import Resizing, resizing_of
 from headbench.extract.images.stream import Batch, DecodedImage, in_batches
 from headbench.extract.networks.applications import (
     BACKBONES,
+    HUB,
     MEAN_COLOR,
     NETWORKS,
     OWN_MODEL,
     declared_as,
+    is_hub,
     is_own_model,
 )
 from headbench.extract.networks.engines import Embedded, Embedder
+from headbench.extract.networks.keras_hub_network import HubNetwork, hub_name, hub_px
 from headbench.extract.networks.keras_network import KerasBackbone
 from headbench.extract.networks.own_model import OwnModel, own_px
-from headbench.extract.settings import CROP, FLOAT32, IMAGENET, ONE, POOLINGS, USUAL_PX, Runtime
+from headbench.extract.settings import (
+    AVG,
+    CROP,
+    FLOAT32,
+    IMAGENET,
+    MAX,
+    ONE,
+    POOLINGS,
+    USUAL_PX,
+    Runtime,
+)
 from headbench.extract.stopwatch import Stopwatch
 
 LARGEST_PX = 2048
@@ -126,30 +139,45 @@ def create_backbone(
     when it is loaded. Without a size it is the model's own, or 224. `preprocessing` is a key of
     `PREPROCESSINGS`, for a model of the user's own.
     """
+    _check_belonging(name, weights_source, pooling, preprocessing)
+    options = {"pooling": pooling, "precision": precision, "resize": resize}
+    options |= {"layer": layer, "views": views}
     if is_own_model(name):
-        if weights_source not in (IMAGENET, name):
-            raise DataError(f"weights {weights_source}: {name} has its own. Leave --weights out.")
         px = own_px(name, size_px, preprocessing) or USUAL_PX
         _check_size(name, px, 1)
-        declared = str(preprocessing)
-        return OwnModel(OWN_MODEL, name, px, pooling, precision, resize, layer, views, declared)
-    if name not in BACKBONES:
-        raise DataError(
-            f"unknown backbone {name!r}: expected one of {', '.join(BACKBONES)}, or the path of a "
-            "Keras model (.keras, .h5)."
-        )
-    if preprocessing is not None:
-        raise DataError(
-            f"preprocessing {preprocessing}: {name} has its own. Leave --preprocessing out."
-        )
-    size_px = USUAL_PX if size_px is None else size_px
-    _check_size(name, size_px, NETWORKS[name].smallest_px if name in NETWORKS else 1)
+        return OwnModel(OWN_MODEL, name, px, **options, declared=str(preprocessing))
+    if is_hub(name):
+        px = hub_px(name, size_px) or USUAL_PX
+        _check_size(name, px, 1)
+        return HubNetwork(hub_name(name), name, px, **options)
+    px = USUAL_PX if size_px is None else size_px
+    _check_size(name, px, NETWORKS[name].smallest_px if name in NETWORKS else 1)
     if name == MEAN_COLOR:
         if layer or views != ONE:
             option = f"--layer {layer}" if layer else f"--views {views}"
             raise DataError(f"{option}: {name} has no layers and takes one view. Name a network.")
-        return MeanColor(size_px, resize)
-    return KerasBackbone(name, weights_source, size_px, pooling, precision, resize, layer, views)
+        return MeanColor(px, resize)
+    return KerasBackbone(name, weights_source, px, **options)
+
+
+def _check_belonging(
+    name: str, weights_source: str, pooling: str, preprocessing: str | None
+) -> None:
+    """Raise `DataError` for an unknown name, and for options that it does not take."""
+    brings_weights = is_own_model(name) or is_hub(name)
+    if not brings_weights and name not in BACKBONES:
+        raise DataError(
+            f"unknown backbone {name!r}: expected one of {', '.join(BACKBONES)}, the path of a "
+            f"Keras model (.keras, .h5), or {HUB}PRESET of KerasHub."
+        )
+    if brings_weights and weights_source not in (IMAGENET, name):
+        raise DataError(f"weights {weights_source}: {name} has its own. Leave --weights out.")
+    if not is_hub(name) and pooling not in (AVG, MAX):
+        raise DataError(f"pooling {pooling}: {name} has no class token. Take {AVG} or {MAX}.")
+    if not is_own_model(name) and preprocessing is not None:
+        raise DataError(
+            f"preprocessing {preprocessing}: {name} has its own. Leave --preprocessing out."
+        )
 
 
 def _check_size(name: str, size_px: int, smallest_px: int) -> None:
@@ -163,25 +191,22 @@ def reopen_backbone(identity: Identity, weights_source: str) -> Backbone:
     Raises `WeightsError` if the weights, or the preprocessing of this version, are different;
     `DataError` if this version lacks its resize rule.
     """
-    size_px, pooling, precision = identity.size_px, identity.pooling, identity.precision
-    resize, layer, views = resizing_of(identity).rule, identity.layer, identity.views or ONE
+    options: dict[str, Any] = {
+        "size_px": identity.size_px,
+        "pooling": identity.pooling,
+        "precision": identity.precision,
+        "resize": resizing_of(identity).rule,
+        "layer": identity.layer,
+        "views": identity.views or ONE,
+    }
     backbone: Backbone
     if identity.backbone == OWN_MODEL:
         declared = declared_as(identity.preprocessing)
-        backbone = OwnModel(
-            OWN_MODEL, weights_source, size_px, pooling, precision, resize, layer, views, declared
-        )
+        backbone = OwnModel(OWN_MODEL, weights_source, **options, declared=declared)
+    elif is_hub(identity.backbone):
+        backbone = HubNetwork(hub_name(weights_source), weights_source, **options)
     else:
-        backbone = create_backbone(
-            identity.backbone,
-            weights_source,
-            size_px,
-            pooling,
-            precision,
-            resize=resize,
-            layer=layer,
-            views=views,
-        )
+        backbone = create_backbone(identity.backbone, weights_source, **options)
     differences = identity.differences(backbone.identity)
     if differences:
         raise WeightsError(

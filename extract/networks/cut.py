@@ -1,7 +1,7 @@
 """Networks cut at layers inside them, and weights that stop there."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,11 @@ from headbench.extract.errors import DataError, WeightsError
 from headbench.extract.networks.keras_runtime import load_keras
 from headbench.extract.networks.weights import WAY_OUT, check_shapes, shapes_in
 
+# Output of a layer, its name, pooling.
+Pool = Callable[[Any, str, str], Any]
 
-def cut_at(network: Any, layers: str, pooling: str) -> Any:
+
+def cut_at(network: Any, layers: str, pooling: str, pool: Pool | None = None) -> Any:
     """The part of a network that some of its layers need, with their outputs pooled and joined.
 
     Parameters
@@ -23,6 +26,8 @@ def cut_at(network: Any, layers: str, pooling: str) -> Any:
     pooling : {"avg", "max"}
         How feature maps (n, height, width, channels) and sequences (n, length, channels) become
         vectors. Vectors stay as they are.
+    pool : callable, optional
+        In place of `pooled`, for networks with class tokens; then `pooling` is as it takes it.
 
     Returns
     -------
@@ -37,7 +42,8 @@ def cut_at(network: Any, layers: str, pooling: str) -> Any:
     keras, names = load_keras(), layers.split(",")
     if len(set(names)) < len(names):
         raise DataError(f"--layer {layers}: expected each layer once.")
-    vectors = [_pooled(_output_of(network, name), name, pooling) for name in names]
+    pool = pool or pooled
+    vectors = [pool(_output_of(network, name), name, pooling) for name in names]
     whole = keras.layers.Concatenate(name="joined")(vectors) if names[1:] else vectors[0]
     return keras.Model(network.input, whole, name=network.name)
 
@@ -96,7 +102,8 @@ def _output_of(network: Any, name: str) -> Any:
     return operations[name].output
 
 
-def _pooled(output: Any, name: str, pooling: str) -> Any:
+def pooled(output: Any, name: str, pooling: str) -> Any:
+    """The output of the layer of this name as a vector; see `cut_at`."""
     shape: tuple[int | None, ...] = getattr(output, "shape", ())
     if len(shape) not in (2, 3, 4) or shape[-1] is None:
         raise DataError(

@@ -76,6 +76,10 @@ def tensorflow_engine(build: Callable[[], Any], device: str | None = None) -> En
     return Engine("TensorFlow", lambda images: infer(tf.constant(images)).numpy())
 
 
+class UnconvertibleError(Exception):
+    """A network that an engine cannot run; the message is the engine's reason."""
+
+
 def has_openvino() -> bool:
     """Whether OpenVINO is installed; it is not imported."""
     return find_spec("openvino") is not None
@@ -94,7 +98,10 @@ def openvino_engine(build: Callable[[], Any], n_views: int = 1) -> Engine:
     height, width = network.input_shape[1:3]
     pixels = height * width * n_views
     n_images = max(1, min(OPENVINO_MOST, round(OPENVINO_REQUEST_PX / pixels)))
-    compiled = _compile_for_openvino(network, n_images)
+    try:
+        compiled = _compile_for_openvino(network, n_images)
+    except Exception as error:  # of many kinds
+        raise UnconvertibleError(str(error).strip().split("\n", maxsplit=1)[0]) from error
     local = threading.local()
 
     def infer(images: Pixels) -> Embeddings:
@@ -273,7 +280,11 @@ def first_that_agrees(
     checked. `reference`, float32 (n, dim), are its embeddings of `sample`, which are real images.
     """
     for name, build, tolerance in candidates[:-1]:
-        engine = build()
+        try:
+            engine = build()
+        except UnconvertibleError as error:
+            LOG.info(f"note: {name} is not used. It cannot run this network ({error}).")
+            continue
         difference = relative_difference(engine.infer(sample), reference)
         if difference <= tolerance:
             return engine

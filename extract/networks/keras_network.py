@@ -146,7 +146,7 @@ class KerasNetwork(ABC):
         In the fingerprint.
     weights_source : str
         ``imagenet``, ``random`` or a path.
-    pooling : {"avg", "max"}
+    pooling : {"avg", "max", "cls", "cls+avg"}
     precision : {"float32", "mixed_float16"}
     resize : {"crop", "squash", "letterbox", "none"}
     layer : str
@@ -273,7 +273,9 @@ class KerasNetwork(ABC):
         outputs = mean_over_views(
             embed, keras.ops.cast(inputs, "float32"), self.views, self.size_px
         )
-        return keras.Model(inputs, outputs, name=f"{self.name}_with_preprocessing")
+        # TensorFlow takes no colon in a name.
+        name = self.name.replace(":", "_")
+        return keras.Model(inputs, outputs, name=f"{name}_with_preprocessing")
 
 
 @dataclass(frozen=True)

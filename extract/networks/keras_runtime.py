@@ -18,9 +18,12 @@ from typing import Any
 import h5py
 
 from headbench.cache.untrusted import leads_elsewhere, open_archive
+from headbench.extract.errors import DataError
 
 # The content of a .keras file may be this many times as long; Keras itself compresses nothing.
 KERAS_GROWTH = 50
+# Of the fine-tuned network of a preset.
+HUB_MODULE = b'"keras_hub.'
 LOG_LEVEL, QUIET_LEVEL = "TF_CPP_MIN_LOG_LEVEL", "2"
 # Read at once: tf2onnx sets that level too, later on.
 IS_LEVEL_CHOSEN = os.environ.get(LOG_LEVEL, QUIET_LEVEL) != QUIET_LEVEL
@@ -57,6 +60,20 @@ def load_tensorflow() -> Any:
     return tf
 
 
+@cache
+def load_keras_hub() -> Any:
+    """Import KerasHub; `DataError` if it is not installed."""
+    load_keras()
+    try:
+        with quiet_stderr():
+            import keras_hub
+    except ImportError as error:
+        raise DataError(
+            f'KerasHub cannot be imported ({error}). Run pip install "headbench[hub]".'
+        ) from error
+    return keras_hub
+
+
 def load_saved(path: Path, **options: Any) -> Any:
     """Load a model from a file; no code in it is run, and nothing outside it is read.
 
@@ -68,6 +85,9 @@ def load_saved(path: Path, **options: Any) -> Any:
     if path.suffix == ".keras":
         with open_archive(path, KERAS_GROWTH) as archive:
             n_bytes = bytes_of_weights(archive)
+            if HUB_MODULE in archive.read("config.json"):
+                # Registers its layers, which are as safe as those of Keras.
+                load_keras_hub()
     with building_at_most(n_bytes):
         return load_keras().saving.load_model(path, safe_mode=True, **options)
 
@@ -237,6 +257,7 @@ def freeze(network: Any) -> bytes:
     pixels = tf.TensorSpec(network.input_shape, tf.uint8, name="images")
     graph = infer.get_concrete_function(pixels).graph
     frozen = graph.as_graph_def()
+    _leave_out_unused(frozen, graph.outputs[0].op.name)
     nodes = {node.name: node for node in frozen.node}
     # Large arrays that a layer holds beside its weights become inputs.
     for array, placeholder in graph.captures:
@@ -245,3 +266,14 @@ def freeze(network: Any) -> bytes:
         node.attr.pop("shape", None)
         node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(array.numpy()))
     return bytes(frozen.SerializeToString())
+
+
+def _leave_out_unused(graph: Any, output: str) -> None:
+    """Delete operations that the output does not need: OpenVINO would take them for outputs."""
+    needed = {output}
+    # Every operation stands behind those that it reads.
+    for row, node in reversed([*enumerate(graph.node)]):
+        if node.name in needed:
+            needed |= {name.lstrip("^").split(":")[0] for name in node.input}
+        elif node.op != "Placeholder":
+            del graph.node[row]

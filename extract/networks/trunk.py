@@ -101,8 +101,12 @@ def before_classifier(network: Any) -> str:
     found = pooled[-1:] or maps[-1:]
     if not found or not load_keras().Model(network.input, found[0]).weights:
         return ""
-    layer = next(each for each in operations if any(it is found[0] for it in outputs_of(each)))
-    return str(layer.name)
+    return str(maker_of(network, found[0]).name)
+
+
+def maker_of(network: Any, tensor: Any) -> Any:
+    """The layer or operation of a functional network whose output a tensor is."""
+    return next(each for each in network.operations if any(it is tensor for it in outputs_of(each)))
 
 
 def depths_by_size(network: Any) -> dict[str, int]:

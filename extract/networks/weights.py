@@ -99,7 +99,7 @@ def _imagenet_path(imagenet_file: str, fetch: Callable[[], object]) -> Path:
     path = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models" / imagenet_file
     if not path.is_file():
         try:
-            with _impatient_network():
+            with impatient_network():
                 fetch()
         except Exception as error:
             # Keras raises a bare Exception for any network error.
@@ -118,7 +118,7 @@ def _how_to_bring(path: Path, failure: str) -> str:
 
 
 @contextmanager
-def _impatient_network() -> Iterator[None]:
+def impatient_network() -> Iterator[None]:
     """Give up on a network that does not answer: Keras itself sets no time limit."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(FETCH_TIMEOUT_SECONDS)

@@ -13,7 +13,7 @@ from headbench.commands.options import (
     machines_of,
     runtime_of,
 )
-from headbench.extract.networks.applications import BACKBONES, PREPROCESSINGS
+from headbench.extract.networks.applications import BACKBONES, HUB, PREPROCESSINGS
 from headbench.extract.settings import POOLINGS, PRECISIONS, RESIZES, VIEWS, ExtractSettings
 from headbench.terminal import say
 
@@ -69,8 +69,8 @@ def add_network_options(command: argparse.ArgumentParser, default: ExtractSettin
         "--backbone",
         default=default.backbone,
         metavar="NAME",
-        help=f"{', '.join(BACKBONES)}; or a Keras model of your own, a path that ends in .keras or "
-        f".h5 (default: {default.backbone})",
+        help=f"{', '.join(BACKBONES)}; a Keras model of your own (.keras, .h5); "
+        f"{HUB}PRESET or {HUB}FOLDER of KerasHub (default: {default.backbone})",
     )
     group.add_argument(
         "--weights",
@@ -108,7 +108,8 @@ def add_network_options(command: argparse.ArgumentParser, default: ExtractSettin
         "--pooling",
         choices=POOLINGS,
         default=default.pooling,
-        help="the mean or the maximum of the last feature map, as the embedding "
+        help="the mean or the maximum of the last feature map, as the embedding; cls: a "
+        "transformer's class token, alone or beside the mean of its patches "
         f"(default: {default.pooling})",
     )
     group.add_argument(

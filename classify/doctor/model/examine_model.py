@@ -58,8 +58,6 @@ from headbench.extract.settings import USUAL_PX
 
 LOG = logging.getLogger(__name__)
 
-# For input sides that may have any size.
-
 
 def examine_model(path: Path, data: Path | None, script: ScriptSettings) -> Examination:
     """Examine a model: layers, pixels, outputs; with a folder of labelled images, its accuracy.
