@@ -71,7 +71,7 @@ def preset_commands(
     if recipe.unfreeze:
         n_epochs = FinetuneSettings().epochs if epochs is None else epochs
         options = ["--start", recipe.head, "--fresh", "--schedule", CONSTANT, "--depth-decay", "1"]
-        options += ["--learning-rate", "0.001", "--patience", str(max(n_epochs, 1))]
+        options += ["--no-augment", "--learning-rate", "0.001", "--patience", str(max(n_epochs, 1))]
         options += ["--epochs", str(n_epochs), "--seed", str(seed), "--weights", weights]
         tune = ["finetune", name, "--data", data, "--unfreeze", recipe.unfreeze, *options]
         commands.append(tune)

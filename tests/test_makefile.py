@@ -100,8 +100,8 @@ def test_variables_of_the_environment_are_nobodys_mistake(
         ),
         (
             "finetune",
-            ["NAME=x", "ARGS=--unfreeze block4 --augment"],
-            'finetune "x" --unfreeze block4 --augment',
+            ["NAME=x", "ARGS=--unfreeze block4 --no-augment"],
+            'finetune "x" --unfreeze block4 --no-augment',
         ),
         ("preset", ["DATA=p", "ARGS=origin-half"], 'preset origin-half "p"'),
         (

@@ -56,10 +56,12 @@ class FinetuneSettings:
         Decoupled weight decay of kernels: each step multiplies them by 1 minus this times the
         learning rate.
     augment : bool
-        Flip, crop and recolour the images of train at random; the whole network runs in every
-        epoch.
+        Crop, mirror and recolour the images of train at random.
+    copies : int
+        Augmented copies of each image whose activations are kept: each epoch takes the next one.
     cache_trunk : bool
-        Keep the activations of the frozen part on disk, and run only the layers after it.
+        Keep the activations of the frozen part on disk, and run only the layers after it. Without,
+        each epoch augments anew.
     precision : {"auto", "float32", "mixed_float16"}
         ``auto``: mixed_float16 on GPUs that gain from it.
     seed : int
@@ -69,16 +71,17 @@ class FinetuneSettings:
     unfreeze: str = DEFAULT_UNFREEZE
     start: str = "logreg"
     is_fresh: bool = False
-    epochs: int = 10
-    patience: int = 3
-    learning_rate: float = 1e-4
-    depth_decay: float = 0.3
+    epochs: int = 12
+    patience: int = 6
+    learning_rate: float = 4e-4
+    depth_decay: float = 0.5
     schedule: str = COSINE
     warmup: float = 0.1
     batch_size: int = 32
     label_smoothing: float = 0.0
     weight_decay: float = 0.0
-    augment: bool = False
+    augment: bool = True
+    copies: int = 6
     cache_trunk: bool = True
     precision: str = AUTO
     seed: int = 0
@@ -97,6 +100,6 @@ class FinetuneSettings:
         parts = [FINETUNED]
         if self.unfreeze != DEFAULT_UNFREEZE:
             parts.append(self.unfreeze)
-        if self.augment:
-            parts.append("augment")
+        if not self.augment:
+            parts.append("plain")
         return "-".join(parts)

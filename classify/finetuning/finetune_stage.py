@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,13 @@ from headbench.cache.progress import Progress
 from headbench.cache.reader import FeatureFile
 from headbench.classify.errors import RunError
 from headbench.classify.finetuning.finetune_settings import FinetuneSettings
-from headbench.classify.finetuning.frozen_part import cached_activations, content_of
+from headbench.classify.finetuning.frozen_part import Wanted, cached_activations
 from headbench.classify.finetuning.split_network import SplitNetwork
 from headbench.classify.finetuning.trainable_network import (
     TrainableNetwork,
     precision,
     require_all_classes,
+    trains_on_activations,
 )
 from headbench.classify.finetuning.training_inputs import (
     AugmentedInputs,
@@ -185,18 +187,19 @@ class Finetuning:
     def inputs(self) -> tuple[Inputs, Inputs]:
         """Inputs of train and val; fills the cache of activations if it is used."""
         settings, train, val = self.settings, self.files["train"], self.files["val"]
-        images = AugmentedInputs(train) if settings.augment else ImageInputs(train)
-        if not (settings.cache_trunk and self.network.has_frozen_part):
+        if not trains_on_activations(settings, self.network):
+            images = AugmentedInputs(train) if settings.augment else ImageInputs(train)
             return images, ImageInputs(val)
-        # Augmented images differ in every epoch, so only those of val can be cached.
-        again = [val] if settings.augment else [train, val]
-        files = [file for split in again for file in split.files]
-        store = cached_activations(self.source.folder, self.network, files, self.devices)
-        cached = [
-            CachedInputs(store, [content_of(file) for file in split.files], split.labels)
-            for split in again
-        ]
-        return images if settings.augment else cached[0], cached[-1]
+        numbers = range(1, settings.copies + 1) if settings.augment else [0]
+        copies = [[Wanted(file, number) for file in train.files] for number in numbers]
+        plain = [Wanted(file) for file in val.files]
+        wanted = [*plain, *chain.from_iterable(copies)]
+        store = cached_activations(self.source.folder, self.network, wanted, self.devices)
+        keys = [[each.key for each in copy] for copy in (*copies, plain)]
+        return (
+            CachedInputs(store, keys[:-1], train.labels),
+            CachedInputs(store, keys[-1:], val.labels),
+        )
 
     @property
     def weights(self) -> NDArray[np.float64]:

@@ -5,8 +5,10 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from threading import Lock
+from typing import NamedTuple
 
 import h5py
 import numpy as np
@@ -18,11 +20,17 @@ from headbench.cache.errors import FeatureFileError, UnreadableError
 from headbench.cache.format import Identity, hash_rows, row_hashes
 from headbench.cache.progress import Progress
 from headbench.classify.errors import RunError
+from headbench.classify.finetuning.augmentation import AUGMENTATION, augmented_files
 from headbench.classify.finetuning.split_network import SplitNetwork
 from headbench.classify.labelled_files import refuse_image
 from headbench.classify.wording import n_bytes
 from headbench.extract.images.resizing import Resizing, resizing_of
-from headbench.extract.images.stream import ImageFile, decoded_images, in_batches
+from headbench.extract.images.stream import (
+    DecodedImage,
+    ImageFile,
+    decoded_images,
+    in_batches,
+)
 from headbench.extract.networks.devices import Devices
 from headbench.extract.networks.engines import (
     Embedded,
@@ -39,6 +47,8 @@ FOLDER = "trunk"
 ITEM_BYTES = np.dtype(np.float16).itemsize
 # Rows are written some at a time: bounds memory and what a killed run loses.
 PART_BYTES = 64 << 20
+# Of the copies, whatever the seed of training: another seed finds them again.
+COPIES_SEED = 0
 
 
 class ActivationStore:
@@ -131,12 +141,33 @@ def activation_fingerprint(identity: Identity, cut_name: str) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def cached_activations(
-    folder: Path, network: SplitNetwork, files: Sequence[ImageFile], devices: Devices
-) -> ActivationStore:
-    """Activations of images at the cut; those that are not on disk are computed.
+class Wanted(NamedTuple):
+    """A picture whose activations are wanted: an image, or a copy of it changed at random.
 
-    They are kept in `folder`, which is that of the run. `files` must have their SHA-256.
+    Attributes
+    ----------
+    copy : int
+        Number of the copy, from 1 on; 0 for the image itself.
+    """
+
+    file: ImageFile
+    copy: int = 0
+
+    @property
+    def key(self) -> bytes:
+        """What finds it in the store, 32 bytes."""
+        content = content_of(self.file)
+        if not self.copy:
+            return content
+        return hashlib.sha256(content + f"{AUGMENTATION}, copy {self.copy}".encode()).digest()
+
+
+def cached_activations(
+    folder: Path, network: SplitNetwork, wanted: Sequence[Wanted], devices: Devices
+) -> ActivationStore:
+    """Activations of pictures at the cut; those that are not on disk are computed.
+
+    They are kept in `folder`, which is that of the run. Files must have their SHA-256.
 
     Raises
     ------
@@ -148,41 +179,68 @@ def cached_activations(
     fingerprint = activation_fingerprint(network.backbone.identity, network.cut_name)
     store = ActivationStore(folder / FOLDER, fingerprint)
     store.open()
-    missing = store.missing([content_of(file) for file in files])
+    wanted = sorted(wanted, key=lambda each: each.copy)
+    missing = [wanted[row] for row in store.missing([each.key for each in wanted])]
     if missing:
         frozen = network.frozen_part()
         row_bytes = ITEM_BYTES * int(np.prod(frozen.output_shape[1:]))
         LOG.info(
-            f"frozen layers, up to {network.cut_name}: computed once for {len(missing)} of "
-            f"{len(files)} images, {n_bytes(len(missing) * row_bytes)} in {store.folder}"
+            f"frozen layers, up to {network.cut_name}: computed once for "
+            f"{_describe(missing, wanted)}, {n_bytes(len(missing) * row_bytes)} in {store.folder}"
         )
         require_free(folder, len(missing) * row_bytes, "the activations")
         engine = halving_engine(engine_on(devices, lambda: frozen))
-        resizing = resizing_of(network.backbone.identity)
-        _fill(store, engine, resizing, [files[row] for row in missing], row_bytes)
+        _fill(store, engine, resizing_of(network.backbone.identity), missing, row_bytes)
     return store
+
+
+def _describe(missing: Sequence[Wanted], wanted: Sequence[Wanted]) -> str:
+    (images, copies), (n_images, n_copies) = (
+        (len(each) - changed, changed)
+        for each in (missing, wanted)
+        for changed in [sum(one.copy > 0 for one in each)]
+    )
+    augmented = f" and {copies} of {n_copies} augmented copies" if n_copies else ""
+    return f"{images} of {n_images} images{augmented}"
 
 
 def _fill(
     store: ActivationStore,
     engine: Engine,
     resizing: Resizing,
-    files: list[ImageFile],
+    missing: list[Wanted],
     row_bytes: int,
 ) -> None:
     embedder = EngineEmbedder(engine, engine.batch_size, Stopwatch())
-    images = decoded_images(files, resizing, refuse_image(files), Stopwatch())
     part_rows = max(1, PART_BYTES // row_bytes)
-    with Progress("frozen layers", len(files)) as progress:
-        batches = embedder(in_batches(images, engine.batch_size))
+    with Progress("frozen layers", len(missing)) as progress:
+        batches = embedder(in_batches(_pictures(missing, resizing), engine.batch_size))
         for rows, activations in _in_parts(batches, part_rows, progress.update):
             if not np.isfinite(activations).all():
                 raise RunError(
-                    f"{store.folder}: the activations of {files[rows[0]].path}, or of images after "
-                    "it, are too large for float16. Run the frozen layers in every epoch: "
-                    "--no-trunk-cache."
+                    f"{store.folder}: the activations of {missing[rows[0]].file.path}, or of "
+                    "images after it, are too large for float16. Run the frozen layers in every "
+                    "epoch: --no-trunk-cache."
                 )
-            store.add([content_of(files[row]) for row in rows], activations)
+            store.add([missing[row].key for row in rows], activations)
+
+
+def _pictures(missing: list[Wanted], resizing: Resizing) -> Iterator[DecodedImage]:
+    """The pictures of a list that is sorted by copy; the row of each is that in the list."""
+    first = 0
+    for copy, group in groupby(missing, key=lambda each: each.copy):
+        files = [each.file for each in group]
+        if copy:
+            # By content: a copy stays the same whatever else is in the run.
+            numbers = [int.from_bytes(content_of(file)[:7]) for file in files]
+            rows = {number: first + row for row, number in enumerate(numbers)}
+            dataset = augmented_files(files, numbers, resizing, (COPIES_SEED, copy))
+            for number, pixels in dataset.as_numpy_iterator():
+                yield DecodedImage(rows[int(number)], pixels)
+        else:
+            for each in decoded_images(files, resizing, refuse_image(files), Stopwatch()):
+                yield each._replace(row=first + each.row)
+        first += len(files)
 
 
 def _in_parts(

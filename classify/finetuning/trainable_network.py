@@ -68,7 +68,7 @@ class TrainableNetwork:
 
 def trains_on_activations(settings: FinetuneSettings, network: SplitNetwork) -> bool:
     """Whether training reads cached activations, so that no image goes through the frozen part."""
-    return settings.cache_trunk and network.has_frozen_part and not settings.augment
+    return settings.cache_trunk and network.has_frozen_part
 
 
 def precision(settings: FinetuneSettings, devices: Devices) -> str:

@@ -58,8 +58,8 @@ def load_weights(network: Any, used: Any, path: Path, name: str) -> None:
     if not {*map(id, used.weights)} <= {*map(id, part.weights)}:
         last = part.operations[-1].name
         raise WeightsError(
-            f"{path}: expected weights of all that is used of {name}, found those up to {last}. "
-            f"Cut the network there or before: --layer {last}."
+            f"{path}: expected weights of {name} up to its last layer, or to the one that it is "
+            f"cut at, found those up to {last}. Cut it there or before: --layer {last}."
         )
     try:
         part.load_weights(path)

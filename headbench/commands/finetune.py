@@ -12,7 +12,12 @@ DEPTH_DECAY = "each block learns at this share of the rate of the block after it
 # Name, field of the settings, action, meaning.
 FLAGS = (
     ("--fresh", "is_fresh", "store_true", "start with new weights in the layers of that head"),
-    ("--augment", "augment", "store_true", "flip, crop and colour the images of train"),
+    (
+        "--no-augment",
+        "augment",
+        "store_false",
+        "train on the images as they are, not cropped, mirrored and recoloured at random",
+    ),
     (
         "--no-trunk-cache",
         "cache_trunk",
@@ -38,6 +43,7 @@ def add_finetune(command: argparse.ArgumentParser) -> None:
         ("--learning-rate", float, default.learning_rate, "of the head"),
         ("--depth-decay", float, default.depth_decay, DEPTH_DECAY),
         ("--batch-size", at_least(1), default.batch_size, "images in a step"),
+        ("--copies", at_least(1), default.copies, "augmented copies of an image, kept on disk"),
         ("--label-smoothing", float, default.label_smoothing, "0 to 1"),
         ("--weight-decay", float, default.weight_decay, "0 or more"),
         ("--seed", at_least(0), default.seed, "of the order of images and of augmentation"),

@@ -18,17 +18,19 @@ from headbench.classify.errors import RunError
 from headbench.classify.finetuning import frozen_part as module
 from headbench.classify.finetuning.frozen_part import (
     ActivationStore,
+    Wanted,
     activation_fingerprint,
     cached_activations,
 )
 from headbench.classify.wording import n_bytes
 from headbench.extract.images.decode import decode
+from headbench.extract.images.resizing import Resizing
 from headbench.extract.images.stream import ImageFile
 from headbench.extract.networks.devices import Devices
 from headbench.extract.networks.keras_runtime import load_keras
 from tests.conftest import listen, needs_posix
 
-IDENTITY = Identity("net", "sha256:1", "none", 16, "rule", "avg", "float32")
+IDENTITY = Identity("net", "sha256:1", "none", 16, Resizing(16).words, "avg", "float32")
 
 
 @dataclass
@@ -55,17 +57,17 @@ class Network:
         return keras.Model(image, keras.ops.cast(image, "float32") * self.factor)
 
 
-def hashed(path: Path) -> ImageFile:
-    return ImageFile(path, hashlib.sha256(path.read_bytes()).digest())
+def hashed(path: Path) -> Wanted:
+    return Wanted(ImageFile(path, hashlib.sha256(path.read_bytes()).digest()))
 
 
 @pytest.fixture
-def files(photos: Path) -> list[ImageFile]:
+def files(photos: Path) -> list[Wanted]:
     return [hashed(path) for path in sorted(photos.rglob("*.png"))[:40]]
 
 
-def contents(files: list[ImageFile]) -> list[bytes]:
-    return [bytes(file.content_sha256) for file in files]
+def contents(files: list[Wanted]) -> list[bytes]:
+    return [each.key for each in files]
 
 
 ONE = Devices("cpu", ("CPU:0",))
@@ -76,7 +78,7 @@ def test_rows_are_what_the_frozen_part_makes_of_each_image(tmp_path: Path, files
     rows = [7, 3, 3, 39]
     found = store.read([contents(files)[row] for row in rows])
     assert found.dtype == np.float16
-    expected = [decode(files[row].path.read_bytes(), 16) * 0.5 for row in rows]
+    expected = [decode(files[row].file.path.read_bytes(), 16) * 0.5 for row in rows]
     np.testing.assert_allclose(found, expected, rtol=1e-3)
 
 
@@ -121,7 +123,7 @@ def test_another_cut_or_other_weights_are_another_cache(tmp_path: Path, files) -
     network = Network(factor=0.25, cut_name="other")
     store = cached_activations(tmp_path, network, files[:2], ONE)
     assert network.n_asked == 1
-    expected = decode(files[0].path.read_bytes(), 16) * 0.25
+    expected = decode(files[0].file.path.read_bytes(), 16) * 0.25
     np.testing.assert_allclose(store.read(contents(files[:1]))[0], expected, rtol=1e-3)
 
 
@@ -175,8 +177,8 @@ def test_what_float16_cannot_hold_is_refused_with_the_way_out(tmp_path: Path, fi
 
 
 def test_an_image_that_changed_since_extraction_is_named(tmp_path: Path, files) -> None:
-    files[5].path.write_bytes(files[6].path.read_bytes())
-    with pytest.raises(RunError, match=f"{files[5].path}: its content changed"):
+    files[5].file.path.write_bytes(files[6].file.path.read_bytes())
+    with pytest.raises(RunError, match=f"{files[5].file.path}: its content changed"):
         cached_activations(tmp_path, Network(), files, ONE)
 
 
@@ -257,3 +259,22 @@ def test_files_held_open_are_a_share_of_what_the_process_may_open(
 
     monkeypatch.setattr(resource, "getrlimit", lambda _: (allowed, allowed))
     assert most_open() == most
+
+
+def test_augmented_copies_differ_are_kept_and_stay_the_same_in_another_company(
+    tmp_path: Path, files: list[Wanted]
+) -> None:
+    copies = [each._replace(copy=copy) for copy in (1, 2) for each in files[:4]]
+    said = listen()
+    store = cached_activations(tmp_path / "a", Network(), [*files[:6], *copies], ONE)
+    assert "computed once for 6 of 6 images and 8 of 8 augmented copies" in said[0]
+    keys = contents(copies)
+    first, second = store.read(keys[:4]), store.read(keys[4:])
+    plain = store.read(contents(files[:4]))
+    for one, other in ((first, second), (first, plain), (second, plain)):
+        assert not np.array_equal(one, other)
+    other = cached_activations(tmp_path / "b", Network(), [copies[6], *files[6:9]], ONE)
+    np.testing.assert_array_equal(other.read([keys[6]])[0], second[2])
+    said.clear()
+    cached_activations(tmp_path / "a", Network(), copies, ONE)
+    assert said == []

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from headbench.classify.finetuning.training_inputs import AugmentedInputs, augmented
+from headbench.classify.finetuning.augmentation import augmented
+from headbench.classify.finetuning.training_inputs import AugmentedInputs
 from headbench.classify.labelled_files import LabelledFiles
 from headbench.extract.images.resizing import Resizing, shorter_side_px
 from headbench.extract.images.stream import DecodedImage, ImageFile
