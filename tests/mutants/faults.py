@@ -1037,4 +1037,26 @@ FAULTS = (
             "test_the_scaling_of_training_fits_and_others_of_another_range_do_not",
         ),
     ),
+    Fault(
+        "copy-of-the-first",
+        "Each augmented copy of an image is another one.",
+        "classify/finetuning/frozen_part.py",
+        "augmented_files(files, numbers, resizing, (COPIES_SEED, copy))",
+        "augmented_files(files, numbers, resizing, (COPIES_SEED, 1))",
+        (
+            "tests/classify/finetuning/test_frozen_part.py::"
+            "test_augmented_copies_differ_are_kept_and_stay_the_same_in_another_company",
+        ),
+    ),
+    Fault(
+        "one-copy-in-every-epoch",
+        "Each epoch of fine-tuning takes the next augmented copy.",
+        "classify/finetuning/training_inputs.py",
+        "self.copies[(seed[1] - 1) % len(self.copies)]",
+        "self.copies[0]",
+        (
+            "tests/classify/finetuning/test_training_inputs.py::"
+            "test_each_epoch_reads_the_next_copy_and_begins_again_after_the_last",
+        ),
+    ),
 )

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from headbench.classify.finetuning.augmentation import augmented
-from headbench.classify.finetuning.training_inputs import AugmentedInputs
+from headbench.classify.finetuning.training_inputs import AugmentedInputs, CachedInputs
 from headbench.classify.labelled_files import LabelledFiles
 from headbench.extract.images.resizing import Resizing, shorter_side_px
 from headbench.extract.images.stream import DecodedImage, ImageFile
@@ -79,3 +79,17 @@ def test_a_run_is_augmented_from_pictures_of_its_own_rule(tmp_path: Path, rule: 
     [(_, seen)] = inputs.batches(np.arange(8), 8, (0, 1))
     assert seen.shape == (8, SIZE_PX, SIZE_PX, 3)
     assert (seen > 200).any(axis=(1, 2, 3)).mean() > 0.5
+
+
+def test_each_epoch_reads_the_next_copy_and_begins_again_after_the_last() -> None:
+    class Store:
+        def read(self, keys: list[bytes]) -> np.ndarray:
+            return np.array([[key[0]] for key in keys], np.float16)
+
+    copies = [[b"\1", b"\2"], [b"\3", b"\4"]]
+    inputs = CachedInputs(Store(), copies, np.zeros(2, np.int32))  # type: ignore[arg-type]
+    read = [
+        [batch.inputs.ravel().tolist() for batch in inputs.batches(np.array([1, 0]), 2, (0, epoch))]
+        for epoch in (1, 2, 3)
+    ]
+    assert read == [[[2, 1]], [[4, 3]], [[2, 1]]]
