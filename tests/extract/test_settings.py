@@ -12,7 +12,7 @@ from headbench.extract.settings import ExtractSettings, Runtime
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
-        ("pooling", "mean", "pooling: expected avg or max, found 'mean'"),
+        ("pooling", "mean", "pooling: expected avg, max, cls or cls\\+avg, found"),
         ("precision", "float64", "precision: expected auto, float32 or mixed_float16, found"),
         ("store", "int8", "store: expected float32 or float16, found 'int8'"),
         ("device", "cuda", "device: expected auto, cpu or gpu, found 'cuda'"),
