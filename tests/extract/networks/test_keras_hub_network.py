@@ -47,7 +47,16 @@ class Saved(NamedTuple):
         return found
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+# Other families in the quick tests are built in the same way.
+ALIKE = ("dinov3", "vit")
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(name, marks=pytest.mark.long if name in ALIKE else ()) for name in FAMILIES
+    ],
+)
 def saved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Saved:
     folder = tmp_path_factory.mktemp("hub") / request.param
     return Saved(folder, *save_preset(request.param, folder))
