@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Iterator
 from operator import attrgetter
+from pathlib import Path
 
 from headbench.classify.report.results import Results
 from headbench.classify.report.words import by_head
@@ -29,7 +30,8 @@ def _weights(results: Results) -> Iterator[str]:
         yield "Use trained weights: 'headbench features DATA --weights imagenet --overwrite'."
     elif features.weights != IMAGENET and features.identity.backbone in NETWORKS:
         yield (
-            "Try ImageNet weights: 'headbench features DATA --weights imagenet --name "
+            f"If {Path(features.weights).name} does not hold ImageNet's weights, try them: "
+            "'headbench features DATA --weights imagenet --name "
             f"{_beside(results, IMAGENET)}'."
         )
     size_px = features.identity.size_px

@@ -135,7 +135,7 @@ def provenance(results: Results) -> list[tuple[str, str]]:
 
 
 def banner(results: Results) -> str:
-    """A warning about weights that are random or not ImageNet's; else empty."""
+    """A warning about weights that are random, or come from a file; else empty."""
     features = results.features
     if features.has_random_weights:
         return (
@@ -143,7 +143,10 @@ def banner(results: Results) -> str:
         )
     if features.weights != "imagenet":
         weights = describe_weights(features.identity, features.weights)
-        return f"Not ImageNet weights: {weights}. These numbers do not apply to ImageNet weights."
+        return (
+            f"Weights of a file: {weights}. If they are not ImageNet's, do not compare these "
+            "numbers with published ones."
+        )
     return ""
 
 

@@ -144,7 +144,7 @@ def test_a_lead_is_called_one_only_where_it_is_seen(
     ("change", "expected"),
     [
         ({"has_random_weights": True}, "RANDOM WEIGHTS"),
-        ({"has_random_weights": False, "weights": "own.h5"}, "Not ImageNet weights"),
+        ({"has_random_weights": False, "weights": "own.h5"}, "Weights of a file"),
         ({"has_random_weights": False, "weights": "imagenet"}, ""),
     ],
 )
