@@ -51,6 +51,7 @@ def test_where_layers_train_the_head_is_new_and_the_rate_the_same_everywhere() -
         learning_rate=1e-3,
         depth_decay=1.0,
         schedule="constant",
+        augment=False,
         seed=3,
     )
 
