@@ -36,7 +36,8 @@ def run_demo(name: str) -> None:
     commands = [
         ["features", str(images), *extract],
         ["heads", name],
-        ["finetune", name, "--epochs", str(EPOCHS)],
+        # A mirrored digit is no digit.
+        ["finetune", name, "--epochs", str(EPOCHS), "--no-augment"],
         ["report", name, "--brief"],
         ["predict", name, "--images", str(images / "7/0007.png")],
     ]

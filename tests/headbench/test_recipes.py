@@ -60,7 +60,7 @@ def test_where_layers_train_the_head_is_new_and_the_rate_the_same_everywhere() -
     ("name", "trained"),
     [
         ("origin-128", {"mlp-128"}),
-        pytest.param("origin-half", {"mlp", "finetuned-half"}, marks=pytest.mark.long),
+        pytest.param("origin-half", {"mlp", "finetuned-half-plain"}, marks=pytest.mark.long),
     ],
 )
 def test_a_recipe_runs_end_to_end(
