@@ -67,7 +67,7 @@ def food(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     settings = ExtractSettings(backbone=SMALL, weights=weights, size_px=SIZE_PX)
     extract_features(shared / "data/food10", run.features_path, settings)
     train_heads(run, list(HEADS), seed=0)
-    finetune(run, FinetuneSettings(epochs=1), None, None)
+    finetune(run, FinetuneSettings(epochs=1, copies=1), None, None)
     return run
 
 

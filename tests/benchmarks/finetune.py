@@ -109,7 +109,8 @@ def link_images(tuning: Finetuning, folder: Path) -> None:
 
 def compare(run: Run, weights: str, unfreeze: str, n_epochs: int) -> list[Result]:
     """Median seconds of an epoch of each contender, in turns."""
-    settings = FinetuneSettings(unfreeze=unfreeze)
+    # Keras' `fit` gets the images as they are too.
+    settings = FinetuneSettings(unfreeze=unfreeze, augment=False)
     with FeatureFile(run.features_path) as features, tempfile.TemporaryDirectory() as name:
         start = run.find(settings.start, features)
 

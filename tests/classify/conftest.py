@@ -37,7 +37,7 @@ def network_run(network_features: Path) -> Run:
     """
     run = Run(network_features)
     train_heads(run, ["logreg", "mlp-128"], seed=0)
-    finetune(run, FinetuneSettings(epochs=1), None, None)
+    finetune(run, FinetuneSettings(epochs=1, copies=1), None, None)
     return run
 
 

@@ -107,7 +107,7 @@ def test_a_fine_tuned_and_an_exported_network_see_the_same_pictures(
     network_photos: Path, tmp_path: Path
 ) -> None:
     run = make_run(tmp_path, network_photos, SMALL, write_weights(tmp_path))
-    finetune(run, FinetuneSettings(epochs=1, learning_rate=0.01), None, None)
+    finetune(run, FinetuneSettings(epochs=1, learning_rate=0.01, copies=1), None, None)
     paths, expected = kept(run, "finetuned", network_photos)
     found = predicted(run, "finetuned", paths)
     np.testing.assert_allclose(found, expected, atol=1e-4)
