@@ -228,8 +228,8 @@ FAULTS = (
         "top-uses-batch-statistics",
         "No BatchNormalization of the network uses batch statistics in fine-tuning.",
         "classify/finetuning/split_network.py",
-        "layer.trainable = layer.name in set(self.trained)",
-        'layer.trainable = layer.name in set(self.trained) or "BatchNorm" in type(layer).__name__',
+        "            layer.trainable = False\n        return top",
+        "            layer.trainable = True\n        return top",
         (
             "tests/classify/finetuning/test_split_network.py::"
             "test_the_top_gives_in_training_what_it_gives_in_inference_except_for_dropout"
