@@ -190,7 +190,8 @@ class Finetuning:
         if not trains_on_activations(settings, self.network):
             images = AugmentedInputs(train) if settings.augment else ImageInputs(train)
             return images, ImageInputs(val)
-        numbers = range(1, settings.copies + 1) if settings.augment else [0]
+        n_copies = min(settings.copies, settings.epochs)
+        numbers = range(1, n_copies + 1) if settings.augment else [0]
         copies = [[Wanted(file, number) for file in train.files] for number in numbers]
         plain = [Wanted(file) for file in val.files]
         wanted = [*plain, *chain.from_iterable(copies)]
