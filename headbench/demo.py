@@ -42,7 +42,7 @@ def run_demo(name: str) -> None:
         ["predict", name, "--images", str(images / "7/0007.png")],
     ]
     run_commands(commands)
-    LOG.info("\nYour own photographs: headbench features FOLDER, headbench heads, headbench report")
+    LOG.info("Your own photographs: headbench features FOLDER, headbench heads, headbench report")
 
 
 def write_digits(folder: Path) -> None:

@@ -82,6 +82,7 @@ def run_commands(commands: Iterable[list[str]]) -> None:
     """Run commands one after the other, each shown as a user would type it."""
     from headbench.command_line import main
 
-    for arguments in commands:
-        LOG.info(f"\n$ headbench {shlex.join(arguments)}")
+    for number, arguments in enumerate(commands):
+        line_before = "\n" if number else ""
+        LOG.info(f"{line_before}$ headbench {shlex.join(arguments)}")
         main(arguments)
