@@ -224,7 +224,7 @@ def test_a_lost_scheduler_ends_the_run_and_the_next_one_goes_on(
     code, _, errors = finish(process)
     assert code == 2
     assert errors.splitlines()[-1] == (
-        "error: the connection to the Dask scheduler was lost. What was finished is kept: run the "
+        "error: the connection to the Dask scheduler was lost. Finished work is kept: run the "
         "same command again."
     )
     assert "Traceback" not in errors, errors
