@@ -12,7 +12,8 @@ from headbench.extract.settings import CROP, FIVE_CROP, LETTERBOX, NONE, RESIZES
 # 2.75 and at 3.
 REDUCED_TIMES = 3
 # What letterbox leaves empty has the mean colour of ImageNet, red, green and blue: preprocessing
-# turns it into about 0, which is what convolutions pad with. White would be the brightest edge.
+# turns it into about 0, which is what convolutions pad with. White was as accurate: on 1600
+# photographs within 0.2 points, with DenseNet169 and MobileNet 0.25.
 PADDING = (124, 116, 104)
 ONLY = "--resize none takes pictures of"
 
