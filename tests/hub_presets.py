@@ -10,6 +10,15 @@ SIZE_PX = 32
 SHAPE = (SIZE_PX, SIZE_PX, 3)
 VIT = {"patch_size": 8, "num_layers": 2, "hidden_dim": 16, "num_heads": 2}
 SCALE, OFFSET = [0.017, 0.0175, 0.0174], [-2.1, -2.0, -1.8]
+TEXT = {
+    "vocabulary_size": 20,
+    "embedding_dim": 16,
+    "hidden_dim": 16,
+    "num_layers": 1,
+    "num_heads": 2,
+    "intermediate_dim": 32,
+    "max_sequence_length": 5,
+}
 
 
 def dinov2() -> Any:
@@ -33,30 +42,14 @@ def vit() -> Any:
 def clip() -> Any:
     models = load_keras_hub().models
     vision = models.CLIPVisionEncoder(**VIT, intermediate_dim=32, image_shape=SHAPE)
-    text = models.CLIPTextEncoder(
-        vocabulary_size=20,
-        embedding_dim=16,
-        hidden_dim=16,
-        num_layers=1,
-        num_heads=2,
-        intermediate_dim=32,
-        max_sequence_length=5,
-    )
+    text = models.CLIPTextEncoder(**TEXT)
     return models.CLIPBackbone(vision, text, projection_dim=8)
 
 
 def siglip() -> Any:
     models = load_keras_hub().models
     vision = models.SigLIPVisionEncoder(**VIT, intermediate_dim=32, image_shape=SHAPE)
-    text = models.SigLIPTextEncoder(
-        vocabulary_size=20,
-        embedding_dim=16,
-        hidden_dim=16,
-        num_layers=1,
-        num_heads=2,
-        intermediate_dim=32,
-        max_sequence_length=5,
-    )
+    text = models.SigLIPTextEncoder(**TEXT)
     return models.SigLIPBackbone(vision, text)
 
 

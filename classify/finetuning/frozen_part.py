@@ -195,13 +195,9 @@ def cached_activations(
 
 
 def _describe(missing: Sequence[Wanted], wanted: Sequence[Wanted]) -> str:
-    (images, copies), (n_images, n_copies) = (
-        (len(each) - changed, changed)
-        for each in (missing, wanted)
-        for changed in [sum(one.copy > 0 for one in each)]
-    )
-    augmented = f" and {copies} of {n_copies} augmented copies" if n_copies else ""
-    return f"{images} of {n_images} images{augmented}"
+    new, n_copies = (sum(each.copy > 0 for each in pictures) for pictures in (missing, wanted))
+    augmented = f" and {new} of {n_copies} augmented copies" if n_copies else ""
+    return f"{len(missing) - new} of {len(wanted) - n_copies} images{augmented}"
 
 
 def _fill(
