@@ -4,7 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from headbench.extract.networks.keras_runtime import load_keras, load_keras_hub
+from headbench.extract.networks.keras_runtime import (
+    load_keras,
+    load_keras_hub,
+    numbered_from_zero,
+)
 
 SIZE_PX = 32
 SHAPE = (SIZE_PX, SIZE_PX, 3)
@@ -73,7 +77,10 @@ FAMILIES: dict[str, Callable[[], Any]] = {
 def save_preset(name: str, folder: Path) -> tuple[Any, Any]:
     """Save a small network of a family and its image converter; returns both."""
     load_keras().utils.set_random_seed(0)
-    backbone, layers = FAMILIES[name](), load_keras_hub().layers
+    # The folder keeps the names of layers: they must not depend on the tests before.
+    with numbered_from_zero():
+        backbone = FAMILIES[name]()
+    layers = load_keras_hub().layers
     kinds = {each.backbone_cls: each for each in vars(layers).values() if _is_converter(each)}
     converter = kinds[type(backbone)](
         image_size=(SIZE_PX, SIZE_PX), scale=SCALE, offset=OFFSET, interpolation="bicubic"
