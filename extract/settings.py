@@ -18,8 +18,8 @@ ENGINES = (AUTO, TENSORFLOW, OPENVINO)
 AVG, MAX, CLS, CLS_AVG = POOLINGS = ("avg", "max", "cls", "cls+avg")
 RESIZES = CROP, SQUASH, LETTERBOX, NONE = ("crop", "squash", "letterbox", "none")
 VIEWS = ONE, FLIP, FIVE_CROP = ("one", "flip", "5crop")
-FLOAT32, MIXED_FLOAT16 = "float32", "mixed_float16"
-PRECISIONS = (AUTO, FLOAT32, MIXED_FLOAT16)
+FLOAT32, BFLOAT16, MIXED_FLOAT16 = "float32", "bfloat16", "mixed_float16"
+PRECISIONS = (AUTO, FLOAT32, BFLOAT16, MIXED_FLOAT16)
 
 
 @dataclass(frozen=True)
