@@ -102,24 +102,31 @@ def _code() -> str:
 
 def find(key: str) -> Converted | None:
     """The network of this key; None if there is none, or if it is damaged, which is logged."""
-    path = _folder() / key / RECORD
     try:
-        if not path.exists():
-            return None
-        for folder in (path.parent.parent, path.parent):
-            _require_ours(folder)
-        record = _read_record(key)
-        for name, facts in record["files"].items():
-            _require_whole(path.with_name(name), facts)
+        found = _whole(key)
     except (OSError, UnusableRecordError) as error:
         LOG.info(
-            f"note: {path.parent}: the converted network there is not used ({_reason(error)}). It "
-            "is converted again."
+            f"note: {_folder() / key}: the converted network there is not used "
+            f"({_reason(error)}). It is converted again."
         )
         return None
-    with suppress(OSError):  # of a folder that may only be read
-        os.utime(path)
-    return Converted(path.with_name(NETWORK), Check(**record["check"]))
+    if found is not None:
+        with suppress(OSError):  # of a folder that may only be read
+            os.utime(found.path.with_name(RECORD))
+    return found
+
+
+def _whole(key: str) -> Converted | None:
+    folder = _folder() / key
+    if not (folder / RECORD).exists():
+        return None
+    for each in (folder.parent, folder):
+        _require_ours(each)
+    record = _read_record(key)
+    for name, facts in record["files"].items():
+        if _facts_of(folder / name) != facts:
+            raise UnusableRecordError(f"{name}: the checksum differs")
+    return Converted(folder / NETWORK, Check(**record["check"]))
 
 
 def known_dim(key: str) -> int | None:
@@ -147,17 +154,16 @@ def keep(key: str, model: Any, name: str, dim: int, check: Check) -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _require_ours(folder)
-        with one_writer(folder / key), replacing_folder(folder / key) as new:
-            _write(new, model)
-            files = {each: _facts_of(new / each) for each in (NETWORK, WEIGHTS)}
-            record = {"version": VERSION, "key": key, "name": name, "dim": dim}
-            record |= {"check": check._asdict(), "files": files}
-            text = json.dumps(record | {"sha256": _digest(record)}, indent=2)
-            (new / RECORD).write_text(text, "utf-8", newline="\n")
+        with one_writer(folder / key):
+            with suppress(OSError, UnusableRecordError):
+                if (found := _whole(key)) and found.check.n_images >= check.n_images:
+                    return  # another process was first
+            with replacing_folder(folder / key) as new:
+                _write(new, model)
+                _write_record(new, key, name, dim, check)
         _delete_oldest(folder, most)
     except FeatureFileError:
-        # Another process is keeping the same network.
-        return
+        return  # another process is keeping the same network
     except (OSError, StorageError, RuntimeError, UnusableRecordError) as error:
         _say_once(
             f"note: {folder}: the converted network cannot be kept ({_reason(error)}). Each start "
@@ -172,6 +178,14 @@ def _write(folder: Path, model: Any) -> None:
     openvino.save_model(model, folder / NETWORK, compress_to_fp16=False)
     # Reads no weights, but notices if some are missing: a full disk is no error to OpenVINO.
     openvino.Core().read_model(folder / NETWORK)
+
+
+def _write_record(folder: Path, key: str, name: str, dim: int, check: Check) -> None:
+    files = {each: _facts_of(folder / each) for each in (NETWORK, WEIGHTS)}
+    record = {"version": VERSION, "key": key, "name": name, "dim": dim}
+    record |= {"check": check._asdict(), "files": files}
+    text = json.dumps(record | {"sha256": _digest(record)}, indent=2)
+    (folder / RECORD).write_text(text, "utf-8", newline="\n")
 
 
 def _folder() -> Path:
@@ -209,11 +223,6 @@ def _read_record(key: str) -> dict[str, Any]:
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise UnusableRecordError(f"{RECORD}: {error}") from error
     return dict(record)
-
-
-def _require_whole(path: Path, facts: Any) -> None:
-    if _facts_of(path) != facts:
-        raise UnusableRecordError(f"{path.name}: the checksum differs")
 
 
 def _facts_of(path: Path) -> dict[str, Any]:

@@ -23,6 +23,7 @@ THREADS = "TF_NUM_INTRAOP_THREADS"
 # A folder for each GPU that the driver sees, on Linux.
 NVIDIA_GPUS = Path("/proc/driver/nvidia/gpus")
 # Where GPUs show on Linux: NVIDIA's, also of small boards, those of Windows below it, AMD's.
+DEVICE_FILES = Path("/dev")
 GPU_FILES = ("nvidia*", "nvhost*", "dxg", "kfd")
 # Folder of packages that bring other devices to TensorFlow, such as Apple's GPUs.
 PLUGINS = "tensorflow-plugins"
@@ -83,7 +84,7 @@ def describe_devices(devices: Devices, asked: str = AUTO) -> str:
 
 def may_have_gpu() -> bool:
     """Whether anything hints at a GPU that TensorFlow could use; TensorFlow is not imported."""
-    has_file = any(any(Path("/dev").glob(each)) for each in GPU_FILES)
+    has_file = any(any(DEVICE_FILES.glob(each)) for each in GPU_FILES)
     return has_file or has_nvidia_gpu() or find_spec(PLUGINS) is not None
 
 
