@@ -88,9 +88,7 @@ def has_openvino() -> bool:
     return find_spec("openvino") is not None
 
 
-def openvino_engine(
-    build: Callable[[], Any], n_views: int = 1, precision: str = FLOAT32
-) -> Engine:
+def openvino_engine(build: Callable[[], Any], n_views: int = 1, precision: str = FLOAT32) -> Engine:
     """A Keras network run by OpenVINO on the CPU; `DeviceError` if it is not installed.
 
     The network makes `n_views` pictures of each image.
@@ -158,6 +156,11 @@ def _unconvertible() -> Iterator[None]:
 
 def _openvino_options(core: Any, precision: str) -> dict[str, str]:
     is_bfloat16 = precision == BFLOAT16 and has_bfloat16(core)
+    if precision == BFLOAT16 and not is_bfloat16:
+        LOG.info(
+            "note: this processor has no instructions for bfloat16. OpenVINO computes in float32: "
+            "more exactly, and no faster."
+        )
     # On processors with bfloat16, OpenVINO uses it by default.
     hint = "bf16" if is_bfloat16 else "f32"
     options = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": hint}
