@@ -2,7 +2,7 @@
 FROM python:3.13-slim AS build
 WORKDIR /source
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PATH=/opt/headbench/bin:$PATH
-ARG EXTRAS=cpu,heic,serve
+ARG EXTRAS=heic,serve
 # The packages that it needs first, since they change less often than the code.
 COPY pyproject.toml constraints.txt ./
 RUN python -m venv /opt/headbench \
@@ -23,8 +23,9 @@ RUN apt-get update \
 RUN useradd --uid 1000 --create-home headbench \
     && install --directory --owner headbench /data/photos /data/runs
 COPY --from=build /opt/headbench /opt/headbench
-# Downloaded weights are kept with the runs. What is written elsewhere is gone with the container.
-ENV PATH=/opt/headbench/bin:$PATH KERAS_HOME=/data/runs/.keras MPLCONFIGDIR=/tmp/matplotlib
+# Downloaded weights and converted networks are kept with the runs. What is written elsewhere is gone with the container.
+ENV PATH=/opt/headbench/bin:$PATH KERAS_HOME=/data/runs/.keras \
+    HEADBENCH_CACHE=/data/runs/.cache MPLCONFIGDIR=/tmp/matplotlib
 WORKDIR /data
 VOLUME ["/data/photos", "/data/runs"]
 USER 1000

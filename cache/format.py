@@ -155,7 +155,7 @@ class Identity:
     pooling : str
         From the last feature map to the embedding: ``avg`` or ``max``.
     precision : str
-        Arithmetic of the network: ``float32`` or ``mixed_float16``.
+        Arithmetic of the network: ``float32``, ``bfloat16`` or ``mixed_float16``.
     layer : str
         Layers at which the network is cut, joined by commas; empty for its last one.
     views : str

@@ -14,8 +14,8 @@ from headbench.extract.images.resizing import resizing_of
 from headbench.extract.images.stream import DecodedImage, ImageFile, decoded_images
 from headbench.extract.networks.backbone import embed_images, reopen_backbone
 from headbench.extract.networks.engines import Embedded, relative_differences
-from headbench.extract.networks.keras_network import ENGINE_TOLERANCE, FLOAT16_TOLERANCE
-from headbench.extract.settings import FLOAT32, Runtime
+from headbench.extract.networks.keras_network import ENGINE_TOLERANCE, TOLERANCES
+from headbench.extract.settings import Runtime
 from headbench.extract.sources.open import images_of
 from headbench.extract.stopwatch import Stopwatch
 
@@ -150,9 +150,8 @@ def choose_rows(splits: NDArray[np.uint8], n_rows: int, seed: int) -> NDArray[np
 
 def tolerance_of(config: Config) -> float:
     """Largest relative distance between two embeddings of one image that is rounding."""
-    is_float32 = config.identity.precision == FLOAT32
     stored = STORED_IN_FLOAT16 if config.store == "float16" else 0.0
-    return stored + (ENGINE_TOLERANCE if is_float32 else FLOAT16_TOLERANCE)
+    return stored + max(ENGINE_TOLERANCE, TOLERANCES[config.identity.precision])
 
 
 def _no_images(name: str, found: str) -> DataError:

@@ -18,8 +18,8 @@ ENGINES = (AUTO, TENSORFLOW, OPENVINO)
 AVG, MAX, CLS, CLS_AVG = POOLINGS = ("avg", "max", "cls", "cls+avg")
 RESIZES = CROP, SQUASH, LETTERBOX, NONE = ("crop", "squash", "letterbox", "none")
 VIEWS = ONE, FLIP, FIVE_CROP = ("one", "flip", "5crop")
-FLOAT32, MIXED_FLOAT16 = "float32", "mixed_float16"
-PRECISIONS = (AUTO, FLOAT32, MIXED_FLOAT16)
+FLOAT32, BFLOAT16, MIXED_FLOAT16 = "float32", "bfloat16", "mixed_float16"
+PRECISIONS = (AUTO, FLOAT32, BFLOAT16, MIXED_FLOAT16)
 
 
 @dataclass(frozen=True)
@@ -74,9 +74,9 @@ class ExtractSettings:
     layer : str
         Layers to cut the network at, joined by commas; empty for its last one. Their outputs are
         pooled, and joined in that order.
-    precision : {"auto", "float32", "mixed_float16"}
-        Arithmetic of the network. ``auto``: that of an existing file; for a new file mixed_float16
-        (float16 inside, float32 embeddings) on GPUs that gain from it, else float32.
+    precision : {"auto", "float32", "bfloat16", "mixed_float16"}
+        Arithmetic of the network; embeddings are float32. ``auto``: that of an existing file; for a
+        new file mixed_float16 (float16 inside) on GPUs that gain from it, else float32.
     val_share : float or None
         Share of the images for val if the data has no val split; None for 0.15, or for 0.2 of
         train if the data has a test split.

@@ -21,7 +21,7 @@ from headbench.extract.images.resizing import resizing_of
 from headbench.extract.images.stream import MB
 from headbench.extract.networks.applications import MEAN_COLOR
 from headbench.extract.networks.backbone import Backbone, create_backbone
-from headbench.extract.networks.devices import GPU, find_devices, has_nvidia_gpu
+from headbench.extract.networks.devices import GPU, find_devices
 from headbench.extract.plan import (
     Known,
     Plan,
@@ -47,6 +47,8 @@ LOG = logging.getLogger(__name__)
 # A killed run loses at most the part in flight.
 PART_IMAGES = MOST_ROWS
 PART_SECONDS = 30.0
+# What precision ``auto`` is on a CPU.
+PRECISION_ON_CPU = FLOAT32
 MOST_SAID = 10
 
 
@@ -138,10 +140,12 @@ def _choose_precision(out: Path | None, settings: ExtractSettings) -> str:
         return settings.precision
     if out is not None and (previous := previous_precision(out)) is not None:
         return previous
-    if settings.backbone == MEAN_COLOR or not (settings.device == GPU or has_nvidia_gpu()):
+    if settings.backbone == MEAN_COLOR:
         return FLOAT32
-    gains = find_devices(settings.device).gain_from_float16
-    return MIXED_FLOAT16 if gains else FLOAT32
+    devices = find_devices(settings.device)
+    if devices.kind == GPU:
+        return MIXED_FLOAT16 if devices.gain_from_float16 else FLOAT32
+    return PRECISION_ON_CPU
 
 
 class Embedded(NamedTuple):

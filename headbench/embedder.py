@@ -62,7 +62,7 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
         From the last feature map to the embedding; ``cls``: a transformer's class token.
     layer : str
         Layers to cut the network at, joined by commas; by default its last one.
-    precision : {"auto", "float32", "mixed_float16"}
+    precision : {"auto", "float32", "bfloat16", "mixed_float16"}
         Arithmetic of the network. ``auto``: mixed_float16 on GPUs that gain from it, else float32.
     device : {"auto", "cpu", "gpu"}
         Where the network runs. ``auto``: every GPU that TensorFlow sees, else the CPU.

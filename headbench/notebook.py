@@ -95,8 +95,8 @@ def features(
         From the last feature map to the embedding; ``cls``: a transformer's class token.
     layer : str
         Layers to cut the network at, joined by commas; by default its last one.
-    precision : {"auto", "float32", "mixed_float16"}
-        Arithmetic of the network.
+    precision : {"auto", "float32", "bfloat16", "mixed_float16"}
+        Arithmetic of the network; embeddings are float32.
     seed : int
         Of the split.
     val_share : float, optional

@@ -45,6 +45,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name not in SLOWEST)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def converted_networks(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Networks that the tests convert are kept for the other tests alone, in all processes."""
+    os.environ["HEADBENCH_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(autouse=True, scope="module")
 def memory_given_back() -> Iterator[None]:
     """Return what the tests of a file have freed.

@@ -169,8 +169,8 @@ def test_food101_is_fetched_from_where_the_user_says(checkout: Path) -> None:
 
 
 def test_several_extras_are_installed_side_by_side(checkout: Path) -> None:
-    done = make(checkout, "-n", "install", "EXTRAS=cpu heic")
-    assert '".[cpu]"' in done.stdout
+    done = make(checkout, "-n", "install", "EXTRAS=hub heic")
+    assert '".[hub]"' in done.stdout
     assert '".[heic]"' in done.stdout
 
 

@@ -1,5 +1,6 @@
 """From decoded images to probabilities, for every head and for fine-tuned networks."""
 
+import hashlib
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from headbench.cache.format import Identity
 from headbench.cache.reader import FeatureFile
+from headbench.cache.untrusted import open_regular
 from headbench.classify.checked import check_proba
 from headbench.classify.errors import loading
 from headbench.classify.heads.head import Head
@@ -23,6 +25,7 @@ from headbench.classify.wording import describe_weights, percent, share
 from headbench.extract.images.resizing import Resizing, resizing_of
 from headbench.extract.images.stream import DecodedImage
 from headbench.extract.networks.backbone import Openable, embed_images, reopen_backbone
+from headbench.extract.networks.converted import key_of
 from headbench.extract.networks.engines import Embedded, Embedder
 from headbench.extract.networks.folding import fold_base
 from headbench.extract.networks.keras_network import ENGINE_TOLERANCE, OpenableNetwork, open_network
@@ -98,13 +101,21 @@ class FinetunedNetwork:
     def open(self, runtime: Runtime, sample: NDArray[np.uint8], stopwatch: Stopwatch) -> Embedder:
         """Load it; it gives probabilities. See `KerasNetwork.open`."""
         # A softmax amplifies rounding errors.
-        load, fold = self._load, self.folded_network
-        network = OpenableNetwork(self.name, load, fold, FLOAT32, ENGINE_TOLERANCE)
+        load, fold = self._load, self._fold
+        network = OpenableNetwork(self.name, self._key(), load, fold, FLOAT32, ENGINE_TOLERANCE)
         return open_network(network, runtime, sample, stopwatch)
 
     def folded_network(self, untouched: Any = None) -> Any:
         """The network without BatchNormalization to compute, for inference only: `fold_base`."""
         return fold_base(untouched or self._load())
+
+    def _fold(self, untouched: Any, _: str) -> Any:
+        return self.folded_network(untouched)
+
+    def _key(self) -> str:
+        """Its file decides all that it does."""
+        with loading(self.path), open_regular(self.path) as file:
+            return key_of(f"finetuned {hashlib.file_digest(file, 'sha256').hexdigest()}")
 
     def _load(self) -> Any:
         with loading(self.path):

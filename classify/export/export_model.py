@@ -36,7 +36,7 @@ from headbench.extract.images.stream import DecodedImage
 from headbench.extract.networks.backbone import embed_images, reopen_backbone
 from headbench.extract.networks.engines import relative_difference
 from headbench.extract.networks.keras_runtime import quiet_stderr
-from headbench.extract.settings import FLOAT32, Runtime
+from headbench.extract.settings import BFLOAT16, FLOAT32, MIXED_FLOAT16, Runtime
 from headbench.extract.sources.source import Source
 from headbench.extract.stopwatch import Stopwatch
 
@@ -45,8 +45,8 @@ LOG = logging.getLogger(__name__)
 FACTS_FILE = "export.json"
 N_CHECKED = 8
 # Largest difference of a probability; of what trees look at, relative. Rounded to float16 twice,
-# the same network differed by a few thousandths.
-TOLERANCE, FLOAT16_TOLERANCE = 1e-4, 2e-2
+# the same network differed by a few thousandths; bfloat16 rounds eight times as coarsely.
+TOLERANCES = {FLOAT32: 1e-4, MIXED_FLOAT16: 2e-2, BFLOAT16: 0.16}
 
 
 def export_model(
@@ -164,7 +164,7 @@ def check_export(
             return relative_difference(found, expected[rows])
         return float(np.abs(found.astype(np.float64) - expected[rows]).max())
 
-    tolerance = TOLERANCE if features.identity.precision == FLOAT32 else FLOAT16_TOLERANCE
+    tolerance = TOLERANCES[features.identity.precision]
 
     def compare(name: str, path: Path) -> str:
         # TensorFlow complains of each operation that its faster library lacks.

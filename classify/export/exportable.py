@@ -21,6 +21,7 @@ from headbench.extract.images.resizing import Resizing, resizing_of
 from headbench.extract.networks.backbone import reopen_backbone
 from headbench.extract.networks.keras_network import KerasNetwork
 from headbench.extract.networks.keras_runtime import load_keras
+from headbench.extract.settings import BFLOAT16, FLOAT32
 
 PROBABILITIES, EMBEDDINGS = "probabilities", "embeddings"
 
@@ -101,7 +102,9 @@ def build_exportable(trained: Trained, features: FeatureFile, weights: str) -> E
             f"{features.identity.backbone} has no network to export. Extract with one: headbench "
             "features DATA --backbone resnet50."
         )
-    network = backbone.folded_network()
+    # No format has bfloat16 everywhere; float32 is what it rounds.
+    is_rounded = features.identity.precision == BFLOAT16
+    network = backbone.folded_network(policy=FLOAT32 if is_rounded else None)
     if isinstance(head, LightGBM):
         scores = _with_scores(network, head)
         return Exportable(name, scores, classes, provenance, resizing, head)

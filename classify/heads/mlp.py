@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from headbench.cache.progress import Progress
 from headbench.classify.arrays import save_arrays
@@ -30,8 +32,13 @@ from headbench.classify.heads.streaming import StoredRows, row_blocks
 from headbench.extract.networks.devices import find_devices
 from headbench.extract.networks.keras_runtime import load_keras, load_saved
 
-MODEL_FILE = "model.keras"
-SCALER_FILE = "normalise.npz"
+ARRAYS_FILE = "mlp.npz"
+# What versions before wrote in its place.
+OLD_MODEL_FILE, OLD_SCALER_FILE = "model.keras", "normalise.npz"
+# Of each layer, in Keras' order.
+NORM_WEIGHTS, DENSE_WEIGHTS = ("gamma", "beta", "mean", "variance"), ("kernel", "bias")
+# Keras' own.
+NORM_EPSILON = 1e-3
 DEVIATION = 0.1
 BASE_BATCH = 64
 LARGEST_BATCH = 512
@@ -184,6 +191,7 @@ class MLP(Head):
             self.model_.optimizer.learning_rate = rate * (1 + np.cos(angle)) / 2
             batches = epoch_batches(train, batch_size, rng)
             means = train_epoch(self.model_, ((self._normalise(X), *rest) for X, *rest in batches))
+            self.weights_ = self.model_.get_weights()
             proba = None if val is None else self._proba(val.X)
             if not np.isfinite(means["loss"] if proba is None else proba).all():
                 break  # diverged: the best epoch before stays
@@ -193,11 +201,10 @@ class MLP(Head):
                 continue
             loss = curves.add_val(val.y, proba, val.weight)
             if loss <= min(losses):
-                best = self.model_.get_weights()
+                best = self.weights_
             elif epoch - start - int(np.argmin(losses[start:])) >= self.patience:
                 break
-        if best:
-            self.model_.set_weights(best)
+        self.weights_ = best or self.weights_
         return len(losses) == most and has_gained(losses, least_gain)
 
     def _build(self, keras: Any, dim: int) -> Any:
@@ -229,29 +236,62 @@ class MLP(Head):
         return (X - self.mean_) * np.float32(self.scale_)
 
     def _predict_proba(self, X: NDArray[np.float32]) -> NDArray[Any]:
-        # Called directly: `predict` would trace again, and warn, for each size of a last batch.
-        return np.asarray(self.model_(self._normalise(X), training=False))
+        # By NumPy: to predict with a saved head, TensorFlow need not be imported.
+        outputs, weights = self._normalise(X), self.weights_
+        if self.batch_norm:
+            gamma, beta, mean, variance = weights[: len(NORM_WEIGHTS)]
+            outputs = (outputs - mean) * (gamma / np.sqrt(variance + NORM_EPSILON)) + beta
+            weights = weights[len(NORM_WEIGHTS) :]
+        for kernel, bias in zip(weights[:-2:2], weights[1:-2:2], strict=True):
+            outputs = np.maximum(outputs @ kernel + bias, 0)
+        kernel, bias = weights[-2:]
+        return softmax(outputs @ kernel + bias, axis=1)  # type: ignore[no-any-return]
+
+    def _weight_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of each of the weights, in Keras' order."""
+        widths = (self.n_features_in_, *self.hidden, len(self.classes_))
+        norm = {f"norm_{name}": widths[:1] for name in NORM_WEIGHTS if self.batch_norm}
+        dense = {
+            f"{name}_{layer}": pair if name == "kernel" else pair[1:]
+            for layer, pair in enumerate(pairwise(widths))
+            for name in DENSE_WEIGHTS
+        }
+        return norm | dense
 
     def _save(self, folder: Path) -> None:
-        save_arrays(folder / SCALER_FILE, {"mean": self.mean_, "scale": np.array(self.scale_)})
-        self.model_.save(folder / MODEL_FILE)
+        weights = dict(zip(self._weight_shapes(), self.weights_, strict=True))
+        scaler = {"mean": self.mean_, "scale": np.array(self.scale_)}
+        save_arrays(folder / ARRAYS_FILE, scaler | weights)
 
     def _load(self, folder: Path) -> None:
-        arrays = load_numbers(folder / SCALER_FILE)
+        if (folder / OLD_MODEL_FILE).exists():
+            arrays = load_numbers(folder / OLD_SCALER_FILE)
+            self.weights_ = load_saved(folder / OLD_MODEL_FILE).get_weights()
+        else:
+            arrays = load_numbers(folder / ARRAYS_FILE)
+            self.weights_ = [arrays[name] for name in self._weight_shapes()]
         self.mean_, self.scale_ = arrays["mean"], float(arrays["scale"])
-        self.model_ = load_saved(folder / MODEL_FILE)
+        found, expected = [each.shape for each in self.weights_], [*self._weight_shapes().values()]
+        if found != expected:
+            raise ValueError(f"expected weights of the shapes {expected}, found {found}")
+
+    def keras_model(self) -> Any:
+        """The fitted network as a keras.Model from normalised columns to probabilities."""
+        model = self._build(load_keras(), self.n_features_in_)
+        model.set_weights(self.weights_)
+        return model
 
     def keras_logits(self, X: Any) -> Any:
         """See `Head.keras_logits`."""
-        batch_normalization = load_keras().layers.BatchNormalization
+        keras, model = load_keras(), self.keras_model()
         outputs = standardised(X, self.mean_, np.float64(1) / self.scale_)
-        for layer in self.model_.layers:
-            config = layer.get_config()
+        for layer in model.layers:
+            config = layer.get_config() | {"dtype": FLOAT32}
             del config["name"]  # two networks of one vote have the same
-            if layer is self.model_.layers[-1]:
+            if layer is model.layers[-1]:
                 config["activation"] = "linear"
             copy = type(layer).from_config(config)
-            copy.trainable = not isinstance(copy, batch_normalization)
+            copy.trainable = not isinstance(copy, keras.layers.BatchNormalization)
             outputs = copy(outputs)
             copy.set_weights(layer.get_weights())
         return outputs

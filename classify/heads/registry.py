@@ -18,24 +18,29 @@ if TYPE_CHECKING:
 
 VOTE = "vote"
 Maker = Callable[[], "Head"]
+# The file of each kind of head that stands alone.
+_FILES: dict[str, str] = {}
 
 
 def _maker(kind: str, **arguments: Any) -> Maker:
     """A function that makes a head of a class, named ``file.Class``."""
     file, name = kind.split(".")
+    _FILES[name] = file
+    return lambda: _kind(name)(**arguments)
 
-    def make() -> "Head":
-        module = import_module(f"headbench.classify.heads.{file}")
-        head: Head = getattr(module, name)(**arguments)
-        return head
 
-    return make
+def _kind(name: str) -> "type[Head]":
+    """A kind of head by the name that a saved one carries; only its file is imported."""
+    module = import_module(f"headbench.classify.heads.{_FILES[name]}")
+    kind: type[Head] = getattr(module, name)
+    return kind
 
 
 def _small_vote() -> "Head":
     """On its own, a vote of two quick heads; in a run, a vote of all its trained heads."""
-    members = tuple((name, HEADS[name]()) for name in ("centroid", "ridge"))
-    return _maker("vote.Vote", members=members)()
+    from headbench.classify.heads.vote import Vote
+
+    return Vote(tuple((name, HEADS[name]()) for name in ("centroid", "ridge")))
 
 
 # In the order in which they are trained: the quick ones first, the vote over all of them last.
@@ -135,4 +140,4 @@ def _load_alone(folder: Path) -> "Head":
     from headbench.classify.heads.head import saved_kind
 
     with loading(folder):
-        return kinds()[saved_kind(folder)].load(folder)
+        return _kind(saved_kind(folder)).load(folder)

@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
-from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import normalize
 
 from headbench.cache.progress import Progress
@@ -172,6 +171,9 @@ class KNN(Head):
 
     def _index(self) -> None:
         # On unit vectors the Euclidean order equals that of the cosine, and is faster here.
+        # Its import takes as long as all other heads need to predict.
+        from sklearn.neighbors import NearestNeighbors
+
         self.search_ = NearestNeighbors(algorithm="brute").fit(self.points_)
         counts = np.bincount(self.labels_, self.votes_, len(self.classes_))
         self.prior_ = counts / counts.sum()

@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,11 @@ FLOAT16_COMPUTE_CAPABILITY = (7, 0)
 THREADS = "TF_NUM_INTRAOP_THREADS"
 # A folder for each GPU that the driver sees, on Linux.
 NVIDIA_GPUS = Path("/proc/driver/nvidia/gpus")
+# Where GPUs show on Linux: NVIDIA's, also of small boards, those of Windows below it, AMD's.
+DEVICE_FILES = Path("/dev")
+GPU_FILES = ("nvidia*", "nvhost*", "dxg", "kfd")
+# Folder of packages that bring other devices to TensorFlow, such as Apple's GPUs.
+PLUGINS = "tensorflow-plugins"
 
 
 @dataclass(frozen=True)
@@ -51,13 +57,14 @@ def share_cores(n_processes: int) -> None:
 
 
 def find_devices(asked: str = AUTO) -> Devices:
-    """The devices to use; imports TensorFlow.
+    """The devices to use; imports TensorFlow where it may see a GPU.
 
     Raises `DeviceError` if a GPU is asked for and TensorFlow sees none. ``auto``: the GPUs if there
     are any, else the CPU.
     """
-    tf = load_tensorflow()
-    gpus = [] if asked == CPU else tf.config.list_physical_devices("GPU")
+    if asked == CPU or (asked == AUTO and not may_have_gpu()):
+        return Devices(CPU, ("CPU:0",))
+    gpus = load_tensorflow().config.list_physical_devices("GPU")
     if gpus:
         names = tuple(f"GPU:{number}" for number in range(len(gpus)))
         return Devices(GPU, names, all(_gains_from_float16(gpu) for gpu in gpus))
@@ -73,6 +80,12 @@ def describe_devices(devices: Devices, asked: str = AUTO) -> str:
             f"{devices} (TensorFlow does not see the NVIDIA GPU of this machine. {_why_no_gpu()})"
         )
     return str(devices)
+
+
+def may_have_gpu() -> bool:
+    """Whether anything hints at a GPU that TensorFlow could use; TensorFlow is not imported."""
+    has_file = any(any(DEVICE_FILES.glob(each)) for each in GPU_FILES)
+    return has_file or has_nvidia_gpu() or find_spec(PLUGINS) is not None
 
 
 def has_nvidia_gpu() -> bool:

@@ -3,9 +3,11 @@
 import logging
 import math
 import os
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +20,7 @@ from headbench.extract.errors import DeviceError
 from headbench.extract.images.stream import Batch, map_ahead
 from headbench.extract.networks.devices import GPU, THREADS, Devices
 from headbench.extract.networks.keras_runtime import freeze, load_tensorflow
+from headbench.extract.settings import BFLOAT16, FLOAT32
 from headbench.extract.stopwatch import Stopwatch
 
 LOG = logging.getLogger(__name__)
@@ -85,23 +88,49 @@ def has_openvino() -> bool:
     return find_spec("openvino") is not None
 
 
-def openvino_engine(build: Callable[[], Any], n_views: int = 1) -> Engine:
+def openvino_engine(build: Callable[[], Any], n_views: int = 1, precision: str = FLOAT32) -> Engine:
     """A Keras network run by OpenVINO on the CPU; `DeviceError` if it is not installed.
 
     The network makes `n_views` pictures of each image.
     """
+    return run_by_openvino(openvino_model(build), n_views, precision)
+
+
+def openvino_model(build: Callable[[], Any]) -> Any:
+    """A Keras network as an `openvino.Model`; `DeviceError` if OpenVINO is not installed.
+
+    Raises `UnconvertibleError` for a network that OpenVINO has no operations for.
+    """
     if not has_openvino():
-        raise DeviceError(
-            '--engine openvino: OpenVINO is not installed. Run pip install "headbench[cpu]".'
-        )
+        raise DeviceError("--engine openvino: OpenVINO is not installed. Run pip install openvino.")
     network = build()
-    height, width = network.input_shape[1:3]
-    pixels = height * width * n_views
-    n_images = max(1, min(OPENVINO_MOST, round(OPENVINO_REQUEST_PX / pixels)))
-    try:
-        compiled = _compile_for_openvino(network, n_images)
-    except Exception as error:  # of many kinds
-        raise UnconvertibleError(str(error).strip().split("\n", maxsplit=1)[0]) from error
+    import openvino
+
+    # Windows deletes no file that is still open.
+    with (
+        _unconvertible(),
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+    ):
+        path = Path(folder) / "network.pb"
+        path.write_bytes(freeze(network))
+        return openvino.Core().read_model(path)
+
+
+def run_by_openvino(source: Any, n_views: int = 1, precision: str = FLOAT32) -> Engine:
+    """An `openvino.Model`, or the path of one, run by OpenVINO on the CPU.
+
+    Raises `UnconvertibleError` if OpenVINO cannot run it.
+    """
+    import openvino
+
+    core = openvino.Core()
+    with _unconvertible():
+        model = core.read_model(source) if isinstance(source, Path) else source
+        _, height, width, channels = (each.get_max_length() for each in model.input().partial_shape)
+        pixels = height * width * n_views
+        n_images = max(1, min(OPENVINO_MOST, round(OPENVINO_REQUEST_PX / pixels)))
+        model.reshape([n_images, height, width, channels])
+        compiled = core.compile_model(model, "CPU", _openvino_options(core, precision))
     local = threading.local()
 
     def infer(images: Pixels) -> Embeddings:
@@ -117,23 +146,32 @@ def openvino_engine(build: Callable[[], Any], n_views: int = 1) -> Engine:
     return Engine("OpenVINO", infer, batch_size, n_streams)
 
 
-def _compile_for_openvino(network: Any, n_images: int) -> Any:
-    import openvino
+@contextmanager
+def _unconvertible() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # of many kinds
+        raise UnconvertibleError(str(error).strip().split("\n", maxsplit=1)[0]) from error
 
-    core = openvino.Core()
-    # Windows deletes no file that is still open.
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        path = Path(folder) / "network.pb"
-        path.write_bytes(freeze(network))
-        model = core.read_model(path)
-        model.reshape([n_images, *network.input_shape[1:]])
-        # On processors with bfloat16, OpenVINO uses it by default: an error of 3e-3.
-        options = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": "f32"}
-        if (
-            THREADS in os.environ
-        ):  # else OpenVINO's own choice is better: it counts cores, not threads
-            options["INFERENCE_NUM_THREADS"] = os.environ[THREADS]
-        return core.compile_model(model, "CPU", options)
+
+def _openvino_options(core: Any, precision: str) -> dict[str, str]:
+    is_bfloat16 = precision == BFLOAT16 and has_bfloat16(core)
+    if precision == BFLOAT16 and not is_bfloat16:
+        LOG.info(
+            "note: this processor has no instructions for bfloat16. OpenVINO computes in float32: "
+            "more exactly, and no faster."
+        )
+    # On processors with bfloat16, OpenVINO uses it by default.
+    hint = "bf16" if is_bfloat16 else "f32"
+    options = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": hint}
+    if THREADS in os.environ:  # else OpenVINO's own choice is better: it counts cores, not threads
+        options["INFERENCE_NUM_THREADS"] = os.environ[THREADS]
+    return options
+
+
+def has_bfloat16(core: Any) -> bool:
+    """Whether the processor has instructions for bfloat16, by OpenVINO's `Core`."""
+    return "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def mirrored_engine(build: Callable[[], Any], devices: Devices) -> Engine:
@@ -184,7 +222,6 @@ def _padded(images: Pixels, multiple: int) -> Pixels:
 
 def halving_engine(engine: Engine) -> Engine:
     """Continue with half the batch when out of memory; `DeviceError` if one image is too much."""
-    out_of_memory = load_tensorflow().errors.ResourceExhaustedError
     most = [2**31]  # images at once; shared by the threads that call the engine
 
     def run(images: Pixels) -> Embeddings:
@@ -194,7 +231,7 @@ def halving_engine(engine: Engine) -> Engine:
             return np.concatenate([run(images[start : start + n_fitting]) for start in starts])
         try:
             return engine.infer(images)
-        except out_of_memory as error:
+        except _out_of_memory() as error:
             if len(images) == 1:
                 raise DeviceError(
                     "out of memory with a single image. Use --device cpu, a smaller --size, or a "
@@ -208,6 +245,12 @@ def halving_engine(engine: Engine) -> Engine:
         return run(images)
 
     return replace(engine, infer=run)
+
+
+def _out_of_memory() -> tuple[type[Exception], ...]:
+    """What TensorFlow raises; nothing if it was never imported."""
+    tensorflow = sys.modules.get("tensorflow")
+    return (tensorflow.errors.ResourceExhaustedError,) if tensorflow else ()
 
 
 class Embedded(NamedTuple):
@@ -264,11 +307,15 @@ class EngineEmbedder:
 
 
 class Candidate(NamedTuple):
-    """An engine, and how far its embeddings may be from the unmodified network's, relative."""
+    """An engine, and how far its embeddings may be from the unmodified network's, relative.
+
+    `agreed` is called with the distance that was found, if the engine is taken.
+    """
 
     name: str
     build: Callable[[], Engine]
     tolerance: float
+    agreed: Callable[[float], object] = float
 
 
 def first_that_agrees(
@@ -279,7 +326,7 @@ def first_that_agrees(
     Candidates are ordered from the fastest; the last one is the unmodified network itself, and not
     checked. `reference`, float32 (n, dim), are its embeddings of `sample`, which are real images.
     """
-    for name, build, tolerance in candidates[:-1]:
+    for name, build, tolerance, agreed in candidates[:-1]:
         try:
             engine = build()
         except UnconvertibleError as error:
@@ -287,6 +334,7 @@ def first_that_agrees(
             continue
         difference = relative_difference(engine.infer(sample), reference)
         if difference <= tolerance:
+            agreed(difference)
             return engine
         LOG.info(
             f"note: {name} is not used. On the first images its embeddings differ from those of "

@@ -81,8 +81,7 @@ class HubNetwork(KerasNetwork):
             config = dict(read_json(path)["config"]) if path.exists() else {}
             return config if "image_size" in config else dict(self._converter().get_config())
 
-    @cached_property
-    def dim(self) -> int:
+    def built_dim(self) -> int:
         """Length of an embedding; builds the network."""
         return int(self._built(has_weights=False).output_shape[-1])
 

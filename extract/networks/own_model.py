@@ -65,8 +65,7 @@ class OwnModel(KerasNetwork):
         path = Path(self.weights_source)
         return Weights(path, f"sha256:{hash_of_model(path)}")
 
-    @cached_property
-    def dim(self) -> int:
+    def built_dim(self) -> int:
         """Length of an embedding; loads the model."""
         return int(self._load()[0].output_shape[-1])
 

@@ -375,7 +375,7 @@ def test_a_setting_out_of_range_is_named(name: str, wrong: dict[str, object], ph
 
 def layers_of(head: Head) -> list[str]:
     names = []
-    for layer in head.model_.layers:
+    for layer in head.keras_model().layers:
         config = layer.get_config()
         detail = config.get("rate") or (config.get("units"), config.get("activation"))
         names.append(f"{type(layer).__name__} {detail}")

@@ -13,7 +13,11 @@ from headbench.extract.settings import ExtractSettings, Runtime
     ("name", "value", "expected"),
     [
         ("pooling", "mean", "pooling: expected avg, max, cls or cls\\+avg, found"),
-        ("precision", "float64", "precision: expected auto, float32 or mixed_float16, found"),
+        (
+            "precision",
+            "float64",
+            "precision: expected auto, float32, bfloat16 or mixed_float16, found",
+        ),
         ("store", "int8", "store: expected float32 or float16, found 'int8'"),
         ("device", "cuda", "device: expected auto, cpu or gpu, found 'cuda'"),
         ("engine", "onnx", "engine: expected auto, tensorflow or openvino, found 'onnx'"),

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from headbench.cache.reader import FeatureFile
 from headbench.classify.run import Run
 from headbench.classify.train_heads import train_heads
 from headbench.command_line import VERBS
-from tests.conftest import ROOT
+from tests.conftest import ROOT, write_class_folders
 from tests.small_network import SIZE_PX, SMALL
 
 PROBE = """
@@ -92,6 +93,90 @@ def test_a_choice_of_networks_with_nothing_to_embed_is_light(
     names = ("--try", f"{SMALL},mean-color", "--name", random_run.folder)
     network = ("--weights", f"{SMALL}=random", "--size", SIZE_PX, "--folds", 3)
     assert heavy_modules("backbones", network_photos, *names, *network) == set()
+
+
+NETWORK = ("--backbone", SMALL, "--size", SIZE_PX)
+
+
+def test_new_images_are_embedded_by_a_converted_network_without_tensorflow(
+    network_features: Path, tmp_path: Path
+) -> None:
+    photos, weights = write_class_folders(tmp_path / "new", 9, 500), weights_of(network_features)
+    out = tmp_path / "features.h5"
+    arguments = ("features", photos, "--name", out, "--weights", weights, *NETWORK)
+    assert heavy_modules(*arguments) == set()
+    with FeatureFile(out) as features:
+        assert len(features.table.paths) == 27
+
+
+def test_verify_embeds_images_again_without_tensorflow(network_features: Path) -> None:
+    assert heavy_modules("verify", network_features, "--rerun", 4) == set()
+
+
+def weights_of(path: Path) -> str:
+    with FeatureFile(path) as features:
+        return features.config.weights
+
+
+@pytest.mark.parametrize("head", ["logreg", "mlp-128"])
+def test_predict_imports_what_its_head_needs(
+    network_run: Run, network_photos: Path, head: str
+) -> None:
+    image = network_photos / "red/000.png"
+    arguments = ("predict", network_run.folder, "--head", head, "--images", image)
+    found = set(output(PROBE, *arguments).split())
+    assert "openvino" in found
+    assert not (NEEDED_LATER | {"lightgbm", "matplotlib"}) - {"openvino"} & found
+
+
+def test_predict_converts_a_fine_tuned_network_once(
+    network_run: Run, network_photos: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HEADBENCH_CACHE", str(tmp_path))
+    image = network_photos / "red/000.png"
+    arguments = ("predict", network_run.folder, "--head", "finetuned", "--images", image)
+    assert heavy_modules(*arguments) == TENSORFLOW
+    assert heavy_modules(*arguments) == set()
+
+
+SERVE = """
+from headbench.classify.deployment.server import process
+class Server:
+    handle_exit = print
+    def run(sockets):
+        pass
+process.make_server = lambda engine, settings: Server
+"""
+
+
+def test_serve_starts_without_tensorflow(network_run: Run) -> None:
+    arguments = ("serve", network_run.folder, "--head", "mlp-128", "--port", 0)
+    found = set(output(SERVE + PROBE, *arguments).split())
+    assert "openvino" in found
+    assert not TENSORFLOW & found
+
+
+EMBED = """
+import sys
+from headbench import Embedder
+network = Embedder(sys.argv[1], weights=sys.argv[2], size=int(sys.argv[3]))
+print(network.transform([sys.argv[4]] * 4).shape, *{name.split(".")[0] for name in sys.modules})
+"""
+
+
+def test_an_embedder_of_a_converted_network_is_light(
+    network_features: Path, network_photos: Path
+) -> None:
+    image = network_photos / "red/000.png"
+    said = output(EMBED, SMALL, weights_of(network_features), SIZE_PX, image)
+    assert said.startswith("(4, 256)")
+    assert not TENSORFLOW & set(said.split())
+
+
+@pytest.mark.parametrize("head", ["logreg", "mlp-128"])
+def test_a_head_that_is_reused_is_light(network_run: Run, head: str) -> None:
+    found = set(output(PROBE, "heads", network_run.features_path, "--heads", head).split())
+    assert not NEEDED_LATER & found
 
 
 def test_images_and_mean_colours_are_examined_without_tensorflow(

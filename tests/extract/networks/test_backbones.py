@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import openvino
 import pytest
 
 from headbench.extract.errors import DataError, WeightsError
 from headbench.extract.images.stream import Batch
+from headbench.extract.networks import engines
 from headbench.extract.networks import keras_network as keras_backbone
 from headbench.extract.networks.applications import NETWORKS
 from headbench.extract.networks.backbone import (
@@ -20,6 +22,7 @@ from headbench.extract.networks.backbone import (
 )
 from headbench.extract.networks.engines import (
     Embedder,
+    has_bfloat16,
     openvino_engine,
     relative_difference,
     tensorflow_engine,
@@ -173,30 +176,70 @@ def test_pooling_max_is_that_of_keras_and_another_fingerprint(small: KerasBackbo
 
 
 @pytest.mark.parametrize("name", [SMALL, pytest.param("efficientnetv2b0", marks=pytest.mark.long)])
-def test_mixed_precision_computes_in_float16_and_gives_float32(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("precision", "dtype", "tolerance"),
+    [("mixed_float16", "float16", 5e-2), ("bfloat16", "bfloat16", 0.25)],
+)
+def test_lower_precision_computes_in_16_bits_and_gives_float32(
+    name: str, precision: str, dtype: str, tolerance: float, tmp_path: Path
+) -> None:
     backbone = create_backbone(name, write_weights(tmp_path, name), SIZE_PX)
-    mixed = replace(backbone, precision="mixed_float16")
+    mixed = replace(backbone, precision=precision)
     assert mixed.identity.fingerprint != backbone.identity.fingerprint
     [base] = [each for each in mixed.folded_network().layers if hasattr(each, "layers")]
     convs = [each for each in base.layers if "Conv" in type(each).__name__]
-    assert {each.compute_dtype for each in convs} == {"float16"}
+    assert {each.compute_dtype for each in convs} == {dtype}
     assert {each.variable_dtype for each in convs} == {"float32"}
     assert base.layers[-1].compute_dtype == "float32"
-    found = embed(open_embedder(mixed, IMAGES), IMAGES, 4)
-    assert found.dtype == np.float32
-    assert 1e-5 < relative_difference(found, keras_embeddings(backbone, IMAGES)) < 5e-2
+    expected = keras_embeddings(backbone, IMAGES)
+    for engine in ("tensorflow", "openvino"):
+        embedder = mixed.open(Runtime("cpu", engine), IMAGES[:4], Stopwatch())
+        found = embed(embedder, IMAGES, 4)
+        assert found.dtype == np.float32
+        assert relative_difference(found, expected) < tolerance
+        # On a processor without bfloat16, OpenVINO computes in float32.
+        if engine == "tensorflow" or has_bfloat16(openvino.Core()):
+            assert relative_difference(found, expected) > 1e-5
+
+
+def test_without_bfloat16_in_the_processor_openvino_computes_in_float32_and_that_is_said(
+    small: KerasBackbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "has_bfloat16", lambda _: False)
+    said = listen()
+    rounded = replace(small, precision="bfloat16")
+    found = embed(rounded.open(Runtime("cpu"), IMAGES[:4], Stopwatch()), IMAGES, 4)
+    assert relative_difference(found, keras_embeddings(small, IMAGES)) < 1e-5
+    assert "this processor has no instructions for bfloat16" in said[0]
+    assert f"{SMALL} on CPU, {os.cpu_count()} cores, OpenVINO" in said[1]
+
+
+def test_a_conversion_that_is_wrong_in_float32_is_not_used_in_bfloat16(
+    small: KerasBackbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keras_backbone, "fold_batch_norms", slightly_wrong)
+    said = listen()
+    replace(small, precision="bfloat16").open(Runtime("cpu"), IMAGES[:4], Stopwatch())
+    assert "note: OpenVINO is not used. It cannot run this network (in float32" in said[0]
+
+
+def slightly_wrong(base: Any) -> Any:
+    """The folded network with one wrong layer: less wrong than bfloat16 rounds."""
+    folded = fold_batch_norms(base)
+    layer = folded.get_layer("conv1")
+    layer.set_weights([weight * 1.001 for weight in layer.get_weights()])
+    return folded
+
+
+@pytest.fixture(autouse=True)
+def nothing_converted_before(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HEADBENCH_CACHE", str(tmp_path / "cache"))
 
 
 def test_a_folded_network_that_disagrees_is_not_used_and_that_is_said(
     small: KerasBackbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def wrong(base: Any) -> Any:
-        folded = fold_batch_norms(base)
-        layer = folded.get_layer("conv1")
-        layer.set_weights([weight * 1.001 for weight in layer.get_weights()])
-        return folded
-
-    monkeypatch.setattr(keras_backbone, "fold_batch_norms", wrong)
+    monkeypatch.setattr(keras_backbone, "fold_batch_norms", slightly_wrong)
     said = listen()
     embedder = small.open(Runtime(), IMAGES[:4], Stopwatch())
     [(_, found)] = embedder([Batch(np.arange(9), IMAGES)])

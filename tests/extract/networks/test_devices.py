@@ -15,6 +15,7 @@ def pretend_gpus(monkeypatch: pytest.MonkeyPatch, *capabilities: tuple[int, int]
     """TensorFlow sees GPUs; None is one that does not tell its compute capability."""
     config = load_tensorflow().config
     gpus = [SimpleNamespace(capability=capability) for capability in capabilities]
+    monkeypatch.setattr(devices, "may_have_gpu", lambda: True)
     monkeypatch.setattr(config, "list_physical_devices", lambda _: gpus)
     monkeypatch.setattr(
         config.experimental,
@@ -66,7 +67,6 @@ def test_the_precision_of_a_new_file_is_what_the_gpu_gains_from(
     monkeypatch: pytest.MonkeyPatch, tmp_path, asked: str, capability: tuple[int, int], chosen: str
 ) -> None:
     pretend_gpus(monkeypatch, capability)
-    monkeypatch.setattr(stage, "has_nvidia_gpu", lambda: True)
     settings = ExtractSettings(precision=asked)
     assert stage._choose_precision(tmp_path / "features.h5", settings) == chosen
 
@@ -74,9 +74,37 @@ def test_the_precision_of_a_new_file_is_what_the_gpu_gains_from(
 def test_without_a_gpu_the_precision_is_float32_and_tensorflow_is_not_asked(
     monkeypatch: pytest.MonkeyPatch, tmp_path
 ) -> None:
-    monkeypatch.setattr(stage, "has_nvidia_gpu", lambda: False)
-    monkeypatch.setattr(stage, "find_devices", pytest.fail)
+    monkeypatch.setattr(devices, "may_have_gpu", lambda: False)
+    monkeypatch.setattr(devices, "load_tensorflow", pytest.fail)
     assert stage._choose_precision(tmp_path / "features.h5", ExtractSettings()) == "float32"
+    for asked in ("auto", "cpu"):
+        assert find_devices(asked) == Devices("cpu", ("CPU:0",))
+    for asked, hint in (("gpu", False), ("auto", True)):
+        monkeypatch.setattr(devices, "may_have_gpu", lambda hint=hint: hint)
+        with pytest.raises(pytest.fail.Exception):
+            find_devices(asked)
+
+
+@pytest.mark.parametrize("hint", ["nvidia0", "nvhost-gpu", "dxg", "kfd", "driver", "nvidia-smi"])
+def test_whatever_hints_at_a_gpu_makes_tensorflow_decide(
+    monkeypatch: pytest.MonkeyPatch, tmp_path, hint: str
+) -> None:
+    monkeypatch.setattr(devices, "DEVICE_FILES", tmp_path)
+    monkeypatch.setattr(devices, "NVIDIA_GPUS", tmp_path / "gpus")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    assert not devices.may_have_gpu()
+    path = {"driver": tmp_path / "gpus/0", "nvidia-smi": tmp_path / "bin/nvidia-smi"}
+    made = path.get(hint, tmp_path / hint)
+    made.parent.mkdir(exist_ok=True)
+    made.touch(mode=0o755)
+    assert devices.may_have_gpu()
+
+
+def test_a_package_that_brings_devices_hints_at_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "has_nvidia_gpu", lambda: False)
+    monkeypatch.setattr(devices, "GPU_FILES", ())
+    monkeypatch.setattr(devices, "find_spec", lambda name: name == "tensorflow-plugins" or None)
+    assert devices.may_have_gpu()
 
 
 def test_processes_share_the_cores_unless_the_user_has_said_how_many(
