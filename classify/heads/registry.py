@@ -1,11 +1,11 @@
 """All heads by name. Each is imported when one is made: some take seconds to import."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -20,16 +20,27 @@ VOTE = "vote"
 Maker = Callable[[], "Head"]
 
 
-def _maker(kind: str, **arguments: Any) -> Maker:
+class _Maker(NamedTuple):
+    """Makes a head of the class `kind` of `file`, which is imported then."""
+
+    file: str
+    kind: str
+    arguments: Mapping[str, Any]
+
+    def __call__(self) -> "Head":
+        return self.head_class()(**self.arguments)
+
+    def head_class(self) -> "type[Head]":
+        """The class, imported."""
+        found: type[Head] = getattr(
+            import_module(f"headbench.classify.heads.{self.file}"), self.kind
+        )
+        return found
+
+
+def _maker(kind: str, **arguments: Any) -> _Maker:
     """A function that makes a head of a class, named ``file.Class``."""
-    file, name = kind.split(".")
-
-    def make() -> "Head":
-        module = import_module(f"headbench.classify.heads.{file}")
-        head: Head = getattr(module, name)(**arguments)
-        return head
-
-    return make
+    return _Maker(*kind.split("."), arguments)
 
 
 def _small_vote() -> "Head":
@@ -50,6 +61,8 @@ HEADS: dict[str, Maker] = {
     "mlp-128": _maker("mlp.MLP"),
     VOTE: _small_vote,
 }
+# By the name of the class, which a saved head carries; a vote is loaded in another way.
+_FILES = {each.kind: each for each in HEADS.values() if isinstance(each, _Maker)}
 # Class frequencies add nothing to a vote, and a vote with knn would store all embeddings again.
 NO_VOTE = ("prior", "knn", VOTE)
 MLP_WIDTHS = re.compile(r"mlp((?:-[1-9]\d*)+)")
@@ -58,8 +71,12 @@ MLP_WIDTHS = re.compile(r"mlp((?:-[1-9]\d*)+)")
 @cache
 def kinds() -> "dict[str, type[Head]]":
     """The kinds of head that stand alone, by the name that a saved one carries."""
-    heads = [HEADS[name]() for name in HEADS if name != VOTE]
-    return {type(head).__name__: type(head) for head in heads}
+    return {kind: _kind(kind) for kind in _FILES}
+
+
+def _kind(name: str) -> "type[Head]":
+    """One of them; the others are not imported."""
+    return _FILES[name].head_class()
 
 
 @cache
@@ -135,4 +152,4 @@ def _load_alone(folder: Path) -> "Head":
     from headbench.classify.heads.head import saved_kind
 
     with loading(folder):
-        return kinds()[saved_kind(folder)].load(folder)
+        return _kind(saved_kind(folder)).load(folder)
