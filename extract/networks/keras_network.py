@@ -39,6 +39,7 @@ from headbench.extract.networks.keras_runtime import (
     numbered_from_zero,
     seeded,
 )
+from headbench.extract.networks.trial import Choice, on_trial
 from headbench.extract.networks.views import N_VIEWS, mean_over_views
 from headbench.extract.networks.weights import RANDOM_SEED, Weights, resolve_weights
 from headbench.extract.settings import (
@@ -105,6 +106,10 @@ def open_network(
         rows = [np.asarray(untouched(each, training=False)) for each in singles]
         candidates = [*_candidates(network, untouched, devices, runtime.engine)]
         engine = first_that_agrees(candidates, np.concatenate(rows), sample)
+    if devices.kind == GPU:
+        choice = Choice.of(untouched, network.precision, devices)
+        tolerance = max(network.tolerance, ENGINE_TOLERANCE)
+        engine = on_trial(engine, choice, tolerance, runtime.batch_size)
     LOG.info(f"{network.name} on {describe_devices(devices, runtime.device)}, {engine.name}")
     batch_size = runtime.batch_size or engine.batch_size
     return EngineEmbedder(halving_engine(engine), batch_size, stopwatch)
