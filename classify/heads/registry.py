@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,7 +21,8 @@ VOTE = "vote"
 Maker = Callable[[], "Head"]
 
 
-class _Maker(NamedTuple):
+@dataclass(frozen=True)
+class _Maker:
     """Makes a head of the class `kind` of `file`, which is imported then."""
 
     file: str
@@ -40,7 +42,8 @@ class _Maker(NamedTuple):
 
 def _maker(kind: str, **arguments: Any) -> _Maker:
     """A function that makes a head of a class, named ``file.Class``."""
-    return _Maker(*kind.split("."), arguments)
+    file, name = kind.split(".")
+    return _Maker(file, name, arguments)
 
 
 def _small_vote() -> "Head":
