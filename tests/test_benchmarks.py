@@ -34,3 +34,15 @@ def test_the_check_of_a_gpu_runs_on_a_cpu_in_its_place(command: Command, tmp_pat
     assert 0 < rows["killed in the middle: images embedded again"]["ours"] < 48
     assert "the bottleneck is " in done.stdout
     assert ", 0 not kept" in done.stdout
+
+
+@pytest.mark.long
+def test_processes_with_little_to_do_are_timed(command: Command, tmp_path: Path) -> None:
+    network = ("--backbone", "mobilenet-0.25", "--size", 32, "--head", "ridge")
+    done = command(
+        "tests.benchmarks.start", "--rounds", 1, "--photos", 20, *network, "--out", tmp_path
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = {each["name"]: each for each in json.loads((tmp_path / "start.json").read_text())}
+    assert 0 < rows["--help"]["ours"] < rows["predict 1 file, not converted before"]["ours"]
+    assert rows["memory: predict 1 file, not converted before"]["ours"] > 100

@@ -28,7 +28,6 @@ from typing import Any
 
 import numpy as np
 import psutil
-from PIL import Image
 
 from headbench.cache.reader import FeatureFile
 from headbench.classify.finetuning import finetune_stage
@@ -56,6 +55,7 @@ from headbench.extract.settings import AUTO, FLOAT32, PRECISIONS, ExtractSetting
 from headbench.extract.stage import extract_features
 from headbench.extract.stopwatch import Stopwatch
 from tests.benchmarks.finetune import ours as epoch_of
+from tests.benchmarks.generated_photographs import write_photos
 from tests.benchmarks.results import ROOT, Result, report
 from tests.small_network import write_weights
 
@@ -65,7 +65,6 @@ LOW_PRECISION_TOLERANCE = 5e-2
 TOLERANCE, LIMIT = "tolerance", "limit"
 # Of the memory of a GPU, what an extraction may take at most: others may want some too.
 MEMORY_SHARE = 0.5
-N_CLASSES = 4
 N_CALLS = 5
 BATCH_SIZES = (16, 64, 256)
 # Memory in which a batch of 1024 images at 224 px does not fit: the weights alone take 0.1 GB.
@@ -439,18 +438,6 @@ def result_of(name: str, given: argparse.Namespace) -> tuple[list[Result], str]:
     *lines, last = done.stdout.splitlines()
     print(*(f"{name}: {line}" for line in lines if line), sep="\n", flush=True)
     return [Result(**each) for each in json.loads(last)], ""
-
-
-def write_photos(folder: Path, n_images: int) -> Path:
-    """Photographs of noise in large spots, 512 px, as JPEG, in class folders."""
-    rng = np.random.default_rng(0)
-    for number in range(n_images):
-        spots = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
-        picture = Image.fromarray(spots).resize((512, 512), Image.Resampling.BICUBIC)
-        path = folder / f"class {number % N_CLASSES}" / f"{number}.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(path, quality=90)
-    return folder
 
 
 def arguments() -> argparse.Namespace:
