@@ -1,8 +1,7 @@
 """All heads by name. Each is imported when one is made: some take seconds to import."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -19,37 +18,29 @@ if TYPE_CHECKING:
 
 VOTE = "vote"
 Maker = Callable[[], "Head"]
+# The file of each kind of head that stands alone.
+_FILES: dict[str, str] = {}
 
 
-@dataclass(frozen=True)
-class _Maker:
-    """Makes a head of the class `kind` of `file`, which is imported then."""
-
-    file: str
-    kind: str
-    arguments: Mapping[str, Any]
-
-    def __call__(self) -> "Head":
-        return self.head_class()(**self.arguments)
-
-    def head_class(self) -> "type[Head]":
-        """The class, imported."""
-        found: type[Head] = getattr(
-            import_module(f"headbench.classify.heads.{self.file}"), self.kind
-        )
-        return found
-
-
-def _maker(kind: str, **arguments: Any) -> _Maker:
+def _maker(kind: str, **arguments: Any) -> Maker:
     """A function that makes a head of a class, named ``file.Class``."""
     file, name = kind.split(".")
-    return _Maker(file, name, arguments)
+    _FILES[name] = file
+    return lambda: _kind(name)(**arguments)
+
+
+def _kind(name: str) -> "type[Head]":
+    """A kind of head by the name that a saved one carries; only its file is imported."""
+    module = import_module(f"headbench.classify.heads.{_FILES[name]}")
+    kind: type[Head] = getattr(module, name)
+    return kind
 
 
 def _small_vote() -> "Head":
     """On its own, a vote of two quick heads; in a run, a vote of all its trained heads."""
-    members = tuple((name, HEADS[name]()) for name in ("centroid", "ridge"))
-    return _maker("vote.Vote", members=members)()
+    from headbench.classify.heads.vote import Vote
+
+    return Vote(tuple((name, HEADS[name]()) for name in ("centroid", "ridge")))
 
 
 # In the order in which they are trained: the quick ones first, the vote over all of them last.
@@ -64,8 +55,6 @@ HEADS: dict[str, Maker] = {
     "mlp-128": _maker("mlp.MLP"),
     VOTE: _small_vote,
 }
-# By the name of the class, which a saved head carries; a vote is loaded in another way.
-_FILES = {each.kind: each for each in HEADS.values() if isinstance(each, _Maker)}
 # Class frequencies add nothing to a vote, and a vote with knn would store all embeddings again.
 NO_VOTE = ("prior", "knn", VOTE)
 MLP_WIDTHS = re.compile(r"mlp((?:-[1-9]\d*)+)")
@@ -74,12 +63,8 @@ MLP_WIDTHS = re.compile(r"mlp((?:-[1-9]\d*)+)")
 @cache
 def kinds() -> "dict[str, type[Head]]":
     """The kinds of head that stand alone, by the name that a saved one carries."""
-    return {kind: _kind(kind) for kind in _FILES}
-
-
-def _kind(name: str) -> "type[Head]":
-    """One of them; the others are not imported."""
-    return _FILES[name].head_class()
+    heads = [HEADS[name]() for name in HEADS if name != VOTE]
+    return {type(head).__name__: type(head) for head in heads}
 
 
 @cache
