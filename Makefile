@@ -48,7 +48,7 @@ option = $(if $(2),--$(1) "$(2)")
 given  = $(if $(1),"$(1)")
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo food101 features verify heads report open backbones compare finetune preset origin predict export serve doctor test test-long test-mutants check types docs links format dist bench-cache bench-extract bench-heads bench-report bench-finetune bench-remote bench-scale bench-serve clean
+.PHONY: help install demo food101 features verify heads report open backbones compare finetune preset origin predict export serve doctor test test-long test-mutants check types docs links format dist bench-cache bench-extract bench-heads bench-report bench-finetune bench-remote bench-scale bench-serve bench-start check-gpu clean
 
 help: ## this help
 	@echo "Cache a frozen network's embeddings once, then train and compare heads in seconds."
@@ -191,7 +191,7 @@ bench-cache: .venv/.ready-dev ## what reuse and checking cost: runs/bench/cache.
 	@.venv/bin/python -m tests.benchmarks.cache
 
 bench-extract: .venv/.ready-dev .venv/.ready-bench ## extraction against three engines: runs/bench/extract.json
-	@.venv/bin/python -m tests.benchmarks.extract
+	@.venv/bin/python -m tests.benchmarks.extract $(ARGS)
 
 bench-heads: .venv/.ready-dev ## heads at Food-101's size against the plain calls: runs/bench/heads.json
 	@.venv/bin/python -m tests.benchmarks.heads
@@ -211,6 +211,13 @@ bench-scale: .venv/.ready-dev ## seconds and memory against rows, to 10 million:
 bench-serve: .venv/.ready-dev named ## requests together against one by one: runs/bench/serve.json
 	@.venv/bin/python -m tests.benchmarks.serve "$(RUN)" $(call option,head,$(HEAD)) \
 	  $(call option,weights,$(WEIGHTS)) $(call option,data,$(DATA))
+
+bench-start: .venv/.ready-dev ## whole processes, seconds and memory: runs/bench/start.json
+	@.venv/bin/python -m tests.benchmarks.start $(ARGS)
+
+check-gpu: $(READY) ## does a GPU do what it should, and how fast? EXTRAS=gpu; DATA, WEIGHTS
+	@.venv/bin/python -m tests.benchmarks.gpu $(call given,$(DATA)) $(call option,weights,$(WEIGHTS)) \
+	  $(call option,backbone,$(BACKBONE)) $(call option,size,$(SIZE)) $(ARGS)
 
 # Without setuptools' list of an earlier build, which would bring back what was in that one.
 dist: .venv/.ready-publish ## build the wheel and the source distribution into dist/, and check both

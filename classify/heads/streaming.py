@@ -8,7 +8,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
-import joblib
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
@@ -298,5 +297,7 @@ def _added(parts: Iterable[Sequence[NDArray[Any]]]) -> Sums:
 
 
 def _threads(n_jobs: int) -> int:
+    import joblib
+
     n_cores: int = joblib.cpu_count()
     return max(1, min(MOST_THREADS, n_cores // n_jobs))

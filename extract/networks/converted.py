@@ -80,6 +80,15 @@ class UnusableRecordError(ValueError):
     """A record, or a network that does not match it; the message is the reason."""
 
 
+def cache_folder() -> Path:
+    """The user's cache folder: ``HEADBENCH_CACHE``, or what the system has for that."""
+    if named := os.environ.get(FOLDER):
+        return Path(named)
+    from platformdirs import user_cache_dir
+
+    return Path(user_cache_dir("headbench", appauthor=False))
+
+
 def key_of(decides: str) -> str:
     """The key of a network, 64 hexadecimal digits; nothing large is imported.
 
@@ -190,12 +199,7 @@ def _write_record(folder: Path, key: str, name: str, dim: int, check: Check) -> 
 
 def _folder() -> Path:
     """Where networks are kept."""
-    named = os.environ.get(FOLDER)
-    if not named:
-        from platformdirs import user_cache_dir
-
-        named = user_cache_dir("headbench", appauthor=False)
-    return Path(named) / "networks"
+    return cache_folder() / "networks"
 
 
 def _require_ours(folder: Path) -> None:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -52,12 +53,15 @@ class Engine:
         depends on the others. Threads may call it at the same time.
     batch_size, n_streams : int
         Best number of images in one call, and of threads that call it at the same time.
+    by_xla : callable or None
+        Makes another `infer` of the same network, compiled by XLA; None if there is none.
     """
 
     name: str
     infer: Callable[[Pixels], Embeddings]
     batch_size: int = CPU_BATCH
     n_streams: int = N_STREAMS
+    by_xla: Callable[[], Callable[[Pixels], Embeddings]] | None = None
 
 
 def tensorflow_engine(build: Callable[[], Any], device: str | None = None) -> Engine:
@@ -181,10 +185,22 @@ def mirrored_engine(build: Callable[[], Any], devices: Devices) -> Engine:
     with strategy.scope():
         network = build()
     n_devices = strategy.num_replicas_in_sync
+    run = partial(_mirrored, strategy, network)
+    return Engine("TensorFlow", run(), GPU_BATCH * n_devices, by_xla=partial(run, by_xla=True))
+
+
+def _mirrored(strategy: Any, network: Any, by_xla: bool = False) -> Callable[[Pixels], Embeddings]:
+    """What runs a network on all devices of a strategy; XLA compiles it for each batch size."""
+    tf = load_tensorflow()
+    n_devices = strategy.num_replicas_in_sync
+
+    @tf.function(reduce_retracing=True, jit_compile=by_xla or None)  # type: ignore[untyped-decorator]
+    def embed(images: Any) -> Any:
+        return network(images, training=False)
 
     @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
     def infer(shares: Any) -> Any:
-        return strategy.run(lambda images: network(images, training=False), (shares,))
+        return strategy.run(embed, (shares,))
 
     def run(images: Pixels) -> Embeddings:
         shares = _equal_shares(images, n_devices)
@@ -194,7 +210,7 @@ def mirrored_engine(build: Callable[[], Any], devices: Devices) -> Engine:
         results = strategy.experimental_local_results(infer(distributed))
         return np.concatenate([each.numpy() for each in results])[: len(images)]
 
-    return Engine("TensorFlow", run, GPU_BATCH * n_devices)
+    return run
 
 
 def engine_on(devices: Devices, build: Callable[[], Any], n_views: int = 1) -> Engine:

@@ -44,6 +44,7 @@ from headbench.extract.networks.keras_runtime import (
     numbered_from_zero,
     seeded,
 )
+from headbench.extract.networks.trial import Choice, on_trial
 from headbench.extract.networks.views import N_VIEWS, mean_over_views
 from headbench.extract.networks.weights import RANDOM_SEED, Weights, resolve_weights
 from headbench.extract.settings import (
@@ -127,7 +128,7 @@ def open_network(
     opened = None
     if _by_openvino(network, devices, runtime.engine):
         opened = _open_converted(network, len(sample))
-    engine, how = opened or _open_checked(network, devices, runtime.engine, sample)
+    engine, how = opened or _open_checked(network, devices, runtime, sample)
     LOG.info(f"{network.name} on {describe_devices(devices, runtime.device)}, {engine.name}{how}")
     batch_size = runtime.batch_size or engine.batch_size
     return EngineEmbedder(halving_engine(engine), batch_size, stopwatch)
@@ -157,7 +158,7 @@ def _open_converted(network: OpenableNetwork, n_images: int) -> tuple[Engine, st
 
 
 def _open_checked(
-    network: OpenableNetwork, devices: Devices, engine: str, sample: NDArray[np.uint8]
+    network: OpenableNetwork, devices: Devices, runtime: Runtime, sample: NDArray[np.uint8]
 ) -> tuple[Engine, str]:
     """The fastest form that agrees with the unmodified network on `sample`."""
     if network.precision == FLOAT32:
@@ -169,8 +170,13 @@ def _open_checked(
         singles = (image[np.newaxis] for image in sample)
         rows = [np.asarray(untouched(each, training=False)) for each in singles]
         checked = CheckedImages(sample, np.concatenate(rows))
-        candidates = [*_candidates(network, untouched, devices, engine, checked)]
-        return first_that_agrees(candidates, checked.embeddings, sample), ""
+        candidates = [*_candidates(network, untouched, devices, runtime.engine, checked)]
+        found = first_that_agrees(candidates, checked.embeddings, sample)
+    if devices.kind == GPU:
+        choice = Choice.of(untouched, network.precision, devices)
+        tolerance = max(network.tolerance, ENGINE_TOLERANCE)
+        found = on_trial(found, choice, tolerance, runtime.batch_size)
+    return found, ""
 
 
 class CheckedImages(NamedTuple):

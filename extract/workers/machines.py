@@ -10,9 +10,6 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from joblib import Parallel, delayed, parallel_config
-from joblib.externals.loky import get_reusable_executor
-
 from headbench.extract.errors import WAY_ON, ClusterError
 
 LOCAL, DASK = "local", "dask"
@@ -74,7 +71,11 @@ def at_work(machines: Machines) -> Iterator[Workers]:
     """
     if machines.are_this_process:
         yield here
-    elif machines.scheduler is not None:
+        return
+    from joblib import parallel_config
+    from joblib.externals.loky import get_reusable_executor
+
+    if machines.scheduler is not None:
         with _cluster(machines.scheduler) as backend, parallel_config(backend):
             yield _by_joblib
     else:
@@ -99,6 +100,8 @@ def here(
 def _by_joblib(
     function: Callable[..., Any], tasks: Iterable[tuple[Any, ...]], in_order: bool = False
 ) -> Generator[Any, None, None]:
+    from joblib import Parallel, delayed
+
     mode = "generator" if in_order else "generator_unordered"
     # One task at a time: each is long, and what is lost with a worker stays small.
     parallel = Parallel(return_as=mode, batch_size=1, pre_dispatch="2*n_jobs")

@@ -1,9 +1,11 @@
 """``make bench-extract``: from photographs to HDF5 against three engines and plain Keras.
 
-Needs the folder that ``HEADBENCH_SHARED`` names. Every contender runs in a process of its own, and
-they take turns.
+Needs the folder that ``HEADBENCH_SHARED`` names. In float32, and in bfloat16 where the processor
+has instructions for it. Every contender runs in a process of its own, with its network converted
+before where it can be, and they take turns.
 """
 
+import argparse
 import json
 import os
 import statistics
@@ -12,17 +14,30 @@ import tempfile
 import time
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import h5py
 import numpy as np
 
 from headbench.extract.networks.engines import relative_difference
-from tests.benchmarks.results import Result, probe, python, report
+from headbench.extract.settings import PRECISIONS as OUR_PRECISIONS
+from tests.benchmarks.contenders import (
+    BARE_IMAGES,
+    BFLOAT16,
+    FLOAT32,
+    FLOAT32_ALONE,
+    PEERS,
+    PRECISIONS,
+)
+from tests.benchmarks.results import ROOT, Result, instructions, probe, python, report
 
 N_ROUNDS = 3
 N_PHOTOS = 1000
-PEERS = ("Keras predict", "PyTorch", "ONNX Runtime", "OpenVINO")
+# Images of the run that converts ours: few, and enough of each class to split.
+N_TO_CONVERT = 60
 OURS = {"headbench": "headbench:openvino", "TensorFlow alone": "headbench:tensorflow"}
+# Further apart than this, two contenders ran different networks.
+MOST_APART = {FLOAT32: 1e-3, BFLOAT16: 0.1}
 # Multiplications and additions of ResNet50's convolutions at 224 px, from their shapes.
 GFLOP_PER_IMAGE = 7.71
 MATMUL_SIZE = 4096
@@ -43,18 +58,69 @@ MEMORY_FILES = (2_000, 20_000)
 
 def main() -> None:
     """Speed; with ``--memory`` the peak memory too, which takes 7 minutes more."""
+    given = arguments()
     if "HEADBENCH_SHARED" not in os.environ:
         sys.exit("HEADBENCH_SHARED: expected the folder of real photographs and weights, not set.")
     shared = Path(os.environ["HEADBENCH_SHARED"])
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        os.environ["HEADBENCH_BENCH_NETWORKS"] = name
+        os.environ["HEADBENCH_BENCH_NETWORKS"] = os.environ["HEADBENCH_CACHE"] = name
         os.environ["HEADBENCH_BENCH_WEIGHTS"] = str(shared / "weights/resnet50_notop.weights.h5")
-        photos = link_photos(shared, folder / "photos", N_PHOTOS)
-        results = speed(photos, folder)
-        if "--memory" in sys.argv:
+        photos = link_photos(shared, folder / "photos", given.photos)
+        few = link_photos(shared, folder / "few", N_TO_CONVERT)
+        contenders = find_contenders(given)
+        contend("prepare")
+        for each in contenders:
+            if each.is_ours:
+                run(each.command, few, folder / "few.h5", each.precision)
+        results = speed(contenders, photos, folder, given.rounds)
+        if given.memory:
             results += [peak_memory(shared, folder, n_files) for n_files in MEMORY_FILES]
-    report("extract", results)
+    report("extract", results, given.out)
+
+
+def arguments() -> argparse.Namespace:
+    """What was asked for."""
+    parser = argparse.ArgumentParser(prog="make bench-extract", description=__doc__)
+    parser.add_argument("--photos", type=int, default=N_PHOTOS)
+    parser.add_argument("--rounds", type=int, default=N_ROUNDS)
+    parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=PRECISIONS)
+    parser.add_argument("--peers", nargs="+", choices=PEERS, default=[*PEERS])
+    parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--out", type=Path, default=ROOT / "runs/bench")
+    return parser.parse_args()
+
+
+class Contender(NamedTuple):
+    """One of ours or a peer, in one precision."""
+
+    name: str
+    command: str
+    precision: str
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is headbench."""
+        return self.name in OURS
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.precision}"
+
+
+def find_contenders(given: argparse.Namespace) -> list[Contender]:
+    """All that can run here; what cannot is said."""
+    found = []
+    for precision in given.precisions:
+        if precision == BFLOAT16 and "BF16" not in instructions():
+            print(f"n/a: {BFLOAT16}: this processor has no instructions for it")
+            continue
+        for name, command in {**OURS, **{each: each for each in given.peers}}.items():
+            is_missing = precision not in OUR_PRECISIONS if name in OURS else name in FLOAT32_ALONE
+            if precision == BFLOAT16 and is_missing:
+                print(f"n/a: {name} has no {BFLOAT16} on a CPU")
+            else:
+                found.append(Contender(name, command, precision))
+    return found
 
 
 def link_photos(shared: Path, folder: Path, n_photos: int) -> Path:
@@ -67,52 +133,61 @@ def link_photos(shared: Path, folder: Path, n_photos: int) -> Path:
     return folder
 
 
-def speed(photos: Path, folder: Path) -> list[Result]:
+Figures = dict[str, float]
+
+
+def speed(contenders: list[Contender], photos: Path, folder: Path, n_rounds: int) -> list[Result]:
     """Every contender in turns."""
-    contend("prepare")
-    contenders = {**OURS, **dict(zip(PEERS, PEERS, strict=True))}
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in contenders}
+    found: dict[Contender, list[Figures]] = {each: [] for each in contenders}
     matmul: list[float] = []
-    for number in range(N_ROUNDS):
+    for number in range(n_rounds):
         matmul.append(float(python("-c", MATMUL.format(n=MATMUL_SIZE)).splitlines()[-1]))
-        for name, contender in contenders.items():
-            found[name].append(run(contender, photos, folder / f"{number} {name}.h5"))
-            print(f"round {number + 1}: {name} {found[name][-1]}", flush=True)
-    print_agreement(folder, contenders)
+        for each in contenders:
+            out = folder / f"{number} {each}.h5"
+            found[each].append(run(each.command, photos, out, each.precision))
+            print(f"round {number + 1}: {each} {found[each][-1]}", flush=True)
+    check_agreement(folder, contenders)
     medians = {
-        name: {key: statistics.median(each[key] for each in rounds) for key in rounds[0]}
-        for name, rounds in found.items()
+        each: {key: statistics.median(one[key] for one in rounds) for key in rounds[0]}
+        for each, rounds in found.items()
     }
     limit = statistics.median(matmul) * 1e9 * GFLOP_PER_IMAGE / (2 * MATMUL_SIZE**3)
-    return list(rows(medians, limit))
+    return rows(medians, limit, len(list(photos.glob("*/*"))))
 
 
-def rows(medians: dict[str, dict[str, float]], limit: float) -> list[Result]:
+def rows(medians: dict[Contender, Figures], limit: float, n_photos: int) -> list[Result]:
     """Milliseconds an image, the less the better."""
     results = []
+    ours = [each for each in medians if each.is_ours]
     for what, key, n in (
-        ("files to HDF5, network loaded", "run", N_PHOTOS),
-        (f"whole process, {N_PHOTOS} photographs", "process", N_PHOTOS),
+        ("whole process", "process", n_photos),
+        ("files to HDF5, loaded", "run", n_photos),
         ("network alone", "bare", 1),
     ):
-        for ours in OURS:
-            mine = 1000 * medians[ours][key] / n
-            for peer in PEERS:
-                theirs = 1000 * medians[peer][key] / n
-                results.append(Result(f"{what}: {ours}", "ms", mine, theirs, peer))
-    for ours in OURS:
-        mine = 1000 * medians[ours]["bare"]
-        results.append(
-            Result(f"network alone: {ours}", "ms", mine, 1000 * limit, "matrix product's limit")
-        )
+        for mine in ours:
+            others = [it for it in medians if not it.is_ours and it.precision == mine.precision]
+            # How much faster than float32 on the same engine?
+            others += [it for it in ours if it.name == mine.name and it.precision != mine.precision]
+            for peer in others:
+                if mine.precision == FLOAT32 and peer.is_ours:
+                    continue
+                pair = (1000 * medians[each][key] / n for each in (mine, peer))
+                results.append(Result(f"{what}: {mine}", "ms", *pair, str(peer)))
+            if key == "bare" and mine.precision == FLOAT32:
+                bare = 1000 * medians[mine][key]
+                peer = "matrix product's limit"
+                results.append(Result(f"{what}: {mine}", "ms", bare, 1000 * limit, peer))
     return results
 
 
-def run(contender: str, photos: Path | str, out: Path) -> dict[str, float]:
+def run(
+    contender: str, photos: Path | str, out: Path, precision: str = FLOAT32
+) -> dict[str, float]:
     """Seconds of one run, and of its whole process but for the bare network."""
     started = time.perf_counter()
-    found: dict[str, float] = json.loads(contend(contender, photos, out).splitlines()[-1])
-    bare = found["bare"] * 256
+    lines = contend(contender, precision, photos, out).splitlines()
+    found: dict[str, float] = json.loads(lines[-1])
+    bare = found["bare"] * BARE_IMAGES
     return {**found, "process": time.perf_counter() - started - bare}
 
 
@@ -121,15 +196,17 @@ def contend(*arguments: object) -> str:
     return python("-m", "tests.benchmarks.contenders", *arguments)
 
 
-def print_agreement(folder: Path, contenders: dict[str, str]) -> None:
-    """How far all of them lie from one of them: the same network, or the race is void."""
+def check_agreement(folder: Path, contenders: list[Contender]) -> None:
+    """How far all of them lie from the first of theirs: another network makes the race void."""
     embeddings = {}
-    for name in contenders:
-        with h5py.File(folder / f"0 {name}.h5") as file:
-            embeddings[name] = np.asarray(file["embeddings"])
-    for name, found in embeddings.items():
-        difference = relative_difference(found, embeddings["OpenVINO"])
-        print(f"{name}: largest relative difference from OpenVINO {difference:.1e}")
+    for each in contenders:
+        with h5py.File(folder / f"0 {each}.h5") as file:
+            embeddings[each] = np.asarray(file["embeddings"])
+    first = next(each for each in contenders if not each.is_ours)
+    for each, found in embeddings.items():
+        difference = relative_difference(found, embeddings[first])
+        print(f"{each}: largest relative difference from {first} {difference:.1e}")
+        assert difference <= MOST_APART[each.precision], f"{each} ran another network"
 
 
 def peak_memory(shared: Path, folder: Path, n_files: int) -> Result:

@@ -57,7 +57,7 @@ def ours(tuning: Finetuning) -> Callable[[], float]:
         started = time.perf_counter()
         state.epoch = 1
         loop.epoch(state)
-        loop.measure(state)
+        loop.measure(state, loop._proba())
         return time.perf_counter() - started
 
     return epoch

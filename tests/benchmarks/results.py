@@ -7,14 +7,23 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from headbench.cache.writer import installed_version
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("headbench", "h5py", "numpy", "tensorflow")
+PACKAGES = ("headbench", "h5py", "numpy", "tensorflow", "openvino", "onnxruntime", "torch")
+# By their names in /proc/cpuinfo.
+INSTRUCTIONS = {
+    "AVX2": "avx2",
+    "AVX-512": "avx512f",
+    "AVX-512 VNNI": "avx512_vnni",
+    "AVX-512 BF16": "avx512_bf16",
+    "AMX BF16": "amx_bf16",
+    "AMX INT8": "amx_int8",
+}
 
 
 @dataclass(frozen=True)
@@ -84,20 +93,34 @@ def in_turns(ours: Callable[[], float], peer: Callable[[], float], n: int) -> tu
     )
 
 
-def report(name: str, results: Sequence[Result]) -> None:
-    """Print a table, and write ``runs/bench/NAME.json``."""
+def report(
+    name: str,
+    results: Sequence[Result],
+    folder: Path = ROOT / "runs/bench",
+    facts: Mapping[str, object] | None = None,
+) -> None:
+    """Print a table, and write ``NAME.json``, and beside it the machine with more `facts`."""
     rows = [{**asdict(each), "ratio": each.peer / each.ours} for each in results]
     print(f"{'':50}{'ours':>10}{'peer':>10}  {'unit':6}{'ratio':>7}  peer")
     for row in rows:
         print(
-            f"{row['name']:50}{row['ours']:10.3f}{row['peer']:10.3f}  {row['unit']:6}"
-            f"{row['ratio']:7.2f}  {row['peer_name']}"
+            f"{row['name']:50}{_figure(row['ours'])}{_figure(row['peer'])}  {row['unit']:6}"
+            f"{_figure(row['ratio'], 7, 2)}  {row['peer_name']}"
         )
-    path = ROOT / "runs/bench" / f"{name}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.json"
+    folder.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(rows, indent=2))
-    path.with_suffix(".machine.json").write_text(json.dumps(_machine(), indent=2))
-    print(f"\n{path.relative_to(ROOT)}, and beside it the machine, versions and commit")
+    machine = {**_machine(), **(facts or {})}
+    path.with_suffix(".machine.json").write_text(json.dumps(machine, indent=2))
+    print(f"\n{machine['processor']}, {machine['cores']} cores: {machine['instructions']}")
+    print(f"{os.path.relpath(path, ROOT)}, and beside it the machine, versions and commit")
+
+
+def _figure(value: float, width: int = 10, decimals: int = 3) -> str:
+    """As a decimal, or by its power of ten where that would show zeros or not fit."""
+    text = f"{value:{width}.{decimals}f}"
+    is_lost = value and (abs(value) < 0.5 * 10**-decimals or len(text) > width)
+    return f"{value:{width}.0e}" if is_lost else text
 
 
 def _machine() -> dict[str, object]:
@@ -105,14 +128,23 @@ def _machine() -> dict[str, object]:
     commit = subprocess.run(git, cwd=ROOT, capture_output=True, text=True, check=False)
     return {
         "cores": os.cpu_count(),
-        "processor": _processor(),
+        "processor": _of_processor("model name") or platform.processor(),
+        "instructions": instructions(),
         "python": platform.python_version(),
         "versions": {package: installed_version(package) for package in PACKAGES},
         "commit": commit.stdout.strip() or "not a git checkout",
     }
 
 
-def _processor() -> str:
+def instructions() -> str:
+    """The sets of instructions that decide how fast networks are on this processor."""
+    flags = set(_of_processor("flags").split())
+    found = [name for name, flag in INSTRUCTIONS.items() if flag in flags]
+    return ", ".join(found) or "instruction sets unknown"
+
+
+def _of_processor(field: str) -> str:
+    """A line about the first processor, on Linux."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if platform.system() == "Linux" else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
+    found = (line.partition(":")[2].strip() for line in lines if line.startswith(field))
+    return next(found, "")

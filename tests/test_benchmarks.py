@@ -1,0 +1,48 @@
+"""The prepared scripts that measure: they run, at sizes at which their figures mean nothing."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+TINY = ("--device", "cpu", "--tiny", "--backbone", "mobilenet-0.25", "--size", 32)
+Command = Callable[..., "object"]
+
+
+@pytest.fixture
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+
+
+@pytest.mark.usefixtures("no_gpu")
+def test_the_check_of_a_gpu_says_in_one_line_that_there_is_none(command: Command) -> None:
+    done = command("tests.benchmarks.gpu")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    [line] = done.stderr.splitlines()
+    assert line.startswith("found no GPU: ")
+
+
+@pytest.mark.long
+def test_the_check_of_a_gpu_runs_on_a_cpu_in_its_place(command: Command, tmp_path: Path) -> None:
+    done = command("tests.benchmarks.gpu", *TINY, "--out", tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = {each["name"]: each for each in json.loads((tmp_path / "gpu.json").read_text())}
+    assert rows["parity: TensorFlow float32, XLA"]["ratio"] > 1
+    assert rows["batches halved, 16 images at once"]["ours"] == 1
+    assert 0 < rows["killed in the middle: images embedded again"]["ours"] < 48
+    assert "the bottleneck is " in done.stdout
+    assert ", 0 not kept" in done.stdout
+
+
+@pytest.mark.long
+def test_processes_with_little_to_do_are_timed(command: Command, tmp_path: Path) -> None:
+    network = ("--backbone", "mobilenet-0.25", "--size", 32, "--head", "ridge")
+    done = command(
+        "tests.benchmarks.start", "--rounds", 1, "--photos", 20, *network, "--out", tmp_path
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = {each["name"]: each for each in json.loads((tmp_path / "start.json").read_text())}
+    assert 0 < rows["--help"]["ours"] < rows["predict 1 file, not converted before"]["ours"]
+    assert rows["memory: predict 1 file, not converted before"]["ours"] > 100
