@@ -116,7 +116,7 @@ def test_shares_are_equal_and_in_order(n_images: int, n_shares: int) -> None:
 
 def test_openvino_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines, "has_openvino", lambda: False)
-    with pytest.raises(DeviceError, match="OpenVINO is not installed. Run pip install openvino"):
+    with pytest.raises(DeviceError, match=r"OpenVINO is not installed\. Run pip install openvino"):
         openvino_engine(pytest.fail)
 
 
