@@ -48,7 +48,7 @@ option = $(if $(2),--$(1) "$(2)")
 given  = $(if $(1),"$(1)")
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo food101 features verify heads report open backbones compare finetune preset origin predict export serve doctor test test-long test-mutants check types docs links format dist bench-cache bench-extract bench-heads bench-report bench-finetune bench-remote bench-scale bench-serve bench-start check-gpu clean
+.PHONY: help install demo food101 features verify heads report open backbones compare finetune preset origin predict export serve doctor test test-long test-mutants check types docs links format dist bench-cache bench-extract bench-heads bench-precision bench-report bench-finetune bench-remote bench-scale bench-serve bench-start check-gpu clean
 
 help: ## this help
 	@echo "Cache a frozen network's embeddings once, then train and compare heads in seconds."
@@ -198,6 +198,9 @@ bench-heads: .venv/.ready-dev ## heads at Food-101's size against the plain call
 
 bench-finetune: .venv/.ready-dev ## an epoch with and without the cached frozen part: runs/bench/finetune.json
 	@.venv/bin/python -m tests.benchmarks.finetune
+
+bench-precision: .venv/.ready-dev ## bfloat16 against float32, accuracy and time: runs/bench/precision.json
+	@.venv/bin/python -m tests.benchmarks.precision
 
 bench-report: .venv/.ready-dev ## the report at Food-101's size: runs/bench/report.json
 	@.venv/bin/python -m tests.benchmarks.report
