@@ -6,6 +6,7 @@ limit. All in processor seconds, and decoders take turns. Those that are not ins
 ``pip install simplejpeg "pyvips[binary]"``.
 """
 
+import argparse
 import os
 import statistics
 import tempfile
