@@ -7,16 +7,13 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin, clone
-from sklearn.utils.class_weight import compute_sample_weight
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
 
 from headbench.cache.reader import FeatureFile, are_finite, are_positive
 from headbench.cache.untrusted import read_json
 from headbench.classify.arrays import free_memory, save_arrays
 from headbench.classify.checked import load_numbers
 from headbench.classify.errors import RunError
+from headbench.classify.heads.estimator import Estimator
 from headbench.classify.heads.parameters import Range, check_parameters
 from headbench.classify.heads.streaming import Embeddings, StoredRows, embedding_blocks
 from headbench.classify.heads.temperature import fit_temperature, sharpen
@@ -50,7 +47,7 @@ class Labelled(NamedTuple):
     weight: NDArray[np.float64]
 
 
-class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class Head(Estimator):
     """A scikit-learn classifier that chooses its settings on val and is saved without pickle.
 
     A subclass stores its constructor's parameters under their own names, declares their `ranges`,
@@ -123,6 +120,9 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             class, a parameter is out of its range, val has a class that train does not have, or a
             weight is not a positive number.
         """
+        from sklearn.utils.multiclass import check_classification_targets
+        from sklearn.utils.validation import validate_data
+
         self.check_parameters()
         embeddings, y = validate_data(self, X, y, dtype=np.float32, ensure_all_finite=False)
         check_classification_targets(y)
@@ -197,7 +197,7 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         float32 (n_images, n_classes)
             Rows sum to 1; columns in the order of `classes_`.
         """
-        check_is_fitted(self)
+        self._check_is_fitted()
         embeddings = self._validated(X, "X")
         return sharpen(self._proba(embeddings), self.temperature_)
 
@@ -226,7 +226,7 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def save(self, folder: Path) -> None:
         """Write the files for `load` into an empty folder, without pickle."""
-        check_is_fitted(self)
+        self._check_is_fitted()
         facts = {
             "kind": type(self).__name__,
             "parameters": self._saved_parameters(),
@@ -284,7 +284,9 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _as_chosen(self, fit: Callable[[Self], Self]) -> Self:
         """Another head with what was chosen on val, and with this one's temperature."""
-        check_is_fitted(self)
+        self._check_is_fitted()
+        from sklearn.base import clone
+
         head = fit(clone(self).set_params(**self._chosen_parameters()))
         head.temperature_, head.calibration_ = self.temperature_, self.calibration_
         head.chosen_, head.history_ = self.chosen_, self.history_
@@ -311,6 +313,10 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if isinstance(class_weight, Mapping):
             # Classes that are not named have weight 1.
             class_weight = {label: class_weight.get(label, 1) for label in self.classes_.tolist()}
+        if class_weight is None:
+            return np.ones(len(y))
+        from sklearn.utils.class_weight import compute_sample_weight
+
         return np.asarray(compute_sample_weight(class_weight, y), dtype=np.float64)
 
     def _validate_val(
@@ -324,9 +330,24 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self._labelled(X_val, y_val, sample_weight)
 
     def _validated(self, X: Any, name: str) -> NDArray[np.float32]:
-        X = validate_data(self, X, dtype=np.float32, reset=False, ensure_all_finite=False)
+        if not self._is_as_fitted(X):
+            from sklearn.utils.validation import validate_data
+
+            X = validate_data(self, X, dtype=np.float32, reset=False, ensure_all_finite=False)
         self._check_finite(X, name)
         return X  # type: ignore[no-any-return]
+
+    def _check_is_fitted(self) -> None:
+        if not hasattr(self, "classes_"):
+            from sklearn.utils.validation import check_is_fitted
+
+            check_is_fitted(self)
+
+    def _is_as_fitted(self, X: Any) -> bool:
+        """Whether these are embeddings with which nothing can be wrong; imports nothing."""
+        is_plain = type(X) is np.ndarray and X.dtype == np.float32 and X.ndim == 2 and len(X) > 0
+        has_names = hasattr(self, "feature_names_in_")
+        return is_plain and not has_names and bool(X.shape[1] == self.n_features_in_)
 
     def _check_finite(self, X: NDArray[np.float32], name: str) -> None:
         bad = np.flatnonzero(~are_finite(X))

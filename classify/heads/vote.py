@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import clone
 
 from headbench.cache.untrusted import read_json
 from headbench.classify.heads.head import Head, Labelled, relative_weights
@@ -61,6 +60,8 @@ class Vote(Head):
         sample_weight : array (n_val,), optional
             Weight of each image of val.
         """
+        from sklearn.base import clone
+
         first = next(iter(heads.values()))
         vote = cls(tuple((name, clone(head)) for name, head in heads.items()))
         vote._start(first.classes_)
@@ -72,6 +73,8 @@ class Vote(Head):
         return vote
 
     def _fit(self, train: Labelled, val: Labelled | None) -> None:
+        from sklearn.base import clone
+
         if not self.members:
             raise ValueError("members: expected at least one head, found none")
         names = [name for name, _ in self.members]

@@ -72,7 +72,7 @@ def main() -> None:
         contend("prepare")
         for each in contenders:
             if each.is_ours:
-                run(each.command, few, folder / "few.h5", each.precision)
+                run(each.command, few, folder / f"few {each}.h5", each.precision)
         results = speed(contenders, photos, folder, given.rounds)
         if given.memory:
             results += [peak_memory(shared, folder, n_files) for n_files in MEMORY_FILES]

@@ -189,3 +189,12 @@ def test_images_and_mean_colours_are_examined_without_tensorflow(
 def test_the_probe_sees_tensorflow(run: Run) -> None:
     train_heads(run, ["logreg"], seed=0)
     assert heavy_modules("heads", run.features_path, "--heads", "mlp-128") == TENSORFLOW
+
+
+def test_a_prediction_needs_no_scikit_learn(run: Run, photos: Path) -> None:
+    train_heads(run, ["logreg", "ridge"], seed=0)
+    image = next(photos.rglob("*.png"))
+    for head in ("logreg", "ridge"):
+        arguments = ("predict", run.folder, "--head", head, "--images", image)
+        found = set(output(PROBE, *arguments).split())
+        assert not {"sklearn", "pandas", "joblib", "lightgbm", "matplotlib"} & found
