@@ -349,7 +349,14 @@ class Run:
         return Heads(tuple(rank(chosen, y_val)), y_val)
 
     @showing_progress()
-    def report(self, head: str | None = None, data: str | Path | None = None) -> Report:
+    def report(
+        self,
+        head: str | None = None,
+        data: str | Path | None = None,
+        *,
+        explain: bool = False,
+        weights: str | None = None,
+    ) -> Report:
         """Measure every trained head on test, and write the report.
 
         Parameters
@@ -358,10 +365,17 @@ class Run:
             Whose mistakes are shown; by default the best balanced accuracy on val.
         data : str or Path, optional
             The images, if they were moved: a folder or a URL.
+        explain : bool
+            Load the network, and show what in each picture of a mistake spoke for the predicted
+            class and for the true one. It is kept, and later reports show it too.
+        weights : str, optional
+            The network's weights for that, if they were moved.
         """
         from headbench.classify.report.write import make_report
 
-        written = make_report(self._run, head, data, self._command)
+        written = make_report(
+            self._run, head, data, self._command, explain=explain, weights=weights
+        )
         return Report(written, self._run.report_folder)
 
     def open(self) -> None:
