@@ -8,8 +8,9 @@ import stat
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import h5py
 import numpy as np
@@ -38,7 +39,7 @@ class IrregularFileError(OSError):
     """A path leads to a pipe, a device, a socket or a folder; `strerror` says which."""
 
 
-def open_regular(path: str | Path) -> BinaryIO:
+def open_regular(path: str | Path) -> BufferedReader:
     """Open a file for reading; `IrregularFileError` for a pipe, a device, a socket or a folder.
 
     None of these is opened: opening a pipe could block forever, and a device may have no end.

@@ -1,10 +1,10 @@
-"""What in a picture spoke for a class: class activation maps, and occlusion.
+"""What in a picture spoke for a class: class activation maps, positions left out, occlusion.
 
 Where the embedding is the mean over the positions of a feature map and the head is linear, the
 score of a class is the mean of what each position contributes to it (Zhou et al. 2016, Learning
-Deep Features for Discriminative Localization). Elsewhere parts of the picture are covered, and the
-loss of log-probability is measured (Zeiler and Fergus 2014, Visualizing and Understanding
-Convolutional Networks).
+Deep Features for Discriminative Localization). For other heads, positions are left out of that
+mean. For other networks, parts of the picture are covered (Zeiler and Fergus 2014, Visualizing and
+Understanding Convolutional Networks). The loss of log-probability is then what was left out.
 """
 
 import math
@@ -23,8 +23,9 @@ from headbench.extract.networks.keras_network import KerasNetwork
 from headbench.extract.settings import Runtime
 from headbench.extract.stopwatch import Stopwatch
 
-CAM, OCCLUSION = "class activation map", "occlusion"
-# Cells of a side, and those that a window covers.
+CAM, LEFT_OUT, OCCLUSION = METHODS = ("class activation map", "positions left out", "occlusion")
+# Cells of a side of a picture that is covered in part; and those of a window that is covered, or
+# positions of one that is left out.
 GRID, WINDOW = 8, 2
 SMALLEST = float(np.finfo(np.float32).tiny)
 # What spoke for a class is laid over the grey picture in orange, which differs from grey for those
@@ -42,17 +43,18 @@ class Explainer:
 
     Attributes
     ----------
-    method : {"class activation map", "occlusion"}
+    method : {"class activation map", "positions left out", "occlusion"}
         Known for certain once the network is loaded.
     """
 
     def __init__(self, classifier: Classifier, runtime: Runtime) -> None:
         self.classifier, self._runtime = classifier, runtime
         self._embedder: Embedder | None = None
-        head, network = classifier.head, classifier.network
-        self._linear = head.linear_logits() if head is not None else None
-        is_cam = self._linear is not None and may_have_map(classifier.identity)
-        self.method = CAM if is_cam and isinstance(network, KerasNetwork) else OCCLUSION
+        self.method, head = OCCLUSION, classifier.head
+        if head is not None and may_have_map(classifier.identity):
+            self._linear, self._columns = head.linear_logits(), head.classes_
+            self._dim = head.n_features_in_
+            self.method = CAM if self._linear else LEFT_OUT
 
     def maps(self, image: Pixels, labels: Sequence[int]) -> Map:
         """What each part of a picture contributes to some classes.
@@ -62,66 +64,81 @@ class Explainer:
         image : uint8 (side, side, 3)
             As the network takes it.
         labels : sequence of int
-            Columns of the classifier's probabilities.
+            Columns of the classifier's probabilities, of classes that the head has seen.
 
         Returns
         -------
         float32 (n_labels, rows, columns)
             From the top left; above 0 is for the class. Of a class activation map the mean is the
-            score before the softmax. Of occlusion it is the loss of log-probability, in nats.
+            score before the softmax. Of the others it is a loss of log-probability, in nats.
         """
         embedder = self._opened(image)
-        if self.method == CAM:
-            return self._activation(embedder, image, labels)
-        return self._occlusion(embedder, image, labels)
+        if self.method == OCCLUSION:
+            return self._occlusion(embedder, image, labels)
+        positions = embedder.infer(image[None]).reshape(-1, self._dim)
+        side = math.isqrt(len(positions))
+        if self._linear is None:
+            return self._left_out(positions.reshape(side, side, -1), labels)
+        columns = np.searchsorted(self._columns, labels)
+        kernel, bias = (each[..., columns] for each in self._linear)
+        return np.ascontiguousarray((positions @ kernel + bias).T).reshape(-1, side, side)
 
     def _opened(self, image: Pixels) -> Embedder:
+        """The network, up to the map where there is one; it is checked on the picture."""
         if self._embedder is None:
             network, arguments = self.classifier.network, (self._runtime, image[None], Stopwatch())
-            if self.method == CAM and isinstance(network, KerasNetwork):
+            if self.method != OCCLUSION and isinstance(network, KerasNetwork):
                 try:
                     self._embedder = FeatureMaps(network).open(*arguments)
+                    return self._embedder
                 except NoMapError:
-                    self.method = OCCLUSION
-            self._embedder = self._embedder or network.open(*arguments)
+                    pass
+            self.method, self._embedder = OCCLUSION, network.open(*arguments)
         return self._embedder
 
-    def _activation(self, embedder: Embedder, image: Pixels, labels: Sequence[int]) -> Map:
-        assert self._linear is not None and self.classifier.head is not None
-        kernel, bias = self._linear
-        columns = np.searchsorted(self.classifier.head.classes_, labels)
-        positions = embedder.infer(image[None]).reshape(-1, len(kernel))
-        side = math.isqrt(len(positions))
-        scores = positions @ kernel[:, columns] + bias[columns]
-        return np.ascontiguousarray(scores.T, dtype=np.float32).reshape(-1, side, side)
+    def _left_out(self, positions: NDArray[np.float32], labels: Sequence[int]) -> Map:
+        side = len(positions)
+        total, n = positions.sum(axis=(0, 1), dtype=np.float64), side * side
+        rests = [
+            (total - positions[window].sum(axis=(0, 1))) / (n - WINDOW**2)
+            for window in windows(side, side)
+        ]
+        return self._lost(np.stack([total / n, *rests]).astype(np.float32), side, labels)
 
     def _occlusion(self, embedder: Embedder, image: Pixels, labels: Sequence[int]) -> Map:
         pictures = np.stack([image, *_covered(image)])
         starts = range(0, len(pictures), embedder.batch_size)
         batches = (pictures[start : start + embedder.batch_size] for start in starts)
         found = embedder(Batch(np.arange(len(each)), each) for each in batches)
-        proba = self.classifier.proba(np.concatenate([outputs for _, outputs in found]))
-        scores = np.log(np.maximum(proba[:, list(labels)], SMALLEST))
-        maps = np.zeros((len(labels), GRID, GRID), dtype=np.float32)
-        n_times = np.zeros((GRID, GRID), dtype=np.float32)
-        for (rows, columns), covered in zip(_windows(GRID), scores[1:], strict=True):
-            maps[:, rows, columns] += (scores[0] - covered)[:, None, None]
-            n_times[rows, columns] += 1
+        return self._lost(np.concatenate([outputs for _, outputs in found]), GRID, labels)
+
+    def _lost(self, outputs: NDArray[np.float32], n_cells: int, labels: Sequence[int]) -> Map:
+        """Log-probability that is lost, the mean over the windows that hold a cell.
+
+        `outputs` are those of the network for the whole picture and without each window.
+        """
+        proba = self.classifier.proba(outputs)[:, list(labels)]
+        scores = np.log(np.maximum(proba, SMALLEST))
+        maps = np.zeros((len(labels), n_cells, n_cells), dtype=np.float32)
+        n_times = np.zeros((n_cells, n_cells), dtype=np.float32)
+        for window, without in zip(windows(n_cells, n_cells), scores[1:], strict=True):
+            maps[:, *window] += (scores[0] - without)[:, None, None]
+            n_times[window] += 1
         return maps / n_times
 
 
-def _windows(side: int) -> Iterator[tuple[slice, slice]]:
-    """Windows of `WINDOW` cells of a `GRID` over a square of `side`, row by row."""
-    edges = np.linspace(0, side, GRID + 1).round().astype(int).tolist()
+def windows(n_cells: int, side: int) -> Iterator[tuple[slice, slice]]:
+    """Windows of `WINDOW` cells, of `n_cells` along each side of a square, row by row."""
+    edges = np.linspace(0, side, n_cells + 1).round().astype(int).tolist()
     spans = [slice(*each) for each in zip(edges, edges[WINDOW:], strict=False)]
     return ((rows, columns) for rows in spans for columns in spans)
 
 
 def _covered(image: Pixels) -> Iterator[Pixels]:
     """The picture once for each window, which has the mean colour of ImageNet."""
-    for rows, columns in _windows(len(image)):
+    for window in windows(GRID, len(image)):
         covered = image.copy()
-        covered[rows, columns] = PADDING
+        covered[window] = PADDING
         yield covered
 
 
@@ -147,7 +164,7 @@ def tinted(image: Pixels, maps: Map, size_px: int | None = None) -> list[Pixels]
     grey = np.asarray(Image.fromarray(image).convert("L").resize(size, Image.Resampling.LANCZOS))
     made, most = [], max(float(maps.max()), SMALLEST)
     for each in np.clip(maps / most, 0, 1):
-        # A map covers the whole picture: its first value is that of the first of its cells.
+        # Cells of equal size cover the whole picture, and the resizing keeps to that.
         share = np.asarray(Image.fromarray(each).resize(size, Image.Resampling.BILINEAR))
         share = OPAQUE * share[..., None]
         made.append((grey[..., None] * (1 - share) + share * COLOR).round().astype(np.uint8))

@@ -1,5 +1,6 @@
 """The last feature map of a network, before the average over positions that makes its embedding."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,9 @@ from headbench.extract.networks.keras_runtime import load_keras
 from headbench.extract.networks.trunk import maker_of
 from headbench.extract.settings import AVG, FLOAT32, Runtime
 from headbench.extract.stopwatch import Stopwatch
+
+# Positions along a side: fewer show no place in the picture.
+FEWEST = 3
 
 
 class NoMapError(WeightsError):
@@ -71,7 +75,13 @@ def before_average(network: Any, name: str) -> Any:
             f"{name}: expected a network that ends in an average over positions, found "
             f"{type(last).__name__}."
         )
-    keras = load_keras()
     [positions] = inputs_of(last)
+    side = math.isqrt(math.prod(positions.shape[1:-1]))
+    if side < FEWEST or side**2 != math.prod(positions.shape[1:-1]):
+        raise NoMapError(
+            f"{name}: expected a square map of {FEWEST} positions a side or more, found "
+            f"{positions.shape[1:]}."
+        )
+    keras = load_keras()
     flat = keras.layers.Reshape((-1,), name="positions")(positions)
     return keras.Model(network.input, flat, name=network.name)
