@@ -465,6 +465,7 @@ class Run:
         weights: str | None = None,
         top: int = 3,
         min_confidence: float = 0.0,
+        explain: str | Path | None = None,
         device: str = _DEFAULT.device,
         engine: str = _DEFAULT.engine,
         batch_size: int | None = _DEFAULT.batch_size,
@@ -483,6 +484,8 @@ class Run:
             Classes for each image.
         min_confidence : float
             Give no answer if the top probability is below this, 0 to 1.
+        explain : str or Path, optional
+            A new folder for a page that shows what in each picture spoke for its class.
         device : {"auto", "cpu", "gpu"}
             ``auto``: every GPU that TensorFlow sees, else the CPU.
         engine : {"auto", "tensorflow", "openvino"}
@@ -498,9 +501,14 @@ class Run:
         classifier = open_classifier(self._run, head, weights)
         runtime = Runtime(device, engine, batch_size)
         paths = list(expand([str(each) for each in named]))
+        predictions = predict_files(classifier, paths, top, runtime, None, min_confidence)
+        if explain is not None:
+            from headbench.classify.deployment.explained_files import explained
+
+            predictions = explained(predictions, classifier, runtime, Path(explain))
         found = []
         with Progress("predict", len(paths)) as progress:
-            for each in predict_files(classifier, paths, top, runtime, None, min_confidence):
+            for each in predictions:
                 found.append(each)
                 progress.update()
         return Predictions(found)

@@ -23,7 +23,14 @@ from headbench.extract.networks.keras_network import KerasNetwork
 from headbench.extract.settings import Runtime
 from headbench.extract.stopwatch import Stopwatch
 
-CAM, LEFT_OUT, OCCLUSION = METHODS = ("class activation map", "positions left out", "occlusion")
+CAM, LEFT_OUT, OCCLUSION = ("class activation map", "positions left out", "occlusion")
+WORDS = {
+    CAM: "Class activation maps: the mean over a map is the score of the class, exactly.",
+    LEFT_OUT: "Parts of the network's last feature map were left out in turn; orange are those "
+    "without which the class is less probable.",
+    OCCLUSION: "Parts of the picture were covered in turn; orange are those without which the "
+    "class is less probable.",
+}
 # Cells of a side of a picture that is covered in part; and those of a window that is covered, or
 # positions of one that is left out.
 GRID, WINDOW = 8, 2

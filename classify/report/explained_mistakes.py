@@ -18,7 +18,7 @@ from headbench.classify.arrays import save_arrays
 from headbench.classify.checked import load_numbers
 from headbench.classify.deployment.classifier import open_classifier
 from headbench.classify.errors import RunError, loading
-from headbench.classify.inspection.explanation import CAM, LEFT_OUT, OCCLUSION, Explainer, tinted
+from headbench.classify.inspection.explanation import WORDS, Explainer, tinted
 from headbench.classify.report.opened_run import OpenedRun
 from headbench.classify.report.photographs import Thumbnails, as_address
 from headbench.extract.images.resizing import resizing_of
@@ -31,13 +31,6 @@ VERSION = 1
 LARGEST_SIDE = 1 << 10
 # Maps are kept each time so many images are explained.
 SAVED_EVERY = 16
-WORDS = {
-    CAM: "Class activation maps: the mean over a map is the score of the class, exactly.",
-    LEFT_OUT: "Parts of the network's last feature map were left out in turn; orange are those "
-    "without which the class is less probable.",
-    OCCLUSION: "Parts of the picture were covered in turn; orange are those without which the "
-    "class is less probable.",
-}
 # Content of an image, and the label of a class.
 Key = tuple[bytes, int]
 
