@@ -4,7 +4,8 @@ Where the embedding is the mean over the positions of a feature map and the head
 score of a class is the mean of what each position contributes to it (Zhou et al. 2016, Learning
 Deep Features for Discriminative Localization). For other heads, positions are left out of that
 mean. For other networks, parts of the picture are covered (Zeiler and Fergus 2014, Visualizing and
-Understanding Convolutional Networks). The loss of log-probability is then what was left out.
+Understanding Convolutional Networks). What was left out is then worth the log-odds that are lost
+(Robnik-Šikonja and Kononenko 2008, Explaining Classifications For Individual Instances).
 """
 
 import math
@@ -77,7 +78,7 @@ class Explainer:
         -------
         float32 (n_labels, rows, columns)
             From the top left; above 0 is for the class. Of a class activation map the mean is the
-            score before the softmax. Of the others it is a loss of log-probability, in nats.
+            score before the softmax. Of the others it is a loss of log-odds, in nats.
         """
         embedder = self._opened(image)
         if self.method == OCCLUSION:
@@ -120,12 +121,15 @@ class Explainer:
         return self._lost(np.concatenate([outputs for _, outputs in found]), GRID, labels)
 
     def _lost(self, outputs: NDArray[np.float32], n_cells: int, labels: Sequence[int]) -> Map:
-        """Log-probability that is lost, the mean over the windows that hold a cell.
+        """Log-odds that are lost, the mean over the windows that hold a cell.
 
-        `outputs` are those of the network for the whole picture and without each window.
+        `outputs` are those of the network for the whole picture and without each window. Odds and
+        not probability: near 1 that hardly changes, whatever is left out.
         """
-        proba = self.classifier.proba(outputs)[:, list(labels)]
-        scores = np.log(np.maximum(proba, SMALLEST))
+        proba = self.classifier.proba(outputs).astype(np.float64)
+        of_class = proba[:, list(labels)]
+        others = proba.sum(axis=1, keepdims=True) - of_class
+        scores = np.log(np.maximum(of_class, SMALLEST)) - np.log(np.maximum(others, SMALLEST))
         maps = np.zeros((len(labels), n_cells, n_cells), dtype=np.float32)
         n_times = np.zeros((n_cells, n_cells), dtype=np.float32)
         for window, without in zip(windows(n_cells, n_cells), scores[1:], strict=True):
