@@ -10,6 +10,7 @@ Understanding Convolutional Networks). What was left out is then worth the log-o
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,14 +50,28 @@ class Explainer:
 
     The network is loaded when the first map is asked for.
 
+    Parameters
+    ----------
+    whole : Embedder, optional
+        The whole network, if it is loaded already.
+    one_head : context manager
+        Entered while the head computes, such as a lock.
+
     Attributes
     ----------
     method : {"class activation map", "positions left out", "occlusion"}
         Known for certain once the network is loaded.
     """
 
-    def __init__(self, classifier: Classifier, runtime: Runtime) -> None:
+    def __init__(
+        self,
+        classifier: Classifier,
+        runtime: Runtime,
+        whole: Embedder | None = None,
+        one_head: AbstractContextManager[object] = nullcontext(),  # noqa: B008, it has no state
+    ) -> None:
         self.classifier, self._runtime = classifier, runtime
+        self._whole, self._one_head = whole, one_head
         self._embedder: Embedder | None = None
         self.method, head = OCCLUSION, classifier.head
         if head is not None and may_have_map(classifier.identity):
@@ -101,7 +116,7 @@ class Explainer:
                     return self._embedder
                 except NoMapError:
                     pass
-            self.method, self._embedder = OCCLUSION, network.open(*arguments)
+            self.method, self._embedder = OCCLUSION, self._whole or network.open(*arguments)
         return self._embedder
 
     def _left_out(self, positions: NDArray[np.float32], labels: Sequence[int]) -> Map:
@@ -126,7 +141,8 @@ class Explainer:
         `outputs` are those of the network for the whole picture and without each window. Odds and
         not probability: near 1 that hardly changes, whatever is left out.
         """
-        proba = self.classifier.proba(outputs).astype(np.float64)
+        with self._one_head:
+            proba = self.classifier.proba(outputs).astype(np.float64)
         of_class = proba[:, list(labels)]
         others = proba.sum(axis=1, keepdims=True) - of_class
         scores = np.log(np.maximum(of_class, SMALLEST)) - np.log(np.maximum(others, SMALLEST))
