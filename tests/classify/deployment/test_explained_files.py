@@ -17,6 +17,8 @@ from tests.classify.report.browser import opened
 from tests.classify.report.conftest import HOSTILE
 from tests.classify.report.test_page import OUTSIDE
 
+PICTURES = ("000001.webp", "000002.webp")
+
 
 def explain(run: Run, folder: Path, *paths: Path, true: str | None = None) -> list[Prediction]:
     classifier = open_classifier(run, "logreg", None)
@@ -38,11 +40,11 @@ def test_the_page_shows_each_file_with_the_predicted_and_another_class(
     folder = tmp_path / "new/why"
     found = explain(hostile_run, folder, good[0], bad, good[1], true=HOSTILE[5])
     assert [each.path for each in found] == [good[0], bad, good[1]]
-    assert sorted(path.name for path in folder.iterdir()) == ["000001.webp", "000002.webp", PAGE]
+    assert sorted(path.name for path in folder.iterdir()) == [*PICTURES, PAGE]
     with Image.open(folder / "000001.webp") as picture:
         assert picture.size == (3 * 16, 16)
     for width in (375, 1280):
-        with opened(browser, folder / PAGE, width) as page:
+        with opened(browser, folder / PAGE, width, beside=PICTURES) as page:
             assert page.evaluate("document.documentElement.scrollWidth") <= width
             assert page.evaluate(OUTSIDE) == []
             pictures = page.locator("main img").all()
@@ -65,7 +67,7 @@ def test_without_a_true_class_the_next_probable_one_is_explained(
 ) -> None:
     [found] = explain(hostile_run, tmp_path / "why", hostile_photos / HOSTILE[1] / "2.png")
     page = (tmp_path / "why" / PAGE).read_text("utf-8")
-    assert "true:" not in page
+    assert "; true: " not in page
     assert f"({found.top[0][1]:.2f}); for " in page
     assert f"({found.top[1][1]:.2f})</figcaption>" in page
 

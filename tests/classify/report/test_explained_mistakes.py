@@ -14,6 +14,7 @@ from headbench.classify.report.explained_mistakes import SAVED_EVERY
 from headbench.classify.report.write import make_report
 from headbench.classify.run import Run
 from headbench.classify.train_heads import train_heads
+from headbench.classify.train_settings import TrainSettings
 from tests.classify.report.browser import opened
 from tests.classify.report.test_page import OUTSIDE, WIDTHS
 from tests.conftest import Bar, listen
@@ -75,7 +76,7 @@ def test_the_network_is_loaded_only_where_it_is_asked_for_and_once(
 def test_maps_of_another_head_are_not_shown(own_run: Run, loads: list[str]) -> None:
     assert n_explained(page_of(own_run, explain=True)) > 0
     assert n_explained(page_of(own_run, head="centroid")) == 0
-    train_heads(own_run, [HEAD], seed=0, settings={HEAD: {"cs": [1e-4]}})
+    train_heads(own_run, [HEAD], 0, TrainSettings(by_head={HEAD: {"cs": (1e-4,)}}))
     assert n_explained(page_of(own_run)) == 0
     assert n_explained(page_of(own_run, explain=True)) > 0
     assert loads == [HEAD, HEAD]
@@ -106,20 +107,20 @@ def test_damaged_maps_are_named_and_made_again(own_run: Run, damage: str) -> Non
 def test_a_run_that_is_killed_keeps_what_it_made(
     own_run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("headbench.classify.report.explained_mistakes.SAVED_EVERY", 2)
-    assert SAVED_EVERY > 2
+    monkeypatch.setattr("headbench.classify.report.explained_mistakes.SAVED_EVERY", 1)
+    assert SAVED_EVERY > 1
     maps, n_made = Explainer.maps, [0]
 
     def killed(self: Explainer, *arguments: object) -> object:
         n_made[0] += 1
-        if n_made[0] == 4:
+        if n_made[0] == 2:
             raise KeyboardInterrupt
         return maps(self, *arguments)
 
     monkeypatch.setattr(Explainer, "maps", killed)
     with pytest.raises(KeyboardInterrupt):
         page_of(own_run, explain=True)
-    assert len(load_arrays(kept_path(own_run))["maps"]) == 2 * 2
+    assert len(load_arrays(kept_path(own_run))["maps"]) == 2
     assert [path.name for path in kept_path(own_run).parent.iterdir()] == [f"{HEAD}.npz"]
 
 
