@@ -104,11 +104,15 @@ class Trained:
     test: NDArray[np.float32]
 
     @property
-    def n_bytes(self) -> int:
-        """Bytes on disk of the saved model: all files except the record and the probabilities."""
+    def model_files(self) -> list[Path]:
+        """Files of the saved model, sorted: all except the record and the probabilities."""
         not_model = {self.folder / RECORD_FILE, self.folder / PROBA_FILE}
-        files = (path for path in self.folder.rglob("*") if path.is_file())
-        return sum(path.stat().st_size for path in files if path not in not_model)
+        return sorted({path for path in self.folder.rglob("*") if path.is_file()} - not_model)
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes on disk of the saved model."""
+        return sum(path.stat().st_size for path in self.model_files)
 
 
 class Run:

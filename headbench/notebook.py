@@ -349,7 +349,14 @@ class Run:
         return Heads(tuple(rank(chosen, y_val)), y_val)
 
     @showing_progress()
-    def report(self, head: str | None = None, data: str | Path | None = None) -> Report:
+    def report(
+        self,
+        head: str | None = None,
+        data: str | Path | None = None,
+        *,
+        explain: bool = False,
+        weights: str | None = None,
+    ) -> Report:
         """Measure every trained head on test, and write the report.
 
         Parameters
@@ -358,10 +365,17 @@ class Run:
             Whose mistakes are shown; by default the best balanced accuracy on val.
         data : str or Path, optional
             The images, if they were moved: a folder or a URL.
+        explain : bool
+            Load the network, and show what in each picture of a mistake spoke for the predicted
+            class and for the true one. It is kept, and later reports show it too.
+        weights : str, optional
+            The network's weights for that, if they were moved.
         """
         from headbench.classify.report.write import make_report
 
-        written = make_report(self._run, head, data, self._command)
+        written = make_report(
+            self._run, head, data, self._command, explain=explain, weights=weights
+        )
         return Report(written, self._run.report_folder)
 
     def open(self) -> None:
@@ -451,6 +465,7 @@ class Run:
         weights: str | None = None,
         top: int = 3,
         min_confidence: float = 0.0,
+        explain: str | Path | None = None,
         device: str = _DEFAULT.device,
         engine: str = _DEFAULT.engine,
         batch_size: int | None = _DEFAULT.batch_size,
@@ -469,6 +484,8 @@ class Run:
             Classes for each image.
         min_confidence : float
             Give no answer if the top probability is below this, 0 to 1.
+        explain : str or Path, optional
+            A new folder for a page that shows what in each picture spoke for its class.
         device : {"auto", "cpu", "gpu"}
             ``auto``: every GPU that TensorFlow sees, else the CPU.
         engine : {"auto", "tensorflow", "openvino"}
@@ -484,9 +501,14 @@ class Run:
         classifier = open_classifier(self._run, head, weights)
         runtime = Runtime(device, engine, batch_size)
         paths = list(expand([str(each) for each in named]))
+        predictions = predict_files(classifier, paths, top, runtime, None, min_confidence)
+        if explain is not None:
+            from headbench.classify.deployment.explained_files import explained
+
+            predictions = explained(predictions, classifier, runtime, Path(explain))
         found = []
         with Progress("predict", len(paths)) as progress:
-            for each in predict_files(classifier, paths, top, runtime, None, min_confidence):
+            for each in predictions:
                 found.append(each)
                 progress.update()
         return Predictions(found)

@@ -224,6 +224,13 @@ class Head(Estimator):
         """
         raise NotImplementedError
 
+    def linear_logits(self) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+        """Kernel (dim, n_classes) and bias (n_classes,) of a head that is linear in the embedding.
+
+        The softmax of ``X @ kernel + bias`` equals `_predict_proba`. None for other heads.
+        """
+        return None
+
     def save(self, folder: Path) -> None:
         """Write the files for `load` into an empty folder, without pickle."""
         self._check_is_fitted()

@@ -151,7 +151,11 @@ class LogReg(Head):
 
     def keras_logits(self, X: Any) -> Any:
         """See `Head.keras_logits`."""
-        return linear(X, self.kernel_, self.bias_)
+        return linear(X, *self.linear_logits())
+
+    def linear_logits(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """See `Head.linear_logits`."""
+        return self.kernel_, self.bias_
 
 
 class SoftmaxLoss:

@@ -98,7 +98,11 @@ class Ridge(Head):
 
     def keras_logits(self, X: Any) -> Any:
         """See `Head.keras_logits`."""
-        return linear(X, SHARPNESS * self.kernel_, SHARPNESS * self.bias_)
+        return linear(X, *self.linear_logits())
+
+    def linear_logits(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """See `Head.linear_logits`."""
+        return SHARPNESS * self.kernel_, SHARPNESS * self.bias_
 
 
 def _targets_along(

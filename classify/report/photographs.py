@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from headbench.classify.labelled_files import why_absent
 from headbench.classify.report.opened_run import OpenedRun
 from headbench.classify.report.results import DuplicatesFound, SuspectsFound, as_json
 from headbench.extract.errors import DataError, UnusableImageError
+from headbench.extract.images.resizing import Resizing
 from headbench.extract.images.stream import (
     N_AHEAD,
     N_THREADS,
@@ -68,27 +69,33 @@ class Thumbnails:
         """
         wanted = sorted(set(rows))
         self.n_asked += len(wanted)
-        files = {row: self._file(row) for row in wanted}
+        # Side by side, as they are decoded: writing one takes a third as long as reading it.
+        addresses = map_ahead(_address, self.decoded(wanted, size_px), N_THREADS, N_AHEAD)
+        made: dict[int, str] = {}
+        try:
+            with Progress("thumbnails", len(wanted)) as progress:
+                for row, address in addresses:
+                    made[row] = address
+                    progress.update()
+            return made
+        except DataError as error:  # a store far away does not answer: the report does without
+            self.missing = dict.fromkeys(wanted, str(error).rstrip(".")) | self.missing
+            return {}
+
+    def decoded(self, rows: Sequence[int], size: Resizing | int) -> Iterator[DecodedImage]:
+        """Some images with their rows in the feature file; those that are unusable are missing.
+
+        Raises `DataError` if a store far away does not answer.
+        """
+        files = {row: self._file(row) for row in rows}
         there = [row for row, file in files.items() if file is not None]
 
         def note(index: int, reason: UnusableImageError) -> None:
             self.missing[there[index]] = str(reason)
 
-        found = decoded_images(
-            [file for file in files.values() if file is not None], size_px, note, Stopwatch()
-        )
-        # Side by side, as they are decoded: writing one takes a third as long as reading it.
-        addresses = map_ahead(_address, found, N_THREADS, N_AHEAD)
-        made: dict[int, str] = {}
-        try:
-            with Progress("thumbnails", len(there)) as progress:
-                for row, address in addresses:
-                    made[there[row]] = address
-                    progress.update()
-            return made
-        except DataError as error:  # a store far away does not answer: the report does without
-            self.missing = dict.fromkeys(there, str(error).rstrip(".")) | self.missing
-            return {}
+        usable = (file for file in files.values() if file is not None)
+        for each in decoded_images(usable, size, note, Stopwatch()):
+            yield each._replace(row=there[each.row])
 
     @property
     def note(self) -> str:
@@ -121,14 +128,15 @@ def encode(image: NDArray[np.uint8]) -> bytes:
 def thumbnail(path: Path, size_px: int) -> str:
     """Thumbnail of one image file as a ``data:`` URL, or why it cannot be shown."""
     found = decode_file(ImageFile(path), size_px, Stopwatch())
-    return str(found) if isinstance(found, UnusableImageError) else _as_address(found)
+    return str(found) if isinstance(found, UnusableImageError) else as_address(found)
 
 
 def _address(decoded: DecodedImage) -> tuple[int, str]:
-    return decoded.row, _as_address(decoded.image)
+    return decoded.row, as_address(decoded.image)
 
 
-def _as_address(image: NDArray[np.uint8]) -> str:
+def as_address(image: NDArray[np.uint8]) -> str:
+    """An image, uint8 (height, width, 3), RGB, 0-255, as a ``data:`` URL."""
     return f"data:image/{FORMAT};base64,{base64.b64encode(encode(image)).decode()}"
 
 
@@ -163,13 +171,14 @@ class Galleries(NamedTuple):
     barely_correct: Gallery
 
     @property
+    def mistakes(self) -> list[Card]:
+        """The cards of images that are classified wrongly."""
+        return [card for each in (self.confident, *self.pairs) for card in each.cards]
+
+    @property
     def cards(self) -> list[Card]:
         """All cards of all galleries."""
-        return [
-            card
-            for each in (self.confident, *self.pairs, self.barely_correct)
-            for card in each.cards
-        ]
+        return [*self.mistakes, *self.barely_correct.cards]
 
 
 def mistake_galleries(opened: OpenedRun, confusions: Sequence[ConfusedPair]) -> Galleries:

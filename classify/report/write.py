@@ -22,6 +22,7 @@ from headbench.classify.inspection.mistakes import busiest_classes, similarity_o
 from headbench.classify.inspection.near_duplicates import find_duplicates
 from headbench.classify.metrics import ClassMetrics
 from headbench.classify.report.advice import advice
+from headbench.classify.report.explained_mistakes import Explained, explain_mistakes
 from headbench.classify.report.measure import measure, with_duplicates
 from headbench.classify.report.opened_run import OpenedRun, open_run
 from headbench.classify.report.page.render import render
@@ -152,6 +153,8 @@ class Looks:
         The worst recall first.
     thumbnails : dict of int to str
         By row of the feature file.
+    explained : Explained
+        What spoke for the classes of mistakes.
     details : dict of int to dict
         What a click on an image shows.
     note : str
@@ -165,6 +168,7 @@ class Looks:
     duplicates: list[Card]
     suspects: list[Card]
     thumbnails: dict[int, str]
+    explained: Explained
     details: dict[int, dict[str, Any]]
     note: str
     data: dict[str, Any]
@@ -178,7 +182,13 @@ def write_report(
 
 
 def make_report(
-    run: Run, head: str | None = None, data: str | Path | None = None, command: str = ""
+    run: Run,
+    head: str | None = None,
+    data: str | Path | None = None,
+    command: str = "",
+    *,
+    explain: bool = False,
+    weights: str | None = None,
 ) -> WrittenReport:
     """Measure a run and write its report beside it.
 
@@ -191,6 +201,11 @@ def make_report(
         says so.
     command : str
         The command line that asked for the report.
+    explain : bool
+        Whether the network is loaded to show what spoke for the classes of mistakes. What was made
+        before for the same head is shown without.
+    weights : str or None
+        The network's weights for that, if they were moved.
 
     Raises
     ------
@@ -208,7 +223,7 @@ def make_report(
             material = Material(opened, results, map_rows, on_map.result())
             pictures = _draw(material)
             results = with_duplicates(results, opened, duplicates.result())
-        looks = collect_looks(results, material)
+        looks = collect_looks(results, material, explain=explain, weights=weights)
         map_note = describe_map(material.places, len(opened.y_test))
     texts = {
         "results.json": json_text(results.to_json()) + "\n",
@@ -268,8 +283,10 @@ def _draw(material: Material) -> dict[str, list[Picture]]:
         return {place: progress.counting(draw)(material) for place, draw in PICTURES.items()}
 
 
-def collect_looks(results: Results, material: Material) -> Looks:
-    """Choose the images to show."""
+def collect_looks(
+    results: Results, material: Material, *, explain: bool = False, weights: str | None = None
+) -> Looks:
+    """Choose the images to show; for `explain` and `weights` see `make_report`."""
     opened = material.opened
     galleries = mistake_galleries(opened, results.confusions)
     duplicates = duplicate_cards(results.duplicates)
@@ -278,6 +295,8 @@ def collect_looks(results: Results, material: Material) -> Looks:
     on_map = material.map_rows.tolist()
     thumbnails = Thumbnails(opened.features, opened.images)
     large = thumbnails.make((card.row for card in cards), CARD_PX)
+    rows = (card.row for card in galleries.mistakes)
+    explained = explain_mistakes(opened, rows, thumbnails, CARD_PX, weights, is_asked=explain)
     small = thumbnails.make(on_map, POINT_PX)
     found = details(opened, [*(card.row for card in cards), *on_map])
     return Looks(
@@ -286,6 +305,7 @@ def collect_looks(results: Results, material: Material) -> Looks:
         duplicates=duplicates,
         suspects=suspects,
         thumbnails=large,
+        explained=explained,
         details=found,
         note=thumbnails.note,
         data={

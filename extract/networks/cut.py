@@ -84,10 +84,13 @@ def inputs_of(operation: Any) -> list[Any]:
     return inputs if isinstance(inputs, list) else [inputs]
 
 
-def global_poolings() -> tuple[type, ...]:
-    """The kinds of layers that make vectors of feature maps and sequences."""
+def global_poolings(*kinds: str) -> tuple[type, ...]:
+    """The kinds of layers that make vectors of feature maps and sequences.
+
+    `kinds` are ``Average`` and ``Max``; by default both.
+    """
     layers, sizes = load_keras().layers, ("1D", "2D")
-    names = (f"Global{kind}Pooling{size}" for kind in ("Average", "Max") for size in sizes)
+    names = (f"Global{kind}Pooling{size}" for kind in kinds or ("Average", "Max") for size in sizes)
     return tuple(getattr(layers, name) for name in names)
 
 

@@ -56,6 +56,12 @@ def add_predict(command: argparse.ArgumentParser) -> None:
         help="give no answer if the top probability is below this, 0 to 1 (default: 0)",
     )
     command.add_argument(
+        "--explain",
+        metavar="FOLDER",
+        help="also write a page that shows what in each picture spoke for its class, into a new "
+        "folder",
+    )
+    command.add_argument(
         "--format", choices=FORMATS, default=FORMATS[0], help=f"(default: {FORMATS[0]})"
     )
     add_runtime_options(command)
@@ -89,6 +95,10 @@ def predict(arguments: argparse.Namespace) -> int:
         n_top, runtime = max(arguments.top, TOP_K), Runtime(**runtime_of(arguments))
         least = arguments.min_confidence
         predictions = predict_files(classifier, paths, n_top, runtime, truth, least)
+        if arguments.explain:
+            from headbench.classify.deployment.explained_files import explained
+
+            predictions = explained(predictions, classifier, runtime, Path(arguments.explain))
         n_shown = min(arguments.top, len(classifier.classes))
         shape = prediction_formats.Shape.of(paths, n_shown, bool(truth))
         written = prediction_formats.FORMATS[arguments.format]

@@ -13,7 +13,13 @@ def add_report(command: argparse.ArgumentParser) -> None:
         "--head",
         help="head whose mistakes are shown (default: the best balanced accuracy on val)",
     )
-    add_shared(command, "data")
+    add_shared(command, "data", "weights")
+    command.add_argument(
+        "--explain",
+        action="store_true",
+        help="load the network, and show beside each mistake what in the picture spoke for the "
+        "predicted class and for the true one; later reports show it too",
+    )
     command.add_argument(
         "--brief", action="store_true", help="print the answer only; the page has the rest"
     )
@@ -23,7 +29,10 @@ def report(arguments: argparse.Namespace) -> int:
     """Write the report and print its table."""
     from headbench.notebook import Run
 
-    written = Run(arguments.run, arguments.line).report(arguments.head, arguments.data)
+    run = Run(arguments.run, arguments.line)
+    written = run.report(
+        arguments.head, arguments.data, explain=arguments.explain, weights=arguments.weights
+    )
     say(written.answer if arguments.brief else f"{written}\n")
     say(f"{written.folder}: index.html, results.md, results.json")
     return 0

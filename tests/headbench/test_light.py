@@ -1,13 +1,16 @@
 """What must never import TensorFlow, or what is large and not needed, tried in other processes."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from headbench.cache.reader import FeatureFile
-from headbench.classify.run import Run
+from headbench.classify.arrays import load_arrays, save_arrays
+from headbench.classify.run import PROBA_FILE, Run
 from headbench.classify.train_heads import train_heads
 from headbench.command_line import VERBS
 from tests.conftest import ROOT, write_class_folders
@@ -79,6 +82,17 @@ def test_heads_that_read_the_file_are_light(run: Run) -> None:
 
 def test_a_report_is_light_whatever_was_trained(network_run: Run) -> None:
     assert heavy_modules("report", network_run.folder) == set()
+
+
+def test_a_report_with_maps_that_are_kept_is_light(network_run: Run, tmp_path: Path) -> None:
+    run = Run(Path(shutil.copytree(network_run.folder, tmp_path / "colors")))
+    path = run.trained_folder("logreg") / PROBA_FILE
+    arrays = load_arrays(path)  # wrong for every image, so that there are mistakes
+    save_arrays(path, {split: np.roll(proba, 1, axis=1) for split, proba in arrays.items()})
+    asked = ("report", run.folder, "--head", "logreg")
+    assert heavy_modules(*asked, "--explain") == TENSORFLOW
+    assert heavy_modules(*asked) == set()
+    assert "What spoke for" in (run.report_folder / "index.html").read_text("utf-8")
 
 
 def test_a_features_run_with_nothing_to_do_is_light(random_run: Run, network_photos: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 import headbench as hb
 from headbench.cache.errors import HeadbenchError
+from headbench.classify.report.explained_mistakes import Explained
 from headbench.classify.run import Run as Folder
 from headbench.classify.train_heads import train_heads
 from headbench.classify.train_settings import TrainSettings
@@ -53,6 +54,24 @@ def test_a_report_shows_itself(made: hb.Run) -> None:
     assert (report.folder / "index.html").exists()
     assert "ridge" in repr(report)
     assert "<table" in report._repr_html_()
+
+
+def test_a_report_and_predictions_say_what_spoke_for_a_class(
+    made: hb.Run, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def explain(*arguments: object, is_asked: bool) -> Explained:
+        asked.append((arguments[-1], is_asked))
+        return Explained({}, "")
+
+    monkeypatch.setattr("headbench.classify.report.write.explain_mistakes", explain)
+    made.report()
+    made.report(explain=True, weights="moved.h5")
+    assert asked == [(None, False), ("moved.h5", True)]
+    found = made.predict([photos / "red/000.png"], head="ridge", top=1, explain="why")
+    assert len(found[0].top) == 1
+    assert 'alt="000.png, and what spoke for red"' in Path("why/index.html").read_text("utf-8")
 
 
 def test_a_call_shows_progress_until_it_returns(

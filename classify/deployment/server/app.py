@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -37,6 +38,8 @@ from headbench.extract.images.stream import N_THREADS
 
 N_TOP, N_SIMILAR, MOST_SIMILAR, MOST_FILES = 5, 5, 20, 16
 THUMBNAIL_PX = 128
+# Classes of a picture that are explained.
+N_EXPLAINED = 2
 # Pictures of more pixels in memory are decoded one at a time, beside the others. Screenshots of 4K
 # displays (8.3 million) are smaller, and so are photographs, since a JPEG is decoded reduced.
 LARGE_PIXELS = 9_000_000
@@ -51,6 +54,10 @@ ANSWER_HEADERS = {
     "x-content-type-options": "nosniff",
 }
 
+Decoder = Callable[[bytes], Awaitable[NDArray[np.uint8] | UnusableImageError]]
+# Names and contents of files.
+Sent = list[tuple[str | None, bytes]]
+
 
 def create_app(engine: ServingEngine, settings: ServerSettings) -> FastAPI:
     """The application."""
@@ -60,7 +67,9 @@ def create_app(engine: ServingEngine, settings: ServerSettings) -> FastAPI:
     _add_errors(app)
     _add_page(app, engine, settings)
     _add_facts(app, engine, settings)
-    _add_predict(app, engine, settings)
+    decoded = decoder(engine.classifier.resizing, settings.max_pixels)
+    _add_predict(app, engine, settings, decoded)
+    _add_explain(app, engine, settings, decoded)
     return app
 
 
@@ -220,9 +229,10 @@ def _add_facts(app: FastAPI, engine: ServingEngine, settings: ServerSettings) ->
         return Response(data, media_type=f"image/{FORMAT}")
 
 
-def _add_predict(app: FastAPI, engine: ServingEngine, settings: ServerSettings) -> None:
-    model, limit = _described(engine), settings.timeout
-    decoded = decoder(engine.classifier.resizing, settings.max_pixels)
+def _add_predict(
+    app: FastAPI, engine: ServingEngine, settings: ServerSettings, decoded: Decoder
+) -> None:
+    model = _described(engine)
 
     async def classify(name: str | None, data: bytes, top: int, similar: int) -> dict[str, Any]:
         image = await decoded(data)
@@ -242,33 +252,57 @@ def _add_predict(app: FastAPI, engine: ServingEngine, settings: ServerSettings) 
         top: Annotated[int, Query(ge=1)] = N_TOP,
         similar: Annotated[int, Query(ge=0, le=MOST_SIMILAR)] = N_SIMILAR,
     ) -> dict[str, Any]:
-        started, files = time.perf_counter(), []
+        started = time.perf_counter()
         unknown = sorted(set(request.query_params) - {"top", "similar"})
         if unknown:
             raise HTTPException(400, f"expected the parameters top and similar, found {unknown[0]}")
-        try:
-            async with asyncio.timeout(limit):
-                files = await _sent_files(request)
-                found = await asyncio.gather(*(classify(*each, top, similar) for each in files))
-        except TimeoutError:
-            if files:
-                reason = f"no answer within {limit:g} s"
-                raise HTTPException(503, reason, {"Retry-After": "1"}) from None
-            raise HTTPException(408, f"the body did not arrive within {limit:g} s") from None
+        async with _sent_in_time(request, settings.timeout) as files:
+            found = await asyncio.gather(*(classify(*each, top, similar) for each in files))
         if all("error" in each for each in found):
             reasons = "; ".join(each["error"] for each in found)
             raise HTTPException(422, f"not a usable image: {reasons}")
         is_single = found[0]["name"] is None
         if is_single:
             del found[0]["name"]
-        milliseconds = round(1000 * (time.perf_counter() - started), 1)
         answer = found[0] if is_single else {"files": found}
-        return {**answer, "milliseconds": milliseconds, "model": model}
+        return {**answer, "milliseconds": _milliseconds_since(started), "model": model}
 
 
-def decoder(
-    resizing: Resizing | int, max_pixels: int
-) -> Callable[[bytes], Awaitable[NDArray[np.uint8] | UnusableImageError]]:
+def _add_explain(
+    app: FastAPI, engine: ServingEngine, settings: ServerSettings, decoded: Decoder
+) -> None:
+    model, classes = _described(engine), engine.classifier.classes
+
+    @app.post("/explain")
+    async def explain(request: Request) -> dict[str, Any]:
+        """What spoke for the two most probable classes."""
+        started = time.perf_counter()
+        if request.query_params:
+            raise HTTPException(400, "expected no parameters")
+        async with _sent_in_time(request, settings.timeout) as files:
+            if len(files) != 1:
+                raise HTTPException(400, f"expected one image file, found {len(files)}")
+            image = await decoded(files[0][1])
+            if isinstance(image, UnusableImageError):
+                raise HTTPException(422, f"not a usable image: {image}")
+            answer = await engine.classify(Asked(image, 0))
+            best = top_classes(answer.proba, classes, N_EXPLAINED)
+            labels = [classes.index(name) for name, _ in best]
+            method, pictures = await engine.explain(image, labels)
+        objects = zip(as_objects(best), pictures, strict=True)
+        return {
+            "explained": [{**each, "picture": picture} for each, picture in objects],
+            "method": method,
+            "milliseconds": _milliseconds_since(started),
+            "model": model,
+        }
+
+
+def _milliseconds_since(started: float) -> float:
+    return round(1000 * (time.perf_counter() - started), 1)
+
+
+def decoder(resizing: Resizing | int, max_pixels: int) -> Decoder:
     """A decoder of uploads: one on each core at a time, and one large picture besides."""
     slots, large_slot = CapacityLimiter(N_THREADS), CapacityLimiter(1)
 
@@ -293,7 +327,26 @@ def _decode(
         return type(error)(str(error))
 
 
-async def _sent_files(request: Request) -> list[tuple[str | None, bytes]]:
+@asynccontextmanager
+async def _sent_in_time(request: Request, limit: float) -> AsyncIterator[Sent]:
+    """The files of a request, whose answer has to be there after `limit` seconds.
+
+    Raises `HTTPException`: 503 if it is not, 408 if the files did not arrive, and what
+    `_sent_files` raises.
+    """
+    files: Sent = []
+    try:
+        async with asyncio.timeout(limit):
+            files = await _sent_files(request)
+            yield files
+    except TimeoutError:
+        if files:
+            reason = f"no answer within {limit:g} s"
+            raise HTTPException(503, reason, {"Retry-After": "1"}) from None
+        raise HTTPException(408, f"the body did not arrive within {limit:g} s") from None
+
+
+async def _sent_files(request: Request) -> Sent:
     """Names and contents of the files of a request; the name is None where the body is the file.
 
     Raises
@@ -313,7 +366,7 @@ async def _sent_files(request: Request) -> list[tuple[str | None, bytes]]:
     return [(None, data)]
 
 
-async def _form_files(request: Request) -> list[tuple[str | None, bytes]]:
+async def _form_files(request: Request) -> Sent:
     # Some of Python's encodings give text that JSON cannot contain.
     _, _, charset = request.headers["content-type"].lower().partition("charset=")
     if charset.partition(";")[0].strip('" ') not in ("", CHARSET):

@@ -4,10 +4,11 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const byId = (id) => document.getElementById(id);
 const element = (name, className, text = "") => Object.assign(document.createElement(name), { className, textContent: text });
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
-let latest = 0;
+let latest = 0, shown = null;
 
 function fail(text) {
   byId("status").textContent = "";
+  shown = null;
   byId("result").hidden = byId("near").hidden = true;
   byId("error").textContent = text;
   byId("error").hidden = false;
@@ -44,8 +45,7 @@ function neighbour({ number, class: name, similarity }) {
   return row;
 }
 
-async function ask(file) {
-  const address = `predict?top=${data.n_top}&similar=${data.n_similar}`;
+async function ask(file, address = `predict?top=${data.n_top}&similar=${data.n_similar}`) {
   const type = file.type.startsWith("image/") ? file.type : "application/octet-stream";
   let response, answer;
   try {
@@ -76,6 +76,8 @@ async function classify(file) {
   // Another photograph may have been chosen meanwhile.
   if (number !== latest) return;
   showPhoto(file);
+  shown = file;
+  forgetReasons();
   const [first] = answer.predictions;
   byId("top").replaceChildren(...answer.predictions.map(bar));
   byId("similar").replaceChildren(...answer.similar.map(neighbour));
@@ -83,6 +85,37 @@ async function classify(file) {
   byId("near").hidden = answer.similar.length === 0;
   byId("status").textContent = `${first.class}, ${percent(first.probability)}. It took ${Math.round(answer.milliseconds)} ms.`;
 }
+
+function forgetReasons() {
+  byId("explained").replaceChildren();
+  byId("method").hidden = true;
+  byId("why").disabled = false;
+}
+
+function reason({ class: name, probability, picture }) {
+  const figure = element("figure"), image = Object.assign(new Image(), { src: picture, alt: `What spoke for ${name}` });
+  figure.append(image, element("figcaption", "", `for ${name}, ${percent(probability)}`));
+  return figure;
+}
+
+async function explain() {
+  const number = latest;
+  byId("why").disabled = true;
+  byId("status").textContent = "Looking for what spoke for it…";
+  let answer;
+  try {
+    answer = await ask(shown, "explain");
+  } catch (error) {
+    if (number === latest) { byId("status").textContent = error.message; byId("why").disabled = false; }
+    return;
+  }
+  if (number !== latest) return;
+  byId("method").textContent = `Orange parts spoke for the class; both pictures have one scale. ${answer.method}`;
+  byId("method").hidden = false;
+  byId("explained").replaceChildren(...answer.explained.map(reason));
+  byId("status").textContent = `It took ${Math.round(answer.milliseconds)} ms.`;
+}
+byId("why").addEventListener("click", explain);
 
 function take(files) {
   if (files.length > 1) fail("One photograph at a time, please.");

@@ -5,6 +5,7 @@ import math
 import threading
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import NamedTuple
 
@@ -13,8 +14,9 @@ from numpy.typing import NDArray
 
 from headbench.cache.reader import FeatureFile
 from headbench.classify.deployment.classifier import Classifier
+from headbench.classify.inspection.explanation import WORDS, Explainer, tinted
 from headbench.classify.inspection.principal_axes import unit
-from headbench.classify.report.photographs import encode
+from headbench.classify.report.photographs import as_address, encode
 from headbench.extract.errors import UnusableImageError
 from headbench.extract.images.resizing import resizing_of
 from headbench.extract.images.stream import decode_file
@@ -110,6 +112,13 @@ class Answer(NamedTuple):
     similar: list[Neighbour]
 
 
+class Explained(NamedTuple):
+    """How a picture was explained, in words; and for each class a picture as a ``data:`` URL."""
+
+    method: str
+    pictures: list[str]
+
+
 Waiting = tuple[Asked, asyncio.Future[Answer]]
 
 
@@ -147,6 +156,9 @@ class ServingEngine:
         self._one_head = threading.Lock()
         self._max_batch, self._n_free = max_batch, self._embedder.n_streams
         self._waiting: list[Waiting] = []
+        self._explainer = Explainer(classifier, runtime, self._embedder, self._one_head)
+        # One at a time: the others wait here, and those that are cancelled are never begun.
+        self._explaining = ThreadPoolExecutor(1)
         # Once before the first request, which would be slow otherwise: graphs are traced.
         self._classify([Asked(image, 1) for image in sample])
 
@@ -156,6 +168,15 @@ class ServingEngine:
         self._waiting.append((asked, answer))
         self._fill_streams()
         return await answer
+
+    async def explain(self, image: NDArray[np.uint8], labels: Sequence[int]) -> Explained:
+        """What in a picture spoke for some classes; the first time the network is loaded for it."""
+        work = partial(self._explain, image, labels)
+        return await asyncio.get_running_loop().run_in_executor(self._explaining, work)
+
+    def _explain(self, image: NDArray[np.uint8], labels: Sequence[int]) -> Explained:
+        made = tinted(image, self._explainer.maps(image, labels))
+        return Explained(WORDS[self._explainer.method], [as_address(each) for each in made])
 
     def _fill_streams(self) -> None:
         self._waiting = [each for each in self._waiting if not each[1].done()]

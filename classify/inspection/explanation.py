@@ -1,0 +1,198 @@
+"""What in a picture spoke for a class: class activation maps, positions left out, occlusion.
+
+Where the embedding is the mean over the positions of a feature map and the head is linear, the
+score of a class is the mean of what each position contributes to it (Zhou et al. 2016, Learning
+Deep Features for Discriminative Localization). For other heads, positions are left out of that
+mean. For other networks, parts of the picture are covered (Zeiler and Fergus 2014, Visualizing and
+Understanding Convolutional Networks). What was left out is then worth the log-odds that are lost
+(Robnik-Šikonja and Kononenko 2008, Explaining Classifications For Individual Instances).
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from headbench.classify.deployment.classifier import Classifier
+from headbench.extract.images.resizing import PADDING
+from headbench.extract.images.stream import Batch
+from headbench.extract.networks.engines import Embedder
+from headbench.extract.networks.feature_map import FeatureMaps, NoMapError, may_have_map
+from headbench.extract.networks.keras_network import KerasNetwork
+from headbench.extract.settings import Runtime
+from headbench.extract.stopwatch import Stopwatch
+
+CAM, LEFT_OUT, OCCLUSION = ("class activation map", "positions left out", "occlusion")
+WORDS = {
+    CAM: "Class activation maps: the mean over a map is the score of the class, exactly.",
+    LEFT_OUT: "Parts of the network's last feature map were left out in turn; orange are those "
+    "without which the class is less probable.",
+    OCCLUSION: "Parts of the picture were covered in turn; orange are those without which the "
+    "class is less probable.",
+}
+# Cells of a side of a picture that is covered in part; and those of a window that is covered, or
+# positions of one that is left out.
+GRID, WINDOW = 8, 2
+SMALLEST = float(np.finfo(np.float32).tiny)
+# What spoke for a class is laid over the grey picture in orange, which differs from grey for those
+# who see few colours too; even the strongest lets the picture through.
+COLOR, OPAQUE = (255, 110, 0), 0.75
+
+Pixels = NDArray[np.uint8]
+Map = NDArray[np.float32]
+
+
+class Explainer:
+    """Maps of what spoke for a class, by the method that suits head and network.
+
+    The network is loaded when the first map is asked for.
+
+    Parameters
+    ----------
+    whole : Embedder, optional
+        The whole network, if it is loaded already.
+    one_head : context manager
+        Entered while the head computes, such as a lock.
+
+    Attributes
+    ----------
+    method : {"class activation map", "positions left out", "occlusion"}
+        Known for certain once the network is loaded.
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        runtime: Runtime,
+        whole: Embedder | None = None,
+        one_head: AbstractContextManager[object] = nullcontext(),  # noqa: B008, it has no state
+    ) -> None:
+        self.classifier, self._runtime = classifier, runtime
+        self._whole, self._one_head = whole, one_head
+        self._embedder: Embedder | None = None
+        self.method, head = OCCLUSION, classifier.head
+        if head is not None and may_have_map(classifier.identity):
+            self._linear, self._columns = head.linear_logits(), head.classes_
+            self._dim = head.n_features_in_
+            self.method = CAM if self._linear else LEFT_OUT
+
+    def maps(self, image: Pixels, labels: Sequence[int]) -> Map:
+        """What each part of a picture contributes to some classes.
+
+        Parameters
+        ----------
+        image : uint8 (side, side, 3)
+            As the network takes it.
+        labels : sequence of int
+            Columns of the classifier's probabilities, of classes that the head has seen.
+
+        Returns
+        -------
+        float32 (n_labels, rows, columns)
+            From the top left; above 0 is for the class. Of a class activation map the mean is the
+            score before the softmax. Of the others it is a loss of log-odds, in nats.
+        """
+        embedder = self._opened(image)
+        if self.method == OCCLUSION:
+            return self._occlusion(embedder, image, labels)
+        positions = embedder.infer(image[None]).reshape(-1, self._dim)
+        side = math.isqrt(len(positions))
+        if self._linear is None:
+            return self._left_out(positions.reshape(side, side, -1), labels)
+        columns = np.searchsorted(self._columns, labels)
+        kernel, bias = (each[..., columns] for each in self._linear)
+        return np.ascontiguousarray((positions @ kernel + bias).T).reshape(-1, side, side)
+
+    def _opened(self, image: Pixels) -> Embedder:
+        """The network, up to the map where there is one; it is checked on the picture."""
+        if self._embedder is None:
+            network, arguments = self.classifier.network, (self._runtime, image[None], Stopwatch())
+            if self.method != OCCLUSION and isinstance(network, KerasNetwork):
+                try:
+                    self._embedder = FeatureMaps(network).open(*arguments)
+                    return self._embedder
+                except NoMapError:
+                    pass
+            self.method, self._embedder = OCCLUSION, self._whole or network.open(*arguments)
+        return self._embedder
+
+    def _left_out(self, positions: NDArray[np.float32], labels: Sequence[int]) -> Map:
+        side = len(positions)
+        total, n = positions.sum(axis=(0, 1), dtype=np.float64), side * side
+        rests = [
+            (total - positions[window].sum(axis=(0, 1))) / (n - WINDOW**2)
+            for window in windows(side, side)
+        ]
+        return self._lost(np.stack([total / n, *rests]).astype(np.float32), side, labels)
+
+    def _occlusion(self, embedder: Embedder, image: Pixels, labels: Sequence[int]) -> Map:
+        pictures = np.stack([image, *_covered(image)])
+        starts = range(0, len(pictures), embedder.batch_size)
+        batches = (pictures[start : start + embedder.batch_size] for start in starts)
+        found = embedder(Batch(np.arange(len(each)), each) for each in batches)
+        return self._lost(np.concatenate([outputs for _, outputs in found]), GRID, labels)
+
+    def _lost(self, outputs: NDArray[np.float32], n_cells: int, labels: Sequence[int]) -> Map:
+        """Log-odds that are lost, the mean over the windows that hold a cell.
+
+        `outputs` are those of the network for the whole picture and without each window. Odds and
+        not probability: near 1 that hardly changes, whatever is left out.
+        """
+        with self._one_head:
+            proba = self.classifier.proba(outputs).astype(np.float64)
+        of_class = proba[:, list(labels)]
+        others = proba.sum(axis=1, keepdims=True) - of_class
+        scores = np.log(np.maximum(of_class, SMALLEST)) - np.log(np.maximum(others, SMALLEST))
+        maps = np.zeros((len(labels), n_cells, n_cells), dtype=np.float32)
+        n_times = np.zeros((n_cells, n_cells), dtype=np.float32)
+        for window, without in zip(windows(n_cells, n_cells), scores[1:], strict=True):
+            maps[:, *window] += (scores[0] - without)[:, None, None]
+            n_times[window] += 1
+        return maps / n_times
+
+
+def windows(n_cells: int, side: int) -> Iterator[tuple[slice, slice]]:
+    """Windows of `WINDOW` cells, of `n_cells` along each side of a square, row by row."""
+    edges = np.linspace(0, side, n_cells + 1).round().astype(int).tolist()
+    spans = [slice(*each) for each in zip(edges, edges[WINDOW:], strict=False)]
+    return ((rows, columns) for rows in spans for columns in spans)
+
+
+def _covered(image: Pixels) -> Iterator[Pixels]:
+    """The picture once for each window, which has the mean colour of ImageNet."""
+    for window in windows(GRID, len(image)):
+        covered = image.copy()
+        covered[window] = PADDING
+        yield covered
+
+
+def tinted(image: Pixels, maps: Map, size_px: int | None = None) -> list[Pixels]:
+    """The picture in grey for each map, orange where something spoke for the class.
+
+    All maps have one scale: the largest of all their values is the strongest colour, and what is 0
+    or less has none.
+
+    Parameters
+    ----------
+    image : uint8 (side, side, 3)
+        The picture that was explained.
+    maps : float32 (n, rows, columns)
+    size_px : int, optional
+        Side of the result; by default that of the picture.
+
+    Returns
+    -------
+    list of uint8 (size_px, size_px, 3), length n
+    """
+    size = (size_px or len(image),) * 2
+    grey = np.asarray(Image.fromarray(image).convert("L").resize(size, Image.Resampling.LANCZOS))
+    made, most = [], max(float(maps.max()), SMALLEST)
+    for each in np.clip(maps / most, 0, 1):
+        # Cells of equal size cover the whole picture, and the resizing keeps to that.
+        share = np.asarray(Image.fromarray(each).resize(size, Image.Resampling.BILINEAR))
+        share = OPAQUE * share[..., None]
+        made.append((grey[..., None] * (1 - share) + share * COLOR).round().astype(np.uint8))
+    return made
