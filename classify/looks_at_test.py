@@ -13,7 +13,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 from scipy.special import ndtri
 
 from headbench.cache.disk import one_writer, replacing
@@ -24,7 +23,6 @@ from headbench.classify.checked import check_fields, json_text
 from headbench.classify.errors import loading
 from headbench.classify.intervals import SIGNIFICANT, Estimate, wilson
 from headbench.classify.run import Trained
-from headbench.classify.wording import count
 
 LOG = logging.getLogger(__name__)
 
@@ -87,9 +85,11 @@ class LooksAtTest(NamedTuple):
 
     def describe(self, accuracy: Estimate | None = None) -> str:
         """Sentences; an accuracy on test is added with its corrected interval."""
-        times = f"Test has been looked at {count(self.n_looks, 'time')} in this run"
+        if self.n_looks == 1:
+            return "This is the first look at test in this run."
+        times = f"Test has been looked at {self.n_looks} times in this run"
         if not self.is_chosen_on:
-            return f"{times}, with one set of heads: nothing was chosen on it."
+            return f"{times}, with the same heads: that is no choice, and the interval holds."
         text = (
             f"{times}, with {self.n_sets} different sets of heads. If one of them was kept because "
             "it did well on test, its test accuracy is too high on average, and its interval is "

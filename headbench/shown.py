@@ -127,9 +127,9 @@ class Predictions(Table):
             top = [cell for name, proba in each.top for cell in (name, f"{proba:.3f}")]
             padding = [""] * (2 * n_top - len(top))
             doubt = each.doubt
-            doubts = ("" if doubt.typicality is None else f"{doubt.typicality:.3f}",)
+            doubts = ["" if doubt.typicality is None else f"{doubt.typicality:.3f}"]
             if has_sets:
-                doubts = (*doubts, ", ".join(doubt.possible or ()))
+                doubts.append(", ".join(doubt.possible or ()))
             answer = (str(each.path), each.label or "", *top, *padding)
             rows.append((*answer, *doubts, each.reason or ""))
         sets = ("set",) if has_sets else ()

@@ -1,8 +1,8 @@
 """Prediction sets: the classes that hold the true one with a chosen probability.
 
-Split conformal prediction (Vovk et al. 2005) with the score 1 - probability of the true class (LAC;
-Sadinle et al. 2019, J. Am. Stat. Assoc. 114): a set has all classes that are at least as probable as
-a threshold, and always the most probable one.
+Split conformal prediction (Vovk et al. 2005) with the score 1 - probability of the true class
+(LAC; Sadinle et al. 2019, J. Am. Stat. Assoc. 114): a set has all classes that are at least as
+probable as a threshold, and always the most probable one.
 
 Measured on food10 with DenseNet169 (ImageNet weights): 100 random halves of val and test, 220
 photographs to calibrate on and 400 to measure, logreg. Mean number of classes in a set::
@@ -98,9 +98,7 @@ class CalibrationScores(NamedTuple):
         return PredictionSets(coverage, least, n, self.source)
 
 
-def calibration_scores(
-    folder: Path, features: FeatureFile, trained: Trained
-) -> CalibrationScores:
+def calibration_scores(folder: Path, features: FeatureFile, trained: Trained) -> CalibrationScores:
     """Those of a head or fine-tuned network, from cross-validation with its settings, or from val.
 
     Parameters
@@ -115,16 +113,16 @@ def calibration_scores(
     """
     name, settings = trained.record.name, trained.record.settings
     points = [each for each in read_folds(folder, features) if each.head == name]
-    if points and all({"kind": settings.get("kind"), **each.settings} == settings for each in points):
+    if points and all(
+        {"kind": settings.get("kind"), **each.settings} == settings for each in points
+    ):
         found = held_out_proba(folder, features, name)
         if found is not None:
             return _scores(found.proba, features.table.labels[found.rows], FOLDS)
     return _scores(trained.val, features.labels("val"), VAL)
 
 
-def _scores(
-    proba: NDArray[np.float32], y: NDArray[np.integer], source: str
-) -> CalibrationScores:
+def _scores(proba: NDArray[np.float32], y: NDArray[np.integer], source: str) -> CalibrationScores:
     return CalibrationScores(np.sort(proba[np.arange(len(y)), y]), source)
 
 

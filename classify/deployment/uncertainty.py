@@ -1,4 +1,4 @@
-"""What else a prediction says: is it any of these classes, and which classes are possible?"""
+"""Doubts about predictions: whether it is any of the classes, and which ones are possible."""
 
 from typing import NamedTuple
 
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from headbench.cache.reader import FeatureFile
 from headbench.classify.deployment import FALSE_ALARMS
 from headbench.classify.deployment.prediction_sets import PredictionSets, calibration_scores
+from headbench.classify.errors import RunError
 from headbench.classify.inspection.out_of_distribution import Distances, open_distances
 from headbench.classify.run import Run, is_finetuned
 
@@ -71,7 +72,9 @@ class Uncertainty(NamedTuple):
                 for labels, chosen in zip(order, is_in, strict=True)
             ]
         return [
-            Doubt(typicality, None if typicality is None else typicality <= self.false_alarms, names)
+            Doubt(
+                typicality, None if typicality is None else typicality <= self.false_alarms, names
+            )
             for typicality, names in zip(typical, possible, strict=True)
         ]
 
@@ -80,10 +83,11 @@ class Uncertainty(NamedTuple):
         lines = []
         if self.distances is not None:
             n_val = len(self.distances.val)
-            if 0 < self.false_alarms < 1 / (n_val + 1):
+            least = 1 / (n_val + 1)
+            if 0 < self.false_alarms < least:
                 lines.append(
-                    f"--false-alarms {self.false_alarms:g}: no image can be found to be of none of "
-                    f"the classes, since {n_val} images of val tell shares from {1 / (n_val + 1):.2g} on"
+                    f"false alarms {self.false_alarms:g}: no image can be reported as of none of "
+                    f"the classes: with {n_val} images of val, the smallest share is {least:.2g}"
                 )
         return [*lines, self.sets.describe()] if self.sets else lines
 
@@ -103,7 +107,13 @@ def open_uncertainty(
     Raises
     ------
     RunError, FeatureFileError
+        Also if one of both is outside its range.
     """
+    if not (coverage is None or 0 < coverage < 1) or not 0 <= false_alarms <= 1:
+        raise RunError(
+            "expected coverage between 0 and 1 and false_alarms from 0 to 1, found "
+            f"{coverage} and {false_alarms}."
+        )
     with FeatureFile(run.features_path) as features:
         distances = None if is_finetuned(name) else open_distances(run.folder, features)
         sets = None

@@ -5,8 +5,8 @@ embeddings of length 1 as they are, and less the mean of all classes. The first 
 another kind, the second the classes that are missing among similar ones.
 
 Measured on food10 (980 train), AUROC: each of the ten classes left out in turn against the others
-(photographs of val and test, n = 620), and all classes against digits of scikit-learn (n = 150), noise
-(n = 100) and parts of two other photographs (n = 100)::
+(photographs of val and test, n = 620), and all classes against digits of scikit-learn (n = 150),
+noise (n = 100) and parts of two other photographs (n = 100)::
 
     DenseNet169, ImageNet weights       left out   digits   noise   photographs
     this distance                       0.753      1.000    1.000   0.998
@@ -120,9 +120,7 @@ def measure_distances(features: FeatureFile) -> Distances:
     return Distances(means, np.sort(_of_split(features, "val", means)))
 
 
-def _of_split(
-    features: FeatureFile, split: str, means: NDArray[np.float32]
-) -> NDArray[np.float32]:
+def _of_split(features: FeatureFile, split: str, means: NDArray[np.float32]) -> NDArray[np.float32]:
     found = [distances(X, means) for X, _ in features.blocks(split)]
     return np.concatenate([np.empty(0, np.float32), *found])
 
@@ -137,7 +135,7 @@ class OutOfDistribution(NamedTuple):
         of them at a time. The share of pairs of an image of val of a class that is left out and
         one of another class in which the first lies farther from the classes that are left.
         Interval: Wilson, with the number of images that a jackknife finds them to be worth. Null
-        with fewer than three classes in val.
+        where val has one class.
     n_groups : int
         How often classes were left out.
     threshold : float
@@ -158,12 +156,13 @@ class OutOfDistribution(NamedTuple):
 def measure_out_of_distribution(features: FeatureFile, known: Distances) -> OutOfDistribution:
     """Measure on val with classes left out, and count false alarms on test."""
     labels = np.unique(features.labels("train"))
-    # Position among the means; classes in turn, so that neighbours by name are not left out at once.
+    # Of each mean; in turn, so that neighbours by name are not left out at once.
     group_of = np.arange(len(labels)) % min(len(labels), MOST_GROUPS)
     n_groups = int(group_of.max()) + 1
-    group = group_of[np.searchsorted(labels, features.labels("val"))]
+    place = np.searchsorted(labels, features.labels("val"))
+    group = group_of[np.minimum(place, len(labels) - 1)]
     auroc = None
-    if len(np.unique(group)) > 2:
+    if len(np.unique(group)) > 1:
         kept = [known.means[group_of != each] for each in range(n_groups)]
         auroc = left_out_auroc(
             np.stack([_of_split(features, "val", means) for means in kept], axis=1), group

@@ -123,4 +123,3 @@ def _shown(
         else:
             progress.reject()
         yield each
-

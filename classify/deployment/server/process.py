@@ -12,7 +12,6 @@ from PIL import _imaging
 
 from headbench.cache.reader import FeatureFile
 from headbench.classify.deployment.classifier import Classifier, open_classifier
-from headbench.classify.deployment.uncertainty import Uncertainty, open_uncertainty
 from headbench.classify.deployment.server import LOOPBACK, ServerSettings
 from headbench.classify.deployment.server.app import create_app
 from headbench.classify.deployment.server.serving_engine import (
@@ -20,6 +19,7 @@ from headbench.classify.deployment.server.serving_engine import (
     ServingEngine,
     sample_images,
 )
+from headbench.classify.deployment.uncertainty import Uncertainty, open_uncertainty
 from headbench.classify.errors import RunError
 from headbench.classify.labelled_files import images_of
 from headbench.classify.run import Run
