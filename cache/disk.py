@@ -150,19 +150,19 @@ def _unwritten(target: Path, error: OSError) -> StorageError:
 
 
 @contextmanager
-def one_writer(target: Path) -> Iterator[None]:
+def one_writer(target: Path, seconds: float = LOCK_SECONDS) -> Iterator[None]:
     """Hold the right to write `target`; it ends with the process, however that ends.
 
     The lock is the operating system's, on a file beside the target. Another file names the holder:
     Windows lets nobody else read a locked file. Readers need no lock, because a file is only ever
     replaced whole. Raises `FeatureFileError` if another process, or another thread of this one, is
-    writing; `StorageError` if the folder cannot be written to.
+    writing for so many seconds; `StorageError` if the folder cannot be written to.
     """
     path, holder = (target.with_name(f"{target.name}.{end}") for end in ("lock", "writer"))
     lock = FileLock(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=LOCK_SECONDS, poll_interval=LOCK_SECONDS / 10)
+        lock.acquire(timeout=seconds, poll_interval=LOCK_SECONDS / 10)
     except Timeout as error:
         raise _is_held(target, holder) from error
     except OSError as error:

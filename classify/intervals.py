@@ -41,21 +41,23 @@ class Estimate(NamedTuple):
     n: int
 
 
-def wilson(n_right: int, n: int) -> Estimate:
+def wilson(n_right: float, n: float, z: float = Z_95) -> Estimate:
     """A share with Wilson's score interval (Wilson 1927, J. Am. Stat. Assoc. 22, 209-212).
 
     Parameters
     ----------
-    n_right, n : int
+    n_right, n : float
         `n_right` of `n` images; n at least 1.
+    z : float
+        Standard deviations to each side: by default those of a 95 % interval.
     """
     share = n_right / n
-    center = (share + Z_95**2 / (2 * n)) / (1 + Z_95**2 / n)
-    margin = Z_95 / (1 + Z_95**2 / n) * np.sqrt(share * (1 - share) / n + (Z_95 / (2 * n)) ** 2)
+    center = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    margin = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2)
     # The ends of 0 and of n are the share itself: rounding must not put it outside.
     low = 0.0 if n_right == 0 else float(center - margin)
     high = 1.0 if n_right == n else float(center + margin)
-    return Estimate(share, low, high, n)
+    return Estimate(share, low, high, int(n))
 
 
 def estimates(

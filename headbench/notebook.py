@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headbench.cache.progress import Progress, showing_progress
+from headbench.classify.deployment import FALSE_ALARMS
 from headbench.extract.networks.applications import is_own_model
 from headbench.extract.settings import ExtractSettings
 from headbench.extract.workers.machines import Machines
@@ -466,6 +467,8 @@ class Run:
         top: int = 3,
         min_confidence: float = 0.0,
         explain: str | Path | None = None,
+        coverage: float | None = None,
+        false_alarms: float = FALSE_ALARMS,
         device: str = _DEFAULT.device,
         engine: str = _DEFAULT.engine,
         batch_size: int | None = _DEFAULT.batch_size,
@@ -486,6 +489,10 @@ class Run:
             Give no answer if the top probability is below this, 0 to 1.
         explain : str or Path, optional
             A new folder for a page that shows what in each picture spoke for its class.
+        coverage : float, optional
+            Also give the set of classes that holds the true one with this probability.
+        false_alarms : float
+            Share of images like those of val that may be taken for ones of none of the classes.
         device : {"auto", "cpu", "gpu"}
             ``auto``: every GPU that TensorFlow sees, else the CPU.
         engine : {"auto", "tensorflow", "openvino"}
@@ -495,13 +502,17 @@ class Run:
         """
         from headbench.classify.deployment.classifier import open_classifier
         from headbench.classify.deployment.prediction import expand, predict_files
+        from headbench.classify.deployment.uncertainty import open_uncertainty
         from headbench.extract.settings import Runtime
 
         named = [images] if isinstance(images, str | Path) else images
         classifier = open_classifier(self._run, head, weights)
         runtime = Runtime(device, engine, batch_size)
+        doubts = open_uncertainty(self._run, classifier.name, coverage, false_alarms)
+        for line in doubts.lines():
+            LOG.info(line)
         paths = list(expand([str(each) for each in named]))
-        predictions = predict_files(classifier, paths, top, runtime, None, min_confidence)
+        predictions = predict_files(classifier, paths, top, runtime, None, min_confidence, doubts)
         if explain is not None:
             from headbench.classify.deployment.explained_files import explained
 

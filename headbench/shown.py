@@ -119,14 +119,21 @@ class Predictions(Table):
     def cells(self) -> Cells:
         """Titles, and the text of each row."""
         n_top = max((len(each.top) for each in self.predictions), default=0)
+        has_sets = any(each.doubt.possible is not None for each in self.predictions)
         ranks = range(1, n_top + 1)
         names = [f"{title} {rank}" for rank in ranks for title in ("class", "probability")]
         rows = []
         for each in self.predictions:
             top = [cell for name, proba in each.top for cell in (name, f"{proba:.3f}")]
             padding = [""] * (2 * n_top - len(top))
-            rows.append((str(each.path), each.label or "", *top, *padding, each.reason or ""))
-        return ("image", "answer", *names, "not usable"), rows
+            doubt = each.doubt
+            doubts = ["" if doubt.typicality is None else f"{doubt.typicality:.3f}"]
+            if has_sets:
+                doubts.append(", ".join(doubt.possible or ()))
+            answer = (str(each.path), each.label or "", *top, *padding)
+            rows.append((*answer, *doubts, each.reason or ""))
+        sets = ("set",) if has_sets else ()
+        return ("image", "answer", *names, "typicality", *sets, "not usable"), rows
 
 
 @dataclass(frozen=True, repr=False)

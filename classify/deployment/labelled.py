@@ -1,7 +1,7 @@
 """Accuracy on new files whose true class is the name of a folder.
 
-`true_classes` finds the labels, `seen_files` finds the files that the head was trained or chosen
-on, and `Scores` counts.
+`true_classes` finds the labels, `seen_files` finds the files that the run has, which the head was
+trained or chosen on, and `Scores` counts.
 """
 
 import logging
@@ -26,7 +26,7 @@ from headbench.extract.sources.source import Dataset, LabelledImage
 
 LOG = logging.getLogger(__name__)
 
-SEEN_SPLITS = ("train", "val")
+*SEEN_SPLITS, TEST = SPLITS
 
 
 def true_classes(named: Sequence[str], classes: Sequence[str]) -> dict[Path, str]:
@@ -95,17 +95,16 @@ def _between(dataset: Dataset, classes: set[str], own_name: str) -> LabelledImag
 
 
 def seen_files(features: FeatureFile, paths: Sequence[Path]) -> dict[Path, str]:
-    """The split of each file that has the same content as an image of train or val."""
+    """The split of each file that has the same content as an image of the run."""
     table = features.table
     splits = (SPLITS[split] for split in table.splits.tolist())
     split_of = dict(zip(table.contents(), splits, strict=True))
     seen: dict[Path, str] = {}
-    with Progress("compare with train and val", len(paths)) as progress:
+    with Progress("compare with train, val and test", len(paths)) as progress:
         for path, content in zip(paths, hash_files(map(ImageFile, paths)), strict=True):
             # A file that cannot be read is no copy; its prediction says why.
-            split = split_of.get(content) if isinstance(content, bytes) else None
-            if split in SEEN_SPLITS:
-                seen[path] = split
+            if isinstance(content, bytes) and content in split_of:
+                seen[path] = split_of[content]
             progress.update()
     return seen
 
@@ -135,7 +134,7 @@ class Scores:
         self, classes: Collection[str], seen: Mapping[Path, str], min_confidence: float
     ) -> None:
         self._classes, self._seen, self._min_confidence = classes, seen, min_confidence
-        self.n_files = self.n_unusable = self.n_abstained = 0
+        self.n_files = self.n_unusable = self.n_abstained = self.n_foreign = self.n_test = 0
         self._outcomes: Counter[Outcome] = Counter()
         self._labelled: set[str] = set()
         self._n_again = 0
@@ -146,6 +145,7 @@ class Scores:
             self.n_files += 1
             self.n_unusable += each.reason is not None
             self.n_abstained += each.is_abstained
+            self.n_foreign += bool(each.doubt.is_foreign)
             if each.true is not None and each.reason is None:
                 self._add(each, each.true)
             yield each
@@ -161,6 +161,12 @@ class Scores:
                 f"abstained: {self.n_abstained} of {n_usable}, {abstained}, "
                 f"below {self._min_confidence:g}"
             )
+        if self.n_foreign:
+            verb = "looks" if self.n_foreign == 1 else "look"
+            yield (
+                f"{self.n_foreign} of {count(n_usable, 'image')} {verb} like none of the classes "
+                "(out of distribution)"
+            )
         if self._outcomes:
             yield from self._accuracies()
 
@@ -172,6 +178,8 @@ class Scores:
             names = [name for name, _ in prediction.top]
             rank = names.index(true) if true in names else len(self._classes)
             split = self._seen.get(prediction.path)
+            self.n_test += split == TEST
+            split = split if split in SEEN_SPLITS else None
             self._outcomes[Outcome(true, split, not prediction.is_abstained, rank)] += 1
 
     def _accuracies(self) -> Iterator[str]:

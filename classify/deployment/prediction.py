@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headbench.classify.deployment.classifier import Classifier
+from headbench.classify.deployment.uncertainty import Doubt, Uncertainty
 from headbench.classify.errors import RunError
 from headbench.extract.errors import UnusableImageError
 from headbench.extract.images.stream import ImageFile, decoded_images
@@ -34,6 +35,8 @@ class Prediction(NamedTuple):
         Its class, if that is known; the model may not know this class.
     is_abstained : bool
         Whether the top probability is too small for an answer.
+    doubt : Doubt
+        Whether it looks like none of the classes, and which classes are possible.
     """
 
     path: Path
@@ -41,6 +44,7 @@ class Prediction(NamedTuple):
     reason: str | None = None
     true: str | None = None
     is_abstained: bool = False
+    doubt: Doubt = Doubt()
 
     @property
     def label(self) -> str | None:
@@ -55,6 +59,7 @@ def predict_files(
     runtime: Runtime = Runtime(),  # noqa: B008, it is frozen
     truth: Mapping[Path, str] | None = None,
     min_confidence: float = 0.0,
+    uncertainty: Uncertainty = Uncertainty(),  # noqa: B008, it is immutable
 ) -> Iterator[Prediction]:
     """Classify image files.
 
@@ -66,6 +71,8 @@ def predict_files(
         True classes of some files.
     min_confidence : float
         No answer is given if the top probability, 0 to 1, is below this.
+    uncertainty : Uncertainty
+        How predictions are doubted: see `open_uncertainty`; by default they are not.
 
     Yields
     ------
@@ -89,13 +96,14 @@ def predict_files(
     stopwatch = Stopwatch()
     decoded = decoded_images(map(ImageFile, paths), classifier.resizing, leave_out, stopwatch)
     n_done = 0
-    for rows, probas in classifier.classify(decoded, runtime, stopwatch):
-        for row, proba in zip(rows.tolist(), probas, strict=True):
+    for rows, probas, outputs in classifier.classify(decoded, runtime, stopwatch):
+        doubts = uncertainty.of(outputs, probas, classifier.classes)
+        for row, proba, doubt in zip(rows.tolist(), probas, doubts, strict=True):
             # Files of the rows that are missing in between could not be used.
             yield from unusable(range(n_done, row))
             top = top_classes(proba, classifier.classes, n_top)
             is_abstained = top[0][1] < min_confidence
-            yield Prediction(paths[row], top, None, truth.get(paths[row]), is_abstained)
+            yield Prediction(paths[row], top, None, truth.get(paths[row]), is_abstained, doubt)
             n_done = row + 1
     yield from unusable(range(n_done, len(paths)))
 

@@ -2,10 +2,14 @@
 
 CSV has these columns: ``path``; ``true``, if true classes are known; ``label``, the answer, empty
 if there is none; ``abstained``, ``yes`` or ``no``, empty if the file cannot be used; ``class_1``,
-``probability_1``, ``class_2``, ..., the most probable first, with or without an answer; and
+``probability_1``, ``class_2``, ..., the most probable first, with or without an answer;
+``typicality``, the share of val that lies at least as far from all classes, and
+``out_of_distribution``, ``yes`` or ``no``, both empty for a fine-tuned network; ``set``, with
+``--coverage``: the classes that are possible, the most probable first, as a list in JSON; and
 ``error``, why the file cannot be used. JSON has an object for each file, with the keys ``path``,
-``true``, ``label``, ``abstained``, ``predictions`` (a list of ``class`` and ``probability``) and
-``error``; null stands for what is empty in CSV.
+``true``, ``label``, ``abstained``, ``predictions`` (a list of ``class`` and ``probability``),
+``typicality``, ``out_of_distribution``, ``set`` and ``error``; null stands for what is empty in
+CSV.
 """
 
 import csv
@@ -17,25 +21,29 @@ from typing import Any, NamedTuple
 
 from headbench.classify.checked import json_text
 from headbench.classify.deployment.prediction import Prediction
+from headbench.classify.deployment.uncertainty import Doubt
 from headbench.extract.sources.folder import printable
 
 
 class Shape(NamedTuple):
     """The layout of predictions, known before the first of them.
 
-    `width` is the length of the longest path, `n_top` the number of classes a file, and
-    `is_labelled` says whether true classes are known of some.
+    `width` is the length of the longest path, `n_top` the number of classes a file. `is_labelled`
+    says whether true classes are known of some, `has_sets` whether there are prediction sets.
     """
 
     width: int
     n_top: int
     is_labelled: bool = False
+    has_sets: bool = False
 
     @classmethod
-    def of(cls, paths: Sequence[Path], n_top: int, is_labelled: bool) -> "Shape":
+    def of(
+        cls, paths: Sequence[Path], n_top: int, is_labelled: bool, has_sets: bool = False
+    ) -> "Shape":
         """The layout for some files."""
         width = max((len(printable(str(path))) for path in paths), default=0)
-        return cls(width, n_top, is_labelled)
+        return cls(width, n_top, is_labelled, has_sets)
 
 
 def as_table(predictions: Iterable[Prediction], shape: Shape) -> Iterator[str]:
@@ -50,14 +58,17 @@ def as_csv(predictions: Iterable[Prediction], shape: Shape) -> Iterator[str]:
     ranks = range(1, shape.n_top + 1)
     names = [f"{column}_{rank}" for rank in ranks for column in ("class", "probability")]
     true = ["true"] if shape.is_labelled else []
-    yield _csv_line(["path", *true, "label", "abstained", *names, "error"])
+    sets = ["set"] if shape.has_sets else []
+    doubts = ["typicality", "out_of_distribution", *sets]
+    yield _csv_line(["path", *true, "label", "abstained", *names, *doubts, "error"])
     for each in predictions:
         cells = [cell for name, proba in each.top[: shape.n_top] for cell in (name, f"{proba:.6f}")]
         padding = [""] * (2 * shape.n_top - len(cells))
         true = [each.true or ""] if shape.is_labelled else []
-        abstained = ("yes" if each.is_abstained else "no") if each.reason is None else ""
+        abstained = _yes_or_no(each.is_abstained if each.reason is None else None)
         answer = [printable(str(each.path)), *true, each.label or "", abstained]
-        yield _csv_line([*answer, *cells, *padding, each.reason or ""])
+        doubts = _doubts(each, shape)
+        yield _csv_line([*answer, *cells, *padding, *doubts, each.reason or ""])
 
 
 def as_json(predictions: Iterable[Prediction], shape: Shape) -> Iterator[str]:
@@ -88,7 +99,24 @@ def _describe(prediction: Prediction, n_top: int) -> str:
     if prediction.reason is not None:
         return f"UNUSABLE: {prediction.reason}"
     classes = "   ".join(f"{name} {proba:.3f}" for name, proba in prediction.top[:n_top])
+    doubt = prediction.doubt
+    if doubt.possible is not None:
+        classes += f"   (set: {', '.join(doubt.possible)})"
+    if doubt.is_foreign:
+        classes = f"NONE OF THE CLASSES? (typicality {doubt.typicality:.3f}): {classes}"
     return f"ABSTAINED: {classes}" if prediction.is_abstained else classes
+
+
+def _doubts(prediction: Prediction, shape: Shape) -> list[str]:
+    doubt = prediction.doubt
+    typicality = "" if doubt.typicality is None else f"{doubt.typicality:.4f}"
+    names = [] if doubt.possible is None else [json_text(doubt.possible, indent=None)]
+    sets = (names or [""]) if shape.has_sets else []
+    return [typicality, _yes_or_no(doubt.is_foreign), *sets]
+
+
+def _yes_or_no(is_so: bool | None) -> str:
+    return {None: "", True: "yes", False: "no"}[is_so]
 
 
 def _csv_line(cells: Sequence[str]) -> str:
@@ -104,7 +132,17 @@ def _json_object(prediction: Prediction, shape: Shape) -> dict[str, Any]:
         "label": prediction.label,
         "abstained": prediction.is_abstained if prediction.reason is None else None,
         "predictions": as_objects(prediction.top[: shape.n_top]),
+        **doubts_object(prediction.doubt, shape.has_sets),
         "error": prediction.reason,
+    }
+
+
+def doubts_object(doubt: Doubt, has_sets: bool) -> dict[str, Any]:
+    """Doubts as they stand in JSON."""
+    return {
+        "typicality": doubt.typicality,
+        "out_of_distribution": doubt.is_foreign,
+        **({"set": doubt.possible} if has_sets else {}),
     }
 
 

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from headbench.cache.disk import replacing_folder
 from headbench.cache.progress import Progress
 from headbench.cache.reader import FeatureFile
 from headbench.classify.deployment.classifier import open_classifier, say_if_not_recommended
+from headbench.classify.deployment.prediction_sets import COVERAGES, calibration_scores
 from headbench.classify.errors import RunError
 from headbench.classify.export.export_formats import (
     FORMATS,
@@ -99,13 +101,35 @@ def export_model(
                     progress.counting(FORMATS[each].write)(exported, path)
             if exported.trees is not None:
                 write_trees(exported, exported.trees, temporary)
-            (temporary / FACTS_FILE).write_text(as_text(exported.facts), "utf-8", newline="\n")
+            facts = {**exported.facts, **doubts(run.folder, features, trained)}
+            (temporary / FACTS_FILE).write_text(as_text(facts), "utf-8", newline="\n")
             agreement = _check(exported, written, images, run, features, weights)
             LOG.info(agreement)
             readme = export_readme(exported, described, names, agreement)
             (temporary / README_FILE).write_text(readme, "utf-8", newline="\n")
     _say_written(folder, exported, names)
     return folder
+
+
+def doubts(folder: Path, features: FeatureFile, trained: Trained) -> dict[str, Any]:
+    """What is needed to give prediction sets, JSON-ready; see `headbench.classify.deployment`."""
+    scores = calibration_scores(folder, features, trained)
+    return {
+        "prediction_sets": {
+            "how": "A set has every class whose probability is at least min_probability, and "
+            "always the most probable one. It holds the true class with the probability of "
+            "coverage.",
+            "calibrated_on": scores.source,
+            "n": len(scores.proba),
+            "sets": [
+                {"coverage": each, "min_probability": scores.sets(each).min_probability}
+                for each in COVERAGES
+            ],
+        },
+        "out_of_distribution": "Left out: it needs embeddings, which this model does not give, and "
+        "the top probability does not replace them. 'headbench predict' and 'headbench serve' have "
+        "it.",
+    }
 
 
 def _check(
@@ -195,7 +219,7 @@ def _expected(
         if exported.trees is None:
             classifier = open_classifier(run, exported.name, weights)
             found = classifier.classify(images, Runtime(), Stopwatch())
-            return np.concatenate([proba for _, proba in found])
+            return np.concatenate([each.proba for each in found])
         # The columns that trees look at, since a rounding error can lead down another branch.
         backbone = reopen_backbone(features.identity, weights)
         embedded = embed_images(backbone, images, Runtime(), Stopwatch())

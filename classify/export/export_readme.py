@@ -39,6 +39,12 @@ Pixels in another range:
 
 {examples}
 
+## Which classes are possible?
+
+`export.json` has thresholds under `prediction_sets`. The classes whose probability is at least
+`min_probability`, and always the most probable one, hold the true class with the probability of
+`coverage`, for images like those of the data set.
+
 ## Agreement with predict
 
 The export runs each file on images of test and compares the result with that of headbench.

@@ -14,6 +14,11 @@ from headbench.cache.format import SPLITS, count_splits
 from headbench.cache.progress import Progress
 from headbench.cache.reader import FeatureFile
 from headbench.cache.writer import installed_version
+from headbench.classify.deployment.prediction_sets import (
+    SetsFound,
+    calibration_scores,
+    measure_sets,
+)
 from headbench.classify.inspection.mistakes import (
     before_temperature,
     find_suspects,
@@ -22,7 +27,12 @@ from headbench.classify.inspection.mistakes import (
     reliability,
 )
 from headbench.classify.inspection.near_duplicates import Duplicates
+from headbench.classify.inspection.out_of_distribution import (
+    measure_out_of_distribution,
+    open_distances,
+)
 from headbench.classify.intervals import compare
+from headbench.classify.looks_at_test import count_look
 from headbench.classify.metrics import evaluate, per_class
 from headbench.classify.report.opened_run import OpenedRun
 from headbench.classify.report.results import (
@@ -58,7 +68,8 @@ NOT_SEARCHED = DuplicatesFound(0, 0, None, ())
 def measure(opened: OpenedRun) -> Results:
     """Measure everything that was trained in a run: all on val, then once on test.
 
-    Duplicates take the longest to find; `with_duplicates` adds them later.
+    The look at test is counted in the folder of the run. Duplicates take the longest to find;
+    `with_duplicates` adds them later.
 
     Raises
     ------
@@ -83,9 +94,14 @@ def measure(opened: OpenedRun) -> Results:
         comparisons=_differences(ranked, y["test"]),
         learning_curve=read_curve(opened.run.folder, opened.features),
         folds=_folds(opened),
+        looks_at_test=count_look(opened.run.folder, features, ranked),
+        out_of_distribution=measure_out_of_distribution(
+            features, open_distances(opened.run.folder, features)
+        ),
         shown=opened.shown.record.name,
         confusions=most_confused(opened.confusion, features.classes, N_CONFUSIONS),
         reliability=_calibration(opened),
+        prediction_sets=_sets(opened),
         duplicates=NOT_SEARCHED,
         suspects=_suspects(opened),
     )
@@ -196,6 +212,11 @@ def _calibration(opened: OpenedRun) -> Calibration:
     before = None if temperature is None else before_temperature(after, temperature)
     of_before = None if before is None else reliability(y, before)
     return Calibration(temperature, of_before, reliability(y, after))
+
+
+def _sets(opened: OpenedRun) -> SetsFound:
+    scores = calibration_scores(opened.run.folder, opened.features, opened.shown)
+    return measure_sets(scores, opened.y_test, opened.shown.test)
 
 
 def with_duplicates(results: Results, opened: OpenedRun, found: Duplicates) -> Results:

@@ -10,13 +10,16 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 from headbench.cache.format import Identity
+from headbench.classify.deployment.prediction_sets import SetsFound
 from headbench.classify.inspection.mistakes import Bins, ConfusedPair
+from headbench.classify.inspection.out_of_distribution import OutOfDistribution
 from headbench.classify.intervals import Estimate
+from headbench.classify.looks_at_test import LooksAtTest
 from headbench.classify.metrics import ClassMetrics, Metrics
 from headbench.classify.studies.folds import FoldPoint
 from headbench.classify.studies.learning_curve import CurvePoint
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 
 @dataclass(frozen=True)
@@ -301,6 +304,10 @@ class Results:
         Heads on shares of train, measured on val; empty without --curve.
     folds : list
         Cross-validation on train and val; empty without --folds.
+    looks_at_test : LooksAtTest
+        This one counted.
+    out_of_distribution : OutOfDistribution
+        Of the embeddings, whatever head is shown.
     shown : str
         The head that everything below is about.
     confusions : list
@@ -320,9 +327,12 @@ class Results:
     comparisons: Sequence[Difference]
     learning_curve: Sequence[CurvePoint]
     folds: Sequence[FoldPoint]
+    looks_at_test: LooksAtTest
+    out_of_distribution: OutOfDistribution
     shown: str
     confusions: Sequence[ConfusedPair]
     reliability: Calibration
+    prediction_sets: SetsFound
     duplicates: DuplicatesFound
     suspects: SuspectsFound | None
 

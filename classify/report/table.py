@@ -13,9 +13,12 @@ from headbench.classify.report.words import (
     curve_table,
     describe_duplicates,
     describe_folds,
+    describe_out_of_distribution,
     describe_quality,
+    describe_sets,
     describe_suspects,
     differences,
+    sets_table,
     summarize_differences,
 )
 from headbench.classify.wording import (
@@ -173,6 +176,7 @@ def notes(results: Results) -> list[str]:
     return [
         *_limit_note(results),
         *_refit_note(results),
+        *_looks_note(results),
         f"n = {splits['val']} images of val, {splits['test']} of test. Brackets: 95 % confidence "
         "intervals. Balanced accuracy is the mean recall of the classes; heads are ranked by it "
         "on val.",
@@ -182,7 +186,7 @@ def notes(results: Results) -> list[str]:
 def method() -> str:
     """How the numbers were measured."""
     return (
-        "Heads are chosen on val; test is measured once. Intervals: Wilson for accuracy and top-5, "
+        "Heads are chosen on val, and measured on test. Intervals: Wilson for accuracy and top-5, "
         "bootstrap over images for the other metrics. Differences are those of test accuracy, "
         "paired by image: bootstrap intervals, not corrected, and p by McNemar's exact test with "
         "Holm's correction for all pairs. Fit is the time of the whole fit, with the choice on "
@@ -210,6 +214,12 @@ def _refit_note(results: Results) -> list[str]:
         f"Fitted again on train and val together, with the settings that val chose: "
         f"{listed(refit)}. The numbers on val were measured before that."
     ]
+
+
+def _looks_note(results: Results) -> list[str]:
+    """A warning once a choice may have been made on test."""
+    looks, top1 = results.looks_at_test, results.heads[0].test.top1
+    return [looks.describe(top1)] if looks.is_chosen_on else []
 
 
 def answer(results: Results) -> str:
@@ -249,13 +259,15 @@ def as_markdown(results: Results) -> str:
         ("What should I do next?", advice(results)),
         ("How good is it really?", describe_quality(results)),
         ("Differences on test", differences(results)),
+        ("Is it any of these classes?", describe_out_of_distribution(results)),
+        ("Which classes are possible?", describe_sets(results)),
         ("Cross-validation", describe_folds(results.folds).splitlines()),
         ("Duplicates", describe_duplicates(results)),
         ("Labels that may be wrong", describe_suspects(results)),
     ):
         if sentences:
             lines += [f"## {title}", "", *_list(sentences)]
-    lines += _curve(results) + _confusions(results) + _rejected(results)
+    lines += _sets(results) + _curve(results) + _confusions(results) + _rejected(results)
     facts = [f"{name}: {value}" for name, value in provenance(results)]
     return "\n".join([*lines, "## How it was made", "", *_list([*facts, method()])])
 
@@ -269,6 +281,12 @@ def escape(text: str) -> str:
     for character in "\\`*_[]<>|#&":
         text = text.replace(character, f"\\{character}")
     return text.replace("\n", " ")
+
+
+def _sets(results: Results) -> list[str]:
+    titles, *cells = sets_table(results)
+    heading = f"## Prediction sets of {escape(results.shown)}, test"
+    return [heading, "", *_table(titles, cells), ""]
 
 
 def _curve(results: Results) -> list[str]:

@@ -5,13 +5,17 @@ from itertools import groupby
 from operator import attrgetter
 from typing import TypeVar
 
+from headbench.classify.deployment.prediction_sets import FOLDS, VAL
+from headbench.classify.heads.registry import VOTE
 from headbench.classify.report.results import Difference, Results
+from headbench.classify.run import is_finetuned
 from headbench.classify.studies.folds import FoldPoint, overall
 from headbench.classify.studies.learning_curve import CurvePoint, gain_of_doubling
 from headbench.classify.wording import (
     aligned,
     count,
     describe_pairs,
+    number,
     p_value,
     percent,
     points,
@@ -59,7 +63,8 @@ def describe_quality(results: Results) -> list[str]:
     ]
     if top5:
         lines.append(f"Top-5 accuracy on test: {percent(top5)}.")
-    return lines + _calibration(results) + _warnings(results)
+    looks = results.looks_at_test.describe(top1)
+    return [*lines, *_calibration(results), looks, *_warnings(results)]
 
 
 def describe_curve(curve: Sequence[CurvePoint]) -> str:
@@ -91,6 +96,66 @@ def describe_folds(folds: Sequence[FoldPoint]) -> str:
             f"{min(shares):.1f} to {max(shares):.1f} %"
         )
     return "\n".join(lines)
+
+
+def describe_sets(results: Results) -> list[str]:
+    """What prediction sets are, and what they were calibrated on."""
+    found = results.prediction_sets
+    where = (
+        f"{found.n} images of val. Val has chosen the head as well, so the coverage is approximate"
+    )
+    if found.source == FOLDS:
+        where = f"{found.n} images of train and val, each with a fit that did not see it"
+    lines = [
+        "A prediction set holds the classes that are possible: the true one is among them with the "
+        "probability that is asked for ('headbench predict --coverage 0.9').",
+        f"The sets of {results.shown} were calibrated on {where}. The table shows what they "
+        f"reached on test (n = {found.coverages[0].reached.n}).",
+    ]
+    if found.source == VAL and results.shown != VOTE and not is_finetuned(results.shown):
+        lines.append("'headbench heads --folds 5' calibrates on images that chose nothing.")
+    return lines
+
+
+def sets_table(results: Results) -> list[tuple[str, ...]]:
+    """Prediction sets on test, a row for each coverage that may be asked for, under titles."""
+    titles = ("asked for", "reached on test", "classes in a set", "sets of one class")
+    rows = [
+        (
+            f"{100 * each.asked:g} %",
+            percent(each.reached),
+            number(each.mean_size) if each.min_probability > 0 else "all: too few images",
+            percent(each.single),
+        )
+        for each in results.prediction_sets.coverages
+    ]
+    return [titles, *rows]
+
+
+def describe_out_of_distribution(results: Results) -> list[str]:
+    """How well images of no class are told from others, and how often others are taken for them."""
+    found, n_classes = results.out_of_distribution, len(results.features.classes)
+    lines = []
+    if found.auroc is not None:
+        turn = "each class" if found.n_groups == n_classes else "a tenth of the classes"
+        lines.append(
+            f"With {turn} left out in turn, AUROC {number(found.auroc)} (n = {found.auroc.n} "
+            "images of val): so often an image of a class that was left out lies farther from the "
+            "other classes than one of theirs. 0.5 is chance. This is the hard case, classes of "
+            "the same kind; pictures of another kind are easier to tell."
+        )
+    if found.false_alarms is not None:
+        lines.append(
+            f"False alarms: {with_n(found.false_alarms)} of the images of test have a typicality "
+            f"of {found.threshold:g} or less and would be reported as of none of the classes; "
+            f"{share(found.threshold)} were asked for."
+        )
+    if is_finetuned(results.shown):
+        lines.append(
+            "Both are of the network before fine-tuning: predictions of a fine-tuned network have "
+            "no typicality."
+        )
+    return lines
 
 
 def describe_duplicates(results: Results) -> list[str]:

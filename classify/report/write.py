@@ -20,6 +20,7 @@ from headbench.classify.errors import RunError
 from headbench.classify.inspection.embedding_map import EmbeddingMap, embedding_map, sample_rows
 from headbench.classify.inspection.mistakes import busiest_classes, similarity_order
 from headbench.classify.inspection.near_duplicates import find_duplicates
+from headbench.classify.intervals import Estimate
 from headbench.classify.metrics import ClassMetrics
 from headbench.classify.report.advice import advice
 from headbench.classify.report.explained_mistakes import Explained, explain_mistakes
@@ -64,9 +65,12 @@ from headbench.classify.report.words import (
     curve_table,
     describe_duplicates,
     describe_folds,
+    describe_out_of_distribution,
     describe_quality,
+    describe_sets,
     describe_suspects,
     differences,
+    sets_table,
     summarize_differences,
 )
 from headbench.classify.run import Run
@@ -136,11 +140,15 @@ PICTURES: Mapping[str, Callable[[Material], list[Picture]]] = {
 
 @dataclass(frozen=True)
 class ClassLook:
-    """One class: its images, how well it is recognised, what it is most often mistaken for."""
+    """One class: its images, how well it is recognised, what it is most often mistaken for.
+
+    `in_sets` is the share of its images whose prediction set holds it.
+    """
 
     counts: ClassCounts
     metrics: ClassMetrics
     taken_for: str
+    in_sets: Estimate | None
 
 
 @dataclass(frozen=True)
@@ -255,6 +263,9 @@ def as_page(
         summary=summarize_differences(results),
         differences=differences(results),
         quality=describe_quality(results),
+        foreign=describe_out_of_distribution(results),
+        sets=describe_sets(results),
+        sets_table=sets_table(results),
         advice=advice(results),
         curve=curve_table(results.learning_curve),
         folds=describe_folds(results.folds).splitlines(),
@@ -325,9 +336,16 @@ def _by_class(opened: OpenedRun, results: Results) -> list[ClassLook]:
     shown = results.head(results.shown)
     confusion = opened.confusion
     by_class = [
-        ClassLook(counts, measured, _taken_for(confusion[label], label, opened.features.classes))
-        for label, (counts, measured) in enumerate(
-            zip(results.features.classes, shown.classes, strict=True)
+        ClassLook(
+            counts, measured, _taken_for(confusion[label], label, opened.features.classes), in_sets
+        )
+        for label, (counts, measured, in_sets) in enumerate(
+            zip(
+                results.features.classes,
+                shown.classes,
+                results.prediction_sets.classes,
+                strict=True,
+            )
         )
     ]
     return sorted(

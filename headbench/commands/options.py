@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from headbench.classify.deployment import FALSE_ALARMS
 from headbench.extract.settings import DEVICES, ENGINES, Runtime
 from headbench.extract.workers.machines import BACKENDS, Machines
 
@@ -64,6 +65,43 @@ def at_least(smallest: int) -> Callable[[str], int]:
         return int(text)
 
     return parse
+
+
+def share(text: str) -> float:
+    """Type of an option: a number from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, found {text!r}")
+    return value
+
+
+def add_doubts(command: Container) -> None:
+    """Add how predictions are doubted."""
+    command.add_argument(
+        "--coverage",
+        type=_between,
+        metavar="P",
+        help="also give the set of classes that holds the true one with this probability, such as "
+        "0.9",
+    )
+    command.add_argument(
+        "--false-alarms",
+        type=share,
+        default=FALSE_ALARMS,
+        metavar="P",
+        help="share of images like those of val that may be reported as of none of the classes, 0 "
+        f"to 1 (default: {FALSE_ALARMS:g})",
+    )
+
+
+def _between(text: str) -> float:
+    value = share(text)
+    if value in (0, 1):
+        raise argparse.ArgumentTypeError(f"expected a number between 0 and 1, found {text!r}")
+    return value
 
 
 def add_runtime_options(command: argparse.ArgumentParser, *, has_batch_size: bool = True) -> None:

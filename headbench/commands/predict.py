@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headbench.commands.options import (
+    add_doubts,
     add_run,
     add_runtime_options,
     add_shared,
     at_least,
     runtime_of,
+    share,
 )
 from headbench.terminal import lines_on_stderr, say
 
@@ -50,11 +52,12 @@ def add_predict(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--min-confidence",
-        type=_share,
+        type=share,
         default=0.0,
         metavar="P",
         help="give no answer if the top probability is below this, 0 to 1 (default: 0)",
     )
+    add_doubts(command)
     command.add_argument(
         "--explain",
         metavar="FOLDER",
@@ -76,8 +79,11 @@ def predict(arguments: argparse.Namespace) -> int:
     from headbench.classify.deployment.classifier import open_classifier
     from headbench.classify.deployment.labelled import Scores, seen_files, true_classes
     from headbench.classify.deployment.prediction import expand, predict_files
+    from headbench.classify.deployment.uncertainty import open_uncertainty
+    from headbench.classify.looks_at_test import count_look
     from headbench.classify.metrics import TOP_K
     from headbench.classify.run import Run
+    from headbench.classify.wording import count
     from headbench.extract.settings import Runtime
     from headbench.run_names import run_path
 
@@ -90,22 +96,31 @@ def predict(arguments: argparse.Namespace) -> int:
         with FeatureFile(run.features_path) as features:
             seen = seen_files(features, list(truth))
     scores = Scores(classifier.classes, seen, arguments.min_confidence)
+    coverage, false_alarms = arguments.coverage, arguments.false_alarms
+    doubts = open_uncertainty(run, classifier.name, coverage, false_alarms)
+    for line in doubts.lines():
+        LOG.info(line)
     with Progress("predict", len(paths)) as progress:
         # Scores look at more classes than may be shown.
         n_top, runtime = max(arguments.top, TOP_K), Runtime(**runtime_of(arguments))
         least = arguments.min_confidence
-        predictions = predict_files(classifier, paths, n_top, runtime, truth, least)
+        predictions = predict_files(classifier, paths, n_top, runtime, truth, least, doubts)
         if arguments.explain:
             from headbench.classify.deployment.explained_files import explained
 
             predictions = explained(predictions, classifier, runtime, Path(arguments.explain))
         n_shown = min(arguments.top, len(classifier.classes))
-        shape = prediction_formats.Shape.of(paths, n_shown, bool(truth))
+        shape = prediction_formats.Shape.of(paths, n_shown, bool(truth), coverage is not None)
         written = prediction_formats.FORMATS[arguments.format]
         for text in written(_shown(scores, predictions, progress), shape):
             say(text, end="")
     for line in scores.lines():
         LOG.info(line)
+    if scores.n_test:
+        with FeatureFile(run.features_path) as features:
+            measured = [run.find(classifier.name, features)]
+            looks = count_look(run.folder, features, measured)
+        LOG.info(f"{count(scores.n_test, 'image')} of test measured. {looks.describe()}")
     return UNUSABLE_FILES if scores.n_unusable else 0
 
 
@@ -118,13 +133,3 @@ def _shown(
         else:
             progress.reject()
         yield each
-
-
-def _share(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, found {text!r}")
-    return value

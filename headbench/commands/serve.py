@@ -9,6 +9,7 @@ from headbench.classify.deployment.server import ServerSettings
 from headbench.commands.options import (
     Option,
     add_defaults,
+    add_doubts,
     add_run,
     add_runtime_options,
     add_shared,
@@ -24,6 +25,7 @@ def add_serve(command: argparse.ArgumentParser) -> None:
     default = ServerSettings()
     add_run(command)
     add_shared(command, "head", "weights", "data")
+    add_doubts(command)
     address = command.add_argument_group("address")
     limits = command.add_argument_group("limits")
     where: list[Option] = [
@@ -68,7 +70,10 @@ def serve(arguments: argparse.Namespace) -> int:
     settings = ServerSettings(**{each.name: given[each.name] for each in fields(ServerSettings)})
     runtime = Runtime(arguments.device, arguments.engine)
     run = Run(run_path(arguments.run))
-    process.serve(run, arguments.head, arguments.weights, arguments.data, settings, runtime)
+    doubts = (arguments.coverage, arguments.false_alarms)
+    process.serve(
+        run, arguments.head, arguments.weights, arguments.data, settings, runtime, *doubts
+    )
     return 0
 
 

@@ -25,7 +25,7 @@ from starlette.requests import ClientDisconnect
 
 from headbench.cache.errors import HeadbenchError
 from headbench.classify.deployment.prediction import top_classes
-from headbench.classify.deployment.prediction_formats import as_objects
+from headbench.classify.deployment.prediction_formats import as_objects, doubts_object
 from headbench.classify.deployment.server import ServerSettings
 from headbench.classify.deployment.server.serving_engine import Asked, ServingEngine
 from headbench.classify.report.page.render import FOLDER as REPORT_PAGE
@@ -147,7 +147,9 @@ def _add_errors(app: FastAPI) -> None:
 
 def _add_page(app: FastAPI, engine: ServingEngine, settings: ServerSettings) -> None:
     classifier, neighbours = engine.classifier, engine.neighbours
+    sets = engine.uncertainty.sets
     html, policy = _rendered(
+        coverage=sets.coverage if sets else None,
         head=classifier.name,
         weights=classifier.weights,
         has_random_weights=classifier.identity.has_random_weights,
@@ -203,6 +205,8 @@ def _add_facts(app: FastAPI, engine: ServingEngine, settings: ServerSettings) ->
             "classes": classifier.classes,
             "identity": asdict(classifier.identity),
             "has_similar": neighbours is not None,
+            "false_alarms": engine.uncertainty.false_alarms,
+            "prediction_sets": sets._asdict() if (sets := engine.uncertainty.sets) else None,
             "limits": {
                 "max_bytes": settings.max_bytes,
                 "max_pixels": settings.max_pixels,
@@ -244,7 +248,8 @@ def _add_predict(
             {"number": each.number, "class": each.class_name, "similarity": each.similarity}
             for each in answer.similar
         ]
-        return {"name": name, "predictions": as_objects(best), "similar": near}
+        doubts = doubts_object(answer.doubt, engine.uncertainty.sets is not None)
+        return {"name": name, "predictions": as_objects(best), **doubts, "similar": near}
 
     @app.post("/predict")
     async def predict(

@@ -19,6 +19,7 @@ from headbench.classify.deployment.server.serving_engine import (
     ServingEngine,
     sample_images,
 )
+from headbench.classify.deployment.uncertainty import Uncertainty, open_uncertainty
 from headbench.classify.errors import RunError
 from headbench.classify.labelled_files import images_of
 from headbench.classify.run import Run
@@ -39,16 +40,22 @@ def serve(
     data: str | Path | None,
     settings: ServerSettings,
     runtime: Runtime,
+    coverage: float | None,
+    false_alarms: float,
 ) -> None:
     """Answer requests until Ctrl-C or SIGTERM.
 
-    See `open_classifier` for `head`, `weights` and what is raised, `images_of` for `data`.
+    See `open_classifier` for `head`, `weights` and what is raised, `images_of` for `data`,
+    `open_uncertainty` for `coverage` and `false_alarms`.
     """
     _imaging.set_block_size(BLOCK_BYTES)
     # Bound before the network is loaded, so that a mistyped port fails at once.
     with bind(settings.host, settings.port) as listener:
         classifier = open_classifier(run, head, weights)
-        engine = open_engine(run, classifier, data, settings.max_batch, runtime)
+        doubts = open_uncertainty(run, classifier.name, coverage, false_alarms)
+        for line in doubts.lines():
+            LOG.info(line)
+        engine = open_engine(run, classifier, data, settings.max_batch, runtime, doubts)
         server = make_server(engine, settings)
         # The signal that ends it is raised once more at the end: by then all is done.
         for each in (signal.SIGINT, signal.SIGTERM):
@@ -80,7 +87,12 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def open_engine(
-    run: Run, classifier: Classifier, data: str | Path | None, max_batch: int, runtime: Runtime
+    run: Run,
+    classifier: Classifier,
+    data: str | Path | None,
+    max_batch: int,
+    runtime: Runtime,
+    uncertainty: Uncertainty = Uncertainty(),  # noqa: B008, it is immutable
 ) -> ServingEngine:
     """Load the network and, for a head, the embeddings of train."""
     with FeatureFile(run.features_path) as features:
@@ -97,7 +109,7 @@ def open_engine(
             f"{images.name}: not found, so similar photographs are shown without pictures; name "
             "the folder with --data"
         )
-    return ServingEngine(classifier, neighbours, sample, runtime, max_batch)
+    return ServingEngine(classifier, neighbours, sample, runtime, max_batch, uncertainty)
 
 
 def make_server(engine: ServingEngine, settings: ServerSettings) -> uvicorn.Server:

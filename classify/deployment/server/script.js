@@ -33,6 +33,13 @@ function bar({ class: name, probability }) {
   return row;
 }
 
+function doubts({ typicality, out_of_distribution: isForeign, set }) {
+  byId("foreign").hidden = !isForeign;
+  if (isForeign) byId("foreign").textContent = `This may be none of the classes: only ${percent(typicality)} of the validation photographs lie as far from all of them.`;
+  byId("set").hidden = !set;
+  if (set) byId("set").textContent = `Possible classes (${percent(data.coverage)} of such sets hold the true one): ${set.join(", ")}`;
+}
+
 function neighbour({ number, class: name, similarity }) {
   const row = element("li");
   if (data.has_pictures) {
@@ -80,6 +87,7 @@ async function classify(file) {
   forgetReasons();
   const [first] = answer.predictions;
   byId("top").replaceChildren(...answer.predictions.map(bar));
+  doubts(answer);
   byId("similar").replaceChildren(...answer.similar.map(neighbour));
   byId("result").hidden = false;
   byId("near").hidden = answer.similar.length === 0;

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from headbench.cache.reader import FeatureFile
 from headbench.classify.deployment.classifier import Classifier
+from headbench.classify.deployment.uncertainty import Doubt, Uncertainty
 from headbench.classify.inspection.explanation import WORDS, Explainer, tinted
 from headbench.classify.inspection.principal_axes import unit
 from headbench.classify.report.photographs import as_address, encode
@@ -106,10 +107,11 @@ class Asked(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """Probabilities, float32 (n_classes,), and similar images."""
+    """Probabilities, float32 (n_classes,), similar images, and doubts."""
 
     proba: NDArray[np.float32]
     similar: list[Neighbour]
+    doubt: Doubt
 
 
 class Explained(NamedTuple):
@@ -135,6 +137,8 @@ class ServingEngine:
         None for a fine-tuned network: the feature file has no embeddings by it.
     sample : uint8 (n, size_px, size_px, 3)
         Images to check the network on.
+    uncertainty : Uncertainty
+        How predictions are doubted.
 
     Attributes
     ----------
@@ -149,8 +153,10 @@ class ServingEngine:
         sample: NDArray[np.uint8],
         runtime: Runtime,
         max_batch: int,
+        uncertainty: Uncertainty = Uncertainty(),  # noqa: B008, it is immutable
     ) -> None:
         self.classifier, self.neighbours = classifier, neighbours
+        self.uncertainty = uncertainty
         self.batch_sizes: Counter[int] = Counter()
         self._embedder = classifier.network.open(runtime, sample, Stopwatch())
         self._one_head = threading.Lock()
@@ -207,13 +213,14 @@ class ServingEngine:
         # Heads take very little time, and not all of their libraries are safe in two threads.
         with self._one_head:
             probas = self.classifier.proba(outputs)
+        doubts = self.uncertainty.of(outputs, probas, self.classifier.classes)
         n_similar = max(each.n_similar for each in batch)
         similar: list[list[Neighbour]] = [[] for _ in batch]
         if self.neighbours is not None and n_similar > 0:
             similar = self.neighbours.nearest(outputs, n_similar)
         return [
-            Answer(proba, near[: each.n_similar])
-            for each, proba, near in zip(batch, probas, similar, strict=True)
+            Answer(proba, near[: each.n_similar], doubt)
+            for each, proba, near, doubt in zip(batch, probas, similar, doubts, strict=True)
         ]
 
 
