@@ -61,6 +61,7 @@ def features(
     store: str = _DEFAULT.store,
     max_file_size: int = _DEFAULT.max_file_mb,
     overwrite: bool = _DEFAULT.overwrite,
+    unlabelled: bool = _DEFAULT.unlabelled,
     jobs: int = _MACHINES.n_jobs,
     backend: str = _MACHINES.backend,
     scheduler: str | None = _MACHINES.scheduler,
@@ -113,6 +114,9 @@ def features(
         Larger image files, in MB, are listed as rejected.
     overwrite : bool
         Replace features that were made with other settings.
+    unlabelled : bool
+        The images have no labels: `data` is a folder of any structure, or a list without a column
+        ``label``. `Run.predict`, `Run.similar` and `Run.suggest` use such a run.
     jobs : int
         Processes on this machine.
     backend : {"local", "dask"}
@@ -150,6 +154,7 @@ def features(
         batch_size=batch_size,
         store=store,
         overwrite=overwrite,
+        unlabelled=unlabelled,
         max_file_mb=max_file_size,
     )
     path = new_run_path(name or name_of(str(data)))
@@ -157,6 +162,9 @@ def features(
     work = describe_plan if dry_run else extract_features
     before = _stamp(run.features_path)
     work(data, run.features_path, settings, Machines(jobs, backend, scheduler))
+    if unlabelled:
+        # The last run stays the one whose heads are used on these images.
+        return run
     if not dry_run:
         remember(path)
     if is_own_model(backbone) and _stamp(run.features_path) != before:
