@@ -16,6 +16,7 @@ from headbench.run_names import (
     new_run_path,
     remember,
     run_path,
+    stored_run,
     targets_of,
 )
 from headbench.shown import Comparison, Findings, Heads, Networks, Predictions, Report
@@ -468,7 +469,8 @@ class Run:
         Parameters
         ----------
         images : str or Path, or a sequence of them
-            Files, folders, and patterns such as ``photos/**/*.jpg``.
+            Files, folders, patterns such as ``photos/**/*.jpg``, and runs by name or folder.
+            Embeddings that a run holds are not computed again.
         head : str, optional
             A trained head or ``finetuned``; by default the best balanced accuracy on val.
         weights : str, optional
@@ -485,16 +487,23 @@ class Run:
             Images at once; by default what suits the device.
         """
         from headbench.classify.deployment.classifier import open_classifier
-        from headbench.classify.deployment.prediction import expand, predict_files
+        from headbench.classify.deployment.named_images import name_images
+        from headbench.classify.deployment.prediction import predict_files
+        from headbench.classify.deployment.stored_embeddings import StoredEmbeddings
         from headbench.extract.settings import Runtime
 
         named = [images] if isinstance(images, str | Path) else images
         classifier = open_classifier(self._run, head, weights)
         runtime = Runtime(device, engine, batch_size)
-        paths = list(expand([str(each) for each in named]))
+        asked = name_images([str(each) for each in named], stored_run)
+        stores = [self.features_path, *asked.stores] if classifier.head else ()
+        stored = StoredEmbeddings(classifier.identity, stores)
+        predicted = predict_files(
+            classifier, asked.paths, top, runtime, None, min_confidence, stored, asked.contents
+        )
         found = []
-        with Progress("predict", len(paths)) as progress:
-            for each in predict_files(classifier, paths, top, runtime, None, min_confidence):
+        with Progress("predict", len(asked.paths)) as progress:
+            for each in predicted:
                 found.append(each)
                 progress.update()
         return Predictions(found)

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headbench.classify.deployment.classifier import Classifier
+from headbench.classify.deployment.stored_embeddings import StoredEmbeddings, embed_files
 from headbench.classify.errors import RunError
 from headbench.extract.errors import UnusableImageError
-from headbench.extract.images.stream import ImageFile, decoded_images
+from headbench.extract.images.stream import ImageFile
 from headbench.extract.settings import Runtime
 from headbench.extract.sources.folder import image_files
-from headbench.extract.stopwatch import Stopwatch
 
 STDIN = "-"
 
@@ -55,6 +55,8 @@ def predict_files(
     runtime: Runtime = Runtime(),  # noqa: B008, it is frozen
     truth: Mapping[Path, str] | None = None,
     min_confidence: float = 0.0,
+    stored: StoredEmbeddings | None = None,
+    contents: Mapping[Path, bytes] | None = None,
 ) -> Iterator[Prediction]:
     """Classify image files.
 
@@ -66,6 +68,10 @@ def predict_files(
         True classes of some files.
     min_confidence : float
         No answer is given if the top probability, 0 to 1, is below this.
+    stored : StoredEmbeddings, optional
+        Embeddings that need not be computed; a fine-tuned network uses none.
+    contents : mapping of Path to bytes, optional
+        The SHA-256 of some files. If their embedding is stored, they are not read.
 
     Yields
     ------
@@ -76,7 +82,9 @@ def predict_files(
     ------
     RunError, WeightsError, DeviceError
     """
-    truth = truth or {}
+    truth, contents = truth or {}, contents or {}
+    if stored is None or classifier.head is None:
+        stored = StoredEmbeddings(classifier.identity)
     reasons: dict[int, str] = {}
 
     def leave_out(row: int, reason: UnusableImageError) -> None:
@@ -86,11 +94,10 @@ def predict_files(
         for row in rows:
             yield Prediction(paths[row], (), reasons.pop(row), truth.get(paths[row]))
 
-    stopwatch = Stopwatch()
-    decoded = decoded_images(map(ImageFile, paths), classifier.resizing, leave_out, stopwatch)
+    files = [ImageFile(path, contents.get(path)) for path in paths]
     n_done = 0
-    for rows, probas in classifier.classify(decoded, runtime, stopwatch):
-        for row, proba in zip(rows.tolist(), probas, strict=True):
+    for rows, outputs in embed_files(classifier.network, files, stored, runtime, leave_out):
+        for row, proba in zip(rows.tolist(), classifier.proba(outputs), strict=True):
             # Files of the rows that are missing in between could not be used.
             yield from unusable(range(n_done, row))
             top = top_classes(proba, classifier.classes, n_top)

@@ -35,7 +35,8 @@ def add_predict(command: argparse.ArgumentParser) -> None:
         nargs="+",
         required=True,
         metavar="FILE",
-        help="files, folders, patterns such as 'photos/**/*.jpg', - for a list on standard input",
+        help="files, folders, patterns such as 'photos/**/*.jpg', names of runs, - for a list on "
+        "standard input",
     )
     command.add_argument(
         "--null", action="store_true", help="paths in that list end with NUL, as from find -print0"
@@ -69,15 +70,19 @@ def predict(arguments: argparse.Namespace) -> int:
     from headbench.classify.deployment import prediction_formats
     from headbench.classify.deployment.classifier import open_classifier
     from headbench.classify.deployment.labelled import Scores, seen_files, true_classes
-    from headbench.classify.deployment.prediction import expand, predict_files
+    from headbench.classify.deployment.named_images import name_images
+    from headbench.classify.deployment.prediction import predict_files
+    from headbench.classify.deployment.stored_embeddings import StoredEmbeddings
     from headbench.classify.metrics import TOP_K
     from headbench.classify.run import Run
     from headbench.extract.settings import Runtime
-    from headbench.run_names import run_path
+    from headbench.run_names import run_path, stored_run
 
     run = Run(run_path(arguments.run))
     classifier = open_classifier(run, arguments.head, arguments.weights)
-    paths = list(expand(arguments.images, arguments.null))
+    images = name_images(arguments.images, stored_run, arguments.null)
+    paths, stores = images.paths, [run.features_path, *images.stores]
+    stored = StoredEmbeddings(classifier.identity, stores if classifier.head else ())
     truth = true_classes(arguments.images, classifier.classes)
     seen: dict[Path, str] = {}
     if truth:
@@ -88,7 +93,9 @@ def predict(arguments: argparse.Namespace) -> int:
         # Scores look at more classes than may be shown.
         n_top, runtime = max(arguments.top, TOP_K), Runtime(**runtime_of(arguments))
         least = arguments.min_confidence
-        predictions = predict_files(classifier, paths, n_top, runtime, truth, least)
+        predictions = predict_files(
+            classifier, paths, n_top, runtime, truth, least, stored, images.contents
+        )
         n_shown = min(arguments.top, len(classifier.classes))
         shape = prediction_formats.Shape.of(paths, n_shown, bool(truth))
         written = prediction_formats.FORMATS[arguments.format]
