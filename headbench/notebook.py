@@ -19,7 +19,7 @@ from headbench.run_names import (
     stored_run,
     targets_of,
 )
-from headbench.shown import Comparison, Findings, Heads, Networks, Predictions, Report
+from headbench.shown import Comparison, Findings, Heads, Networks, Predictions, Report, Similar
 
 # Imported where they are used: a notebook that only predicts waits for no other stage.
 if TYPE_CHECKING:
@@ -507,6 +507,82 @@ class Run:
                 found.append(each)
                 progress.update()
         return Predictions(found)
+
+    @showing_progress()
+    def similar(
+        self,
+        images: str | Path | Sequence[str | Path] = (),
+        *,
+        rows: Sequence[int | str] = (),
+        pairs: bool | float = False,
+        k: int = 10,
+        split: str | None = None,
+        out: str | Path | None = None,
+        data: str | Path | None = None,
+        weights: str | None = None,
+        device: str = _DEFAULT.device,
+        engine: str = _DEFAULT.engine,
+        batch_size: int | None = _DEFAULT.batch_size,
+    ) -> Similar:
+        """The images of this run that are most like others, by the cosine of their embeddings.
+
+        The search is exact. Images whose bytes are in the feature file need no network.
+
+        Parameters
+        ----------
+        images : str or Path, or a sequence of them
+            Files, folders, patterns, and runs by name or folder.
+        rows : sequence of int or str
+            Instead of `images`: rows of the feature file, or paths of images in it. They do not
+            find themselves.
+        pairs : bool or float
+            Instead of `images`: all pairs of images of the run with at least this similarity; True
+            for the threshold of near-duplicates.
+        k : int
+            Similar images for each.
+        split : {"train", "val", "test", "unlabelled"}, optional
+            Where to search; by default in all.
+        out : str or Path, optional
+            Also write a page of thumbnails to this file.
+        data : str or Path, optional
+            The images of the run, if they were moved: a folder or a URL.
+        weights : str, optional
+            The network's weights, if they were moved.
+        device : {"auto", "cpu", "gpu"}
+            ``auto``: every GPU that TensorFlow sees, else the CPU.
+        engine : {"auto", "tensorflow", "openvino"}
+            ``auto``: OpenVINO on a CPU, if it is installed, else TensorFlow.
+        batch_size : int, optional
+            Images at once; by default what suits the device.
+        """
+        from headbench.classify.deployment import similar_images
+        from headbench.classify.deployment.named_images import name_images
+        from headbench.extract.settings import Runtime
+        from headbench.extract.sources.open import images_of
+
+        named = [images] if isinstance(images, str | Path) else images
+        runtime = Runtime(device, engine, batch_size)
+        with self.open_features() as features:
+            notes: list[str] = []
+            if pairs:
+                threshold = None if pairs is True else float(pairs)
+                found, all_pairs = similar_images.pairs_of(features, threshold, split)
+                notes = [similar_images.describe_pairs(all_pairs)]
+                LOG.info(notes[0])
+            elif rows:
+                asked = [similar_images.find_row(features, str(row)) for row in rows]
+                found = list(similar_images.similar_to_rows(features, asked, k, split))
+            else:
+                files = name_images([str(each) for each in named], stored_run)
+                found = list(
+                    similar_images.similar_to_files(features, files, k, split, weights, runtime)
+                )
+            if out is not None:
+                source = images_of(features, data)
+                title = f"{self}: similar images"
+                similar_images.write_page(features, Path(out), title, notes, found, source)
+                LOG.info(f"{out}: a page of thumbnails")
+        return Similar(tuple(found))
 
     @showing_progress()
     def export(

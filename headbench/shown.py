@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from headbench.classify.deployment.prediction import Prediction
+    from headbench.classify.deployment.similar_images import Alike
     from headbench.classify.doctor.finding import Diagnosis
     from headbench.classify.report.results import Results
     from headbench.classify.report.summary import WrittenReport
@@ -127,6 +128,34 @@ class Predictions(Table):
             padding = [""] * (2 * n_top - len(top))
             rows.append((str(each.path), each.label or "", *top, *padding, each.reason or ""))
         return ("image", "answer", *names, "not usable"), rows
+
+
+@dataclass(frozen=True, repr=False)
+class Similar(Table):
+    """Images that are like others, for each query in the order given.
+
+    Attributes
+    ----------
+    alike : tuple of headbench.classify.deployment.similar_images.Alike
+    """
+
+    alike: "tuple[Alike, ...]"
+
+    def __iter__(self) -> "Iterator[Alike]":
+        return iter(self.alike)
+
+    def __len__(self) -> int:
+        return len(self.alike)
+
+    def cells(self) -> Cells:
+        """Titles, and the text of each row."""
+        titles = ("image", "similarity", "class", "split", "similar image", "not usable")
+        rows: list[tuple[str, ...]] = []
+        for each in self.alike:
+            rows += [(each.path, *near.caption[:4], "") for near in each.similar]
+            if not each.similar:
+                rows.append((each.path, "", "", "", "", each.error or ""))
+        return titles, rows
 
 
 @dataclass(frozen=True, repr=False)

@@ -57,7 +57,8 @@ class StoredEmbeddings:
             with FeatureFile(path) as features:
                 differences = features.identity.differences(self.identity)
                 if differences:
-                    LOG.info(f"{path}: embeddings of another network: {'; '.join(differences)}")
+                    items = ", ".join(each.split()[0] for each in differences)
+                    LOG.info(f"{path}: not used, its embeddings are by another network ({items})")
                     continue
                 self._files.append(_Contents(path, features.dataset("content_sha256").read()))
                 self._dims.append(features.dim)
