@@ -1,7 +1,7 @@
 """`headbench similar`: images of a feature file that are like others, and like each other."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -55,7 +55,7 @@ class AlikeImage:
     path: str
     class_: str | None
     split: str
-    content: bytes
+    content: bytes = field(repr=False)
     similarity: float | None = None
     is_same_file: bool = False
 

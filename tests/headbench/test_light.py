@@ -102,6 +102,7 @@ def test_stored_embeddings_are_classified_without_tensorflow(
 ) -> None:
     for images in (unlabelled, unlabelled.parent, network_photos / "red"):
         assert heavy_modules("predict", random_run.folder, "--images", images) == set()
+        assert heavy_modules("similar", random_run.folder, "--images", images) == set()
 
 
 def test_a_choice_of_networks_with_nothing_to_embed_is_light(

@@ -224,7 +224,7 @@ def _add_predict(app: FastAPI, engine: ServingEngine, settings: ServerSettings) 
     model, limit = _described(engine), settings.timeout
     decoded = decoder(engine.classifier.resizing, settings.max_pixels)
 
-    async def classify(name: str | None, data: bytes, top: int, similar: int) -> dict[str, Any]:
+    async def classify(top: int, similar: int, name: str | None, data: bytes) -> dict[str, Any]:
         image = await decoded(data)
         if isinstance(image, UnusableImageError):
             return {"name": name, "error": str(image)}
@@ -236,20 +236,16 @@ def _add_predict(app: FastAPI, engine: ServingEngine, settings: ServerSettings) 
         ]
         return {"name": name, "predictions": as_objects(best), "similar": near}
 
-    @app.post("/predict")
-    async def predict(
-        request: Request,
-        top: Annotated[int, Query(ge=1)] = N_TOP,
-        similar: Annotated[int, Query(ge=0, le=MOST_SIMILAR)] = N_SIMILAR,
-    ) -> dict[str, Any]:
+    async def answer(request: Request, top: int, similar: int, *known: str) -> dict[str, Any]:
         started, files = time.perf_counter(), []
-        unknown = sorted(set(request.query_params) - {"top", "similar"})
+        unknown = sorted(set(request.query_params) - {*known})
         if unknown:
-            raise HTTPException(400, f"expected the parameters top and similar, found {unknown[0]}")
+            expected = " and ".join(known)
+            raise HTTPException(400, f"expected the parameters {expected}, found {unknown[0]}")
         try:
             async with asyncio.timeout(limit):
                 files = await _sent_files(request)
-                found = await asyncio.gather(*(classify(*each, top, similar) for each in files))
+                found = await asyncio.gather(*(classify(top, similar, *each) for each in files))
         except TimeoutError:
             if files:
                 reason = f"no answer within {limit:g} s"
@@ -262,8 +258,27 @@ def _add_predict(app: FastAPI, engine: ServingEngine, settings: ServerSettings) 
         if is_single:
             del found[0]["name"]
         milliseconds = round(1000 * (time.perf_counter() - started), 1)
-        answer = found[0] if is_single else {"files": found}
-        return {**answer, "milliseconds": milliseconds, "model": model}
+        body = found[0] if is_single else {"files": found}
+        return {**body, "milliseconds": milliseconds, "model": model}
+
+    @app.post("/predict")
+    async def predict(
+        request: Request,
+        top: Annotated[int, Query(ge=1)] = N_TOP,
+        similar: Annotated[int, Query(ge=0, le=MOST_SIMILAR)] = N_SIMILAR,
+    ) -> dict[str, Any]:
+        return await answer(request, top, similar, "top", "similar")
+
+    @app.post("/similar")
+    async def find_similar(
+        request: Request, k: Annotated[int, Query(ge=1, le=MOST_SIMILAR)] = N_SIMILAR
+    ) -> dict[str, Any]:
+        if engine.neighbours is None:
+            raise HTTPException(404, "there are no embeddings of train by a fine-tuned network")
+        found = await answer(request, 1, k, "k")
+        for each in found.get("files", [found]):
+            each.pop("predictions", None)
+        return found
 
 
 def decoder(
