@@ -19,7 +19,16 @@ from headbench.run_names import (
     stored_run,
     targets_of,
 )
-from headbench.shown import Comparison, Findings, Heads, Networks, Predictions, Report, Similar
+from headbench.shown import (
+    Comparison,
+    Findings,
+    Heads,
+    Networks,
+    Predictions,
+    Report,
+    Similar,
+    Suggestions,
+)
 
 # Imported where they are used: a notebook that only predicts waits for no other stage.
 if TYPE_CHECKING:
@@ -583,6 +592,51 @@ class Run:
                 similar_images.write_page(features, Path(out), title, notes, found, source)
                 LOG.info(f"{out}: a page of thumbnails")
         return Similar(tuple(found))
+
+    @showing_progress()
+    def suggest(
+        self,
+        pool: str | Path,
+        n: int = 100,
+        *,
+        by: str = "uncertainty",
+        head: str | None = None,
+        csv: str | Path | None = None,
+        data: str | Path | None = None,
+    ) -> Suggestions:
+        """Which images without labels to label next.
+
+        Parameters
+        ----------
+        pool : str or Path
+            A run of images without labels, or the folder that it was made of.
+        n : int
+            Images to choose.
+        by : {"uncertainty", "cover", "both"}
+            Where the head hesitates between two classes; unlike every image of train; or unlike,
+            among the 10 n most uncertain.
+        head : str, optional
+            A trained head; by default the best balanced accuracy on val.
+        csv : str or Path, optional
+            Write a list to fill in, which `features` takes, and a page of thumbnails beside it. A
+            file that is there is not replaced.
+        data : str or Path, optional
+            The images of `pool`, if they were moved: a folder, a list or a URL.
+        """
+        from headbench.cache.reader import FeatureFile
+        from headbench.classify.deployment import suggested_images
+        from headbench.extract.sources.open import images_of
+
+        path = Run(pool).features_path
+        with self.open_features() as features, FeatureFile(path) as others:
+            found = suggested_images.suggest(self._run, features, others, n, by, head)
+            if csv is not None:
+                notes = [f"{by}: {suggested_images.RULES[by]}."]
+                source, title = images_of(others, data), f"{self}: images to label next"
+                suggested_images.write_list(Path(csv), features, others, found)
+                page = Path(csv).with_suffix(".html")
+                suggested_images.write_page(page, title, notes, others, found, source)
+        return Suggestions(tuple(found))
 
     @showing_progress()
     def export(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from headbench.classify.deployment.prediction import Prediction
     from headbench.classify.deployment.similar_images import Alike
+    from headbench.classify.deployment.suggested_images import Suggestion
     from headbench.classify.doctor.finding import Diagnosis
     from headbench.classify.report.results import Results
     from headbench.classify.report.summary import WrittenReport
@@ -156,6 +157,32 @@ class Similar(Table):
             if not each.similar:
                 rows.append((each.path, "", "", "", "", each.error or ""))
         return titles, rows
+
+
+@dataclass(frozen=True, repr=False)
+class Suggestions(Table):
+    """Images to label next, the most wanted first.
+
+    Attributes
+    ----------
+    suggestions : tuple of headbench.classify.deployment.suggested_images.Suggestion
+    """
+
+    suggestions: "tuple[Suggestion, ...]"
+
+    def __iter__(self) -> "Iterator[Suggestion]":
+        return iter(self.suggestions)
+
+    def __len__(self) -> int:
+        return len(self.suggestions)
+
+    def cells(self) -> Cells:
+        """Titles, and the text of each row."""
+        rows: list[tuple[str, ...]] = [
+            (each.path, each.guess, f"{each.probability:.3f}", f"{each.margin:.3f}")
+            for each in self.suggestions
+        ]
+        return ("image", "guess", "probability", "margin"), rows
 
 
 @dataclass(frozen=True, repr=False)
