@@ -17,12 +17,15 @@ First axis n_images everywhere; row i is image i in every dataset::
     attributes         format, format_version, fingerprint, config (JSON), created_by;
                        the attribute `attributes` of /checksums is the CRC-32 of them all
 
+Version 3 is the same layout for images without labels: /classes is empty, every label is -1, and
+every split is 3, `unlabelled`, a fourth name in the attribute `names`.
+
 /groups and /weights exist only if the source has them. Without /groups, only exact copies belong
 together, see `alone`; without /weights, every image has the weight 1.
 
 To bump the version:
 
-1. Set `FORMAT_VERSION` to 3 or higher (2 was once a file that left embeddings in parts beside it),
+1. Set `FORMAT_VERSION` to 4 or higher (2 was once a file that left embeddings in parts beside it),
    and describe the new layout above and in docs/file-format.md.
 2. Teach `cache.reader` to read the old layout too. Only if it cannot be read in any sensible
    way, say in `_check_version` what the user should do.
@@ -35,7 +38,7 @@ import hashlib
 import json
 import os
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import compress
 from typing import Any, NamedTuple
@@ -48,7 +51,10 @@ FORMAT = "headbench features"
 FORMAT_VERSION = 1
 # Files whose embeddings stayed in parts beside them; no longer read.
 PARTS_VERSION = 2
+# Of images without labels: an older headbench then asks for a newer one, and reports no damage.
+UNLABELLED_VERSION = 3
 SPLITS = ("train", "val", "test")
+UNLABELLED, NO_LABEL = "unlabelled", -1
 STORES = ("float32", "float16")
 # Of each dataset: its possible dtypes, and the shape of a row.
 DATASETS: dict[str, tuple[tuple[str, ...], tuple[str | int, ...]]] = {
@@ -110,10 +116,15 @@ def attributes_checksum(values: Iterable[Any]) -> int:
     return zlib.crc32(json.dumps([str(value) for value in values]).encode())
 
 
+def split_names(classes: Sequence[str]) -> tuple[str, ...]:
+    """Names of the numbers in /splits; with a fourth one where there are no classes."""
+    return SPLITS if classes else (*SPLITS, UNLABELLED)
+
+
 def count_splits(splits: NDArray[np.uint8]) -> dict[str, int]:
-    """Number of images in each split, of splits uint8 (n,)."""
-    counts = np.bincount(splits, minlength=len(SPLITS))
-    return {split: int(n) for split, n in zip(SPLITS, counts, strict=True)}
+    """Number of images in each split, of splits uint8 (n,); of unlabelled ones only where any."""
+    *counts, n_unlabelled = np.bincount(splits, minlength=len(SPLITS) + 1).tolist()
+    return {UNLABELLED: n_unlabelled} if n_unlabelled else dict(zip(SPLITS, counts, strict=True))
 
 
 def describe_counts(counts: Mapping[str, int]) -> str:
@@ -230,12 +241,12 @@ class Table:
     paths : tuple of str, length n_images
         POSIX, relative to the data folder.
     labels : int32 (n_images,)
-        Index into `classes`.
+        Index into `classes`; `NO_LABEL` where there are none.
     splits : uint8 (n_images,)
-        Index into `SPLITS`.
+        Index into `split_names`.
     content_sha256 : uint8 (n_images, 32)
     classes : tuple of str, length n_classes
-        The one definition of class order.
+        The one definition of class order; empty for images without labels.
     groups : int64 (n_images,) or None
         Images with the same number belong together; None if the source names no groups.
     weights : float32 (n_images,) or None

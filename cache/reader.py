@@ -1,7 +1,7 @@
 """Open a feature file, check its layout, and read it; every later step starts here."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -19,10 +19,13 @@ from headbench.cache.format import (
     DATASETS,
     FORMAT,
     FORMAT_VERSION,
+    NO_LABEL,
     OPTIONAL,
     PARTS_VERSION,
     REJECTED,
     SPLITS,
+    UNLABELLED,
+    UNLABELLED_VERSION,
     Config,
     Identity,
     Rejected,
@@ -31,6 +34,7 @@ from headbench.cache.format import (
     attributes_checksum,
     digest_of,
     row_hashes,
+    split_names,
 )
 from headbench.cache.untrusted import HDF5_ERRORS, parse_json, require_small
 
@@ -46,7 +50,7 @@ class FeatureFile:
     Attributes
     ----------
     classes : tuple of str, length n_classes
-        Names of the classes: label i is the class ``classes[i]``.
+        Names of the classes: label i is the class ``classes[i]``. Empty for images without labels.
     config : Config
         What the embeddings were computed with, and from which data.
     optional : tuple of str
@@ -62,8 +66,9 @@ class FeatureFile:
             self._datasets = {
                 name: CheckedDataset(self._file, name) for name in (*DATASETS, *self.optional)
             }
-            _check_layout(self.path, self._file, self._datasets)
+            _check_layout(self.path, self._datasets)
             self.classes = tuple(self._datasets["classes"].strings())
+            _check_split_names(self.path, self._file, self.classes)
         except BaseException:
             self._file.close()
             raise
@@ -100,10 +105,11 @@ class FeatureFile:
 
     @cached_property
     def splits(self) -> NDArray[np.uint8]:
-        """The split of each image, uint8 (n_images,): 0 train, 1 val, 2 test."""
+        """The split of each image, uint8 (n_images,): 0 train, 1 val, 2 test; 3 unlabelled."""
         splits: NDArray[np.uint8] = self._datasets["splits"].read()
-        if splits.size and splits.max() >= len(SPLITS):
-            raise _damaged(self.path, f"a value of /splits is not one of {', '.join(SPLITS)}")
+        if not are_splits(splits, self.classes).all():
+            expected = ", ".join(SPLITS if self.classes else [UNLABELLED])
+            raise _damaged(self.path, f"a value of /splits is not one of {expected}")
         return splits
 
     def digest(self) -> str:
@@ -143,8 +149,24 @@ class FeatureFile:
         return self._datasets[name]
 
     def rows(self, split: str) -> NDArray[np.intp]:
-        """Rows of a split (train, val or test), ascending, intp (n_split,)."""
-        return np.flatnonzero(self.splits == SPLITS.index(split))
+        """Rows of a split (train, val, test or unlabelled), ascending, intp (n_split,).
+
+        Raises `FeatureFileError` for train, val and test if the images have no labels.
+        """
+        if split in SPLITS:
+            self.require_labels()
+        return np.flatnonzero(self.splits == (*SPLITS, UNLABELLED).index(split))
+
+    def require_labels(self) -> None:
+        """`FeatureFileError` if the images have no labels."""
+        if not self.classes:
+            name = self.path.parent.name
+            raise FeatureFileError(
+                f"{self.path}: expected labelled images, found images without labels (made with "
+                "--unlabelled). There is nothing to train on or to measure. To use a head of "
+                f"another run RUN on them: 'headbench predict RUN --images {name}'. To choose what "
+                f"to label: 'headbench suggest RUN --from {name}'."
+            )
 
     def labels(self, split: str) -> NDArray[np.int32]:
         """Labels of a split, int32 (n_split,), index into `classes`."""
@@ -201,9 +223,10 @@ class FeatureFile:
         return pd.DataFrame(
             {
                 "path": table.paths,
-                "class": np.array(table.classes, dtype=object)[table.labels],
+                # The last is that of label -1.
+                "class": np.array([*table.classes, ""], dtype=object)[table.labels],
                 "label": table.labels,
-                "split": np.array(SPLITS, dtype=object)[table.splits],
+                "split": np.array([*SPLITS, UNLABELLED], dtype=object)[table.splits],
                 "content_sha256": [content.hex() for content in table.contents()],
             }
         )
@@ -216,7 +239,7 @@ class FeatureFile:
     @cached_property
     def _labels(self) -> NDArray[np.int32]:
         labels: NDArray[np.int32] = self._datasets["labels"].read()
-        if labels.size and not 0 <= labels.min() <= labels.max() < len(self.classes):
+        if not are_labels(labels, len(self.classes)).all():
             raise _damaged(self.path, "a label of /labels is outside /classes")
         return labels
 
@@ -250,6 +273,18 @@ def are_finite(embeddings: NDArray[Any]) -> NDArray[np.bool_]:
     is_finite = np.ones(len(embeddings), dtype=bool)
     is_finite[suspects] = np.isfinite(embeddings[suspects]).all(axis=1)
     return is_finite
+
+
+def are_labels(labels: NDArray[np.int32], n_classes: int) -> NDArray[np.bool_]:
+    """Whether each label, int32 (n,), is an index of a class; -1 where there are no classes."""
+    is_label: NDArray[np.bool_] = (labels >= 0) & (labels < n_classes)
+    return is_label if n_classes else labels == NO_LABEL
+
+
+def are_splits(splits: NDArray[np.uint8], classes: Sequence[str]) -> NDArray[np.bool_]:
+    """Whether each number, uint8 (n,), is that of a split; `UNLABELLED` without classes."""
+    found: NDArray[np.bool_] = splits < len(SPLITS) if classes else splits == len(SPLITS)
+    return found
 
 
 def are_positive(weights: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
@@ -336,14 +371,14 @@ def _check_version(path: Path, values: dict[str, Any]) -> None:
             "embeddings lie in parts beside it. Run 'headbench features' again with --overwrite: "
             "it merges the parts and extracts only what is missing."
         )
-    if version != str(FORMAT_VERSION):
+    if version not in (str(FORMAT_VERSION), str(UNLABELLED_VERSION)):
         raise FeatureFileError(
             f"{path}: expected format version {FORMAT_VERSION}, found version {version}. Upgrade "
             "headbench, or make another file with 'headbench features'."
         )
 
 
-def _check_layout(path: Path, file: h5py.File, datasets: dict[str, CheckedDataset]) -> None:
+def _check_layout(path: Path, datasets: dict[str, CheckedDataset]) -> None:
     """Refuse datasets that differ from the layout in `headbench.cache.format`."""
     for name, dataset in datasets.items():
         expected, row_shape = (DATASETS | OPTIONAL)[name]
@@ -362,5 +397,12 @@ def _check_layout(path: Path, file: h5py.File, datasets: dict[str, CheckedDatase
         lengths = {name: len(datasets[name]) for name in names if name in datasets}
         if len(set(lengths.values())) > 1:
             raise _damaged(path, f"datasets differ in length: {lengths}")
-    if _read_attribute(path, file, "names", group="splits") != SPLITS:
-        raise _damaged(path, f"the attribute names of /splits is not {', '.join(SPLITS)}")
+
+
+def _check_split_names(path: Path, file: h5py.File, classes: Sequence[str]) -> None:
+    """Refuse a version with classes that it lacks, or without those that it has."""
+    version, names = str(_read_attribute(path, file, "format_version")), split_names(classes)
+    if (version == str(UNLABELLED_VERSION)) == bool(classes):
+        raise _damaged(path, f"format version {version} with {len(classes)} classes")
+    if _read_attribute(path, file, "names", group="splits") != names:
+        raise _damaged(path, f"the attribute names of /splits is not {', '.join(names)}")

@@ -15,6 +15,7 @@ from headbench.cache.format import (
     COLUMNS,
     REJECTED,
     SPLITS,
+    UNLABELLED,
     Rejected,
     Table,
     leads_inside,
@@ -22,7 +23,13 @@ from headbench.cache.format import (
 )
 from headbench.cache.open_mark import is_marked, remove_mark, require_closed
 from headbench.cache.progress import Progress
-from headbench.cache.reader import FeatureFile, are_finite, are_positive
+from headbench.cache.reader import (
+    FeatureFile,
+    are_finite,
+    are_labels,
+    are_positive,
+    are_splits,
+)
 from headbench.cache.writer import Location, write_features
 
 
@@ -89,7 +96,7 @@ def inspect_file(path: Path, sample: int | None = None, seed: int = 0) -> Inspec
     feature file: then nothing of it can be kept.
     """
     with FeatureFile(path) as features:
-        checks = _row_checks(len(features.classes))
+        checks = _row_checks(features.classes)
         columns = (*COLUMNS, *features.optional)
         names = (*columns, *REJECTED)
         rng = np.random.default_rng(seed)
@@ -164,11 +171,12 @@ def _counted(numbers: Iterable[int], progress: Progress) -> Iterator[int]:
         progress.update()
 
 
-def _row_checks(n_classes: int) -> dict[str, RowCheck]:
+def _row_checks(classes: Sequence[str]) -> dict[str, RowCheck]:
+    names = ", ".join(SPLITS if classes else [UNLABELLED])
     return {
         "embeddings": RowCheck(are_finite, "not finite"),
-        "labels": RowCheck(lambda rows: (rows >= 0) & (rows < n_classes), "outside /classes"),
-        "splits": RowCheck(lambda rows: rows < len(SPLITS), f"not one of {', '.join(SPLITS)}"),
+        "labels": RowCheck(lambda rows: are_labels(rows, len(classes)), "outside /classes"),
+        "splits": RowCheck(lambda rows: are_splits(rows, classes), f"not one of {names}"),
         "weights": RowCheck(are_positive, "not a positive number"),
         "paths": RowCheck(_lead_inside, "not a path inside the data folder"),
     }

@@ -31,12 +31,13 @@ from headbench.cache.format import (
     ATTRIBUTES,
     FORMAT,
     FORMAT_VERSION,
-    SPLITS,
     STORES,
+    UNLABELLED_VERSION,
     Table,
     attributes_checksum,
     hash_rows,
     row_hashes,
+    split_names,
 )
 from headbench.cache.progress import Progress
 
@@ -172,7 +173,7 @@ def write_about(file: h5py.File, table: Table) -> None:
     config = table.config
     values = (
         FORMAT,
-        FORMAT_VERSION,
+        FORMAT_VERSION if table.classes else UNLABELLED_VERSION,
         config.identity.fingerprint,
         json.dumps(asdict(config) | {"identity": config.identity.items}, ensure_ascii=False),
         created_by(),
@@ -191,7 +192,7 @@ def _write_columns(file: h5py.File, table: Table) -> None:
     """Write all columns except the embeddings."""
     write_array(file, "labels", table.labels)
     write_array(file, "splits", table.splits)
-    file["splits"].attrs["names"] = fixed_text(SPLITS)
+    file["splits"].attrs["names"] = fixed_text(split_names(table.classes))
     write_array(file, "content_sha256", table.content_sha256)
     for name, array in table.optional.items():
         write_array(file, name, array)

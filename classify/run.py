@@ -156,6 +156,7 @@ class Run:
         RunError
             If there is none, or one was trained on other features.
         """
+        features.require_labels()
         folders = self._folders()
         if not folders:
             raise RunError(
@@ -166,6 +167,7 @@ class Run:
 
     def find(self, name: str, features: FeatureFile) -> Trained:
         """The trained head or fine-tuned network of that name; `RunError` if there is none."""
+        features.require_labels()
         folder, folders = self.trained_folder(name), self._folders()
         if name not in folders:
             known = ", ".join(folders) or "nothing"

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from headbench.cache.errors import FeatureFileError
 from headbench.cache.format import (
+    NO_LABEL,
     SPLITS,
     STORES,
     Config,
@@ -172,6 +173,8 @@ def check_listing(dataset: Dataset, settings: ExtractSettings) -> None:
 
     Raises `DataError` if the share of val is impossible, or if a class has too few images.
     """
+    if settings.unlabelled:
+        return
     given = [image.given_split for image in dataset.images]
     shares_of(missing_splits(given), settings.val_share)
     splits = np.array([SPLITS.index(split or SPLITS[0]) for split in given], dtype=np.uint8)
@@ -181,7 +184,7 @@ def check_listing(dataset: Dataset, settings: ExtractSettings) -> None:
 
 
 def _labels(images: Sequence[LabelledImage], dataset: Dataset) -> NDArray[np.int32]:
-    label_of = {name: label for label, name in enumerate(dataset.classes)}
+    label_of = {"": NO_LABEL} | {name: label for label, name in enumerate(dataset.classes)}
     return np.array([label_of[image.class_name] for image in images], dtype=np.int32)
 
 
@@ -211,25 +214,28 @@ def plan_table(
     groups = [image.group for image in images]
     has_groups = any(group is not None for group in groups)
     content_sha256 = hash_rows(contents)
+    if settings.unlabelled:
+        rule, splits = "no labels, no split", np.full(len(images), len(SPLITS), dtype=np.uint8)
+    else:
+        rule = describe_rule(missing, settings.seed, settings.val_share, has_groups, None in given)
+        splits = assign_splits(
+            [image.given_split for image in images],
+            draw_keys(contents, groups),
+            settings.seed,
+            settings.val_share,
+            missing,
+        )
     data = {
         "folder": dataset.source.name,
         "layout": dataset.layout,
-        "split": describe_rule(
-            missing, settings.seed, settings.val_share, has_groups, None in given
-        ),
+        "split": rule,
         "seed": settings.seed,
         **({} if settings.val_share is None else {"val_share": settings.val_share}),
     }
     return Table(
         paths=tuple(image.path for image in images),
         labels=_labels(images, dataset),
-        splits=assign_splits(
-            [image.given_split for image in images],
-            draw_keys(contents, groups),
-            settings.seed,
-            settings.val_share,
-            missing,
-        ),
+        splits=splits,
         content_sha256=content_sha256,
         classes=dataset.classes,
         rejected=tuple(sorted((*dataset.rejected, *unreadable))),
@@ -309,6 +315,8 @@ def previous_precision(out: Path) -> str | None:
 
 def check_table(table: Table) -> list[str]:
     """Refuse splits that allow no training or measurement; return warnings about weak ones."""
+    if not table.classes:
+        return []
     has_groups = table.groups is not None
     return check_splits(table.labels, table.splits, table.contents(), table.classes, has_groups)
 
@@ -322,7 +330,7 @@ def _read_old(
     try:
         with FeatureFile(out) as features:
             table, writer = features.table, features.created_by
-        _refuse_other_settings(out, table.config, identity, settings.store)
+        _refuse_other_settings(out, table, identity, settings)
     except FeatureFileError:
         if not settings.overwrite:
             raise
@@ -336,10 +344,16 @@ def _read_old(
     }
 
 
-def _refuse_other_settings(out: Path, config: Config, identity: Identity, store: str) -> None:
-    differences = config.identity.differences(identity)
-    if STORES.index(store) < STORES.index(config.store):
-        differences.append(f"store {config.store!r} -> {store!r}")  # what is lost does not return
+def _refuse_other_settings(
+    out: Path, table: Table, identity: Identity, settings: ExtractSettings
+) -> None:
+    differences = table.config.identity.differences(identity)
+    # What is lost does not return: digits, or labels.
+    before, store = table.config.store, settings.store
+    if STORES.index(store) < STORES.index(before):
+        differences.append(f"store {before!r} -> {store!r}")
+    if settings.unlabelled and table.classes:
+        differences.append(f"{len(table.classes)} classes -> no labels")
     if differences:
         raise FeatureFileError(
             f"{out}: was made with other settings ({'; '.join(differences)}). Choose another run "

@@ -86,6 +86,9 @@ class ExtractSettings:
         ``float32`` or ``float16``: dtype of the stored embeddings.
     overwrite : bool
         Replace a feature file that was made with other settings.
+    unlabelled : bool
+        The images have no labels: nothing is trained on them. Labels and splits that a list has are
+        not read.
     max_file_mb : int
         Larger image files, in millions of bytes, are listed as rejected.
     """
@@ -106,6 +109,7 @@ class ExtractSettings:
     batch_size: int | None = None
     store: str = STORES[0]
     overwrite: bool = False
+    unlabelled: bool = False
     max_file_mb: int = 512
 
     def __post_init__(self) -> None:

@@ -117,7 +117,10 @@ def choose_backbone(settings: ExtractSettings, out: Path | None = None) -> Backb
 
 
 def _contents_of(data: str | Path | Source, out: Path, settings: ExtractSettings) -> Contents:
-    source = open_source(data, out) if isinstance(data, str | Path) else data
+    if isinstance(data, str | Path):
+        source = open_source(data, out, has_labels=not settings.unlabelled)
+    else:
+        source = data
     if isinstance(source, Shards):
         return ShardContents(source)
     if isinstance(source, PythonImages):
@@ -296,7 +299,8 @@ def _say_rejected(table: Table) -> None:
 def _describe(table: Table, dim: int) -> str:
     in_splits = describe_counts(count_splits(table.splits))
     rejected = f", {len(table.rejected)} rejected" if table.rejected else ""
+    classes = f"{len(table.classes)} classes, " if table.classes else ""
     return (
-        f"{len(table.paths)} images ({in_splits}), {len(table.classes)} classes, "
+        f"{len(table.paths)} images ({in_splits}), {classes}"
         f"{dim} columns in {table.config.store}{rejected}"
     )

@@ -31,6 +31,8 @@ VERBS = {
     "open": Verb("report", "show the report in the browser"),
     "finetune": Verb("finetune", "stage three: train the network's last blocks too"),
     "predict": Verb("predict", "classes and probabilities of new images"),
+    "similar": Verb("similar", "images like these, or like each other"),
+    "suggest": Verb("suggest", "which images to label next: a list to fill in"),
     "export": Verb("export", "write a model that runs without headbench"),
     "serve": Verb("serve", "a page to try photographs on, and an address for programs"),
     "doctor": Verb("doctor", "find why validation accuracy is at chance"),
@@ -43,7 +45,7 @@ VERBS = {
 }
 GROUPS = {
     "the stages": ("features", "heads", "report", "finetune"),
-    "use": ("predict", "export", "serve", "open"),
+    "use": ("predict", "similar", "suggest", "export", "serve", "open"),
     "examine": ("doctor", "backbones", "compare", "verify", "origin"),
     "try": ("demo", "preset"),
 }

@@ -17,9 +17,19 @@ from headbench.run_names import (
     new_run_path,
     remember,
     run_path,
+    stored_run,
     targets_of,
 )
-from headbench.shown import Comparison, Findings, Heads, Networks, Predictions, Report
+from headbench.shown import (
+    Comparison,
+    Findings,
+    Heads,
+    Networks,
+    Predictions,
+    Report,
+    Similar,
+    Suggestions,
+)
 
 # Imported where they are used: a notebook that only predicts waits for no other stage.
 if TYPE_CHECKING:
@@ -62,6 +72,7 @@ def features(
     store: str = _DEFAULT.store,
     max_file_size: int = _DEFAULT.max_file_mb,
     overwrite: bool = _DEFAULT.overwrite,
+    unlabelled: bool = _DEFAULT.unlabelled,
     jobs: int = _MACHINES.n_jobs,
     backend: str = _MACHINES.backend,
     scheduler: str | None = _MACHINES.scheduler,
@@ -114,6 +125,9 @@ def features(
         Larger image files, in MB, are listed as rejected.
     overwrite : bool
         Replace features that were made with other settings.
+    unlabelled : bool
+        The images have no labels: `data` is a folder of any structure, or a list without a column
+        ``label``. `Run.predict`, `Run.similar` and `Run.suggest` use such a run.
     jobs : int
         Processes on this machine.
     backend : {"local", "dask"}
@@ -151,6 +165,7 @@ def features(
         batch_size=batch_size,
         store=store,
         overwrite=overwrite,
+        unlabelled=unlabelled,
         max_file_mb=max_file_size,
     )
     path = new_run_path(name or name_of(str(data)))
@@ -158,6 +173,9 @@ def features(
     work = describe_plan if dry_run else extract_features
     before = _stamp(run.features_path)
     work(data, run.features_path, settings, Machines(jobs, backend, scheduler))
+    if unlabelled:
+        # The last run stays the one whose heads are used on these images.
+        return run
     if not dry_run:
         remember(path)
     if is_own_model(backbone) and _stamp(run.features_path) != before:
@@ -478,7 +496,8 @@ class Run:
         Parameters
         ----------
         images : str or Path, or a sequence of them
-            Files, folders, and patterns such as ``photos/**/*.jpg``.
+            Files, folders, patterns such as ``photos/**/*.jpg``, and runs by name or folder.
+            Embeddings that a run holds are not computed again.
         head : str, optional
             A trained head or ``finetuned``; by default the best balanced accuracy on val.
         weights : str, optional
@@ -501,7 +520,9 @@ class Run:
             Images at once; by default what suits the device.
         """
         from headbench.classify.deployment.classifier import open_classifier
-        from headbench.classify.deployment.prediction import expand, predict_files
+        from headbench.classify.deployment.named_images import name_images
+        from headbench.classify.deployment.prediction import predict_files
+        from headbench.classify.deployment.stored_embeddings import StoredEmbeddings
         from headbench.classify.deployment.uncertainty import open_uncertainty
         from headbench.extract.settings import Runtime
 
@@ -511,18 +532,151 @@ class Run:
         doubts = open_uncertainty(self._run, classifier.name, coverage, false_alarms)
         for line in doubts.lines():
             LOG.info(line)
-        paths = list(expand([str(each) for each in named]))
-        predictions = predict_files(classifier, paths, top, runtime, None, min_confidence, doubts)
+        asked = name_images([str(each) for each in named], stored_run)
+        stores = [self.features_path, *asked.stores] if classifier.head else ()
+        stored = StoredEmbeddings(classifier.identity, stores)
+        predictions = predict_files(
+            classifier,
+            asked.paths,
+            top,
+            runtime,
+            None,
+            min_confidence,
+            doubts,
+            stored,
+            asked.contents,
+        )
         if explain is not None:
             from headbench.classify.deployment.explained_files import explained
 
             predictions = explained(predictions, classifier, runtime, Path(explain))
         found = []
-        with Progress("predict", len(paths)) as progress:
+        with Progress("predict", len(asked.paths)) as progress:
             for each in predictions:
                 found.append(each)
                 progress.update()
         return Predictions(found)
+
+    @showing_progress()
+    def similar(
+        self,
+        images: str | Path | Sequence[str | Path] = (),
+        *,
+        rows: Sequence[int | str] = (),
+        pairs: bool | float = False,
+        k: int = 10,
+        split: str | None = None,
+        out: str | Path | None = None,
+        data: str | Path | None = None,
+        weights: str | None = None,
+        device: str = _DEFAULT.device,
+        engine: str = _DEFAULT.engine,
+        batch_size: int | None = _DEFAULT.batch_size,
+    ) -> Similar:
+        """The images of this run that are most like others, by the cosine of their embeddings.
+
+        The search is exact. Images whose bytes are in the feature file need no network.
+
+        Parameters
+        ----------
+        images : str or Path, or a sequence of them
+            Files, folders, patterns, and runs by name or folder.
+        rows : sequence of int or str
+            Instead of `images`: rows of the feature file, or paths of images in it. They do not
+            find themselves.
+        pairs : bool or float
+            Instead of `images`: all pairs of images of the run with at least this similarity; True
+            for the threshold of near-duplicates.
+        k : int
+            Similar images for each.
+        split : {"train", "val", "test", "unlabelled"}, optional
+            Where to search; by default in all.
+        out : str or Path, optional
+            Also write a page of thumbnails to this file.
+        data : str or Path, optional
+            The images of the run, if they were moved: a folder or a URL.
+        weights : str, optional
+            The network's weights, if they were moved.
+        device : {"auto", "cpu", "gpu"}
+            ``auto``: every GPU that TensorFlow sees, else the CPU.
+        engine : {"auto", "tensorflow", "openvino"}
+            ``auto``: OpenVINO on a CPU, if it is installed, else TensorFlow.
+        batch_size : int, optional
+            Images at once; by default what suits the device.
+        """
+        from headbench.classify.deployment import similar_images
+        from headbench.classify.deployment.named_images import name_images
+        from headbench.extract.settings import Runtime
+        from headbench.extract.sources.open import images_of
+
+        named = [images] if isinstance(images, str | Path) else images
+        runtime = Runtime(device, engine, batch_size)
+        with self.open_features() as features:
+            notes: list[str] = []
+            if pairs:
+                threshold = None if pairs is True else float(pairs)
+                found, all_pairs = similar_images.pairs_of(features, threshold, split)
+                notes = [similar_images.describe_pairs(all_pairs)]
+                LOG.info(notes[0])
+            elif rows:
+                asked = [similar_images.find_row(features, str(row)) for row in rows]
+                found = list(similar_images.similar_to_rows(features, asked, k, split))
+            else:
+                files = name_images([str(each) for each in named], stored_run)
+                found = list(
+                    similar_images.similar_to_files(features, files, k, split, weights, runtime)
+                )
+            if out is not None:
+                source = images_of(features, data)
+                title = f"{self}: similar images"
+                similar_images.write_page(features, Path(out), title, notes, found, source)
+                LOG.info(f"{out}: a page of thumbnails")
+        return Similar(tuple(found))
+
+    @showing_progress()
+    def suggest(
+        self,
+        pool: str | Path,
+        n: int = 100,
+        *,
+        by: str = "uncertainty",
+        head: str | None = None,
+        csv: str | Path | None = None,
+        data: str | Path | None = None,
+    ) -> Suggestions:
+        """Which images without labels to label next.
+
+        Parameters
+        ----------
+        pool : str or Path
+            A run of images without labels, or the folder that it was made of.
+        n : int
+            Images to choose.
+        by : {"uncertainty", "cover", "both"}
+            Where the head hesitates between two classes; unlike every image of train; or unlike,
+            among the 10 n most uncertain.
+        head : str, optional
+            A trained head; by default the best balanced accuracy on val.
+        csv : str or Path, optional
+            Write a list to fill in, which `features` takes, and a page of thumbnails beside it. A
+            file that is there is not replaced.
+        data : str or Path, optional
+            The images of `pool`, if they were moved: a folder, a list or a URL.
+        """
+        from headbench.cache.reader import FeatureFile
+        from headbench.classify.deployment import suggested_images
+        from headbench.extract.sources.open import images_of
+
+        path = Run(pool).features_path
+        with self.open_features() as features, FeatureFile(path) as others:
+            found = suggested_images.suggest(self._run, features, others, n, by, head)
+            if csv is not None:
+                notes = [f"{by}: {suggested_images.RULES[by]}."]
+                source, title = images_of(others, data), f"{self}: images to label next"
+                suggested_images.write_list(Path(csv), features, others, found)
+                page = Path(csv).with_suffix(".html")
+                suggested_images.write_page(page, title, notes, others, found, source)
+        return Suggestions(tuple(found))
 
     @showing_progress()
     def export(

@@ -56,6 +56,19 @@ def run_path(asked: str | None) -> Path:
     return named if is_name or (named / "features.h5").exists() else path
 
 
+def stored_run(named: str) -> Path | None:
+    """The feature file of a run, or of the run that was made of a folder; None if there is none.
+
+    Parameters
+    ----------
+    named : str
+        Whatever may be a run: see `run_path`; or images.
+    """
+    path = run_path(named)
+    file = path if path.suffix == ".h5" else path / "features.h5"
+    return file if file.is_file() else None
+
+
 def targets_of(named: Sequence[str | Path]) -> list[str | Path]:
     """What the doctor is to look at: what is there as it is named, else the run of that name.
 

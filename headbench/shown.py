@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from headbench.classify.deployment.prediction import Prediction
+    from headbench.classify.deployment.similar_images import Alike
+    from headbench.classify.deployment.suggested_images import Suggestion
     from headbench.classify.doctor.finding import Diagnosis
     from headbench.classify.report.results import Results
     from headbench.classify.report.summary import WrittenReport
@@ -134,6 +136,60 @@ class Predictions(Table):
             rows.append((*answer, *doubts, each.reason or ""))
         sets = ("set",) if has_sets else ()
         return ("image", "answer", *names, "typicality", *sets, "not usable"), rows
+
+
+@dataclass(frozen=True, repr=False)
+class Similar(Table):
+    """Images that are like others, for each query in the order given.
+
+    Attributes
+    ----------
+    alike : tuple of headbench.classify.deployment.similar_images.Alike
+    """
+
+    alike: "tuple[Alike, ...]"
+
+    def __iter__(self) -> "Iterator[Alike]":
+        return iter(self.alike)
+
+    def __len__(self) -> int:
+        return len(self.alike)
+
+    def cells(self) -> Cells:
+        """Titles, and the text of each row."""
+        titles = ("image", "similarity", "class", "split", "similar image", "not usable")
+        rows: list[tuple[str, ...]] = []
+        for each in self.alike:
+            rows += [(each.path, *near.caption[:4], "") for near in each.similar]
+            if not each.similar:
+                rows.append((each.path, "", "", "", "", each.error or ""))
+        return titles, rows
+
+
+@dataclass(frozen=True, repr=False)
+class Suggestions(Table):
+    """Images to label next, the most wanted first.
+
+    Attributes
+    ----------
+    suggestions : tuple of headbench.classify.deployment.suggested_images.Suggestion
+    """
+
+    suggestions: "tuple[Suggestion, ...]"
+
+    def __iter__(self) -> "Iterator[Suggestion]":
+        return iter(self.suggestions)
+
+    def __len__(self) -> int:
+        return len(self.suggestions)
+
+    def cells(self) -> Cells:
+        """Titles, and the text of each row."""
+        rows: list[tuple[str, ...]] = [
+            (each.path, each.guess, f"{each.probability:.3f}", f"{each.margin:.3f}")
+            for each in self.suggestions
+        ]
+        return ("image", "guess", "probability", "margin"), rows
 
 
 @dataclass(frozen=True, repr=False)

@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headbench.classify.deployment.classifier import Classifier
+from headbench.classify.deployment.stored_embeddings import StoredEmbeddings, embed_files
 from headbench.classify.deployment.uncertainty import Doubt, Uncertainty
 from headbench.classify.errors import RunError
 from headbench.extract.errors import UnusableImageError
-from headbench.extract.images.stream import ImageFile, decoded_images
+from headbench.extract.images.stream import ImageFile
 from headbench.extract.settings import Runtime
 from headbench.extract.sources.folder import image_files
-from headbench.extract.stopwatch import Stopwatch
 
 STDIN = "-"
 
@@ -60,6 +60,8 @@ def predict_files(
     truth: Mapping[Path, str] | None = None,
     min_confidence: float = 0.0,
     uncertainty: Uncertainty = Uncertainty(),  # noqa: B008, it is immutable
+    stored: StoredEmbeddings | None = None,
+    contents: Mapping[Path, bytes] | None = None,
 ) -> Iterator[Prediction]:
     """Classify image files.
 
@@ -73,6 +75,10 @@ def predict_files(
         No answer is given if the top probability, 0 to 1, is below this.
     uncertainty : Uncertainty
         How predictions are doubted: see `open_uncertainty`; by default they are not.
+    stored : StoredEmbeddings, optional
+        Embeddings that need not be computed; a fine-tuned network uses none.
+    contents : mapping of Path to bytes, optional
+        The SHA-256 of some files. If their embedding is stored, they are not read.
 
     Yields
     ------
@@ -83,7 +89,9 @@ def predict_files(
     ------
     RunError, WeightsError, DeviceError
     """
-    truth = truth or {}
+    truth, contents = truth or {}, contents or {}
+    if stored is None or classifier.head is None:
+        stored = StoredEmbeddings(classifier.identity)
     reasons: dict[int, str] = {}
 
     def leave_out(row: int, reason: UnusableImageError) -> None:
@@ -93,10 +101,10 @@ def predict_files(
         for row in rows:
             yield Prediction(paths[row], (), reasons.pop(row), truth.get(paths[row]))
 
-    stopwatch = Stopwatch()
-    decoded = decoded_images(map(ImageFile, paths), classifier.resizing, leave_out, stopwatch)
+    files = [ImageFile(path, contents.get(path)) for path in paths]
     n_done = 0
-    for rows, probas, outputs in classifier.classify(decoded, runtime, stopwatch):
+    for rows, outputs in embed_files(classifier.network, files, stored, runtime, leave_out):
+        probas = classifier.proba(outputs)
         doubts = uncertainty.of(outputs, probas, classifier.classes)
         for row, proba, doubt in zip(rows.tolist(), probas, doubts, strict=True):
             # Files of the rows that are missing in between could not be used.

@@ -74,11 +74,37 @@ def find_duplicates(features: FeatureFile) -> Duplicates:
     FeatureFileError
         If an embedding is damaged or not finite.
     """
-    rows = distinct_rows(features.table)
+    return _find(features, distinct_rows(features.table), None)
+
+
+def find_pairs(
+    features: FeatureFile, rows: NDArray[np.intp], threshold: float | None = None
+) -> Duplicates:
+    """Find all pairs of similar images among some rows, whatever their splits and labels.
+
+    Parameters
+    ----------
+    rows : intp (n_rows,)
+        Ascending.
+    threshold : float, optional
+        Smallest cosine similarity; by default that of near-duplicates, as in `find_duplicates`.
+
+    Raises
+    ------
+    FeatureFileError
+        If an embedding is damaged or not finite.
+    RunError
+        If so many pairs reach the threshold that they do not fit in memory.
+    """
+    content = _numbered(features.dataset("content_sha256").read(rows))
+    return _find(features, Rows(rows, content, np.arange(len(rows))), threshold)
+
+
+def _find(features: FeatureFile, rows: Rows, threshold: float | None) -> Duplicates:
     groups = [rows.row[same] for same in _equal(rows.content)]
     n_exact = sum(len(group) * (len(group) - 1) // 2 for group in groups)
     exact = list(islice(_exact_pairs(groups), MOST_PAIRS))
-    near, threshold = _near_copies(features, rows, MOST_PAIRS - len(exact))
+    near, threshold = _near_copies(features, rows, MOST_PAIRS - len(exact), threshold)
     pairs = exact + [
         Pair(first, second, similarity, is_exact=False)
         for first, second, similarity in zip(
@@ -90,13 +116,18 @@ def find_duplicates(features: FeatureFile) -> Duplicates:
 
 def distinct_rows(table: Table) -> Rows:
     """The first row of each content in each split under each label."""
-    digests = np.ascontiguousarray(table.content_sha256).view("S32").ravel()
-    _, content = np.unique(digests, return_inverse=True)
+    content = _numbered(table.content_sha256)
     place = table.labels.astype(np.int64) * len(SPLITS) + table.splits
     n_places = len(table.classes) * len(SPLITS)
     _, first = np.unique(content * n_places + place, return_index=True)
     first.sort()
     return Rows(first, content[first], place[first])
+
+
+def _numbered(content_sha256: NDArray[np.uint8]) -> NDArray[np.intp]:
+    """A number for each content, of digests uint8 (n, 32)."""
+    digests = np.ascontiguousarray(content_sha256).view("S32").ravel()
+    return np.unique(digests, return_inverse=True)[1]
 
 
 def _equal(content: NDArray[np.intp]) -> list[NDArray[np.intp]]:
@@ -112,10 +143,14 @@ def _exact_pairs(groups: list[NDArray[np.intp]]) -> Iterator[Pair]:
     return (Pair(first, second, 1.0, is_exact=True) for first, second in pairs)
 
 
-def _near_copies(features: FeatureFile, rows: Rows, n_most: int) -> tuple[Found, float | None]:
-    if features.dim < FEWEST_COLUMNS or not len(rows.row):
-        return Found.nothing(), None
+def _near_copies(
+    features: FeatureFile, rows: Rows, n_most: int, threshold: float | None
+) -> tuple[Found, float | None]:
+    if (features.dim < FEWEST_COLUMNS and threshold is None) or not len(rows.row):
+        return Found.nothing(), threshold
     # Many small products: side by side they are faster than each of them in all threads.
     with threadpool_limits(1, "blas"):
         projection = project(features, rows)
+        if threshold is not None:
+            projection = projection._replace(threshold=threshold)
         return find_near(features, projection, n_most), projection.threshold

@@ -192,7 +192,7 @@ def _project_block(
     features: FeatureFile, rows: Rows, sample: Sample, block: slice
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.float32]]:
     """Points, which of them have a direction, and the similarity of each probe to the nearest."""
-    X, length = _with_length(features.read(rows.row[block]))
+    X, length = with_length(features.read(rows.row[block]))
     has_direction = length > 0
     # One product for all, and no copy of length 1: the embeddings are many, the columns few.
     products = X @ np.column_stack([sample.probes.T, sample.axes, sample.mean])
@@ -208,7 +208,7 @@ def _project_block(
     return points, has_direction, np.asarray(similarity.max(axis=0))
 
 
-def _with_length(X: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def with_length(X: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Embeddings and their lengths; scaled first where squares would overflow or vanish."""
     with np.errstate(over="ignore", under="ignore"):
         square = np.einsum("ij,ij->i", X, X)

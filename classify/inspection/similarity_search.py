@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from headbench.cache.progress import Progress
 from headbench.cache.reader import FeatureFile
+from headbench.classify.errors import RunError
 from headbench.classify.heads.streaming import row_blocks
 from headbench.classify.inspection.principal_axes import Projection, Rows, unit
 from headbench.extract.images.stream import map_ahead
@@ -32,6 +33,8 @@ TILE_ROWS = 8192
 GATHERED_ROWS = 1024
 # Candidates that wait to be checked: bounds memory.
 MOST_CANDIDATES = 2_000_000
+# Of a leaf: 320 MB.
+MOST_OF_LEAF = 20_000_000
 # Cosines from float32 are right to about 1e-6.
 ROUNDING = 1e-5
 
@@ -109,8 +112,17 @@ def _near_leaf(leaves: Leaves, gap: float, number: int) -> list[Candidates]:
     later = leaves.starts[number] + np.flatnonzero(
         np.repeat(is_close, np.diff(leaves.starts[number:]))
     )
-    chunks = row_blocks(len(later), CHUNK_ROWS)
-    return [_near_chunk(leaves, gap, number, later[chunk]) for chunk in chunks]
+    found: list[Candidates] = []
+    n_found = 0
+    for chunk in row_blocks(len(later), CHUNK_ROWS):
+        found.append(_near_chunk(leaves, gap, number, later[chunk]))
+        n_found += len(found[-1][0])
+        if n_found > MOST_OF_LEAF:
+            raise RunError(
+                f"an image has {n_found // LEAF_ROWS} and more others whose similarity may reach "
+                f"{1 + ROUNDING - gap:.3g}: expected fewer. Choose a higher threshold."
+            )
+    return found
 
 
 def _near_chunk(leaves: Leaves, gap: float, number: int, later: NDArray[np.intp]) -> Candidates:

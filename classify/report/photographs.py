@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from headbench.cache.format import row_hashes
 from headbench.cache.progress import Progress
 from headbench.cache.reader import FeatureFile
 from headbench.classify.inspection.mistakes import ConfusedPair
@@ -50,8 +51,8 @@ class Thumbnails:
         self.images = images
         self.missing: dict[int, str] = {}
         self.n_asked = 0
-        self._paths = features.table.paths
-        self._contents = features.table.contents()
+        self._features = features
+        self._named: dict[int, tuple[str, bytes]] = {}
 
     def make(self, rows: Iterable[int], size_px: int) -> dict[int, str]:
         """Thumbnails of some rows of the feature file, as ``data:`` URLs.
@@ -87,6 +88,8 @@ class Thumbnails:
 
         Raises `DataError` if a store far away does not answer.
         """
+        if len(rows):
+            self._named |= self._read(np.array(rows, dtype=np.intp))
         files = {row: self._file(row) for row in rows}
         there = [row for row, file in files.items() if file is not None]
 
@@ -107,12 +110,18 @@ class Thumbnails:
         row, reason = next(iter(self.missing.items()))
         return (
             f"{len(self.missing)} of {self.n_asked} photographs cannot be shown, such as "
-            f"{self._paths[row]}: {reason}."
+            f"{self._named[row][0]}: {reason}."
         )
+
+    def _read(self, rows: NDArray[np.intp]) -> dict[int, tuple[str, bytes]]:
+        """Path and SHA-256 of some rows: of a large file all would fill the memory."""
+        paths = [path.decode() for path in self._features.dataset("paths").read(rows).tolist()]
+        contents = row_hashes(self._features.dataset("content_sha256").read(rows))
+        return dict(zip(rows.tolist(), zip(paths, contents, strict=True), strict=True))
 
     def _file(self, row: int) -> ImageFile | None:
         try:
-            return self.images.file(self._paths[row], self._contents[row])
+            return self.images.file(*self._named[row])
         except DataError as error:
             self.missing[row] = str(error)
             return None

@@ -9,19 +9,19 @@ from numpy.typing import NDArray
 
 from headbench.cache.format import Identity
 from headbench.extract.errors import WeightsError
+from headbench.extract.networks.converted import key_of
 from headbench.extract.networks.cut import global_poolings, inputs_of
 from headbench.extract.networks.engines import Embedder
 from headbench.extract.networks.folding import base_of
 from headbench.extract.networks.keras_network import (
-    FLOAT16_TOLERANCE,
-    FOLDED_TOLERANCE,
+    TOLERANCES,
     KerasNetwork,
     OpenableNetwork,
     open_network,
 )
 from headbench.extract.networks.keras_runtime import load_keras
 from headbench.extract.networks.trunk import maker_of
-from headbench.extract.settings import AVG, FLOAT32, Runtime
+from headbench.extract.settings import AVG, Runtime
 from headbench.extract.stopwatch import Stopwatch
 
 # Positions along a side: fewer show no place in the picture.
@@ -49,22 +49,23 @@ class FeatureMaps:
 
     def open(self, runtime: Runtime, sample: NDArray[np.uint8], stopwatch: Stopwatch) -> Embedder:
         """See `KerasNetwork.open`; `NoMapError` for a network that does not end in a mean."""
-        network, is_float32 = self.network, self.network.precision == FLOAT32
+        network = self.network
         forms = OpenableNetwork(
             f"{network.name}, feature map",
+            key_of(f"feature map {network.identity.fingerprint}"),
             lambda: network.with_preprocessing(self._base()),
             self._fold,
             network.precision,
-            FOLDED_TOLERANCE if is_float32 else FLOAT16_TOLERANCE,
+            TOLERANCES[network.precision],
         )
         return open_network(forms, runtime, sample, stopwatch)
 
     def _base(self) -> Any:
         return before_average(self.network.base(), self.network.name)
 
-    def _fold(self, untouched: Any) -> Any:
+    def _fold(self, untouched: Any, policy: str) -> Any:
         base = self._base() if untouched is None else base_of(untouched)
-        return self.network.folded_network(base)
+        return self.network.folded_network(base, policy)
 
 
 def before_average(network: Any, name: str) -> Any:

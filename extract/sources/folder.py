@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from headbench.cache.format import Rejected, leads_inside
+from headbench.cache.format import UNLABELLED, Rejected, leads_inside
 from headbench.extract.errors import DataError, UnusableImageError
 from headbench.extract.images.stream import ImageFile, read_file
 from headbench.extract.sources.source import N_STAMPS, Found, LabelledImage, Listing
@@ -34,11 +34,15 @@ LISTS = {split: f"meta/{split}.txt" for split in ("train", "test")}
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder per class, perhaps inside ``train/``, ``val/``, ``test/``; or Food-101's layout."""
+    """A folder per class, perhaps inside ``train/``, ``val/``, ``test/``; or Food-101's layout.
+
+    Without labels, a folder of any structure.
+    """
 
     root: Path
     # A URL changes when it becomes a path, so its text is kept.
     called: str = ""
+    has_labels: bool = True
     is_near = True
 
     @property
@@ -56,7 +60,8 @@ class Folder:
         if not self.is_there:
             found = "a file" if self.root.exists() else "nothing"
             raise DataError(f"{self.root}: expected a folder of images, found {found}.")
-        return label_paths(list(files_below(self.root)), self.name, self._read)
+        paths = list(files_below(self.root))
+        return label_paths(paths, self.name, self._read) if self.has_labels else list_paths(paths)
 
     def file(self, path: str, content: bytes | None = None) -> ImageFile:
         """An image of the folder, for reading; `DataError` for a path that leads out of it."""
@@ -140,6 +145,11 @@ def label_paths(paths: Sequence[str], name: str, read: Callable[[str], bytes]) -
         return Listing(SPLIT_LAYOUT, list(_label_split_folders(paths, tops)), notes=notes)
     refuse_splits(name, tops)
     return Listing(CLASS_FOLDERS, list(_label_class_folders(paths)))
+
+
+def list_paths(paths: Sequence[str]) -> Listing:
+    """Images without labels, from the paths that `label_paths` takes."""
+    return Listing(UNLABELLED, [_labelled(path, "", None) for path in paths])
 
 
 def has_image_name(path: str) -> bool:

@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from headbench.cache.format import leads_inside
+from headbench.cache.format import UNLABELLED, Rejected, leads_inside
 from headbench.extract.errors import DataError, UnusableImageError
 from headbench.extract.images.stream import N_READERS, ImageFile, map_ahead
 from headbench.extract.sources.folder import file_stamp
 from headbench.extract.sources.source import (
     N_STAMPS,
+    Found,
     LabelledImage,
     Listing,
     checked_class,
@@ -45,6 +46,9 @@ LAYOUT = "manifest"
 ALLOWED = "HEADBENCH_PROTOCOLS"
 COLUMNS = ("path", "label", "split", "group", "weight")
 REQUIRED = COLUMNS[:2]
+# A column that `headbench suggest` writes: such a list is one to fill in.
+GUESS = "guess"
+TO_FILL_IN = "no label yet: fill in the column label"
 # Usual names of columns where images have several labels.
 SEVERAL_LABELS = re.compile(r"labels?[ _-]?\d*")
 # Characters of a label that an error shows.
@@ -61,10 +65,12 @@ class Manifest:
     file; or elsewhere on this machine or a URL, if the environment variable `ALLOWED` names its
     protocol. ``label`` is required too; ``split``, ``group`` and ``weight`` are optional. White
     space around a value is ignored. If all labels are integers, classes are in the order of
-    numbers, otherwise in that of text.
+    numbers, otherwise in that of text. In a list to fill in, with a column `GUESS`, images without
+    a label are rejected. Without labels, only ``path`` is read.
     """
 
     name: str
+    has_labels: bool = True
     _schemes: set[str] = field(default_factory=set, repr=False, compare=False)
     _answers: Answers = field(default_factory=Answers, repr=False, compare=False)
 
@@ -87,15 +93,19 @@ class Manifest:
         if not self.is_there:
             raise DataError(f"{self.name}: expected a list of images, found nothing.")
         with open_rows(self.name) as rows:
-            columns = choose_columns(self.name, rows.columns, rows.lists)
-            reading = ManifestRows(self.name, rows.unit, list(columns))
+            columns = choose_columns(self.name, rows.columns, rows.lists, self.has_labels)
+            is_to_fill_in = GUESS in map(str.lower, rows.columns)
+            reading = ManifestRows(self.name, rows.unit, list(columns), is_to_fill_in)
             for number, values in rows.read(list(columns.values())):
                 reading.add(number, values)
             unused = [name for name in rows.columns if name not in columns.values()]
-        images = reading.finish()
+        found: list[Found] = [*reading.finish(), *reading.rejected]
         self._schemes.update(reading.schemes)
         notes = [f"{self.name}: columns not used: {', '.join(unused)}"] if unused else []
-        return Listing(LAYOUT, images, order_of_numbers(reading.labels), notes)
+        if reading.rejected:
+            notes.append(f"{self.name}: {len(reading.rejected)} of {len(found)} rows: {TO_FILL_IN}")
+        layout = LAYOUT if self.has_labels else UNLABELLED
+        return Listing(layout, found, order_of_numbers(reading.labels), notes)
 
     def file(self, path: str, content: bytes | None = None) -> ImageFile:
         """An image of the list, for reading; `DataError` for a path that it could not contain."""
@@ -125,28 +135,32 @@ class Manifest:
         return file_stamp(found) if isinstance(found, Path) else url_stamp(found)
 
 
-def choose_columns(name: str, found: Sequence[str], lists: Sequence[str]) -> dict[str, str]:
-    """The name in the file of each of `COLUMNS` that exists.
+def choose_columns(
+    name: str, found: Sequence[str], lists: Sequence[str], has_labels: bool
+) -> dict[str, str]:
+    """The name in the file of each of `COLUMNS` that exists; without labels, of the path alone.
 
     Raises `DataError` if a required column is missing, one appears twice, or there are several
     labels.
     """
-    labels = [column for column in found if SEVERAL_LABELS.fullmatch(column.lower())]
+    required, optional = (REQUIRED, COLUMNS[2:]) if has_labels else (COLUMNS[:1], ())
+    labels = [column for column in found if SEVERAL_LABELS.fullmatch(column.lower()) and has_labels]
     if labels and (len(labels) > 1 or labels[0].lower() != "label" or labels[0] in lists):
         raise DataError(
             f"{name}: found several labels for an image (column {', '.join(labels)}), expected "
             "one. Keep one label in each row, in a column called label."
         )
-    known = [column for column in found if column.lower() in COLUMNS]
+    known = [column for column in found if column.lower() in (*required, *optional)]
     columns = {column.lower(): column for column in known}
     if len(columns) < len(known):
         raise DataError(f"{name}: a column appears twice: found {', '.join(found)}.")
-    missing = [column for column in REQUIRED if column not in columns]
+    missing = [column for column in required if column not in columns]
     if missing:
+        also = f", and optionally {', '.join(optional)}" if optional else ""
+        hint = " For images without labels: --unlabelled." if missing == [REQUIRED[1]] else ""
         raise DataError(
             f"{name}: no column {' and no column '.join(missing)}; found "
-            f"{', '.join(found) or 'no columns'}. Expected {', '.join(REQUIRED)}, and optionally "
-            f"{', '.join(COLUMNS[2:])}."
+            f"{', '.join(found) or 'no columns'}. Expected {', '.join(required)}{also}.{hint}"
         )
     return columns
 
@@ -154,11 +168,16 @@ def choose_columns(name: str, found: Sequence[str], lists: Sequence[str]) -> dic
 class ManifestRows:
     """Rows of a list that become labelled images.
 
-    `columns` are the `COLUMNS` that are read, in the order of the values.
+    `columns` are the `COLUMNS` that are read, in the order of the values. In a list to fill in,
+    rows without a label are `rejected`.
     """
 
-    def __init__(self, name: str, unit: str, columns: Sequence[str]) -> None:
+    def __init__(
+        self, name: str, unit: str, columns: Sequence[str], is_to_fill_in: bool = False
+    ) -> None:
         self._name, self._unit, self._columns = name, unit, columns
+        self._is_to_fill_in = is_to_fill_in
+        self.rejected: list[Rejected] = []
         self.schemes: set[str] = set()
         self._images: list[LabelledImage] = []
         # The row of each path.
@@ -174,7 +193,11 @@ class ManifestRows:
         row = {column: value.strip() for column, value in zip(self._columns, values, strict=True)}
         if any("\0" in value for value in row.values()):
             raise self._error(number, "holds a zero byte")
-        path, label = self._path(number, row["path"]), self._label(number, row["label"])
+        path = self._path(number, row["path"])
+        if self._is_to_fill_in and row.get("label") == "":
+            self.rejected.append(Rejected(path, TO_FILL_IN))
+            return
+        label = self._label(number, row["label"]) if "label" in row else ""
         split, group = self._split(number, row.get("split", "")), row.get("group") or None
         if group is not None:
             group = self._groups.setdefault(group, group)
@@ -185,9 +208,10 @@ class ManifestRows:
     def finish(self) -> list[LabelledImage]:
         """All images; a group whose split is named once is in that split."""
         if not self._images:
+            found = f"{len(self.rejected)} rows without a label" if self.rejected else "none"
             raise DataError(
                 f"{self._name}: expected a row for each image below the names of the columns, "
-                "found none."
+                f"found {found}."
             )
         return [
             image._replace(given_split=self._splits[image.group][0])

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from headbench.cache.format import Rejected
+from headbench.cache.format import UNLABELLED, Rejected
 from headbench.cache.reader import FeatureFile
 from headbench.extract.errors import DataError
 from headbench.extract.sources import manifest, python
@@ -16,15 +16,21 @@ from headbench.extract.sources.tables import EXTENSIONS, extension
 from headbench.extract.sources.urls import FILE, is_address, refuse_secrets, without_file
 
 FOLDERS = f"one folder per class with files that end in {', '.join(IMAGE_EXTENSIONS)}"
-LISTED = "a row for each image, and at least two different labels"
+EXPECTED = {
+    manifest.LAYOUT: "a row for each image, and at least two different labels",
+    UNLABELLED: f"files that end in {', '.join(IMAGE_EXTENSIONS)}",
+}
 SAVED_DATASET = "a data set saved by Hugging Face's datasets"
 
 
-def open_source(data: str | Path, features: Path | None = None) -> Source:
+def open_source(
+    data: str | Path, features: Path | None = None, *, has_labels: bool = True
+) -> Source:
     """A source by the name that the user gives; nothing is read yet.
 
     Raises `DataError` if it is a URL that contains a password, a token or a query, if shards are
-    compressed, or if it is a data set saved by Hugging Face's ``datasets``.
+    compressed or to be read without labels, or if it is a data set saved by Hugging Face's
+    ``datasets``.
 
     Parameters
     ----------
@@ -37,25 +43,29 @@ def open_source(data: str | Path, features: Path | None = None) -> Source:
         URLs: ``shards/{000..099}.tar``; several such patterns are separated by ``::``.
     features : Path or None
         The feature file to be made: the indexes of shards are stored beside it.
+    has_labels : bool
+        Whether to look for labels: see `ExtractSettings`.
     """
     name = without_file(str(data))
     refuse_secrets(name)
     if are_shards(str(data)):
+        if not has_labels:
+            raise DataError(f"{data}: --unlabelled takes a folder or a list, found tar shards.")
         beside = (
             features or Path("features.h5")
         ).absolute()  # other processes may work in other folders
         return Shards(str(data), beside.with_name(f"{beside.name}.shards"))
     folder = Path(name)
     if extension(name) in EXTENSIONS and not folder.is_dir():
-        return Manifest(name)
+        return Manifest(name, has_labels)
     if isinstance(data, str) and is_address(data) and not data.startswith(FILE):
-        return RemoteFolder(name)
+        return RemoteFolder(name, has_labels)
     if _is_saved_dataset(folder):
         raise DataError(
             f"{name}: expected a folder of image files, found {SAVED_DATASET}. Pass its rows to "
             "headbench.extract.tensors.extract_dataset (docs/sources.md, 'From Python')."
         )
-    return Folder(folder)
+    return Folder(folder, has_labels=has_labels)
 
 
 def images_of(features: FeatureFile, data: str | Path | None) -> Source:
@@ -93,7 +103,7 @@ def find_images(data: str | Path | Source) -> Dataset:
     Raises `DataError` if the source does not exist, has no images, or fewer than two classes.
     """
     dataset = list_images(data)
-    require_classes(dataset, LISTED if dataset.layout == manifest.LAYOUT else FOLDERS)
+    require_classes(dataset, EXPECTED.get(dataset.layout, FOLDERS))
     return dataset
 
 

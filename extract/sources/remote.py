@@ -13,7 +13,12 @@ from numpy.typing import NDArray
 from headbench.cache.format import leads_inside
 from headbench.extract.errors import DataError
 from headbench.extract.images.stream import MAX_FILE_BYTES, ImageFile, map_ahead
-from headbench.extract.sources.folder import has_image_name, is_system_file, label_paths
+from headbench.extract.sources.folder import (
+    has_image_name,
+    is_system_file,
+    label_paths,
+    list_paths,
+)
 from headbench.extract.sources.source import N_STAMPS, Listing
 from headbench.extract.sources.urls import (
     UNKNOWN,
@@ -41,6 +46,7 @@ class RemoteFolder:
     """A folder behind a URL, with the layout of a local one."""
 
     name: str
+    has_labels: bool = True
     is_near = False
     is_there = True
     # From the listing: a file takes 194 bytes with its label, and 1054 in s3fs' own listing.
@@ -59,6 +65,8 @@ class RemoteFolder:
         self._paths, self._stamps = self._list()
         if not self._paths:
             raise DataError(f"{self.name}: expected a folder of images, found nothing.")
+        if not self.has_labels:
+            return list_paths(self._paths)
         return label_paths(self._paths, self.name, self._read)
 
     def file(self, path: str, content: bytes | None = None) -> ImageFile:

@@ -33,6 +33,8 @@ class LabelledImage(NamedTuple):
     ----------
     path : str
         POSIX, relative to the source; or a URL from a list of images.
+    class_name : str
+        Empty for an image without a label.
     given_split : str or None
         ``train``, ``val`` or ``test`` if the source names it; None if it is to be drawn. The same
         for all images of a group.
@@ -154,5 +156,5 @@ class Dataset:
 
         It is that of the source, if it has one; otherwise the names are sorted.
         """
-        names = {image.class_name for image in self.images}
+        names = {image.class_name for image in self.images} - {""}
         return tuple(filter(names.__contains__, self.class_order or sorted(names)))

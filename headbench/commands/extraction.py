@@ -47,6 +47,12 @@ def add_features(command: argparse.ArgumentParser) -> None:
     add_runtime_options(command)
     add_machine_options(command, "processes on this machine (default: 1)")
     _add_file_options(command, default)
+    command.add_argument(
+        "--unlabelled",
+        action="store_true",
+        help="a folder of any structure, or a list without a column label: nothing is trained on "
+        "these images; predict, similar and suggest use their embeddings",
+    )
 
 
 def features(arguments: argparse.Namespace) -> int:
@@ -55,6 +61,7 @@ def features(arguments: argparse.Namespace) -> int:
 
     names = ["size", "resize", "views", "backbone", "weights", "preprocessing", "pooling", "layer"]
     names += ["precision", "seed", "val_share", "store", "max_file_size", "overwrite", "dry_run"]
+    names += ["unlabelled"]
     given = {name: getattr(arguments, name) for name in names}
     machines = machines_of(arguments)
     machines["jobs"] = machines["jobs"] or 1

@@ -37,7 +37,8 @@ def add_predict(command: argparse.ArgumentParser) -> None:
         nargs="+",
         required=True,
         metavar="FILE",
-        help="files, folders, patterns such as 'photos/**/*.jpg', - for a list on standard input",
+        help="files, folders, patterns such as 'photos/**/*.jpg', names of runs, - for a list on "
+        "standard input",
     )
     command.add_argument(
         "--null", action="store_true", help="paths in that list end with NUL, as from find -print0"
@@ -78,18 +79,22 @@ def predict(arguments: argparse.Namespace) -> int:
     from headbench.classify.deployment import prediction_formats
     from headbench.classify.deployment.classifier import open_classifier
     from headbench.classify.deployment.labelled import Scores, seen_files, true_classes
-    from headbench.classify.deployment.prediction import expand, predict_files
+    from headbench.classify.deployment.named_images import name_images
+    from headbench.classify.deployment.prediction import predict_files
+    from headbench.classify.deployment.stored_embeddings import StoredEmbeddings
     from headbench.classify.deployment.uncertainty import open_uncertainty
     from headbench.classify.looks_at_test import count_look
     from headbench.classify.metrics import TOP_K
     from headbench.classify.run import Run
     from headbench.classify.wording import count
     from headbench.extract.settings import Runtime
-    from headbench.run_names import run_path
+    from headbench.run_names import run_path, stored_run
 
     run = Run(run_path(arguments.run))
     classifier = open_classifier(run, arguments.head, arguments.weights)
-    paths = list(expand(arguments.images, arguments.null))
+    images = name_images(arguments.images, stored_run, arguments.null)
+    paths, stores = images.paths, [run.features_path, *images.stores]
+    stored = StoredEmbeddings(classifier.identity, stores if classifier.head else ())
     truth = true_classes(arguments.images, classifier.classes)
     seen: dict[Path, str] = {}
     if truth:
@@ -104,7 +109,9 @@ def predict(arguments: argparse.Namespace) -> int:
         # Scores look at more classes than may be shown.
         n_top, runtime = max(arguments.top, TOP_K), Runtime(**runtime_of(arguments))
         least = arguments.min_confidence
-        predictions = predict_files(classifier, paths, n_top, runtime, truth, least, doubts)
+        predictions = predict_files(
+            classifier, paths, n_top, runtime, truth, least, doubts, stored, images.contents
+        )
         if arguments.explain:
             from headbench.classify.deployment.explained_files import explained
 

@@ -49,6 +49,16 @@ def make_full_table(
     )
 
 
+def make_unlabelled_table(n_images: int = 7, rejected: tuple[Rejected, ...] = ()) -> Table:
+    """The same without labels."""
+    return replace(
+        make_table(n_images, rejected),
+        labels=np.full(n_images, -1, dtype=np.int32),
+        splits=np.full(n_images, 3, dtype=np.uint8),
+        classes=(),
+    )
+
+
 def embeddings_of(numbers: list[int], dim: int = 3) -> np.ndarray:
     """Embeddings that tell which image they are of."""
     rng = [np.random.default_rng(number) for number in numbers]

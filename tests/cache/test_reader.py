@@ -19,6 +19,7 @@ from tests.cache.tables import (
     embeddings_of,
     make_full_table,
     make_table,
+    make_unlabelled_table,
     write_file,
 )
 from tests.conftest import ROOT
@@ -80,7 +81,7 @@ def test_a_file_of_another_program(path: Path) -> None:
 @pytest.mark.parametrize(
     ("version", "way_out"),
     [
-        (3, "Upgrade"),
+        (4, "Upgrade"),
         (
             2,
             "lie in parts beside it. Run 'headbench features' again with --overwrite",
@@ -325,10 +326,47 @@ def test_the_version_that_is_written_has_its_file() -> None:
     assert f"v{FORMAT_VERSION}" in {path.parent.name for path in FILES}
 
 
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_images_without_labels_are_in_no_split_to_train_on(tmp_path: Path, split: str) -> None:
+    path = write_file(tmp_path / "features.h5", make_unlabelled_table())
+    with FeatureFile(path) as features:
+        assert features.to_pandas()["class"].tolist() == [""] * 7
+        assert features.labels("unlabelled").tolist() == [-1] * 7
+        for read in (features.load, features.labels, features.rows, features.weights):
+            with pytest.raises(FeatureFileError, match="found images without labels"):
+                read(split)
+
+
+@pytest.mark.parametrize(("name", "value"), [("labels", 0), ("splits", 2)])
+def test_a_label_where_there_are_no_classes_is_damage(
+    tmp_path: Path, name: str, value: int
+) -> None:
+    path = write_file(tmp_path / "features.h5", make_unlabelled_table())
+    with h5py.File(path, "r+") as file:
+        values = file[name][:]
+        values[3] = value
+        rewrite(file, name, values)
+    with FeatureFile(path) as features, pytest.raises(FeatureFileError, match=f"/{name}"):
+        features.rows("unlabelled") if name == "splits" else features.labels("unlabelled")
+    assert [(each.dataset, each.start) for each in inspect_file(path).damage] == [(name, 3)]
+
+
+def test_a_version_with_classes_that_it_does_not_have_is_refused(tmp_path: Path) -> None:
+    for table, version in ((make_unlabelled_table(), 1), (make_table(), 3)):
+        path = write_file(tmp_path / f"{version}.h5", table)
+        with h5py.File(path, "r+") as file:
+            file.attrs["format_version"] = version
+            seal_attributes(file)
+        refuse(path, f"format version {version} with")
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.parent.name)
 def test_it_holds_what_was_put_into_it(path: Path) -> None:
+    has_labels = path.parent.name != "v3"
+    splits = {"train": [0, 1, 6], "val": [2, 3], "test": [4, 5]}
     with FeatureFile(path) as features:
-        assert features.table.equals(make_table(7, REJECTED))
-        for split, numbers in {"train": [0, 1, 6], "val": [2, 3], "test": [4, 5]}.items():
+        table = make_table(7, REJECTED) if has_labels else make_unlabelled_table(7, REJECTED)
+        assert features.table.equals(table)
+        for split, numbers in (splits if has_labels else {"unlabelled": list(range(7))}).items():
             np.testing.assert_array_equal(features.load(split)[0], embeddings_of(numbers))
     assert inspect_file(path).damage == ()

@@ -13,6 +13,8 @@ from headbench.classify.arrays import load_arrays, save_arrays
 from headbench.classify.run import PROBA_FILE, Run
 from headbench.classify.train_heads import train_heads
 from headbench.command_line import VERBS
+from headbench.extract.settings import ExtractSettings
+from headbench.extract.stage import extract_features
 from tests.conftest import ROOT, write_class_folders
 from tests.small_network import SIZE_PX, SMALL
 
@@ -99,6 +101,23 @@ def test_a_features_run_with_nothing_to_do_is_light(random_run: Run, network_pho
     network = ("--backbone", SMALL, "--weights", "random", "--size", SIZE_PX)
     arguments = ("features", network_photos, "--name", random_run.features_path, *network)
     assert heavy_modules(*arguments) == set()
+
+
+@pytest.fixture
+def unlabelled(network_photos: Path, tmp_path: Path) -> Path:
+    """The same images by the same network, without labels."""
+    out = tmp_path / "unlabelled/features.h5"
+    network = ExtractSettings(SMALL, "random", SIZE_PX, unlabelled=True)
+    extract_features(network_photos / "red", out, network)
+    return out
+
+
+def test_stored_embeddings_are_classified_without_tensorflow(
+    random_run: Run, unlabelled: Path, network_photos: Path
+) -> None:
+    for images in (unlabelled, unlabelled.parent, network_photos / "red"):
+        assert heavy_modules("predict", random_run.folder, "--images", images) == set()
+        assert heavy_modules("similar", random_run.folder, "--images", images) == set()
 
 
 def test_a_choice_of_networks_with_nothing_to_embed_is_light(

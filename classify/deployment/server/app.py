@@ -238,7 +238,7 @@ def _add_predict(
 ) -> None:
     model = _described(engine)
 
-    async def classify(name: str | None, data: bytes, top: int, similar: int) -> dict[str, Any]:
+    async def classify(top: int, similar: int, name: str | None, data: bytes) -> dict[str, Any]:
         image = await decoded(data)
         if isinstance(image, UnusableImageError):
             return {"name": name, "error": str(image)}
@@ -251,26 +251,42 @@ def _add_predict(
         doubts = doubts_object(answer.doubt, engine.uncertainty.sets is not None)
         return {"name": name, "predictions": as_objects(best), **doubts, "similar": near}
 
-    @app.post("/predict")
-    async def predict(
-        request: Request,
-        top: Annotated[int, Query(ge=1)] = N_TOP,
-        similar: Annotated[int, Query(ge=0, le=MOST_SIMILAR)] = N_SIMILAR,
-    ) -> dict[str, Any]:
+    async def answer(request: Request, top: int, similar: int, *known: str) -> dict[str, Any]:
         started = time.perf_counter()
-        unknown = sorted(set(request.query_params) - {"top", "similar"})
+        unknown = sorted(set(request.query_params) - {*known})
         if unknown:
-            raise HTTPException(400, f"expected the parameters top and similar, found {unknown[0]}")
+            expected = " and ".join(known)
+            raise HTTPException(400, f"expected the parameters {expected}, found {unknown[0]}")
         async with _sent_in_time(request, settings.timeout) as files:
-            found = await asyncio.gather(*(classify(*each, top, similar) for each in files))
+            found = await asyncio.gather(*(classify(top, similar, *each) for each in files))
         if all("error" in each for each in found):
             reasons = "; ".join(each["error"] for each in found)
             raise HTTPException(422, f"not a usable image: {reasons}")
         is_single = found[0]["name"] is None
         if is_single:
             del found[0]["name"]
-        answer = found[0] if is_single else {"files": found}
-        return {**answer, "milliseconds": _milliseconds_since(started), "model": model}
+        body = found[0] if is_single else {"files": found}
+        return {**body, "milliseconds": _milliseconds_since(started), "model": model}
+
+    @app.post("/predict")
+    async def predict(
+        request: Request,
+        top: Annotated[int, Query(ge=1)] = N_TOP,
+        similar: Annotated[int, Query(ge=0, le=MOST_SIMILAR)] = N_SIMILAR,
+    ) -> dict[str, Any]:
+        return await answer(request, top, similar, "top", "similar")
+
+    @app.post("/similar")
+    async def find_similar(
+        request: Request, k: Annotated[int, Query(ge=1, le=MOST_SIMILAR)] = N_SIMILAR
+    ) -> dict[str, Any]:
+        if engine.neighbours is None:
+            raise HTTPException(404, "there are no embeddings of train by a fine-tuned network")
+        found = await answer(request, 1, k, "k")
+        for each in found.get("files", [found]):
+            for key in {*each} - {"name", "similar", "error", "milliseconds", "model"}:
+                del each[key]
+        return found
 
 
 def _add_explain(

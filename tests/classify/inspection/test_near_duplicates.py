@@ -1,61 +1,26 @@
-import hashlib
-from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from headbench.cache.format import Config, Identity, Table, hash_rows
 from headbench.cache.reader import FeatureFile
-from headbench.cache.writer import Parts, write_features
+from headbench.classify.errors import RunError
 from headbench.classify.inspection import near_duplicates, principal_axes, similarity_search
-from headbench.classify.inspection.near_duplicates import Duplicates, Pair, find_duplicates
+from headbench.classify.inspection.near_duplicates import (
+    Duplicates,
+    Pair,
+    find_duplicates,
+    find_pairs,
+)
 from headbench.extract.settings import ExtractSettings
 from headbench.extract.stage import extract_features
 from tests.benchmarks.brute_force import brute_force_pairs
 from tests.benchmarks.food101_like import World
+from tests.classify.inspection.conftest import N_CLASSES, Writer
 
 TRAIN, VAL, TEST = 0, 1, 2
-N_CLASSES = 5
-Writer = Callable[..., Path]
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Writer:
-    """A feature file of given embeddings; images are different files unless numbers are equal."""
-
-    def write_rows(
-        X: np.ndarray,
-        splits: Any = None,
-        labels: Any = None,
-        numbers: Any = None,
-        store: str = "float32",
-    ) -> Path:
-        n_images, path = len(X), tmp_path / "features.h5"
-        identity = Identity("synthetic", "none", "none", 16, "none", "avg", "float32")
-        numbers = range(n_images) if numbers is None else numbers
-        contents = [hashlib.sha256(b"%d" % number).digest() for number in numbers]
-        table = Table(
-            paths=tuple(f"{row}.jpg" for row in range(n_images)),
-            labels=np.zeros(n_images, np.int32) if labels is None else np.int32(labels),
-            splits=(np.arange(n_images) % 3).astype(np.uint8)
-            if splits is None
-            else np.uint8(splits),
-            content_sha256=hash_rows(contents),
-            classes=tuple(map(str, range(N_CLASSES))),
-            rejected=(),
-            config=Config(identity, "none", {"folder": "synthetic", "seed": 0}, store),
-        )
-        parts = Parts(path, identity.fingerprint)
-        source = parts.add(contents, X.astype(np.float32))
-        write_features(path, table, source, X.shape[1])
-        parts.remove()
-        return path
-
-    return write_rows
 
 
 def found_in(path: Path) -> Duplicates:
@@ -266,3 +231,60 @@ def test_photographs_saved_once_more_are_found(shared: Path, tmp_path: Path) -> 
 def save(image: Image.Image, path: Path, quality: int = 95) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     image.save(path, quality=quality)
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.9])
+def test_all_pairs_are_those_of_a_search_by_hand(
+    write: Writer, monkeypatch: pytest.MonkeyPatch, threshold: float
+) -> None:
+    small_steps(monkeypatch)
+    rng = np.random.default_rng(0)
+    X = np.repeat(rng.normal(size=(60, 40)), 5, axis=0)
+    X += rng.normal(scale=np.repeat(rng.uniform(0.1, 1, 60), 5)[:, None], size=X.shape)
+    path, chosen = write(X, splits=[TRAIN] * 300), np.arange(7, 290)
+    with FeatureFile(path) as features:
+        found = find_pairs(features, chosen, threshold)
+        U = principal_axes.unit(features.read(chosen))
+    expected = {
+        (int(chosen[i]), int(chosen[j]))
+        for i, j in combinations(range(len(U)), 2)
+        if U[i] @ U[j] >= threshold
+    }
+    assert (near_rows(found), found.n_pairs, found.threshold) == (
+        expected,
+        len(expected),
+        threshold,
+    )
+    assert 50 < len(expected) < 2000
+
+
+def test_copies_and_pairs_of_one_class_and_split_are_among_all_pairs(write: Writer) -> None:
+    X = apart(90)
+    X[1], X[3], X[4] = X[0], X[2], noisy(X[2:3])[0]
+    numbers = [*range(90)]
+    numbers[1] = 0
+    path = write(X, splits=[TRAIN] * 90, numbers=numbers)
+    assert found_in(path).pairs == []
+    with FeatureFile(path) as features:
+        found = find_pairs(features, np.arange(90))
+    assert (found.n_pairs, found.n_exact) == (4, 1)
+    assert found.pairs[0] == Pair(0, 1, 1.0, is_exact=True)
+    assert near_rows(found) == {(2, 3), (2, 4), (3, 4)}
+
+
+def test_few_columns_are_compared_if_a_threshold_is_named(write: Writer) -> None:
+    path = write(np.array([[1, 0], [1, 0.1], [0, 1]]))
+    with FeatureFile(path) as features:
+        assert find_pairs(features, np.arange(3)).threshold is None
+        assert near_rows(find_pairs(features, np.arange(3), 0.9)) == {(0, 1)}
+
+
+def test_more_pairs_than_fit_in_memory_are_refused(
+    write: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(similarity_search, "MOST_OF_LEAF", 1000)
+    with (
+        FeatureFile(write(np.abs(apart(200)))) as features,
+        pytest.raises(RunError, match=r"may reach 0\.1: .* Choose a higher threshold"),
+    ):
+        find_pairs(features, np.arange(200), 0.1)

@@ -3,13 +3,15 @@
 ::
 
     python -m tests.data.formats.write tests/data/formats/v1/features.h5
+
+Version 3, in a folder of that name, is that of images without labels.
 """
 
 import sys
 from pathlib import Path
 
 from headbench.cache.format import Rejected
-from tests.cache.tables import content, make_table, write_file
+from tests.cache.tables import content, make_table, make_unlabelled_table, write_file
 
 REJECTED = (
     Rejected("寿司/broken.jpg", "cannot be decoded: truncated", content(100)),
@@ -18,4 +20,6 @@ REJECTED = (
 
 
 if __name__ == "__main__":
-    write_file(Path(sys.argv[1]), make_table(7, REJECTED))
+    path = Path(sys.argv[1])
+    make = make_unlabelled_table if path.parent.name == "v3" else make_table
+    write_file(path, make(7, REJECTED))

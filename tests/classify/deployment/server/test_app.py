@@ -48,6 +48,19 @@ def test_an_answer_says_who_gives_it_and_what_is_similar(client: Client, red: by
     assert (picture.status, picture.headers["content-type"]) == (200, "image/webp")
 
 
+def test_similar_images_alone_are_those_of_predict(client: Client, red: bytes) -> None:
+    whole = client.predict(red, "?similar=7", Content_Type="image/png").json
+    found = client.ask("POST", "/similar?k=7", red, Content_Type="image/png").json
+    assert found["similar"] == whole["similar"]
+    assert set(found) == {"similar", "milliseconds", "model"}
+
+
+def test_a_finetuned_network_has_no_similar_images(network_run: Run, red: bytes) -> None:
+    with serving(network_run, head="finetuned") as other:
+        reply = other.ask("POST", "/similar", red, Content_Type="image/png")
+    assert (reply.status, list(reply.json)) == (404, ["error"])
+
+
 def test_random_weights_are_never_silent(client: Client, random_run: Run, red: bytes) -> None:
     assert b"RANDOM WEIGHTS" not in client.ask("GET", "/").body
     with serving(random_run) as other:
@@ -90,6 +103,11 @@ def test_the_facts_are_there(client: Client) -> None:
         ("POST", "/predict?top=many", b"x", "image/png", 422, "query.top"),
         ("POST", "/predict?similar=21", b"x", "image/png", 422, "query.similar"),
         ("POST", "/predict?path=/etc/passwd", b"x", "image/png", 400, "found path"),
+        ("POST", "/similar", b"", "image/png", 400, "found nothing"),
+        ("POST", "/similar", b"text", "image/png", 422, "text, not an image"),
+        ("POST", "/similar?k=0", b"x", "image/png", 422, "query.k"),
+        ("POST", "/similar?k=21", b"x", "image/png", 422, "query.k"),
+        ("POST", "/similar?top=3", b"x", "image/png", 400, "expected the parameters k, found top"),
         ("GET", "/predict", None, "", 405, "Method Not Allowed"),
         ("PUT", "/predict", b"x", "image/png", 405, "Method Not Allowed"),
         ("GET", "/similar/99999", None, "", 404, "no such picture"),

@@ -1,0 +1,77 @@
+"""Images by what the user names: files, folders, patterns, a list, and runs."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from headbench.cache.format import Config, leads_inside
+from headbench.cache.reader import FeatureFile
+from headbench.classify.deployment.prediction import STDIN, expand
+from headbench.extract.sources import manifest
+from headbench.extract.sources.folder import has_image_name
+from headbench.extract.sources.tables import EXTENSIONS, extension
+from headbench.extract.sources.urls import is_url
+
+
+class NamedImages(NamedTuple):
+    """Image files that somebody named.
+
+    Attributes
+    ----------
+    paths : list of Path
+    contents : dict of Path to bytes
+        The SHA-256 of those that a run lists; they are read only if they have to be embedded.
+    stores : list of Path
+        Feature files that may hold their embeddings.
+    """
+
+    paths: list[Path]
+    contents: dict[Path, bytes]
+    stores: list[Path]
+
+
+def name_images(
+    named: Sequence[str], run_of: Callable[[str], Path | None], is_null_separated: bool = False
+) -> NamedImages:
+    """The images of what was named: files, folders, patterns, and runs.
+
+    Parameters
+    ----------
+    named : sequence of str
+        What `expand` takes, and names and folders of runs.
+    run_of : callable
+        The feature file of a run, or of the run that was made of a folder; None if there is none.
+    """
+    found = NamedImages([], {}, [])
+    for each in named:
+        store = None if each in ("", STDIN) else run_of(each)
+        if store is not None:
+            found.stores.append(store)
+        if store is not None and is_run(each, store):
+            with FeatureFile(store) as features:
+                table = features.table
+            places = [place_of(table.config, path) for path in table.paths]
+            found.contents.update(zip(places, table.contents(), strict=True))
+            refused = (each.path for each in table.rejected if has_image_name(each.path))
+            found.paths.extend([*places, *(place_of(table.config, path) for path in refused)])
+        else:
+            found.paths.extend(expand([each], is_null_separated))
+    return found
+
+
+def is_run(named: str, store: Path) -> bool:
+    """Whether a run is meant by its name, folder or file, and not the images in a folder."""
+    return not os.path.exists(named) or Path(named) in (store, store.parent)
+
+
+def place_of(config: Config, path: str) -> Path:
+    """Where an image of a feature file lies: below its folder, or as its list names it.
+
+    Nothing is opened here: the file may come from a stranger.
+    """
+    name = str(config.data["folder"])
+    if not leads_inside(path) or is_url(name):
+        return Path(path)
+    is_list = extension(name) in EXTENSIONS and not Path(name).is_dir()
+    return Path(manifest.place(name, path) if is_list else Path(name, path))
