@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import joblib
-from threadpoolctl import threadpool_limits
 
 from headbench.cache.disk import replace_texts
 from headbench.cache.progress import Progress, showing_progress
@@ -18,6 +17,7 @@ from headbench.cache.untrusted import read_json
 from headbench.cache.writer import installed_version
 from headbench.classify.checked import check_fields, json_text
 from headbench.classify.errors import RunError, loading
+from headbench.classify.heads.cores import shared_by
 from headbench.classify.heads.head import Head
 
 LOG = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ def _results(fits: Sequence[Fit], n_jobs: int, progress: Progress) -> list[dict[
     # Threads: the embeddings are shared, and the products let go of the interpreter lock.
     threads = joblib.Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")
     results: dict[int, dict[str, Any]] = {}
-    with threadpool_limits(max(1, joblib.cpu_count() // n_jobs), "blas"):
+    with shared_by(n_jobs):
         found = threads(joblib.delayed(work)(index) for index in parallel)
         for index, result in zip(parallel, found, strict=True):
             results[index] = result
