@@ -15,7 +15,7 @@ from headbench.cache.untrusted import read_regular
 from headbench.classify.arrays import save_arrays
 from headbench.classify.checked import load_numbers
 from headbench.classify.heads.cores import n_cores
-from headbench.classify.heads.grid import AT_LIMIT
+from headbench.classify.heads.grid import AT_LIMIT, NOTHING_TO_GAIN
 from headbench.classify.heads.head import Head, Labelled
 from headbench.classify.heads.parameters import (
     POSITIVE,
@@ -141,7 +141,7 @@ class LightGBM(Head):
         n_rounds = self.n_rounds if val is None else self.max_rounds or MOST_ROUNDS
         with Progress("fit", n_rounds, "rounds") as progress:
             booster = self._train(train, val, columns_of, n_rounds, lambda _: progress.update())
-        is_at_limit = val is not None and n_rounds - booster.best_iteration < self.patience
+        is_at_limit = val is not None and self._is_at_limit(n_rounds, booster.best_iteration)
         n_rounds = n_rounds if val is None else booster.best_iteration
         self.chosen_ = {"rounds": n_rounds}
         if is_at_limit:
@@ -190,6 +190,7 @@ class LightGBM(Head):
             valid_names=["train", "val"],
             callbacks=[
                 count,
+                _stop_where_nothing_is_to_gain,
                 lightgbm.early_stopping(self.patience, verbose=False),
                 lightgbm.record_evaluation(losses),
             ],
@@ -198,6 +199,12 @@ class LightGBM(Head):
             f"{split}_log_loss": losses[split]["multi_logloss"] for split in ("train", "val")
         }
         return booster
+
+    def _is_at_limit(self, n_rounds: int, best: int) -> bool:
+        """Whether the rounds ended before patience, while there was something to gain."""
+        losses = self.history_["val_log_loss"]
+        is_ended = len(losses) == n_rounds and n_rounds - best < self.patience
+        return is_ended and min(losses) > NOTHING_TO_GAIN
 
     def _seen(self, X: NDArray[np.float32], _: slice = slice(None)) -> NDArray[np.float32]:
         return X if self.scores_ is None else self.scores_(X)
@@ -247,6 +254,16 @@ class LightGBM(Head):
         self._set_model(read_regular(folder / MODEL_FILE, MOST_MODEL_BYTES).decode())
         is_projected = (folder / SCORES_FILE).exists()
         self.scores_ = Scores(**load_numbers(folder / SCORES_FILE)) if is_projected else None
+
+
+def _stop_where_nothing_is_to_gain(env: Any) -> None:
+    """On classes that are easily told apart, each round gains a little, without end."""
+    if env.evaluation_result_list[-1][2] <= NOTHING_TO_GAIN:
+        raise lightgbm.callback.EarlyStopException(env.iteration, env.evaluation_result_list)
+
+
+# Callbacks are called in this order; the one that keeps the curve has 20.
+_stop_where_nothing_is_to_gain.order = 25  # type: ignore[attr-defined]
 
 
 def checked_trees(text: str, n_classes: int) -> str:
