@@ -188,9 +188,9 @@ class _Training:
 
     def _time_again(self) -> None:
         """Time predictions where nothing else runs, and put the seconds into the records."""
-        for name, head in self._timed_beside.items():
+        for name in filter(self._timed_beside.__contains__, self.heads):
             kept = self.trained[name]
-            seconds = predict_seconds(head, self._sample)
+            seconds = predict_seconds(self._timed_beside[name], self._sample)
             record = replace(kept.record, predict_seconds=seconds)
             save_record(kept.folder, record)
             self.trained[name] = replace(kept, record=record)

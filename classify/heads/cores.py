@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
-from typing import NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import joblib
 from threadpoolctl import threadpool_limits
@@ -19,7 +19,7 @@ _N_FITS: list[int] = [1]
 Result = TypeVar("Result")
 
 
-class Task(NamedTuple):
+class Task(NamedTuple, Generic[Result]):
     """Something to do beside other tasks.
 
     Attributes
@@ -29,7 +29,7 @@ class Task(NamedTuple):
         generator for the whole process.
     """
 
-    work: Callable[[], object]
+    work: Callable[[], Result]
     is_alone: bool
 
 
@@ -58,7 +58,7 @@ def fits_in_memory(n_fits: int, bytes_of_fit: int) -> int:
     return max(1, min(n_fits, int(MEMORY_SHARE * free_memory() / max(1, bytes_of_fit))))
 
 
-def side_by_side(tasks: Sequence[Task], n_fits: int) -> Iterator[object]:
+def side_by_side(tasks: Sequence[Task[Result]], n_fits: int) -> Iterator[Result]:
     """Do tasks, at most `n_fits` at a time; yields their results in order.
 
     Tasks that are alone have one thread; the others have the other threads, and share the
