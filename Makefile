@@ -48,7 +48,7 @@ option = $(if $(2),--$(1) "$(2)")
 given  = $(if $(1),"$(1)")
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo food101 features verify heads report open backbones compare finetune preset origin predict export serve doctor test test-long test-mutants check types docs links format dist bench-cache bench-extract bench-heads bench-precision bench-report bench-finetune bench-remote bench-scale bench-serve bench-start check-gpu clean
+.PHONY: help install demo food101 features verify heads report open backbones compare finetune preset origin predict export serve doctor test test-long test-mutants check types docs links format dist bench-cache bench-extract bench-heads bench-precision bench-trees bench-report bench-finetune bench-remote bench-scale bench-serve bench-start check-gpu clean
 
 help: ## this help
 	@echo "Cache a frozen network's embeddings once, then train and compare heads in seconds."
@@ -193,8 +193,11 @@ bench-cache: .venv/.ready-dev ## what reuse and checking cost: runs/bench/cache.
 bench-extract: .venv/.ready-dev .venv/.ready-bench ## extraction against three engines: runs/bench/extract.json
 	@.venv/bin/python -m tests.benchmarks.extract $(ARGS)
 
-bench-heads: .venv/.ready-dev ## heads at Food-101's size against the plain calls: runs/bench/heads.json
+bench-heads: .venv/.ready-dev ## heads at Food-101's size against the plain calls, half an hour: runs/bench/heads.json
 	@.venv/bin/python -m tests.benchmarks.heads
+
+bench-trees: .venv/.ready-dev ## which columns trees should use: runs/bench/trees.json
+	@.venv/bin/python -m tests.benchmarks.trees
 
 bench-finetune: .venv/.ready-dev ## an epoch with and without the cached frozen part: runs/bench/finetune.json
 	@.venv/bin/python -m tests.benchmarks.finetune

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headbench.cache.disk import replaced_name, replacing_folder, whole_folder
+from headbench.cache.disk import replace_texts, replaced_name, replacing_folder, whole_folder
 from headbench.cache.reader import FeatureFile
 from headbench.cache.untrusted import read_json
 from headbench.cache.writer import installed_version
@@ -257,11 +257,19 @@ def saving(
         raise RunError(
             f"{folder}: not saved: {error}. Training diverged: choose a lower learning rate."
         ) from error
-    text = json_text({"version": RECORD_VERSION, **asdict(record)})
     with replacing_folder(folder) as temporary:
-        (temporary / RECORD_FILE).write_text(text, "utf-8", newline="\n")
+        (temporary / RECORD_FILE).write_text(_text_of(record), "utf-8", newline="\n")
         save_arrays(temporary / PROBA_FILE, {"val": val, "test": test})
         yield temporary
+
+
+def save_record(folder: Path, record: Record) -> None:
+    """Replace the record of what was saved into a folder."""
+    replace_texts(folder, {RECORD_FILE: _text_of(record)})
+
+
+def _text_of(record: Record) -> str:
+    return json_text({"version": RECORD_VERSION, **asdict(record)})
 
 
 def rank(trained: list[Trained], y_val: NDArray[np.int32]) -> list[Trained]:

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import cached_property
+from functools import cached_property, partial
 from statistics import median
 
 import numpy as np
@@ -17,33 +17,29 @@ from headbench.cache.progress import Progress, part_of
 from headbench.cache.reader import FeatureFile
 from headbench.classify.arrays import free_memory
 from headbench.classify.errors import RunError
-from headbench.classify.heads.grid import AT_LIMIT
+from headbench.classify.heads.cores import (
+    MEMORY_SHARE,
+    Task,
+    fits_in_memory,
+    n_cores,
+    side_by_side,
+)
 from headbench.classify.heads.head import Head
 from headbench.classify.heads.registry import NO_VOTE, VOTE, load_trained_head
 from headbench.classify.heads.streaming import BLOCK_ROWS, StoredRows, embedding_blocks
 from headbench.classify.heads.temperature import sharpen
 from headbench.classify.heads.vote import Vote
 from headbench.classify.metrics import accuracy
-from headbench.classify.run import Record, Run, Trained, saving
+from headbench.classify.run import Record, Run, Trained, save_record, saving
 from headbench.classify.train_settings import ALWAYS, NEVER, TrainSettings, configured_heads
-from headbench.classify.wording import describe_choice, percent
+from headbench.classify.wording import beyond, describe_choice, listed, percent
 from headbench.extract.networks.keras_runtime import load_keras
 from headbench.extract.workers.machines import DASK
 
 LOG = logging.getLogger(__name__)
 
-# The embeddings of train and val may take this share of the free memory. Heads need some besides.
-MEMORY_SHARE = 0.6
 # Calls of a head that are timed.
 N_CALLS = 3
-# Where a setting was chosen at the end of its range: the option that moves the end.
-OPTION_OF_LIMIT = {
-    "LogReg": "--c-grid",
-    "LightGBM": "--max-rounds",
-    "MLP": "--max-epochs",
-    "Ridge": "--config",
-    "KNN": "--config",
-}
 
 Split = tuple[NDArray[np.float32], NDArray[np.int32]]
 
@@ -81,8 +77,7 @@ def train_heads(
         LOG.info(f"{run.features_path}: {counts}; {n_classes} classes, {dim} columns{weighted}")
         training = _Training(run, features, heads, seed, settings, command)
         training.refuse_unfit()
-        for name in sorted(heads, key=VOTE.__eq__):
-            training.one(name)
+        training.all()
 
 
 def class_proba(head: Head, X: NDArray[np.float32], n_classes: int) -> NDArray[np.float32]:
@@ -132,7 +127,7 @@ def check_classes(features: FeatureFile) -> None:
 
 
 class _Training:
-    """Fits the heads of one run one after the other; embeddings are read once."""
+    """Fits the heads of one run; embeddings are read once."""
 
     def __init__(
         self,
@@ -148,6 +143,9 @@ class _Training:
         self.y_val = features.labels("val")
         self.trained: dict[str, Trained] = {}
         self._data: dict[str, Split] = {}
+        # Heads whose predictions were timed while another head was fitted.
+        self._timed_beside: dict[str, Head] = {}
+        self._are_side_by_side = False
 
     def refuse_unfit(self) -> None:
         """Refuse, before any fit, a head that was named by the user and needs too much memory."""
@@ -159,6 +157,44 @@ class _Training:
                     "they do not fit. Choose other heads with --heads, or use a machine with more "
                     "memory."
                 )
+
+    def all(self) -> None:
+        """Fit or reuse every head: networks beside the others, if there is memory; vote last."""
+        names = [name for name in self.heads if name != VOTE]
+        missing = [name for name in names if self._kept(name) is None]
+        n_fits = 1
+        if len({self.heads[name].needs_tensorflow for name in missing}) == 2 and n_cores() > 1:
+            n_fits = self._n_fits()
+        self._are_side_by_side = n_fits > 1
+        tasks = [Task(partial(self.one, name), self.heads[name].needs_tensorflow) for name in names]
+        for _ in side_by_side(tasks, n_fits):
+            pass
+        self._time_again()
+        # In one order, whichever came first: a vote is of its members in order.
+        self.trained = {name: self.trained[name] for name in names if name in self.trained}
+        if VOTE in self.heads:
+            self.one(VOTE)
+
+    def _n_fits(self) -> int:
+        """How many heads may be fitted at a time: 2 if there is memory, else 1."""
+        if self._is_streamed:
+            return 1
+        # Each makes a copy, and its own columns.
+        n_fits = fits_in_memory(2, 2 * self._n_bytes())
+        if n_fits > 1:
+            # Before there are threads.
+            self._load("train"), self._load("val")
+        return n_fits
+
+    def _time_again(self) -> None:
+        """Time predictions where nothing else runs, and put the seconds into the records."""
+        for name in filter(self._timed_beside.__contains__, self.heads):
+            kept = self.trained[name]
+            seconds = predict_seconds(self._timed_beside[name], self._sample)
+            record = replace(kept.record, predict_seconds=seconds)
+            save_record(kept.folder, record)
+            self.trained[name] = replace(kept, record=record)
+        self._timed_beside = {}
 
     def one(self, name: str) -> None:
         """Fit a head and save it, or reuse it; logs one line."""
@@ -175,14 +211,7 @@ class _Training:
         self.trained[name] = kept
         top1 = accuracy(self.y_val, kept.val)
         found = f"{name:10} val accuracy {percent(top1):21} (n = {top1.n})"
-        LOG.info(f"{found} {after}   {self._describe_choice(name, kept.record)}".rstrip())
-
-    def _describe_choice(self, name: str, record: Record) -> str:
-        """What was chosen on val; if that is the end of a range, which option moves the end."""
-        chosen = describe_choice(record.chosen)
-        if not record.chosen.get(AT_LIMIT):
-            return chosen
-        return f"{chosen}: try more with {OPTION_OF_LIMIT[type(self.heads[name]).__name__]}"
+        LOG.info(f"{found} {after}   {_describe_choice(kept.record)}".rstrip())
 
     def _wanted(self, name: str) -> Record:
         """The record of a head that has not been fitted yet."""
@@ -229,6 +258,8 @@ class _Training:
         test = self._proba(head, "test")
         with saving(self.run.trained_folder(name), record, val, test) as folder:
             head.save(folder)
+        if self._are_side_by_side and name != VOTE:
+            self._timed_beside[name] = head
 
     def _fitted(self, name: str) -> Head:
         if self._is_streamed:
@@ -325,6 +356,13 @@ class _Training:
 
     def _weights(self, *splits: str) -> NDArray[np.float32]:
         return np.concatenate([self.features.weights(split) for split in splits])
+
+
+def _describe_choice(record: Record) -> str:
+    """What was chosen on val; if a limit ended the search, which option moves it."""
+    options = beyond(record.chosen)
+    more = f": try more with {listed(options)}" if options else ""
+    return describe_choice(record.chosen) + more
 
 
 def _digest(record: Record) -> str:

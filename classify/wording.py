@@ -14,6 +14,16 @@ MOST_NAMED = 5
 # Columns of a terminal that sentences take.
 TEXT_WIDTH = 100
 END_OF_RANGE = "(end of range)"
+# How to search beyond a limit, by the setting that it ended.
+BEYOND = {
+    "C": "--c-grid",
+    "iterations": "--max-iter",
+    "rounds": "--max-rounds",
+    "epochs": "--max-epochs",
+    "epoch": "--epochs",
+    "alpha": "alphas in the file of --config",
+    "neighbors": "neighbors in the file of --config",
+}
 # A command in a sentence, and what stays on one line.
 COMMAND = re.compile("'((?:headbench|make) .*?)'")
 UNBROKEN = re.compile(rf"{COMMAND.pattern}| %|\bn = \d")
@@ -124,6 +134,16 @@ def describe_choice(chosen: Mapping[str, Any]) -> str:
     if chosen.get(AT_LIMIT):
         phrases[0] += f" {END_OF_RANGE}"
     return ", ".join(phrases).replace("is_", "").replace("_", " ")
+
+
+def beyond(chosen: Mapping[str, Any]) -> list[str]:
+    """Options that move the limits which ended a search on val; empty if none did.
+
+    `is_at_limit` is about the first setting, `is_converged` about the iterations.
+    """
+    ended = [next(iter(chosen))] if chosen.get(AT_LIMIT) else []
+    ended += ["iterations"] if chosen.get("is_converged") is False else []
+    return [BEYOND[name] for name in ended]
 
 
 def describe_weights(identity: Identity, source: str) -> str:

@@ -273,6 +273,8 @@ def write_trees(exported: Exportable, trees: LightGBM, folder: Path) -> None:
         # Of the trees' probabilities, each the position of its class; all others are 0.
         "columns": trees.classes_.tolist(),
         "temperature": trees.temperature_,
+        # Times the first columns, these are the logits that the trees start from.
+        "sharpness": 0.0 if trees.scores_ is None else float(trees.scores_.sharpness),
         "smallest": float(SMALLEST),
     }
     (folder / HEAD_FILE).write_text(as_text(facts), "utf-8", newline="\n")

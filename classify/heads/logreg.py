@@ -93,6 +93,7 @@ class LogReg(Head):
             loss = SoftmaxLoss(train, axes, n_classes)
             solver = PathSolver(loss, axes, shares)
             self.n_iter_, choice = 0, None
+            self._is_path_converged = True
             with Progress("fit", len(self._path) if val else 1, "values of C") as progress:
                 if val is None:
                     fit = solver.solve(self._penalty(self.C, train), self.tol, self.max_iter)
@@ -105,7 +106,8 @@ class LogReg(Head):
         self.chosen_ = {
             "C": float(choice.best if choice else self.C),
             "iterations": self.n_iter_,
-            "is_converged": fit.is_converged,
+            # A fit that was cut short may have hidden a better C.
+            "is_converged": fit.is_converged and self._is_path_converged,
         }
         if choice and choice.is_at_limit:
             self.chosen_[AT_LIMIT] = True
@@ -138,6 +140,7 @@ class LogReg(Head):
         choice = choose_from(progress.counting(loss_of), self._path, 10**0.5, limits, is_path=True)
         self.history_ = {"C": choice.tried, "val_log_loss": choice.losses}
         self.n_iter_ = sum(fit.iterations for fit in fits.values())
+        self._is_path_converged = all(fit.is_converged for fit in fits.values())
         return choice, fits[choice.best]
 
     def _penalty(self, C: float, train: Labelled) -> float:

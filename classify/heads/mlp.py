@@ -48,9 +48,9 @@ FEWEST_EPOCHS, MOST_EPOCHS = 10, 100
 # A plan was too short if its second half lowered the loss on val by this share of log(n_classes),
 # the loss of chance. In all it becomes at most so many times as long.
 LEAST_GAIN, MOST_PLANS = 0.005, 8
-# A limit on time: a plan is not prolonged beyond so many images, about a minute of `mlp` on 2 cores
-# with 2048 columns.
-MOST_SEEN = 1_000_000
+# A limit on time: a plan is not prolonged beyond so many images times weights, about 80 s on 2
+# cores. Besides its weights, an image costs as much as so many more.
+MOST_WORK, WORK_BESIDES = 1.5e12, 400_000
 AUTO, FLOAT32, MIXED_FLOAT16 = PRECISIONS = ("auto", "float32", "mixed_float16")
 # Rows read from the file in one go, and rows shuffled together: 64 MB at 2 048 columns. A folder's
 # images stand side by side in the file, so many short runs make a fair mixture of classes.
@@ -173,7 +173,7 @@ class MLP(Head):
         progress: Progress,
     ) -> bool:
         """Train and keep the best epoch; returns whether val gained up to the last one allowed."""
-        most = self.max_epochs or n_plans(len(train.X) * plan) * plan
+        most = self.max_epochs or n_plans(len(train.X) * plan, self._n_weights()) * plan
         n_epochs = most
         if val is None:  # one cosine, as long as the plan or as val chose, whichever is longer
             n_epochs = min(most, self.n_epochs or plan)
@@ -231,6 +231,10 @@ class MLP(Head):
             jit_compile=False,
         )
         return model
+
+    def _n_weights(self) -> int:
+        widths = [len(self.mean_), *self.hidden, len(self.classes_)]
+        return sum(n_in * n_out for n_in, n_out in pairwise(widths))
 
     def _normalise(self, X: Any) -> Any:
         return (X - self.mean_) * np.float32(self.scale_)
@@ -335,9 +339,10 @@ def _from_file(
             yield embeddings[here], data.y[rows], data.weight[rows]
 
 
-def n_plans(n_images: int) -> int:
+def n_plans(n_images: int, n_weights: int) -> int:
     """How many times as long a plan that sees so many images may become: 1, 2, 4 or 8."""
-    return int(min(MOST_PLANS, 2 ** math.floor(math.log2(max(1, MOST_SEEN / n_images)))))
+    work = n_images * (n_weights + WORK_BESIDES)
+    return int(min(MOST_PLANS, 2 ** math.floor(math.log2(max(1, MOST_WORK / work)))))
 
 
 def cosine_cycle(epoch: int, plan: int) -> tuple[int, int]:

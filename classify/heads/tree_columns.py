@@ -1,4 +1,4 @@
-"""Columns for trees: the embeddings, or class scores and principal axes."""
+"""Columns for trees: class scores and principal axes, or the embeddings as they are."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ import lightgbm
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh, solve
+from scipy.special import softmax
 
 from headbench.cache.progress import Progress
 from headbench.classify.heads.column_statistics import mean_and_scale
@@ -17,13 +18,23 @@ from headbench.classify.heads.streaming import (
     Embeddings,
     StoredRows,
     embedding_blocks,
+    row_blocks,
     sum_over,
 )
+from headbench.classify.heads.temperature import fit_temperature
 
 N_FOLDS = 5
 N_AXES = 64
-# Per image; the variances of the columns that it is added to are 1.
-ALPHA = 0.03
+# Up to so many columns of embeddings, trees get these too: a split on one of them says what a split
+# on no axis does, and they cost little.
+FEW_COLUMNS = 128
+# Penalty for each column, on sums over images: with fewer images for a column, the images bear less
+# on the scores. Of 1, 3 and 10, `make bench-trees` found 3 best over its data sets.
+PENALTY_PER_COLUMN = 3.0
+# Images on which the sharpness of scores is fitted, at most.
+SHARPNESS_ROWS = 10_000
+# Factor on scores before the temperature that sharpens them: temperatures have a range.
+BASE_SHARPNESS = 10.0
 
 # Makes columns from a block of embeddings and its rows.
 ColumnsOf: TypeAlias = Callable[[NDArray[np.float32], slice], NDArray[np.float32]]
@@ -34,18 +45,28 @@ class Scores(NamedTuple):
 
     Attributes
     ----------
-    kernel : float32 (dim, n_classes + 64)
-        Ridge regression of each class's indicator, then the first principal axes.
-    bias : float32 (n_classes + 64,)
+    kernel : float32 (dim, n_columns)
+        Ridge regression of each class's indicator, then at most 64 principal axes, then the
+        standardised columns of the embeddings, if they are at most 128.
+    bias : float32 (n_columns,)
+    sharpness : float64 ()
+        Factor that makes logits of the class scores: trees correct these. 0: they start from
+        nothing, as in heads that were saved by version 0.1.
     """
 
     kernel: NDArray[np.float32]
     bias: NDArray[np.float32]
+    sharpness: NDArray[np.float64] = np.zeros(())
 
     def __call__(self, X: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Scores of embeddings, float32 (n_images, n_classes + 64)."""
+        """Scores of embeddings, float32 (n_images, n_columns)."""
         scores: NDArray[np.float32] = X @ self.kernel + self.bias
         return scores
+
+    def start(self, columns: NDArray[np.float32], n_classes: int) -> NDArray[np.float32]:
+        """Logits that trees start from, float32 (n_images, n_classes), given all columns."""
+        logits: NDArray[np.float32] = np.float32(self.sharpness) * columns[:, :n_classes]
+        return logits
 
 
 @dataclass(frozen=True)
@@ -105,21 +126,42 @@ def cross_fitted_scores(train: Labelled, n_classes: int, seed: int) -> tuple[Sco
             # Kept for each fold in float32, whose rounding is far below the penalty.
             sums.append((of_fold[0].astype(np.float32), of_fold[1]))
             progress.update()
-        _, axes = eigh(gram, driver="evd", check_finite=False)
-    axes = axes[:, ::-1][:, :N_AXES]
+    others_columns = _directions(gram)
 
-    def fitted(gram: NDArray[np.float64], targets: NDArray[np.float64], n: float) -> Scores:
-        weights = solve(gram + ALPHA * n * np.eye(len(gram)), targets, assume_a="pos")
-        kernel = (np.hstack([weights, axes]) / scale[:, None]).astype(np.float32)
+    def fitted(gram: NDArray[np.float64], targets: NDArray[np.float64]) -> Scores:
+        dim = len(gram)
+        weights = solve(gram + PENALTY_PER_COLUMN * dim * np.eye(dim), targets, assume_a="pos")
+        kernel = (np.hstack([weights, others_columns]) / scale[:, None]).astype(np.float32)
         return Scores(kernel, (-mean @ kernel).astype(np.float32))
 
-    weights = np.bincount(fold_of, train.weight, N_FOLDS)
-    total = train.weight.sum()
-    others = tuple(
-        fitted(gram - of_fold[0], targets - of_fold[1], total - weight)
-        for of_fold, weight in zip(sums, weights, strict=True)
-    )
-    return fitted(gram, targets, total), OutOfFold(others, fold_of)
+    others = tuple(fitted(gram - of_fold[0], targets - of_fold[1]) for of_fold in sums)
+    out_of_fold = OutOfFold(others, fold_of)
+    sharpness = _sharpness(train, out_of_fold, n_classes)
+    return fitted(gram, targets)._replace(sharpness=sharpness), out_of_fold
+
+
+def _directions(gram: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The first principal axes, and all columns if they are few; float64 (dim, n_directions)."""
+    dim = len(gram)
+    last = (max(0, dim - N_AXES), dim - 1)
+    _, axes = eigh(gram, subset_by_index=last, check_finite=False)
+    axes = axes[:, ::-1]
+    # A sign that rounding does not turn: limits of bins depend on it.
+    axes *= np.sign(axes[np.abs(axes).argmax(axis=0), range(axes.shape[1])])
+    return np.hstack([axes, np.eye(dim)]) if dim <= FEW_COLUMNS else axes
+
+
+def _sharpness(train: Labelled, out_of_fold: OutOfFold, n_classes: int) -> NDArray[np.float64]:
+    """The factor with which the class scores of images that are not trained on fit best."""
+    # The first images of a file are of few classes: some from everywhere.
+    step = -(-len(train.y) // SHARPNESS_ROWS)
+    parts = []
+    for rows, block in embedding_blocks(train.X):
+        columns = out_of_fold(block, rows)[:, :n_classes]
+        parts.append(columns[-rows.start % step :: step])
+    y, weight = train.y[::step], train.weight[::step]
+    proba = softmax(np.float32(BASE_SHARPNESS) * np.concatenate(parts), axis=1)
+    return np.array(BASE_SHARPNESS / fit_temperature(proba, y, weight))
 
 
 def _folds(y: NDArray[np.intp], seed: int) -> NDArray[np.int8]:
@@ -196,3 +238,17 @@ def tree_columns(X: Embeddings, columns_of: ColumnsOf) -> NDArray[np.float32] | 
     if columns_of is as_they_are:
         return X
     return np.concatenate([columns_of(block, rows) for rows, block in embedding_blocks(X)])
+
+
+def starting_logits(
+    columns: NDArray[np.float32] | StoredColumns, scores: Scores | None, n_classes: int
+) -> NDArray[np.float64] | None:
+    """Logits that trees start from, float64 (n_images, n_classes); None: the same for all images.
+
+    LightGBM keeps them in memory, as it keeps the logits that it is at.
+    """
+    if scores is None:
+        return None
+    blocks = (columns[rows] for rows in row_blocks(len(columns)))
+    logits = [scores.start(np.asarray(block, np.float32), n_classes) for block in blocks]
+    return np.concatenate(logits, dtype=np.float64)

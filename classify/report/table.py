@@ -5,11 +5,11 @@ from textwrap import shorten
 from typing import NamedTuple
 
 from headbench.cache.format import describe_counts
-from headbench.classify.heads.grid import AT_LIMIT
 from headbench.classify.intervals import Estimate
 from headbench.classify.report.advice import advice
 from headbench.classify.report.results import HeadResult, Results
 from headbench.classify.report.words import (
+    curve_limits,
     curve_table,
     describe_duplicates,
     describe_folds,
@@ -24,6 +24,7 @@ from headbench.classify.report.words import (
 from headbench.classify.wording import (
     END_OF_RANGE,
     aligned,
+    beyond,
     count,
     describe_choice,
     describe_weights,
@@ -41,15 +42,6 @@ from headbench.classify.wording import (
 # In a terminal: the first things to do, and as much of a long choice as fits on a line.
 MOST_ADVICE = 4
 CHOICE_WIDTH = 32
-# How to search beyond a limit, by the setting that val chose.
-BEYOND = {
-    "C": "--c-grid",
-    "rounds": "--max-rounds",
-    "epochs": "--max-epochs",
-    "epoch": "--epochs",
-    "alpha": "alphas in the file of --config",
-    "neighbors": "neighbors in the file of --config",
-}
 
 
 class Column(NamedTuple):
@@ -196,13 +188,13 @@ def method() -> str:
 
 
 def _limit_note(results: Results) -> list[str]:
-    ended = [head for head in results.heads if head.chosen.get(AT_LIMIT)]
-    if not ended:
+    ended = {head.name: beyond(head.chosen) for head in results.heads}
+    options = [f"{listed(found)} for {name}" for name, found in ended.items() if found]
+    if not options:
         return []
-    options = listed([f"{BEYOND[next(iter(head.chosen))]} for {head.name}" for head in ended])
     return [
-        f"{END_OF_RANGE}: the best value was the last one that could be tried, so a better one may "
-        f"lie beyond it. To search further, set {options}."
+        f"{END_OF_RANGE} or not converged: a limit ended the search, so a better value may lie "
+        f"beyond it. To search further, set {listed(options)}."
     ]
 
 
@@ -294,7 +286,8 @@ def _curve(results: Results) -> list[str]:
         return []
     titles, *cells = curve_table(results.learning_curve)
     heading = "## Learning curve: validation accuracy in % by share of train"
-    return [heading, "", *_table(titles, cells), ""]
+    limits = _list(curve_limits(results.learning_curve))
+    return [heading, "", *_table(titles, cells), "", *limits]
 
 
 def _confusions(results: Results) -> list[str]:

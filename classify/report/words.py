@@ -12,9 +12,11 @@ from headbench.classify.run import is_finetuned
 from headbench.classify.studies.folds import FoldPoint, overall
 from headbench.classify.studies.learning_curve import CurvePoint, gain_of_doubling
 from headbench.classify.wording import (
+    END_OF_RANGE,
     aligned,
     count,
     describe_pairs,
+    listed,
     number,
     p_value,
     percent,
@@ -72,7 +74,16 @@ def describe_curve(curve: Sequence[CurvePoint]) -> str:
     if not curve:
         return ""
     title = f"Validation accuracy in % by share of train (n = {curve[0].top1.n}):"
-    return "\n".join([title, *aligned(curve_table(curve))])
+    return "\n".join([title, *aligned(curve_table(curve)), *curve_limits(curve)])
+
+
+def curve_limits(curve: Sequence[CurvePoint]) -> list[str]:
+    """Heads and shares where a limit ended the choice of a setting, a sentence a head."""
+    limited = [point for point in curve if point.is_at_limit]
+    return [
+        f"{name} {END_OF_RANGE} at {listed([f'{100 * point.share:g} %' for point in group])}."
+        for name, group in by_head(limited)
+    ]
 
 
 def curve_table(curve: Sequence[CurvePoint]) -> list[tuple[str, ...]]:
@@ -93,9 +104,14 @@ def describe_folds(folds: Sequence[FoldPoint]) -> str:
         shares = [100 * point.n_right / point.n_images for point in group]
         lines.append(
             f"{name:10} accuracy over {len(group)} folds {with_n(overall(group))}; single folds "
-            f"{min(shares):.1f} to {max(shares):.1f} %"
+            f"{min(shares):.1f} to {max(shares):.1f} %{_limited(group)}"
         )
     return "\n".join(lines)
+
+
+def _limited(folds: Sequence[FoldPoint]) -> str:
+    n_limited = sum(fold.is_at_limit for fold in folds)
+    return f"; {END_OF_RANGE} in {n_limited} of {len(folds)}" if n_limited else ""
 
 
 def describe_sets(results: Results) -> list[str]:

@@ -36,6 +36,7 @@ from headbench.classify.studies.study import (
     study_stamp,
 )
 from headbench.classify.train_heads import class_proba
+from headbench.classify.wording import beyond
 
 FOLDS_FILE = "folds.json"
 FEWEST_FOLDS = 3
@@ -56,6 +57,8 @@ class FoldPoint:
         Number of correctly classified images of the fold.
     n_images : int
         Number of images of the fold.
+    is_at_limit : bool
+        Whether a limit ended the choice of its settings: a better value may lie beyond it.
     """
 
     head: str
@@ -65,6 +68,7 @@ class FoldPoint:
     seed: int
     n_right: int
     n_images: int
+    is_at_limit: bool
 
 
 @dataclass(frozen=True)
@@ -155,7 +159,8 @@ def cross_validate(
         )
 
     fits = [fit(name, head, fold) for name, head in heads.items() for fold in range(n_folds)]
-    points = run_study(folder / FOLDS_FILE, features, fits, n_jobs)
+    # Train and val of a fold are copies, and a head makes another one.
+    points = run_study(folder / FOLDS_FILE, features, fits, n_jobs, 2 * images.X.nbytes)
     study = read_study(folder / FOLDS_FILE, features)
     named = {str(each.result.get("proba_file")) for each in chain(*study)}
     remove_unnamed(folder / FOLDS_FOLDER, named)
@@ -246,7 +251,12 @@ def _measure(head: Head, images: FoldedImages, fold: int, path: Path) -> dict[st
     held_out = fit_without(head, images, fold)
     save_held_out(path, held_out)
     n_right = int((held_out.proba.argmax(axis=1) == images.y[images.fold_of == fold]).sum())
-    return {"n_right": n_right, "n_images": len(held_out.proba), "proba_file": path.name}
+    return {
+        "n_right": n_right,
+        "n_images": len(held_out.proba),
+        "is_at_limit": bool(beyond(head.chosen_)),
+        "proba_file": path.name,
+    }
 
 
 def fit_without(head: Head, images: FoldedImages, fold: int) -> HeldOut:

@@ -15,6 +15,7 @@ from headbench.classify.errors import loading
 from headbench.classify.heads.head import Head
 from headbench.classify.intervals import Estimate, interval, left_out_means, resampled_means, wilson
 from headbench.classify.studies.study import Fit, read_points, run_study
+from headbench.classify.wording import beyond
 
 SHARES = (0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
 CURVE_FILE = "learning_curve.json"
@@ -36,6 +37,8 @@ class CurvePoint:
         Accuracy on val.
     right : str
         Hexadecimal bits, one per image of val: 1 if it was classified correctly.
+    is_at_limit : bool
+        Whether a limit ended the choice of its settings: a better value may lie beyond it.
     """
 
     head: str
@@ -45,6 +48,7 @@ class CurvePoint:
     n_images: int
     top1: Estimate
     right: str
+    is_at_limit: bool = False
 
 
 def learning_curve(
@@ -78,7 +82,8 @@ def learning_curve(
             is_right = head.predict(val[0]) == val[1]
             top1 = wilson(int(is_right.sum()), len(is_right))
             right = np.packbits(is_right).tobytes().hex()
-            return {"n_images": len(rows), "top1": top1._asdict(), "right": right}
+            found = {"n_images": len(rows), "top1": top1._asdict(), "right": right}
+            return {**found, "is_at_limit": bool(beyond(head.chosen_))}
 
         return work
 
@@ -87,7 +92,9 @@ def learning_curve(
         for name, head in heads.items()
         for share in SHARES
     ]
-    return _points(folder, features, run_study(folder / CURVE_FILE, features, fits, n_jobs))
+    # A share of train is a copy, and a head makes another one.
+    found = run_study(folder / CURVE_FILE, features, fits, n_jobs, 2 * X.nbytes)
+    return _points(folder, features, found)
 
 
 def read_curve(folder: Path, features: FeatureFile) -> list[CurvePoint]:

@@ -4,12 +4,10 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import joblib
-from threadpoolctl import threadpool_limits
 
 from headbench.cache.disk import replace_texts
 from headbench.cache.progress import Progress, showing_progress
@@ -18,11 +16,13 @@ from headbench.cache.untrusted import read_json
 from headbench.cache.writer import installed_version
 from headbench.classify.checked import check_fields, json_text
 from headbench.classify.errors import RunError, loading
+from headbench.classify.heads.cores import Task, fits_in_memory, side_by_side
 from headbench.classify.heads.head import Head
+from headbench.classify.wording import count
 
 LOG = logging.getLogger(__name__)
 
-STUDY_VERSION = 2
+STUDY_VERSION = 3
 WAY_OUT = "Delete it, or run 'headbench heads' with the same options again: it replaces the file."
 
 
@@ -65,16 +65,18 @@ class Study(NamedTuple):
 
 
 def run_study(
-    path: Path, features: FeatureFile, fits: Sequence[Fit], n_jobs: int
+    path: Path, features: FeatureFile, fits: Sequence[Fit], n_jobs: int, bytes_of_fit: int
 ) -> list[dict[str, Any]]:
-    """Run fits and keep their results; networks one by one, other heads in parallel.
+    """Run fits and keep their results; networks one by one, beside the other heads.
 
     Parameters
     ----------
     path : Path
         JSON file of the results. Results of the same head, settings and features are reused.
     n_jobs : int
-        Number of fits at a time.
+        Number of fits at a time, if memory allows.
+    bytes_of_fit : int
+        Bytes that a fit needs besides the embeddings.
 
     Returns
     -------
@@ -91,31 +93,25 @@ def run_study(
     missing = [fit for fit, point in zip(fits, kept, strict=True) if point is None]
     name = path.stem.replace("_", " ")
     LOG.info(f"{name}: {len(missing)} fits, {len(fits) - len(missing)} reused")
+    n_fits = fits_in_memory(n_jobs, bytes_of_fit)
+    if n_fits < min(n_jobs, len(missing)):
+        needed = f"each needs {bytes_of_fit / 1e9:.1f} GB of memory"
+        LOG.info(f"{name}: {count(n_fits, 'fit')} at a time instead of {n_jobs}: {needed}")
     # Each fit would show a bar of its own.
     with Progress(name, len(missing), "fits") as progress, showing_progress(False):
-        results = iter(_results(missing, n_jobs, progress))
+        results = iter(_results(missing, n_fits, progress))
     points = [point or Point(key, next(results)) for key, point in zip(keys, kept, strict=True)]
     _write(path, features, Study(points, list(earlier.values())))
     return [{**point.key, **point.result} for point in points]
 
 
-def _results(fits: Sequence[Fit], n_jobs: int, progress: Progress) -> list[dict[str, Any]]:
-    def work(index: int) -> dict[str, Any]:
-        return fits[index].work(fits[index].estimator)
+def _results(fits: Sequence[Fit], n_fits: int, progress: Progress) -> list[dict[str, Any]]:
+    def work(fit: Fit) -> dict[str, Any]:
+        return fit.work(fit.estimator)
 
-    # Keras draws from one generator for the whole process: networks go one after another.
-    alone = [index for index, fit in enumerate(fits) if fit.estimator.needs_tensorflow]
-    parallel = [index for index in range(len(fits)) if index not in alone]
-    # Threads: the embeddings are shared, and the products let go of the interpreter lock.
-    threads = joblib.Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")
-    results: dict[int, dict[str, Any]] = {}
-    with threadpool_limits(max(1, joblib.cpu_count() // n_jobs), "blas"):
-        found = threads(joblib.delayed(work)(index) for index in parallel)
-        for index, result in zip(parallel, found, strict=True):
-            results[index] = result
-            progress.update()
-    results |= {index: progress.counting(work)(index) for index in alone}
-    return [results[index] for index in range(len(fits))]
+    counted = progress.counting(work)
+    tasks = [Task(partial(counted, fit), fit.estimator.needs_tensorflow) for fit in fits]
+    return list(side_by_side(tasks, n_fits))
 
 
 def read_study(path: Path, features: FeatureFile, way_out: str = WAY_OUT) -> Study:

@@ -8,7 +8,7 @@ from sklearn.preprocessing import StandardScaler
 from headbench.classify.heads.head import Labelled
 from headbench.classify.heads.ridge import Ridge
 from headbench.classify.heads.simple import KNN, Centroid, Prior
-from headbench.classify.heads.tree_columns import ALPHA, cross_fitted_scores
+from headbench.classify.heads.tree_columns import PENALTY_PER_COLUMN, cross_fitted_scores
 from tests.benchmarks.food101_like import World
 from tests.classify.test_heads import separable
 
@@ -28,13 +28,17 @@ def test_scores_of_an_image_come_from_the_folds_without_it() -> None:
     train = Labelled(X, y.astype(np.intp), np.ones(400))
     scores, out_of_fold = cross_fitted_scores(train, 4, seed=0)
     columns = out_of_fold(X, slice(None))
-    assert columns.shape == (400, 4 + 30)
+    # Few columns: the principal axes of all of them, and they themselves.
+    assert columns.shape == (400, 4 + 30 + 30)
     in_sample = scores(X)[:, :4].argmax(axis=1) == y
     held_out = columns[:, :4].argmax(axis=1) == y
     assert held_out.mean() < in_sample.mean()
     Z = StandardScaler().fit_transform(X.astype(np.float64))
-    whole = PlainRidge(alpha=ALPHA * 400, fit_intercept=False).fit(Z, np.eye(4)[y] - 0.25)
+    whole = PlainRidge(alpha=PENALTY_PER_COLUMN * 30, fit_intercept=False).fit(
+        Z, np.eye(4)[y] - 0.25
+    )
     np.testing.assert_allclose(scores(X)[:, :4], whole.predict(Z), atol=1e-3)
+    np.testing.assert_allclose(scores(X)[:, -30:], Z, atol=1e-3)
 
 
 def test_the_prior_is_the_share_of_each_class_whatever_the_image() -> None:

@@ -507,9 +507,14 @@ def test_trees_leave_their_log_loss_on_train_and_stop_by_that_on_val_alone() -> 
     assert kept == pytest.approx(train[head.chosen_["rounds"] - 1], rel=1e-5)
 
 
-def test_trees_see_scores_where_images_are_many_and_columns_where_they_are_few() -> None:
+def test_trees_start_from_scores_that_are_better_than_the_first_tree() -> None:
     X, y, X_val, y_val = separable(5)
-    many = made("lightgbm", max_rounds=5).fit(X, y, X_val, y_val)
-    assert many.booster_.num_feature() == 5 + 12
-    few = made("lightgbm", max_rounds=5).fit(X[:50], y[:50], X_val, y_val)
-    assert few.booster_.num_feature() == 12
+    head = made("lightgbm", max_rounds=5).fit(X, y, X_val, y_val)
+    assert head.booster_.num_feature() == 5 + 12 + 12
+    plain = made("lightgbm", max_rounds=5, projection="none").fit(X, y, X_val, y_val)
+    assert plain.booster_.num_feature() == 12
+    first, last = head.history_["val_log_loss"][0], plain.history_["val_log_loss"][-1]
+    assert first < last
+    # The kept probabilities are those that the curve was measured on.
+    losses = log_losses(y_val, head._proba(X_val))
+    assert losses.mean() == pytest.approx(min(head.history_["val_log_loss"]), rel=1e-4)

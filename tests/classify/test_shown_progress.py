@@ -82,7 +82,7 @@ def test_a_plan_that_is_prolonged_is_shown_as_long_as_it_becomes(
 
     monkeypatch.setattr(Bar, "update", note)
     monkeypatch.setattr(mlp, "has_gained", lambda *_: True)
-    monkeypatch.setattr(mlp, "n_plans", lambda _: 2)
+    monkeypatch.setattr(mlp, "n_plans", lambda *_: 2)
     head = create_head("mlp-8", 0).set_params(batch_size=1000, patience=1000)
     monkeypatch.setattr(mlp, "PLANNED_STEPS", 10)
     head.fit(*separable(2))

@@ -3,6 +3,7 @@ import shutil
 from pathlib import Path
 
 import h5py
+import joblib
 import numpy as np
 import pytest
 from sklearn.utils.validation import check_is_fitted
@@ -10,12 +11,13 @@ from sklearn.utils.validation import check_is_fitted
 from headbench.cache.format import SPLITS
 from headbench.cache.reader import FeatureFile
 from headbench.classify.errors import RunError
+from headbench.classify.heads import cores
 from headbench.classify.heads.head import Head
 from headbench.classify.heads.registry import HEADS, load_head
 from headbench.classify.heads.simple import Centroid
 from headbench.classify.heads.vote import Vote
 from headbench.classify.report.write import write_report
-from headbench.classify.run import Run
+from headbench.classify.run import Run, Trained
 from headbench.classify.train_heads import MEMORY_SHARE, class_proba, predict_seconds, train_heads
 from headbench.classify.train_settings import ALWAYS, NEVER, TrainSettings
 from headbench.extract.settings import ExtractSettings
@@ -57,6 +59,55 @@ def test_each_head_is_announced_with_its_val_accuracy_and_n(run: Run) -> None:
         n_val = len(features.rows("val"))
     assert f"(n = {n_val})" in said[1]
     assert "test top-1" not in " ".join(said)
+
+
+@pytest.mark.parametrize("stream", [NEVER, ALWAYS])
+@pytest.mark.parametrize(
+    ("name", "given", "option"),
+    [
+        ("lightgbm", {"max_rounds": 1, "projection": "none"}, "--max-rounds"),
+        ("mlp-128", {"max_epochs": 1}, "--max-epochs"),
+        ("logreg", {"max_iter": 1}, "--max-iter"),
+    ],
+)
+def test_a_limit_that_ended_a_fit_is_in_the_line_and_in_the_record(
+    run: Run, name: str, given: dict[str, object], option: str, stream: str
+) -> None:
+    said = listen()
+    train_heads(run, [name], 0, TrainSettings(common=given, stream=stream))
+    assert said[-1].endswith(f": try more with {option}")
+    record = json.loads((run.trained_folder(name) / "record.json").read_text())
+    is_converged = record["chosen"].get("is_converged", True)
+    assert record["chosen"].get("is_at_limit", False) or not is_converged
+    train_heads(run, [name], 0, TrainSettings(stream=stream))
+    assert "try more" not in said[-1]
+
+
+def test_heads_fitted_side_by_side_are_those_fitted_one_by_one(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["ridge", "mlp-8", "lightgbm", "vote"]
+    found: list[list[Trained]] = []
+    timed: list[int] = []
+
+    def seconds(*_: object) -> float:
+        timed.append(cores.n_cores())
+        return float(len(timed))
+
+    monkeypatch.setattr("headbench.classify.train_heads.predict_seconds", seconds)
+    for n_cores in (1, 2):
+        monkeypatch.setattr(joblib, "cpu_count", lambda n=n_cores: n)
+        timed.clear()
+        train_heads(run, names, 0, TrainSettings(again=True))
+        with FeatureFile(run.features_path) as features:
+            found.append([run.find(name, features) for name in names])
+    for one, beside in zip(*found, strict=True):
+        np.testing.assert_array_equal(one.val, beside.val)
+        np.testing.assert_array_equal(one.test, beside.test)
+        assert one.record.chosen == beside.record.chosen
+    # Each head was timed once more, with the whole machine; the vote only then.
+    assert timed == [1, 1, 1, 2, 2, 2, 2]
+    assert [each.record.predict_seconds for each in found[1]] == [4.0, 5.0, 6.0, 7.0]
 
 
 def test_the_seed_reaches_the_heads_and_the_record(run: Run) -> None:

@@ -946,7 +946,7 @@ FAULTS = (
         "plan-is-the-end",
         "Networks train on while val gains.",
         "classify/heads/mlp.py",
-        "most = self.max_epochs or n_plans(len(train.X) * plan) * plan",
+        "most = self.max_epochs or n_plans(len(train.X) * plan, self._n_weights()) * plan",
         "most = self.max_epochs or plan",
         ("tests/classify/test_grid.py::test_an_mlp_goes_on_while_val_gains",),
     ),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 
 from headbench.cache.format import SPLITS
 from headbench.cache.reader import FeatureFile
@@ -109,7 +110,7 @@ def test_the_code_in_the_readme_of_trees_gives_what_predict_gives(
 ) -> None:
     moved = Path(shutil.copytree(exported_trees, tmp_path / "moved"))
     [code] = examples(moved, photographs)
-    assert 10 <= code.count("\n") <= 12
+    assert 10 <= code.count("\n") <= 13
     code += "\nprint(json.dumps([embeddings.tolist(), probabilities.tolist()]))"
     seen, found = json.loads(run_alone(code, moved, barred="sklearn").splitlines()[-1])
     head = load_head(many_heads.trained_folder("lightgbm"))
@@ -122,8 +123,10 @@ def test_the_code_in_the_readme_of_trees_gives_what_predict_gives(
             cached[features.rows(split)] = X
     assert relative_difference(np.array(seen, np.float32), seen_by(head, cached[rows])) < 1e-4
     # On what the trees were given: elsewhere rounding may lead down another branch.
-    raw = head.booster_.predict(np.array(seen, np.float32)).astype(np.float32)
-    expected = sharpen(raw, head.temperature_)
+    columns = np.array(seen, np.float32)
+    logits = head.booster_.predict(columns, raw_score=True) + head.scores_.start(columns, 3)
+    assert np.ptp(head.scores_.start(columns, 3)) > 0.1
+    expected = sharpen(softmax(logits, axis=1).astype(np.float32), head.temperature_)
     assert np.ptp(expected) > 0.1
     np.testing.assert_allclose(found, expected, atol=1e-5)
 

@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 from headbench.cache.reader import FeatureFile
 from headbench.classify.arrays import load_arrays, save_arrays
 from headbench.classify.errors import RunError
+from headbench.classify.heads import cores
 from headbench.classify.heads.registry import create_head
 from headbench.classify.report.words import describe_folds
 from headbench.classify.run import Run
@@ -19,6 +21,7 @@ from headbench.classify.studies.folds import (
     unit_folds,
 )
 from headbench.classify.studies.held_out import HeldOut
+from headbench.classify.wording import END_OF_RANGE
 from headbench.extract.settings import ExtractSettings
 from headbench.extract.stage import extract_features
 from tests.conftest import listen
@@ -78,6 +81,29 @@ def test_every_image_of_train_and_val_is_measured_once(run: Run) -> None:
     assert f"n = {n_images})" in describe_folds(points)
     assert folds_of(run, 4) == points
     assert said[-1] == "folds: 0 fits, 8 reused"
+
+
+def test_folds_that_a_limit_ended_are_counted(run: Run) -> None:
+    def folds(max_rounds: int) -> str:
+        heads = {"lightgbm": create_head("lightgbm", 0)}
+        heads["lightgbm"].set_params(max_rounds=max_rounds, projection="none")
+        with FeatureFile(run.features_path) as features:
+            return describe_folds(cross_validate(run.folder, features, heads, 3, 0, 1))
+
+    assert folds(1).endswith(f"; {END_OF_RANGE} in 3 of 3")
+    assert END_OF_RANGE not in folds(500)
+
+
+def test_where_memory_is_short_fewer_fits_run_at_a_time_and_that_is_said(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = folds_of(run, 4)
+    shutil.rmtree(run.folder / "folds")
+    (run.folder / "folds.json").unlink()
+    monkeypatch.setattr(cores, "free_memory", lambda: 0)
+    said = listen()
+    assert folds_of(run, 4) == expected
+    assert said[1].startswith("folds: 1 fit at a time instead of 2: each needs ")
 
 
 def test_other_folds_are_other_results(run: Run) -> None:

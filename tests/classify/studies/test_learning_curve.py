@@ -17,6 +17,7 @@ from headbench.classify.studies.learning_curve import (
     nested_ranks,
     read_curve,
 )
+from headbench.classify.wording import END_OF_RANGE
 from tests.conftest import listen
 
 
@@ -48,6 +49,16 @@ def test_each_head_is_measured_on_val_at_each_share(run: Run) -> None:
         assert n_images[-1] == len(features.rows("train"))
         assert points[-1].top1.n == len(features.rows("val"))
     assert "in % by share of train (n = " in describe_curve(points)
+
+
+def test_shares_where_a_limit_ended_a_choice_are_named(run: Run) -> None:
+    heads = {"lightgbm": create_head("lightgbm", 0).set_params(max_rounds=1, projection="none")}
+    with FeatureFile(run.features_path) as features:
+        points = learning_curve(run.folder, features, heads, 0, 1)
+    limited = [point.share for point in points if point.is_at_limit]
+    assert limited
+    assert f"lightgbm {END_OF_RANGE} at " in describe_curve(points)
+    assert END_OF_RANGE not in describe_curve(curve_of(run))
 
 
 def test_nothing_is_fitted_twice_and_what_is_new_is(run: Run) -> None:
