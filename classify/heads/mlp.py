@@ -240,8 +240,13 @@ class MLP(Head):
         return (X - self.mean_) * np.float32(self.scale_)
 
     def _predict_proba(self, X: NDArray[np.float32]) -> NDArray[Any]:
-        # By NumPy: to predict with a saved head, TensorFlow need not be imported.
-        outputs, weights = self._normalise(X), self.weights_
+        # Of weights that a stranger made too large, whoever asks finds that these are none.
+        with np.errstate(over="ignore", invalid="ignore"):
+            return self._forward(self._normalise(X))
+
+    def _forward(self, outputs: NDArray[np.float32]) -> NDArray[Any]:
+        """The network by NumPy: to predict with a saved head, TensorFlow need not be imported."""
+        weights = self.weights_
         if self.batch_norm:
             gamma, beta, mean, variance = weights[: len(NORM_WEIGHTS)]
             outputs = (outputs - mean) * (gamma / np.sqrt(variance + NORM_EPSILON)) + beta

@@ -12,6 +12,7 @@ from headbench.cache.reader import FeatureFile
 from headbench.classify.arrays import load_arrays, save_arrays
 from headbench.classify.finetuning.finetune_settings import FinetuneSettings
 from headbench.classify.finetuning.finetune_stage import finetune
+from headbench.classify.heads.registry import load_head
 from headbench.classify.run import PROBA_FILE, Run
 from headbench.classify.train_heads import train_heads
 from headbench.extract.settings import ExtractSettings
@@ -65,6 +66,16 @@ def browser() -> Iterator[Browser]:
         started = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield started
         started.close()
+
+
+def save_as_before(folder: Path) -> None:
+    """Write a trained `MLP` as headbench once did, with its network in a Keras file."""
+    head = load_head(folder)
+    model = head.keras_model()
+    model.optimizer.build(model.trainable_variables)
+    model.save(folder / "model.keras")
+    np.savez(folder / "normalise.npz", mean=head.mean_, scale=np.array(head.scale_))
+    (folder / "mlp.npz").unlink()
 
 
 @pytest.fixture(params=["centroid", "ridge"])

@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,9 +8,11 @@ from headbench.cache.reader import FeatureFile
 from headbench.classify.heads import mlp as module
 from headbench.classify.heads.column_statistics import mean_and_scale
 from headbench.classify.heads.head import Labelled
-from headbench.classify.heads.mlp import epoch_batches
+from headbench.classify.heads.mlp import MLP, epoch_batches
+from headbench.classify.heads.registry import load_head
 from headbench.classify.heads.streaming import StoredRows
 from headbench.classify.run import Run
+from tests.classify.conftest import save_as_before
 
 
 @pytest.fixture(params=["memory", "file"])
@@ -57,3 +60,17 @@ def test_moments_are_weighted(data: Labelled) -> None:
     np.testing.assert_allclose(mean, wanted, rtol=1e-5)
     variance = np.average((X - wanted) ** 2, axis=0, weights=data.weight)
     np.testing.assert_allclose(scale, np.sqrt(variance), rtol=1e-4)
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_a_head_that_was_saved_as_a_keras_file_gives_the_same(
+    batch_norm: bool, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 5)).astype(np.float32), np.arange(60) % 3
+    head = MLP((8, 4), batch_norm=batch_norm, max_epochs=2).fit(X, y, X, y)
+    head.save(tmp_path)
+    expected = head.keras_model()(head._normalise(X), training=False)
+    np.testing.assert_allclose(head._predict_proba(X), expected, rtol=1e-5)
+    save_as_before(tmp_path)
+    np.testing.assert_array_equal(load_head(tmp_path).predict_proba(X), head.predict_proba(X))

@@ -28,7 +28,11 @@ from headbench.classify.train_settings import TrainSettings
 from headbench.extract.networks.keras_runtime import load_keras
 from headbench.extract.settings import ExtractSettings
 from headbench.extract.stage import extract_features
+from tests.classify.conftest import save_as_before
 from tests.conftest import ROOT, needs_posix, write_class_folders
+
+# A head whose network is in a Keras file, as heads of versions before.
+KERAS_HEAD = "mlp-64"
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +46,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
     common = {"max_epochs": 1, "max_rounds": 3}
     names = ["logreg", "lightgbm", "mlp-128", "vote"]
     train_heads(run, names, 0, TrainSettings(common=common))
+    train_heads(run, [KERAS_HEAD], 0, TrainSettings(common={"max_epochs": 1}))
+    save_as_before(run.trained_folder(KERAS_HEAD))
     return run
 
 
@@ -133,7 +139,7 @@ def test_a_keras_file_runs_nothing(
 ) -> None:
     (mine.folder / "payload_of_a_stranger.py").write_text(f"open({str(marker)!r}, 'w')")
     monkeypatch.syspath_prepend(mine.folder)
-    head = mine.trained_folder("mlp-128")
+    head = mine.trained_folder(KERAS_HEAD)
     if place == "network":
         network = Path(shutil.copytree(head, mine.trained_folder("finetuned")))
         (network / "model.keras").rename(network / NETWORK_FILE)
@@ -142,7 +148,7 @@ def test_a_keras_file_runs_nothing(
         name = "finetuned"
     else:
         put_keras(head / "model.keras", KERAS_CONFIGS[kind](marker))
-        name = "mlp-128"
+        name = KERAS_HEAD
     with pytest.raises(RunError, match="cannot be loaded"):
         predict(mine, name)
     assert not marker.exists()
@@ -158,9 +164,9 @@ def test_a_keras_file_with_a_real_lambda_runs_nothing(mine: Run, marker: Path) -
 
     model = keras.Sequential([keras.Input((3,)), keras.layers.Lambda(lambda x: payload(x))])
     marker.unlink(missing_ok=True)
-    model.save(mine.trained_folder("mlp-128") / "model.keras")
+    model.save(mine.trained_folder(KERAS_HEAD) / "model.keras")
     with pytest.raises(RunError, match=r"loaded .*code execution .*by default\)\. Delete"):
-        predict(mine, "mlp-128")
+        predict(mine, KERAS_HEAD)
     assert not marker.exists()
 
 
@@ -178,7 +184,8 @@ class Payload:
     ("head", "file"),
     [
         *(("logreg", file) for file in ("classes.npz", "softmax.npz", "proba.npz")),
-        *(("mlp-128", file) for file in ("classes.npz", "normalise.npz", "proba.npz")),
+        *(("mlp-128", file) for file in ("classes.npz", "mlp.npz", "proba.npz")),
+        (KERAS_HEAD, "normalise.npz"),
         ("vote", "0/classes.npz"),
         ("lightgbm", "scores.npz"),
     ],
@@ -289,6 +296,28 @@ def test_arrays_that_do_not_fit_are_one_clear_error(
         predict(mine, "logreg")
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"kernel_0": np.zeros((4, 128))},
+        {"kernel_1": np.zeros((128, 2))},
+        {"bias_0": np.full(128, np.nan)},
+        {"bias_1": None},
+        {"mean": np.zeros(4)},
+        {"scale": np.zeros(2)},
+    ],
+    ids=str,
+)
+def test_weights_of_a_network_that_do_not_fit_are_one_clear_error(
+    mine: Run, changes: dict[str, Any]
+) -> None:
+    path = mine.trained_folder("mlp-128") / "mlp.npz"
+    arrays = load_arrays(path) | changes
+    np.savez(path, **{name: each for name, each in arrays.items() if each is not None})
+    with pytest.raises(RunError, match="cannot be loaded"):
+        predict(mine, "mlp-128")
+
+
 @pytest.mark.parametrize("value", [-0.5, np.nan, np.inf, 3e38, 0.0], ids=str)
 def test_probabilities_that_are_none_are_one_clear_error(mine: Run, value: float) -> None:
     path = mine.trained_folder("logreg") / "proba.npz"
@@ -302,7 +331,7 @@ def test_probabilities_that_are_none_are_one_clear_error(mine: Run, value: float
 @pytest.mark.parametrize("value", [np.nan, 3e38])
 def test_a_network_that_gives_no_probabilities_is_one_clear_error(mine: Run, value: float) -> None:
     """3e38 overflows on an image alone: on embeddings of zeros the head gives probabilities."""
-    path = mine.trained_folder("mlp-128") / "model.keras"
+    path = mine.trained_folder(KERAS_HEAD) / "model.keras"
     model = load_keras().saving.load_model(path)
     kernels = [
         np.full_like(each, value) if each.ndim == 2 else each for each in model.get_weights()
@@ -310,7 +339,7 @@ def test_a_network_that_gives_no_probabilities_is_one_clear_error(mine: Run, val
     model.set_weights(kernels)
     model.save(path)
     with pytest.raises(RunError, match=r"cannot be loaded \(expected probabilities"):
-        predict(mine, "mlp-128")
+        predict(mine, KERAS_HEAD)
 
 
 @pytest.mark.parametrize("n_features", [0, 10**9])
@@ -343,7 +372,8 @@ def test_json_that_is_nested_is_one_clear_error(mine: Run, file: str, name: str)
     [
         *(("logreg", file) for file in ("record.json", "head.json", "softmax.npz", "proba.npz")),
         ("lightgbm", "model.txt"),
-        ("mlp-128", "model.keras"),
+        ("mlp-128", "mlp.npz"),
+        (KERAS_HEAD, "model.keras"),
         ("vote", "weights.json"),
     ],
 )
@@ -375,7 +405,7 @@ LEADING_AWAY: dict[str, Callable[[h5py.Group, str, Path], object]] = {
 def test_weights_in_a_keras_file_are_not_read_from_another_file(
     mine: Run, tmp_path: Path, kind: str
 ) -> None:
-    path, weights = mine.trained_folder("mlp-128") / "model.keras", tmp_path / "model.weights.h5"
+    path, weights = mine.trained_folder(KERAS_HEAD) / "model.keras", tmp_path / "model.weights.h5"
     with zipfile.ZipFile(path) as archive:
         kept = {name: archive.read(name) for name in archive.namelist()}
     weights.write_bytes(kept[weights.name])
@@ -387,7 +417,7 @@ def test_weights_in_a_keras_file_are_not_read_from_another_file(
         for name, content in (kept | {weights.name: weights.read_bytes()}).items():
             archive.writestr(name, content)
     with pytest.raises(RunError, match=rf"cannot be loaded \(model\.weights\.h5: .*{kind}"):
-        predict(mine, "mlp-128")
+        predict(mine, KERAS_HEAD)
 
 
 def _datasets(file: h5py.File) -> list[str]:

@@ -247,12 +247,13 @@ def test_weights_are_not_read_from_another_file(vit: Saved, tmp_path: Path) -> N
 
 
 def test_an_engine_that_cannot_convert_it_is_not_used_and_that_is_said(
-    vit: Saved, monkeypatch: pytest.MonkeyPatch
+    vit: Saved, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def fails(*_: object) -> None:
         raise RuntimeError("Check failed: no translator found for Some node.\nand more")
 
-    monkeypatch.setattr(engines, "_compile_for_openvino", fails)
+    monkeypatch.setattr(engines, "freeze", fails)
+    monkeypatch.setenv("HEADBENCH_CACHE", str(tmp_path))
     said = listen()
     embedder = vit.open().open(Runtime(), IMAGES, Stopwatch())
     assert embedder.infer(IMAGES).shape == (3, 16)
