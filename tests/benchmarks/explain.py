@@ -1,12 +1,12 @@
 """Are the maps of what spoke for a class right? Deleting what they name, and two methods compared.
 
-``python -m tests.benchmarks.explain RUN HEAD...`` on a run whose photographs are there. Of `N`
-images of test, drawn by seed 0: a fifth of the picture is covered, once where the map of the
-predicted class is largest, and three times at random. The rank correlation is that of the maps of
-two methods, over the cells of the finer one.
+``python -m tests.benchmarks.explain RUN HEAD... --images 40`` on a run whose photographs are there.
+Of some images of test, drawn by seed 0: a fifth of the picture is covered, once where the map of
+the predicted class is largest, and three times at random. The rank correlation is that of the maps
+of two methods, over the cells of the finer one.
 """
 
-import sys
+import argparse
 import time
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from headbench.extract.images.stream import DecodedImage, decode_file
 from headbench.extract.settings import Runtime
 from headbench.extract.stopwatch import Stopwatch
 
-N, SHARE, N_RANDOM = 60, 0.2, 3
+SHARE, N_RANDOM = 0.2, 3
 
 
 def resized(values: np.ndarray, side: int) -> np.ndarray:
@@ -47,11 +47,11 @@ def interval(values: np.ndarray) -> str:
     return f"{mean:.3f} [{mean - half:.3f}, {mean + half:.3f}], n = {len(values)}"
 
 
-def measure(run: Run, head: str) -> None:
+def measure(run: Run, head: str, n: int) -> None:
     classifier = open_classifier(run, head, None)
     rng = np.random.default_rng(0)
     with FeatureFile(run.features_path) as features:
-        rows = np.sort(rng.choice(features.rows("test"), N, replace=False))
+        rows = np.sort(rng.choice(features.rows("test"), n, replace=False))
         source, X = images_of(features, None), features.read(rows)
         files = [source.file(features.table.paths[row]) for row in rows]
     images = [decode_file(file, classifier.resizing, Stopwatch()) for file in files]
@@ -64,23 +64,23 @@ def measure(run: Run, head: str) -> None:
         started = time.process_time()
         pairs = zip(images, labels, strict=True)
         maps[each.method] = [each.maps(image, [label])[0] for image, label in pairs]
-        seconds = (time.process_time() - started) / N
+        seconds = (time.process_time() - started) / n
         print(f"{head}: {each.method}: {seconds:.2f} processor seconds an image")
     first, second = maps.values()
     if explainer.method == CAM:
         linear = X @ classifier.head.linear_logits()[0] + classifier.head.linear_logits()[1]
         means = np.array([each.mean() for each in first])
-        difference = np.abs(means - linear[np.arange(N), labels]).max()
+        difference = np.abs(means - linear[np.arange(n), labels]).max()
         print(f"{head}: largest difference of the mean of a map from the score: {difference:.1e}")
     pairs = list(zip(first, second, strict=True))
     ranks = [spearmanr(resized(a, GRID).ravel(), b.ravel())[0] for a, b in pairs]
     print(f"{head}: rank correlation of both methods: {interval(np.array(ranks))}")
     wanted = {name: [(i, each) for i, each in enumerate(found)] for name, found in maps.items()}
-    wanted["random"] = [(i % N, rng.random(first[0].shape)) for i in range(N_RANDOM * N)]
+    wanted["random"] = [(i % n, rng.random(first[0].shape)) for i in range(N_RANDOM * n)]
     lost = {}
     for name, found in wanted.items():
         pictures = [deleted(images[i], values) for i, values in found]
-        decoded = (DecodedImage(n, picture) for n, picture in enumerate(pictures))
+        decoded = (DecodedImage(row, picture) for row, picture in enumerate(pictures))
         batches = classifier.classify(decoded, Runtime(), Stopwatch())
         proba = np.concatenate([each.embeddings for each in batches])
         before = classifier.proba(X)
@@ -88,7 +88,7 @@ def measure(run: Run, head: str) -> None:
             before[i, labels[i]] - after[labels[i]]
             for (i, _), after in zip(found, proba, strict=True)
         ]
-        lost[name] = np.array(drops).reshape(-1, N).mean(axis=0)
+        lost[name] = np.array(drops).reshape(-1, n).mean(axis=0)
         print(f"{head}: probability lost, {name}: {interval(lost[name])}")
     for name in maps:
         print(f"{head}: {name} minus random: {interval(lost[name] - lost['random'])}")
@@ -97,5 +97,10 @@ def measure(run: Run, head: str) -> None:
 
 
 if __name__ == "__main__":
-    for name in sys.argv[2:]:
-        measure(Run(Path(sys.argv[1])), name)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path)
+    parser.add_argument("heads", nargs="+")
+    parser.add_argument("--images", type=int, default=40)
+    arguments = parser.parse_args()
+    for name in arguments.heads:
+        measure(Run(arguments.run), name, arguments.images)

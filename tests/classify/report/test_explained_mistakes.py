@@ -13,8 +13,6 @@ from headbench.classify.inspection.explanation import OCCLUSION, WORDS, Explaine
 from headbench.classify.report.explained_mistakes import SAVED_EVERY
 from headbench.classify.report.write import make_report
 from headbench.classify.run import Run
-from headbench.classify.train_heads import train_heads
-from headbench.classify.train_settings import TrainSettings
 from tests.classify.report.browser import opened
 from tests.classify.report.test_page import OUTSIDE, WIDTHS
 from tests.conftest import Bar, listen
@@ -76,7 +74,10 @@ def test_the_network_is_loaded_only_where_it_is_asked_for_and_once(
 def test_maps_of_another_head_are_not_shown(own_run: Run, loads: list[str]) -> None:
     assert n_explained(page_of(own_run, explain=True)) > 0
     assert n_explained(page_of(own_run, head="centroid")) == 0
-    train_heads(own_run, [HEAD], 0, TrainSettings(by_head={HEAD: {"cs": (1e-4,)}}))
+    # As good as the same head, with the same mistakes.
+    path = own_run.trained_folder(HEAD) / "softmax.npz"
+    arrays = load_arrays(path)
+    save_arrays(path, arrays | {"bias": arrays["bias"] + np.float32(1e-3)})
     assert n_explained(page_of(own_run)) == 0
     assert n_explained(page_of(own_run, explain=True)) > 0
     assert loads == [HEAD, HEAD]
