@@ -6,7 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -158,11 +158,11 @@ class ServingEngine:
         self.classifier, self.neighbours = classifier, neighbours
         self.uncertainty = uncertainty
         self.batch_sizes: Counter[int] = Counter()
+        self._runtime = runtime
         self._embedder = classifier.network.open(runtime, sample, Stopwatch())
         self._one_head = threading.Lock()
         self._max_batch, self._n_free = max_batch, self._embedder.n_streams
         self._waiting: list[Waiting] = []
-        self._explainer = Explainer(classifier, runtime, self._embedder, self._one_head)
         # One at a time: the others wait here, and those that are cancelled are never begun.
         self._explaining = ThreadPoolExecutor(1)
         # Once before the first request, which would be slow otherwise: graphs are traced.
@@ -179,6 +179,10 @@ class ServingEngine:
         """What in a picture spoke for some classes; the first time the network is loaded for it."""
         work = partial(self._explain, image, labels)
         return await asyncio.get_running_loop().run_in_executor(self._explaining, work)
+
+    @cached_property
+    def _explainer(self) -> Explainer:
+        return Explainer(self.classifier, self._runtime, self._embedder, self._one_head)
 
     def _explain(self, image: NDArray[np.uint8], labels: Sequence[int]) -> Explained:
         made = tinted(image, self._explainer.maps(image, labels))
