@@ -123,7 +123,7 @@ def _with_scores(network: Any, head: LightGBM) -> Any:
     keras = load_keras()
     dense = keras.layers.Dense(len(head.scores_.bias), dtype="float32", name="scores")
     scores = dense(network.output)
-    dense.set_weights(list(head.scores_))
+    dense.set_weights([head.scores_.kernel, head.scores_.bias])
     return keras.Model(network.input, scores)
 
 
