@@ -142,6 +142,13 @@ predict: $(READY) ## classes of new IMAGES
 	@$(HEADBENCH) predict $(RUN) $(if $(IMAGES),--images $(IMAGES)) \
 	  $(call option,weights,$(WEIGHTS)) $(call option,head,$(HEAD)) $(ARGS)
 
+similar: $(READY) ## images like IMAGES; ARGS="--pairs" for pairs
+	@$(HEADBENCH) similar $(RUN) $(if $(IMAGES),--images $(IMAGES)) \
+	  $(call option,weights,$(WEIGHTS)) $(ARGS)
+
+suggest: $(READY) ## what to label next: ARGS="--from unlabelled --n 100"
+	@$(HEADBENCH) suggest $(RUN) $(call option,head,$(HEAD)) $(ARGS)
+
 serve: $(READY) .venv/.ready-serve ## a page to try photographs on, at http://127.0.0.1:8000
 	@$(HEADBENCH) serve $(RUN) $(call option,head,$(HEAD)) $(call option,weights,$(WEIGHTS)) \
 	  $(call option,data,$(DATA)) $(ARGS)
@@ -213,6 +220,9 @@ bench-remote: .venv/.ready-dev ## an object store 50 ms away against a folder: r
 
 bench-scale: .venv/.ready-dev ## seconds and memory against rows, to 10 million: runs/bench/scale.json
 	@.venv/bin/python -m tests.benchmarks.scale
+
+bench-similar: .venv/.ready-dev .venv/.ready-bench ## exact search against an index: runs/bench/similar.json
+	@.venv/bin/python -m tests.benchmarks.similar
 
 bench-serve: .venv/.ready-dev named ## requests together against one by one: runs/bench/serve.json
 	@.venv/bin/python -m tests.benchmarks.serve "$(RUN)" $(call option,head,$(HEAD)) \

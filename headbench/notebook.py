@@ -654,7 +654,7 @@ class Run:
             Images to choose.
         by : {"uncertainty", "cover", "both"}
             Where the head hesitates between two classes; unlike every image of train; or unlike,
-            among the 10 n most uncertain.
+            among the 3 n most uncertain.
         head : str, optional
             A trained head; by default the best balanced accuracy on val.
         csv : str or Path, optional

@@ -115,6 +115,13 @@ def test_variables_of_the_environment_are_nobodys_mistake(
             "predict \"x\" --images 'p/**/*.jpg' a.jpg --min-confidence 0.6",
         ),
         ("predict", ["ARGS=--help"], "predict --help"),
+        ("similar", ["DATA=p", "IMAGES=a.jpg b/"], 'similar "p" --images a.jpg b/'),
+        ("similar", ["NAME=x", "ARGS=--pairs 0.95"], 'similar "x" --pairs 0.95'),
+        (
+            "suggest",
+            ["NAME=x", "HEAD=ridge", "ARGS=--from new --n 9"],
+            'suggest "x" --head "ridge" --from new --n 9',
+        ),
         (
             "export",
             ["HEAD=ridge", "ARGS=--out 'my model'"],

@@ -39,7 +39,7 @@ MOST_CARDS = 1000
 RULES = {
     "uncertainty": "the smallest margins between the two most probable classes",
     "cover": "each the farthest from train and from those before it (greedy k-centre)",
-    "both": "spread out, of 10 times as many with the smallest margins",
+    "both": "spread out among 3 times as many with the smallest margins",
 }
 
 

@@ -10,7 +10,7 @@ from headbench.classify.inspection.principal_axes import unit
 
 UNCERTAINTY, COVER, BOTH = RULES = ("uncertainty", "cover", "both")
 # For `both`: of so many times the images wanted, the most uncertain, cover chooses.
-SHORTLIST = 10
+SHORTLIST = 3
 BLOCK_ROWS = 8192
 # Embeddings that cover holds in memory.
 POOL_BYTES = 512 << 20
@@ -113,7 +113,7 @@ def choose(
     Parameters
     ----------
     rule : {"uncertainty", "cover", "both"}
-        `both`: `spread_out` among the 10 n most uncertain.
+        `both`: `spread_out` among the 3 n most uncertain.
     rows : intp (n_rows,)
         Rows without a label.
     unsure : float32 (n_rows,)

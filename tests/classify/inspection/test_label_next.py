@@ -65,4 +65,4 @@ def test_both_spreads_out_among_the_uncertain_alone(write: Writer) -> None:
     order = np.argsort(-unsure)
     assert found["uncertainty"] == order[:3].tolist()
     assert found["cover"] == greedy(X, X[:0], 3)
-    assert found["both"] == [int(order[place]) for place in greedy(X[order[:30]], X[:0], 3)]
+    assert found["both"] == [int(order[place]) for place in greedy(X[order[:9]], X[:0], 3)]
