@@ -83,8 +83,8 @@ class LooksAtTest(NamedTuple):
         z = float(-ndtri(SIGNIFICANT / self.n_sets / 2))
         return wilson(round(accuracy.value * accuracy.n), accuracy.n, z)
 
-    def describe(self, accuracy: Estimate | None = None) -> str:
-        """Sentences; an accuracy on test is added with its corrected interval."""
+    def describe(self, head: str = "", accuracy: Estimate | None = None) -> str:
+        """Sentences; the accuracy of a head on test is added with its corrected interval."""
         if self.n_looks == 1:
             return "This is the first look at test in this run."
         times = f"Test has been looked at {self.n_looks} times in this run"
@@ -99,7 +99,7 @@ class LooksAtTest(NamedTuple):
             return text
         found = self.corrected(accuracy)
         return (
-            f"{text} The interval that holds for the best of {self.n_sets} is "
+            f"{text} If {head} is the best of {self.n_sets}, the interval that holds is "
             f"{100 * found.low:.1f} to {100 * found.high:.1f} % (Bonferroni), not "
             f"{100 * accuracy.low:.1f} to {100 * accuracy.high:.1f} %."
         )

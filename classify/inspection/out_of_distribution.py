@@ -198,7 +198,7 @@ def left_out_auroc(scores: NDArray[np.floating], group: NDArray[np.integer]) -> 
     value = all_ordered / all_pairs
     without = (all_ordered - n_ordered) / np.maximum(all_pairs - n_pairs, 1)
     variance, of_one = (n - 1) * without.var(), value * (1 - value)
-    worth = float(np.clip(of_one / variance, 1, n)) if variance > 0 and of_one > 0 else n
+    worth = float(of_one / variance) if variance > 0 and of_one > 0 else n
     # Half of a pair that ties is ordered: a share of images, though no whole number of them.
     return wilson(value * worth, worth)._replace(value=float(value), n=n)
 

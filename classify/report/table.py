@@ -210,8 +210,8 @@ def _refit_note(results: Results) -> list[str]:
 
 def _looks_note(results: Results) -> list[str]:
     """A warning once a choice may have been made on test."""
-    looks, top1 = results.looks_at_test, results.heads[0].test.top1
-    return [looks.describe(top1)] if looks.is_chosen_on else []
+    looks, first = results.looks_at_test, results.heads[0]
+    return [looks.describe(first.name, first.test.top1)] if looks.is_chosen_on else []
 
 
 def answer(results: Results) -> str:

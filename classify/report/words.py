@@ -65,7 +65,7 @@ def describe_quality(results: Results) -> list[str]:
     ]
     if top5:
         lines.append(f"Top-5 accuracy on test: {percent(top5)}.")
-    looks = results.looks_at_test.describe(top1)
+    looks = results.looks_at_test.describe(first.name, top1)
     return [*lines, *_calibration(results), looks, *_warnings(results)]
 
 
