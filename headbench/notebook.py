@@ -48,6 +48,8 @@ _DEFAULT = ExtractSettings()
 _MACHINES = Machines()
 # Of `backbones`.
 SAMPLE, FOLDS = 1000, 5
+# Of `export`, in points of accuracy.
+MAX_LOSS = 2.0
 
 
 @showing_progress()
@@ -686,6 +688,7 @@ class Run:
         out: str | Path | None = None,
         weights: str | None = None,
         data: str | Path | None = None,
+        max_loss: float = MAX_LOSS,
     ) -> Path:
         """Write a model that runs without headbench.
 
@@ -694,13 +697,16 @@ class Run:
         head : str, optional
             By default the exportable head with the best balanced accuracy on val.
         formats : str
-            ``saved_model``, ``keras``, ``onnx``; by default all that can be written.
+            ``saved_model``, ``keras``, ``onnx``; by default these, if they can be written.
+            ``onnx-int8``, ``tflite``, ``tflite-float16``, ``tflite-int8``.
         out : str or Path, optional
             The folder; by default ``export/HEAD`` in the run's.
         weights : str, optional
             The network's weights, if they were moved.
         data : str or Path, optional
             The images, if they were moved: a folder or a URL.
+        max_loss : float
+            Points of accuracy that a float16 or int8 file may lose against `predict`.
 
         Returns
         -------
@@ -710,7 +716,7 @@ class Run:
         from headbench.classify.export.export_model import export_model
 
         folder = Path(out) if out else None
-        return export_model(self._run, head, weights, data, folder, formats or None)
+        return export_model(self._run, head, weights, data, folder, formats or None, max_loss)
 
 
 @showing_progress()

@@ -61,7 +61,15 @@ ONNX_EXAMPLE = f"""\
 {PIXELS_EXAMPLE}
 import onnxruntime
 
-(probabilities,) = onnxruntime.InferenceSession("model.onnx").run(None, {{"pixels": pixels}})
+(probabilities,) = onnxruntime.InferenceSession("FILE").run(None, {{"pixels": pixels}})
+print([classes[best] for best in probabilities.argmax(axis=1)], probabilities)
+"""
+TFLITE_EXAMPLE = f"""\
+{PIXELS_EXAMPLE}
+from ai_edge_litert.interpreter import Interpreter
+
+model = Interpreter("FILE").get_signature_runner()
+probabilities = np.concatenate([model(pixels=each[None])["probabilities"] for each in pixels])
 print([classes[best] for best in probabilities.argmax(axis=1)], probabilities)
 """
 HEAD_FILE = "head.json"

@@ -1,10 +1,9 @@
 """The formats of an export: how each is written, and how it is run for the check."""
 
 import json
-import logging
-import zipfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,20 +16,31 @@ from headbench.classify.export.examples import (
     HEAD_FILE,
     KERAS_EXAMPLE,
     ONNX_EXAMPLE,
+    TFLITE_EXAMPLE,
 )
-from headbench.classify.export.exportable import PROBABILITIES, Exportable
+from headbench.classify.export.exportable import PROBABILITIES, Call, Exportable, as_text
 from headbench.classify.export.pixel_range import EXPECTED, grey_levels, with_grey_levels
+from headbench.classify.export.quantization import quantize_onnx_file
+from headbench.classify.export.tflite_file import (
+    append_facts,
+    open_tflite_file,
+    write_tflite_file,
+)
 from headbench.classify.heads.boosting import MODEL_FILE, LightGBM
 from headbench.classify.heads.temperature import SMALLEST
-from headbench.extract.networks.keras_runtime import freeze, load_keras, load_tensorflow
+from headbench.extract.networks.keras_runtime import (
+    freeze,
+    load_keras,
+    load_tensorflow,
+    silenced,
+)
 
-# In a .keras file, which is a zip archive.
-FACTS_IN_KERAS_FILE = "headbench.json"
 OPSET = 18
 INPUT = "pixels"
 Outputs = NDArray[np.float32]
 # Rows of the sample, and what came out for each.
 Result = tuple[list[int], Outputs]
+Run = Callable[[Exportable, Path, "Sample"], Iterator[Result]]
 
 
 class Sample(NamedTuple):
@@ -127,11 +137,10 @@ def write_keras_file(exported: Exportable, path: Path) -> None:
     """Write the network of built-in layers, without an optimizer, by `with_grey_levels`.
 
     The file is a zip archive. Class names and provenance are one more file in it,
-    `FACTS_IN_KERAS_FILE`, which Keras leaves alone.
+    `FACTS_IN_FILE`, which Keras leaves alone.
     """
     with_grey_levels(exported.network).save(path)
-    with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr(FACTS_IN_KERAS_FILE, as_text(exported.facts))
+    append_facts(exported, path)
 
 
 def run_keras_file(exported: Exportable, path: Path, sample: Sample) -> Iterator[Result]:  # noqa: ARG001, all runners'
@@ -184,27 +193,32 @@ def _replace_erfc(graph: Any) -> None:
         graph.initializer.append(helper.make_tensor("erfc/one", TensorProto.FLOAT, [], [1.0]))
 
 
-def run_onnx_file(exported: Exportable, path: Path, sample: Sample) -> Iterator[Result]:
-    """Call it with the pixels."""
+def open_onnx_file(path: Path) -> Call:
+    """Open it in one thread."""
     # Imported here: optional.
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    (outputs,) = session.run([exported.output], {INPUT: sample.pixels})
-    yield list(range(len(outputs))), outputs
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return lambda pixels: session.run(None, {INPUT: pixels})[0]  # type: ignore[no-any-return]
 
 
-@contextmanager
-def silenced(*names: str, level: int = logging.CRITICAL) -> Iterator[None]:
-    """Hide messages of some loggers below a level."""
-    before = {logging.getLogger(name): logging.getLogger(name).level for name in names}
-    for logger in before:
-        logger.setLevel(level)
-    try:
-        yield
-    finally:
-        for logger, own in before.items():
-            logger.setLevel(own)
+def write_onnx_int8(exported: Exportable, path: Path) -> None:
+    """Write as `write_onnx_file`, then compute the network in int8: see `quantize_onnx_file`."""
+    write_onnx_file(exported, path)
+    quantize_onnx_file(exported, path)
+
+
+def run_one_by_one(open_file: Callable[[Path], Call]) -> Run:
+    """What runs a file on pixels, an image at a time."""
+
+    def run(exported: Exportable, path: Path, sample: Sample) -> Iterator[Result]:  # noqa: ARG001, all runners'
+        call = open_file(path)
+        outputs = np.concatenate([call(image[np.newaxis]) for image in sample.pixels])
+        yield list(range(len(outputs))), outputs
+
+    return run
 
 
 class Format(NamedTuple):
@@ -220,14 +234,23 @@ class Format(NamedTuple):
         The same for the README, from image files to the names of classes.
     packages : tuple of str
         Optional packages that writing it needs.
+    open : callable or None
+        Opens the file for images one by one, in one thread: it is then measured on images of test.
+    is_exact : bool
+        It computes in float32, so its probabilities have to equal those of predict.
+    is_default : bool
+        Written where the user names no format.
     """
 
     file: str
     write: Callable[[Exportable, Path], None]
-    run: Callable[[Exportable, Path, Sample], Iterator[Result]]
+    run: Run
     use: str
     example: str
     packages: tuple[str, ...] = ()
+    open: Callable[[Path], Call] | None = None
+    is_exact: bool = True
+    is_default: bool = True
 
     @property
     def is_available(self) -> bool:
@@ -235,10 +258,38 @@ class Format(NamedTuple):
         return all(find_spec(name) for name in self.packages)
 
 
+def _onnx(file: str, write: Callable[[Exportable, Path], None], **options: bool) -> Format:
+    return Format(
+        file,
+        write,
+        run_one_by_one(open_onnx_file),
+        "onnxruntime.InferenceSession({!r}).run(None, {{'pixels': pixels}})",
+        ONNX_EXAMPLE.replace("FILE", file),
+        ("onnx", "onnxruntime", "tf2onnx"),
+        open_onnx_file,
+        **options,
+    )
+
+
+def _tflite(file: str, numbers: str, *, is_exact: bool = True) -> Format:
+    return Format(
+        file,
+        partial(write_tflite_file, numbers=numbers),
+        run_one_by_one(open_tflite_file),
+        "ai_edge_litert.interpreter.Interpreter({!r})",
+        TFLITE_EXAMPLE.replace("FILE", file),
+        ("ai_edge_litert",),
+        open_tflite_file,
+        is_exact,
+        is_default=False,
+    )
+
+
 # To add a format, write two functions and enter them here: one writes the network of an
 # `Exportable` with its `facts` to a path; the other runs what was written on a `Sample` and yields
 # rows of the sample and the outputs for them, which are then compared with those of predict.
-# Command line, check and tests go by this table. Optional packages: also the extra of that name.
+# Command line, check and tests go by this table. Optional packages: also the extra of that name, up
+# to a hyphen.
 FORMATS = {
     "saved_model": Format(
         "saved_model",
@@ -254,14 +305,11 @@ FORMATS = {
         "keras.saving.load_model({!r})(pixels)",
         KERAS_EXAMPLE,
     ),
-    "onnx": Format(
-        "model.onnx",
-        write_onnx_file,
-        run_onnx_file,
-        "onnxruntime.InferenceSession({!r}).run(None, {{'pixels': pixels}})",
-        ONNX_EXAMPLE,
-        ("onnx", "onnxruntime", "tf2onnx"),
-    ),
+    "onnx": _onnx("model.onnx", write_onnx_file),
+    "onnx-int8": _onnx("model-int8.onnx", write_onnx_int8, is_exact=False, is_default=False),
+    "tflite": _tflite("model.tflite", "float32"),
+    "tflite-float16": _tflite("model-float16.tflite", "float16", is_exact=False),
+    "tflite-int8": _tflite("model-int8.tflite", "int8", is_exact=False),
 }
 
 
@@ -278,8 +326,3 @@ def write_trees(exported: Exportable, trees: LightGBM, folder: Path) -> None:
         "smallest": float(SMALLEST),
     }
     (folder / HEAD_FILE).write_text(as_text(facts), "utf-8", newline="\n")
-
-
-def as_text(facts: Mapping[str, Any]) -> str:
-    """JSON for people to read."""
-    return json.dumps(facts, indent=2, ensure_ascii=False)

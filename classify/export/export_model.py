@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +14,22 @@ from headbench.cache.reader import FeatureFile
 from headbench.classify.deployment.classifier import open_classifier, say_if_not_recommended
 from headbench.classify.deployment.prediction_sets import COVERAGES, calibration_scores
 from headbench.classify.errors import RunError
-from headbench.classify.export.export_formats import (
-    FORMATS,
-    Outputs,
-    Sample,
-    as_text,
-    silenced,
-    write_trees,
+from headbench.classify.export.agreement import (
+    Agreement,
+    measure_agreement,
+    require_small_loss,
 )
-from headbench.classify.export.export_readme import README_FILE, export_readme
+from headbench.classify.export.export_formats import FORMATS, Outputs, Sample, write_trees
+from headbench.classify.export.export_readme import README_FILE, export_readme, measured_lines
 from headbench.classify.export.exportable import (
     Exportable,
+    as_text,
     build_exportable,
     check_exportable,
     seen_by,
 )
+from headbench.classify.export.model_card import CARD_FILE, model_card
+from headbench.classify.export.quantization import calibration_images
 from headbench.classify.labelled_files import images_of, open_split
 from headbench.classify.run import Run, Trained, rank
 from headbench.classify.wording import describe_weights, n_bytes
@@ -37,7 +39,7 @@ from headbench.extract.images.resizing import resizing_of
 from headbench.extract.images.stream import DecodedImage
 from headbench.extract.networks.backbone import embed_images, reopen_backbone
 from headbench.extract.networks.engines import relative_difference
-from headbench.extract.networks.keras_runtime import quiet_stderr
+from headbench.extract.networks.keras_runtime import quiet_stderr, silenced
 from headbench.extract.settings import BFLOAT16, FLOAT32, MIXED_FLOAT16, Runtime
 from headbench.extract.sources.source import Source
 from headbench.extract.stopwatch import Stopwatch
@@ -58,6 +60,7 @@ def export_model(
     data: str | Path | None,
     out: Path | None,
     formats: Sequence[str] | None,
+    max_loss: float = 100.0,
 ) -> Path:
     """Write a model in each format: from images to probabilities.
 
@@ -72,7 +75,9 @@ def export_model(
     out : Path or None
         The folder to write; None for ``export/HEAD`` in the run's folder.
     formats : sequence of str or None
-        Names in `FORMATS`; None for all whose packages are installed.
+        Names in `FORMATS`; None for those in float32 whose packages are installed, except TFLite.
+    max_loss : float
+        Points of accuracy that a format in smaller numbers may lose against predict.
 
     Returns
     -------
@@ -82,7 +87,7 @@ def export_model(
     Raises
     ------
     RunError, WeightsError, FeatureFileError
-        Also if an exported model gives other probabilities than predict.
+        Also if an exported model gives other probabilities than predict, or loses too much.
     """
     names = _formats(formats)
     with FeatureFile(run.features_path) as features:
@@ -92,8 +97,9 @@ def export_model(
         weights = weights or features.config.weights
         described = describe_weights(features.identity, weights)
         LOG.info(f"head {trained.record.name}, weights {described}")
-        exported = build_exportable(trained, features, weights)
-        images = images_of(features, data)
+        exported, images = build_exportable(trained, features, weights), images_of(features, data)
+        _require_float32(exported, names)
+        exported = replace(exported, calibration=calibration_images(features, images))
         with replacing_folder(folder) as temporary:
             written = {each: temporary / FORMATS[each].file for each in names}
             with Progress("export", len(written), "formats") as progress:
@@ -101,12 +107,24 @@ def export_model(
                     progress.counting(FORMATS[each].write)(exported, path)
             if exported.trees is not None:
                 write_trees(exported, exported.trees, temporary)
-            facts = {**exported.facts, **doubts(run.folder, features, trained)}
-            (temporary / FACTS_FILE).write_text(as_text(facts), "utf-8", newline="\n")
-            agreement = _check(exported, written, images, run, features, weights)
-            LOG.info(agreement)
-            readme = export_readme(exported, described, names, agreement)
-            (temporary / README_FILE).write_text(readme, "utf-8", newline="\n")
+            exact = {each: path for each, path in written.items() if FORMATS[each].is_exact}
+            agreement = _check(exported, exact, images, run, features, weights)
+            measured = _measure(exported, written, features, trained, images, max_loss)
+            for line in filter(None, [agreement, *measured_lines(measured)]):
+                LOG.info(line)
+            facts = {
+                **exported.facts,
+                **doubts(run.folder, features, trained),
+                "measured": {each: found._asdict() for each, found in measured.items()},
+            }
+            sizes = {each: _size(path) for each, path in written.items()}
+            texts = {
+                FACTS_FILE: as_text(facts),
+                README_FILE: export_readme(exported, described, names, agreement, measured),
+                CARD_FILE: model_card(run, trained, features, images, measured, sizes),
+            }
+            for name, text in texts.items():
+                (temporary / name).write_text(text, "utf-8", newline="\n")
     _say_written(folder, exported, names)
     return folder
 
@@ -141,6 +159,8 @@ def _check(
     weights: str,
 ) -> str:
     sample = draw_sample(features, images)
+    if sample is not None and not written:
+        return ""
     if sample is None:
         return (
             f"Not checked against predict: found no image of test in {images.name}. Name the "
@@ -148,6 +168,29 @@ def _check(
         )
     found = check_export(exported, written, sample, run, features, weights)
     return f"Largest difference from predict on {len(sample.paths)} images of test: {found}."
+
+
+def _measure(
+    exported: Exportable,
+    written: Mapping[str, Path],
+    features: FeatureFile,
+    trained: Trained,
+    images: Source,
+    max_loss: float,
+) -> dict[str, Agreement]:
+    # What stands before trees gives no classes.
+    measured = {} if exported.trees else measure_agreement(written, features, trained, images)
+    require_small_loss(measured, max_loss)
+    return measured
+
+
+def _require_float32(exported: Exportable, names: Sequence[str]) -> None:
+    rounded = [name for name in names if not FORMATS[name].is_exact]
+    if exported.trees is not None and rounded:
+        raise RunError(
+            f"--formats {rounded[0]}: {exported.name} decides by thresholds, which rounded numbers "
+            "would cross. Name formats in float32, or another head with --head, such as logreg."
+        )
 
 
 def draw_sample(features: FeatureFile, images: Source) -> Sample | None:
@@ -229,16 +272,19 @@ def _expected(
 def _formats(formats: Sequence[str] | None) -> list[str]:
     missing = [name for name, each in FORMATS.items() if not each.is_available]
     if formats is None:
-        for name in missing:
+        default = [name for name, each in FORMATS.items() if each.is_default]
+        for name in (each for each in default if each in missing):
             LOG.info(f"{name} is left out: it {_way_out(name)}.")
-        return [name for name in FORMATS if name not in missing]
+        return [name for name in default if name not in missing]
+    for name in (each for each in formats if each not in FORMATS):
+        raise RunError(f"--formats {name}: expected one of {', '.join(FORMATS)}.")
     for name in set(formats).intersection(missing):
         raise RunError(f"--formats {name}: {_way_out(name)}.")
     return list(dict.fromkeys(formats))
 
 
 def _way_out(name: str) -> str:
-    return f'needs more packages: pip install "headbench[{name}]"'
+    return f'needs more packages: pip install "headbench[{name.split("-")[0]}]"'
 
 
 def _best(run: Run, features: FeatureFile) -> Trained:

@@ -1,8 +1,9 @@
 """The README of an export: its input, an example of each format, its agreement with predict."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from headbench.classify.export.agreement import Agreement
 from headbench.classify.export.examples import TREES_EXAMPLE, with_resizing
 from headbench.classify.export.export_formats import FORMATS
 from headbench.classify.export.exportable import Exportable
@@ -50,6 +51,12 @@ Pixels in another range:
 The export runs each file on images of test and compares the result with that of headbench.
 {agreement}
 """
+MEASURED = """\
+Images of test, each with the probabilities that predict gave (brackets: 95 % confidence intervals):
+
+{lines}
+
+A time is that of one thread of a processor of the machine that exported, and not of a phone."""
 VIEWS = {
     "": "",
     FLIP: "| views | inside the model: the embeddings of the image and its mirror image are "
@@ -73,13 +80,29 @@ RANGES = {
 - `model.keras` (float32): an image from 0 to 1 with fractions is taken as pixels / 255 and gets the
   right answer. An image with a value below 0 or above 255 gets NaN, because a Keras file cannot
   raise an error. `argmax` of NaN is class 0, so check for NaN.""",
-    "onnx": """\
-- `model.onnx` (uint8) refuses floats. Do not convert pixels / 255 to uint8: the images would be
+    **dict.fromkeys(
+        ("onnx", "onnx-int8"),
+        """\
+- `FILE` (uint8) refuses floats. Do not convert pixels / 255 to uint8: the images would be
   black.""",
+    ),
+    **dict.fromkeys(
+        ("tflite", "tflite-float16", "tflite-int8"),
+        """\
+- `FILE` (uint8) takes one image, (1, size, size, 3). On Android give it the bytes of an RGB bitmap
+  in a direct `ByteBuffer`, on iOS in `Data`; do not divide or normalise. Names of the classes are
+  in `labels.txt`, in the zip archive behind the model.""",
+    ),
 }
 
 
-def export_readme(exported: Exportable, weights: str, names: Sequence[str], agreement: str) -> str:
+def export_readme(
+    exported: Exportable,
+    weights: str,
+    names: Sequence[str],
+    agreement: str,
+    measured: Mapping[str, Agreement],
+) -> str:
     """Markdown for the folder of an export.
 
     Parameters
@@ -90,7 +113,10 @@ def export_readme(exported: Exportable, weights: str, names: Sequence[str], agre
         The formats that were written.
     agreement : str
         Result of the comparison with predict.
+    measured : mapping of str to Agreement
+        Of the formats that were measured on more images.
     """
+    lines = "\n".join(f"- {line}" for line in measured_lines(measured))
     about, size = exported.provenance, exported.size_px
     identity = about["features"]
     return README.format(
@@ -104,10 +130,17 @@ def export_readme(exported: Exportable, weights: str, names: Sequence[str], agre
         resize=_resized(exported.resizing),
         preprocessing=identity["preprocessing"],
         views=VIEWS[identity["views"]],
-        ranges="\n".join(RANGES[each] for each in names),
+        ranges="\n".join(RANGES[each].replace("FILE", FORMATS[each].file) for each in names),
         examples="\n\n".join(_examples(exported, names)),
-        agreement=agreement,
+        agreement="\n\n".join(
+            filter(None, [agreement, MEASURED.format(lines=lines) if measured else ""])
+        ),
     )
+
+
+def measured_lines(measured: Mapping[str, Agreement]) -> list[str]:
+    """A line for each format."""
+    return [f"{name}: {found}" for name, found in measured.items()]
 
 
 def _accuracy(top_1: dict[str, Any]) -> str:

@@ -1,5 +1,7 @@
 """What is exported: one network from pixels to probabilities, and facts about it."""
 
+import json
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,13 @@ from headbench.extract.networks.keras_runtime import load_keras
 from headbench.extract.settings import BFLOAT16, FLOAT32
 
 PROBABILITIES, EMBEDDINGS = "probabilities", "embeddings"
+# From uint8 (1, size_px, size_px, 3) to float32 (1, n_classes), in one thread.
+Call = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+
+
+def no_images() -> Iterator[NDArray[np.uint8]]:
+    """None: the formats of int8 need some."""
+    return iter(())
 
 
 @dataclass(frozen=True)
@@ -45,6 +54,9 @@ class Exportable:
         From an image of any size to what the network takes.
     trees : LightGBM or None
         The head, if it is not part of the network.
+    calibration : callable
+        Gives images of train, uint8 (size_px, size_px, 3), decoded anew each time: the ranges of
+        their activations become those of int8.
     """
 
     name: str
@@ -53,6 +65,7 @@ class Exportable:
     provenance: dict[str, Any]
     resizing: Resizing
     trees: LightGBM | None = None
+    calibration: Callable[[], Iterator[NDArray[np.uint8]]] = no_images
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -141,3 +154,8 @@ def _provenance(trained: Trained, features: FeatureFile) -> dict[str, Any]:
             for split, proba in (("val", trained.val), ("test", trained.test))
         },
     }
+
+
+def as_text(facts: Mapping[str, Any]) -> str:
+    """JSON for people to read."""
+    return json.dumps(facts, indent=2, ensure_ascii=False)

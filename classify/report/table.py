@@ -245,7 +245,7 @@ def as_markdown(results: Results) -> str:
     lines = [f"# {escape(results.name)}: which head?", ""]
     if banner(results):
         lines += [f"**{escape(banner(results))}**", ""]
-    lines += [escape(verdict(results)), "", *_table(TITLES, rows(results)), ""]
+    lines += [escape(verdict(results)), "", *markdown_table(TITLES, rows(results)), ""]
     lines += _list([*notes(results), *filter(None, [summarize_differences(results)])])
     for title, sentences in (
         ("What should I do next?", advice(results)),
@@ -259,7 +259,7 @@ def as_markdown(results: Results) -> str:
     ):
         if sentences:
             lines += [f"## {title}", "", *_list(sentences)]
-    lines += _sets(results) + _curve(results) + _confusions(results) + _rejected(results)
+    lines += _sets(results) + _curve(results) + confusions(results) + _rejected(results)
     facts = [f"{name}: {value}" for name, value in provenance(results)]
     return "\n".join([*lines, "## How it was made", "", *_list([*facts, method()])])
 
@@ -278,7 +278,7 @@ def escape(text: str) -> str:
 def _sets(results: Results) -> list[str]:
     titles, *cells = sets_table(results)
     heading = f"## Prediction sets of {escape(results.shown)}, test"
-    return [heading, "", *_table(titles, cells), ""]
+    return [heading, "", *markdown_table(titles, cells), ""]
 
 
 def _curve(results: Results) -> list[str]:
@@ -287,22 +287,26 @@ def _curve(results: Results) -> list[str]:
     titles, *cells = curve_table(results.learning_curve)
     heading = "## Learning curve: validation accuracy in % by share of train"
     limits = _list(curve_limits(results.learning_curve))
-    return [heading, "", *_table(titles, cells), "", *limits]
+    return [heading, "", *markdown_table(titles, cells), "", *limits]
 
 
-def _confusions(results: Results) -> list[str]:
+def confusions(results: Results) -> list[str]:
+    """The most confused pairs of classes with a heading; empty if there are none."""
     pairs = [(each.true, each.given, f"{each.n} of {each.of}") for each in results.confusions]
     if not pairs:
         return []
     heading = f"## Most confused pairs of {escape(results.shown)}, test"
-    return [heading, "", *_table(("true class", "predicted class", "images"), pairs), ""]
+    return [heading, "", *markdown_table(("true class", "predicted class", "images"), pairs), ""]
 
 
 def _rejected(results: Results) -> list[str]:
     files = [(each.path, each.reason) for each in results.features.rejected]
-    return ["## Files left out", "", *_table(("file", "reason"), files), ""] if files else []
+    return (
+        ["## Files left out", "", *markdown_table(("file", "reason"), files), ""] if files else []
+    )
 
 
-def _table(titles: tuple[str, ...], cells: Sequence[tuple[str, ...]]) -> list[str]:
+def markdown_table(titles: tuple[str, ...], cells: Sequence[tuple[str, ...]]) -> list[str]:
+    """Lines of a table; what is in its cells is escaped."""
     lines = [titles, ("---",) * len(titles), *(tuple(map(escape, row)) for row in cells)]
     return [f"| {' | '.join(row)} |" for row in lines]

@@ -169,6 +169,19 @@ def quiet_keras() -> Iterator[None]:
 
 
 @contextmanager
+def silenced(*names: str, level: int = logging.CRITICAL) -> Iterator[None]:
+    """Hide messages of some loggers below a level."""
+    before = {logging.getLogger(name): logging.getLogger(name).level for name in names}
+    for logger in before:
+        logger.setLevel(level)
+    try:
+        yield
+    finally:
+        for logger, own in before.items():
+            logger.setLevel(own)
+
+
+@contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Let layers that are built inside start from the same numbers every time.
 

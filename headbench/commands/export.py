@@ -3,6 +3,7 @@
 import argparse
 
 from headbench.commands.options import add_run, add_shared
+from headbench.notebook import MAX_LOSS
 
 
 def add_export(command: argparse.ArgumentParser) -> None:
@@ -18,7 +19,16 @@ def add_export(command: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="FORMAT",
-        help="saved_model, keras, onnx (default: all that can be written)",
+        help="saved_model, keras, onnx (default: these, if they can be written), onnx-int8, "
+        "tflite, tflite-float16, tflite-int8",
+    )
+    command.add_argument(
+        "--max-loss",
+        type=_points,
+        default=MAX_LOSS,
+        metavar="POINTS",
+        help="accuracy that a float16 or int8 file may lose against predict, in points (default: "
+        f"{MAX_LOSS:g})",
     )
     command.add_argument(
         "--out", metavar="FOLDER", help="folder to write (default: runs/NAME/export/HEAD)"
@@ -36,5 +46,16 @@ def export(arguments: argparse.Namespace) -> int:
         out=arguments.out,
         weights=arguments.weights,
         data=arguments.data,
+        max_loss=arguments.max_loss,
     )
     return 0
+
+
+def _points(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 100:
+        raise argparse.ArgumentTypeError(f"expected points from 0 to 100, found {text!r}")
+    return value

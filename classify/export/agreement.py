@@ -1,0 +1,120 @@
+"""How much of predict an export keeps on images of test: agreement, accuracy, size, time."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headbench.cache.progress import Progress
+from headbench.cache.reader import FeatureFile
+from headbench.classify.errors import RunError
+from headbench.classify.export.export_formats import FORMATS
+from headbench.classify.export.quantization import sampled_images, spread_over_classes
+from headbench.classify.intervals import Estimate, compare_right, wilson
+from headbench.classify.run import Trained
+from headbench.classify.wording import n_bytes, percent, points
+from headbench.extract.sources.source import Source
+
+N_MEASURED = 200
+
+
+class Agreement(NamedTuple):
+    """One format against predict, on the same images of test.
+
+    Attributes
+    ----------
+    n_bytes : int
+        Of the file.
+    agreement : Estimate
+        Share of images that get the same class. Interval: Wilson.
+    accuracy : Estimate
+        Of the format. Interval: Wilson.
+    loss : Estimate
+        Accuracy of predict minus that of the format. Interval: paired bootstrap.
+    milliseconds : float
+        Processor time for an image, one at a time in one thread of this machine: the median.
+    """
+
+    n_bytes: int
+    agreement: Estimate
+    accuracy: Estimate
+    loss: Estimate
+    milliseconds: float
+
+    def __str__(self) -> str:
+        return (
+            f"{n_bytes(self.n_bytes)}, agreement {percent(self.agreement)}, accuracy "
+            f"{percent(self.accuracy)}, loss {points(self.loss)}, {self.milliseconds:.2g} ms an "
+            f"image, n = {self.accuracy.n}"
+        )
+
+
+def measure_agreement(
+    written: Mapping[str, Path], features: FeatureFile, trained: Trained, images: Source
+) -> dict[str, Agreement]:
+    """Measure the formats that run an image at a time, in turns.
+
+    Predict is represented by the probabilities of test that were kept when the head was trained,
+    for the files whose content is still the same.
+
+    Raises
+    ------
+    RunError
+        Also if LiteRT cannot run a file.
+    """
+    calls = {name: opened(path) for name, path in written.items() if (opened := FORMATS[name].open)}
+    if not calls or not images.is_there:
+        return {}
+    rows = spread_over_classes(features.labels("test"), N_MEASURED)
+    used: list[int] = []
+    found: dict[str, list[int]] = {name: [] for name in calls}
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    with Progress("measure", len(rows)) as progress:
+        for row, image in sampled_images(features, "test", images, rows):
+            used.append(row)
+            for name, call in calls.items():
+                start = time.thread_time()
+                found[name].append(int(call(image[np.newaxis])[0].argmax()))
+                seconds[name].append(time.thread_time() - start)
+            progress.update()
+    if not used:
+        return {}
+    y, predicted = features.labels("test")[used], trained.test[used].argmax(axis=1)
+    return {
+        name: Agreement(
+            written[name].stat().st_size,
+            *_compare(y, predicted, np.array(found[name])),
+            1e3 * float(np.median(seconds[name])),
+        )
+        for name in calls
+    }
+
+
+def _compare(
+    y: NDArray[np.integer], predicted: NDArray[np.integer], found: NDArray[np.integer]
+) -> tuple[Estimate, Estimate, Estimate]:
+    [pair] = compare_right({"predict": predicted == y, "format": found == y})
+    same, right = int(np.sum(found == predicted)), int(np.sum(found == y))
+    return wilson(same, len(y)), wilson(right, len(y)), pair.difference
+
+
+def require_small_loss(measured: Mapping[str, Agreement], max_loss: float) -> None:
+    """Raise `RunError` if a format loses more than `max_loss` points of accuracy on its images.
+
+    The estimate decides, not its interval: of a few hundred images, the interval is wider than any
+    loss that one would accept.
+    """
+    for name, each in measured.items():
+        lost = 100 * each.loss.value
+        if lost <= max_loss or FORMATS[name].is_exact:
+            continue
+        raise RunError(
+            f"{FORMATS[name].file}: expected a loss of at most {max_loss:g} points of accuracy "
+            f"against predict, found {points(each.loss)} (accuracy {percent(each.accuracy)}, "
+            f"agreement {percent(each.agreement)}, {each.loss.n} images of test). Nothing was "
+            "written. Try tflite-float16 or onnx-int8 in its place, or a network that suits int8, "
+            f"such as resnet50. Or allow it with --max-loss {np.ceil(lost):.0f}."
+        )
