@@ -97,6 +97,51 @@ def test_predictions_of_labelled_folders_are_measured(
     seen = re.search(r"by content: (\d+) in train, (\d+) in val", said)
     assert seen
     assert sum(map(int, seen.groups())) == n_seen - gone
+    n_test = sum(split == 2 for split in splits.values()) - (splits["red/000.png"] == 2)
+    assert f"{n_test} images of test measured. This is the first look at test" in said
+
+
+def test_reports_and_measured_predictions_of_test_are_looks_at_it(
+    trained: Run, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("predict", trained.folder, "--images", photos / "red/000.png") == 0
+    assert "look" not in capsys.readouterr().err  # its class is unknown: nothing was measured
+    for _ in range(2):
+        assert call("report", trained.folder) == 0
+    assert "looked at" not in capsys.readouterr().out
+    call("heads", trained.folder, "--heads", "ridge")
+    assert call("report", trained.folder) == 0
+    assert "Test has been looked at 3 times in this run, with 2 different" in " ".join(
+        capsys.readouterr().out.split()
+    )
+    assert call("predict", trained.folder, "--images", photos, "--head", "ridge") == 0
+    said = capsys.readouterr().err
+    assert "Test has been looked at 4 times in this run, with 2 different sets of heads." in said
+    results = json.loads((trained.report_folder / "results.json").read_text("utf-8"))
+    assert results["looks_at_test"] == {"n_looks": 3, "n_sets": 2}
+
+
+def test_images_of_no_class_are_counted_and_sets_shown(
+    trained: Run, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_image(tmp_path / "yellow.png", seed=1, color=(220, 200, 20))
+    images = ("--images", tmp_path / "yellow.png", photos / "red/000.png", "--format", "jsonl")
+    doubts = ("--false-alarms", 0.1, "--coverage", 0.9)
+    assert call("predict", trained.folder, *images, *doubts) == 0
+    out, said = capsys.readouterr()
+    yellow, red = map(json.loads, out.splitlines())
+    assert yellow["out_of_distribution"]
+    assert (red["out_of_distribution"], red["set"]) == (False, ["red"])
+    assert "1 of 2 images looks like none of the classes (out of distribution)" in said
+    assert "hold the true class with 90 %, calibrated on 16 images of val" in said
+
+
+@pytest.mark.parametrize("option", ["--coverage", "--false-alarms"])
+@pytest.mark.parametrize("verb", ["predict", "serve"])
+def test_a_doubt_that_is_no_probability_ends_with_2(run: Run, verb: str, option: str) -> None:
+    images = ("--images", "x") if verb == "predict" else ()
+    assert call(verb, run.folder, *images, option, "1.5") == 2
+    assert call(verb, run.folder, *images, "--coverage", "0") == 2
 
 
 def test_abstentions_are_counted_and_their_candidates_shown(

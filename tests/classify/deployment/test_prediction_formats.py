@@ -5,6 +5,7 @@ from pathlib import Path
 
 from headbench.classify.deployment.prediction import Prediction
 from headbench.classify.deployment.prediction_formats import FORMATS, Shape
+from headbench.classify.deployment.uncertainty import Doubt
 
 PREDICTIONS = [
     Prediction(Path("a, b.jpg"), (("crème", 0.75), ('"pie"', 0.25)), None),
@@ -16,9 +17,17 @@ LABELLED = [
 ]
 
 
+DOUBTED = [
+    LABELLED[1]._replace(doubt=Doubt(0.0123, True, ("blue", 'a "b"; c'))),
+    LABELLED[1]._replace(doubt=Doubt(0.5, False, ("blue",))),
+    PREDICTIONS[1],
+]
+
+
 def text(name: str, predictions: list[Prediction] = PREDICTIONS) -> str:
     paths = [each.path for each in predictions]
-    shape = Shape.of(paths, 2, any(each.true is not None for each in predictions))
+    has_sets = any(each.doubt.possible is not None for each in predictions)
+    shape = Shape.of(paths, 2, any(each.true is not None for each in predictions), has_sets)
     return "".join(FORMATS[name](iter(predictions), shape))
 
 
@@ -32,6 +41,8 @@ def test_csv_can_be_read_back_whatever_the_names() -> None:
         "probability_1": "0.750000",
         "class_2": '"pie"',
         "probability_2": "0.250000",
+        "typicality": "",
+        "out_of_distribution": "",
         "error": "",
     }
     assert rows[1]["error"] == "empty file"
@@ -48,6 +59,8 @@ def test_json_says_the_same() -> None:
                 {"class": "crème", "probability": 0.75},
                 {"class": '"pie"', "probability": 0.25},
             ],
+            "typicality": None,
+            "out_of_distribution": None,
             "error": None,
         },
         {
@@ -55,6 +68,8 @@ def test_json_says_the_same() -> None:
             "label": None,
             "abstained": None,
             "predictions": [],
+            "typicality": None,
+            "out_of_distribution": None,
             "error": "empty file",
         },
     ]
@@ -84,6 +99,29 @@ def test_truth_and_abstention_are_in_every_format() -> None:
     assert text("table", LABELLED).splitlines() == [
         "red/1.jpg  ABSTAINED: blue 0.400   red 0.300   (true: red)",
         "1.jpg      blue 0.900   red 0.100",
+    ]
+
+
+def test_doubts_are_in_every_format() -> None:
+    rows = list(csv.DictReader(io.StringIO(text("csv", DOUBTED))))
+    columns = ("typicality", "out_of_distribution", "set")
+    assert [tuple(row[name] for name in columns) for row in rows] == [
+        ("0.0123", "yes", '["blue", "a \\"b\\"; c"]'),
+        ("0.5000", "no", '["blue"]'),
+        ("", "", ""),
+    ]
+    assert json.loads(rows[0]["set"]) == ["blue", 'a "b"; c']
+    objects = json.loads(text("json", DOUBTED))
+    assert [tuple(each[name] for name in columns) for each in objects] == [
+        (0.0123, True, ["blue", 'a "b"; c']),
+        (0.5, False, ["blue"]),
+        (None, None, None),
+    ]
+    assert text("table", DOUBTED).splitlines() == [
+        "1.jpg    NONE OF THE CLASSES? (typicality 0.012): blue 0.900   red 0.100   "
+        '(set: blue, a "b"; c)',
+        "1.jpg    blue 0.900   red 0.100   (set: blue)",
+        "bad.jpg  UNUSABLE: empty file",
     ]
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from headbench.cache.reader import FeatureFile
+from headbench.classify.deployment.uncertainty import open_uncertainty
 from headbench.classify.errors import RunError
 from headbench.classify.export import export_model as module
 from headbench.classify.export.export_formats import FACTS_IN_KERAS_FILE, FORMATS, Sample
@@ -105,7 +106,22 @@ def test_how_good_it_is_and_what_made_it_stand_in_every_file(
     assert about["made_by"].startswith("headbench ")
     assert str(many_heads.folder.parent) not in json.dumps(facts)
     with zipfile.ZipFile(folder / "model.keras") as archive:
-        assert json.loads(archive.read(FACTS_IN_KERAS_FILE)) == facts
+        kept = json.loads(archive.read(FACTS_IN_KERAS_FILE))
+    assert kept == {name: facts[name] for name in ("classes", "provenance")}
+
+
+def test_the_thresholds_of_prediction_sets_are_those_of_predict(
+    many_heads: Run, exported_head: Path
+) -> None:
+    facts = json.loads((exported_head / "export.json").read_text())
+    found = facts["prediction_sets"]
+    with FeatureFile(many_heads.features_path) as features:
+        assert (found["calibrated_on"], found["n"]) == ("val", len(features.rows("val")))
+    for each in found["sets"]:
+        sets = open_uncertainty(many_heads, "logreg", each["coverage"]).sets
+        assert sets is not None
+        assert each["min_probability"] == sets.min_probability
+    assert "Left out" in facts["out_of_distribution"]
 
 
 def test_the_readme_says_what_the_model_takes_and_how_well_it_agrees(

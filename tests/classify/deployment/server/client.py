@@ -13,6 +13,7 @@ from headbench.classify.deployment.classifier import open_classifier
 from headbench.classify.deployment.server import ServerSettings
 from headbench.classify.deployment.server.process import bind, make_server, open_engine
 from headbench.classify.deployment.server.serving_engine import ServingEngine
+from headbench.classify.deployment.uncertainty import Uncertainty
 from headbench.classify.run import Run
 from headbench.extract.settings import Runtime
 
@@ -72,13 +73,19 @@ def form(files: Mapping[str, bytes], field: str = "f") -> bytes:
 
 
 @contextmanager
-def serving(run: Run, head: str = "logreg", data: Path | None = None, **more: Any) -> Iterator[Any]:
+def serving(
+    run: Run,
+    head: str = "logreg",
+    data: Path | None = None,
+    uncertainty: Uncertainty = Uncertainty(),  # noqa: B008, it is immutable
+    **more: Any,
+) -> Iterator[Any]:
     """A server of a run; `more` are its settings."""
     settings = ServerSettings(host=HOST, **more)
     listener = bind(HOST, 0)
     listener.listen()
     classifier = open_classifier(run, head, None)
-    engine = open_engine(run, classifier, data, settings.max_batch, Runtime())
+    engine = open_engine(run, classifier, data, settings.max_batch, Runtime(), uncertainty)
     server = make_server(engine, settings)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()

@@ -31,6 +31,7 @@ class Gate:
     """A classifier and its network, which does not end before it is let through."""
 
     n_streams = 1
+    classes = ()
 
     def __init__(self) -> None:
         self.started, self.is_open = threading.Semaphore(0), threading.Event()

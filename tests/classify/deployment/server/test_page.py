@@ -8,10 +8,12 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
+from headbench.classify.deployment.uncertainty import open_uncertainty
 from headbench.classify.run import Run
 from tests.classify.deployment.server.client import Client, serving
 from tests.classify.report.browser import opened
 from tests.classify.report.conftest import HOSTILE
+from tests.conftest import write_image
 
 # What a browser does when a file is dropped or pasted.
 TRANSFER = """([kind, encoded, name]) => {
@@ -62,6 +64,24 @@ def test_a_photograph_that_is_dropped_or_pasted_is_classified(
         expect(page.locator("#status")).to_contain_text(names(page)[0])
         assert page.locator("#name").inner_text() == "<b>mine</b>.png"
         assert page.locator("main b, main script, main [onerror]").count() == 0
+
+
+def test_doubts_are_shown_and_gone_with_the_next_photograph(
+    browser: Browser, hostile_run: Run, photo: Path, tmp_path: Path
+) -> None:
+    write_image(tmp_path / "foreign.png", seed=1, color=(130, 10, 120))
+    doubts = open_uncertainty(hostile_run, "logreg", 0.9, 0.05)
+    with (
+        serving(hostile_run, uncertainty=doubts) as client,
+        opened(browser, client.address) as page,
+    ):
+        transfer(page, "drop", (tmp_path / "foreign.png").read_bytes())
+        expect(page.locator("#foreign")).to_contain_text("This may be none of the classes")
+        transfer(page, "drop", photo.read_bytes())
+        expect(page.locator("#foreign")).to_be_hidden()
+        expect(page.locator("#set")).to_contain_text("Possible classes (90.0 % of such sets")
+        expect(page.locator("#set")).to_contain_text(HOSTILE[0])
+        assert client.ask("GET", "/model").json["prediction_sets"]["coverage"] == 0.9
 
 
 def test_a_photograph_can_be_chosen_and_answered_by_keyboard(
