@@ -201,6 +201,15 @@ class FeatureFile:
         """Embeddings of the given rows of the file, float32 (n_rows, dim), with the same checks."""
         return self._load(rows)[0]
 
+    def about(self, rows: NDArray[np.intp]) -> tuple[list[str], NDArray[np.int32], list[bytes]]:
+        """Paths, labels and SHA-256 of some rows, without reading those of others into memory."""
+        try:
+            paths = [path.decode() for path in self._datasets["paths"].read(rows).tolist()]
+        except UnicodeDecodeError as error:
+            raise _damaged(self.path, "a path of /paths is not UTF-8 text") from error
+        contents = row_hashes(self._datasets["content_sha256"].read(rows))
+        return paths, self._labels[rows], contents
+
     def blocks(
         self, split: str, n_rows: int = 4096
     ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int32]]]:

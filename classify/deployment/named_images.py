@@ -8,6 +8,7 @@ from typing import NamedTuple
 from headbench.cache.format import Config, leads_inside
 from headbench.cache.reader import FeatureFile
 from headbench.classify.deployment.prediction import STDIN, expand
+from headbench.extract.errors import DataError
 from headbench.extract.sources import manifest
 from headbench.extract.sources.folder import has_image_name
 from headbench.extract.sources.tables import EXTENSIONS, extension
@@ -68,10 +69,13 @@ def is_run(named: str, store: Path) -> bool:
 def place_of(config: Config, path: str) -> Path:
     """Where an image of a feature file lies: below its folder, or as its list names it.
 
-    Nothing is opened here: the file may come from a stranger.
+    Raises `DataError` if that is elsewhere and not allowed: the file may come from a stranger.
     """
     name = str(config.data["folder"])
-    if not leads_inside(path) or is_url(name):
+    if not leads_inside(path):
+        raise DataError(f"{path!r}: a path that leaves the data folder {name} is not opened.")
+    manifest.require_allowed(path)
+    if is_url(name):
         return Path(path)
     is_list = extension(name) in EXTENSIONS and not Path(name).is_dir()
     return Path(manifest.place(name, path) if is_list else Path(name, path))

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from headbench.cache.format import NO_LABEL, SPLITS, UNLABELLED, Config, row_hashes
+from headbench.cache.format import NO_LABEL, SPLITS, UNLABELLED, Config
 from headbench.cache.reader import FeatureFile
 from headbench.classify.deployment.named_images import NamedImages
 from headbench.classify.deployment.stored_embeddings import StoredEmbeddings, embed_files
@@ -153,6 +153,9 @@ def similar_to_files(
     def note(row: int, reason: UnusableImageError) -> None:
         reasons[row] = str(reason)
 
+    def unusable(row: int) -> Alike:
+        return Alike(str(images.paths[row]), None, (), reasons[row])
+
     network, n_done = _Network(features.config, weights), 0
     for rows, X in _together(embed_files(network, files, stored, runtime, note)):
         found = find_nearest(features, X, k, rows_of(features, split))
@@ -162,9 +165,9 @@ def similar_to_files(
         ]
         alike = _alike(features, asked, found)
         for row in range(n_done, rows[-1] + 1):
-            yield _unusable(images.paths[row], reasons[row]) if row in reasons else next(alike)
+            yield unusable(row) if row in reasons else next(alike)
         n_done = rows[-1] + 1
-    yield from (_unusable(images.paths[row], reasons[row]) for row in range(n_done, len(files)))
+    yield from map(unusable, range(n_done, len(files)))
 
 
 def pairs_of(
@@ -300,17 +303,10 @@ def _alike(features: FeatureFile, asked: Sequence[_Asked], found: Nearest) -> It
 
 def _images(features: FeatureFile, rows: NDArray[np.intp]) -> list[AlikeImage]:
     """What the file says about some rows; only those are read."""
-    names, splits = [*SPLITS, UNLABELLED], features.splits[rows].tolist()
-    paths = [path.decode() for path in features.dataset("paths").read(rows).tolist()]
-    labels = features.dataset("labels").read(rows).tolist()
+    paths, labels, contents = features.about(rows)
     classes = [None if label == NO_LABEL else features.classes[label] for label in labels]
-    contents = row_hashes(features.dataset("content_sha256").read(rows))
-    in_words = [names[split] for split in splits]
-    return list(map(AlikeImage, rows.tolist(), paths, classes, in_words, contents))
-
-
-def _unusable(path: Path, reason: str) -> Alike:
-    return Alike(str(path), None, (), reason)
+    splits = [(*SPLITS, UNLABELLED)[split] for split in features.splits[rows]]
+    return list(map(AlikeImage, rows.tolist(), paths, classes, splits, contents))
 
 
 def _json(image: AlikeImage) -> dict[str, Any]:

@@ -115,11 +115,11 @@ def suggest(
     LOG.info(f"head {trained.record.name}; {rule}: {RULES[rule]}")
     unsure = guesses.uncertainty
     chosen = choose(rule, pool.read, rows, unsure, distance, min(n, len(rows)))
-    paths = pool.dataset("paths").read(rows[chosen]).tolist()
+    paths, _, _ = pool.about(rows[chosen])
     return [
         Suggestion(
             int(rows[place]),
-            path.decode(),
+            path,
             labelled.classes[guesses.label[place]],
             float(guesses.probability[place]),
             float(1 - unsure[place]),

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from headbench.cache.format import row_hashes
 from headbench.cache.progress import Progress
 from headbench.cache.reader import FeatureFile
 from headbench.classify.inspection.mistakes import ConfusedPair
@@ -115,8 +114,7 @@ class Thumbnails:
 
     def _read(self, rows: NDArray[np.intp]) -> dict[int, tuple[str, bytes]]:
         """Path and SHA-256 of some rows: of a large file all would fill the memory."""
-        paths = [path.decode() for path in self._features.dataset("paths").read(rows).tolist()]
-        contents = row_hashes(self._features.dataset("content_sha256").read(rows))
+        paths, _, contents = self._features.about(rows)
         return dict(zip(rows.tolist(), zip(paths, contents, strict=True), strict=True))
 
     def _file(self, row: int) -> ImageFile | None:

@@ -351,6 +351,21 @@ def test_a_label_where_there_are_no_classes_is_damage(
     assert [(each.dataset, each.start) for each in inspect_file(path).damage] == [(name, 3)]
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [("labels", 99, "/labels is outside"), ("paths", b"\xff", "not UTF-8")],
+)
+def test_what_a_stranger_writes_about_a_row_is_not_believed(
+    path: Path, name: str, value: object, says: str
+) -> None:
+    with h5py.File(path, "r+") as file:
+        values = file[name][:]
+        values[3] = value
+        rewrite(file, name, values)
+    with FeatureFile(path) as features, pytest.raises(FeatureFileError, match=says):
+        features.about(np.array([3]))
+
+
 def test_a_version_with_classes_that_it_does_not_have_is_refused(tmp_path: Path) -> None:
     for table, version in ((make_unlabelled_table(), 1), (make_table(), 3)):
         path = write_file(tmp_path / f"{version}.h5", table)
