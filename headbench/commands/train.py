@@ -35,7 +35,8 @@ def add_heads(command: argparse.ArgumentParser) -> None:
     _add_settings(command)
     _add_studies(command)
     add_machine_options(
-        command, "fits at a time for --curve and --folds (default: the number of cores)"
+        command,
+        "fits at a time for --curve and --folds, if memory allows (default: the number of cores)",
     )
 
 
