@@ -58,6 +58,12 @@ def add_predict(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--format", choices=FORMATS, default=FORMATS[0], help=f"(default: {FORMATS[0]})"
     )
+    command.add_argument(
+        "--parquet",
+        type=Path,
+        metavar="FILE",
+        help="also write the probabilities of all classes to this file (extra: tables)",
+    )
     add_runtime_options(command)
 
 
@@ -70,6 +76,7 @@ def predict(arguments: argparse.Namespace) -> int:
     from headbench.classify.deployment.classifier import open_classifier
     from headbench.classify.deployment.labelled import Scores, seen_files, true_classes
     from headbench.classify.deployment.prediction import expand, predict_files
+    from headbench.classify.deployment.prediction_table import into_parquet
     from headbench.classify.metrics import TOP_K
     from headbench.classify.run import Run
     from headbench.extract.settings import Runtime
@@ -86,9 +93,13 @@ def predict(arguments: argparse.Namespace) -> int:
     scores = Scores(classifier.classes, seen, arguments.min_confidence)
     with Progress("predict", len(paths)) as progress:
         # Scores look at more classes than may be shown.
-        n_top, runtime = max(arguments.top, TOP_K), Runtime(**runtime_of(arguments))
+        n_top = len(classifier.classes) if arguments.parquet else max(arguments.top, TOP_K)
+        runtime = Runtime(**runtime_of(arguments))
         least = arguments.min_confidence
         predictions = predict_files(classifier, paths, n_top, runtime, truth, least)
+        if arguments.parquet:
+            classes = classifier.classes
+            predictions = into_parquet(predictions, arguments.parquet, classes, seen)
         n_shown = min(arguments.top, len(classifier.classes))
         shape = prediction_formats.Shape.of(paths, n_shown, bool(truth))
         written = prediction_formats.FORMATS[arguments.format]

@@ -9,9 +9,10 @@ import pytest
 from headbench.cache.reader import FeatureFile
 from headbench.classify.errors import RunError
 from headbench.classify.export import export_model as module
-from headbench.classify.export.export_formats import FACTS_IN_KERAS_FILE, FORMATS, Sample
+from headbench.classify.export.export_formats import FORMATS, Sample
 from headbench.classify.export.export_model import export_model
 from headbench.classify.export.exportable import Exportable, build_exportable
+from headbench.classify.export.tflite_file import FACTS_IN_FILE
 from headbench.classify.metrics import accuracy
 from headbench.classify.run import Run
 from headbench.classify.train_heads import train_heads
@@ -105,7 +106,7 @@ def test_how_good_it_is_and_what_made_it_stand_in_every_file(
     assert about["made_by"].startswith("headbench ")
     assert str(many_heads.folder.parent) not in json.dumps(facts)
     with zipfile.ZipFile(folder / "model.keras") as archive:
-        assert json.loads(archive.read(FACTS_IN_KERAS_FILE)) == facts
+        assert json.loads(archive.read(FACTS_IN_FILE)) == facts
 
 
 def test_the_readme_says_what_the_model_takes_and_how_well_it_agrees(
