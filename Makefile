@@ -67,8 +67,8 @@ help: ## this help
 #: SEED       of what is random (0)
 #: ARGS       every other option of the command, such as ARGS="--min-confidence 0.6";
 #:            'make predict ARGS=--help' lists those of predict
-#: EXTRAS     to install: gpu, heic, hub (KerasHub), map, suspects, serve, onnx, remote, tables,
-#:            cluster
+#: EXTRAS     to install: gpu, heic, hub (KerasHub), map, suspects, serve, onnx, tflite, remote,
+#:            tables, cluster
 #: PYTHON     the Python to make .venv with: 3.11, 3.12 or 3.13 (python3)
 #: TESTS      files and folders of make test-long, such as TESTS=tests/extract (all)
 #: URL, SHA256  of Food-101's archive (those of the official one)

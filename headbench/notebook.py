@@ -266,6 +266,14 @@ class Run:
         with self.open_features() as features:
             return features.to_pandas()
 
+    def to_parquet(self, path: str | Path) -> None:
+        """Write a row an image: path, class, split, content hash, embedding; needs pyarrow."""
+        from headbench.cache.parquet import write_embeddings
+
+        with self.open_features() as features:
+            write_embeddings(features, Path(path))
+            LOG.info(f"{path}: {features.n_images} images, {features.dim} numbers each")
+
     @showing_progress()
     def heads(
         self,

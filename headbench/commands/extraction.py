@@ -42,6 +42,11 @@ def add_features(command: argparse.ArgumentParser) -> None:
         "--name",
         help="name of the run, a folder in runs/; or a path (default: the name of the images)",
     )
+    command.add_argument(
+        "--parquet",
+        metavar="FILE",
+        help="also write the embeddings to this file, for other programs (extra: tables)",
+    )
     add_network_options(command, default)
     add_split_options(command, default)
     add_runtime_options(command)
@@ -65,7 +70,9 @@ def features(arguments: argparse.Namespace) -> int:
     given = {name: getattr(arguments, name) for name in names}
     machines = machines_of(arguments)
     machines["jobs"] = machines["jobs"] or 1
-    embed(arguments.data, arguments.name, **given, **runtime_of(arguments), **machines)
+    run = embed(arguments.data, arguments.name, **given, **runtime_of(arguments), **machines)
+    if arguments.parquet and not arguments.dry_run:
+        run.to_parquet(arguments.parquet)
     return 0
 
 

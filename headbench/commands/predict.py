@@ -68,6 +68,12 @@ def add_predict(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--format", choices=FORMATS, default=FORMATS[0], help=f"(default: {FORMATS[0]})"
     )
+    command.add_argument(
+        "--parquet",
+        type=Path,
+        metavar="FILE",
+        help="also write the probabilities of all classes to this file (extra: tables)",
+    )
     add_runtime_options(command)
 
 
@@ -81,6 +87,7 @@ def predict(arguments: argparse.Namespace) -> int:
     from headbench.classify.deployment.labelled import Scores, seen_files, true_classes
     from headbench.classify.deployment.named_images import name_images
     from headbench.classify.deployment.prediction import predict_files
+    from headbench.classify.deployment.prediction_table import into_parquet
     from headbench.classify.deployment.stored_embeddings import StoredEmbeddings
     from headbench.classify.deployment.uncertainty import open_uncertainty
     from headbench.classify.looks_at_test import count_look
@@ -107,7 +114,8 @@ def predict(arguments: argparse.Namespace) -> int:
         LOG.info(line)
     with Progress("predict", len(paths)) as progress:
         # Scores look at more classes than may be shown.
-        n_top, runtime = max(arguments.top, TOP_K), Runtime(**runtime_of(arguments))
+        n_top = len(classifier.classes) if arguments.parquet else max(arguments.top, TOP_K)
+        runtime = Runtime(**runtime_of(arguments))
         least = arguments.min_confidence
         predictions = predict_files(
             classifier, paths, n_top, runtime, truth, least, doubts, stored, images.contents
@@ -116,6 +124,9 @@ def predict(arguments: argparse.Namespace) -> int:
             from headbench.classify.deployment.explained_files import explained
 
             predictions = explained(predictions, classifier, runtime, Path(arguments.explain))
+        if arguments.parquet:
+            classes = classifier.classes
+            predictions = into_parquet(predictions, arguments.parquet, classes, seen)
         n_shown = min(arguments.top, len(classifier.classes))
         shape = prediction_formats.Shape.of(paths, n_shown, bool(truth), coverage is not None)
         written = prediction_formats.FORMATS[arguments.format]

@@ -10,9 +10,10 @@ from headbench.cache.reader import FeatureFile
 from headbench.classify.deployment.uncertainty import open_uncertainty
 from headbench.classify.errors import RunError
 from headbench.classify.export import export_model as module
-from headbench.classify.export.export_formats import FACTS_IN_KERAS_FILE, FORMATS, Sample
+from headbench.classify.export.export_formats import FORMATS, Sample
 from headbench.classify.export.export_model import export_model
 from headbench.classify.export.exportable import Exportable, build_exportable
+from headbench.classify.export.tflite_file import FACTS_IN_FILE
 from headbench.classify.metrics import accuracy
 from headbench.classify.run import Run
 from headbench.classify.train_heads import train_heads
@@ -106,7 +107,7 @@ def test_how_good_it_is_and_what_made_it_stand_in_every_file(
     assert about["made_by"].startswith("headbench ")
     assert str(many_heads.folder.parent) not in json.dumps(facts)
     with zipfile.ZipFile(folder / "model.keras") as archive:
-        kept = json.loads(archive.read(FACTS_IN_KERAS_FILE))
+        kept = json.loads(archive.read(FACTS_IN_FILE))
     assert kept == {name: facts[name] for name in ("classes", "provenance")}
 
 
