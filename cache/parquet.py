@@ -73,8 +73,8 @@ def write_embeddings(features: FeatureFile, path: Path) -> None:
     schema holds ``classes`` and ``identity``: network, weights, preprocessing, size.
     """
     table, contents = features.table, features.table.contents()
-    columns = {"path": "string", "class": "string", "label": "int32", "split": "string"}
-    columns |= {"content_sha256": "string", "embedding": features.dim}
+    columns: dict[str, str | int] = {"path": "string", "class": "string", "label": "int32"}
+    columns |= {"split": "string", "content_sha256": "string", "embedding": features.dim}
     identity = {"fingerprint": features.identity.fingerprint, **vars(features.identity)}
     metadata = {"classes": features.classes, "identity": identity}
     with parquet_file(path, columns, metadata) as write:
