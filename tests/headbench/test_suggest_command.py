@@ -146,7 +146,8 @@ def test_what_is_wrong_is_said_in_a_line(
         size = 24 if pool_is == "other" else 16
         if pool_is != "missing":
             extract_features(photos, pool, replace(settings, unlabelled=True, size_px=size))
-    assert call("suggest", run.folder, "--from", pool) == 2
+    path = photos.parent / "list.csv"
+    assert call("suggest", run.folder, "--from", pool, "--csv", path) == 2
     assert says in capsys.readouterr().err
 
 
