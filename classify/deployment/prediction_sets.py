@@ -26,7 +26,6 @@ from numpy.typing import NDArray
 from headbench.cache.reader import FeatureFile
 from headbench.classify.intervals import Estimate, estimates, wilson
 from headbench.classify.run import Trained
-from headbench.classify.studies.folds import held_out_proba, read_folds
 
 COVERAGE = 0.9
 # What a report shows.
@@ -111,6 +110,9 @@ def calibration_scores(folder: Path, features: FeatureFile, trained: Trained) ->
     RunError
         If a file of the cross-validation is missing or damaged.
     """
+    # Imported here: predictions without sets need no scikit-learn of cross-validation.
+    from headbench.classify.studies.folds import held_out_proba, read_folds
+
     name, settings = trained.record.name, trained.record.settings
     points = [each for each in read_folds(folder, features) if each.head == name]
     if points and all(

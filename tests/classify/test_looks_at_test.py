@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 from dataclasses import replace
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import numpy as np
@@ -111,9 +112,10 @@ def test_looks_at_other_test_images_do_not_count(run: Run, monkeypatch: pytest.M
         assert count_look(run.folder, features, trained) == (2, 1)
 
 
-def count_often(run: Run, n: int) -> None:
+def count_often(run: Run, n: int, both_are_ready: Barrier) -> None:
     with FeatureFile(run.features_path) as features:
         trained = run.trained(features)
+        both_are_ready.wait()
         for _ in range(n):
             count_look(run.folder, features, trained)
 
@@ -121,12 +123,13 @@ def count_often(run: Run, n: int) -> None:
 def test_processes_that_look_at_once_are_all_counted(run: Run) -> None:
     train_heads(run, ["ridge"], seed=0)
     context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=count_often, args=(run, 20)) for _ in range(2)]
+    arguments = (run, 50, context.Barrier(2))
+    workers = [context.Process(target=count_often, args=arguments) for _ in range(2)]
     for each in workers:
         each.start()
     for each in workers:
         each.join()
-    assert [each.n for each in read_looks(run.folder / LOOKS_FILE)] == [40]
+    assert [each.n for each in read_looks(run.folder / LOOKS_FILE)] == [100]
     assert sorted(path.name for path in run.folder.glob("*looks*")) == [LOOKS_FILE]
 
 

@@ -48,6 +48,8 @@ SEEN_BY_NETWORK = (
 )
 
 DOCTOR = "tests/classify/doctor/model/"
+DISTANCES = "tests/classify/inspection/test_out_of_distribution.py::test_"
+LOOKS = "tests/classify/test_looks_at_test.py::test_"
 
 FAULTS = (
     # One preprocessing.
@@ -1058,5 +1060,76 @@ FAULTS = (
             "tests/classify/finetuning/test_training_inputs.py::"
             "test_each_epoch_reads_the_next_copy_and_begins_again_after_the_last",
         ),
+    ),
+    # Doubts, and looks at test.
+    Fault(
+        "typicality-without-the-image",
+        "No more false alarms than were asked for, however few images val has.",
+        "classify/inspection/out_of_distribution.py",
+        "(1 + len(self.val) - n_nearer) / (1 + len(self.val))",
+        "(len(self.val) - n_nearer) / len(self.val)",
+        (f"{DISTANCES}no_more_images_like_those_of_val_are_reported_than_were_asked_for",),
+    ),
+    Fault(
+        "uncentred-distance",
+        "The distance from the classes counts the centred embeddings too.",
+        "classify/inspection/out_of_distribution.py",
+        "unit(directions - center) @",
+        "unit(directions) @",
+        (f"{DISTANCES}the_distance_is_the_sum_of_two_cosine_distances_to_the_nearest_class",),
+    ),
+    Fault(
+        "distances-of-other-features",
+        "Distances that were kept are used for the same features only.",
+        "classify/inspection/out_of_distribution.py",
+        "if is_whole and str(of_features) == digest else None",
+        "if is_whole else None",
+        (f"{DISTANCES}what_is_damaged_or_of_other_features_is_measured_again",),
+    ),
+    Fault(
+        "plain-quantile",
+        "Prediction sets hold the true class as often as asked for, with few images too.",
+        "classify/deployment/prediction_sets.py",
+        "round((n + 1) * coverage, 9)",
+        "round(n * coverage, 9)",
+        (
+            "tests/classify/deployment/test_prediction_sets.py::"
+            "test_sets_hold_the_true_class_as_often_as_was_asked_for",
+        ),
+    ),
+    Fault(
+        "calibrated-on-other-settings",
+        "Folds of other settings do not calibrate a head.",
+        "classify/deployment/prediction_sets.py",
+        "**each.settings} == settings",
+        "**each.settings} is not None",
+        (
+            "tests/classify/deployment/test_prediction_sets.py::"
+            "test_folds_calibrate_where_they_are_of_the_same_settings",
+        ),
+    ),
+    Fault(
+        "uncorrected-interval",
+        "The interval for the best of several sets of heads is corrected.",
+        "classify/looks_at_test.py",
+        "ndtri(SIGNIFICANT / self.n_sets / 2)",
+        "ndtri(SIGNIFICANT / 2)",
+        (f"{LOOKS}it_holds_for_the_best_of_equal_heads_where_the_plain_one_does_not",),
+    ),
+    Fault(
+        "looks-without-a-lock",
+        "Two processes that look at test at once are both counted.",
+        "classify/looks_at_test.py",
+        "with one_writer(path, WAIT_SECONDS):",
+        "if path:",
+        (f"{LOOKS}processes_that_look_at_once_are_all_counted",),
+    ),
+    Fault(
+        "every-look-a-choice",
+        "The same heads looked at again are no new choice.",
+        "classify/looks_at_test.py",
+        "if not any(heads <= earlier for earlier in seen)",
+        "if heads",
+        (f"{LOOKS}the_same_heads_again_or_some_of_them_are_no_new_choice",),
     ),
 )
