@@ -644,8 +644,8 @@ FAULTS = (
         "narrow-wilson",
         "An accuracy carries its 95 % Wilson interval.",
         "classify/intervals.py",
-        "margin = Z_95 / (1 + Z_95**2 / n) *",
-        "margin = 0.8 * Z_95 / (1 + Z_95**2 / n) *",
+        "margin = z / (1 + z**2 / n) *",
+        "margin = 0.8 * z / (1 + z**2 / n) *",
         ("tests/classify/test_intervals.py::test_wilson_is_the_published_interval",),
     ),
     Fault(
