@@ -31,7 +31,12 @@ def into_parquet(
     seen : mapping of Path to str
         See `labelled.seen_files`.
     """
-    columns = {**COLUMNS, "seen_in": "string", "error": "string", "probabilities": len(classes)}
+    columns: dict[str, str | int] = {
+        **COLUMNS,
+        "seen_in": "string",
+        "error": "string",
+        "probabilities": len(classes),
+    }
     column_of = {name: column for column, name in enumerate(classes)}
     waiting: list[Prediction] = []
 

@@ -201,7 +201,7 @@ def open_onnx_file(path: Path) -> Call:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return lambda pixels: session.run(None, {INPUT: pixels})[0]  # type: ignore[no-any-return]
+    return lambda pixels: session.run(None, {INPUT: pixels})[0]
 
 
 def write_onnx_int8(exported: Exportable, path: Path) -> None:
