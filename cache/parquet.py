@@ -68,18 +68,13 @@ def parquet_file(
 def write_embeddings(features: FeatureFile, path: Path) -> None:
     """Write a feature file as Parquet, a row an image in the same order, in bounded memory.
 
-    Columns: ``path``, ``class``, ``label`` (index into the classes), ``split``, ``content_sha256``
+    Columns: ``path``, ``class``, ``split``, ``label`` (index into the classes), ``content_sha256``
     (64 hexadecimal digits), and ``embedding``, a float32 list of fixed length. The metadata of the
     schema holds ``classes`` and ``identity``: network, weights, preprocessing, size.
     """
     table, contents = features.table, features.table.contents()
-    columns: dict[str, str | int] = {
-        "path": "string",
-        "class": "string",
-        "label": "int32",
-        "split": "string",
-    }
-    columns |= {"content_sha256": "string", "embedding": features.dim}
+    columns: dict[str, str | int] = dict.fromkeys(["path", "class", "split"], "string")
+    columns |= {"label": "int32", "content_sha256": "string", "embedding": features.dim}
     identity = {"fingerprint": features.identity.fingerprint, **vars(features.identity)}
     metadata = {"classes": features.classes, "identity": identity}
     with parquet_file(path, columns, metadata) as write:
