@@ -1,7 +1,7 @@
 """Parquet files, written in row groups: of embeddings, and of whatever else has rows."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,13 @@ GROUP_ROWS = 4096
 
 @contextmanager
 def parquet_file(
-    path: Path, columns: dict[str, Any], metadata: dict[str, Any]
+    path: Path, columns: Mapping[str, str | int], metadata: dict[str, Any]
 ) -> Iterator[Callable[[dict[str, Any]], None]]:
     """Give a function that writes one row group; the file is there once all are written.
 
     Parameters
     ----------
-    columns : dict of str to str or int
+    columns : mapping of str to str or int
         Arrow's name of the type of each column, or the length of its float32 vectors.
     metadata : dict
         JSON-ready; stands in the schema.
@@ -68,7 +68,7 @@ def parquet_file(
 def write_embeddings(features: FeatureFile, path: Path) -> None:
     """Write a feature file as Parquet, a row an image in the same order, in bounded memory.
 
-    Columns: ``path``, ``class``, ``label`` (index into the classes), ``split``, ``content_sha256``
+    Columns: ``path``, ``class``, ``split``, ``label`` (index into the classes), ``content_sha256``
     (64 hexadecimal digits), and ``embedding``, a float32 list of fixed length. The metadata of the
     schema holds ``classes`` and ``identity``: network, weights, preprocessing, size.
     """

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from headbench.cache.progress import Progress, showing_progress
 from headbench.classify.deployment import FALSE_ALARMS
+from headbench.classify.export import MAX_LOSS
 from headbench.extract.networks.applications import is_own_model
 from headbench.extract.settings import ExtractSettings
 from headbench.extract.workers.machines import Machines
@@ -48,8 +49,6 @@ _DEFAULT = ExtractSettings()
 _MACHINES = Machines()
 # Of `backbones`.
 SAMPLE, FOLDS = 1000, 5
-# Of `export`, in points of accuracy.
-MAX_LOSS = 2.0
 
 
 @showing_progress()

@@ -8,7 +8,7 @@ import numpy as np
 from headbench.cache.parquet import GROUP_ROWS, as_utf8, parquet_file
 from headbench.classify.deployment.prediction import Prediction
 
-COLUMNS = {"path": "string", "true": "string", "label": "string", "abstained": "bool"}
+TEXTS = ("path", "true", "label", "seen_in", "error")
 
 
 def into_parquet(
@@ -20,9 +20,9 @@ def into_parquet(
     """Write predictions while they pass by; the file is there after the last one.
 
     Columns: ``path``; ``true``, the class if it is known; ``label``, the answer, null without one;
-    ``abstained``; ``seen_in``, the split of the run that holds the same file, if it is known;
-    ``error``; and ``probabilities``, a float32 list in the order of ``classes`` in the metadata of
-    the schema, NaN for files that cannot be used.
+    ``seen_in``, the split of the run that holds the same file, if it is known; ``error``;
+    ``abstained``; and ``probabilities``, a float32 list in the order of ``classes`` in the metadata
+    of the schema, NaN for files that cannot be used.
 
     Parameters
     ----------
@@ -31,7 +31,8 @@ def into_parquet(
     seen : mapping of Path to str
         See `labelled.seen_files`.
     """
-    columns = {**COLUMNS, "seen_in": "string", "error": "string", "probabilities": len(classes)}
+    columns: dict[str, str | int] = dict.fromkeys(TEXTS, "string")
+    columns |= {"abstained": "bool", "probabilities": len(classes)}
     column_of = {name: column for column, name in enumerate(classes)}
     waiting: list[Prediction] = []
 

@@ -14,6 +14,7 @@ from headbench.cache.reader import FeatureFile
 from headbench.classify.deployment.classifier import open_classifier, say_if_not_recommended
 from headbench.classify.deployment.prediction_sets import COVERAGES, calibration_scores
 from headbench.classify.errors import RunError
+from headbench.classify.export import MAX_LOSS
 from headbench.classify.export.agreement import (
     Agreement,
     measure_agreement,
@@ -60,7 +61,7 @@ def export_model(
     data: str | Path | None,
     out: Path | None,
     formats: Sequence[str] | None,
-    max_loss: float = 100.0,
+    max_loss: float = MAX_LOSS,
 ) -> Path:
     """Write a model in each format: from images to probabilities.
 

@@ -2,8 +2,8 @@
 
 import argparse
 
+from headbench.classify.export import MAX_LOSS
 from headbench.commands.options import add_run, add_shared
-from headbench.notebook import MAX_LOSS
 
 
 def add_export(command: argparse.ArgumentParser) -> None:

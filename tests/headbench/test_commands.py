@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import h5py
+import numpy as np
+import pandas as pd
 import pytest
 
 from headbench.cache.reader import FeatureFile
@@ -183,6 +185,28 @@ def test_a_list_on_standard_input_is_predicted_and_head_ends_it_quietly(
 @pytest.mark.parametrize("value", ["-0.1", "1.1", "sure", "nan"])
 def test_a_confidence_that_is_no_share_ends_with_2(run: Run, value: str) -> None:
     assert call("predict", run.folder, "--images", "x", "--min-confidence", value) == 2
+
+
+@pytest.mark.parametrize("value", ["-1", "101", "nan", "much"])
+def test_a_loss_that_is_no_number_of_points_ends_with_2(run: Run, value: str) -> None:
+    assert call("export", run.folder, "--max-loss", value) == 2
+
+
+def test_predictions_and_embeddings_become_parquet(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    network = ("--backbone", "mean-color", "--size", 16)
+    assert call("features", photos, "--name", "colors", *network, "--parquet", "x.parquet") == 0
+    assert call("heads", "colors", "--heads", "ridge") == 0
+    images = ("--images", photos / "red", "--top", 1)
+    assert call("predict", "colors", *images, "--parquet", "y.parquet") == 0
+    embeddings, predictions = map(pd.read_parquet, ("x.parquet", "y.parquet"))
+    assert len(embeddings) == 90
+    assert set(predictions["label"]) == set(predictions["true"]) == {"red"}
+    sums = np.stack(predictions["probabilities"]).sum(axis=1)
+    np.testing.assert_allclose(sums, 1, atol=1e-5)
+    assert set(predictions["seen_in"].dropna()) == {"train", "val"}
 
 
 def nowhere(folder: Path) -> Path:

@@ -38,6 +38,7 @@ class Fault(NamedTuple):
 BLOCK = "tests/cache/test_reader.py::test_no_block_is_read_without_its_checksum"
 UNTRUSTED = "tests/cache/test_untrusted.py::test_"
 HEADS = "tests/classify/test_heads.py::test_"
+SMALL = "tests/classify/export/test_small_formats.py::test_"
 SPLIT_ALONE = (
     "tests/classify/test_train_heads.py::"
     "test_files_that_differ_in_test_alone_give_the_same_heads_votes_and_temperatures[in-memory]"
@@ -584,6 +585,81 @@ FAULTS = (
             "tests/classify/export/test_export_model.py::"
             "test_where_val_and_test_prefer_different_heads_export_takes_vals",
         ),
+    ),
+    Fault(
+        "int8-head",
+        "The head of an int8 export stays in float32.",
+        "classify/export/quantization.py",
+        "return [node.name for node in rest]",
+        "return []",
+        (f"{SMALL}int8_keeps_the_head_in_float32_and_shrinks_the_network",),
+    ),
+    Fault(
+        "loss-by-its-interval",
+        "A format that loses more than --max-loss is refused.",
+        "classify/export/agreement.py",
+        "lost = 100 * each.loss.value",
+        "lost = 100 * each.loss.low",
+        (f"{SMALL}a_format_that_loses_more_than_is_allowed_is_refused",),
+    ),
+    Fault(
+        "agreement-with-other-images",
+        "An export is compared with predict on the same images.",
+        "classify/export/agreement.py",
+        "trained.test[used].argmax(axis=1)",
+        "trained.test[used[::-1]].argmax(axis=1)",
+        (f"{SMALL}what_was_measured_stands_in_json_and_in_both_pages",),
+    ),
+    Fault(
+        "sample-by-chance",
+        "Samples of an export have each class by its share.",
+        "classify/export/quantization.py",
+        'shuffled[np.argsort(labels[shuffled], kind="stable")]',
+        "shuffled",
+        (f"{SMALL}a_sample_has_each_class_by_its_share_and_is_the_same_every_time",),
+    ),
+    Fault(
+        "card-names-paths",
+        "A model card names no path of the machine that exported.",
+        "classify/export/model_card.py",
+        "text = text.replace(path, name)",
+        "pass",
+        (f"{SMALL}the_card_says_what_is_known_and_names_no_path",),
+    ),
+    Fault(
+        "card-without-banner",
+        "Random weights are said at the top of a model card.",
+        "classify/export/model_card.py",
+        "warning = banner(results)",
+        'warning = ""',
+        (f"{SMALL}random_weights_are_said_at_the_top_of_the_card",),
+    ),
+    Fault(
+        "tflite-without-names",
+        "Names of the classes are in every TFLite file.",
+        "classify/export/tflite_file.py",
+        'if path.suffix == ".tflite":',
+        "if False:",
+        (f"{SMALL}names_of_the_classes_are_in_the_file",),
+    ),
+    Fault(
+        "parquet-in-the-order-of-probability",
+        "Probabilities in Parquet stand in the order of the classes.",
+        "classify/deployment/prediction_table.py",
+        "for name, value in each.top:\n                proba[row, column_of[name]] = value",
+        "proba[row, : len(each.top)] = [value for _, value in each.top]",
+        (
+            "tests/classify/deployment/test_prediction_table.py::"
+            "test_probabilities_stand_in_the_order_of_the_classes",
+        ),
+    ),
+    Fault(
+        "parquet-mixes-rows",
+        "Row i of Parquet is image i of the feature file.",
+        "cache/parquet.py",
+        '"embedding": features.read(rows),',
+        '"embedding": features.read(rows)[::-1],',
+        ("tests/cache/test_parquet.py::test_embeddings_come_back_row_by_row_from_several_groups",),
     ),
     Fault(
         "finetuning-keeps-the-last-epoch",

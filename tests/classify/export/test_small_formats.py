@@ -18,7 +18,6 @@ from headbench.classify.export.quantization import spread_over_classes
 from headbench.classify.export.tflite_file import open_tflite_file
 from headbench.classify.intervals import Estimate
 from headbench.classify.run import Run
-from headbench.command_line import parser
 from headbench.extract.images.decode import decode
 from tests.classify.export.alone import run_alone
 from tests.classify.export.conftest import predicted
@@ -160,13 +159,6 @@ def test_a_file_that_litert_cannot_run_is_an_error_with_a_way_out(tmp_path: Path
 def test_an_unknown_format_names_those_that_there_are(many_heads: Run, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="--formats coreml: expected one of saved_model, keras"):
         export_model(many_heads, "logreg", None, None, tmp_path / "out", ["coreml"])
-
-
-@pytest.mark.parametrize("value", ["-1", "101", "nan", "much"])
-def test_a_loss_is_given_in_points(value: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        parser(["export"]).parse_args(["export", "--max-loss", value])
-    assert "expected points from 0 to 100" in capsys.readouterr().err
 
 
 def test_a_sample_has_each_class_by_its_share_and_is_the_same_every_time() -> None:
