@@ -115,6 +115,6 @@ def require_small_loss(measured: Mapping[str, Agreement], max_loss: float) -> No
             f"{FORMATS[name].file}: expected a loss of at most {max_loss:g} points of accuracy "
             f"against predict, found {points(each.loss)} (accuracy {percent(each.accuracy)}, "
             f"agreement {percent(each.agreement)}, {each.loss.n} images of test). Nothing was "
-            "written. Try tflite-float16 or onnx-int8 in its place, or a network that suits int8, "
-            f"such as resnet50. Or allow it with --max-loss {np.ceil(lost):.0f}."
+            "written. Try a format with less rounding (tflite-float16, or one in float32), or "
+            f"another network. Or allow it with --max-loss {np.ceil(lost):.0f}."
         )
