@@ -17,6 +17,8 @@ Command = Callable[..., "object"]
 @pytest.fixture
 def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    # tf2onnx sets it in whatever process converts; what TensorFlow says would be shown then.
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
 
 
 @pytest.mark.usefixtures("no_gpu")

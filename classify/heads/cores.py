@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from contextvars import copy_context
 from typing import Generic, NamedTuple, TypeVar
 
-import joblib
 from threadpoolctl import threadpool_limits
 
 from headbench.classify.arrays import free_memory
@@ -35,6 +34,9 @@ class Task(NamedTuple, Generic[Result]):
 
 def n_cores() -> int:
     """Cores that one fit may use, at least 1."""
+    # Here: whoever only predicts with a head needs no joblib.
+    import joblib
+
     cores: int = joblib.cpu_count()
     return max(1, cores // _N_FITS[-1])
 

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from joblib import cpu_count
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from headbench.cache.progress import Progress
 from headbench.cache.reader import FeatureFile
+from headbench.classify.heads.cores import n_cores
 from headbench.classify.heads.streaming import row_blocks
 from headbench.classify.inspection.principal_axes import unit, with_length
 from headbench.extract.images.stream import map_ahead
@@ -101,7 +101,7 @@ def _compared(
         X, length = with_length(features.read(some))
         return np.minimum(queries @ X.T / np.where(length > 0, length, 1), 1)
 
-    blocks, n_threads = [rows[block] for block in row_blocks(len(rows), BLOCK_ROWS)], cpu_count()
+    blocks, n_threads = [rows[block] for block in row_blocks(len(rows), BLOCK_ROWS)], n_cores()
     # Blocks side by side are faster than each of them in all threads.
     with threadpool_limits(1, "blas"):
         yield from zip(blocks, map_ahead(compare, blocks, n_threads, 2 * n_threads), strict=True)

@@ -9,12 +9,12 @@ difference of their lengths.
 from functools import partial
 from typing import NamedTuple
 
-import joblib
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh
 
 from headbench.cache.reader import FeatureFile
+from headbench.classify.heads.cores import n_cores
 from headbench.classify.heads.streaming import row_blocks
 from headbench.extract.images.stream import map_ahead
 
@@ -146,7 +146,7 @@ def project(features: FeatureFile, rows: Rows) -> Projection:
     points = np.empty((len(rows.row), sample.axes.shape[1] + 1), dtype=np.float32)
     has_direction = np.empty(len(points), dtype=bool)
     nearest = np.full(len(sample.probes), -np.inf, dtype=np.float32)
-    blocks, n_threads = row_blocks(len(points)), joblib.cpu_count()
+    blocks, n_threads = row_blocks(len(points)), n_cores()
     # One block is read while another is worked on.
     work = partial(_project_block, features, rows, sample)
     done = map_ahead(work, blocks, n_threads, n_threads)

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple
 
-import joblib
 import numpy as np
 from numpy.typing import NDArray
 
 from headbench.cache.progress import Progress
 from headbench.cache.reader import FeatureFile
 from headbench.classify.errors import RunError
+from headbench.classify.heads.cores import n_cores
 from headbench.classify.heads.streaming import row_blocks
 from headbench.classify.inspection.principal_axes import Projection, Rows, unit
 from headbench.extract.images.stream import map_ahead
@@ -96,7 +96,7 @@ def _split(points: NDArray[np.float32], chosen: NDArray[np.intp]) -> list[NDArra
 def candidates(projection: Projection, gap: float) -> Iterator[Candidates]:
     """Positions in the projection whose embeddings may be near, some at a time."""
     leaves = _leaves(projection)
-    n_leaves, n_threads = len(leaves.low), joblib.cpu_count()
+    n_leaves, n_threads = len(leaves.low), n_cores()
     work = partial(_near_leaf, leaves, gap)
     with Progress("near-duplicates", n_leaves, "groups of images") as progress:
         for found in map_ahead(work, range(n_leaves), n_threads, 2 * n_threads):

@@ -80,6 +80,9 @@ def test_help_names_every_format() -> None:
     [commands] = [
         each for each in parser(["export"])._actions if isinstance(each, argparse._SubParsersAction)
     ]
-    assert f"{', '.join(export_formats.FORMATS)} (default" in " ".join(
+    formats = export_formats.FORMATS
+    usual = ", ".join(name for name, each in formats.items() if each.is_default)
+    others = ", ".join(name for name, each in formats.items() if not each.is_default)
+    assert f"{usual} (default: these, if they can be written), {others} --max-loss" in " ".join(
         commands.choices["export"].format_help().split()
     )

@@ -206,7 +206,7 @@ def test_predictions_and_embeddings_become_parquet(
     assert set(predictions["label"]) == set(predictions["true"]) == {"red"}
     sums = np.stack(predictions["probabilities"]).sum(axis=1)
     np.testing.assert_allclose(sums, 1, atol=1e-5)
-    assert set(predictions["seen_in"].dropna()) == {"train", "val"}
+    assert set(predictions["seen_in"]) == {"train", "val", "test"}
 
 
 def nowhere(folder: Path) -> Path:

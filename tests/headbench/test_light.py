@@ -15,7 +15,7 @@ from headbench.classify.train_heads import train_heads
 from headbench.command_line import VERBS
 from headbench.extract.settings import ExtractSettings
 from headbench.extract.stage import extract_features
-from tests.conftest import ROOT, write_class_folders
+from tests.conftest import ROOT, write_class_folders, write_image
 from tests.small_network import SIZE_PX, SMALL
 
 PROBE = """
@@ -152,10 +152,10 @@ def weights_of(path: Path) -> str:
 
 
 @pytest.mark.parametrize("head", ["logreg", "mlp-128"])
-def test_predict_imports_what_its_head_needs(
-    network_run: Run, network_photos: Path, head: str
-) -> None:
-    image = network_photos / "red/000.png"
+def test_predict_imports_what_its_head_needs(network_run: Run, tmp_path: Path, head: str) -> None:
+    # A new one: embeddings that are stored need no network.
+    image = tmp_path / "new.png"
+    write_image(image, seed=77)
     arguments = ("predict", network_run.folder, "--head", head, "--images", image)
     found = set(output(PROBE, *arguments).split())
     assert "openvino" in found
