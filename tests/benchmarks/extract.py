@@ -19,7 +19,7 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 
-from headbench.extract.networks.engines import relative_difference
+from headbench.extract.networks.engines import relative_differences
 from headbench.extract.settings import PRECISIONS as OUR_PRECISIONS
 from tests.benchmarks.contenders import (
     BARE_IMAGES,
@@ -208,10 +208,12 @@ def check_agreement(folder: Path, contenders: list[Contender]) -> None:
             embeddings[each] = np.asarray(file["embeddings"])
     first = contenders[0]
     for each, found in embeddings.items():
-        difference = relative_difference(found, embeddings[first])
-        print(f"{each}: largest relative difference from {first} {difference:.1e}")
+        differences = relative_differences(found, embeddings[first])
+        # Another network differs in every image; other pixels of one photograph in that alone.
+        typical, largest = float(np.median(differences)), float(differences.max())
+        print(f"{each}: relative difference from {first}: median {typical:.1e}, most {largest:.1e}")
         is_comparable = each.name != OTHER_PIXELS
-        if is_comparable and difference > MOST_APART[each.precision]:
+        if is_comparable and not typical <= MOST_APART[each.precision]:
             raise SystemExit(f"{each} ran another network than {first}: the race is void.")
 
 

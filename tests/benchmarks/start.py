@@ -147,10 +147,20 @@ def _linked(source: Path, folder: Path, n_photos: int) -> Path:
     return folder
 
 
+def _new_files(some: Sequence[Path], folder: Path) -> list[Path]:
+    """The same pictures in other bytes: embeddings that are stored would need no network."""
+    folder.mkdir()
+    paths = [folder / f"{number}.jpg" for number in range(N_PREDICTED)]
+    for number, path in enumerate(paths):
+        # Behind the end of a JPEG file anything may stand.
+        path.write_bytes(some[number % len(some)].read_bytes() + str(number).encode())
+    return paths
+
+
 def cases(setup: Setup, head: str, folder: Path) -> list[Case]:
     """All that is measured."""
-    run, cache, one = setup.run, setup.cache, setup.some[0]
-    hundred = [setup.some[number % len(setup.some)] for number in range(N_PREDICTED)]
+    run, cache, hundred = setup.run, setup.cache, _new_files(setup.some, folder / "new")
+    one = hundred[0]
     light = partial_of(cache)
     found = [
         Case("--help", light("--help"), HELP_SECONDS),
