@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ from headbench.extract.images.resizing import Resizing, resizing_of
 from headbench.extract.images.stream import DecodedImage
 from headbench.extract.networks.backbone import Openable, embed_images, reopen_backbone
 from headbench.extract.networks.converted import key_of
-from headbench.extract.networks.engines import Embedder
+from headbench.extract.networks.engines import Embedded, Embedder
 from headbench.extract.networks.folding import fold_base
 from headbench.extract.networks.keras_network import ENGINE_TOLERANCE, OpenableNetwork, open_network
 from headbench.extract.networks.keras_runtime import load_saved
@@ -37,14 +37,6 @@ LOG = logging.getLogger(__name__)
 
 # Standard deviations that are more than chance, whatever the interval.
 FAR = 4
-
-
-class Classified(NamedTuple):
-    """Rows with their probabilities, float32 (n, n_classes), and the outputs of the network."""
-
-    rows: NDArray[np.intp]
-    proba: NDArray[np.float32]
-    outputs: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -93,10 +85,10 @@ class Classifier:
 
     def classify(
         self, images: Iterator[DecodedImage], runtime: Runtime, stopwatch: Stopwatch
-    ) -> Iterator[Classified]:
+    ) -> Iterator[Embedded]:
         """Rows and probabilities, batch by batch and in order; see `embed_images`."""
         for rows, outputs in embed_images(self.network, images, runtime, stopwatch):
-            yield Classified(rows, self.proba(outputs), outputs)
+            yield Embedded(rows, self.proba(outputs))
 
 
 @dataclass(frozen=True)

@@ -263,7 +263,7 @@ def _expected(
         if exported.trees is None:
             classifier = open_classifier(run, exported.name, weights)
             found = classifier.classify(images, Runtime(), Stopwatch())
-            return np.concatenate([each.proba for each in found])
+            return np.concatenate([each.embeddings for each in found])
         # The columns that trees look at, since a rounding error can lead down another branch.
         backbone = reopen_backbone(features.identity, weights)
         embedded = embed_images(backbone, images, Runtime(), Stopwatch())
