@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headbench.cache.progress import Progress, showing_progress
-from headbench.classify.deployment import FALSE_ALARMS
+from headbench.cache.progress import showing_progress
+from headbench.classify.deployment import FALSE_ALARMS, N_TOP
 from headbench.classify.export import MAX_LOSS
 from headbench.extract.networks.applications import is_own_model
 from headbench.extract.settings import ExtractSettings
@@ -491,9 +491,10 @@ class Run:
         head: str | None = None,
         *,
         weights: str | None = None,
-        top: int = 3,
+        top: int = N_TOP,
         min_confidence: float = 0.0,
         explain: str | Path | None = None,
+        parquet: str | Path | None = None,
         coverage: float | None = None,
         false_alarms: float = FALSE_ALARMS,
         device: str = _DEFAULT.device,
@@ -517,6 +518,8 @@ class Run:
             Give no answer if the top probability is below this, 0 to 1.
         explain : str or Path, optional
             A new folder for a page that shows what in each picture spoke for its class.
+        parquet : str or Path, optional
+            Also write the probabilities of all classes to this file; needs pyarrow.
         coverage : float, optional
             Also give the set of classes that holds the true one with this probability.
         false_alarms : float
@@ -528,43 +531,22 @@ class Run:
         batch_size : int, optional
             Images at once; by default what suits the device.
         """
-        from headbench.classify.deployment.classifier import open_classifier
-        from headbench.classify.deployment.named_images import name_images
-        from headbench.classify.deployment.prediction import predict_files
-        from headbench.classify.deployment.stored_embeddings import StoredEmbeddings
-        from headbench.classify.deployment.uncertainty import open_uncertainty
+        from headbench.classify.deployment.predict_images import NamedPredictions, PredictSettings
         from headbench.extract.settings import Runtime
 
-        named = [images] if isinstance(images, str | Path) else images
-        classifier = open_classifier(self._run, head, weights)
-        runtime = Runtime(device, engine, batch_size)
-        doubts = open_uncertainty(self._run, classifier.name, coverage, false_alarms)
-        for line in doubts.lines():
-            LOG.info(line)
-        asked = name_images([str(each) for each in named], stored_run)
-        stores = [self.features_path, *asked.stores] if classifier.head else ()
-        stored = StoredEmbeddings(classifier.identity, stores)
-        predictions = predict_files(
-            classifier,
-            asked.paths,
+        settings = PredictSettings(
+            head,
+            weights,
             top,
-            runtime,
-            None,
             min_confidence,
-            doubts,
-            stored,
-            asked.contents,
+            coverage,
+            false_alarms,
+            None if explain is None else Path(explain),
+            None if parquet is None else Path(parquet),
         )
-        if explain is not None:
-            from headbench.classify.deployment.explained_files import explained
-
-            predictions = explained(predictions, classifier, runtime, Path(explain))
-        found = []
-        with Progress("predict", len(asked.paths)) as progress:
-            for each in predictions:
-                found.append(each)
-                progress.update()
-        return Predictions(found)
+        runtime = Runtime(device, engine, batch_size)
+        found = NamedPredictions(self._run, _named(images), stored_run, settings, runtime)
+        return Predictions(list(found))
 
     @showing_progress()
     def similar(
@@ -618,7 +600,6 @@ class Run:
         from headbench.extract.settings import Runtime
         from headbench.extract.sources.open import images_of
 
-        named = [images] if isinstance(images, str | Path) else images
         runtime = Runtime(device, engine, batch_size)
         with self.open_features() as features:
             notes: list[str] = []
@@ -631,7 +612,7 @@ class Run:
                 asked = [similar_images.find_row(features, str(row)) for row in rows]
                 found = list(similar_images.similar_to_rows(features, asked, k, split))
             else:
-                files = name_images([str(each) for each in named], stored_run)
+                files = name_images(_named(images), stored_run)
                 found = list(
                     similar_images.similar_to_files(features, files, k, split, weights, runtime)
                 )
@@ -674,13 +655,14 @@ class Run:
         """
         from headbench.cache.reader import FeatureFile
         from headbench.classify.deployment import suggested_images
+        from headbench.classify.inspection.label_next import RULES
         from headbench.extract.sources.open import images_of
 
         path = Run(pool).features_path
         with self.open_features() as features, FeatureFile(path) as others:
             found = suggested_images.suggest(self._run, features, others, n, by, head)
             if csv is not None:
-                notes = [f"{by}: {suggested_images.RULES[by]}."]
+                notes = [f"{by}: {RULES[by]}."]
                 source, title = images_of(others, data), f"{self}: images to label next"
                 suggested_images.write_list(Path(csv), features, others, found)
                 page = Path(csv).with_suffix(".html")
@@ -724,6 +706,10 @@ class Run:
 
         folder = Path(out) if out else None
         return export_model(self._run, head, weights, data, folder, formats or None, max_loss)
+
+
+def _named(images: str | Path | Sequence[str | Path]) -> list[str]:
+    return [str(each) for each in ([images] if isinstance(images, str | Path) else images)]
 
 
 @showing_progress()

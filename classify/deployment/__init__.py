@@ -2,3 +2,6 @@
 
 # A typicality of this or less counts as out of distribution. Here, as every --help reads it.
 FALSE_ALARMS = 0.05
+
+# Classes for each image, unless the user asks for more.
+N_TOP = 3

@@ -133,7 +133,7 @@ class Scores:
     def __init__(
         self, classes: Collection[str], seen: Mapping[Path, str], min_confidence: float
     ) -> None:
-        self._classes, self._seen, self._min_confidence = classes, seen, min_confidence
+        self._classes, self.seen, self._min_confidence = classes, seen, min_confidence
         self.n_files = self.n_unusable = self.n_abstained = self.n_foreign = self.n_test = 0
         self._outcomes: Counter[Outcome] = Counter()
         self._labelled: set[str] = set()
@@ -177,7 +177,7 @@ class Scores:
             self._labelled.add(path)
             names = [name for name, _ in prediction.top]
             rank = names.index(true) if true in names else len(self._classes)
-            split = self._seen.get(prediction.path)
+            split = self.seen.get(prediction.path)
             self.n_test += split == TEST
             split = split if split in SEEN_SPLITS else None
             self._outcomes[Outcome(true, split, not prediction.is_abstained, rank)] += 1

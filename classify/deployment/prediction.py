@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headbench.classify.deployment.classifier import Classifier
-from headbench.classify.deployment.stored_embeddings import StoredEmbeddings, embed_files
+from headbench.classify.deployment.stored_embeddings import StoredEmbeddings, for_each_file
 from headbench.classify.deployment.uncertainty import Doubt, Uncertainty
 from headbench.classify.errors import RunError
-from headbench.extract.errors import UnusableImageError
 from headbench.extract.images.stream import ImageFile
 from headbench.extract.settings import Runtime
 from headbench.extract.sources.folder import image_files
@@ -92,28 +91,22 @@ def predict_files(
     truth, contents = truth or {}, contents or {}
     if stored is None or classifier.head is None:
         stored = StoredEmbeddings(classifier.identity)
-    reasons: dict[int, str] = {}
-
-    def leave_out(row: int, reason: UnusableImageError) -> None:
-        reasons[row] = str(reason)
-
-    def unusable(rows: range) -> Iterator[Prediction]:
-        for row in rows:
-            yield Prediction(paths[row], (), reasons.pop(row), truth.get(paths[row]))
-
     files = [ImageFile(path, contents.get(path)) for path in paths]
-    n_done = 0
-    for rows, outputs in embed_files(classifier.network, files, stored, runtime, leave_out):
+
+    def predicted(rows: list[int], outputs: NDArray[np.float32]) -> Iterator[Prediction]:
         probas = classifier.proba(outputs)
         doubts = uncertainty.of(outputs, probas, classifier.classes)
-        for row, proba, doubt in zip(rows.tolist(), probas, doubts, strict=True):
-            # Files of the rows that are missing in between could not be used.
-            yield from unusable(range(n_done, row))
+        for row, proba, doubt in zip(rows, probas, doubts, strict=True):
             top = top_classes(proba, classifier.classes, n_top)
             is_abstained = top[0][1] < min_confidence
             yield Prediction(paths[row], top, None, truth.get(paths[row]), is_abstained, doubt)
-            n_done = row + 1
-    yield from unusable(range(n_done, len(paths)))
+
+    def unusable(row: int, reason: str) -> Prediction:
+        return Prediction(paths[row], (), reason, truth.get(paths[row]))
+
+    yield from for_each_file(
+        lambda: classifier.network, files, stored, runtime, predicted, unusable
+    )
 
 
 def top_classes(

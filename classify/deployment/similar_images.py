@@ -1,70 +1,59 @@
 """`headbench similar`: images of a feature file that are like others, and like each other."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from headbench.cache.format import NO_LABEL, SPLITS, UNLABELLED, Config
+from headbench.cache.format import NO_LABEL, SPLITS, UNLABELLED
 from headbench.cache.reader import FeatureFile
 from headbench.classify.deployment.named_images import NamedImages
-from headbench.classify.deployment.stored_embeddings import StoredEmbeddings, embed_files
+from headbench.classify.deployment.stored_embeddings import StoredEmbeddings, for_each_file
 from headbench.classify.errors import RunError
 from headbench.classify.heads.streaming import row_blocks
 from headbench.classify.inspection.near_duplicates import Duplicates, find_pairs
 from headbench.classify.inspection.nearest_images import MOST_QUERIES, Nearest, find_nearest
-from headbench.classify.inspection.similarity_search import ROUNDING
-from headbench.classify.report.image_page import MOST_GALLERIES, write_image_page
+from headbench.classify.report.image_page import THUMBNAIL_PX, first, write_image_page
 from headbench.classify.report.photographs import Card, Gallery, Thumbnails, thumbnail
 from headbench.classify.wording import aligned, count
-from headbench.extract.errors import UnusableImageError
-from headbench.extract.images.stream import ImageFile, hash_files
+from headbench.extract.images.stream import ImageFile
 from headbench.extract.networks.backbone import reopen_backbone
-from headbench.extract.networks.engines import Embedder
 from headbench.extract.settings import Runtime
 from headbench.extract.sources.folder import printable
 from headbench.extract.sources.source import Source
-from headbench.extract.stopwatch import Stopwatch
 
-THUMBNAIL_PX = 112
-SAME, NOTHING = "same file", "no image is as similar"
+MOST_GALLERIES = 200
+NOTHING = "no image is as similar"
 
 
 @dataclass(frozen=True)
-class AlikeImage:
+class StoredImage:
     """An image of the feature file.
 
     Attributes
     ----------
     path : str
         As the feature file names it.
-    class_ : str or None
+    class_name : str or None
         None if it has no label.
-    content : bytes
-        The SHA-256 of its bytes.
     similarity : float or None
         Cosine of its embedding and that of the query; None for the query itself.
-    is_same_file : bool
-        Whether it has the same bytes as the query.
     """
 
     row: int
     path: str
-    class_: str | None
+    class_name: str | None
     split: str
-    content: bytes = field(repr=False)
     similarity: float | None = None
-    is_same_file: bool = False
 
     @property
     def caption(self) -> tuple[str, ...]:
         """What is said about it: similarity, class, split, path."""
         similarity = () if self.similarity is None else (f"{self.similarity:.3f}",)
-        same = (SAME,) if self.is_same_file else ()
-        return (*similarity, self.class_ or "no label", self.split, self.path, *same)
+        return (*similarity, self.class_name or "no label", self.split, self.path)
 
 
 @dataclass(frozen=True)
@@ -75,30 +64,18 @@ class Alike:
     ----------
     path : str
         As it was named; or as the feature file names it.
-    query : AlikeImage or None
+    query : StoredImage or None
         Itself, if it is an image of the feature file that was named by its row.
-    similar : tuple of AlikeImage
+    similar : tuple of StoredImage
         The most similar first.
     error : str or None
         Why it cannot be used.
     """
 
     path: str
-    query: AlikeImage | None
-    similar: tuple[AlikeImage, ...]
+    query: StoredImage | None
+    similar: tuple[StoredImage, ...]
     error: str | None = None
-
-
-@dataclass(frozen=True)
-class _Network:
-    """The network of a feature file; its weights are looked for at the first image for it."""
-
-    config: Config
-    weights: str | None
-
-    def open(self, runtime: Runtime, sample: NDArray[np.uint8], stopwatch: Stopwatch) -> Embedder:
-        backbone = reopen_backbone(self.config.identity, self.weights or self.config.weights)
-        return backbone.open(runtime, sample, stopwatch)
 
 
 def rows_of(features: FeatureFile, split: str | None) -> NDArray[np.intp]:
@@ -131,7 +108,7 @@ def similar_to_rows(
     for part in row_blocks(len(queries), MOST_QUERIES):
         rows = np.array(queries[part], dtype=np.intp)
         found = find_nearest(features, features.read(rows), k, rows_of(features, split), rows)
-        yield from _alike(features, [_asked(each) for each in _images(features, rows)], found)
+        yield from _alike_rows(features, rows, found)
 
 
 def similar_to_files(
@@ -146,28 +123,25 @@ def similar_to_files(
 
     Files whose bytes are in the file, or in one of `images.stores`, need no network.
     """
-    stored = StoredEmbeddings(features.identity, [features.path, *images.stores])
-    files = [ImageFile(path, images.contents.get(path)) for path in images.paths]
-    reasons: dict[int, str] = {}
+    identity, paths = features.identity, images.paths
+    rows = rows_of(features, split)
 
-    def note(row: int, reason: UnusableImageError) -> None:
-        reasons[row] = str(reason)
+    def compare(numbers: list[int], X: NDArray[np.float32]) -> Iterator[Alike]:
+        found = _similar(features, find_nearest(features, X, k, rows))
+        return (
+            Alike(str(paths[number]), None, near)
+            for number, near in zip(numbers, found, strict=True)
+        )
 
-    def unusable(row: int) -> Alike:
-        return Alike(str(images.paths[row]), None, (), reasons[row])
-
-    network, n_done = _Network(features.config, weights), 0
-    for rows, X in _together(embed_files(network, files, stored, runtime, note)):
-        found = find_nearest(features, X, k, rows_of(features, split))
-        asked = [
-            _Asked(str(files[row].path), None, _content(files[row], values[:1]))
-            for row, values in zip(rows, found.similarity, strict=True)
-        ]
-        alike = _alike(features, asked, found)
-        for row in range(n_done, rows[-1] + 1):
-            yield unusable(row) if row in reasons else next(alike)
-        n_done = rows[-1] + 1
-    yield from map(unusable, range(n_done, len(files)))
+    return for_each_file(
+        lambda: reopen_backbone(identity, weights or features.config.weights),
+        [ImageFile(path, images.contents.get(path)) for path in paths],
+        StoredEmbeddings(identity, [features.path, *images.stores]),
+        runtime,
+        compare,
+        lambda number, reason: Alike(str(paths[number]), None, (), reason),
+        MOST_QUERIES,
+    )
 
 
 def pairs_of(
@@ -176,10 +150,9 @@ def pairs_of(
     """All pairs of images whose similarity reaches a threshold, the most similar first."""
     found = find_pairs(features, rows_of(features, split), threshold)
     first, second = (np.array([pair[side] for pair in found.pairs], np.intp) for side in (0, 1))
-    similarity = np.array([[pair.similarity] for pair in found.pairs], dtype=np.float32)
-    asked = [_asked(each) for each in _images(features, first)]
-    nearest = Nearest(second[:, None], similarity.reshape(-1, 1))
-    return list(_alike(features, asked, nearest)), found
+    similarity = np.array([pair.similarity for pair in found.pairs], dtype=np.float32)
+    nearest = Nearest(second[:, None], similarity[:, None])
+    return list(_alike_rows(features, first, nearest)), found
 
 
 def describe_pairs(found: Duplicates) -> str:
@@ -192,16 +165,10 @@ def describe_pairs(found: Duplicates) -> str:
 
 
 def as_json(found: Alike) -> dict[str, Any]:
-    """An object for JSON: path, class, the similar images, error."""
-    return {
-        "path": found.path,
-        **({} if found.query is None else _json(found.query)),
-        "similar": [
-            {**_json(each), "similarity": each.similarity, "same_file": each.is_same_file}
-            for each in found.similar
-        ],
-        "error": found.error,
-    }
+    """An object for JSON: path, the similar images, error; of a row also row, class and split."""
+    query = {} if found.query is None else _json(found.query)
+    similar = [_json(each) | {"similarity": each.similarity} for each in found.similar]
+    return {"path": found.path, **query, "similar": similar, "error": found.error}
 
 
 def as_text(found: Alike) -> str:
@@ -209,10 +176,7 @@ def as_text(found: Alike) -> str:
     if found.error:
         return f"{printable(found.path)}  UNUSABLE: {found.error}"
     of_query = () if found.query is None else found.query.caption[:2]
-    cells = [
-        (f"  {each.caption[0]}", *each.caption[1:4], SAME if each.is_same_file else "")
-        for each in found.similar
-    ]
+    cells = [(f"  {each.caption[0]}", *each.caption[1:]) for each in found.similar]
     heading = "  ".join((printable(found.path), *of_query))
     return "\n".join([heading, *(aligned(cells) if cells else [f"  {NOTHING}"])])
 
@@ -232,82 +196,46 @@ def write_page(
     images : Source
         Those of the feature file.
     """
-    shown = found[:MOST_GALLERIES]
+    shown, more = first(found, MOST_GALLERIES)
+    galleries: list[Gallery] = []
+    pictures: dict[int, str] = {}
+    for place, each in enumerate(shown):
+        # A file that is no row has a number below 0.
+        own = Card(-1 - place, ("query",))
+        if each.query is not None:
+            own = Card(each.query.row, ("query", *each.query.caption[:2]))
+        elif (address := thumbnail(Path(each.path), THUMBNAIL_PX)).startswith("data:"):
+            pictures[own.row] = address
+        note = each.error or ("" if each.similar else NOTHING)
+        cards = [Card(near.row, near.caption) for near in each.similar]
+        galleries.append(Gallery(printable(each.path), note, [own, *cards]))
     thumbnails = Thumbnails(features, images)
-    rows = {each.row for alike in shown for each in (alike.query, *alike.similar) if each}
-    pictures = thumbnails.make(rows, THUMBNAIL_PX)
-    # A file that is no row has a number below 0.
-    files = {-1 - place: each for place, each in enumerate(shown) if each.query is None}
-    addresses = {number: thumbnail(Path(each.path), THUMBNAIL_PX) for number, each in files.items()}
-    pictures |= {row: each for row, each in addresses.items() if each.startswith("data:")}
-    galleries = [_gallery(each, place) for place, each in enumerate(found)]
-    write_image_page(path, title, [*notes, thumbnails.note], galleries, pictures)
+    write_image_page(path, title, [*notes, more], galleries, thumbnails, pictures)
 
 
-def _gallery(found: Alike, place: int) -> Gallery:
-    """A query and the images like it; the query stands first."""
-    own = Card(-1 - place, ("query",))
-    if found.query is not None:
-        own = Card(found.query.row, ("query", *found.query.caption[:2]))
-    note = found.error or ("" if found.similar else NOTHING)
-    cards = [Card(each.row, each.caption) for each in found.similar]
-    return Gallery(printable(found.path), note, [own, *cards])
+def _alike_rows(features: FeatureFile, rows: NDArray[np.intp], found: Nearest) -> Iterator[Alike]:
+    queries = zip(_images(features, rows), _similar(features, found), strict=True)
+    return (Alike(query.path, query, near) for query, near in queries)
 
 
-def _together(embedded: Iterator[Any]) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
-    """Batches of the network put together, so that the file is read once for many of them."""
-    rows: list[int] = []
-    parts: list[NDArray[np.float32]] = []
-    for some, embeddings in embedded:
-        rows += some.tolist()
-        parts.append(embeddings)
-        if len(rows) >= MOST_QUERIES:
-            yield rows, np.concatenate(parts)
-            rows, parts = [], []
-    if rows:
-        yield rows, np.concatenate(parts)
-
-
-class _Asked(NamedTuple):
-    """Path of a query, itself if it is a row, and the SHA-256 of its bytes if it may be there."""
-
-    path: str
-    query: AlikeImage | None
-    content: bytes | None
-
-
-def _asked(image: AlikeImage) -> _Asked:
-    return _Asked(image.path, image, image.content)
-
-
-def _content(file: ImageFile, largest: NDArray[np.float32]) -> bytes | None:
-    """The SHA-256 of a file; read once more only if a similarity is that of a copy."""
-    if file.content_sha256 or not (largest > 1 - ROUNDING).any():
-        return file.content_sha256
-    [content] = hash_files([file])
-    return content if isinstance(content, bytes) else None
-
-
-def _alike(features: FeatureFile, asked: Sequence[_Asked], found: Nearest) -> Iterator[Alike]:
+def _similar(features: FeatureFile, found: Nearest) -> Iterator[tuple[StoredImage, ...]]:
+    """What the file says about the images that were found, for each query."""
     there = np.unique(found.rows[np.isfinite(found.similarity)])
     image_of = dict(zip(there.tolist(), _images(features, there), strict=True))
-    rows, similarity = found.rows.tolist(), found.similarity.tolist()
-    for (path, query, content), near, values in zip(asked, rows, similarity, strict=True):
-        similar = (
-            replace(image_of[row], similarity=value, is_same_file=image_of[row].content == content)
-            for row, value in zip(near, values, strict=True)
-            if np.isfinite(value)
+    for rows, values in zip(found.rows.tolist(), found.similarity.tolist(), strict=True):
+        near = zip(rows, values, strict=True)
+        yield tuple(
+            replace(image_of[row], similarity=value) for row, value in near if np.isfinite(value)
         )
-        yield Alike(path, query, tuple(similar))
 
 
-def _images(features: FeatureFile, rows: NDArray[np.intp]) -> list[AlikeImage]:
+def _images(features: FeatureFile, rows: NDArray[np.intp]) -> list[StoredImage]:
     """What the file says about some rows; only those are read."""
-    paths, labels, contents = features.about(rows)
+    paths, labels, _ = features.about(rows)
     classes = [None if label == NO_LABEL else features.classes[label] for label in labels]
     splits = [(*SPLITS, UNLABELLED)[split] for split in features.splits[rows]]
-    return list(map(AlikeImage, rows.tolist(), paths, classes, splits, contents))
+    return list(map(StoredImage, rows.tolist(), paths, classes, splits))
 
 
-def _json(image: AlikeImage) -> dict[str, Any]:
-    return {"row": image.row, "path": image.path, "class": image.class_, "split": image.split}
+def _json(image: StoredImage) -> dict[str, Any]:
+    return {"row": image.row, "path": image.path, "class": image.class_name, "split": image.split}

@@ -5,10 +5,10 @@ other images go through the network, which is opened at the first of them.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,8 @@ from headbench.extract.settings import Runtime
 from headbench.extract.stopwatch import Stopwatch
 
 LOG = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 # Known images wait for those before them that go through the network, at most so many.
 CHUNK_FILES = 2048
@@ -102,19 +104,57 @@ class _Contents:
 
 @dataclass
 class _OpenedOnce:
-    """A network that stays open from one chunk to the next."""
+    """A network that is looked for at its first image, and stays open from then on."""
 
-    network: Openable
+    find_network: Callable[[], Openable]
     embedder: Embedder | None = None
 
     def open(self, runtime: Runtime, sample: NDArray[np.uint8], stopwatch: Stopwatch) -> Embedder:
         if self.embedder is None:
-            self.embedder = self.network.open(runtime, sample, stopwatch)
+            self.embedder = self.find_network().open(runtime, sample, stopwatch)
         return self.embedder
 
 
+def for_each_file(
+    find_network: Callable[[], Openable],
+    files: Sequence[ImageFile],
+    stored: StoredEmbeddings,
+    runtime: Runtime,
+    answer: Callable[[list[int], NDArray[np.float32]], Iterable[T]],
+    refuse: Callable[[int, str], T],
+    n_at_once: int = 1,
+) -> Iterator[T]:
+    """What is made of each file, in their order.
+
+    Parameters
+    ----------
+    find_network : callable
+        Called at the first image whose embedding is not stored.
+    answer : callable
+        Makes as many results of some rows and their embeddings.
+    refuse : callable
+        Makes a result of a row and the reason why its file cannot be used.
+    n_at_once : int
+        Rows for `answer`, unless fewer are left.
+    """
+    reasons: dict[int, str] = {}
+
+    def note(row: int, reason: UnusableImageError) -> None:
+        reasons[row] = str(reason)
+
+    n_done = 0
+    batches = embed_files(find_network, files, stored, runtime, note)
+    for rows, embeddings in _together(batches, n_at_once):
+        for row, result in zip(rows, answer(rows, embeddings), strict=True):
+            # Files of the rows that are missing in between could not be used.
+            yield from (refuse(each, reasons.pop(each)) for each in range(n_done, row))
+            yield result
+            n_done = row + 1
+    yield from (refuse(each, reasons.pop(each)) for each in range(n_done, len(files)))
+
+
 def embed_files(
-    network: Openable,
+    find_network: Callable[[], Openable],
     files: Sequence[ImageFile],
     stored: StoredEmbeddings,
     runtime: Runtime,
@@ -125,7 +165,7 @@ def embed_files(
     A file whose `content_sha256` is given and stored is not even read. `on_unusable` is called with
     the row of each file that cannot be used, before a later row is yielded.
     """
-    opened, stopwatch, n_stored = _OpenedOnce(network), Stopwatch(), 0
+    opened, stopwatch, n_stored = _OpenedOnce(find_network), Stopwatch(), 0
     for chunk in row_blocks(len(files), CHUNK_FILES):
         rows = range(len(files))[chunk]
         known = {row: files[row].content_sha256 for row in rows}
@@ -141,6 +181,22 @@ def embed_files(
             yield Embedded(np.array(rest), _taken(known, rest, stored))
     if n_stored:
         LOG.info(f"{n_stored} of {len(files)} embeddings were stored already")
+
+
+def _together(
+    batches: Iterable[Embedded], n: int
+) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
+    """Batches put together until they have `n` rows."""
+    rows: list[int] = []
+    parts: list[NDArray[np.float32]] = []
+    for found, embeddings in batches:
+        rows += found.tolist()
+        parts.append(embeddings)
+        if len(rows) >= n:
+            yield rows, np.concatenate(parts)
+            rows, parts = [], []
+    if rows:
+        yield rows, np.concatenate(parts)
 
 
 def _new_images(

@@ -7,8 +7,8 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +18,13 @@ from headbench.cache.format import SPLITS, UNLABELLED, Config, Table
 from headbench.cache.progress import Progress
 from headbench.cache.reader import FeatureFile
 from headbench.classify.deployment.named_images import place_of
+from headbench.classify.deployment.prediction import top_classes
 from headbench.classify.errors import RunError
+from headbench.classify.heads.head import Head
 from headbench.classify.heads.registry import load_trained_head
 from headbench.classify.heads.streaming import row_blocks
-from headbench.classify.inspection.label_next import choose, distance_to, uncertainty
-from headbench.classify.report.image_page import write_image_page
+from headbench.classify.inspection.label_next import RULES, choose, distance_to, uncertainty
+from headbench.classify.report.image_page import first, write_image_page
 from headbench.classify.report.photographs import Card, Gallery, Thumbnails
 from headbench.classify.run import Run, Trained, is_finetuned, rank
 from headbench.classify.train_heads import class_proba
@@ -34,13 +36,9 @@ from headbench.extract.sources.urls import is_url
 
 LOG = logging.getLogger(__name__)
 
-THUMBNAIL_PX = 112
 MOST_CARDS = 1000
-RULES = {
-    "uncertainty": "the smallest margins between the two most probable classes",
-    "cover": "each the farthest from train and from those before it (greedy k-centre)",
-    "both": "spread out among 3 times as many with the smallest margins",
-}
+# Optional columns of a list, and what they are for an image of which nothing is known.
+UNKNOWN = {"group": "", "weight": "1"}
 
 
 @dataclass(frozen=True)
@@ -65,20 +63,6 @@ class Suggestion:
     guess: str
     probability: float
     margin: float
-
-
-class Guesses(NamedTuple):
-    """What a head says about each candidate.
-
-    Attributes
-    ----------
-    label : intp (n,)
-    probability, uncertainty : float32 (n,)
-    """
-
-    label: NDArray[np.intp]
-    probability: NDArray[np.float32]
-    uncertainty: NDArray[np.float32]
 
 
 def suggest(
@@ -108,23 +92,19 @@ def suggest(
     trained = _head(run, labelled, head)
     _require_same_network(labelled, pool)
     rows = _candidates(labelled, pool)
-    guesses = _guess(trained, pool, rows, len(labelled.classes))
+    guess = partial(_proba, load_trained_head(trained), pool, len(labelled.classes))
+    unsure = np.concatenate([uncertainty(proba) for proba in guess(rows)])
     distance = partial(
         distance_to, pool.read, read_others=labelled.read, others=labelled.rows("train")
     )
     LOG.info(f"head {trained.record.name}; {rule}: {RULES[rule]}")
-    unsure = guesses.uncertainty
     chosen = choose(rule, pool.read, rows, unsure, distance, min(n, len(rows)))
     paths, _, _ = pool.about(rows[chosen])
+    probas = chain.from_iterable(guess(rows[chosen]))
     return [
-        Suggestion(
-            int(rows[place]),
-            path,
-            labelled.classes[guesses.label[place]],
-            float(guesses.probability[place]),
-            float(1 - unsure[place]),
-        )
-        for place, path in zip(chosen.tolist(), paths, strict=True)
+        Suggestion(int(row), path, *top, float(1 - doubt))
+        for row, path, proba, doubt in zip(rows[chosen], paths, probas, unsure[chosen], strict=True)
+        for top in top_classes(proba, labelled.classes, 1)
     ]
 
 
@@ -147,24 +127,17 @@ def write_list(
     is_listable = layout not in (*python.LAYOUTS, shards.LAYOUT)
     if not is_listable:
         LOG.info(f"note: {path}: holds the suggestions alone: a list cannot name {layout}")
-    table = (
-        labelled.table if is_listable else labelled.table.select(np.zeros(labelled.n_images, bool))
-    )
-    optional = [name for name in ("group", "weight") if f"{name}s" in table.optional]
-    text = io.StringIO()
+    table = labelled.table
+    optional = [name for name in UNKNOWN if f"{name}s" in table.optional]
+    text, named = io.StringIO(), _Addresses(path.absolute().parent)
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["path", "label", GUESS, "probability", "split", *optional])
-    named = _Addresses(path.absolute().parent)
     for each in suggestions:
-        empty = {"group": "", "weight": "1"}
-        known = [
-            each.guess,
-            f"{each.probability:.3f}",
-            "train",
-            *(empty[name] for name in optional),
-        ]
-        writer.writerow([named.of(pool.config, each.path), "", *known])
-    writer.writerows(_known_rows(table, named, optional))
+        guess = (each.guess, f"{each.probability:.3f}", "train")
+        unknown = (UNKNOWN[name] for name in optional)
+        writer.writerow([named.of(pool.config, each.path), "", *guess, *unknown])
+    if is_listable:
+        writer.writerows(_known_rows(table, named, optional))
     replace_texts(path.absolute().parent, {path.name: text.getvalue()})
     if named.protocols:
         allowed = ",".join(sorted(named.protocols))
@@ -183,24 +156,13 @@ def write_page(
     images: Source,
 ) -> None:
     """Write the suggestions as a page of thumbnails with the present guess."""
-    shown = suggestions[:MOST_CARDS]
-    thumbnails = Thumbnails(pool, images)
-    pictures = thumbnails.make([each.row for each in shown], THUMBNAIL_PX)
-    cards = [
-        Card(
-            each.row,
-            (
-                f"{place}. {each.guess} ({each.probability:.2f})",
-                f"margin {each.margin:.2f}",
-                each.path,
-            ),
-        )
-        for place, each in enumerate(shown, 1)
-    ]
-    n_more = len(suggestions) - len(shown)
-    more = f"The first {len(shown)} of {len(suggestions)} are shown." if n_more else ""
+    shown, note = first(suggestions, MOST_CARDS)
+    cards = []
+    for place, each in enumerate(shown, 1):
+        guess = f"{place}. {each.guess} ({each.probability:.2f})"
+        cards.append(Card(each.row, (guess, f"margin {each.margin:.2f}", each.path)))
     gallery = Gallery("", "", cards)
-    write_image_page(path, title, [*notes, more, thumbnails.note], [gallery], pictures)
+    write_image_page(path, title, [*notes, note], [gallery], Thumbnails(pool, images))
 
 
 class _Addresses:
@@ -281,14 +243,11 @@ def _candidates(labelled: FeatureFile, pool: FeatureFile) -> NDArray[np.intp]:
     return new
 
 
-def _guess(trained: Trained, pool: FeatureFile, rows: NDArray[np.intp], n_classes: int) -> Guesses:
-    head = load_trained_head(trained)
-    n = len(rows)
-    found = Guesses(np.empty(n, np.intp), np.empty(n, np.float32), np.empty(n, np.float32))
+def _proba(
+    head: Head, pool: FeatureFile, n_classes: int, rows: NDArray[np.intp]
+) -> Iterator[NDArray[np.float32]]:
+    """Probabilities of the classes, block by block."""
     with Progress("guess", len(rows)) as progress:
         for block in row_blocks(len(rows)):
-            proba = class_proba(head, pool.read(rows[block]), n_classes)
-            found.label[block], found.probability[block] = proba.argmax(axis=1), proba.max(axis=1)
-            found.uncertainty[block] = uncertainty(proba)
-            progress.update(len(proba))
-    return found
+            yield class_proba(head, pool.read(rows[block]), n_classes)
+            progress.update(len(rows[block]))

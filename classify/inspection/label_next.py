@@ -8,7 +8,12 @@ from numpy.typing import NDArray
 from headbench.classify.heads.streaming import row_blocks
 from headbench.classify.inspection.principal_axes import unit
 
-UNCERTAINTY, COVER, BOTH = RULES = ("uncertainty", "cover", "both")
+UNCERTAINTY, COVER, BOTH = "uncertainty", "cover", "both"
+RULES = {
+    UNCERTAINTY: "the smallest margins between the two most probable classes",
+    COVER: "each the farthest from train and from those before it (greedy k-centre)",
+    BOTH: "spread out among 3 times as many with the smallest margins",
+}
 # For `both`: of so many times the images wanted, the most uncertain, cover chooses.
 SHORTLIST = 3
 BLOCK_ROWS = 8192

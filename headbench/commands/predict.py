@@ -1,11 +1,9 @@
 """``headbench predict``."""
 
 import argparse
-import logging
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from headbench.classify.deployment import N_TOP
 from headbench.commands.options import (
     add_doubts,
     add_run,
@@ -17,15 +15,7 @@ from headbench.commands.options import (
 )
 from headbench.terminal import lines_on_stderr, say
 
-if TYPE_CHECKING:
-    from headbench.cache.progress import Progress
-    from headbench.classify.deployment.labelled import Scores
-    from headbench.classify.deployment.prediction import Prediction
-
-LOG = logging.getLogger(__name__)
-
 FORMATS = ("table", "csv", "json", "jsonl")
-N_TOP = 3
 UNUSABLE_FILES = 1
 
 
@@ -61,6 +51,7 @@ def add_predict(command: argparse.ArgumentParser) -> None:
     add_doubts(command)
     command.add_argument(
         "--explain",
+        type=Path,
         metavar="FOLDER",
         help="also write a page that shows what in each picture spoke for its class, into a new "
         "folder",
@@ -80,74 +71,28 @@ def add_predict(command: argparse.ArgumentParser) -> None:
 @lines_on_stderr()
 def predict(arguments: argparse.Namespace) -> int:
     """Print predictions as they come; 1 if a file could not be used."""
-    from headbench.cache.progress import Progress
-    from headbench.cache.reader import FeatureFile
-    from headbench.classify.deployment import prediction_formats
-    from headbench.classify.deployment.classifier import open_classifier
-    from headbench.classify.deployment.labelled import Scores, seen_files, true_classes
-    from headbench.classify.deployment.named_images import name_images
-    from headbench.classify.deployment.prediction import predict_files
-    from headbench.classify.deployment.prediction_table import into_parquet
-    from headbench.classify.deployment.stored_embeddings import StoredEmbeddings
-    from headbench.classify.deployment.uncertainty import open_uncertainty
-    from headbench.classify.looks_at_test import count_look
-    from headbench.classify.metrics import TOP_K
+    from headbench.classify.deployment.predict_images import NamedPredictions, PredictSettings
+    from headbench.classify.deployment.prediction_formats import FORMATS, Shape
     from headbench.classify.run import Run
-    from headbench.classify.wording import count
     from headbench.extract.settings import Runtime
     from headbench.run_names import run_path, stored_run
 
-    run = Run(run_path(arguments.run))
-    classifier = open_classifier(run, arguments.head, arguments.weights)
-    images = name_images(arguments.images, stored_run, arguments.null)
-    paths, stores = images.paths, [run.features_path, *images.stores]
-    stored = StoredEmbeddings(classifier.identity, stores if classifier.head else ())
-    truth = true_classes(arguments.images, classifier.classes)
-    seen: dict[Path, str] = {}
-    if truth:
-        with FeatureFile(run.features_path) as features:
-            seen = seen_files(features, list(truth))
-    scores = Scores(classifier.classes, seen, arguments.min_confidence)
-    coverage, false_alarms = arguments.coverage, arguments.false_alarms
-    doubts = open_uncertainty(run, classifier.name, coverage, false_alarms)
-    for line in doubts.lines():
-        LOG.info(line)
-    with Progress("predict", len(paths)) as progress:
-        # Scores look at more classes than may be shown.
-        n_top = len(classifier.classes) if arguments.parquet else max(arguments.top, TOP_K)
-        runtime = Runtime(**runtime_of(arguments))
-        least = arguments.min_confidence
-        predictions = predict_files(
-            classifier, paths, n_top, runtime, truth, least, doubts, stored, images.contents
-        )
-        if arguments.explain:
-            from headbench.classify.deployment.explained_files import explained
-
-            predictions = explained(predictions, classifier, runtime, Path(arguments.explain))
-        if arguments.parquet:
-            classes = classifier.classes
-            predictions = into_parquet(predictions, arguments.parquet, classes, seen)
-        n_shown = min(arguments.top, len(classifier.classes))
-        shape = prediction_formats.Shape.of(paths, n_shown, bool(truth), coverage is not None)
-        written = prediction_formats.FORMATS[arguments.format]
-        for text in written(_shown(scores, predictions, progress), shape):
-            say(text, end="")
-    for line in scores.lines():
-        LOG.info(line)
-    if scores.n_test:
-        with FeatureFile(run.features_path) as features:
-            measured = [run.find(classifier.name, features)]
-            looks = count_look(run.folder, features, measured)
-        LOG.info(f"{count(scores.n_test, 'image')} of test measured. {looks.describe()}")
-    return UNUSABLE_FILES if scores.n_unusable else 0
-
-
-def _shown(
-    scores: "Scores", predictions: "Iterator[Prediction]", progress: "Progress"
-) -> "Iterator[Prediction]":
-    for each in scores.count(predictions):
-        if each.reason is None:
-            progress.update()
-        else:
-            progress.reject()
-        yield each
+    settings = PredictSettings(
+        arguments.head,
+        arguments.weights,
+        arguments.top,
+        arguments.min_confidence,
+        arguments.coverage,
+        arguments.false_alarms,
+        arguments.explain,
+        arguments.parquet,
+        arguments.null,
+    )
+    run, runtime = Run(run_path(arguments.run)), Runtime(**runtime_of(arguments))
+    predictions = NamedPredictions(run, arguments.images, stored_run, settings, runtime)
+    n_top = min(arguments.top, len(predictions.classes))
+    has_sets = arguments.coverage is not None
+    shape = Shape.of(predictions.paths, n_top, predictions.is_labelled, has_sets)
+    for text in FORMATS[arguments.format](predictions, shape):
+        say(text, end="")
+    return UNUSABLE_FILES if predictions.n_unusable else 0

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import headbench as hb
@@ -49,6 +50,18 @@ def test_from_images_to_predictions(made: hb.Run, photos: Path) -> None:
     assert list(found.to_pandas()["answer"]) == ["red", ""]
 
 
+def test_labelled_predictions_are_measured_as_on_the_command_line(
+    made: hb.Run, photos: Path
+) -> None:
+    said = listen()
+    found = made.predict(photos / "red", parquet="red.parquet")
+    assert any(line.startswith("all labelled files: top-1") for line in said)
+    assert any("of test measured. This is the first look" in line for line in said)
+    table = pd.read_parquet("red.parquet")
+    assert table["label"].tolist() == [each.label for each in found]
+    assert {len(each) for each in table["probabilities"]} == {3}
+
+
 def test_a_report_shows_itself(made: hb.Run) -> None:
     report = made.report()
     assert (report.folder / "index.html").exists()
@@ -71,7 +84,7 @@ def test_a_report_and_predictions_say_what_spoke_for_a_class(
     assert asked == [(None, False), ("moved.h5", True)]
     found = made.predict([photos / "red/000.png"], head="ridge", top=1, explain="why")
     assert len(found[0].top) == 1
-    assert 'alt="000.png, and what spoke for red"' in Path("why/index.html").read_text("utf-8")
+    assert 'alt="000.png, and what spoke for red and for ' in Path("why/index.html").read_text("utf-8")
 
 
 def test_a_call_shows_progress_until_it_returns(

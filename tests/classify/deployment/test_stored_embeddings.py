@@ -47,7 +47,7 @@ def embedded(
     def note(row: int, reason: Exception) -> None:
         reasons[row] = str(reason)
 
-    found = list(embed_files(network, files, stored, Runtime(batch_size=2), note))
+    found = list(embed_files(lambda: network, files, stored, Runtime(batch_size=2), note))
     rows = [row for each in found for row in each.rows.tolist()]
     return rows, np.concatenate([each.embeddings for each in found]), reasons
 
