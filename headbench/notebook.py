@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headbench.cache.progress import showing_progress
-from headbench.classify.deployment import FALSE_ALARMS, N_TOP
+from headbench.classify.deployment import FALSE_ALARMS, N_SIMILAR, N_SUGGESTED, N_TOP
 from headbench.classify.export import MAX_LOSS
 from headbench.extract.networks.applications import is_own_model
 from headbench.extract.settings import ExtractSettings
@@ -555,7 +555,7 @@ class Run:
         *,
         rows: Sequence[int | str] = (),
         pairs: bool | float = False,
-        k: int = 10,
+        k: int = N_SIMILAR,
         split: str | None = None,
         out: str | Path | None = None,
         data: str | Path | None = None,
@@ -627,7 +627,7 @@ class Run:
     def suggest(
         self,
         pool: str | Path,
-        n: int = 100,
+        n: int = N_SUGGESTED,
         *,
         by: str = "uncertainty",
         head: str | None = None,

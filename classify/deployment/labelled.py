@@ -14,7 +14,8 @@ from typing import NamedTuple
 from headbench.cache.format import SPLITS
 from headbench.cache.progress import Progress
 from headbench.cache.reader import FeatureFile
-from headbench.classify.deployment.prediction import STDIN, Prediction
+from headbench.classify.deployment.named_images import STDIN
+from headbench.classify.deployment.prediction import Prediction
 from headbench.classify.intervals import wilson
 from headbench.classify.metrics import TOP_K
 from headbench.classify.wording import count, percent, some

@@ -1,18 +1,22 @@
 """Images by what the user names: files, folders, patterns, a list, and runs."""
 
+import glob
 import os
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from headbench.cache.format import Config, leads_inside
 from headbench.cache.reader import FeatureFile
-from headbench.classify.deployment.prediction import STDIN, expand
+from headbench.classify.errors import RunError
 from headbench.extract.errors import DataError
 from headbench.extract.sources import manifest
-from headbench.extract.sources.folder import has_image_name
+from headbench.extract.sources.folder import has_image_name, image_files
 from headbench.extract.sources.tables import EXTENSIONS, extension
 from headbench.extract.sources.urls import is_url
+
+STDIN = "-"
 
 
 class NamedImages(NamedTuple):
@@ -79,3 +83,70 @@ def place_of(config: Config, path: str) -> Path:
         return Path(path)
     is_list = extension(name) in EXTENSIONS and not Path(name).is_dir()
     return Path(manifest.place(name, path) if is_list else Path(name, path))
+
+
+def expand(
+    named: Sequence[str],
+    is_null_separated: bool = False,
+    read_stdin: Callable[[], bytes] = lambda: sys.stdin.buffer.read(),
+) -> Iterator[Path]:
+    """The files that were named, in that order; a file that is named twice comes twice.
+
+    Parameters
+    ----------
+    named : sequence of str
+        Files, which may be missing; folders, for the image files in them at any depth; patterns as
+        in a shell, with ``**`` for any depth; and ``-`` for a list of files on standard input, one
+        a line.
+    is_null_separated : bool
+        Whether paths in that list end with NUL and not with a line end.
+    read_stdin : callable
+        Gives the list.
+
+    Raises
+    ------
+    RunError
+        If a folder, a pattern or the list has no file, or a name is empty.
+    """
+    for each in named:
+        if not each:
+            # `Path` would take it for the current folder, with all that is in it.
+            raise RunError(
+                "--images: expected a file, a folder, a pattern or -, found an empty name. If it "
+                "comes from a variable of the shell, check its value. The current folder is '.'."
+            )
+        path = Path(each)
+        if each == STDIN:
+            yield from _listed(read_stdin(), is_null_separated)
+        elif path.is_dir():
+            yield from _in_folder(path)
+        elif glob.has_magic(each) and not path.exists():
+            yield from _matching(each)
+        else:
+            # A missing file does not end the whole call: it is reported like a damaged one.
+            yield path
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    found = list(image_files(folder))
+    if not found:
+        raise RunError(f"{folder}: expected image files in this folder, found none.")
+    return found
+
+
+def _matching(pattern: str) -> Iterator[Path]:
+    found = [path for path in sorted(glob.glob(pattern, recursive=True)) if not os.path.isdir(path)]
+    if not found:
+        raise RunError(f"{pattern}: expected files that match this pattern, found none.")
+    return map(Path, found)
+
+
+def _listed(text: bytes, is_null_separated: bool) -> Iterator[Path]:
+    if is_null_separated:
+        names = list(filter(None, text.split(b"\0")))
+    else:
+        lines = (line.removesuffix(b"\r") for line in text.split(b"\n"))
+        names = [line for line in lines if line.strip()]
+    if not names:
+        raise RunError("-: expected paths on standard input, one a line, found none.")
+    return (Path(os.fsdecode(name)) for name in names)

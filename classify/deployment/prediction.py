@@ -1,9 +1,6 @@
 """Classes and probabilities for new image files, in the order given and in bounded memory."""
 
-import glob
-import os
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,12 +10,8 @@ from numpy.typing import NDArray
 from headbench.classify.deployment.classifier import Classifier
 from headbench.classify.deployment.stored_embeddings import StoredEmbeddings, for_each_file
 from headbench.classify.deployment.uncertainty import Doubt, Uncertainty
-from headbench.classify.errors import RunError
 from headbench.extract.images.stream import ImageFile
 from headbench.extract.settings import Runtime
-from headbench.extract.sources.folder import image_files
-
-STDIN = "-"
 
 
 class Prediction(NamedTuple):
@@ -115,70 +108,3 @@ def top_classes(
     """The most probable classes and their probabilities, of float32 (n_classes,)."""
     order = np.argsort(-proba, kind="stable")[:n_top]
     return tuple((classes[label], float(proba[label])) for label in order)
-
-
-def expand(
-    named: Sequence[str],
-    is_null_separated: bool = False,
-    read_stdin: Callable[[], bytes] = lambda: sys.stdin.buffer.read(),
-) -> Iterator[Path]:
-    """The files that were named, in that order; a file that is named twice comes twice.
-
-    Parameters
-    ----------
-    named : sequence of str
-        Files, which may be missing; folders, for the image files in them at any depth; patterns as
-        in a shell, with ``**`` for any depth; and ``-`` for a list of files on standard input, one
-        a line.
-    is_null_separated : bool
-        Whether paths in that list end with NUL and not with a line end.
-    read_stdin : callable
-        Gives the list.
-
-    Raises
-    ------
-    RunError
-        If a folder, a pattern or the list has no file, or a name is empty.
-    """
-    for each in named:
-        if not each:
-            # `Path` would take it for the current folder, with all that is in it.
-            raise RunError(
-                "--images: expected a file, a folder, a pattern or -, found an empty name. If it "
-                "comes from a variable of the shell, check its value. The current folder is '.'."
-            )
-        path = Path(each)
-        if each == STDIN:
-            yield from _listed(read_stdin(), is_null_separated)
-        elif path.is_dir():
-            yield from _in_folder(path)
-        elif glob.has_magic(each) and not path.exists():
-            yield from _matching(each)
-        else:
-            # A missing file does not end the whole call: it is reported like a damaged one.
-            yield path
-
-
-def _in_folder(folder: Path) -> list[Path]:
-    found = list(image_files(folder))
-    if not found:
-        raise RunError(f"{folder}: expected image files in this folder, found none.")
-    return found
-
-
-def _matching(pattern: str) -> Iterator[Path]:
-    found = [path for path in sorted(glob.glob(pattern, recursive=True)) if not os.path.isdir(path)]
-    if not found:
-        raise RunError(f"{pattern}: expected files that match this pattern, found none.")
-    return map(Path, found)
-
-
-def _listed(text: bytes, is_null_separated: bool) -> Iterator[Path]:
-    if is_null_separated:
-        names = list(filter(None, text.split(b"\0")))
-    else:
-        lines = (line.removesuffix(b"\r") for line in text.split(b"\n"))
-        names = [line for line in lines if line.strip()]
-    if not names:
-        raise RunError("-: expected paths on standard input, one a line, found none.")
-    return (Path(os.fsdecode(name)) for name in names)

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from headbench.classify.deployment import N_SIMILAR
 from headbench.commands.options import (
     add_run,
     add_runtime_options,
@@ -13,7 +14,6 @@ from headbench.commands.options import (
 from headbench.terminal import lines_on_stderr, say
 
 SPLITS = ("train", "val", "test", "unlabelled")
-K = 10
 UNUSABLE_FILES = 1
 
 
@@ -43,7 +43,11 @@ def add_similar(command: argparse.ArgumentParser) -> None:
         "that of near-duplicates, as in the report)",
     )
     command.add_argument(
-        "--k", type=at_least(1), default=K, metavar="N", help=f"images for each (default: {K})"
+        "--k",
+        type=at_least(1),
+        default=N_SIMILAR,
+        metavar="N",
+        help=f"images for each (default: {N_SIMILAR})",
     )
     command.add_argument("--split", choices=SPLITS, help="search in this split (default: all)")
     command.add_argument(

@@ -3,11 +3,11 @@
 import argparse
 from pathlib import Path
 
+from headbench.classify.deployment import N_SUGGESTED
 from headbench.commands.options import add_run, add_shared, at_least
 from headbench.terminal import lines_on_stderr, say
 
 RULES = ("uncertainty", "cover", "both")
-N_IMAGES = 100
 LIST = Path("to-label.csv")
 
 
@@ -25,9 +25,9 @@ def add_suggest(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--n",
         type=at_least(1),
-        default=N_IMAGES,
+        default=N_SUGGESTED,
         metavar="N",
-        help=f"images to choose (default: {N_IMAGES})",
+        help=f"images to choose (default: {N_SUGGESTED})",
     )
     command.add_argument(
         "--by",

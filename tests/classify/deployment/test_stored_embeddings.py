@@ -9,10 +9,9 @@ import pytest
 
 from headbench.cache.reader import FeatureFile
 from headbench.classify.deployment import stored_embeddings
-from headbench.classify.deployment.named_images import name_images, place_of
+from headbench.classify.deployment.named_images import name_images
 from headbench.classify.deployment.stored_embeddings import StoredEmbeddings, embed_files
 from headbench.classify.run import Run
-from headbench.extract.errors import DataError
 from headbench.extract.images.stream import ImageFile
 from headbench.extract.networks.backbone import MeanColor
 from headbench.extract.settings import Runtime
@@ -118,20 +117,6 @@ def test_a_run_is_named_by_name_or_folder_and_its_images_need_not_be_there(
     files = [ImageFile(path, named.contents[path]) for path in named.paths]
     rows, _, reasons = embedded(network, files, stored)
     assert (len(rows), reasons, Opened.times) == (180, {}, 0)
-
-
-def test_a_folder_is_the_images_in_it_now_with_its_run_as_store(run: Run, photos: Path) -> None:
-    (photos / "red/000.png").unlink()
-    named = name_images([str(photos)], {str(photos): run.features_path}.get)
-    assert (len(named.paths), named.contents, named.stores) == (89, {}, [run.features_path])
-
-
-@pytest.mark.parametrize("path", ["../secret.png", "/etc/passwd", "file:///etc/passwd"])
-def test_a_path_that_leaves_the_folder_of_a_run_is_not_opened(run: Run, path: str) -> None:
-    with FeatureFile(run.features_path) as features:
-        config = features.config
-    with pytest.raises(DataError, match=r"is not opened|only if you allow it"):
-        place_of(config, path)
 
 
 def test_hashes_that_begin_alike_are_told_apart(tmp_path: Path) -> None:
