@@ -81,7 +81,10 @@ def show_origin(data: Path, out: Path, settings: OriginSettings, command: str = 
     results = {
         **_facts(extraction, backbone, settings),
         "cells": [each.to_json(classes) for each in cells],
-        "differences": table.differences_json(table.compare_cells(cells, settings.seed)),
+        "differences": {
+            name: each.to_json()
+            for name, each in table.compare_cells(cells, settings.seed).items()
+        },
         "command": command,
     }
     for name, value in provenance(results):

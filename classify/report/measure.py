@@ -39,7 +39,6 @@ from headbench.classify.report.results import (
     SCHEMA_VERSION,
     Calibration,
     ClassCounts,
-    Difference,
     DuplicatePair,
     DuplicatesFound,
     Features,
@@ -48,10 +47,9 @@ from headbench.classify.report.results import (
     Results,
     Suspect,
     SuspectsFound,
-    json_fields,
 )
 from headbench.classify.run import Trained, is_finetuned
-from headbench.classify.studies.folds import FoldPoint, held_out_proba, read_folds
+from headbench.classify.studies.folds import held_out_proba, read_folds
 from headbench.classify.studies.learning_curve import read_curve
 from headbench.extract.images.resizing import find_resizing
 from headbench.extract.networks.applications import OWN_MODEL, declared_as, is_hub
@@ -91,9 +89,9 @@ def measure(opened: OpenedRun) -> Results:
         features=_features(features),
         best=ranked[0].record.name,
         heads=_heads(ranked, y),
-        comparisons=_differences(ranked, y["test"]),
+        comparisons=compare(y["test"], {each.record.name: each.test for each in ranked}),
         learning_curve=read_curve(opened.run.folder, opened.features),
-        folds=_folds(opened),
+        folds=read_folds(opened.run.folder, opened.features),
         looks_at_test=count_look(opened.run.folder, features, ranked),
         out_of_distribution=measure_out_of_distribution(
             features, open_distances(opened.run.folder, features)
@@ -190,19 +188,6 @@ def _head(trained: Trained, y: dict[str, Any]) -> HeadResult:
         test=evaluate(y["test"], trained.test),
         classes=per_class(y["test"], trained.test.argmax(axis=1), trained.test.shape[1]),
     )
-
-
-def _differences(ranked: list[Trained], y: Any) -> list[Difference]:
-    pairs = compare(y, {each.record.name: each.test for each in ranked})
-    return [Difference(**pair._asdict(), is_seen=pair.is_seen) for pair in pairs]
-
-
-def _folds(opened: OpenedRun) -> list[FoldPoint]:
-    # Without the name of the file of probabilities: a reader of the results may not have it.
-    return [
-        FoldPoint(**{name: getattr(kept, name) for name in json_fields(FoldPoint)})
-        for kept in read_folds(opened.run.folder, opened.features)
-    ]
 
 
 def _calibration(opened: OpenedRun) -> Calibration:

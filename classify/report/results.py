@@ -13,7 +13,7 @@ from headbench.cache.format import Identity
 from headbench.classify.deployment.prediction_sets import SetsFound
 from headbench.classify.inspection.mistakes import Bins, ConfusedPair
 from headbench.classify.inspection.out_of_distribution import OutOfDistribution
-from headbench.classify.intervals import Estimate
+from headbench.classify.intervals import Comparison
 from headbench.classify.looks_at_test import LooksAtTest
 from headbench.classify.metrics import ClassMetrics, Metrics
 from headbench.classify.studies.folds import FoldPoint
@@ -125,41 +125,6 @@ class HeadResult:
     val: Metrics
     test: Metrics
     classes: Sequence[ClassMetrics]
-
-
-@dataclass(frozen=True)
-class Difference:
-    """Two heads on the same test images.
-
-    Attributes
-    ----------
-    first : str
-        The head with the better balanced accuracy on val.
-    difference : Estimate
-        Accuracy of the first minus that of the second; paired bootstrap interval.
-    only_first, only_second : int
-        Images that only this head classified correctly.
-    p : float
-        McNemar's exact test.
-    p_holm : float
-        p with Holm's correction for all pairs of heads.
-    is_seen : bool
-        p_holm is below 0.05.
-    """
-
-    first: str
-    second: str
-    difference: Estimate
-    only_first: int
-    only_second: int
-    p: float
-    p_holm: float
-    is_seen: bool
-
-    def of(self, head: str) -> Estimate:
-        """Accuracy of `head`, one of the two, minus that of the other."""
-        gap = self.difference
-        return gap if head == self.first else Estimate(-gap.value, -gap.high, -gap.low, gap.n)
 
 
 @dataclass(frozen=True)
@@ -324,7 +289,7 @@ class Results:
     features: Features
     best: str
     heads: Sequence[HeadResult]
-    comparisons: Sequence[Difference]
+    comparisons: Sequence[Comparison]
     learning_curve: Sequence[CurvePoint]
     folds: Sequence[FoldPoint]
     looks_at_test: LooksAtTest

@@ -164,11 +164,11 @@ def verdict(results: Results) -> str:
 
 def notes(results: Results) -> list[str]:
     """What the table needs to be read: marks in it, n, and how heads are ranked."""
-    splits = results.features.splits
+    splits, looks, first = results.features.splits, results.looks_at_test, results.heads[0]
     return [
         *_limit_note(results),
         *_refit_note(results),
-        *_looks_note(results),
+        *([looks.describe(first.name, first.test.top1)] if looks.n_sets > 1 else []),
         f"n = {splits['val']} images of val, {splits['test']} of test. Brackets: 95 % confidence "
         "intervals. Balanced accuracy is the mean recall of the classes; heads are ranked by it "
         "on val.",
@@ -206,12 +206,6 @@ def _refit_note(results: Results) -> list[str]:
         f"Fitted again on train and val together, with the settings that val chose: "
         f"{listed(refit)}. The numbers on val were measured before that."
     ]
-
-
-def _looks_note(results: Results) -> list[str]:
-    """A warning once a choice may have been made on test."""
-    looks, first = results.looks_at_test, results.heads[0]
-    return [looks.describe(first.name, first.test.top1)] if looks.is_chosen_on else []
 
 
 def answer(results: Results) -> str:

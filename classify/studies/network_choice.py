@@ -135,10 +135,7 @@ class NetworkChoice:
             }
             for each in self.networks
         ]
-        pairs = [
-            {**each._asdict(), "difference": each.difference._asdict(), "is_seen": each.is_seen}
-            for each in self.pairs
-        ]
+        pairs = [each.to_json() for each in self.pairs]
         return {**asdict(self), "best": self.best.name, "networks": networks, "pairs": pairs}
 
 

@@ -1204,7 +1204,7 @@ FAULTS = (
         "every-look-a-choice",
         "The same heads looked at again are no new choice.",
         "classify/looks_at_test.py",
-        "if not any(heads <= earlier for earlier in seen)",
+        'if not any(heads.items() <= earlier.items() for earlier in found["sets"])',
         "if heads",
         (f"{LOOKS}the_same_heads_again_or_some_of_them_are_no_new_choice",),
     ),
