@@ -92,11 +92,9 @@ def open_distances(folder: Path, features: FeatureFile) -> Distances:
     # What is missing, damaged or of other features is measured again.
     with suppress(RunError), loading(path):
         kept = load_numbers(path)
-        is_of_these = str(kept.pop("digest")) == digest
-        if (
-            is_of_these
-            and {name: (each.shape, each.dtype) for name, each in kept.items()} == expected
-        ):
+        if str(kept.pop("digest")) == digest and expected == {
+            name: (each.shape, each.dtype) for name, each in kept.items()
+        }:
             return Distances(**kept)
     found = measure_distances(features)
     try:

@@ -82,8 +82,7 @@ def show_origin(data: Path, out: Path, settings: OriginSettings, command: str = 
         **_facts(extraction, backbone, settings),
         "cells": [each.to_json(classes) for each in cells],
         "differences": {
-            name: each.to_json()
-            for name, each in table.compare_cells(cells, settings.seed).items()
+            name: each.to_json() for name, each in table.compare_cells(cells, settings.seed).items()
         },
         "command": command,
     }

@@ -14,11 +14,7 @@ from headbench.cache.format import SPLITS, count_splits
 from headbench.cache.progress import Progress
 from headbench.cache.reader import FeatureFile
 from headbench.cache.writer import installed_version
-from headbench.classify.deployment.prediction_sets import (
-    SetsFound,
-    calibration_scores,
-    measure_sets,
-)
+from headbench.classify.deployment.prediction_sets import calibration_scores, measure_sets
 from headbench.classify.inspection.mistakes import (
     before_temperature,
     find_suspects,
@@ -75,7 +71,8 @@ def measure(opened: OpenedRun) -> Results:
     RunError
         If the probabilities of cross-validation are damaged.
     """
-    features, ranked = opened.features, opened.ranked
+    features, ranked, shown = opened.features, opened.ranked, opened.shown
+    folder = opened.run.folder
     y = {split: features.labels(split) for split in SPLITS[1:]}
     return Results(
         schema_version=SCHEMA_VERSION,
@@ -90,16 +87,16 @@ def measure(opened: OpenedRun) -> Results:
         best=ranked[0].record.name,
         heads=_heads(ranked, y),
         comparisons=compare(y["test"], {each.record.name: each.test for each in ranked}),
-        learning_curve=read_curve(opened.run.folder, opened.features),
-        folds=read_folds(opened.run.folder, opened.features),
-        looks_at_test=count_look(opened.run.folder, features, ranked),
-        out_of_distribution=measure_out_of_distribution(
-            features, open_distances(opened.run.folder, features)
-        ),
-        shown=opened.shown.record.name,
+        learning_curve=read_curve(folder, features),
+        folds=read_folds(folder, features),
+        looks_at_test=count_look(folder, features, ranked),
+        out_of_distribution=measure_out_of_distribution(features, open_distances(folder, features)),
+        shown=shown.record.name,
         confusions=most_confused(opened.confusion, features.classes, N_CONFUSIONS),
         reliability=_calibration(opened),
-        prediction_sets=_sets(opened),
+        prediction_sets=measure_sets(
+            calibration_scores(folder, features, shown), y["test"], shown.test
+        ),
         duplicates=NOT_SEARCHED,
         suspects=_suspects(opened),
     )
@@ -197,11 +194,6 @@ def _calibration(opened: OpenedRun) -> Calibration:
     before = None if temperature is None else before_temperature(after, temperature)
     of_before = None if before is None else reliability(y, before)
     return Calibration(temperature, of_before, reliability(y, after))
-
-
-def _sets(opened: OpenedRun) -> SetsFound:
-    scores = calibration_scores(opened.run.folder, opened.features, opened.shown)
-    return measure_sets(scores, opened.y_test, opened.shown.test)
 
 
 def with_duplicates(results: Results, opened: OpenedRun, found: Duplicates) -> Results:

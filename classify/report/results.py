@@ -19,7 +19,7 @@ from headbench.classify.metrics import ClassMetrics, Metrics
 from headbench.classify.studies.folds import FoldPoint
 from headbench.classify.studies.learning_curve import CurvePoint
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 
 @dataclass(frozen=True)

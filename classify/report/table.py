@@ -253,7 +253,10 @@ def as_markdown(results: Results) -> str:
     ):
         if sentences:
             lines += [f"## {title}", "", *_list(sentences)]
-    lines += _sets(results) + _curve(results) + confusions(results) + _rejected(results)
+    lines += _table(f"Prediction sets of {escape(results.shown)}, test", *sets_table(results))
+    lines += _curve(results) + confusions(results)
+    rejected = [(each.path, each.reason) for each in results.features.rejected]
+    lines += _table("Files left out", ("file", "reason"), *rejected)
     facts = [f"{name}: {value}" for name, value in provenance(results)]
     return "\n".join([*lines, "## How it was made", "", *_list([*facts, method()])])
 
@@ -269,35 +272,22 @@ def escape(text: str) -> str:
     return text.replace("\n", " ")
 
 
-def _sets(results: Results) -> list[str]:
-    titles, *cells = sets_table(results)
-    heading = f"## Prediction sets of {escape(results.shown)}, test"
-    return [heading, "", *markdown_table(titles, cells), ""]
-
-
 def _curve(results: Results) -> list[str]:
-    if not results.learning_curve:
-        return []
-    titles, *cells = curve_table(results.learning_curve)
-    heading = "## Learning curve: validation accuracy in % by share of train"
-    limits = _list(curve_limits(results.learning_curve))
-    return [heading, "", *markdown_table(titles, cells), "", *limits]
+    heading = "Learning curve: validation accuracy in % by share of train"
+    table = _table(heading, *curve_table(results.learning_curve))
+    return [*table, *_list(curve_limits(results.learning_curve))]
 
 
 def confusions(results: Results) -> list[str]:
     """The most confused pairs of classes with a heading; empty if there are none."""
     pairs = [(each.true, each.given, f"{each.n} of {each.of}") for each in results.confusions]
-    if not pairs:
-        return []
-    heading = f"## Most confused pairs of {escape(results.shown)}, test"
-    return [heading, "", *markdown_table(("true class", "predicted class", "images"), pairs), ""]
+    titles = ("true class", "predicted class", "images")
+    return _table(f"Most confused pairs of {escape(results.shown)}, test", titles, *pairs)
 
 
-def _rejected(results: Results) -> list[str]:
-    files = [(each.path, each.reason) for each in results.features.rejected]
-    return (
-        ["## Files left out", "", *markdown_table(("file", "reason"), files), ""] if files else []
-    )
+def _table(heading: str, titles: tuple[str, ...], *cells: tuple[str, ...]) -> list[str]:
+    """Lines of a table under a heading; none without cells."""
+    return [f"## {heading}", "", *markdown_table(titles, cells), ""] if cells else []
 
 
 def markdown_table(titles: tuple[str, ...], cells: Sequence[tuple[str, ...]]) -> list[str]:

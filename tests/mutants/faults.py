@@ -1158,8 +1158,8 @@ FAULTS = (
         "distances-of-other-features",
         "Distances that were kept are used for the same features only.",
         "classify/inspection/out_of_distribution.py",
-        "if is_whole and str(of_features) == digest else None",
-        "if is_whole else None",
+        'if str(kept.pop("digest")) == digest and',
+        'if kept.pop("digest") and',
         (f"{DISTANCES}what_is_damaged_or_of_other_features_is_measured_again",),
     ),
     Fault(
