@@ -102,15 +102,8 @@ class CalibrationScores(NamedTuple):
 def calibration_scores(folder: Path, features: FeatureFile, trained: Trained) -> CalibrationScores:
     """Those of a head or fine-tuned network, from cross-validation with its settings, or from val.
 
-    Parameters
-    ----------
-    folder : Path
-        Of the run.
-
-    Raises
-    ------
-    RunError
-        If a file of the cross-validation is missing or damaged.
+    `folder` is that of the run. Raises `RunError` if a file of the cross-validation is missing or
+    damaged.
     """
     # Imported here: predictions without sets need no scikit-learn of cross-validation.
     from headbench.classify.studies.folds import held_out_proba, read_folds

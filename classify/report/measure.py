@@ -191,21 +191,15 @@ def _calibration(opened: OpenedRun) -> Calibration:
     """Reliability on test, before and after temperature scaling."""
     y, after = opened.y_test, opened.shown.test
     temperature = opened.shown.record.calibration.get("temperature")
-    before = None if temperature is None else before_temperature(after, temperature)
-    of_before = None if before is None else reliability(y, before)
-    return Calibration(temperature, of_before, reliability(y, after))
+    before = temperature and reliability(y, before_temperature(after, temperature))
+    return Calibration(temperature, before, reliability(y, after))
 
 
 def with_duplicates(results: Results, opened: OpenedRun, found: Duplicates) -> Results:
     """Add the duplicates that were found in the same features."""
     pairs = [
-        DuplicatePair(
-            opened.image(pair.first),
-            opened.image(pair.second),
-            pair.similarity,
-            pair.is_exact,
-        )
-        for pair in found.pairs[:N_PAIRS]
+        DuplicatePair(opened.image(first), opened.image(second), similarity, is_exact)
+        for first, second, similarity, is_exact in found.pairs[:N_PAIRS]
     ]
     all_found = DuplicatesFound(found.n_pairs, found.n_exact, found.threshold, pairs)
     return replace(results, duplicates=all_found)

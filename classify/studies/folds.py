@@ -265,11 +265,7 @@ def _train_and_val(features: FeatureFile) -> NDArray[np.intp]:
 
 
 def _check_classes(
-    table: Table,
-    y: NDArray[np.integer],
-    unit: NDArray[np.intp],
-    n_folds: int,
-    where: Path | str,
+    table: Table, y: NDArray[np.integer], unit: NDArray[np.intp], n_folds: int, where: Path | str
 ) -> None:
     """Every class needs an image for each fold: else a round has nothing to learn it from."""
     what = "different images" if table.groups is None else "groups of images"
@@ -286,11 +282,7 @@ def _check_classes(
 
 
 def _check_folds(
-    table: Table,
-    y: NDArray[np.integer],
-    fold_of: NDArray[np.intp],
-    n_folds: int,
-    where: Path | str,
+    table: Table, y: NDArray[np.integer], fold_of: NDArray[np.intp], n_folds: int, where: Path | str
 ) -> None:
     """Groups of several classes can leave a round without one of them, though it has enough."""
     few = [
