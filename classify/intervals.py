@@ -212,10 +212,6 @@ class Comparison:
         gap = self.difference
         return gap if name == self.first else Estimate(-gap.value, -gap.high, -gap.low, gap.n)
 
-    def to_json(self) -> dict[str, Any]:
-        """All of it, JSON-ready."""
-        return {**vars(self), "difference": self.difference._asdict()}
-
 
 def compare(
     y: NDArray[np.integer], probas: Mapping[str, NDArray[np.floating]], seed: int = 0

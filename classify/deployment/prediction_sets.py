@@ -74,9 +74,11 @@ class PredictionSets(NamedTuple):
     def describe(self) -> str:
         """What they hold and how they were calibrated, a sentence."""
         if self.min_probability == 0:
+            needed = int(np.ceil(self.coverage / (1 - self.coverage) - 1e-9))
             return (
-                f"every set has all classes: no smaller sets reach a coverage of {self.coverage:g} "
-                f"on the {self.n} images that calibrate them; more images or a smaller one help"
+                f"every set has all classes: a coverage of {self.coverage:g} takes at least "
+                f"{needed} images to calibrate on, found {self.n}, and a head that gives few of "
+                "them a probability of 0"
             )
         return (
             f"sets of the classes with a probability of at least {self.min_probability:.3g} hold "

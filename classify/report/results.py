@@ -6,10 +6,11 @@ and say so in CHANGELOG.md.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from headbench.cache.format import Identity
+from headbench.classify.checked import as_json
 from headbench.classify.deployment.prediction_sets import SetsFound
 from headbench.classify.inspection.mistakes import Bins, ConfusedPair
 from headbench.classify.inspection.out_of_distribution import OutOfDistribution
@@ -309,22 +310,3 @@ class Results:
         """All of it as ``schema.json`` describes it."""
         plain: dict[str, Any] = as_json(self)
         return plain
-
-
-def as_json(value: Any) -> Any:
-    """Dataclasses and named tuples as dicts, at any depth; ``class_`` becomes ``class``."""
-    names = json_fields(type(value))
-    if names:
-        return {name.rstrip("_"): as_json(getattr(value, name)) for name in names}
-    if isinstance(value, Mapping):
-        return {str(name): as_json(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [as_json(each) for each in value]
-    return value
-
-
-def json_fields(kind: type) -> tuple[str, ...]:
-    """Names of the fields of a dataclass or a named tuple; empty for other types."""
-    if is_dataclass(kind):
-        return tuple(field.name for field in fields(kind))
-    return tuple(getattr(kind, "_fields", ()))

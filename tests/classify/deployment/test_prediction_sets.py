@@ -51,8 +51,8 @@ def test_too_few_images_give_all_classes_and_say_so() -> None:
     sets = scores(8).sets(0.9)
     assert sets.contain(np.array([[0.9, 0.1, 0.0]])).all()
     assert sets.describe() == (
-        "every set has all classes: no smaller sets reach a coverage of 0.9 on the 8 images that "
-        "calibrate them; more images or a smaller one help"
+        "every set has all classes: a coverage of 0.9 takes at least 9 images to calibrate on, "
+        "found 8, and a head that gives few of them a probability of 0"
     )
     assert "all classes" not in scores(9).sets(0.9).describe()
 
