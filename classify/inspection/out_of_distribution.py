@@ -86,9 +86,9 @@ def open_distances(folder: Path, features: FeatureFile) -> Distances:
 
     Measuring reads train and val once, in blocks.
     """
-    path, digest = folder / DISTANCES_FILE, features.digest()
+    path, digest, float32 = folder / DISTANCES_FILE, features.digest(), np.dtype(np.float32)
     n_known, n_val = len(np.unique(features.labels("train"))), len(features.labels("val"))
-    expected = {"means": ((n_known, features.dim), np.float32), "val": ((n_val,), np.float32)}
+    expected = {"means": ((n_known, features.dim), float32), "val": ((n_val,), float32)}
     # What is missing, damaged or of other features is measured again.
     with suppress(RunError), loading(path):
         kept = load_numbers(path)
