@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -86,6 +87,25 @@ def _is_finite(value: Any) -> bool:
 def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) < 60 else f"{text[:60]}..."
+
+
+def as_json(value: Any) -> Any:
+    """Dataclasses and named tuples as dicts, at any depth; ``class_`` becomes ``class``."""
+    names = json_fields(type(value))
+    if names:
+        return {name.rstrip("_"): as_json(getattr(value, name)) for name in names}
+    if isinstance(value, Mapping):
+        return {str(name): as_json(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_json(each) for each in value]
+    return value
+
+
+def json_fields(kind: type) -> tuple[str, ...]:
+    """Names of the fields of a dataclass or a named tuple; empty for other types."""
+    if is_dataclass(kind):
+        return tuple(field.name for field in fields(kind))
+    return tuple(getattr(kind, "_fields", ()))
 
 
 def json_text(value: Any, indent: int | None = 2) -> str:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import combinations
 from typing import Any, NamedTuple
@@ -174,19 +175,24 @@ def _draws(n: int, seed: int) -> NDArray[np.uint8]:
     return counts
 
 
-class Comparison(NamedTuple):
-    """The difference between two heads.
+@dataclass(frozen=True)
+class Comparison:
+    """Two heads on the same images.
 
     Attributes
     ----------
+    first : str
+        In a report, the head with the better balanced accuracy on val.
     difference : Estimate
-        Accuracy of the first minus that of the second, with its paired bootstrap interval.
+        Accuracy of the first minus that of the second; paired bootstrap interval.
     only_first, only_second : int
-        Images that only the first, or only the second, classifies correctly.
+        Images that only this head classified correctly.
     p : float
         Of McNemar's exact test that neither is better (McNemar 1947, Psychometrika 12, 153-157).
     p_holm : float
         The same, corrected for the number of pairs compared (Holm 1979, Scand. J. Stat. 6, 65-70).
+    is_seen : bool
+        Whether the data show a difference at all: p_holm is below 0.05.
     """
 
     first: str
@@ -196,11 +202,15 @@ class Comparison(NamedTuple):
     only_second: int
     p: float
     p_holm: float
+    is_seen: bool = field(init=False)
 
-    @property
-    def is_seen(self) -> bool:
-        """Whether the data show a difference at all: the corrected p is below 0.05."""
-        return self.p_holm < SIGNIFICANT
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "is_seen", self.p_holm < SIGNIFICANT)
+
+    def of(self, name: str) -> Estimate:
+        """Accuracy of one of the two minus that of the other."""
+        gap = self.difference
+        return gap if name == self.first else Estimate(-gap.value, -gap.high, -gap.low, gap.n)
 
 
 def compare(
@@ -263,6 +273,13 @@ def mcnemar(only_first: int, only_second: int) -> float:
     n = only_first + only_second
     # Both tails of a binomial distribution of 1/2, which mirror each other.
     return min(1.0, 2 * float(bdtr(min(only_first, only_second), n, 0.5)))
+
+
+def holm_corrected(found: Mapping[str, Comparison]) -> dict[str, Comparison]:
+    """The same comparisons with p corrected for all of them."""
+    corrected = holm([each.p for each in found.values()])
+    pairs = zip(found.items(), corrected, strict=True)
+    return {name: replace(each, p_holm=p) for (name, each), p in pairs}
 
 
 def holm(ps: Sequence[float]) -> list[float]:

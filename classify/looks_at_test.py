@@ -6,16 +6,14 @@ average. `corrected` gives the interval that still holds then.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 from scipy.special import ndtri
 
-from headbench.cache.disk import one_writer, replacing
+from headbench.cache.disk import one_writer, replace_texts
 from headbench.cache.errors import FeatureFileError, StorageError
 from headbench.cache.reader import FeatureFile
 from headbench.cache.untrusted import read_json
@@ -27,33 +25,20 @@ from headbench.classify.run import Trained
 LOG = logging.getLogger(__name__)
 
 LOOKS_FILE = "looks_at_test.json"
-LOOKS_VERSION = 1
 WAY_OUT = "Delete it: looks at test are then counted from the start."
 # So long another process is waited for.
 WAIT_SECONDS = 10.0
 
 
-@dataclass(frozen=True)
-class Look:
-    """A set of heads that was measured on test, once or more often.
+class Looks(TypedDict):
+    """Looks at the same test images, as they stand in the file.
 
-    Attributes
-    ----------
-    test : str
-        SHA-256 of the test images and their labels.
-    heads : mapping of str to str
-        SHA-256 of the probabilities on test, by the name of the head.
-    n : int
-        How often.
-    first, last : str
-        When; ISO 8601, UTC.
+    `sets` are the sets of heads that were measured: the SHA-256 of the probabilities on test, by
+    the name of the head.
     """
 
-    test: str
-    heads: Mapping[str, str]
-    n: int
-    first: str
-    last: str
+    n_looks: int
+    sets: list[dict[str, str]]
 
 
 class LooksAtTest(NamedTuple):
@@ -70,11 +55,6 @@ class LooksAtTest(NamedTuple):
     n_looks: int
     n_sets: int
 
-    @property
-    def is_chosen_on(self) -> bool:
-        """Whether a choice may have been made on test."""
-        return self.n_sets > 1
-
     def corrected(self, accuracy: Estimate) -> Estimate:
         """An accuracy with Wilson's interval for the best of all sets, by Bonferroni.
 
@@ -88,7 +68,7 @@ class LooksAtTest(NamedTuple):
         if self.n_looks == 1:
             return "This is the first look at test in this run."
         times = f"Test has been looked at {self.n_looks} times in this run"
-        if not self.is_chosen_on:
+        if self.n_sets == 1:
             return f"{times}, with the same heads: that is no choice, and the interval holds."
         text = (
             f"{times}, with {self.n_sets} different sets of heads. If one of them was kept because "
@@ -119,55 +99,33 @@ def count_look(folder: Path, features: FeatureFile, measured: Sequence[Trained])
     heads = {each.record.name: sha256(each.test.tobytes()).hexdigest() for each in measured}
     try:
         with one_writer(path, WAIT_SECONDS):
-            looks = _with(read_looks(path), test, heads)
-            with replacing(path) as temporary:
-                temporary.write_text(_as_json(looks), "utf-8", newline="\n")
+            looks = read_looks(path)
+            found = add_look(looks, test, heads)
+            replace_texts(folder, {LOOKS_FILE: json_text(looks)})
     except (StorageError, FeatureFileError) as error:
         LOG.warning(f"This look at test is not counted. {error}")
-        looks = _with(read_looks(path), test, heads)
-    return summarize([each for each in looks if each.test == test])
+        found = add_look(read_looks(path), test, heads)
+    return found
 
 
-def read_looks(path: Path) -> list[Look]:
-    """All looks so far, of other test images too; the first set of heads first.
-
-    Raises `RunError` if the file is damaged.
-    """
-    if not path.exists():
-        return []
+def read_looks(path: Path) -> dict[str, Looks]:
+    """All looks so far, by the SHA-256 of the test images; `RunError` if the file is damaged."""
     with loading(path, WAY_OUT):
-        raw = read_json(path)
-        if raw["version"] != LOOKS_VERSION:
-            raise ValueError(f"expected version {LOOKS_VERSION}, found {raw['version']!r}")
-        for each in raw["looks"]:
-            check_fields(Look, each)
-            if each["n"] < 1 or not each["heads"]:
-                raise ValueError("expected heads that were looked at once or more often")
-        return [Look(**each) for each in raw["looks"]]
+        looks: dict[str, Looks] = read_json(path) if path.exists() else {}
+        for each in looks.values():
+            check_fields(Looks, each)
+            if not 0 < len(each["sets"]) <= each["n_looks"]:
+                raise ValueError("expected a look, or more, at each set of heads")
+        return looks
 
 
-def summarize(looks: Sequence[Look]) -> LooksAtTest:
-    """Count looks at the same test images, the first set of heads first."""
-    seen: list[set[tuple[str, str]]] = []
-    for each in looks:
-        heads = set(each.heads.items())
-        if not any(heads <= earlier for earlier in seen):
-            seen.append(heads)
-    return LooksAtTest(sum(each.n for each in looks), len(seen))
-
-
-def _with(looks: list[Look], test: str, heads: Mapping[str, str]) -> list[Look]:
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    same = [each for each in looks if (each.test, each.heads) == (test, heads)]
-    if not same:
-        return [*looks, Look(test, heads, 1, now, now)]
-    [found] = same
-    again = Look(test, heads, found.n + 1, found.first, now)
-    return [again if each is found else each for each in looks]
-
-
-def _as_json(looks: Sequence[Look]) -> str:
-    return json_text({"version": LOOKS_VERSION, "looks": [asdict(each) for each in looks]}) + "\n"
+def add_look(looks: dict[str, Looks], test: str, heads: dict[str, str]) -> LooksAtTest:
+    """Add a look of some heads at test images to those so far; gives all at these images."""
+    found = looks.setdefault(test, {"n_looks": 0, "sets": []})
+    found["n_looks"] += 1
+    if not any(heads.items() <= earlier.items() for earlier in found["sets"]):
+        found["sets"].append(heads)
+    return LooksAtTest(found["n_looks"], len(found["sets"]))
 
 
 def _test_digest(features: FeatureFile) -> str:

@@ -1,15 +1,13 @@
 """Predictions as text, each as soon as it is made: a table, CSV, JSON and JSON lines.
 
-CSV has these columns: ``path``; ``true``, if true classes are known; ``label``, the answer, empty
-if there is none; ``abstained``, ``yes`` or ``no``, empty if the file cannot be used; ``class_1``,
-``probability_1``, ``class_2``, ..., the most probable first, with or without an answer;
-``typicality``, the share of val that lies at least as far from all classes, and
-``out_of_distribution``, ``yes`` or ``no``, both empty for a fine-tuned network; ``set``, with
-``--coverage``: the classes that are possible, the most probable first, as a list in JSON; and
-``error``, why the file cannot be used. JSON has an object for each file, with the keys ``path``,
-``true``, ``label``, ``abstained``, ``predictions`` (a list of ``class`` and ``probability``),
-``typicality``, ``out_of_distribution``, ``set`` and ``error``; null stands for what is empty in
-CSV.
+JSON has an object for each file, with these keys: ``path``; ``true``, if true classes are known of
+some; ``label``, the answer; ``abstained``; ``predictions``, a list of ``class`` and
+``probability``, the most probable first, with or without an answer; ``typicality``, the share of
+val that lies at least as far from all classes, and ``out_of_distribution``, both null for a
+fine-tuned network; ``set``, with ``--coverage``: the classes that are possible, the most probable
+first; and ``error``, why the file cannot be used. CSV has them as columns, in this order, with
+``class_1``, ``probability_1``, ``class_2``, ... for the predictions, ``yes`` and ``no``, an empty
+cell for null, and ``set`` as a list in JSON.
 """
 
 import csv
@@ -55,20 +53,15 @@ def as_table(predictions: Iterable[Prediction], shape: Shape) -> Iterator[str]:
 
 def as_csv(predictions: Iterable[Prediction], shape: Shape) -> Iterator[str]:
     """A heading, then a line for each file: see above."""
-    ranks = range(1, shape.n_top + 1)
-    names = [f"{column}_{rank}" for rank in ranks for column in ("class", "probability")]
-    true = ["true"] if shape.is_labelled else []
-    sets = ["set"] if shape.has_sets else []
-    doubts = ["typicality", "out_of_distribution", *sets]
-    yield _csv_line(["path", *true, "label", "abstained", *names, *doubts, "error"])
+    columns = [*_json_object(Prediction(Path(), ()), shape)]
+    at, ranks = columns.index("predictions"), range(1, shape.n_top + 1)
+    columns[at : at + 1] = [f"{name}_{rank}" for rank in ranks for name in ("class", "probability")]
+    yield _csv_line(columns)
     for each in predictions:
-        cells = [cell for name, proba in each.top[: shape.n_top] for cell in (name, f"{proba:.6f}")]
-        padding = [""] * (2 * shape.n_top - len(cells))
-        true = [each.true or ""] if shape.is_labelled else []
-        abstained = _yes_or_no(each.is_abstained if each.reason is None else None)
-        answer = [printable(str(each.path)), *true, each.label or "", abstained]
-        doubts = _doubts(each, shape)
-        yield _csv_line([*answer, *cells, *padding, *doubts, each.reason or ""])
+        found = _json_object(each, shape)
+        for rank, (name, proba) in enumerate(each.top[: shape.n_top], start=1):
+            found |= {f"class_{rank}": name, f"probability_{rank}": proba}
+        yield _csv_line([_cell(found.get(name)) for name in columns])
 
 
 def as_json(predictions: Iterable[Prediction], shape: Shape) -> Iterator[str]:
@@ -107,16 +100,12 @@ def _describe(prediction: Prediction, n_top: int) -> str:
     return f"ABSTAINED: {classes}" if prediction.is_abstained else classes
 
 
-def _doubts(prediction: Prediction, shape: Shape) -> list[str]:
-    doubt = prediction.doubt
-    typicality = "" if doubt.typicality is None else f"{doubt.typicality:.4f}"
-    names = [] if doubt.possible is None else [json_text(doubt.possible, indent=None)]
-    sets = (names or [""]) if shape.has_sets else []
-    return [typicality, _yes_or_no(doubt.is_foreign), *sets]
-
-
-def _yes_or_no(is_so: bool | None) -> str:
-    return {None: "", True: "yes", False: "no"}[is_so]
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6f}"
+    return json_text(value, indent=None) if isinstance(value, tuple) else str(value or "")
 
 
 def _csv_line(cells: Sequence[str]) -> str:

@@ -28,9 +28,13 @@ from headbench.classify.intervals import Estimate, estimates, wilson
 from headbench.classify.run import Trained
 
 COVERAGE = 0.9
-# What a report shows.
+# What a report and an export give.
 COVERAGES = (0.8, 0.9, 0.95, 0.99)
 VAL, FOLDS = "val", "cross-validation"
+SOURCES = {
+    VAL: "{} images of val; val has chosen the head too, so the coverage is approximate",
+    FOLDS: "{} images of train and val, each by a fit without it",
+}
 
 
 class PredictionSets(NamedTuple):
@@ -39,15 +43,16 @@ class PredictionSets(NamedTuple):
     Attributes
     ----------
     coverage : float
-        Probability that was asked for, 0 to 1.
+        Share of the sets that should hold the true class, 0 to 1.
     min_probability : float
-        A class of at least this probability is in the set. It is 0, so that every set has all
-        classes, if there are too few images for this coverage.
+        A class of at least this probability is in the set; the most probable one always is. It is
+        0, so that every set has all classes, if there are too few images for this coverage.
     n : int
         Number of images that it was calibrated on.
     source : str
-        ``val``, which has chosen the head and its temperature as well; or ``cross-validation``:
-        train and val, each image by a fit that neither saw it nor chose by it.
+        ``val``, which has chosen the head and its temperature as well, so that the coverage is
+        approximate; or ``cross-validation``: train and val, each image by a fit that neither saw it
+        nor chose by it.
     """
 
     coverage: float
@@ -61,24 +66,23 @@ class PredictionSets(NamedTuple):
         is_in[np.arange(len(proba)), proba.argmax(axis=1)] = True
         return is_in
 
+    @property
+    def calibrated_on(self) -> str:
+        """The images that they were calibrated on, in words."""
+        return SOURCES[self.source].format(self.n)
+
     def describe(self) -> str:
         """What they hold and how they were calibrated, a sentence."""
         if self.min_probability == 0:
             needed = int(np.ceil(self.coverage / (1 - self.coverage) - 1e-9))
-            why = (
-                f"a coverage of {self.coverage:g} takes at least {needed}"
-                if self.n < needed
-                else "the head gives some of them a probability of 0"
+            return (
+                f"every set has all classes: a coverage of {self.coverage:g} takes at least "
+                f"{needed} images to calibrate on, found {self.n}, and a head that gives few of "
+                "them a probability of 0"
             )
-            return f"every set has all classes: {self.n} images calibrate the sets, and {why}"
-        where = {
-            VAL: f"{self.n} images of val; val has chosen the head too, so the coverage is "
-            "approximate",
-            FOLDS: f"{self.n} images of train and val, each by a fit without it",
-        }
         return (
             f"sets of the classes with a probability of at least {self.min_probability:.3g} hold "
-            f"the true class with {100 * self.coverage:g} %, calibrated on {where[self.source]}"
+            f"the true class with {100 * self.coverage:g} %, calibrated on {self.calibrated_on}"
         )
 
 
@@ -92,39 +96,29 @@ class CalibrationScores(NamedTuple):
         """Sets that hold the true class with a probability of `coverage`, 0 to 1."""
         n = len(self.proba)
         # Rounded, since (n + 1) * 0.9 may come out a little above a whole number.
-        rank = int(np.ceil(round((n + 1) * coverage, 9)))
-        least = float(self.proba[n - rank]) if 0 < rank <= n else float(rank == 0)
+        rank = max(1, int(np.ceil(round((n + 1) * coverage, 9))))
+        least = float(self.proba[n - rank]) if rank <= n else 0.0
         return PredictionSets(coverage, least, n, self.source)
 
 
 def calibration_scores(folder: Path, features: FeatureFile, trained: Trained) -> CalibrationScores:
     """Those of a head or fine-tuned network, from cross-validation with its settings, or from val.
 
-    Parameters
-    ----------
-    folder : Path
-        Of the run.
-
-    Raises
-    ------
-    RunError
-        If a file of the cross-validation is missing or damaged.
+    `folder` is that of the run. Raises `RunError` if a file of the cross-validation is missing or
+    damaged.
     """
     # Imported here: predictions without sets need no scikit-learn of cross-validation.
     from headbench.classify.studies.folds import held_out_proba, read_folds
 
     name, settings = trained.record.name, trained.record.settings
-    points = [each for each in read_folds(folder, features) if each.head == name]
-    if points and all(
-        {"kind": settings.get("kind"), **each.settings} == settings for each in points
+    held_out = held_out_proba(folder, features, name)
+    folds = (each for each in read_folds(folder, features) if each.head == name)
+    if held_out and all(
+        {"kind": settings.get("kind"), **each.settings} == settings for each in folds
     ):
-        found = held_out_proba(folder, features, name)
-        if found is not None:
-            return _scores(found.proba, features.table.labels[found.rows], FOLDS)
-    return _scores(trained.val, features.labels("val"), VAL)
-
-
-def _scores(proba: NDArray[np.float32], y: NDArray[np.integer], source: str) -> CalibrationScores:
+        proba, y, source = held_out.proba, features.table.labels[held_out.rows], FOLDS
+    else:
+        proba, y, source = trained.val, features.labels("val"), VAL
     return CalibrationScores(np.sort(proba[np.arange(len(y)), y]), source)
 
 
@@ -133,11 +127,6 @@ class CoverageReached(NamedTuple):
 
     Attributes
     ----------
-    asked : float
-        Share of the sets that should hold the true class.
-    min_probability : float
-        A class of at least this probability is in the set; the most probable one always is. 0: all
-        are, since there are too few images to calibrate on.
     reached : Estimate
         Share of the sets that hold the true class. Interval: Wilson.
     mean_size : Estimate
@@ -146,8 +135,7 @@ class CoverageReached(NamedTuple):
         Share of the sets of one class. Interval: Wilson.
     """
 
-    asked: float
-    min_probability: float
+    sets: PredictionSets
     reached: Estimate
     mean_size: Estimate
     single: Estimate
@@ -158,11 +146,6 @@ class SetsFound(NamedTuple):
 
     Attributes
     ----------
-    source : str
-        What they were calibrated on: val, which has chosen the head too, so that the coverage is
-        approximate; or cross-validation, on train and val by fits without the image.
-    n : int
-        Images that they were calibrated on.
     coverages : list
         For several coverages that may be asked for.
     classes : list
@@ -170,8 +153,6 @@ class SetsFound(NamedTuple):
         order of features.classes; null for a class that test does not have. Interval: Wilson.
     """
 
-    source: str
-    n: int
     coverages: Sequence[CoverageReached]
     classes: Sequence[Estimate | None]
 
@@ -191,8 +172,6 @@ def measure_sets(
     there = np.bincount(y, minlength=proba.shape[1]).tolist()
     held = np.bincount(y[is_in], minlength=proba.shape[1]).tolist()
     return SetsFound(
-        scores.source,
-        len(scores.proba),
         [_reached(scores.sets(coverage), y, proba) for coverage in COVERAGES],
         [wilson(n_held, n) if n else None for n_held, n in zip(held, there, strict=True)],
     )
@@ -203,13 +182,7 @@ def _reached(
 ) -> CoverageReached:
     is_in, n = sets.contain(proba), len(y)
     sizes = is_in.sum(axis=1)
-    [mean_size] = estimates(
-        lambda means: (means[..., 0],), sizes[:, None].astype(np.float32), sizes, seed=0
-    )
-    return CoverageReached(
-        asked=sets.coverage,
-        min_probability=sets.min_probability,
-        reached=wilson(int(is_in[np.arange(n), y].sum()), n),
-        mean_size=mean_size,
-        single=wilson(int((sizes == 1).sum()), n),
-    )
+    values = sizes[:, None].astype(np.float32)
+    [mean_size] = estimates(lambda means: (means[..., 0],), values, sizes, seed=0)
+    reached = wilson(int(is_in[np.arange(n), y].sum()), n)
+    return CoverageReached(sets, reached, mean_size, wilson(int((sizes == 1).sum()), n))

@@ -61,35 +61,28 @@ class Uncertainty(NamedTuple):
             Embeddings; not used for a fine-tuned network.
         proba : float32 (n, n_classes)
         """
-        typical: list[float] | list[None] = [None] * len(proba)
+        doubts = [Doubt()] * len(proba)
         if self.distances is not None:
-            typical = self.distances.typicality(outputs).tolist()
-        possible: list[tuple[str, ...]] | list[None] = [None] * len(proba)
+            shares = self.distances.typicality(outputs).tolist()
+            doubts = [Doubt(each, each <= self.false_alarms) for each in shares]
         if self.sets is not None:
             order, is_in = np.argsort(-proba, axis=1, kind="stable"), self.sets.contain(proba)
-            possible = [
-                tuple(classes[label] for label in labels[chosen[labels]])
-                for labels, chosen in zip(order, is_in, strict=True)
-            ]
-        return [
-            Doubt(
-                typicality, None if typicality is None else typicality <= self.false_alarms, names
-            )
-            for typicality, names in zip(typical, possible, strict=True)
-        ]
+            chosen = (labels[row[labels]] for labels, row in zip(order, is_in, strict=True))
+            names = [tuple(classes[label] for label in labels) for labels in chosen]
+            pairs = zip(doubts, names, strict=True)
+            doubts = [each._replace(possible=possible) for each, possible in pairs]
+        return doubts
 
     def lines(self) -> list[str]:
         """What the doubts rest on, a line each; empty where nothing is out of the ordinary."""
-        lines = []
-        if self.distances is not None:
-            n_val = len(self.distances.val)
-            least = 1 / (n_val + 1)
-            if 0 < self.false_alarms < least:
-                lines.append(
-                    f"false alarms {self.false_alarms:g}: no image can be reported as of none of "
-                    f"the classes: with {n_val} images of val, the smallest share is {least:.2g}"
-                )
-        return [*lines, self.sets.describe()] if self.sets else lines
+        lines = [self.sets.describe()] if self.sets else []
+        least = 1 / (len(self.distances.val) + 1) if self.distances else 0
+        if 0 < self.false_alarms < least:
+            lines.append(
+                f"false alarms {self.false_alarms:g}: no image can be reported as of none of the "
+                f"classes: with so few images of val, the smallest share is {least:.2g}"
+            )
+        return lines
 
 
 def open_uncertainty(

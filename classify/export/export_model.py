@@ -4,7 +4,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -113,9 +112,10 @@ def export_model(
             measured = _measure(exported, written, features, trained, images, max_loss)
             for line in filter(None, [agreement, *measured_lines(measured)]):
                 LOG.info(line)
+            scores = calibration_scores(run.folder, features, trained)
             facts = {
                 **exported.facts,
-                **doubts(run.folder, features, trained),
+                "prediction_sets": [scores.sets(each)._asdict() for each in COVERAGES],
                 "measured": {each: found._asdict() for each, found in measured.items()},
             }
             sizes = {each: _size(path) for each, path in written.items()}
@@ -128,27 +128,6 @@ def export_model(
                 (temporary / name).write_text(text, "utf-8", newline="\n")
     _say_written(folder, exported, names)
     return folder
-
-
-def doubts(folder: Path, features: FeatureFile, trained: Trained) -> dict[str, Any]:
-    """What is needed to give prediction sets, JSON-ready; see `headbench.classify.deployment`."""
-    scores = calibration_scores(folder, features, trained)
-    return {
-        "prediction_sets": {
-            "how": "A set has every class whose probability is at least min_probability, and "
-            "always the most probable one. It holds the true class with the probability of "
-            "coverage.",
-            "calibrated_on": scores.source,
-            "n": len(scores.proba),
-            "sets": [
-                {"coverage": each, "min_probability": scores.sets(each).min_probability}
-                for each in COVERAGES
-            ],
-        },
-        "out_of_distribution": "Left out: it needs embeddings, which this model does not give, and "
-        "the top probability does not replace them. 'headbench predict' and 'headbench serve' have "
-        "it.",
-    }
 
 
 def _check(

@@ -86,11 +86,16 @@ def open_distances(folder: Path, features: FeatureFile) -> Distances:
 
     Measuring reads train and val once, in blocks.
     """
-    path, digest = folder / DISTANCES_FILE, features.digest()
+    path, digest, float32 = folder / DISTANCES_FILE, features.digest(), np.dtype(np.float32)
+    n_known, n_val = len(np.unique(features.labels("train"))), len(features.labels("val"))
+    expected = {"means": ((n_known, features.dim), float32), "val": ((n_val,), float32)}
     # What is missing, damaged or of other features is measured again.
     with suppress(RunError), loading(path):
-        if path.exists() and (kept := _kept(path, features, digest)):
-            return kept
+        kept = load_numbers(path)
+        if str(kept.pop("digest")) == digest and expected == {
+            name: (each.shape, each.dtype) for name, each in kept.items()
+        }:
+            return Distances(**kept)
     found = measure_distances(features)
     try:
         with replacing(path) as temporary:
@@ -98,14 +103,6 @@ def open_distances(folder: Path, features: FeatureFile) -> Distances:
     except StorageError as error:
         LOG.info(f"{error} The distances from the classes are measured again each time.")
     return found
-
-
-def _kept(path: Path, features: FeatureFile, digest: str) -> Distances | None:
-    arrays = load_numbers(path)
-    means, val, of_features = (arrays[name] for name in ("means", "val", "digest"))
-    expected = (len(np.unique(features.labels("train"))), features.dim), features.rows("val").shape
-    is_whole = (means.shape, val.shape) == expected and means.dtype == val.dtype == np.float32
-    return Distances(means, np.sort(val)) if is_whole and str(of_features) == digest else None
 
 
 def measure_distances(features: FeatureFile) -> Distances:
@@ -136,42 +133,31 @@ class OutOfDistribution(NamedTuple):
         one of another class in which the first lies farther from the classes that are left.
         Interval: Wilson, with the number of images that a jackknife finds them to be worth. Null
         where val has one class.
-    n_groups : int
-        How often classes were left out.
-    threshold : float
-        A typicality of this or less counts as out of distribution: 0.05.
-    false_alarms : Estimate or None
-        Share of the images of test that do. Interval: Wilson.
-    n_val : int
-        Images of val that others are compared with.
+    false_alarms : Estimate
+        Share of the images of test with a typicality of 0.05 or less, which counts as out of
+        distribution. Interval: Wilson.
     """
 
     auroc: Estimate | None
-    n_groups: int
-    threshold: float
-    false_alarms: Estimate | None
-    n_val: int
+    false_alarms: Estimate
 
 
 def measure_out_of_distribution(features: FeatureFile, known: Distances) -> OutOfDistribution:
     """Measure on val with classes left out, and count false alarms on test."""
     labels = np.unique(features.labels("train"))
     # Of each mean; in turn, so that neighbours by name are not left out at once.
-    group_of = np.arange(len(labels)) % min(len(labels), MOST_GROUPS)
-    n_groups = int(group_of.max()) + 1
+    group_of = np.arange(len(labels)) % MOST_GROUPS
     place = np.searchsorted(labels, features.labels("val"))
     group = group_of[np.minimum(place, len(labels) - 1)]
     auroc = None
     if len(np.unique(group)) > 1:
-        kept = [known.means[group_of != each] for each in range(n_groups)]
+        kept = [known.means[group_of != each] for each in range(group_of.max() + 1)]
         auroc = left_out_auroc(
             np.stack([_of_split(features, "val", means) for means in kept], axis=1), group
         )
     typicality = [known.typicality(X) for X, _ in features.blocks("test")]
-    n_alarms = sum(int((each <= FALSE_ALARMS).sum()) for each in typicality)
-    n_test = sum(map(len, typicality))
-    false_alarms = wilson(n_alarms, n_test) if n_test else None
-    return OutOfDistribution(auroc, n_groups, FALSE_ALARMS, false_alarms, len(known.val))
+    is_alarm = np.concatenate(typicality) <= FALSE_ALARMS
+    return OutOfDistribution(auroc, wilson(int(is_alarm.sum()), len(is_alarm)))
 
 
 def left_out_auroc(scores: NDArray[np.floating], group: NDArray[np.integer]) -> Estimate:
@@ -184,15 +170,21 @@ def left_out_auroc(scores: NDArray[np.floating], group: NDArray[np.integer]) -> 
     group : int (n_images,)
         The group of each image; at least two are there.
     """
+    # Imported here: predict needs none of it, and it takes long.
+    from scipy.stats import rankdata
+
     n = len(group)
     # Pairs that each image is in, and those that are ordered as they should be.
     n_pairs, n_ordered = np.zeros(n), np.zeros(n)
     for number, of_group in enumerate(scores.T):
         is_out = group == number
-        out, others = np.sort(of_group[is_out]), np.sort(of_group[~is_out])
-        n_pairs += np.where(is_out, len(others), len(out))
-        n_ordered[is_out] += _n_below(others, of_group[is_out])
-        n_ordered[~is_out] += len(out) - _n_below(out, of_group[~is_out])
+        n_out = is_out.sum()
+        # How many of the other side lie below; those that are equal count half.
+        below = rankdata(of_group)
+        for side in (is_out, ~is_out):
+            below[side] -= rankdata(of_group[side])
+        n_pairs += np.where(is_out, n - n_out, n_out)
+        n_ordered += np.where(is_out, below, n_out - below)
     # Every pair has two images.
     all_pairs, all_ordered = n_pairs.sum() / 2, n_ordered.sum() / 2
     value = all_ordered / all_pairs
@@ -201,9 +193,3 @@ def left_out_auroc(scores: NDArray[np.floating], group: NDArray[np.integer]) -> 
     worth = float(of_one / variance) if variance > 0 and of_one > 0 else n
     # Half of a pair that ties is ordered: a share of images, though no whole number of them.
     return wilson(value * worth, worth)._replace(value=float(value), n=n)
-
-
-def _n_below(ascending: NDArray[np.floating], values: NDArray[np.floating]) -> NDArray[np.float64]:
-    """How many lie below each value; those that are equal count half."""
-    left, right = (np.searchsorted(ascending, values, side) for side in ("left", "right"))
-    return np.asarray((left + right) / 2)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from headbench.classify.doctor.model.measured import Condition
 from headbench.classify.heads.head import Head
-from headbench.classify.intervals import Comparison, Estimate, compare_right, holm, wilson
+from headbench.classify.intervals import Comparison, Estimate, compare_right, holm_corrected, wilson
 from headbench.classify.metrics import accuracy
 from headbench.classify.origin.origin_images import WRONG, Extraction
 from headbench.classify.train_heads import class_proba
@@ -137,19 +137,7 @@ def compare_cells(cells: list[Cell], seed: int) -> dict[str, Comparison]:
         name: compare_right({"first": is_right[a], "second": is_right[b]}, seed)[0]
         for name, (a, b) in pairs.items()
     }
-    corrected = holm([each.p for each in found.values()])
-    return {
-        name: each._replace(p_holm=p)
-        for (name, each), p in zip(found.items(), corrected, strict=True)
-    }
-
-
-def differences_json(found: dict[str, Comparison]) -> Raw:
-    """Comparisons ready for JSON."""
-    return {
-        name: {**each._asdict(), "difference": each.difference._asdict(), "is_seen": each.is_seen}
-        for name, each in found.items()
-    }
+    return holm_corrected(found)
 
 
 def table_rows(results: Raw) -> list[tuple[str, ...]]:

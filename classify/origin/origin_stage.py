@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from headbench.cache.disk import replace_texts
 from headbench.cache.format import count_splits
 from headbench.cache.writer import installed_version
-from headbench.classify.checked import json_text
+from headbench.classify.checked import as_json, json_text
 from headbench.classify.doctor.model.anatomy import batch_norms
 from headbench.classify.doctor.model.measured import Condition
 from headbench.classify.doctor.scalings import taken_by
@@ -81,7 +81,7 @@ def show_origin(data: Path, out: Path, settings: OriginSettings, command: str = 
     results = {
         **_facts(extraction, backbone, settings),
         "cells": [each.to_json(classes) for each in cells],
-        "differences": table.differences_json(table.compare_cells(cells, settings.seed)),
+        "differences": as_json(table.compare_cells(cells, settings.seed)),
         "command": command,
     }
     for name, value in provenance(results):

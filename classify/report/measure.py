@@ -14,11 +14,7 @@ from headbench.cache.format import SPLITS, count_splits
 from headbench.cache.progress import Progress
 from headbench.cache.reader import FeatureFile
 from headbench.cache.writer import installed_version
-from headbench.classify.deployment.prediction_sets import (
-    SetsFound,
-    calibration_scores,
-    measure_sets,
-)
+from headbench.classify.deployment.prediction_sets import calibration_scores, measure_sets
 from headbench.classify.inspection.mistakes import (
     before_temperature,
     find_suspects,
@@ -39,7 +35,6 @@ from headbench.classify.report.results import (
     SCHEMA_VERSION,
     Calibration,
     ClassCounts,
-    Difference,
     DuplicatePair,
     DuplicatesFound,
     Features,
@@ -48,10 +43,9 @@ from headbench.classify.report.results import (
     Results,
     Suspect,
     SuspectsFound,
-    json_fields,
 )
 from headbench.classify.run import Trained, is_finetuned
-from headbench.classify.studies.folds import FoldPoint, held_out_proba, read_folds
+from headbench.classify.studies.folds import held_out_proba, read_folds
 from headbench.classify.studies.learning_curve import read_curve
 from headbench.extract.images.resizing import find_resizing
 from headbench.extract.networks.applications import OWN_MODEL, declared_as, is_hub
@@ -77,7 +71,8 @@ def measure(opened: OpenedRun) -> Results:
     RunError
         If the probabilities of cross-validation are damaged.
     """
-    features, ranked = opened.features, opened.ranked
+    features, ranked, shown = opened.features, opened.ranked, opened.shown
+    folder = opened.run.folder
     y = {split: features.labels(split) for split in SPLITS[1:]}
     return Results(
         schema_version=SCHEMA_VERSION,
@@ -91,17 +86,17 @@ def measure(opened: OpenedRun) -> Results:
         features=_features(features),
         best=ranked[0].record.name,
         heads=_heads(ranked, y),
-        comparisons=_differences(ranked, y["test"]),
-        learning_curve=read_curve(opened.run.folder, opened.features),
-        folds=_folds(opened),
-        looks_at_test=count_look(opened.run.folder, features, ranked),
-        out_of_distribution=measure_out_of_distribution(
-            features, open_distances(opened.run.folder, features)
-        ),
-        shown=opened.shown.record.name,
+        comparisons=compare(y["test"], {each.record.name: each.test for each in ranked}),
+        learning_curve=read_curve(folder, features),
+        folds=read_folds(folder, features),
+        looks_at_test=count_look(folder, features, ranked),
+        out_of_distribution=measure_out_of_distribution(features, open_distances(folder, features)),
+        shown=shown.record.name,
         confusions=most_confused(opened.confusion, features.classes, N_CONFUSIONS),
         reliability=_calibration(opened),
-        prediction_sets=_sets(opened),
+        prediction_sets=measure_sets(
+            calibration_scores(folder, features, shown), y["test"], shown.test
+        ),
         duplicates=NOT_SEARCHED,
         suspects=_suspects(opened),
     )
@@ -192,43 +187,19 @@ def _head(trained: Trained, y: dict[str, Any]) -> HeadResult:
     )
 
 
-def _differences(ranked: list[Trained], y: Any) -> list[Difference]:
-    pairs = compare(y, {each.record.name: each.test for each in ranked})
-    return [Difference(**pair._asdict(), is_seen=pair.is_seen) for pair in pairs]
-
-
-def _folds(opened: OpenedRun) -> list[FoldPoint]:
-    # Without the name of the file of probabilities: a reader of the results may not have it.
-    return [
-        FoldPoint(**{name: getattr(kept, name) for name in json_fields(FoldPoint)})
-        for kept in read_folds(opened.run.folder, opened.features)
-    ]
-
-
 def _calibration(opened: OpenedRun) -> Calibration:
     """Reliability on test, before and after temperature scaling."""
     y, after = opened.y_test, opened.shown.test
     temperature = opened.shown.record.calibration.get("temperature")
-    before = None if temperature is None else before_temperature(after, temperature)
-    of_before = None if before is None else reliability(y, before)
-    return Calibration(temperature, of_before, reliability(y, after))
-
-
-def _sets(opened: OpenedRun) -> SetsFound:
-    scores = calibration_scores(opened.run.folder, opened.features, opened.shown)
-    return measure_sets(scores, opened.y_test, opened.shown.test)
+    before = temperature and reliability(y, before_temperature(after, temperature))
+    return Calibration(temperature, before, reliability(y, after))
 
 
 def with_duplicates(results: Results, opened: OpenedRun, found: Duplicates) -> Results:
     """Add the duplicates that were found in the same features."""
     pairs = [
-        DuplicatePair(
-            opened.image(pair.first),
-            opened.image(pair.second),
-            pair.similarity,
-            pair.is_exact,
-        )
-        for pair in found.pairs[:N_PAIRS]
+        DuplicatePair(opened.image(first), opened.image(second), similarity, is_exact)
+        for first, second, similarity, is_exact in found.pairs[:N_PAIRS]
     ]
     all_found = DuplicatesFound(found.n_pairs, found.n_exact, found.threshold, pairs)
     return replace(results, duplicates=all_found)

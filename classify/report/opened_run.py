@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from headbench.cache.format import SPLITS
 from headbench.cache.reader import FeatureFile
-from headbench.classify.errors import RunError
 from headbench.classify.labelled_files import images_of
 from headbench.classify.metrics import confusion_matrix
 from headbench.classify.report.results import ImageRow
@@ -80,11 +79,5 @@ def open_run(
         If nothing was trained, or not that head, or on other features.
     """
     ranked = rank(run.trained(features), features.labels("val"))
-    by_name = {each.record.name: each for each in ranked}
-    if head is not None and head not in by_name:
-        raise RunError(
-            f"{run.folder}: {head!r} is not trained here (trained: {', '.join(by_name)}). Run "
-            f"'headbench heads --heads {head}'."
-        )
-    shown = by_name[head] if head is not None else ranked[0]
+    shown = run.find(head, features) if head is not None else ranked[0]
     return OpenedRun(run, features, ranked, shown, images_of(features, data), command)

@@ -12,10 +12,11 @@ from PIL import Image
 
 from headbench.cache.progress import Progress
 from headbench.cache.reader import FeatureFile
+from headbench.classify.checked import as_json
 from headbench.classify.inspection.mistakes import ConfusedPair
 from headbench.classify.labelled_files import why_absent
 from headbench.classify.report.opened_run import OpenedRun
-from headbench.classify.report.results import DuplicatesFound, SuspectsFound, as_json
+from headbench.classify.report.results import DuplicatesFound, SuspectsFound
 from headbench.extract.errors import DataError, UnusableImageError
 from headbench.extract.images.resizing import Resizing
 from headbench.extract.images.stream import (

@@ -6,20 +6,21 @@ and say so in CHANGELOG.md.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from headbench.cache.format import Identity
+from headbench.classify.checked import as_json
 from headbench.classify.deployment.prediction_sets import SetsFound
 from headbench.classify.inspection.mistakes import Bins, ConfusedPair
 from headbench.classify.inspection.out_of_distribution import OutOfDistribution
-from headbench.classify.intervals import Estimate
+from headbench.classify.intervals import Comparison
 from headbench.classify.looks_at_test import LooksAtTest
 from headbench.classify.metrics import ClassMetrics, Metrics
 from headbench.classify.studies.folds import FoldPoint
 from headbench.classify.studies.learning_curve import CurvePoint
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 
 @dataclass(frozen=True)
@@ -125,41 +126,6 @@ class HeadResult:
     val: Metrics
     test: Metrics
     classes: Sequence[ClassMetrics]
-
-
-@dataclass(frozen=True)
-class Difference:
-    """Two heads on the same test images.
-
-    Attributes
-    ----------
-    first : str
-        The head with the better balanced accuracy on val.
-    difference : Estimate
-        Accuracy of the first minus that of the second; paired bootstrap interval.
-    only_first, only_second : int
-        Images that only this head classified correctly.
-    p : float
-        McNemar's exact test.
-    p_holm : float
-        p with Holm's correction for all pairs of heads.
-    is_seen : bool
-        p_holm is below 0.05.
-    """
-
-    first: str
-    second: str
-    difference: Estimate
-    only_first: int
-    only_second: int
-    p: float
-    p_holm: float
-    is_seen: bool
-
-    def of(self, head: str) -> Estimate:
-        """Accuracy of `head`, one of the two, minus that of the other."""
-        gap = self.difference
-        return gap if head == self.first else Estimate(-gap.value, -gap.high, -gap.low, gap.n)
 
 
 @dataclass(frozen=True)
@@ -324,7 +290,7 @@ class Results:
     features: Features
     best: str
     heads: Sequence[HeadResult]
-    comparisons: Sequence[Difference]
+    comparisons: Sequence[Comparison]
     learning_curve: Sequence[CurvePoint]
     folds: Sequence[FoldPoint]
     looks_at_test: LooksAtTest
@@ -344,22 +310,3 @@ class Results:
         """All of it as ``schema.json`` describes it."""
         plain: dict[str, Any] = as_json(self)
         return plain
-
-
-def as_json(value: Any) -> Any:
-    """Dataclasses and named tuples as dicts, at any depth; ``class_`` becomes ``class``."""
-    names = json_fields(type(value))
-    if names:
-        return {name.rstrip("_"): as_json(getattr(value, name)) for name in names}
-    if isinstance(value, Mapping):
-        return {str(name): as_json(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [as_json(each) for each in value]
-    return value
-
-
-def json_fields(kind: type) -> tuple[str, ...]:
-    """Names of the fields of a dataclass or a named tuple; empty for other types."""
-    if is_dataclass(kind):
-        return tuple(field.name for field in fields(kind))
-    return tuple(getattr(kind, "_fields", ()))

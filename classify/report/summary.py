@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from headbench.classify.report import table, words
 from headbench.classify.report.page.render import FOLDER, render
 from headbench.classify.report.results import Results
 from headbench.classify.report.svg import Picture
-from headbench.classify.report.table import SHORT_COLUMNS, banner, notes, verdict
-from headbench.classify.report.words import summarize_differences
 
 # Of all places on the page those whose pictures need no script and no photographs.
 PLACES = ("heads", "confusion", "calibration", "learning_curve")
@@ -42,12 +41,9 @@ def summary_html(report: WrittenReport) -> str:
         "summary.html",
         light=light,
         dark=dark,
-        banner=banner(results),
-        verdict=verdict(results),
-        columns=SHORT_COLUMNS,
-        heads=results.heads,
-        notes=notes(results),
-        differences=summarize_differences(results),
+        results=results,
+        table=table,
+        words=words,
         pictures=[picture for place in PLACES for picture in report.pictures[place]],
     )
 

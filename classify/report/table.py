@@ -164,11 +164,11 @@ def verdict(results: Results) -> str:
 
 def notes(results: Results) -> list[str]:
     """What the table needs to be read: marks in it, n, and how heads are ranked."""
-    splits = results.features.splits
+    splits, looks, first = results.features.splits, results.looks_at_test, results.heads[0]
     return [
         *_limit_note(results),
         *_refit_note(results),
-        *_looks_note(results),
+        *([looks.describe(first.name, first.test.top1)] if looks.n_sets > 1 else []),
         f"n = {splits['val']} images of val, {splits['test']} of test. Brackets: 95 % confidence "
         "intervals. Balanced accuracy is the mean recall of the classes; heads are ranked by it "
         "on val.",
@@ -206,12 +206,6 @@ def _refit_note(results: Results) -> list[str]:
         f"Fitted again on train and val together, with the settings that val chose: "
         f"{listed(refit)}. The numbers on val were measured before that."
     ]
-
-
-def _looks_note(results: Results) -> list[str]:
-    """A warning once a choice may have been made on test."""
-    looks, first = results.looks_at_test, results.heads[0]
-    return [looks.describe(first.name, first.test.top1)] if looks.is_chosen_on else []
 
 
 def answer(results: Results) -> str:
@@ -259,7 +253,10 @@ def as_markdown(results: Results) -> str:
     ):
         if sentences:
             lines += [f"## {title}", "", *_list(sentences)]
-    lines += _sets(results) + _curve(results) + confusions(results) + _rejected(results)
+    lines += _table(f"Prediction sets of {escape(results.shown)}, test", *sets_table(results))
+    lines += _curve(results) + confusions(results)
+    rejected = [(each.path, each.reason) for each in results.features.rejected]
+    lines += _table("Files left out", ("file", "reason"), *rejected)
     facts = [f"{name}: {value}" for name, value in provenance(results)]
     return "\n".join([*lines, "## How it was made", "", *_list([*facts, method()])])
 
@@ -275,35 +272,22 @@ def escape(text: str) -> str:
     return text.replace("\n", " ")
 
 
-def _sets(results: Results) -> list[str]:
-    titles, *cells = sets_table(results)
-    heading = f"## Prediction sets of {escape(results.shown)}, test"
-    return [heading, "", *markdown_table(titles, cells), ""]
-
-
 def _curve(results: Results) -> list[str]:
-    if not results.learning_curve:
-        return []
-    titles, *cells = curve_table(results.learning_curve)
-    heading = "## Learning curve: validation accuracy in % by share of train"
-    limits = _list(curve_limits(results.learning_curve))
-    return [heading, "", *markdown_table(titles, cells), "", *limits]
+    heading = "Learning curve: validation accuracy in % by share of train"
+    table = _table(heading, *curve_table(results.learning_curve))
+    return [*table, *_list(curve_limits(results.learning_curve))]
 
 
 def confusions(results: Results) -> list[str]:
     """The most confused pairs of classes with a heading; empty if there are none."""
     pairs = [(each.true, each.given, f"{each.n} of {each.of}") for each in results.confusions]
-    if not pairs:
-        return []
-    heading = f"## Most confused pairs of {escape(results.shown)}, test"
-    return [heading, "", *markdown_table(("true class", "predicted class", "images"), pairs), ""]
+    titles = ("true class", "predicted class", "images")
+    return _table(f"Most confused pairs of {escape(results.shown)}, test", titles, *pairs)
 
 
-def _rejected(results: Results) -> list[str]:
-    files = [(each.path, each.reason) for each in results.features.rejected]
-    return (
-        ["## Files left out", "", *markdown_table(("file", "reason"), files), ""] if files else []
-    )
+def _table(heading: str, titles: tuple[str, ...], *cells: tuple[str, ...]) -> list[str]:
+    """Lines of a table under a heading; none without cells."""
+    return [f"## {heading}", "", *markdown_table(titles, cells), ""] if cells else []
 
 
 def markdown_table(titles: tuple[str, ...], cells: Sequence[tuple[str, ...]]) -> list[str]:

@@ -13,7 +13,7 @@ from headbench.cache.disk import replace_texts
 from headbench.cache.format import SPLITS, Config, Identity, describe_counts
 from headbench.cache.reader import FeatureFile
 from headbench.classify.errors import RunError
-from headbench.classify.intervals import Comparison, Estimate, compare_right, holm
+from headbench.classify.intervals import Comparison, Estimate, compare_right, holm_corrected
 from headbench.classify.metrics import accuracy
 from headbench.classify.report.page.render import render
 from headbench.classify.report.pictures.heads import accuracy_by_run
@@ -190,11 +190,7 @@ def _by_head(sides: Sequence[Side], rows: Sequence[NDArray[np.intp]]) -> dict[st
         for name in a.heads
         if name in b.heads
     }
-    corrected = holm([each.p for each in found.values()])
-    return {
-        name: each._replace(p_holm=p)
-        for (name, each), p in zip(found.items(), corrected, strict=True)
-    }
+    return holm_corrected(found)
 
 
 def _by_pair(sides: Sequence[Side], rows: Sequence[NDArray[np.intp]]) -> dict[str, Comparison]:

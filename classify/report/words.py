@@ -5,9 +5,12 @@ from itertools import groupby
 from operator import attrgetter
 from typing import TypeVar
 
-from headbench.classify.deployment.prediction_sets import FOLDS, VAL
+from headbench.classify.deployment import FALSE_ALARMS
+from headbench.classify.deployment.prediction_sets import VAL
 from headbench.classify.heads.registry import VOTE
-from headbench.classify.report.results import Difference, Results
+from headbench.classify.inspection.out_of_distribution import MOST_GROUPS
+from headbench.classify.intervals import Comparison
+from headbench.classify.report.results import Results
 from headbench.classify.run import is_finetuned
 from headbench.classify.studies.folds import FoldPoint, overall
 from headbench.classify.studies.learning_curve import CurvePoint, gain_of_doubling
@@ -40,7 +43,7 @@ def differences(results: Results) -> list[str]:
     return list(map(_difference, ordered))
 
 
-def _difference(pair: Difference) -> str:
+def _difference(pair: Comparison) -> str:
     first, second, p = pair.first, pair.second, p_value(pair.p_holm)
     if not pair.is_seen:
         return f"{first} and {second}: no significant difference ({points(pair.difference)}, {p})."
@@ -116,19 +119,14 @@ def _limited(folds: Sequence[FoldPoint]) -> str:
 
 def describe_sets(results: Results) -> list[str]:
     """What prediction sets are, and what they were calibrated on."""
-    found = results.prediction_sets
-    where = (
-        f"{found.n} images of val. Val has chosen the head as well, so the coverage is approximate"
-    )
-    if found.source == FOLDS:
-        where = f"{found.n} images of train and val, each with a fit that did not see it"
+    sets = results.prediction_sets.coverages[0].sets
     lines = [
         "A prediction set holds the classes that are possible: the true one is among them with the "
         "probability that is asked for ('headbench predict --coverage 0.9').",
-        f"The sets of {results.shown} were calibrated on {where}. The table shows what they "
-        f"reached on test (n = {found.coverages[0].reached.n}).",
+        f"The sets of {results.shown} are calibrated on {sets.calibrated_on}. The table shows what "
+        f"they reach on test (n = {results.features.splits['test']}).",
     ]
-    if found.source == VAL and results.shown != VOTE and not is_finetuned(results.shown):
+    if sets.source == VAL and results.shown != VOTE and not is_finetuned(results.shown):
         lines.append("'headbench heads --folds 5' calibrates on images that chose nothing.")
     return lines
 
@@ -138,9 +136,9 @@ def sets_table(results: Results) -> list[tuple[str, ...]]:
     titles = ("asked for", "reached on test", "classes in a set", "sets of one class")
     rows = [
         (
-            f"{100 * each.asked:g} %",
+            f"{100 * each.sets.coverage:g} %",
             percent(each.reached),
-            number(each.mean_size) if each.min_probability > 0 else "all: too few images",
+            number(each.mean_size) if each.sets.min_probability > 0 else "all: too few images",
             percent(each.single),
         )
         for each in results.prediction_sets.coverages
@@ -150,21 +148,20 @@ def sets_table(results: Results) -> list[tuple[str, ...]]:
 
 def describe_out_of_distribution(results: Results) -> list[str]:
     """How well images of no class are told from others, and how often others are taken for them."""
-    found, n_classes = results.out_of_distribution, len(results.features.classes)
-    lines = []
+    found = results.out_of_distribution
+    lines = [
+        f"False alarms: {with_n(found.false_alarms)} of the images of test have a typicality of "
+        f"{FALSE_ALARMS:g} or less and would be reported as of none of the classes; "
+        f"{share(FALSE_ALARMS)} were asked for."
+    ]
     if found.auroc is not None:
-        turn = "each class" if found.n_groups == n_classes else "a tenth of the classes"
+        is_each = len(results.features.classes) <= MOST_GROUPS
         lines.append(
-            f"With {turn} left out in turn, AUROC {number(found.auroc)} (n = {found.auroc.n} "
-            "images of val): so often an image of a class that was left out lies farther from the "
-            "other classes than one of theirs. 0.5 is chance. This is the hard case, classes of "
-            "the same kind; pictures of another kind are easier to tell."
-        )
-    if found.false_alarms is not None:
-        lines.append(
-            f"False alarms: {with_n(found.false_alarms)} of the images of test have a typicality "
-            f"of {found.threshold:g} or less and would be reported as of none of the classes; "
-            f"{share(found.threshold)} were asked for."
+            f"With {'each class' if is_each else 'a tenth of the classes'} left out in turn, AUROC "
+            f"{number(found.auroc)} (n = {found.auroc.n} images of val): so often an image of a "
+            "class that was left out lies farther from the other classes than one of theirs. 0.5 "
+            "is chance. This is the hard case, classes of the same kind; pictures of another kind "
+            "are easier to tell."
         )
     if is_finetuned(results.shown):
         lines.append(

@@ -22,6 +22,7 @@ from headbench.classify.inspection.mistakes import busiest_classes, similarity_o
 from headbench.classify.inspection.near_duplicates import find_duplicates
 from headbench.classify.intervals import Estimate
 from headbench.classify.metrics import ClassMetrics
+from headbench.classify.report import table, words
 from headbench.classify.report.advice import advice
 from headbench.classify.report.explained_mistakes import Explained, explain_mistakes
 from headbench.classify.report.measure import measure, with_duplicates
@@ -52,27 +53,7 @@ from headbench.classify.report.pictures.heads import (
 from headbench.classify.report.results import ClassCounts, Results
 from headbench.classify.report.summary import WrittenReport
 from headbench.classify.report.svg import Picture
-from headbench.classify.report.table import (
-    COLUMNS,
-    as_markdown,
-    banner,
-    method,
-    notes,
-    provenance,
-    verdict,
-)
-from headbench.classify.report.words import (
-    curve_table,
-    describe_duplicates,
-    describe_folds,
-    describe_out_of_distribution,
-    describe_quality,
-    describe_sets,
-    describe_suspects,
-    differences,
-    sets_table,
-    summarize_differences,
-)
+from headbench.classify.report.table import as_markdown
 from headbench.classify.run import Run
 
 PAGE = "index.html"
@@ -245,7 +226,10 @@ def make_report(
 def as_page(
     results: Results, pictures: dict[str, list[Picture]], looks: Looks, map_note: str
 ) -> str:
-    """The report as one self-contained page; every name in it is escaped."""
+    """The report as one self-contained page; every name in it is escaped.
+
+    The template takes its sentences and tables from `words` and `table`.
+    """
     return render(
         "index.html",
         title=f"{results.name}: which head?",
@@ -254,23 +238,9 @@ def as_page(
         pictures=pictures,
         map_note=map_note,
         looks=looks,
-        columns=COLUMNS,
-        banner=banner(results),
-        verdict=verdict(results),
-        notes=notes(results),
-        provenance=provenance(results),
-        method=method(),
-        summary=summarize_differences(results),
-        differences=differences(results),
-        quality=describe_quality(results),
-        foreign=describe_out_of_distribution(results),
-        sets=describe_sets(results),
-        sets_table=sets_table(results),
+        table=table,
+        words=words,
         advice=advice(results),
-        curve=curve_table(results.learning_curve),
-        folds=describe_folds(results.folds).splitlines(),
-        duplicates=describe_duplicates(results),
-        suspects=describe_suspects(results),
     )
 
 
@@ -333,19 +303,11 @@ def collect_looks(
 
 
 def _by_class(opened: OpenedRun, results: Results) -> list[ClassLook]:
-    shown = results.head(results.shown)
-    confusion = opened.confusion
+    measured = results.head(results.shown).classes, results.prediction_sets.classes
     by_class = [
-        ClassLook(
-            counts, measured, _taken_for(confusion[label], label, opened.features.classes), in_sets
-        )
-        for label, (counts, measured, in_sets) in enumerate(
-            zip(
-                results.features.classes,
-                shown.classes,
-                results.prediction_sets.classes,
-                strict=True,
-            )
+        ClassLook(counts, metrics, _taken_for(confused, label, opened.features.classes), in_sets)
+        for label, (counts, metrics, in_sets, confused) in enumerate(
+            zip(results.features.classes, *measured, opened.confusion, strict=True)
         )
     ]
     return sorted(

@@ -59,6 +59,8 @@ class FoldPoint:
         Number of images of the fold.
     is_at_limit : bool
         Whether a limit ended the choice of its settings: a better value may lie beyond it.
+    proba_file : str
+        Name of a file in folds/ of the run: see `held_out_proba`.
     """
 
     head: str
@@ -69,18 +71,6 @@ class FoldPoint:
     n_right: int
     n_images: int
     is_at_limit: bool
-
-
-@dataclass(frozen=True)
-class KeptFold(FoldPoint):
-    """The same with the file of its probabilities.
-
-    Attributes
-    ----------
-    proba_file : str
-        Name of a file in ``folds/``; see `held_out_proba`.
-    """
-
     proba_file: str
 
 
@@ -116,7 +106,7 @@ def cross_validate(
     n_folds: int,
     seed: int,
     n_jobs: int,
-) -> list[KeptFold]:
+) -> list[FoldPoint]:
     """Cross-validate heads: measure each on every image of train and val, by a fit without it.
 
     Test is not used. Copies of one image, and images of one group, are in one fold. In each round,
@@ -167,20 +157,20 @@ def cross_validate(
     return _kept_folds(folder, points)
 
 
-def read_folds(folder: Path, features: FeatureFile) -> list[KeptFold]:
+def read_folds(folder: Path, features: FeatureFile) -> list[FoldPoint]:
     """Points of the last cross-validation on these features; empty if there is none."""
     return _kept_folds(folder, read_points(folder / FOLDS_FILE, features))
 
 
-def _kept_folds(folder: Path, points: list[dict[str, Any]]) -> list[KeptFold]:
+def _kept_folds(folder: Path, points: list[dict[str, Any]]) -> list[FoldPoint]:
     with loading(folder / FOLDS_FILE, "Delete it and run 'headbench heads --folds 5' again."):
         for point in points:
-            check_fields(KeptFold, point)
+            check_fields(FoldPoint, point)
             if not 0 <= point["n_right"] <= point["n_images"] or point["n_images"] == 0:
                 raise ValueError(f"{point['n_right']} of {point['n_images']} images right")
             if Path(point["proba_file"]).name != point["proba_file"]:
                 raise ValueError(f"proba_file: expected a name, found {point['proba_file']!r}")
-        return [KeptFold(**point) for point in points]
+        return [FoldPoint(**point) for point in points]
 
 
 def held_out_proba(folder: Path, features: FeatureFile, head: str) -> HeldOut | None:
@@ -275,11 +265,7 @@ def _train_and_val(features: FeatureFile) -> NDArray[np.intp]:
 
 
 def _check_classes(
-    table: Table,
-    y: NDArray[np.integer],
-    unit: NDArray[np.intp],
-    n_folds: int,
-    where: Path | str,
+    table: Table, y: NDArray[np.integer], unit: NDArray[np.intp], n_folds: int, where: Path | str
 ) -> None:
     """Every class needs an image for each fold: else a round has nothing to learn it from."""
     what = "different images" if table.groups is None else "groups of images"
@@ -296,11 +282,7 @@ def _check_classes(
 
 
 def _check_folds(
-    table: Table,
-    y: NDArray[np.integer],
-    fold_of: NDArray[np.intp],
-    n_folds: int,
-    where: Path | str,
+    table: Table, y: NDArray[np.integer], fold_of: NDArray[np.intp], n_folds: int, where: Path | str
 ) -> None:
     """Groups of several classes can leave a round without one of them, though it has enough."""
     few = [

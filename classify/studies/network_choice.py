@@ -4,7 +4,7 @@ import logging
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ from headbench.cache.format import Identity, Table
 from headbench.cache.progress import Progress, part_of, showing_progress
 from headbench.cache.reader import FeatureFile
 from headbench.cache.untrusted import read_json
-from headbench.classify.checked import check_fields, json_text
+from headbench.classify.checked import as_json, check_fields, json_text
 from headbench.classify.errors import RunError, loading
 from headbench.classify.heads.ridge import Ridge
 from headbench.classify.intervals import Comparison, Estimate, compare_right, wilson
@@ -128,18 +128,10 @@ class NetworkChoice:
     def to_json(self) -> dict[str, Any]:
         """Everything, JSON-ready."""
         networks = [
-            {
-                **asdict(each),
-                "accuracy": each.accuracy._asdict(),
-                "has_random_weights": each.identity.has_random_weights,
-            }
+            {**as_json(each), "has_random_weights": each.identity.has_random_weights}
             for each in self.networks
         ]
-        pairs = [
-            {**each._asdict(), "difference": each.difference._asdict(), "is_seen": each.is_seen}
-            for each in self.pairs
-        ]
-        return {**asdict(self), "best": self.best.name, "networks": networks, "pairs": pairs}
+        return {**as_json(self), "best": self.best.name, "networks": networks}
 
 
 class _Opened(NamedTuple):

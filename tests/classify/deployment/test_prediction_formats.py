@@ -106,8 +106,8 @@ def test_doubts_are_in_every_format() -> None:
     rows = list(csv.DictReader(io.StringIO(text("csv", DOUBTED))))
     columns = ("typicality", "out_of_distribution", "set")
     assert [tuple(row[name] for name in columns) for row in rows] == [
-        ("0.0123", "yes", '["blue", "a \\"b\\"; c"]'),
-        ("0.5000", "no", '["blue"]'),
+        ("0.012300", "yes", '["blue", "a \\"b\\"; c"]'),
+        ("0.500000", "no", '["blue"]'),
         ("", "", ""),
     ]
     assert json.loads(rows[0]["set"]) == ["blue", 'a "b"; c']

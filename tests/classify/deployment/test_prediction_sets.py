@@ -27,7 +27,15 @@ def scores(n: int) -> CalibrationScores:
 
 @pytest.mark.parametrize(
     ("n", "coverage", "rank"),
-    [(9, 0.9, 9), (19, 0.9, 18), (10, 0.9, 10), (99, 0.99, 99), (100, 0.5, 51), (20, 0.8, 17)],
+    [
+        (9, 0.9, 9),
+        (19, 0.9, 18),
+        (10, 0.9, 10),
+        (99, 0.99, 99),
+        (100, 0.5, 51),
+        (20, 0.8, 17),
+        (20, 1e-12, 1),
+    ],
 )
 def test_the_threshold_is_the_quantile_for_so_few_images(
     n: int, coverage: float, rank: int
@@ -43,8 +51,8 @@ def test_too_few_images_give_all_classes_and_say_so() -> None:
     sets = scores(8).sets(0.9)
     assert sets.contain(np.array([[0.9, 0.1, 0.0]])).all()
     assert sets.describe() == (
-        "every set has all classes: 8 images calibrate the sets, and a coverage of 0.9 takes at "
-        "least 9"
+        "every set has all classes: a coverage of 0.9 takes at least 9 images to calibrate on, "
+        "found 8, and a head that gives few of them a probability of 0"
     )
     assert "all classes" not in scores(9).sets(0.9).describe()
 
@@ -84,12 +92,12 @@ def test_what_was_reached_is_counted_on_the_images_given() -> None:
     assert 0.3 < threshold < 0.4
     proba = np.array([[0.45, 0.45, 0.1], [0.1, 0.2, 0.7], [0.1, 0.8, 0.1], [0.4, 0.5, 0.1]])
     found = measure_sets(known, np.array([1, 0, 1, 0]), proba)
-    [at_90] = [each for each in found.coverages if each.asked == 0.9]
+    [at_90] = [each for each in found.coverages if each.sets.coverage == 0.9]
+    assert (at_90.sets.source, at_90.sets.n) == (VAL, 99)
     assert at_90.reached.value == 0.75
     assert at_90.mean_size.value == 1.5
     assert at_90.single.value == 0.5
     assert [each and each.value for each in found.classes] == [0.5, 1, None]
-    assert (found.source, found.n) == (VAL, 99)
 
 
 def test_folds_calibrate_where_they_are_of_the_same_settings(run: Run) -> None:

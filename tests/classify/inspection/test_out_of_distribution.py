@@ -121,8 +121,6 @@ def test_a_colour_that_is_no_class_is_far_and_the_measure_says_how_well(run: Run
     assert known.typicality(yellow) == [1 / (1 + len(known.val))]
     assert found.auroc is not None
     assert found.auroc.value > 0.95
-    assert (found.n_groups, found.n_val) == (3, len(known.val))
-    assert found.false_alarms is not None
     assert found.false_alarms.n == len(y)
 
 
@@ -151,6 +149,7 @@ def changed(change: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]):
         changed(lambda kept: kept | {"digest": np.array("of other features")}),
         changed(lambda kept: kept | {"means": kept["means"][:, :2]}),
         changed(lambda kept: kept | {"val": kept["val"][1:]}),
+        changed(lambda kept: kept | {"val": kept["val"].astype(str)}),
         changed(lambda kept: kept | {"val": np.full_like(kept["val"], np.nan)}),
         changed(lambda kept: {"means": kept["means"]}),
     ],

@@ -10,7 +10,8 @@ import typing
 from collections.abc import Mapping, Sequence
 from inspect import cleandoc
 
-from headbench.classify.report.results import SCHEMA_VERSION, Results, json_fields
+from headbench.classify.checked import json_fields
+from headbench.classify.report.results import SCHEMA_VERSION, Results
 from tests.conftest import ROOT
 
 PATH = ROOT / "classify/report/schema.json"

@@ -3,9 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from headbench.classify.intervals import Estimate
+from headbench.classify.intervals import Comparison, Estimate
 from headbench.classify.report.advice import advice
-from headbench.classify.report.results import ClassCounts, Difference, Results, SuspectsFound
+from headbench.classify.report.results import ClassCounts, Results, SuspectsFound
 from headbench.classify.studies.learning_curve import CurvePoint
 
 
@@ -102,7 +102,7 @@ def test_fine_tuning_that_gained_nothing_is_called_so(found: Results) -> None:
     assert not says(found, words)
 
     def compared(first: str, second: str, is_seen: bool = False) -> Results:
-        pair = Difference(first, second, gap, 5, 1, 0.2, 1.0, is_seen)
+        pair = Comparison(first, second, gap, 5, 1, 0.2, 0.01 if is_seen else 1.0)
         heads = [*found.heads, replace(found.heads[0], name="finetuned")]
         return replace(found, heads=heads, comparisons=[*found.comparisons, pair])
 

@@ -1,4 +1,5 @@
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +60,7 @@ def test_the_p_that_is_printed_is_holms_for_all_heads_that_both_have(
     versus = compare_runs(runs[0], run_of(photos, "both", 16, ["logreg", "centroid"]))
     versus = versus._replace(
         differences={
-            name: each._replace(p=p, p_holm=p_holm)
+            name: replace(each, p=p, p_holm=p_holm)
             for (name, each), p, p_holm in zip(
                 versus.differences.items(), (0.012, 0.34), (0.024, 0.35), strict=True
             )

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from headbench.classify.intervals import Estimate
-from headbench.classify.report.results import Difference, Results
+from headbench.classify.intervals import Comparison, Estimate
+from headbench.classify.report.results import Results
 from headbench.classify.report.summary import summary_html
 from headbench.classify.report.table import (
     COLUMNS,
@@ -124,15 +124,16 @@ def test_every_form_shows_the_same_numbers(found: Results, page_path: Path) -> N
             False,
             "logreg and other: no significant difference (+2.0 points [-1.0, +5.0], p 0.2).",
         ),
-        (0.02, True, "logreg is better than other by +2.0 points [-1.0, +5.0], p 0.2."),
-        (-0.02, True, "other is better than logreg by +2.0 points [-1.0, +5.0], p 0.2."),
+        (0.02, True, "logreg is better than other by +2.0 points [-1.0, +5.0], p 0.01."),
+        (-0.02, True, "other is better than logreg by +2.0 points [-1.0, +5.0], p 0.01."),
     ],
 )
 def test_a_lead_is_called_one_only_where_it_is_seen(
     found: Results, gap: float, is_seen: bool, sentence: str
 ) -> None:
     low, high = sorted((gap - np.sign(gap) * 0.03, gap + np.sign(gap) * 0.03))
-    pair = Difference("logreg", "other", Estimate(gap, low, high, 400), 9, 1, 0.2, 0.2, is_seen)
+    p = 0.01 if is_seen else 0.2
+    pair = Comparison("logreg", "other", Estimate(gap, low, high, 400), 9, 1, p, p)
     changed = replace(found, best="logreg", comparisons=[pair])
     assert differences(changed) == [sentence]
     assert "differ significantly from other" in summarize_differences(changed) or is_seen
@@ -212,9 +213,7 @@ def with_many_heads(found: Results, n_heads: int = 10) -> Results:
         ]
     ]
     gap = Estimate(0.1, 0.05, 0.15, 400)
-    pairs = [
-        Difference("finetuned", each.name, gap, 9, 1, 0.2, 0.2, is_seen=False) for each in heads[1:]
-    ]
+    pairs = [Comparison("finetuned", each.name, gap, 9, 1, 0.2, 0.2) for each in heads[1:]]
     return replace(found, best="finetuned", heads=heads, comparisons=pairs)
 
 

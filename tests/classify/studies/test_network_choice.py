@@ -211,7 +211,7 @@ def test_the_fastest_of_the_equal_ones_and_random_weights_are_named(
 ) -> None:
     choice = choose(colors, settings, "red", "all", n_images=30)
     best, other = choice.networks
-    same = choice.pairs[0]._replace(p_holm=1.0)
+    same = replace(choice.pairs[0], p_holm=1.0)
     random = replace(best.identity, weights_hash="random:seed=0")
     timed = (replace(best, seconds=0.2, identity=random), replace(other, seconds=0.1))
     words = verdict(replace(choice, networks=timed, pairs=(same,)))
