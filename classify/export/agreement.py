@@ -12,7 +12,7 @@ from headbench.cache.progress import Progress
 from headbench.cache.reader import FeatureFile
 from headbench.classify.errors import RunError
 from headbench.classify.export.export_formats import FORMATS
-from headbench.classify.export.quantization import sampled_images, spread_over_classes
+from headbench.classify.export.quantization import sampled_images
 from headbench.classify.intervals import Estimate, compare_right, wilson
 from headbench.classify.run import Trained
 from headbench.classify.wording import n_bytes, percent, points
@@ -66,14 +66,13 @@ def measure_agreement(
         Also if LiteRT cannot run a file.
     """
     calls = {name: opened(path) for name, path in written.items() if (opened := FORMATS[name].open)}
-    if not calls or not images.is_there:
+    if not calls:
         return {}
-    rows = spread_over_classes(features.labels("test"), N_MEASURED)
-    used: list[int] = []
+    y, used = features.labels("test"), []
     found: dict[str, list[int]] = {name: [] for name in calls}
     seconds: dict[str, list[float]] = {name: [] for name in calls}
-    with Progress("measure", len(rows)) as progress:
-        for row, image in sampled_images(features, "test", images, rows):
+    with Progress("measure", min(N_MEASURED, len(y))) as progress:
+        for row, _, image in sampled_images(features, "test", images, N_MEASURED):
             used.append(row)
             for name, call in calls.items():
                 start = time.thread_time()
@@ -82,7 +81,7 @@ def measure_agreement(
             progress.update()
     if not used:
         return {}
-    y, predicted = features.labels("test")[used], trained.test[used].argmax(axis=1)
+    y, predicted = y[used], trained.test[used].argmax(axis=1)
     return {
         name: Agreement(
             written[name].stat().st_size,

@@ -1,6 +1,6 @@
 """ONNX in int8, and the images of train that give the ranges of its activations."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,7 +12,7 @@ from headbench.cache.reader import FeatureFile
 from headbench.classify.errors import RunError
 from headbench.classify.export.exportable import Exportable
 from headbench.classify.labelled_files import open_split
-from headbench.extract.images.stream import decoded_images
+from headbench.extract.images.stream import ImageFile, decoded_images
 from headbench.extract.networks.keras_runtime import silenced
 from headbench.extract.sources.source import Source
 from headbench.extract.stopwatch import Stopwatch
@@ -47,45 +47,37 @@ def spread_over_classes(
 
 
 def sampled_images(
-    features: FeatureFile, split: str, images: Source, rows: Sequence[int] | NDArray[np.intp]
-) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """Some images of a split, decoded; those that cannot be used any more are left out.
-
-    Parameters
-    ----------
-    rows : sequence of int
-        Positions in the split.
+    features: FeatureFile, split: str, images: Source, n_most: int
+) -> Iterator[tuple[int, ImageFile, NDArray[np.uint8]]]:
+    """Some images of a split, each class by its share, decoded; without those that are gone.
 
     Yields
     ------
     int
-        The position.
+        The position in the split.
+    ImageFile
     uint8 (size_px, size_px, 3)
     """
+    if not images.is_there:
+        return
     opened = open_split(features, split, images)
-    files = (opened.files[row] for row in rows)
+    rows = spread_over_classes(opened.labels, n_most).tolist()
+    files = [opened.files[row] for row in rows]
     for each in decoded_images(files, opened.resizing, lambda *_: None, Stopwatch()):
-        yield int(rows[each.row]), each.image
+        yield rows[each.row], files[each.row], each.image
 
 
-def calibration_images(
-    features: FeatureFile, images: Source
-) -> Callable[[], Iterator[NDArray[np.uint8]]]:
-    """Images of train for int8: at most 200, each class by its share, the same every time."""
-
-    def give() -> Iterator[NDArray[np.uint8]]:
-        rows = spread_over_classes(features.labels("train"), N_CALIBRATION)
-        n_given = 0
-        for _, image in sampled_images(features, "train", images, rows):
-            yield image
-            n_given += 1
-        if not n_given:
-            raise RunError(
-                f"{images.name}: int8 needs images of train for the ranges of its numbers, found "
-                "none that can be read. Name their folder with --data."
-            )
-
-    return give
+def calibration_images(features: FeatureFile, images: Source) -> Iterator[NDArray[np.uint8]]:
+    """Images of train for int8: at most 200, the same every time; `RunError` if there are none."""
+    n_given = 0
+    for _, _, image in sampled_images(features, "train", images, N_CALIBRATION):
+        yield image
+        n_given += 1
+    if not n_given:
+        raise RunError(
+            f"{images.name}: int8 needs images of train for the ranges of its numbers, found none "
+            "that can be read. Name their folder with --data."
+        )
 
 
 def quantize_onnx_file(exported: Exportable, path: Path) -> None:

@@ -79,6 +79,12 @@ class Explainer:
             self._dim = head.n_features_in_
             self.method = CAM if self._linear else LEFT_OUT
 
+    def pictures(
+        self, image: Pixels, labels: Sequence[int], size_px: int | None = None
+    ) -> list[Pixels]:
+        """The picture once for each class, orange where something spoke for it; see `tinted`."""
+        return tinted(image, self.maps(image, labels), size_px)
+
     def maps(self, image: Pixels, labels: Sequence[int]) -> Map:
         """What each part of a picture contributes to some classes.
 

@@ -61,9 +61,10 @@ def add_predict(command: argparse.ArgumentParser) -> None:
     add_doubts(command)
     command.add_argument(
         "--explain",
-        metavar="FOLDER",
-        help="also write a page that shows what in each picture spoke for its class, into a new "
-        "folder",
+        type=Path,
+        metavar="PAGE",
+        help="also write a page that shows what in each picture spoke for its class, such as "
+        "why.html; of the first 200 images",
     )
     command.add_argument(
         "--format", choices=FORMATS, default=FORMATS[0], help=f"(default: {FORMATS[0]})"
@@ -123,7 +124,7 @@ def predict(arguments: argparse.Namespace) -> int:
         if arguments.explain:
             from headbench.classify.deployment.explained_files import explained
 
-            predictions = explained(predictions, classifier, runtime, Path(arguments.explain))
+            predictions = explained(predictions, classifier, runtime, arguments.explain)
         if arguments.parquet:
             classes = classifier.classes
             predictions = into_parquet(predictions, arguments.parquet, classes, seen)

@@ -114,4 +114,4 @@ def test_a_fine_tuned_and_an_exported_network_see_the_same_pictures(
     # Compared with predict before it is kept: pixels and files.
     folder = export_model(run, "logreg", None, None, tmp_path / "out", ["saved_model"])
     readme = (folder / "README.md").read_text()
-    assert "| resize | longer side to 32 px (antialiased bilinear), centred; the rest" in readme
+    assert "RGB; longer side to 32 px, antialiased bilinear (Pillow)" in readme

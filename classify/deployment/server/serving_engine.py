@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from headbench.cache.reader import FeatureFile
 from headbench.classify.deployment.classifier import Classifier
 from headbench.classify.deployment.uncertainty import Doubt, Uncertainty
-from headbench.classify.inspection.explanation import WORDS, Explainer, tinted
+from headbench.classify.inspection.explanation import WORDS, Explainer
 from headbench.classify.inspection.principal_axes import unit
 from headbench.classify.report.photographs import as_address, encode
 from headbench.extract.errors import UnusableImageError
@@ -185,8 +185,8 @@ class ServingEngine:
         return Explainer(self.classifier, self._runtime, self._embedder, self._one_head)
 
     def _explain(self, image: NDArray[np.uint8], labels: Sequence[int]) -> Explained:
-        made = tinted(image, self._explainer.maps(image, labels))
-        return Explained(WORDS[self._explainer.method], [as_address(each) for each in made])
+        pictures = list(map(as_address, self._explainer.pictures(image, labels)))
+        return Explained(WORDS[self._explainer.method], pictures)
 
     def _fill_streams(self) -> None:
         self._waiting = [each for each in self._waiting if not each[1].done()]
