@@ -9,14 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headbench.cache.progress import Progress
-from headbench.cache.reader import FeatureFile
 from headbench.classify.errors import RunError
 from headbench.classify.export.export_formats import FORMATS
 from headbench.classify.export.quantization import sampled_images
 from headbench.classify.intervals import Estimate, compare_right, wilson
-from headbench.classify.run import Trained
+from headbench.classify.report.opened_run import OpenedRun
 from headbench.classify.wording import n_bytes, percent, points
-from headbench.extract.sources.source import Source
 
 N_MEASURED = 200
 
@@ -52,9 +50,7 @@ class Agreement(NamedTuple):
         )
 
 
-def measure_agreement(
-    written: Mapping[str, Path], features: FeatureFile, trained: Trained, images: Source
-) -> dict[str, Agreement]:
+def measure_agreement(written: Mapping[str, Path], opened: OpenedRun) -> dict[str, Agreement]:
     """Measure the formats that run an image at a time, in turns.
 
     Predict is represented by the probabilities of test that were kept when the head was trained,
@@ -65,14 +61,14 @@ def measure_agreement(
     RunError
         Also if LiteRT cannot run a file.
     """
-    calls = {name: opened(path) for name, path in written.items() if (opened := FORMATS[name].open)}
+    calls = {name: opener(path) for name, path in written.items() if (opener := FORMATS[name].open)}
     if not calls:
         return {}
-    y, used = features.labels("test"), []
+    y, used = opened.y_test, list[int]()
     found: dict[str, list[int]] = {name: [] for name in calls}
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     with Progress("measure", min(N_MEASURED, len(y))) as progress:
-        for row, _, image in sampled_images(features, "test", images, N_MEASURED):
+        for row, _, image in sampled_images(opened, "test", N_MEASURED):
             used.append(row)
             for name, call in calls.items():
                 start = time.thread_time()
@@ -81,7 +77,7 @@ def measure_agreement(
             progress.update()
     if not used:
         return {}
-    y, predicted = y[used], trained.test[used].argmax(axis=1)
+    y, predicted = y[used], opened.shown.test[used].argmax(axis=1)
     return {
         name: Agreement(
             written[name].stat().st_size,

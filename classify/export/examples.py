@@ -88,6 +88,14 @@ probabilities[:, head["columns"]] = powers / powers.sum(axis=1, keepdims=True)
 print([head["classes"][best] for best in probabilities.argmax(axis=1)], probabilities)
 """
 
+# By the name of the format, up to a hyphen.
+EXAMPLES = {
+    "saved_model": FILES_EXAMPLE,
+    "keras": KERAS_EXAMPLE,
+    "onnx": ONNX_EXAMPLE,
+    "tflite": TFLITE_EXAMPLE,
+}
+
 
 def with_resizing(code: str, resizing: Resizing) -> str:
     """An example that resizes as the embeddings were made."""

@@ -36,7 +36,6 @@ from headbench.extract.networks.backbone import embed_images
 from headbench.extract.networks.engines import relative_difference
 from headbench.extract.networks.keras_runtime import quiet_stderr, silenced
 from headbench.extract.settings import BFLOAT16, FLOAT32, MIXED_FLOAT16, Runtime
-from headbench.extract.sources.source import Source
 from headbench.extract.stopwatch import Stopwatch
 
 LOG = logging.getLogger(__name__)
@@ -92,10 +91,10 @@ def export_model(
         weights = weights or features.config.weights
         described = describe_weights(features.identity, weights)
         LOG.info(f"head {trained.record.name}, weights {described}")
-        exported, images = build_exportable(trained, features, weights), images_of(features, data)
+        opened = OpenedRun(run, features, [trained], trained, images_of(features, data), "")
+        exported = build_exportable(trained, features, weights)
         _require_float32(exported, names)
-        calibration = partial(calibration_images, features, images)
-        exported = replace(exported, calibration=calibration)
+        exported = replace(exported, calibration=partial(calibration_images, opened))
         with replacing_folder(folder) as temporary:
             written = {each: temporary / FORMATS[each].file for each in names}
             with Progress("export", len(written), "formats") as progress:
@@ -103,10 +102,9 @@ def export_model(
                     progress.counting(FORMATS[each].write)(exported, path)
             if exported.trees is not None:
                 write_trees(exported, exported.trees, temporary)
-            agreement = check_export(exported, written, images, run, features, weights)
+            agreement = check_export(exported, written, opened, weights)
             # What stands before trees gives no classes.
-            is_measured = exported.trees is None
-            measured = measure_agreement(written, features, trained, images) if is_measured else {}
+            measured = {} if exported.trees else measure_agreement(written, opened)
             require_small_loss(measured, max_loss)
             lines = [f"{each}: {found}" for each, found in measured.items()]
             for line in filter(None, [agreement, *lines]):
@@ -117,7 +115,6 @@ def export_model(
                 "measured": {each: found._asdict() for each, found in measured.items()},
             }
             sizes = {each: _size(path) for each, path in written.items()}
-            opened = OpenedRun(run, features, [trained], trained, images, "")
             texts = {
                 FACTS_FILE: as_text(facts),
                 README_FILE: export_readme(exported, opened, sizes, agreement, measured),
@@ -158,25 +155,17 @@ def _require_float32(exported: Exportable, names: Sequence[str]) -> None:
         )
 
 
-def draw_sample(features: FeatureFile, images: Source) -> Sample | None:
+def draw_sample(opened: OpenedRun) -> Sample | None:
     """A few images of test, by class; None if no image can be read."""
-    found = [
-        (file, image) for _, file, image in sampled_images(features, "test", images, N_CHECKED)
-    ]
+    found = list(sampled_images(opened, "test", N_CHECKED))
     if not found:
         return None
-    files, pixels = zip(*found, strict=True)
-    data = [file.read(file.path, file.max_bytes) for file in files]
-    return Sample([file.path for file in files], data, np.stack(pixels))
+    data = [file.read(file.path, file.max_bytes) for _, file, _ in found]
+    return Sample(data, np.stack([image for *_, image in found]))
 
 
 def check_export(
-    exported: Exportable,
-    written: Mapping[str, Path],
-    images: Source,
-    run: Run,
-    features: FeatureFile,
-    weights: str,
+    exported: Exportable, written: Mapping[str, Path], opened: OpenedRun, weights: str
 ) -> str:
     """The largest difference between each format in float32 and predict, in words.
 
@@ -185,23 +174,23 @@ def check_export(
     RunError
         If a difference is larger than rounding explains.
     """
-    sample = draw_sample(features, images)
+    sample = draw_sample(opened)
     if sample is None:
         return (
-            f"Not checked against predict: found no image of test in {images.name}. Name the "
-            "folder with --data."
+            f"Not checked against predict: found no image of test in {opened.images.name}. Name "
+            "the folder with --data."
         )
     exact = {name: path for name, path in written.items() if FORMATS[name].is_exact}
     if not exact:
         return ""
-    expected = _expected(exported, sample, run, weights)
+    expected = _expected(exported, sample, opened.run, weights)
 
     def differ(found: Outputs, rows: list[int]) -> float:
         if exported.trees is not None:
             return relative_difference(found, expected[rows])
         return float(np.abs(found.astype(np.float64) - expected[rows]).max())
 
-    tolerance = TOLERANCES[features.identity.precision]
+    tolerance = TOLERANCES[opened.features.identity.precision]
 
     def compare(name: str, path: Path) -> str:
         # TensorFlow complains of each operation that its faster library lacks.
@@ -212,16 +201,16 @@ def check_export(
         if not difference <= tolerance:
             raise RunError(
                 f"{path.name}: expected {exported.output} within {tolerance:.0e} of those of "
-                f"predict on {len(sample.paths)} images of test, found a difference of "
+                f"predict on {len(sample.data)} images of test, found a difference of "
                 f"{difference:.1e}. Nothing was written. Leave this format out with --formats."
             )
-        n_unread = len(sample.paths) - min(len(rows) for rows, _ in results)
+        n_unread = len(sample.data) - min(len(rows) for rows, _ in results)
         unread = f" (it cannot read {n_unread} of the files)" if n_unread else ""
         return f"{name} {difference:.1e}{unread}"
 
     with Progress("check", len(exact), "formats") as progress:
         found = ", ".join(progress.counting(compare)(*each) for each in exact.items())
-    return f"Largest difference from predict on {len(sample.paths)} images of test: {found}."
+    return f"Largest difference from predict on {len(sample.data)} images of test: {found}."
 
 
 def _expected(exported: Exportable, sample: Sample, run: Run, weights: str) -> Outputs:
@@ -282,12 +271,9 @@ def _require_own(folder: Path) -> None:
 
 def _say_written(folder: Path, exported: Exportable, names: Sequence[str]) -> None:
     LOG.info(f"{folder}: {len(exported.classes)} classes, images of {exported.size_px} px")
-    for name in names:
-        path = folder / FORMATS[name].file
-        size = n_bytes(_size(path))
-        LOG.info(f"  {path.name} ({size}): {FORMATS[name].use.format(str(path))}")
-    if exported.trees is not None:
-        LOG.info(f"  These give {exported.output}. {README_FILE} shows how the trees use them.")
+    for path in (folder / FORMATS[name].file for name in names):
+        LOG.info(f"  {path} ({n_bytes(_size(path))})")
+    LOG.info(f"  {README_FILE} has examples in Python.")
 
 
 def _size(path: Path) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from headbench.classify.export.agreement import Agreement
-from headbench.classify.export.examples import TREES_EXAMPLE, with_resizing
+from headbench.classify.export.examples import EXAMPLES, TREES_EXAMPLE, with_resizing
 from headbench.classify.export.export_formats import FORMATS
 from headbench.classify.export.exportable import Exportable
 from headbench.classify.report.measure import measure
@@ -141,9 +141,7 @@ def export_readme(
         resize=identity.resize,
         preprocessing=identity.preprocessing,
         views=f"| views | {averaged} |\n" if identity.views else "",
-        ranges="\n".join(
-            RANGES[name.split("-")[0]].replace("FILE", FORMATS[name].file) for name in sizes
-        ),
+        ranges="\n".join(RANGES[_kind(name)].replace("FILE", FORMATS[name].file) for name in sizes),
         examples="\n\n".join(_examples(exported, list(sizes))),
         agreement=agreement,
         files=_list(
@@ -158,6 +156,10 @@ def export_readme(
         commands="\n".join(f"    {line}" for line in _without_paths(results.commands, opened)),
         versions=", ".join(f"{name} {each}" for name, each in results.versions.items() if each),
     )
+
+
+def _kind(name: str) -> str:
+    return name.split("-")[0]
 
 
 def _list(lines: Iterable[str]) -> str:
@@ -194,7 +196,8 @@ def _classes(results: Results) -> str:
 
 def _examples(exported: Exportable, names: Sequence[str]) -> list[str]:
     # Not by format(): the code has braces of its own.
-    examples = {FORMATS[each].file: FORMATS[each].example for each in names}
+    files = {name: FORMATS[name].file for name in names}
+    examples = {file: EXAMPLES[_kind(name)].replace("FILE", file) for name, file in files.items()}
     if exported.trees is not None:
         note = f"These files give {exported.output}. The trees turn them into probabilities"
         examples = {note: TREES_EXAMPLE}

@@ -30,11 +30,6 @@ PROBABILITIES, EMBEDDINGS = "probabilities", "embeddings"
 Call = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
-def no_images() -> Iterator[NDArray[np.uint8]]:
-    """None: the formats of int8 need some."""
-    return iter(())
-
-
 @dataclass(frozen=True)
 class Exportable:
     """A network and the facts that go into every file with it.
@@ -56,7 +51,7 @@ class Exportable:
         The head, if it is not part of the network.
     calibration : callable
         Gives images of train, uint8 (size_px, size_px, 3), decoded anew each time: the ranges of
-        their activations become those of int8.
+        their activations become those of int8. None by default.
     """
 
     name: str
@@ -65,7 +60,7 @@ class Exportable:
     provenance: dict[str, Any]
     resizing: Resizing
     trees: LightGBM | None = None
-    calibration: Callable[[], Iterator[NDArray[np.uint8]]] = no_images
+    calibration: Callable[[], Iterator[NDArray[np.uint8]]] = lambda: iter(())
 
     @property
     def facts(self) -> dict[str, Any]:

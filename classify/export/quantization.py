@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headbench.cache.reader import FeatureFile
 from headbench.classify.errors import RunError
 from headbench.classify.export.exportable import Exportable
 from headbench.classify.labelled_files import open_split
+from headbench.classify.report.opened_run import OpenedRun
 from headbench.extract.images.stream import ImageFile, decoded_images
 from headbench.extract.networks.keras_runtime import silenced
-from headbench.extract.sources.source import Source
 from headbench.extract.stopwatch import Stopwatch
 
 N_CALIBRATION = 200
@@ -47,7 +46,7 @@ def spread_over_classes(
 
 
 def sampled_images(
-    features: FeatureFile, split: str, images: Source, n_most: int
+    opened: OpenedRun, split: str, n_most: int
 ) -> Iterator[tuple[int, ImageFile, NDArray[np.uint8]]]:
     """Some images of a split, each class by its share, decoded; without those that are gone.
 
@@ -58,25 +57,25 @@ def sampled_images(
     ImageFile
     uint8 (size_px, size_px, 3)
     """
-    if not images.is_there:
+    if not opened.images.is_there:
         return
-    opened = open_split(features, split, images)
-    rows = spread_over_classes(opened.labels, n_most).tolist()
-    files = [opened.files[row] for row in rows]
-    for each in decoded_images(files, opened.resizing, lambda *_: None, Stopwatch()):
+    there = open_split(opened.features, split, opened.images)
+    rows = spread_over_classes(there.labels, n_most).tolist()
+    files = [there.files[row] for row in rows]
+    for each in decoded_images(files, there.resizing, lambda *_: None, Stopwatch()):
         yield rows[each.row], files[each.row], each.image
 
 
-def calibration_images(features: FeatureFile, images: Source) -> Iterator[NDArray[np.uint8]]:
+def calibration_images(opened: OpenedRun) -> Iterator[NDArray[np.uint8]]:
     """Images of train for int8: at most 200, the same every time; `RunError` if there are none."""
     n_given = 0
-    for _, _, image in sampled_images(features, "train", images, N_CALIBRATION):
+    for _, _, image in sampled_images(opened, "train", N_CALIBRATION):
         yield image
         n_given += 1
     if not n_given:
         raise RunError(
-            f"{images.name}: int8 needs images of train for the ranges of its numbers, found none "
-            "that can be read. Name their folder with --data."
+            f"{opened.images.name}: int8 needs images of train for the ranges of its numbers, "
+            "found none that can be read. Name their folder with --data."
         )
 
 

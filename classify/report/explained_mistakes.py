@@ -3,13 +3,13 @@
 import hashlib
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from headbench.cache.disk import replace_texts
 from headbench.cache.progress import Progress
-from headbench.cache.untrusted import open_regular, read_json
+from headbench.cache.untrusted import read_json
 from headbench.classify.checked import check_fields, json_text
 from headbench.classify.deployment.classifier import open_classifier
 from headbench.classify.errors import RunError, loading
@@ -29,30 +29,15 @@ class Explained(NamedTuple):
 
     Attributes
     ----------
-    pictures : dict of int to list of (str, str)
-        By row of the feature file: the predicted and the true class, and for each the picture as a
-        ``data:`` URL. Without rows that were never explained.
     method : str
-        How, in a sentence; empty if there are none.
-    """
-
-    pictures: dict[int, list[tuple[str, str]]]
-    method: str
-
-
-class Kept(NamedTuple):
-    """``explained/HEAD.json`` of a run.
-
-    Attributes
-    ----------
-    method : str
-        A key of `WORDS`; empty if there are no pictures.
-    pictures : mapping of str to sequence of str
-        By all that decides them: for the predicted and the true class, as ``data:`` URLs.
+        How they were made: a key of `WORDS`; empty if there are none.
+    pictures : mapping
+        By row of the feature file; in ``explained/HEAD.json`` by all that decides them. For each
+        the predicted and the true class, and the picture as a ``data:`` URL.
     """
 
     method: str
-    pictures: Mapping[str, Sequence[str]]
+    pictures: Mapping[Any, Mapping[str, str]]
 
 
 def explain_mistakes(
@@ -82,8 +67,10 @@ def explain_mistakes(
     given = dict(zip(opened.features.rows("test").tolist(), opened.shown.test, strict=True))
     shown, table = sorted(set(rows) - thumbnails.missing.keys()), opened.features.table
     labels = {row: [int(given[row].argmax()), int(table.labels[row])] for row in shown}
-    head, contents = _digest(opened), table.contents()
-    keys = {row: f"{head} {contents[row].hex()} {labels[row]} {size_px} px" for row in shown}
+    # A head that is trained anew has at least taken another time.
+    head = f"{VERSION} {opened.shown.record}".encode() + opened.shown.test.tobytes()
+    digest, contents = hashlib.sha256(head).hexdigest(), table.contents()
+    keys = {row: f"{digest} {contents[row].hex()} {labels[row]} {size_px} px" for row in shown}
     path = opened.run.folder / "explained" / f"{opened.shown.record.name}.json"
     method, found = _read(path)
     # Those of a head that was trained anew, and of other mistakes, are dropped.
@@ -95,49 +82,31 @@ def explain_mistakes(
         explainer = Explainer(classifier, Runtime())
         with Progress("explain", len(missing)) as progress:
             for row, image, _ in thumbnails.decoded(missing, classifier.resizing):
-                made = explainer.pictures(image, labels[row], size_px)
-                pictures[keys[row]], method = list(map(as_address, made)), explainer.method
+                made = map(as_address, explainer.pictures(image, labels[row], size_px))
+                names = (opened.features.classes[label] for label in labels[row])
+                pictures[keys[row]] = dict(zip(names, made, strict=True))
+                method = explainer.method
                 # After each: some methods take seconds for an image.
-                replace_texts(path.parent, {path.name: json_text(Kept(method, pictures)._asdict())})
+                text = json_text(Explained(method, pictures)._asdict())
+                replace_texts(path.parent, {path.name: text})
                 progress.update()
         seconds = time.monotonic() - started
         LOG.info(f"{len(missing)} mistakes explained in {seconds:.0f} s; kept in {path}")
-    names = {row: [opened.features.classes[label] for label in labels[row]] for row in shown}
-    ready = {
-        row: list(zip(names[row], pictures[key], strict=True))
-        for row, key in keys.items()
-        if key in pictures
-    }
-    return Explained(ready, WORDS[method] if ready else "")
+    ready = {row: pictures[key] for row, key in keys.items() if key in pictures}
+    return Explained(method if ready else "", ready)
 
 
-def _digest(opened: OpenedRun) -> str:
-    """Of all that decides a picture, except the image, its size and the classes."""
-    shown = opened.shown
-    digest = hashlib.sha256(f"{VERSION} {opened.features.identity.fingerprint}".encode())
-    digest.update("\0".join(shown.record.classes).encode())
-    for path in shown.model_files:
-        with loading(path), open_regular(path) as file:
-            name = path.relative_to(shown.folder).as_posix()
-            digest.update(f"{name} {hashlib.file_digest(file, 'sha256').hexdigest()}".encode())
-    return digest.hexdigest()
-
-
-def _read(path: Path) -> Kept:
+def _read(path: Path) -> Explained:
     """What is kept; of a damaged file nothing, with a note."""
-    if not path.exists():
-        return Kept("", {})
-    try:
-        with loading(path, "Its pictures are made again by --explain."):
-            raw = read_json(path)
-            check_fields(Kept, raw)
-            kept = Kept(**raw)
-            pairs = kept.pictures.values()
-            are_pairs = all(len(pair) == 2 for pair in pairs)
-            are_pictures = all(each.startswith("data:image/") for pair in pairs for each in pair)
-            if kept.method not in WORDS or not (are_pairs and are_pictures):
+    if path.exists():
+        try:
+            with loading(path, "Its pictures are made again by --explain."):
+                raw = read_json(path)
+                check_fields(Explained, raw)
+                urls = (url for each in raw["pictures"].values() for url in each.values())
+                if raw["method"] in WORDS and all(url.startswith("data:image/") for url in urls):
+                    return Explained(**raw)
                 raise ValueError("not as it was written")
-            return kept
-    except RunError as error:
-        LOG.info(f"note: {error}")
-        return Kept("", {})
+        except RunError as error:
+            LOG.info(f"note: {error}")
+    return Explained("", {})

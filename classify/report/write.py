@@ -18,6 +18,7 @@ from headbench.cache.reader import FeatureFile
 from headbench.classify.checked import json_text
 from headbench.classify.errors import RunError
 from headbench.classify.inspection.embedding_map import EmbeddingMap, embedding_map, sample_rows
+from headbench.classify.inspection.explanation import WORDS
 from headbench.classify.inspection.mistakes import busiest_classes, similarity_order
 from headbench.classify.inspection.near_duplicates import find_duplicates
 from headbench.classify.intervals import Estimate
@@ -254,6 +255,7 @@ def as_page(
         pictures=pictures,
         map_note=map_note,
         looks=looks,
+        methods=WORDS,
         columns=COLUMNS,
         banner=banner(results),
         verdict=verdict(results),

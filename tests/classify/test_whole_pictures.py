@@ -65,14 +65,15 @@ def test_fine_tuning_and_the_check_of_an_export_see_the_same_pictures(framed_run
     with FeatureFile(framed_run.features_path) as features:
         images = images_of(features, None)
         files = open_split(features, "test", images)
-        sample = draw_sample(features, images)
+        [head] = framed_run.trained(features)
+        sample = draw_sample(OpenedRun(framed_run, features, [head], head, images, ""))
     expected = [
         decode(each.path.read_bytes(), Resizing(SIZE_PX, LETTERBOX)) for each in files.files
     ]
     [(_, found)] = files.batches(len(expected))
     np.testing.assert_array_equal(found, expected)
     assert sample is not None
-    of_sample = [expected[[each.path for each in files.files].index(path)] for path in sample.paths]
+    of_sample = [decode(data, Resizing(SIZE_PX, LETTERBOX)) for data in sample.data]
     np.testing.assert_array_equal(sample.pixels, of_sample)
 
 

@@ -63,7 +63,7 @@ def test_a_report_and_predictions_say_what_spoke_for_a_class(
 
     def explain(*arguments: object, is_asked: bool) -> Explained:
         asked.append((arguments[-1], is_asked))
-        return Explained({}, "")
+        return Explained("", {})
 
     monkeypatch.setattr("headbench.classify.report.write.explain_mistakes", explain)
     made.report()

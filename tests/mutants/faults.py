@@ -606,8 +606,8 @@ FAULTS = (
         "agreement-with-other-images",
         "An export is compared with predict on the same images.",
         "classify/export/agreement.py",
-        "trained.test[used].argmax(axis=1)",
-        "trained.test[used[::-1]].argmax(axis=1)",
+        "opened.shown.test[used].argmax(axis=1)",
+        "opened.shown.test[used[::-1]].argmax(axis=1)",
         (f"{SMALL}what_was_measured_stands_in_json_and_in_the_readme",),
     ),
     Fault(

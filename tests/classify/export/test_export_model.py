@@ -91,10 +91,10 @@ def test_a_user_reads_where_each_file_is_and_nothing_that_tensorflow_says(
     assert lines[0].startswith("head finetuned, weights ")
     assert "on 7 images of test: saved_model " in lines[1]
     assert re.match(r"onnx: [\d.]+ [kM]B, agreement 100.0 % .* ms an image, n = 7$", lines[2])
-    assert len(lines) == 4 + len(DEFAULT)
-    for name, line in zip(DEFAULT, lines[-3:], strict=True):
-        assert f"{FORMATS[name].file} (" in line
-        assert str(folder / FORMATS[name].file) in line
+    assert len(lines) == 5 + len(DEFAULT)
+    for name, line in zip(DEFAULT, lines[-4:-1], strict=True):
+        assert line.startswith(f"  {folder / FORMATS[name].file} (")
+    assert lines[-1] == "  README.md has examples in Python."
 
 
 def test_how_good_it_is_and_what_made_it_stand_in_every_file(
@@ -142,7 +142,7 @@ def test_the_readme_says_what_the_model_takes_and_how_well_it_agrees(
     assert "RGB; shorter side to 37 px, antialiased bilinear" in text
     assert "| value range | 0 to 255 |" in text
     assert f"- weights: {exported_network.lines[0].split('weights ')[1]}\n" in text
-    assert re.search(r"Test accuracy of finetuned: [\d.]+ % \[.*n = \d+\)", text)
+    assert re.search(r"Test accuracy of finetuned: [\d.]+ % .*n = 7\)", text)
     for name in DEFAULT:
         assert FORMATS[name].file in text
 
@@ -247,7 +247,7 @@ def test_a_network_with_its_preprocessing_inside_is_exported_in_every_format(
     exported = Exportable("none", backbone.folded_network(), classes, {}, Resizing(64))
     pixels = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
     expected = np.asarray(network(pixels, training=False))
-    sample = Sample([], [], pixels)
+    sample = Sample([], pixels)
     for each in (FORMATS[name] for name in DEFAULT):
         each.write(exported, tmp_path / each.file)
         for _, found in each.run(exported, tmp_path / each.file, sample):
