@@ -1,14 +1,16 @@
 """A page of what spoke for the predicted classes of image files."""
 
+import itertools
 import logging
 from collections.abc import Iterator
 from pathlib import Path
 
+from headbench.cache.disk import replace_texts
 from headbench.classify.deployment.classifier import Classifier
 from headbench.classify.deployment.prediction import Prediction
 from headbench.classify.errors import RunError
 from headbench.classify.inspection.explanation import WORDS, Explainer
-from headbench.classify.report.image_page import MOST_GALLERIES, write_image_page
+from headbench.classify.report.page.render import render
 from headbench.classify.report.photographs import Card, Gallery, as_address
 from headbench.classify.wording import count
 from headbench.extract.errors import UnusableImageError
@@ -19,8 +21,7 @@ from headbench.extract.stopwatch import Stopwatch
 
 LOG = logging.getLogger(__name__)
 
-# Of a file: the image, and what spoke for two classes.
-MOST_PICTURES = 3
+MOST_IMAGES = 200
 WHAT = (
     "The photograph as the network takes it, what in it spoke for the predicted class, and what "
     "for another: the true one, or the next probable one. Orange parts spoke for it; both pictures "
@@ -31,7 +32,7 @@ WHAT = (
 def explained(
     predictions: Iterator[Prediction], classifier: Classifier, runtime: Runtime, page: Path
 ) -> Iterator[Prediction]:
-    """Pass predictions on, and write what spoke for the classes of the first `MOST_GALLERIES`.
+    """Pass predictions on, and write what spoke for the classes of the first `MOST_IMAGES`.
 
     The page is there once all predictions were taken.
 
@@ -44,16 +45,17 @@ def explained(
     """
     if page.suffix != ".html":
         raise RunError(f"{page}: expected the name of a page with --explain, such as why.html.")
-    explainer, n_usable = Explainer(classifier, runtime), 0
+    explainer, n_usable, rows = Explainer(classifier, runtime), 0, itertools.count()
     galleries: list[Gallery] = []
     pictures: dict[int, str] = {}
     for each in predictions:
         n_usable += not each.reason
-        if not each.reason and len(galleries) < MOST_GALLERIES:
+        if not each.reason and len(galleries) < MOST_IMAGES:
             shown = _pictures(each, explainer)
-            rows = range(MOST_PICTURES * len(galleries), MOST_PICTURES * (len(galleries) + 1))
-            cards = [Card(row, (caption,)) for row, caption in zip(rows, shown, strict=False)]
-            pictures |= {row: url for row, url in zip(rows, shown.values(), strict=False) if url}
+            cards = [Card(next(rows), (caption,)) for caption in shown]
+            pictures |= {
+                card.row: url for card, url in zip(cards, shown.values(), strict=True) if url
+            }
             note = f"true: {each.true}" if each.true else ""
             galleries.append(Gallery(printable(str(each.path)), note, cards))
         yield each
@@ -63,7 +65,15 @@ def explained(
         f"Head {classifier.name}, weights {classifier.weights}.",
         f"The first {n_shown} of {n_usable} images are shown." if n_shown < n_usable else "",
     ]
-    write_image_page(page, "What spoke for these classes?", notes, galleries, pictures)
+    text = render(
+        "images.html",
+        title="What spoke for these classes?",
+        data={},
+        notes=[note for note in notes if note],
+        galleries=galleries,
+        thumbnails=pictures,
+    )
+    replace_texts(page.parent, {page.name: text})
     LOG.info(f"{page}: what spoke for the classes of {count(n_shown, 'image')}")
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from headbench.cache.progress import Progress
 from headbench.classify.errors import RunError
@@ -77,23 +76,19 @@ def measure_agreement(written: Mapping[str, Path], opened: OpenedRun) -> dict[st
             progress.update()
     if not used:
         return {}
-    y, predicted = y[used], opened.shown.test[used].argmax(axis=1)
-    return {
-        name: Agreement(
+    y, predicted, n = y[used], opened.shown.test[used].argmax(axis=1), len(used)
+    measured = {}
+    for name, labels in found.items():
+        same, right = np.array(labels) == predicted, np.array(labels) == y
+        [pair] = compare_right({"predict": predicted == y, "format": right})
+        measured[name] = Agreement(
             written[name].stat().st_size,
-            *_compare(y, predicted, np.array(found[name])),
+            wilson(int(same.sum()), n),
+            wilson(int(right.sum()), n),
+            pair.difference,
             1e3 * float(np.median(seconds[name])),
         )
-        for name in calls
-    }
-
-
-def _compare(
-    y: NDArray[np.integer], predicted: NDArray[np.integer], found: NDArray[np.integer]
-) -> tuple[Estimate, Estimate, Estimate]:
-    [pair] = compare_right({"predict": predicted == y, "format": found == y})
-    same, right = int(np.sum(found == predicted)), int(np.sum(found == y))
-    return wilson(same, len(y)), wilson(right, len(y)), pair.difference
+    return measured
 
 
 def require_small_loss(measured: Mapping[str, Agreement], max_loss: float) -> None:

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from headbench.classify.checked import json_text
 from headbench.classify.export.examples import HEAD_FILE
-from headbench.classify.export.exportable import PROBABILITIES, Call, Exportable, as_text
+from headbench.classify.export.exportable import PROBABILITIES, Call, Exportable
 from headbench.classify.export.pixel_range import EXPECTED, grey_levels, with_grey_levels
 from headbench.classify.export.quantization import quantize_onnx_file
 from headbench.classify.export.tflite_file import (
@@ -297,4 +298,4 @@ def write_trees(exported: Exportable, trees: LightGBM, folder: Path) -> None:
         "sharpness": 0.0 if trees.scores_ is None else float(trees.scores_.sharpness),
         "smallest": float(SMALLEST),
     }
-    (folder / HEAD_FILE).write_text(as_text(facts), "utf-8", newline="\n")
+    (folder / HEAD_FILE).write_text(json_text(facts), "utf-8", newline="\n")

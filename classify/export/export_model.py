@@ -12,6 +12,7 @@ import numpy as np
 from headbench.cache.disk import replacing_folder
 from headbench.cache.progress import Progress
 from headbench.cache.reader import FeatureFile
+from headbench.classify.checked import json_text
 from headbench.classify.deployment.classifier import open_classifier, say_if_not_recommended
 from headbench.classify.deployment.prediction_sets import COVERAGES, calibration_scores
 from headbench.classify.errors import RunError
@@ -21,7 +22,6 @@ from headbench.classify.export.export_formats import FORMATS, Outputs, Sample, w
 from headbench.classify.export.export_readme import README_FILE, export_readme
 from headbench.classify.export.exportable import (
     Exportable,
-    as_text,
     build_exportable,
     check_exportable,
     seen_by,
@@ -116,7 +116,7 @@ def export_model(
             }
             sizes = {each: _size(path) for each, path in written.items()}
             texts = {
-                FACTS_FILE: as_text(facts),
+                FACTS_FILE: json_text(facts),
                 README_FILE: export_readme(exported, opened, sizes, agreement, measured),
             }
             for name, text in texts.items():

@@ -1,7 +1,6 @@
 """What is exported: one network from pixels to probabilities, and facts about it."""
 
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -149,8 +148,3 @@ def _provenance(trained: Trained, features: FeatureFile) -> dict[str, Any]:
             for split, proba in (("val", trained.val), ("test", trained.test))
         },
     }
-
-
-def as_text(facts: Mapping[str, Any]) -> str:
-    """JSON for people to read."""
-    return json.dumps(facts, indent=2, ensure_ascii=False)

@@ -23,23 +23,9 @@ N_CALIBRATION = 200
 IN_INT8 = ("Conv", "MatMul", "Gemm", "Relu", "Clip")
 
 
-def spread_over_classes(
-    labels: NDArray[np.integer], n_most: int, seed: int = 0
-) -> NDArray[np.intp]:
-    """A random sample that has each class by its share.
-
-    Parameters
-    ----------
-    labels : int (n_images,)
-    n_most : int
-        Images to take; all if there are fewer.
-
-    Returns
-    -------
-    intp (n_sample,)
-        Positions in `labels`, sorted.
-    """
-    shuffled = np.random.default_rng(seed).permutation(len(labels))
+def spread_over_classes(labels: NDArray[np.integer], n_most: int) -> NDArray[np.intp]:
+    """Positions of a sample that has each class by its share; ascending, the same every time."""
+    shuffled = np.random.default_rng(0).permutation(len(labels))
     by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
     places = np.linspace(0, len(labels) - 1, min(n_most, len(labels))).round().astype(int)
     return np.sort(by_class[places])

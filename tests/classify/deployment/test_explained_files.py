@@ -74,7 +74,7 @@ def test_without_a_true_class_the_next_probable_one_is_explained(
 def test_so_many_images_are_explained_and_the_page_says_so(
     hostile_run: Run, hostile_photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("headbench.classify.deployment.explained_files.MOST_GALLERIES", 1)
+    monkeypatch.setattr("headbench.classify.deployment.explained_files.MOST_IMAGES", 1)
     found = explain(hostile_run, tmp_path / PAGE, *hostile_photos.glob("plain_name/1*.png"))
     page = (tmp_path / PAGE).read_text("utf-8")
     assert page.count("<h3>") == 1

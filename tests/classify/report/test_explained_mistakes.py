@@ -1,6 +1,7 @@
 """What spoke for the classes of mistakes, on the page and kept for the next one."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -78,7 +79,8 @@ def test_the_network_is_loaded_only_where_it_is_asked_for_and_once(
 def test_pictures_of_another_head_are_not_shown_nor_kept(own_run: Run, loads: list[str]) -> None:
     assert n_explained(page_of(own_run, explain=True)) > 0
     assert n_explained(page_of(own_run, head="centroid")) == 0
-    train_heads(own_run, [HEAD], seed=1)
+    shutil.rmtree(own_run.trained_folder(HEAD))
+    train_heads(own_run, [HEAD], seed=0)
     assert n_explained(page_of(own_run)) == 0
     before = kept_pictures(own_run)
     assert n_explained(page_of(own_run, explain=True)) > 0
