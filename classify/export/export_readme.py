@@ -108,7 +108,7 @@ def export_readme(
     agreement: str,
     measured: Mapping[str, Agreement],
 ) -> str:
-    """Markdown for the folder of an export; it names no path of this machine.
+    """Markdown for the folder of an export.
 
     Parameters
     ----------

@@ -1,6 +1,7 @@
 """ONNX in int8, and the images of train that give the ranges of its activations."""
 
 from collections.abc import Iterator
+from itertools import dropwhile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -102,7 +103,5 @@ def _head_of(graph: Any) -> list[str]:
     """Names of the nodes behind the last convolution and its activation."""
     nodes = list(graph.node)
     last = max((row for row, node in enumerate(nodes) if node.op_type == "Conv"), default=-1)
-    rest = nodes[last + 1 :]
-    while rest and rest[0].op_type in ("Relu", "Clip"):
-        del rest[0]
+    rest = dropwhile(lambda node: node.op_type in ("Relu", "Clip"), nodes[last + 1 :])
     return [node.name for node in rest]
