@@ -517,7 +517,8 @@ class Run:
         min_confidence : float
             Give no answer if the top probability is below this, 0 to 1.
         explain : str or Path, optional
-            A new folder for a page that shows what in each picture spoke for its class.
+            Page to write, such as ``why.html``: what in each picture spoke for its class. It shows
+            the first 200 images.
         parquet : str or Path, optional
             Also write the probabilities of all classes to this file; needs pyarrow.
         coverage : float, optional

@@ -42,7 +42,7 @@ class PredictSettings:
     false_alarms : float
         Share of images like those of val that may be reported as of none of the classes, 0 to 1.
     explain : Path or None
-        A new folder for pictures of what spoke for the classes.
+        A page of what spoke for the classes.
     parquet : Path or None
         A file for the probabilities of all classes.
     is_null_separated : bool
@@ -151,8 +151,8 @@ class NamedPredictions:
         if self._settings.explain is not None:
             from headbench.classify.deployment.explained_files import explained
 
-            folder = self._settings.explain
-            predictions = explained(predictions, self._classifier, self._runtime, folder)
+            page = self._settings.explain
+            predictions = explained(predictions, self._classifier, self._runtime, page)
         if self._settings.parquet is not None:
             from headbench.classify.deployment.prediction_table import into_parquet
 

@@ -6,17 +6,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from headbench.cache.progress import Progress
-from headbench.cache.reader import FeatureFile
 from headbench.classify.errors import RunError
 from headbench.classify.export.export_formats import FORMATS
-from headbench.classify.export.quantization import sampled_images, spread_over_classes
+from headbench.classify.export.quantization import sampled_images
 from headbench.classify.intervals import Estimate, compare_right, wilson
-from headbench.classify.run import Trained
+from headbench.classify.report.opened_run import OpenedRun
 from headbench.classify.wording import n_bytes, percent, points
-from headbench.extract.sources.source import Source
 
 N_MEASURED = 200
 
@@ -52,9 +49,7 @@ class Agreement(NamedTuple):
         )
 
 
-def measure_agreement(
-    written: Mapping[str, Path], features: FeatureFile, trained: Trained, images: Source
-) -> dict[str, Agreement]:
+def measure_agreement(written: Mapping[str, Path], opened: OpenedRun) -> dict[str, Agreement]:
     """Measure the formats that run an image at a time, in turns.
 
     Predict is represented by the probabilities of test that were kept when the head was trained,
@@ -65,15 +60,14 @@ def measure_agreement(
     RunError
         Also if LiteRT cannot run a file.
     """
-    calls = {name: opened(path) for name, path in written.items() if (opened := FORMATS[name].open)}
-    if not calls or not images.is_there:
+    calls = {name: opener(path) for name, path in written.items() if (opener := FORMATS[name].open)}
+    if not calls:
         return {}
-    rows = spread_over_classes(features.labels("test"), N_MEASURED)
-    used: list[int] = []
+    y, used = opened.y_test, list[int]()
     found: dict[str, list[int]] = {name: [] for name in calls}
     seconds: dict[str, list[float]] = {name: [] for name in calls}
-    with Progress("measure", len(rows)) as progress:
-        for row, image in sampled_images(features, "test", images, rows):
+    with Progress("measure", min(N_MEASURED, len(y))) as progress:
+        for row, _, image in sampled_images(opened, "test", N_MEASURED):
             used.append(row)
             for name, call in calls.items():
                 start = time.thread_time()
@@ -82,23 +76,19 @@ def measure_agreement(
             progress.update()
     if not used:
         return {}
-    y, predicted = features.labels("test")[used], trained.test[used].argmax(axis=1)
-    return {
-        name: Agreement(
+    y, predicted, n = y[used], opened.shown.test[used].argmax(axis=1), len(used)
+    measured = {}
+    for name, labels in found.items():
+        same, right = np.array(labels) == predicted, np.array(labels) == y
+        [pair] = compare_right({"predict": predicted == y, "format": right})
+        measured[name] = Agreement(
             written[name].stat().st_size,
-            *_compare(y, predicted, np.array(found[name])),
+            wilson(int(same.sum()), n),
+            wilson(int(right.sum()), n),
+            pair.difference,
             1e3 * float(np.median(seconds[name])),
         )
-        for name in calls
-    }
-
-
-def _compare(
-    y: NDArray[np.integer], predicted: NDArray[np.integer], found: NDArray[np.integer]
-) -> tuple[Estimate, Estimate, Estimate]:
-    [pair] = compare_right({"predict": predicted == y, "format": found == y})
-    same, right = int(np.sum(found == predicted)), int(np.sum(found == y))
-    return wilson(same, len(y)), wilson(right, len(y)), pair.difference
+    return measured
 
 
 def require_small_loss(measured: Mapping[str, Agreement], max_loss: float) -> None:

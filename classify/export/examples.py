@@ -50,28 +50,32 @@ RESIZED
 pixels = np.stack([pixels_of(path) for path in ["a.jpg"]])
 classes = json.load(open("export.json", encoding="utf-8"))["classes"]
 """
-KERAS_EXAMPLE = f"""\
+# By the name of the format, up to a hyphen.
+EXAMPLES = {
+    "saved_model": FILES_EXAMPLE,
+    "keras": f"""\
 {PIXELS_EXAMPLE}
 import keras
 
 probabilities = keras.saving.load_model("model.keras").predict(pixels)
 print([classes[best] for best in probabilities.argmax(axis=1)], probabilities)
-"""
-ONNX_EXAMPLE = f"""\
+""",
+    "onnx": f"""\
 {PIXELS_EXAMPLE}
 import onnxruntime
 
 (probabilities,) = onnxruntime.InferenceSession("FILE").run(None, {{"pixels": pixels}})
 print([classes[best] for best in probabilities.argmax(axis=1)], probabilities)
-"""
-TFLITE_EXAMPLE = f"""\
+""",
+    "tflite": f"""\
 {PIXELS_EXAMPLE}
 from ai_edge_litert.interpreter import Interpreter
 
 model = Interpreter("FILE").get_signature_runner()
 probabilities = np.concatenate([model(pixels=each[None])["probabilities"] for each in pixels])
 print([classes[best] for best in probabilities.argmax(axis=1)], probabilities)
-"""
+""",
+}
 HEAD_FILE = "head.json"
 TREES_EXAMPLE = f"""\
 import json, lightgbm, numpy as np, tensorflow as tf

@@ -11,14 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from headbench.classify.export.examples import (
-    FILES_EXAMPLE,
-    HEAD_FILE,
-    KERAS_EXAMPLE,
-    ONNX_EXAMPLE,
-    TFLITE_EXAMPLE,
-)
-from headbench.classify.export.exportable import PROBABILITIES, Call, Exportable, as_text
+from headbench.classify.checked import json_text
+from headbench.classify.export.examples import HEAD_FILE
+from headbench.classify.export.exportable import PROBABILITIES, Call, Exportable
 from headbench.classify.export.pixel_range import EXPECTED, grey_levels, with_grey_levels
 from headbench.classify.export.quantization import quantize_onnx_file
 from headbench.classify.export.tflite_file import (
@@ -51,7 +46,6 @@ class Sample(NamedTuple):
     pixels : uint8 (n, size_px, size_px, 3)
     """
 
-    paths: list[Path]
     data: list[bytes]
     pixels: NDArray[np.uint8]
 
@@ -228,10 +222,6 @@ class Format(NamedTuple):
     ----------
     file : str
         Name of the file or folder.
-    use : str
-        How to load and call it, in Python, for a path.
-    example : str
-        The same for the README, from image files to the names of classes.
     packages : tuple of str
         Optional packages that writing it needs.
     open : callable or None
@@ -245,8 +235,6 @@ class Format(NamedTuple):
     file: str
     write: Callable[[Exportable, Path], None]
     run: Run
-    use: str
-    example: str
     packages: tuple[str, ...] = ()
     open: Callable[[Path], Call] | None = None
     is_exact: bool = True
@@ -258,58 +246,43 @@ class Format(NamedTuple):
         return all(find_spec(name) for name in self.packages)
 
 
-def _onnx(file: str, write: Callable[[Exportable, Path], None], **options: bool) -> Format:
-    return Format(
-        file,
-        write,
-        run_one_by_one(open_onnx_file),
-        "onnxruntime.InferenceSession({!r}).run(None, {{'pixels': pixels}})",
-        ONNX_EXAMPLE.replace("FILE", file),
-        ("onnx", "onnxruntime", "tf2onnx"),
-        open_onnx_file,
-        **options,
-    )
+ONNX = Format(
+    "model.onnx",
+    write_onnx_file,
+    run_one_by_one(open_onnx_file),
+    ("onnx", "onnxruntime", "tf2onnx"),
+    open_onnx_file,
+)
+TFLITE = Format(
+    "model.tflite",
+    partial(write_tflite_file, numbers="float32"),
+    run_one_by_one(open_tflite_file),
+    ("ai_edge_litert",),
+    open_tflite_file,
+    is_default=False,
+)
 
 
-def _tflite(file: str, numbers: str, *, is_exact: bool = True) -> Format:
-    return Format(
-        file,
-        partial(write_tflite_file, numbers=numbers),
-        run_one_by_one(open_tflite_file),
-        "ai_edge_litert.interpreter.Interpreter({!r})",
-        TFLITE_EXAMPLE.replace("FILE", file),
-        ("ai_edge_litert",),
-        open_tflite_file,
-        is_exact,
-        is_default=False,
-    )
+def _rounded_tflite(numbers: str) -> Format:
+    write = partial(write_tflite_file, numbers=numbers)
+    return TFLITE._replace(file=f"model-{numbers}.tflite", write=write, is_exact=False)
 
 
 # To add a format, write two functions and enter them here: one writes the network of an
 # `Exportable` with its `facts` to a path; the other runs what was written on a `Sample` and yields
 # rows of the sample and the outputs for them, which are then compared with those of predict.
-# Command line, check and tests go by this table. Optional packages: also the extra of that name, up
-# to a hyphen.
+# Command line, check and tests go by this table. The name up to a hyphen is that of its example and
+# of its line in the README, and of the extra of its optional packages.
 FORMATS = {
-    "saved_model": Format(
-        "saved_model",
-        write_saved_model,
-        run_saved_model,
-        "tf.saved_model.load({!r}).signatures['serving_default'](image_bytes=files)",
-        FILES_EXAMPLE,
+    "saved_model": Format("saved_model", write_saved_model, run_saved_model),
+    "keras": Format("model.keras", write_keras_file, run_keras_file),
+    "onnx": ONNX,
+    "onnx-int8": ONNX._replace(
+        file="model-int8.onnx", write=write_onnx_int8, is_exact=False, is_default=False
     ),
-    "keras": Format(
-        "model.keras",
-        write_keras_file,
-        run_keras_file,
-        "keras.saving.load_model({!r})(pixels)",
-        KERAS_EXAMPLE,
-    ),
-    "onnx": _onnx("model.onnx", write_onnx_file),
-    "onnx-int8": _onnx("model-int8.onnx", write_onnx_int8, is_exact=False, is_default=False),
-    "tflite": _tflite("model.tflite", "float32"),
-    "tflite-float16": _tflite("model-float16.tflite", "float16", is_exact=False),
-    "tflite-int8": _tflite("model-int8.tflite", "int8", is_exact=False),
+    "tflite": TFLITE,
+    "tflite-float16": _rounded_tflite("float16"),
+    "tflite-int8": _rounded_tflite("int8"),
 }
 
 
@@ -325,4 +298,4 @@ def write_trees(exported: Exportable, trees: LightGBM, folder: Path) -> None:
         "sharpness": 0.0 if trees.scores_ is None else float(trees.scores_.sharpness),
         "smallest": float(SMALLEST),
     }
-    (folder / HEAD_FILE).write_text(as_text(facts), "utf-8", newline="\n")
+    (folder / HEAD_FILE).write_text(json_text(facts), "utf-8", newline="\n")

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,38 +11,30 @@ import numpy as np
 from headbench.cache.disk import replacing_folder
 from headbench.cache.progress import Progress
 from headbench.cache.reader import FeatureFile
+from headbench.classify.checked import json_text
 from headbench.classify.deployment.classifier import open_classifier, say_if_not_recommended
 from headbench.classify.deployment.prediction_sets import COVERAGES, calibration_scores
 from headbench.classify.errors import RunError
 from headbench.classify.export import MAX_LOSS
-from headbench.classify.export.agreement import (
-    Agreement,
-    measure_agreement,
-    require_small_loss,
-)
+from headbench.classify.export.agreement import measure_agreement, require_small_loss
 from headbench.classify.export.export_formats import FORMATS, Outputs, Sample, write_trees
-from headbench.classify.export.export_readme import README_FILE, export_readme, measured_lines
+from headbench.classify.export.export_readme import README_FILE, export_texts
 from headbench.classify.export.exportable import (
     Exportable,
-    as_text,
     build_exportable,
     check_exportable,
     seen_by,
 )
-from headbench.classify.export.model_card import CARD_FILE, model_card
-from headbench.classify.export.quantization import calibration_images
-from headbench.classify.labelled_files import images_of, open_split
+from headbench.classify.export.quantization import calibration_images, sampled_images
+from headbench.classify.labelled_files import images_of
+from headbench.classify.report.opened_run import OpenedRun
 from headbench.classify.run import Run, Trained, rank
 from headbench.classify.wording import describe_weights, n_bytes
-from headbench.extract.errors import UnusableImageError
-from headbench.extract.images.decode import decode
-from headbench.extract.images.resizing import resizing_of
 from headbench.extract.images.stream import DecodedImage
-from headbench.extract.networks.backbone import embed_images, reopen_backbone
+from headbench.extract.networks.backbone import embed_images
 from headbench.extract.networks.engines import relative_difference
 from headbench.extract.networks.keras_runtime import quiet_stderr, silenced
 from headbench.extract.settings import BFLOAT16, FLOAT32, MIXED_FLOAT16, Runtime
-from headbench.extract.sources.source import Source
 from headbench.extract.stopwatch import Stopwatch
 
 LOG = logging.getLogger(__name__)
@@ -97,9 +90,10 @@ def export_model(
         weights = weights or features.config.weights
         described = describe_weights(features.identity, weights)
         LOG.info(f"head {trained.record.name}, weights {described}")
-        exported, images = build_exportable(trained, features, weights), images_of(features, data)
+        opened = OpenedRun(run, features, [trained], trained, images_of(features, data), "")
+        exported = build_exportable(trained, features, weights)
         _require_float32(exported, names)
-        exported = replace(exported, calibration=calibration_images(features, images))
+        exported = replace(exported, calibration=partial(calibration_images, opened))
         with replacing_folder(folder) as temporary:
             written = {each: temporary / FORMATS[each].file for each in names}
             with Progress("export", len(written), "formats") as progress:
@@ -107,10 +101,12 @@ def export_model(
                     progress.counting(FORMATS[each].write)(exported, path)
             if exported.trees is not None:
                 write_trees(exported, exported.trees, temporary)
-            exact = {each: path for each, path in written.items() if FORMATS[each].is_exact}
-            agreement = _check(exported, exact, images, run, features, weights)
-            measured = _measure(exported, written, features, trained, images, max_loss)
-            for line in filter(None, [agreement, *measured_lines(measured)]):
+            agreement = check_export(exported, written, opened, weights)
+            # What stands before trees gives no classes.
+            measured = {} if exported.trees else measure_agreement(written, opened)
+            require_small_loss(measured, max_loss)
+            lines = [f"{each}: {found}" for each, found in measured.items()]
+            for line in filter(None, [agreement, *lines]):
                 LOG.info(line)
             scores = calibration_scores(run.folder, features, trained)
             facts = {
@@ -120,48 +116,13 @@ def export_model(
             }
             sizes = {each: _size(path) for each, path in written.items()}
             texts = {
-                FACTS_FILE: as_text(facts),
-                README_FILE: export_readme(exported, described, names, agreement, measured),
-                CARD_FILE: model_card(run, trained, features, images, measured, sizes),
+                FACTS_FILE: json_text(facts),
+                **export_texts(exported, opened, sizes, agreement, measured),
             }
             for name, text in texts.items():
                 (temporary / name).write_text(text, "utf-8", newline="\n")
     _say_written(folder, exported, names)
     return folder
-
-
-def _check(
-    exported: Exportable,
-    written: Mapping[str, Path],
-    images: Source,
-    run: Run,
-    features: FeatureFile,
-    weights: str,
-) -> str:
-    sample = draw_sample(features, images)
-    if sample is not None and not written:
-        return ""
-    if sample is None:
-        return (
-            f"Not checked against predict: found no image of test in {images.name}. Name the "
-            "folder with --data."
-        )
-    found = check_export(exported, written, sample, run, features, weights)
-    return f"Largest difference from predict on {len(sample.paths)} images of test: {found}."
-
-
-def _measure(
-    exported: Exportable,
-    written: Mapping[str, Path],
-    features: FeatureFile,
-    trained: Trained,
-    images: Source,
-    max_loss: float,
-) -> dict[str, Agreement]:
-    # What stands before trees gives no classes.
-    measured = {} if exported.trees else measure_agreement(written, features, trained, images)
-    require_small_loss(measured, max_loss)
-    return measured
 
 
 def _require_float32(exported: Exportable, names: Sequence[str]) -> None:
@@ -173,45 +134,42 @@ def _require_float32(exported: Exportable, names: Sequence[str]) -> None:
         )
 
 
-def draw_sample(features: FeatureFile, images: Source) -> Sample | None:
-    """A few images of test, spread evenly; None if no image can be read."""
-    files = open_split(features, "test", images).files if images.is_there else []
-    spread = np.unique(np.linspace(0, len(files) - 1, N_CHECKED).round().astype(int))
-    paths, data, pixels = [], [], []
-    for file in (files[row] for row in spread if files):
-        try:
-            content = file.read(file.path, file.max_bytes)
-            pixels.append(decode(content, resizing_of(features.identity)))
-        except UnusableImageError:
-            continue
-        paths.append(file.path)
-        data.append(content)
-    return Sample(paths, data, np.stack(pixels)) if paths else None
+def draw_sample(opened: OpenedRun) -> Sample | None:
+    """A few images of test, by class; None if no image can be read."""
+    found = list(sampled_images(opened, "test", N_CHECKED))
+    if not found:
+        return None
+    data = [file.read(file.path, file.max_bytes) for _, file, _ in found]
+    return Sample(data, np.stack([image for *_, image in found]))
 
 
 def check_export(
-    exported: Exportable,
-    written: Mapping[str, Path],
-    sample: Sample,
-    run: Run,
-    features: FeatureFile,
-    weights: str,
+    exported: Exportable, written: Mapping[str, Path], opened: OpenedRun, weights: str
 ) -> str:
-    """The largest difference between each format and predict, in words.
+    """The largest difference between each format in float32 and predict, in words.
 
     Raises
     ------
     RunError
         If a difference is larger than rounding explains.
     """
-    expected = _expected(exported, sample, run, features, weights)
+    sample = draw_sample(opened)
+    if sample is None:
+        return (
+            f"Not checked against predict: found no image of test in {opened.images.name}. Name "
+            "the folder with --data."
+        )
+    exact = {name: path for name, path in written.items() if FORMATS[name].is_exact}
+    if not exact:
+        return ""
+    expected = _expected(exported, sample, opened.run, weights)
 
     def differ(found: Outputs, rows: list[int]) -> float:
         if exported.trees is not None:
             return relative_difference(found, expected[rows])
         return float(np.abs(found.astype(np.float64) - expected[rows]).max())
 
-    tolerance = TOLERANCES[features.identity.precision]
+    tolerance = TOLERANCES[opened.features.identity.precision]
 
     def compare(name: str, path: Path) -> str:
         # TensorFlow complains of each operation that its faster library lacks.
@@ -222,31 +180,27 @@ def check_export(
         if not difference <= tolerance:
             raise RunError(
                 f"{path.name}: expected {exported.output} within {tolerance:.0e} of those of "
-                f"predict on {len(sample.paths)} images of test, found a difference of "
+                f"predict on {len(sample.data)} images of test, found a difference of "
                 f"{difference:.1e}. Nothing was written. Leave this format out with --formats."
             )
-        n_unread = len(sample.paths) - min(len(rows) for rows, _ in results)
+        n_unread = len(sample.data) - min(len(rows) for rows, _ in results)
         unread = f" (it cannot read {n_unread} of the files)" if n_unread else ""
         return f"{name} {difference:.1e}{unread}"
 
-    with Progress("check", len(written), "formats") as progress:
-        return ", ".join(progress.counting(compare)(*each) for each in written.items())
+    with Progress("check", len(exact), "formats") as progress:
+        found = ", ".join(progress.counting(compare)(*each) for each in exact.items())
+    return f"Largest difference from predict on {len(sample.data)} images of test: {found}."
 
 
-def _expected(
-    exported: Exportable, sample: Sample, run: Run, features: FeatureFile, weights: str
-) -> Outputs:
+def _expected(exported: Exportable, sample: Sample, run: Run, weights: str) -> Outputs:
+    """What predict gives; or what trees look at: a rounding error can lead down another branch."""
     images = (DecodedImage(row, image) for row, image in enumerate(sample.pixels))
     # Else predict would log again what was logged already.
     with silenced("headbench", level=logging.WARNING):
-        if exported.trees is None:
-            classifier = open_classifier(run, exported.name, weights)
-            found = classifier.classify(images, Runtime(), Stopwatch())
-            return np.concatenate([each.embeddings for each in found])
-        # The columns that trees look at, since a rounding error can lead down another branch.
-        backbone = reopen_backbone(features.identity, weights)
-        embedded = embed_images(backbone, images, Runtime(), Stopwatch())
-        return seen_by(exported.trees, np.concatenate([each.embeddings for each in embedded]))
+        classifier = open_classifier(run, exported.name, weights)
+        embedded = embed_images(classifier.network, images, Runtime(), Stopwatch())
+        outputs = np.concatenate([each.embeddings for each in embedded])
+    return classifier.proba(outputs) if exported.trees is None else seen_by(exported.trees, outputs)
 
 
 def _formats(formats: Sequence[str] | None) -> list[str]:
@@ -286,23 +240,19 @@ def _best(run: Run, features: FeatureFile) -> Trained:
 
 def _require_own(folder: Path) -> None:
     """Refuse to replace anything but an earlier export."""
-    if folder.exists() and not (folder / FACTS_FILE).is_file():
-        is_empty = folder.is_dir() and not any(folder.iterdir())
-        if not is_empty:
-            raise RunError(
-                f"{folder}: expected nothing, an empty folder or an earlier export (with "
-                f"{FACTS_FILE}), found something else. Name another folder with --out."
-            )
+    is_empty = folder.is_dir() and not any(folder.iterdir())
+    if folder.exists() and not is_empty and not (folder / FACTS_FILE).is_file():
+        raise RunError(
+            f"{folder}: expected nothing, an empty folder or an earlier export (with "
+            f"{FACTS_FILE}), found something else. Name another folder with --out."
+        )
 
 
 def _say_written(folder: Path, exported: Exportable, names: Sequence[str]) -> None:
     LOG.info(f"{folder}: {len(exported.classes)} classes, images of {exported.size_px} px")
-    for name in names:
-        path = folder / FORMATS[name].file
-        size = n_bytes(_size(path))
-        LOG.info(f"  {path.name} ({size}): {FORMATS[name].use.format(str(path))}")
-    if exported.trees is not None:
-        LOG.info(f"  These give {exported.output}. {README_FILE} shows how the trees use them.")
+    for path in (folder / FORMATS[name].file for name in names):
+        LOG.info(f"  {path} ({n_bytes(_size(path))})")
+    LOG.info(f"  {README_FILE} has examples in Python.")
 
 
 def _size(path: Path) -> int:

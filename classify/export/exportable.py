@@ -1,7 +1,6 @@
 """What is exported: one network from pixels to probabilities, and facts about it."""
 
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -30,11 +29,6 @@ PROBABILITIES, EMBEDDINGS = "probabilities", "embeddings"
 Call = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
-def no_images() -> Iterator[NDArray[np.uint8]]:
-    """None: the formats of int8 need some."""
-    return iter(())
-
-
 @dataclass(frozen=True)
 class Exportable:
     """A network and the facts that go into every file with it.
@@ -56,7 +50,7 @@ class Exportable:
         The head, if it is not part of the network.
     calibration : callable
         Gives images of train, uint8 (size_px, size_px, 3), decoded anew each time: the ranges of
-        their activations become those of int8.
+        their activations become those of int8. None by default.
     """
 
     name: str
@@ -65,7 +59,7 @@ class Exportable:
     provenance: dict[str, Any]
     resizing: Resizing
     trees: LightGBM | None = None
-    calibration: Callable[[], Iterator[NDArray[np.uint8]]] = no_images
+    calibration: Callable[[], Iterator[NDArray[np.uint8]]] = lambda: iter(())
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -154,8 +148,3 @@ def _provenance(trained: Trained, features: FeatureFile) -> dict[str, Any]:
             for split, proba in (("val", trained.val), ("test", trained.test))
         },
     }
-
-
-def as_text(facts: Mapping[str, Any]) -> str:
-    """JSON for people to read."""
-    return json.dumps(facts, indent=2, ensure_ascii=False)

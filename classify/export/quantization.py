@@ -1,6 +1,7 @@
 """ONNX in int8, and the images of train that give the ranges of its activations."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
+from itertools import dropwhile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -8,13 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headbench.cache.reader import FeatureFile
 from headbench.classify.errors import RunError
 from headbench.classify.export.exportable import Exportable
 from headbench.classify.labelled_files import open_split
-from headbench.extract.images.stream import decoded_images
+from headbench.classify.report.opened_run import OpenedRun
+from headbench.extract.images.stream import ImageFile, decoded_images
 from headbench.extract.networks.keras_runtime import silenced
-from headbench.extract.sources.source import Source
 from headbench.extract.stopwatch import Stopwatch
 
 N_CALIBRATION = 200
@@ -24,68 +24,46 @@ N_CALIBRATION = 200
 IN_INT8 = ("Conv", "MatMul", "Gemm", "Relu", "Clip")
 
 
-def spread_over_classes(
-    labels: NDArray[np.integer], n_most: int, seed: int = 0
-) -> NDArray[np.intp]:
-    """A random sample that has each class by its share.
-
-    Parameters
-    ----------
-    labels : int (n_images,)
-    n_most : int
-        Images to take; all if there are fewer.
-
-    Returns
-    -------
-    intp (n_sample,)
-        Positions in `labels`, sorted.
-    """
-    shuffled = np.random.default_rng(seed).permutation(len(labels))
+def spread_over_classes(labels: NDArray[np.integer], n_most: int) -> NDArray[np.intp]:
+    """Positions of a sample that has each class by its share; ascending, the same every time."""
+    shuffled = np.random.default_rng(0).permutation(len(labels))
     by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
     places = np.linspace(0, len(labels) - 1, min(n_most, len(labels))).round().astype(int)
     return np.sort(by_class[places])
 
 
 def sampled_images(
-    features: FeatureFile, split: str, images: Source, rows: Sequence[int] | NDArray[np.intp]
-) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """Some images of a split, decoded; those that cannot be used any more are left out.
-
-    Parameters
-    ----------
-    rows : sequence of int
-        Positions in the split.
+    opened: OpenedRun, split: str, n_most: int
+) -> Iterator[tuple[int, ImageFile, NDArray[np.uint8]]]:
+    """Some images of a split, each class by its share, decoded; without those that are gone.
 
     Yields
     ------
     int
-        The position.
+        The position in the split.
+    ImageFile
     uint8 (size_px, size_px, 3)
     """
-    opened = open_split(features, split, images)
-    files = (opened.files[row] for row in rows)
-    for each in decoded_images(files, opened.resizing, lambda *_: None, Stopwatch()):
-        yield int(rows[each.row]), each.image
+    if not opened.images.is_there:
+        return
+    there = open_split(opened.features, split, opened.images)
+    rows = spread_over_classes(there.labels, n_most).tolist()
+    files = [there.files[row] for row in rows]
+    for each in decoded_images(files, there.resizing, lambda *_: None, Stopwatch()):
+        yield rows[each.row], files[each.row], each.image
 
 
-def calibration_images(
-    features: FeatureFile, images: Source
-) -> Callable[[], Iterator[NDArray[np.uint8]]]:
-    """Images of train for int8: at most 200, each class by its share, the same every time."""
-
-    def give() -> Iterator[NDArray[np.uint8]]:
-        rows = spread_over_classes(features.labels("train"), N_CALIBRATION)
-        n_given = 0
-        for _, image in sampled_images(features, "train", images, rows):
-            yield image
-            n_given += 1
-        if not n_given:
-            raise RunError(
-                f"{images.name}: int8 needs images of train for the ranges of its numbers, found "
-                "none that can be read. Name their folder with --data."
-            )
-
-    return give
+def calibration_images(opened: OpenedRun) -> Iterator[NDArray[np.uint8]]:
+    """Images of train for int8: at most 200, the same every time; `RunError` if there are none."""
+    n_given = 0
+    for _, _, image in sampled_images(opened, "train", N_CALIBRATION):
+        yield image
+        n_given += 1
+    if not n_given:
+        raise RunError(
+            f"{opened.images.name}: int8 needs images of train for the ranges of its numbers, "
+            "found none that can be read. Name their folder with --data."
+        )
 
 
 def quantize_onnx_file(exported: Exportable, path: Path) -> None:
@@ -125,7 +103,5 @@ def _head_of(graph: Any) -> list[str]:
     """Names of the nodes behind the last convolution and its activation."""
     nodes = list(graph.node)
     last = max((row for row, node in enumerate(nodes) if node.op_type == "Conv"), default=-1)
-    rest = nodes[last + 1 :]
-    while rest and rest[0].op_type in ("Relu", "Clip"):
-        del rest[0]
+    rest = dropwhile(lambda node: node.op_type in ("Relu", "Clip"), nodes[last + 1 :])
     return [node.name for node in rest]

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from headbench.classify.checked import json_text
 from headbench.classify.errors import RunError
-from headbench.classify.export.exportable import Call, Exportable, as_text
+from headbench.classify.export.exportable import Call, Exportable
 from headbench.extract.networks.keras_runtime import load_tensorflow, quiet_stderr, silenced
 
 # In a .keras file, which is a zip archive, and in one that is appended to a .tflite file.
@@ -99,7 +100,7 @@ def _one_image(network: Any, output: str) -> Any:
 def append_facts(exported: Exportable, path: Path) -> None:
     """Put class names and provenance into a file: into its zip archive, or into one behind it."""
     with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr(FACTS_IN_FILE, as_text(exported.facts))
+        archive.writestr(FACTS_IN_FILE, json_text(exported.facts))
         if path.suffix == ".tflite":
             archive.writestr(LABELS_IN_FILE, "".join(f"{name}\n" for name in exported.classes))
 

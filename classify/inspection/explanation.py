@@ -11,6 +11,7 @@ Understanding Convolutional Networks). What was left out is then worth the log-o
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from PIL import Image
 
 from headbench.classify.deployment.classifier import Classifier
 from headbench.extract.images.resizing import PADDING
-from headbench.extract.images.stream import Batch
+from headbench.extract.images.stream import DecodedImage, in_batches
 from headbench.extract.networks.engines import Embedder
 from headbench.extract.networks.feature_map import FeatureMaps, NoMapError, may_have_map
 from headbench.extract.networks.keras_network import KerasNetwork
@@ -75,9 +76,13 @@ class Explainer:
         self._embedder: Embedder | None = None
         self.method, head = OCCLUSION, classifier.head
         if head is not None and may_have_map(classifier.identity):
-            self._linear, self._columns = head.linear_logits(), head.classes_
-            self._dim = head.n_features_in_
-            self.method = CAM if self._linear else LEFT_OUT
+            self.method = LEFT_OUT if head.linear_logits() is None else CAM
+
+    def pictures(
+        self, image: Pixels, labels: Sequence[int], size_px: int | None = None
+    ) -> list[Pixels]:
+        """The picture once for each class, orange where something spoke for it; see `tinted`."""
+        return tinted(image, self.maps(image, labels), size_px)
 
     def maps(self, image: Pixels, labels: Sequence[int]) -> Map:
         """What each part of a picture contributes to some classes.
@@ -95,15 +100,15 @@ class Explainer:
             From the top left; above 0 is for the class. Of a class activation map the mean is the
             score before the softmax. Of the others it is a loss of log-odds, in nats.
         """
-        embedder = self._opened(image)
-        if self.method == OCCLUSION:
+        embedder, head = self._opened(image), self.classifier.head
+        if self.method == OCCLUSION or head is None:
             return self._occlusion(embedder, image, labels)
-        positions = embedder.infer(image[None]).reshape(-1, self._dim)
-        side = math.isqrt(len(positions))
-        if self._linear is None:
+        positions = embedder.infer(image[None]).reshape(-1, head.n_features_in_)
+        side, linear = math.isqrt(len(positions)), head.linear_logits()
+        if linear is None:
             return self._left_out(positions.reshape(side, side, -1), labels)
-        columns = np.searchsorted(self._columns, labels)
-        kernel, bias = (each[..., columns] for each in self._linear)
+        columns = np.searchsorted(head.classes_, labels)
+        kernel, bias = (each[..., columns] for each in linear)
         return np.ascontiguousarray((positions @ kernel + bias).T).reshape(-1, side, side)
 
     def _opened(self, image: Pixels) -> Embedder:
@@ -129,10 +134,11 @@ class Explainer:
         return self._lost(np.stack([total / n, *rests]).astype(np.float32), side, labels)
 
     def _occlusion(self, embedder: Embedder, image: Pixels, labels: Sequence[int]) -> Map:
-        pictures = np.stack([image, *_covered(image)])
-        starts = range(0, len(pictures), embedder.batch_size)
-        batches = (pictures[start : start + embedder.batch_size] for start in starts)
-        found = embedder(Batch(np.arange(len(each)), each) for each in batches)
+        squares = list(windows(GRID, len(image)))
+        pictures = np.stack([image] * (1 + len(squares)))
+        for picture, square in zip(pictures[1:], squares, strict=True):
+            picture[square] = PADDING
+        found = embedder(in_batches(map(DecodedImage, count(), pictures), embedder.batch_size))
         return self._lost(np.concatenate([outputs for _, outputs in found]), GRID, labels)
 
     def _lost(self, outputs: NDArray[np.float32], n_cells: int, labels: Sequence[int]) -> Map:
@@ -159,14 +165,6 @@ def windows(n_cells: int, side: int) -> Iterator[tuple[slice, slice]]:
     edges = np.linspace(0, side, n_cells + 1).round().astype(int).tolist()
     spans = [slice(*each) for each in zip(edges, edges[WINDOW:], strict=False)]
     return ((rows, columns) for rows in spans for columns in spans)
-
-
-def _covered(image: Pixels) -> Iterator[Pixels]:
-    """The picture once for each window, which has the mean colour of ImageNet."""
-    for window in windows(GRID, len(image)):
-        covered = image.copy()
-        covered[window] = PADDING
-        yield covered
 
 
 def tinted(image: Pixels, maps: Map, size_px: int | None = None) -> list[Pixels]:

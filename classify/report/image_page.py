@@ -23,7 +23,7 @@ def write_image_page(
     title: str,
     notes: Sequence[str],
     galleries: Sequence[Gallery],
-    thumbnails: Thumbnails,
+    thumbnails: Thumbnails | None,
     pictures: Mapping[int, str] | None = None,
 ) -> None:
     """Write it.
@@ -32,17 +32,22 @@ def write_image_page(
     ----------
     notes : sequence of str
         Sentences below the title; empty ones are left out.
+    thumbnails : Thumbnails or None
+        Makes pictures of cards whose row is 0 or more.
     pictures : mapping of int to str, optional
-        ``data:`` URLs of cards whose row is below 0: they are not in the feature file.
+        ``data:`` URLs of the other cards, which are not in a feature file.
     """
-    rows = {card.row for gallery in galleries for card in gallery.cards if card.row >= 0}
-    made = thumbnails.make(rows, THUMBNAIL_PX)
+    shown = dict(pictures or {})
+    if thumbnails is not None:
+        rows = {card.row for gallery in galleries for card in gallery.cards}
+        shown |= thumbnails.make([row for row in rows if row >= 0], THUMBNAIL_PX)
+        notes = [*notes, thumbnails.note]
     page = render(
         "images.html",
         title=title,
         data={},
-        notes=[note for note in (*notes, thumbnails.note) if note],
+        notes=[note for note in notes if note],
         galleries=galleries,
-        thumbnails={**made, **(pictures or {})},
+        thumbnails=shown,
     )
     replace_texts(path.parent, {path.name: page})

@@ -61,28 +61,23 @@ class FeatureMaps:
         return open_network(forms, runtime, sample, stopwatch)
 
     def _base(self) -> Any:
-        return before_average(self.network.base(), self.network.name)
+        """Without the average over positions that it ends in: its last map, flattened."""
+        network, name = self.network.base(), self.network.name
+        last = maker_of(network, network.output)
+        if not isinstance(last, global_poolings("Average")):
+            raise NoMapError(
+                f"{name}: expected an average at its end, found {type(last).__name__}."
+            )
+        [positions] = inputs_of(last)
+        side = math.isqrt(math.prod(positions.shape[1:-1]))
+        if side < FEWEST or side**2 != math.prod(positions.shape[1:-1]):
+            raise NoMapError(
+                f"{name}: expected a square map of {FEWEST} positions a side or more, found "
+                f"{positions.shape[1:]}."
+            )
+        flat = load_keras().layers.Reshape((-1,), name="positions")(positions)
+        return load_keras().Model(network.input, flat, name=name)
 
     def _fold(self, untouched: Any, policy: str) -> Any:
         base = self._base() if untouched is None else base_of(untouched)
         return self.network.folded_network(base, policy)
-
-
-def before_average(network: Any, name: str) -> Any:
-    """A network without the average over positions that it ends in: its last map, flattened."""
-    last = maker_of(network, network.output)
-    if not isinstance(last, global_poolings("Average")):
-        raise NoMapError(
-            f"{name}: expected a network that ends in an average over positions, found "
-            f"{type(last).__name__}."
-        )
-    [positions] = inputs_of(last)
-    side = math.isqrt(math.prod(positions.shape[1:-1]))
-    if side < FEWEST or side**2 != math.prod(positions.shape[1:-1]):
-        raise NoMapError(
-            f"{name}: expected a square map of {FEWEST} positions a side or more, found "
-            f"{positions.shape[1:]}."
-        )
-    keras = load_keras()
-    flat = keras.layers.Reshape((-1,), name="positions")(positions)
-    return keras.Model(network.input, flat, name=network.name)

@@ -52,9 +52,9 @@ def add_predict(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--explain",
         type=Path,
-        metavar="FOLDER",
-        help="also write a page that shows what in each picture spoke for its class, into a new "
-        "folder",
+        metavar="PAGE",
+        help="also write a page that shows what in each picture spoke for its class, such as "
+        "why.html; of the first 200 images",
     )
     command.add_argument(
         "--format", choices=FORMATS, default=FORMATS[0], help=f"(default: {FORMATS[0]})"

@@ -40,9 +40,7 @@ def test_exported_models_average_the_views_themselves(viewed_run: Run, tmp_path:
     folder = export_model(viewed_run, "logreg", None, None, tmp_path / "out", ["keras", "onnx"])
     readme = (folder / "README.md").read_text()
     assert "| size | 37 x 37 px |" in readme
-    assert (
-        "| crop | shorter side resized to 37 px (antialiased bilinear), then the centre" in readme
-    )
+    assert "; shorter side to 37 px, antialiased bilinear (Pillow)" in readme
     assert "the embeddings of its four corners and its centre are averaged |" in readme
 
 

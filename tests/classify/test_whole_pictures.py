@@ -65,14 +65,15 @@ def test_fine_tuning_and_the_check_of_an_export_see_the_same_pictures(framed_run
     with FeatureFile(framed_run.features_path) as features:
         images = images_of(features, None)
         files = open_split(features, "test", images)
-        sample = draw_sample(features, images)
+        [head] = framed_run.trained(features)
+        sample = draw_sample(OpenedRun(framed_run, features, [head], head, images, ""))
     expected = [
         decode(each.path.read_bytes(), Resizing(SIZE_PX, LETTERBOX)) for each in files.files
     ]
     [(_, found)] = files.batches(len(expected))
     np.testing.assert_array_equal(found, expected)
     assert sample is not None
-    of_sample = [expected[[each.path for each in files.files].index(path)] for path in sample.paths]
+    of_sample = [decode(data, Resizing(SIZE_PX, LETTERBOX)) for data in sample.data]
     np.testing.assert_array_equal(sample.pixels, of_sample)
 
 
@@ -114,4 +115,4 @@ def test_a_fine_tuned_and_an_exported_network_see_the_same_pictures(
     # Compared with predict before it is kept: pixels and files.
     folder = export_model(run, "logreg", None, None, tmp_path / "out", ["saved_model"])
     readme = (folder / "README.md").read_text()
-    assert "| resize | longer side to 32 px (antialiased bilinear), centred; the rest" in readme
+    assert "RGB; longer side to 32 px, antialiased bilinear (Pillow)" in readme

@@ -76,17 +76,15 @@ def test_a_report_and_predictions_say_what_spoke_for_a_class(
 
     def explain(*arguments: object, is_asked: bool) -> Explained:
         asked.append((arguments[-1], is_asked))
-        return Explained({}, "")
+        return Explained("", {})
 
     monkeypatch.setattr("headbench.classify.report.write.explain_mistakes", explain)
     made.report()
     made.report(explain=True, weights="moved.h5")
     assert asked == [(None, False), ("moved.h5", True)]
-    found = made.predict([photos / "red/000.png"], head="ridge", top=1, explain="why")
+    found = made.predict([photos / "red/000.png"], head="ridge", top=1, explain="why.html")
     assert len(found[0].top) == 1
-    assert 'alt="000.png, and what spoke for red and for ' in Path("why/index.html").read_text(
-        "utf-8"
-    )
+    assert 'alt="for red (' in Path("why.html").read_text("utf-8")
 
 
 def test_a_call_shows_progress_until_it_returns(

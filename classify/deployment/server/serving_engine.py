@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from headbench.cache.reader import FeatureFile
 from headbench.classify.deployment.classifier import Classifier
 from headbench.classify.deployment.uncertainty import Doubt, Uncertainty
-from headbench.classify.inspection.explanation import WORDS, Explainer, tinted
+from headbench.classify.inspection.explanation import WORDS, Explainer
 from headbench.classify.inspection.principal_axes import unit
 from headbench.classify.report.photographs import as_address, encode
 from headbench.extract.errors import UnusableImageError
@@ -114,13 +114,6 @@ class Answer(NamedTuple):
     doubt: Doubt
 
 
-class Explained(NamedTuple):
-    """How a picture was explained, in words; and for each class a picture as a ``data:`` URL."""
-
-    method: str
-    pictures: list[str]
-
-
 Waiting = tuple[Asked, asyncio.Future[Answer]]
 
 
@@ -175,8 +168,10 @@ class ServingEngine:
         self._fill_streams()
         return await answer
 
-    async def explain(self, image: NDArray[np.uint8], labels: Sequence[int]) -> Explained:
-        """What in a picture spoke for some classes; the first time the network is loaded for it."""
+    async def explain(
+        self, image: NDArray[np.uint8], labels: Sequence[int]
+    ) -> tuple[str, list[str]]:
+        """How a picture is explained, in words; for each class its picture as a ``data:`` URL."""
         work = partial(self._explain, image, labels)
         return await asyncio.get_running_loop().run_in_executor(self._explaining, work)
 
@@ -184,9 +179,9 @@ class ServingEngine:
     def _explainer(self) -> Explainer:
         return Explainer(self.classifier, self._runtime, self._embedder, self._one_head)
 
-    def _explain(self, image: NDArray[np.uint8], labels: Sequence[int]) -> Explained:
-        made = tinted(image, self._explainer.maps(image, labels))
-        return Explained(WORDS[self._explainer.method], [as_address(each) for each in made])
+    def _explain(self, image: NDArray[np.uint8], labels: Sequence[int]) -> tuple[str, list[str]]:
+        pictures = list(map(as_address, self._explainer.pictures(image, labels)))
+        return WORDS[self._explainer.method], pictures
 
     def _fill_streams(self) -> None:
         self._waiting = [each for each in self._waiting if not each[1].done()]

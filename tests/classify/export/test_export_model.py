@@ -91,10 +91,10 @@ def test_a_user_reads_where_each_file_is_and_nothing_that_tensorflow_says(
     assert lines[0].startswith("head finetuned, weights ")
     assert "on 7 images of test: saved_model " in lines[1]
     assert re.match(r"onnx: [\d.]+ [kM]B, agreement 100.0 % .* ms an image, n = 7$", lines[2])
-    assert len(lines) == 4 + len(DEFAULT)
-    for name, line in zip(DEFAULT, lines[-3:], strict=True):
-        assert f"{FORMATS[name].file} (" in line
-        assert str(folder / FORMATS[name].file) in line
+    assert len(lines) == 5 + len(DEFAULT)
+    for name, line in zip(DEFAULT, lines[-4:-1], strict=True):
+        assert line.startswith(f"  {folder / FORMATS[name].file} (")
+    assert lines[-1] == "  README.md has examples in Python."
 
 
 def test_how_good_it_is_and_what_made_it_stand_in_every_file(
@@ -133,19 +133,19 @@ def test_the_thresholds_of_prediction_sets_are_those_of_predict(
         assert each == sets._asdict()
 
 
-def test_the_readme_says_what_the_model_takes_and_how_well_it_agrees(
+def test_the_texts_say_what_the_model_takes_and_how_good_it_is(
     exported_network: Exported,
 ) -> None:
-    text = (exported_network.folder / "README.md").read_text()
+    text = (exported_network.folder / "README.md").read_text().replace("\\", "")
     assert exported_network.lines[1] in text
     assert "| size | 32 x 32 px |" in text
-    assert "| crop | shorter side resized to 37 px" in text
+    assert "RGB; shorter side to 37 px, antialiased bilinear" in text
     assert "| value range | 0 to 255 |" in text
-    # Random weights are never silent: the first line says so too.
-    assert f"Weights: {exported_network.lines[0].split('weights ')[1]}." in text
-    assert re.search(r"Test accuracy: [\d.]+ % \[.*n = \d+\)", text)
     for name in DEFAULT:
         assert FORMATS[name].file in text
+    card = (exported_network.folder / "MODEL_CARD.md").read_text().replace("\\", "")
+    assert f"- weights: {exported_network.lines[0].split('weights ')[1]}\n" in card
+    assert re.search(r"Test accuracy of finetuned: [\d.]+ % .*n = 7\)", card)
 
 
 def test_no_batch_normalization_is_left_to_compute(exported_network: Exported) -> None:
@@ -207,7 +207,7 @@ def test_an_export_replaces_an_earlier_one_but_nothing_else(
 def test_without_the_images_it_says_that_it_is_not_checked(
     many_heads: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "check_export", pytest.fail)
+    monkeypatch.setattr(module, "_expected", pytest.fail)
     said = listen()
     gone = tmp_path / "gone"
     export_model(many_heads, "logreg", None, gone, tmp_path / "out", ["keras"])
@@ -248,7 +248,7 @@ def test_a_network_with_its_preprocessing_inside_is_exported_in_every_format(
     exported = Exportable("none", backbone.folded_network(), classes, {}, Resizing(64))
     pixels = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
     expected = np.asarray(network(pixels, training=False))
-    sample = Sample([], [], pixels)
+    sample = Sample([], pixels)
     for each in (FORMATS[name] for name in DEFAULT):
         each.write(exported, tmp_path / each.file)
         for _, found in each.run(exported, tmp_path / each.file, sample):

@@ -33,12 +33,8 @@ def opened(
     address: Path | str,
     width: int = 1280,
     scheme: str = "light",
-    beside: tuple[str, ...] = (),
 ) -> Iterator[Page]:
-    """A page, which at the end must have said nothing and asked for nothing but its own.
-
-    `beside` are names of files in its folder that are its own too.
-    """
+    """A page, which at the end must have said nothing and asked for nothing but its own."""
     address = address.as_uri() if isinstance(address, Path) else address
     page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
     said: list[str] = []
@@ -51,6 +47,5 @@ def opened(
     page.close()
     own = ("request: data:", f"request: blob:{address}", f"request: {address[:100]}")
     # A browser reports every answer that is an error; what the page makes of it is tested.
-    own += tuple(f"request: {address.rpartition('/')[0]}/{name}"[:109] for name in beside)
     own += ("console: Failed to load resource: the server responded with a status of 422",)
     assert [each for each in said if not each.startswith(own)] == []

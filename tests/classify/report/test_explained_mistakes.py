@@ -1,18 +1,19 @@
 """What spoke for the classes of mistakes, on the page and kept for the next one."""
 
 import re
+import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, expect
 
-from headbench.classify.arrays import load_arrays, save_arrays
+from headbench.cache.untrusted import read_json
+from headbench.classify.checked import json_text
 from headbench.classify.inspection.explanation import OCCLUSION, WORDS, Explainer
-from headbench.classify.report.explained_mistakes import SAVED_EVERY
 from headbench.classify.report.write import make_report
 from headbench.classify.run import Run
+from headbench.classify.train_heads import train_heads
 from tests.classify.report.browser import opened
 from tests.classify.report.test_page import OUTSIDE, WIDTHS
 from tests.conftest import Bar, listen
@@ -27,7 +28,11 @@ def page_of(run: Run, *, explain: bool = False, head: str = HEAD) -> str:
 
 
 def kept_path(run: Run) -> Path:
-    return run.folder / "explained" / f"{HEAD}.npz"
+    return run.folder / "explained" / f"{HEAD}.json"
+
+
+def kept_pictures(run: Run) -> dict[str, dict[str, str]]:
+    return read_json(kept_path(run))["pictures"]
 
 
 def n_explained(page: str) -> int:
@@ -56,7 +61,7 @@ def test_the_network_is_loaded_only_where_it_is_asked_for_and_once(
     assert (n_explained(before), loads, HINT in before) == (0, [], True)
     lines = listen()
     page = page_of(own_run, explain=True)
-    n_mistakes = len(load_arrays(kept_path(own_run))["maps"]) // 2
+    n_mistakes = len(kept_pictures(own_run))
     assert n_mistakes > 1
     assert n_explained(page) >= 2 * n_mistakes
     assert WORDS[OCCLUSION] in page.replace("&#39;", "'")
@@ -71,32 +76,32 @@ def test_the_network_is_loaded_only_where_it_is_asked_for_and_once(
     assert loads == [HEAD]
 
 
-def test_maps_of_another_head_are_not_shown(own_run: Run, loads: list[str]) -> None:
+def test_pictures_of_another_head_are_not_shown_nor_kept(own_run: Run, loads: list[str]) -> None:
     assert n_explained(page_of(own_run, explain=True)) > 0
     assert n_explained(page_of(own_run, head="centroid")) == 0
-    # As good as the same head, with the same mistakes.
-    path = own_run.trained_folder(HEAD) / "softmax.npz"
-    arrays = load_arrays(path)
-    save_arrays(path, arrays | {"bias": arrays["bias"] + np.float32(1e-3)})
+    shutil.rmtree(own_run.trained_folder(HEAD))
+    train_heads(own_run, [HEAD], seed=0)
     assert n_explained(page_of(own_run)) == 0
+    before = kept_pictures(own_run)
     assert n_explained(page_of(own_run, explain=True)) > 0
     assert loads == [HEAD, HEAD]
+    assert len(kept_pictures(own_run)) == len(before)
+    assert not kept_pictures(own_run).keys() & before.keys()
 
 
-@pytest.mark.parametrize("damage", ["cut", "shape", "nan", "method"])
-def test_damaged_maps_are_named_and_made_again(own_run: Run, damage: str) -> None:
+@pytest.mark.parametrize("damage", ["cut", "list", "address", "method"])
+def test_damaged_pictures_are_named_and_made_again(own_run: Run, damage: str) -> None:
     before = page_of(own_run, explain=True)
     path = kept_path(own_run)
-    arrays = load_arrays(path)
-    if damage == "cut":
-        path.write_bytes(path.read_bytes()[:200])
-    else:
-        arrays |= {
-            "shape": {"labels": arrays["labels"][1:]},
-            "nan": {"maps": np.full_like(arrays["maps"], np.nan)},
-            "method": {"method": np.array("<b>")},
-        }[damage]
-        save_arrays(path, arrays)
+    raw = read_json(path)
+    raw |= {
+        "cut": {},
+        "list": {"pictures": {"key": ["data:image/webp;base64,"]}},
+        "address": {"pictures": {"key": {"red": "https://example.com/a.png"}}},
+        "method": {"method": "<b>"},
+    }[damage]
+    text = json_text(raw)
+    path.write_text(text[:200] if damage == "cut" else text, "utf-8", newline="\n")
     lines = listen()
     assert n_explained(page_of(own_run)) == 0
     assert any(str(path) in line and "--explain" in line for line in lines)
@@ -108,8 +113,6 @@ def test_damaged_maps_are_named_and_made_again(own_run: Run, damage: str) -> Non
 def test_a_run_that_is_killed_keeps_what_it_made(
     own_run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("headbench.classify.report.explained_mistakes.SAVED_EVERY", 1)
-    assert SAVED_EVERY > 1
     maps, n_made = Explainer.maps, [0]
 
     def killed(self: Explainer, *arguments: object) -> object:
@@ -121,8 +124,8 @@ def test_a_run_that_is_killed_keeps_what_it_made(
     monkeypatch.setattr(Explainer, "maps", killed)
     with pytest.raises(KeyboardInterrupt):
         page_of(own_run, explain=True)
-    assert len(load_arrays(kept_path(own_run))["maps"]) == 2
-    assert [path.name for path in kept_path(own_run).parent.iterdir()] == [f"{HEAD}.npz"]
+    assert len(kept_pictures(own_run)) == 1
+    assert [path.name for path in kept_path(own_run).parent.iterdir()] == [f"{HEAD}.json"]
 
 
 def test_images_that_are_gone_are_left_out(own_run: Run, tmp_path: Path) -> None:
