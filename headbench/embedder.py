@@ -63,7 +63,8 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
     layer : str
         Layers to cut the network at, joined by commas; by default its last one.
     precision : {"auto", "float32", "bfloat16", "mixed_float16"}
-        Arithmetic of the network. ``auto``: mixed_float16 on GPUs that gain from it, else float32.
+        Arithmetic of the network. ``auto``: mixed_float16 on GPUs that gain from it, bfloat16 on
+        processors that have it for networks that lose no accuracy by it, else float32.
     device : {"auto", "cpu", "gpu"}
         Where the network runs. ``auto``: every GPU that TensorFlow sees, else the CPU.
     engine : {"auto", "tensorflow", "openvino"}

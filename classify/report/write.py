@@ -18,6 +18,7 @@ from headbench.cache.reader import FeatureFile
 from headbench.classify.checked import json_text
 from headbench.classify.errors import RunError
 from headbench.classify.inspection.embedding_map import EmbeddingMap, embedding_map, sample_rows
+from headbench.classify.inspection.explanation import WORDS
 from headbench.classify.inspection.mistakes import busiest_classes, similarity_order
 from headbench.classify.inspection.near_duplicates import find_duplicates
 from headbench.classify.intervals import Estimate
@@ -240,6 +241,7 @@ def as_page(
         looks=looks,
         table=table,
         words=words,
+        methods=WORDS,
         advice=advice(results),
     )
 

@@ -173,6 +173,15 @@ def _openvino_options(core: Any, precision: str) -> dict[str, str]:
     return options
 
 
+def cpu_has_bfloat16() -> bool:
+    """Whether OpenVINO is installed, and the processor has instructions for bfloat16."""
+    if not has_openvino():
+        return False
+    import openvino
+
+    return has_bfloat16(openvino.Core())
+
+
 def has_bfloat16(core: Any) -> bool:
     """Whether the processor has instructions for bfloat16, by OpenVINO's `Core`."""
     return "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")

@@ -138,8 +138,9 @@ def add_network_options(command: argparse.ArgumentParser, default: ExtractSettin
         choices=PRECISIONS,
         default=default.precision,
         help="arithmetic of the network (default: auto, that of an existing file; for a new one "
-        "mixed_float16 on GPUs that gain from it, else float32); bfloat16 is twice as fast on "
-        "processors that have it, and rounds to 3 digits",
+        "mixed_float16 on GPUs that gain from it, bfloat16 on processors that have it for networks "
+        "that lose no accuracy by it, else float32); bfloat16 is about twice as fast and rounds to "
+        "3 digits",
     )
 
 

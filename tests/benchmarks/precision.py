@@ -41,6 +41,8 @@ NETWORKS = {
         "resnet50_conv4_imagenet.weights.h5",
         "conv4_block6_out",
     ),
+    # Complete, though not ImageNet's.
+    "resnet50": ("resnet50", "resnet50_notop.weights.h5", ""),
     "mobilenet-0.25": ("mobilenet-0.25", "mobilenet_alpha0.25_224_imagenet_notop.h5", ""),
 }
 HEADS = ("logreg", "ridge", "mlp-128", "knn")

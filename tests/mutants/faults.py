@@ -620,11 +620,11 @@ FAULTS = (
     ),
     Fault(
         "readme-names-paths",
-        "The README of an export names no path of the machine that exported.",
+        "The texts beside an export name no path of the machine that exported.",
         "classify/export/export_readme.py",
         "line.replace(path, Path(path).name)",
         "line",
-        (f"{SMALL}the_readme_says_what_is_known_and_names_no_path",),
+        (f"{SMALL}the_card_says_what_is_known_and_names_no_path",),
     ),
     Fault(
         "readme-without-banner",
@@ -632,7 +632,7 @@ FAULTS = (
         "classify/export/export_readme.py",
         "banner(results)",
         '""',
-        (f"{SMALL}random_weights_are_said_at_the_top_of_the_readme",),
+        (f"{SMALL}random_weights_are_said_at_the_top_of_both_texts",),
     ),
     Fault(
         "tflite-without-names",

@@ -6,9 +6,12 @@ import pytest
 from headbench.extract import stage
 from headbench.extract.errors import DeviceError
 from headbench.extract.networks import devices
+from headbench.extract.networks.backbone import MeanColor
 from headbench.extract.networks.devices import Devices, describe_devices, find_devices
 from headbench.extract.networks.keras_runtime import load_tensorflow
 from headbench.extract.settings import ExtractSettings
+from headbench.extract.workers.machines import Machines
+from tests.conftest import listen
 
 
 def pretend_gpus(monkeypatch: pytest.MonkeyPatch, *capabilities: tuple[int, int] | None) -> None:
@@ -68,7 +71,51 @@ def test_the_precision_of_a_new_file_is_what_the_gpu_gains_from(
 ) -> None:
     pretend_gpus(monkeypatch, capability)
     settings = ExtractSettings(precision=asked)
-    assert stage._choose_precision(tmp_path / "features.h5", settings) == chosen
+    assert stage._choose_precision(tmp_path / "features.h5", settings, Machines()) == chosen
+
+
+@pytest.mark.parametrize(
+    ("settings", "machines", "chosen"),
+    [
+        ({}, {}, "bfloat16"),
+        ({"backbone": "densenet169", "weights": "a.h5", "engine": "openvino"}, {}, "bfloat16"),
+        # Heads lose accuracy, or nobody measured it.
+        ({"backbone": "mobilenet-0.25"}, {}, "float32"),
+        ({"weights": "random"}, {}, "float32"),
+        ({"engine": "tensorflow"}, {}, "float32"),
+        ({"precision": "float32"}, {}, "float32"),
+        # The workers may have other processors.
+        ({}, {"backend": "dask", "scheduler": "tcp://10.0.0.1:8786"}, "float32"),
+    ],
+)
+def test_a_processor_with_bfloat16_computes_in_it_where_no_accuracy_is_lost(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path,
+    settings: dict[str, str],
+    machines: dict[str, str],
+    chosen: str,
+) -> None:
+    monkeypatch.setattr(devices, "may_have_gpu", lambda: False)
+    monkeypatch.setattr(stage, "cpu_has_bfloat16", lambda: True)
+    asked, where = ExtractSettings(**settings), Machines(**machines)
+    assert stage._choose_precision(tmp_path / "features.h5", asked, where) == chosen
+    monkeypatch.setattr(stage, "cpu_has_bfloat16", lambda: False)
+    assert stage._choose_precision(tmp_path / "features.h5", asked, where) == "float32"
+
+
+def test_bfloat16_that_nobody_asked_for_is_said_when_a_run_begins(
+    monkeypatch: pytest.MonkeyPatch, tmp_path
+) -> None:
+    monkeypatch.setattr(devices, "may_have_gpu", lambda: False)
+    monkeypatch.setattr(stage, "cpu_has_bfloat16", lambda: True)
+    monkeypatch.setattr(stage, "create_backbone", lambda *_, **__: MeanColor(16))
+    said, out = listen(), tmp_path / "features.h5"
+    stage.choose_backbone(ExtractSettings(), out)
+    assert [line.split(":")[0] for line in said] == ["precision bfloat16"]
+    stage.choose_backbone(ExtractSettings(precision="bfloat16"), out)
+    out.touch()
+    stage.choose_backbone(ExtractSettings(), out)
+    assert len(said) == 1
 
 
 def test_without_a_gpu_the_precision_is_float32_and_tensorflow_is_not_asked(
@@ -76,7 +123,9 @@ def test_without_a_gpu_the_precision_is_float32_and_tensorflow_is_not_asked(
 ) -> None:
     monkeypatch.setattr(devices, "may_have_gpu", lambda: False)
     monkeypatch.setattr(devices, "load_tensorflow", pytest.fail)
-    assert stage._choose_precision(tmp_path / "features.h5", ExtractSettings()) == "float32"
+    monkeypatch.setattr(stage, "cpu_has_bfloat16", lambda: False)
+    out = tmp_path / "features.h5"
+    assert stage._choose_precision(out, ExtractSettings(), Machines()) == "float32"
     for asked in ("auto", "cpu"):
         assert find_devices(asked) == Devices("cpu", ("CPU:0",))
     for asked, hint in (("gpu", False), ("auto", True)):
