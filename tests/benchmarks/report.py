@@ -34,7 +34,7 @@ def main() -> None:
     photographs = Path(os.environ["HEADBENCH_SHARED"]) / "data/food10/images"
     if is_fresh:
         shutil.rmtree(FOLDER, ignore_errors=True)
-    run = build_run(FOLDER, photographs, partial(print, flush=True))
+    run = build_run(FOLDER, photographs)
     report("report", [*whole_report(run), near_duplicates(run)])
 
 

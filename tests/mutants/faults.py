@@ -437,6 +437,17 @@ FAULTS = (
         ),
     ),
     Fault(
+        "threads-meet-in-openvino",
+        "No run waits for ever because two threads use OpenVINO first at the same time.",
+        "extract/networks/engines.py",
+        "openvino.Tensor(np.zeros(1, dtype=np.float32))",
+        "pass",
+        (
+            "tests/extract/networks/test_engines.py::"
+            "test_threads_that_use_openvino_first_at_the_same_time_do_not_wait_for_ever",
+        ),
+    ),
+    Fault(
         "truncated-becomes-grey",
         "A file that is cut off is never replaced by a grey picture.",
         "extract/images/decode.py",

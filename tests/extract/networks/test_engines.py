@@ -120,6 +120,39 @@ def test_openvino_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch
         openvino_engine(pytest.fail)
 
 
+# Threads change often, so that some meet where OpenVINO uses its first array.
+THREADS_BEGIN_AT_ONCE = """
+import faulthandler, sys, threading
+import numpy as np
+import openvino
+from openvino import opset8 as ops
+from headbench.extract.networks.engines import run_by_openvino
+
+faulthandler.dump_traceback_later(20, exit=True)
+sys.setswitchinterval(1e-4)
+pixels = ops.parameter([-1, 8, 8, 3], np.uint8)
+engine = run_by_openvino(openvino.Model([ops.convert(pixels, "f32")], [pixels]))
+images, barrier = np.ones((4, 8, 8, 3), np.uint8), threading.Barrier(8)
+
+def work():
+    barrier.wait()
+    assert (engine.infer(images) == 1).all()
+
+threads = [threading.Thread(target=work, daemon=True) for _ in range(8)]
+for each in threads:
+    each.start()
+for each in threads:
+    each.join()
+"""
+
+
+def test_threads_that_use_openvino_first_at_the_same_time_do_not_wait_for_ever() -> None:
+    for _ in range(3):
+        run = [sys.executable, "-c", THREADS_BEGIN_AT_ONCE]
+        done = subprocess.run(run, capture_output=True, text=True, cwd=ROOT, check=False)
+        assert done.returncode == 0, done.stderr
+
+
 # Two logical devices of the CPU stand in for two GPUs. In a process of its own, because devices
 # cannot be divided once TensorFlow has started.
 ON_TWO_DEVICES = """
