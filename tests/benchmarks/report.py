@@ -6,7 +6,6 @@ Needs the folder that ``HEADBENCH_SHARED`` names, for its photographs. The run i
 
 import argparse
 import os
-import resource
 import shutil
 import statistics
 import subprocess
@@ -40,21 +39,26 @@ def main() -> None:
 
 def whole_report(run: Run) -> list[Result]:
     """Seconds, the page and peak memory of ``make report``."""
-    taken = statistics.median(seconds(partial(report_process, run)) for _ in range(N_TIMES))
-    # The largest of the processes that were waited for: those of the report.
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e6
+    peaks: list[float] = []
+    once = partial(report_process, run, peaks)
+    taken = statistics.median(seconds(once) for _ in range(N_TIMES))
     page = (run.report_folder / "index.html").stat().st_size / 1e6
     return [
         Result("report of ten heads", "s", taken, MAX_SECONDS, "budget: 20 s"),
         Result("report: the page", "MB", page, MAX_PAGE_MB, "budget: 10 MB"),
-        Result("report: peak memory", "MB", peak, MAX_MEMORY_MB, "budget: 1 500 MB"),
+        Result("report: peak memory", "MB", max(peaks), MAX_MEMORY_MB, "budget: 1 500 MB"),
     ]
 
 
-def report_process(run: Run) -> None:
-    """Write the report as a user does."""
+def report_process(run: Run, peaks: list[float]) -> None:
+    """Write the report as a user does, and note its peak memory in MB."""
     command = [sys.executable, "-m", "headbench", "report", str(run.folder)]
-    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+    # Of this process alone, and not of those that built the run.
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise subprocess.CalledProcessError(os.waitstatus_to_exitcode(status), command)
+    peaks.append(usage.ru_maxrss * 1024 / 1e6)
 
 
 def near_duplicates(run: Run) -> Result:
