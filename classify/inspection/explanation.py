@@ -1,11 +1,16 @@
-"""What in a picture spoke for a class: class activation maps, positions left out, occlusion.
+"""What in a picture spoke for a class: class activation maps, or occlusion.
 
 Where the embedding is the mean over the positions of a feature map and the head is linear, the
 score of a class is the mean of what each position contributes to it (Zhou et al. 2016, Learning
-Deep Features for Discriminative Localization). For other heads, positions are left out of that
-mean. For other networks, parts of the picture are covered (Zeiler and Fergus 2014, Visualizing and
-Understanding Convolutional Networks). What was left out is then worth the log-odds that are lost
-(Robnik-Šikonja and Kononenko 2008, Explaining Classifications For Individual Instances).
+Deep Features for Discriminative Localization). For others, parts of the picture are covered (Zeiler
+and Fergus 2014, Visualizing and Understanding Convolutional Networks). A part is then worth the
+log-odds that are lost (Robnik-Šikonja and Kononenko 2008, Explaining Classifications For Individual
+Instances).
+
+Positions of the feature map that are left out of the mean, for heads that are not linear, cost one
+pass through the network and not fifty. They name less of what counts: deleting them loses 0.05 to
+0.12 less probability than deleting what occlusion names (`vote`, `mlp` and `lightgbm` on
+DenseNet169, n = 60).
 """
 
 import math
@@ -26,16 +31,13 @@ from headbench.extract.networks.keras_network import KerasNetwork
 from headbench.extract.settings import Runtime
 from headbench.extract.stopwatch import Stopwatch
 
-CAM, LEFT_OUT, OCCLUSION = ("class activation map", "positions left out", "occlusion")
+CAM, OCCLUSION = "class activation map", "occlusion"
 WORDS = {
     CAM: "Class activation maps: the mean over a map is the score of the class, exactly.",
-    LEFT_OUT: "Parts of the network's last feature map were left out in turn; orange are those "
-    "without which the class is less probable.",
     OCCLUSION: "Parts of the picture were covered in turn; orange are those without which the "
     "class is less probable.",
 }
-# Cells of a side of a picture that is covered in part; and those of a window that is covered, or
-# positions of one that is left out.
+# Cells of a side of a picture that is covered in part, and those of a window that is covered.
 GRID, WINDOW = 8, 2
 SMALLEST = float(np.finfo(np.float32).tiny)
 # What spoke for a class is laid over the grey picture in orange, which differs from grey for those
@@ -60,7 +62,7 @@ class Explainer:
 
     Attributes
     ----------
-    method : {"class activation map", "positions left out", "occlusion"}
+    method : {"class activation map", "occlusion"}
         Known for certain once the network is loaded.
     """
 
@@ -75,8 +77,9 @@ class Explainer:
         self._whole, self._one_head = whole, one_head
         self._embedder: Embedder | None = None
         self.method, head = OCCLUSION, classifier.head
-        if head is not None and may_have_map(classifier.identity):
-            self.method = LEFT_OUT if head.linear_logits() is None else CAM
+        self._linear = None if head is None else head.linear_logits()
+        if self._linear is not None and may_have_map(classifier.identity):
+            self.method = CAM
 
     def pictures(
         self, image: Pixels, labels: Sequence[int], size_px: int | None = None
@@ -98,17 +101,14 @@ class Explainer:
         -------
         float32 (n_labels, rows, columns)
             From the top left; above 0 is for the class. Of a class activation map the mean is the
-            score before the softmax. Of the others it is a loss of log-odds, in nats.
+            score before the softmax. By occlusion it is a loss of log-odds, in nats.
         """
         embedder, head = self._opened(image), self.classifier.head
-        if self.method == OCCLUSION or head is None:
+        if self.method == OCCLUSION or head is None or self._linear is None:
             return self._occlusion(embedder, image, labels)
         positions = embedder.infer(image[None]).reshape(-1, head.n_features_in_)
-        side, linear = math.isqrt(len(positions)), head.linear_logits()
-        if linear is None:
-            return self._left_out(positions.reshape(side, side, -1), labels)
-        columns = np.searchsorted(head.classes_, labels)
-        kernel, bias = (each[..., columns] for each in linear)
+        side, columns = math.isqrt(len(positions)), np.searchsorted(head.classes_, labels)
+        kernel, bias = (each[..., columns] for each in self._linear)
         return np.ascontiguousarray((positions @ kernel + bias).T).reshape(-1, side, side)
 
     def _opened(self, image: Pixels) -> Embedder:
@@ -124,45 +124,36 @@ class Explainer:
             self.method, self._embedder = OCCLUSION, self._whole or network.open(*arguments)
         return self._embedder
 
-    def _left_out(self, positions: NDArray[np.float32], labels: Sequence[int]) -> Map:
-        side = len(positions)
-        total, n = positions.sum(axis=(0, 1), dtype=np.float64), side * side
-        rests = [
-            (total - positions[window].sum(axis=(0, 1))) / (n - WINDOW**2)
-            for window in windows(side, side)
-        ]
-        return self._lost(np.stack([total / n, *rests]).astype(np.float32), side, labels)
-
     def _occlusion(self, embedder: Embedder, image: Pixels, labels: Sequence[int]) -> Map:
-        squares = list(windows(GRID, len(image)))
+        squares = list(windows(len(image)))
         pictures = np.stack([image] * (1 + len(squares)))
         for picture, square in zip(pictures[1:], squares, strict=True):
             picture[square] = PADDING
         found = embedder(in_batches(map(DecodedImage, count(), pictures), embedder.batch_size))
-        return self._lost(np.concatenate([outputs for _, outputs in found]), GRID, labels)
+        return self._lost(np.concatenate([outputs for _, outputs in found]), labels)
 
-    def _lost(self, outputs: NDArray[np.float32], n_cells: int, labels: Sequence[int]) -> Map:
+    def _lost(self, outputs: NDArray[np.float32], labels: Sequence[int]) -> Map:
         """Log-odds that are lost, the mean over the windows that hold a cell.
 
         `outputs` are those of the network for the whole picture and without each window. Odds and
-        not probability: near 1 that hardly changes, whatever is left out.
+        not probability: near 1 that hardly changes, whatever is covered.
         """
         with self._one_head:
             proba = self.classifier.proba(outputs).astype(np.float64)
         of_class = proba[:, list(labels)]
         others = proba.sum(axis=1, keepdims=True) - of_class
         scores = np.log(np.maximum(of_class, SMALLEST)) - np.log(np.maximum(others, SMALLEST))
-        maps = np.zeros((len(labels), n_cells, n_cells), dtype=np.float32)
-        n_times = np.zeros((n_cells, n_cells), dtype=np.float32)
-        for window, without in zip(windows(n_cells, n_cells), scores[1:], strict=True):
+        maps = np.zeros((len(labels), GRID, GRID), dtype=np.float32)
+        n_times = np.zeros((GRID, GRID), dtype=np.float32)
+        for window, without in zip(windows(GRID), scores[1:], strict=True):
             maps[:, *window] += (scores[0] - without)[:, None, None]
             n_times[window] += 1
         return maps / n_times
 
 
-def windows(n_cells: int, side: int) -> Iterator[tuple[slice, slice]]:
-    """Windows of `WINDOW` cells, of `n_cells` along each side of a square, row by row."""
-    edges = np.linspace(0, side, n_cells + 1).round().astype(int).tolist()
+def windows(side: int) -> Iterator[tuple[slice, slice]]:
+    """Windows of `WINDOW` cells, of `GRID` along each side of a square, row by row."""
+    edges = np.linspace(0, side, GRID + 1).round().astype(int).tolist()
     spans = [slice(*each) for each in zip(edges, edges[WINDOW:], strict=False)]
     return ((rows, columns) for rows in spans for columns in spans)
 
