@@ -51,7 +51,7 @@ class StoredImage:
 
     @property
     def caption(self) -> tuple[str, ...]:
-        """What is said about it: similarity, class, split, path."""
+        """Similarity, if there is one, then class, split and path, as text."""
         similarity = () if self.similarity is None else (f"{self.similarity:.3f}",)
         return (*similarity, self.class_name or "no label", self.split, self.path)
 
